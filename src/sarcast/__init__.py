@@ -1,0 +1,31 @@
+"""Expected Sentinel-1 images under their own acquisition conditions, and what changed on the ground.
+
+Public names are loaded when they are first used, so that ``import sarcast`` stays light.
+"""
+
+from importlib import import_module
+from typing import Any
+
+__version__ = "0.1.0.dev0"
+
+_HOMES = {
+    "SarcastError": "errors",
+    "open_cube": "cube",
+    "build_cube": "cube",
+    "load_model": "mapping",
+    "predict": "inference",
+    "subtract": "difference",
+    "norm": "difference",
+}
+
+__all__ = [*sorted(_HOMES), "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'sarcast' has no attribute {name!r}")
+    return getattr(import_module(f"sarcast.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

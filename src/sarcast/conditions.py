@@ -1,0 +1,186 @@
+"""Acquisition conditions of a scene, as one row of numbers in physical units.
+
+A row has one column for each name in ``COLUMNS``; NaN says that the condition is not known. Rows
+are what cubes, worlds and imported samples hand to the networks; each network encodes them itself.
+The paper's encoding is here because cubes, samples and networks share it.
+"""
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+import numpy.typing as npt
+
+from sarcast.errors import SarcastError
+
+LAGS = 4
+"""Days of precipitation: the day of the acquisition and the three before it."""
+
+COLUMNS = (
+    "temperature",
+    "snow_depth",
+    "heading",
+    "incidence",
+    *(f"precipitation_{lag}" for lag in range(LAGS)),
+    "platform",
+)
+"""Columns of a row of conditions; ``RANGES`` gives unit and range of each."""
+
+PLATFORMS = ("sentinel-1a", "sentinel-1b", "sentinel-1c", "sentinel-1d")
+"""The column ``platform`` holds the place of the platform in this tuple."""
+
+
+@dataclass(frozen=True)
+class Range:
+    """Unit and physically possible range of a condition."""
+
+    unit: str
+    low: float
+    high: float
+
+
+RANGES = {
+    "temperature": Range("degC", -80.0, 60.0),
+    "snow_depth": Range("cm", 0.0, 2000.0),
+    "heading": Range("degree", -180.0, 360.0),
+    "incidence": Range("degree", 0.0, 90.0),
+    "precipitation": Range("mm day-1", 0.0, 2000.0),
+    "platform": Range("1", 0.0, len(PLATFORMS) - 1.0),
+}
+
+Row = npt.NDArray[np.float32]
+
+
+def condition(column: str) -> str:
+    """Condition that a column belongs to: ``precipitation_2`` is of ``precipitation``."""
+    return column.rsplit("_", 1)[0] if column[-1].isdigit() else column
+
+
+CONDITIONS = tuple(dict.fromkeys(condition(column) for column in COLUMNS))
+"""The names of the conditions, in the order of their columns."""
+
+
+def platform_number(platform: str | None) -> float:
+    """Place of a platform in ``PLATFORMS``; NaN for one that is not known."""
+    return float(PLATFORMS.index(platform)) if platform in PLATFORMS else float("nan")
+
+
+def set_conditions(rows: Row, values: dict[str, float]) -> Row:
+    """Rows with some conditions replaced by one value each.
+
+    Parameters
+    ----------
+    rows
+        Dims (..., column), units as in ``RANGES``.
+    values
+        Value by name of a condition or of a column; a condition of several columns sets them all.
+
+    Returns
+    -------
+    Row
+        A copy, same dims.
+
+    Raises
+    ------
+    SarcastError
+        If a name is unknown, or a value is outside the possible range.
+    """
+    changed = rows.copy()
+    for name, value in values.items():
+        columns = [place for place, col in enumerate(COLUMNS) if name in (col, condition(col))]
+        if not columns:
+            raise SarcastError(
+                f"there is no condition {name!r}; known are {', '.join(CONDITIONS)} "
+                f"and single days of precipitation as precipitation_0 .. _{LAGS - 1}"
+            )
+        allowed = RANGES[condition(COLUMNS[columns[0]])]
+        if not allowed.low <= value <= allowed.high:
+            raise SarcastError(
+                f"{name} must lie in {allowed.low:g}..{allowed.high:g} {allowed.unit}, "
+                f"but {value:g} was given"
+            )
+        changed[..., columns] = value
+    return changed
+
+
+@dataclass(frozen=True)
+class PaperScaling:
+    """Bounds with which the paper scales images, elevation and conditions.
+
+    The image bounds are the mean −4 and +4 standard deviations of the training images, dB; the
+    maxima are those of the training data. Temperature and incidence have fixed bounds.
+    """
+
+    band_low: tuple[float, ...] = (-30.0, -36.0)
+    band_high: tuple[float, ...] = (6.0, 0.0)
+    elevation_max: float = 400.0
+    snow_depth_max: float = 100.0
+    precipitation_max: float = 60.0
+
+    temperature_bounds = (-30.0, 30.0)
+    incidence_bounds = (29.0, 46.0)
+
+    def __post_init__(self) -> None:
+        """Refuse bounds that scale nothing."""
+        for field in fields(self):
+            if field.name.endswith("_max") and not getattr(self, field.name) > 0.0:
+                raise SarcastError(f"{field.name} must be above 0, not {getattr(self, field.name)}")
+        if not all(low < high for low, high in zip(self.band_low, self.band_high, strict=True)):
+            raise SarcastError(
+                f"band_low {self.band_low} must lie below band_high {self.band_high} in every band"
+            )
+
+
+def paper_vector(rows: Row, scaling: PaperScaling) -> tuple[Row, npt.NDArray[np.bool_]]:
+    """Encode the conditions of a window as the paper does: 9 n + 9 values, 45 for n = 4.
+
+    In order: temperatures, snow depths, headings, incidence angles, precipitations (4 an image) and
+    platforms of the n previous images, oldest first, then temperature, snow depth, heading,
+    incidence angle and platform of the target, then its precipitations.
+
+    Parameters
+    ----------
+    rows
+        Dims (..., image, column), oldest previous image first, the target last; units as in
+        ``RANGES``, NaN where a condition is missing.
+    scaling
+        Bounds of the scaling.
+
+    Returns
+    -------
+    values : Row
+        Dims (..., value), float32; a missing condition is 0.
+    present : ndarray of bool
+        Same dims; False where the condition is missing.
+
+    References
+    ----------
+    Alatalo, Sipola, Rantonen 2023, section III-B and Table I.
+    """
+    scaled = _scale(rows, scaling)
+    lead = scaled.shape[:-2]
+    previous, target = scaled[..., :-1, :], scaled[..., -1, :]
+    rain = slice(4, 4 + LAGS)
+    parts = [
+        *(previous[..., column] for column in range(4)),
+        previous[..., rain].reshape(*lead, -1),
+        previous[..., 8],
+        target[..., [0, 1, 2, 3, 8]],
+        target[..., rain],
+    ]
+    values = np.concatenate(parts, axis=-1).astype(np.float32)
+    present = np.isfinite(values)
+    return np.where(present, values, np.float32(0.0)), present
+
+
+def _scale(rows: Row, scaling: PaperScaling) -> npt.NDArray[np.float64]:
+    scaled = rows.astype(np.float64)
+    low, high = scaling.temperature_bounds
+    scaled[..., 0] = 2.0 * (scaled[..., 0] - low) / (high - low) - 1.0
+    scaled[..., 1] /= scaling.snow_depth_max
+    scaled[..., 2] /= 360.0
+    low, high = scaling.incidence_bounds
+    scaled[..., 3] = (scaled[..., 3] - low) / (high - low)
+    scaled[..., 4 : 4 + LAGS] /= scaling.precipitation_max
+    platform = scaled[..., 8]
+    scaled[..., 8] = np.where(platform == 0.0, 1.0, np.where(platform == 1.0, 0.0, np.nan))
+    return scaled

@@ -1,0 +1,70 @@
+"""Windows: a place and a target date cut from a cube, and what predicts their expected image."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+Float = npt.NDArray[np.float32]
+Bool = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Window:
+    """A place and a target date: n previous images, their conditions, terrain and the target.
+
+    Attributes
+    ----------
+    previous
+        Dims (image, band, y, x), dB, oldest first, NaN where nothing was seen.
+    target
+        Dims (band, y, x), dB: the actual image; NaN where nothing was seen.
+    conditions
+        Dims (image + 1, column), columns and units of ``conditions.COLUMNS``; the target is last.
+    times
+        Dims (image + 1), datetime64[ns], acquisition times; the target is last.
+    elevation
+        Dims (y, x), m; all NaN where the cube has no terrain.
+    expected
+        Dims (band, y, x), dB: the oracle, None outside a synthetic world.
+    forest, open_land
+        Dims (y, x): where changes are simulated, and whose distribution they take; None if unknown.
+    place
+        Row and column of the upper left pixel in the cube.
+    """
+
+    previous: Float
+    target: Float
+    conditions: Float
+    times: npt.NDArray[np.datetime64]
+    elevation: Float
+    expected: Float | None = None
+    forest: Bool | None = None
+    open_land: Bool | None = None
+    place: tuple[int, int] = (0, 0)
+
+
+@dataclass(frozen=True)
+class Expected:
+    """An expected image: ``mean`` and, where the predictor tells it, ``std``; (band, y, x), dB."""
+
+    mean: Float
+    std: Float | None = None
+
+
+class Predictor(Protocol):
+    """Whatever gives an expected image of a window: a network, a conventional strategy, an oracle.
+
+    ``name`` stands in tables. ``size`` is the one window size in pixels that it takes, None for
+    any. ``previous`` is the number of previous images that it needs, None for any from one up.
+    """
+
+    name: str
+    size: int | None
+    previous: int | None
+
+    def expect(self, windows: Sequence[Window]) -> list[Expected]:
+        """Expected image of each window; NaN where it cannot be told."""
+        ...
