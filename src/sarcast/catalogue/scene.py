@@ -1,0 +1,157 @@
+"""A scene: one georeferenced Sentinel-1 acquisition, and its STAC item.
+
+What a source does not tell stays absent from the item.
+"""
+
+import datetime as dt
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pystac
+import rasterio
+from odc.geo.geobox import GeoBox
+from pystac.extensions.projection import ProjectionExtension
+from pystac.extensions.sar import FrequencyBand, Polarization, SarExtension
+from pystac.extensions.sat import OrbitState, SatExtension
+from pystac.extensions.view import ViewExtension
+
+from sarcast.orbits import look_direction_deg
+
+BANDS = ("VV", "VH")
+QUANTITY = "sarcast:quantity"
+"""Asset field for ``sigma0`` or ``gamma0``, for which STAC has none."""
+CENTRE_FREQUENCY_GHZ = 5.405
+"""Sentinel-1 C-SAR centre frequency, GHz (Torres et al. 2012, doi 10.1016/j.rse.2011.05.028)."""
+
+_COG = pystac.MediaType.COG
+_DTYPES = {"float32", "float64", "int16", "uint16", "uint8", "int32", "uint32"}
+
+
+@dataclass(frozen=True)
+class Raster:
+    """A file of a scene: where it lies, which bands it holds, their unit, and its roles."""
+
+    path: Path
+    bands: tuple[str, ...]
+    unit: str
+    roles: tuple[str, ...] = ("data",)
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One georeferenced Sentinel-1 acquisition.
+
+    Attributes
+    ----------
+    time
+        Start of the acquisition, with its time zone.
+    platform
+        As ``"sentinel-1a"``.
+    orbit_direction
+        ``"ascending"`` or ``"descending"``.
+    relative_orbit
+        1..175.
+    heading_deg
+        Of the ground track, clockwise from north.
+    incidence_deg
+        Ellipsoid incidence angle at the centre.
+    quantity
+        ``"sigma0"`` or ``"gamma0"``.
+    rasters
+        By asset key: ``vv`` and ``vh``, or one key for a file that holds both; ``incidence``;
+        ``vv-expected`` and ``vh-expected`` in a synthetic world.
+    more
+        Further properties of the item.
+    """
+
+    id: str
+    time: dt.datetime
+    quantity: str
+    rasters: Mapping[str, Raster]
+    platform: str | None = None
+    orbit_direction: str | None = None
+    relative_orbit: int | None = None
+    heading_deg: float | None = None
+    incidence_deg: float | None = None
+    more: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_item(self) -> pystac.Item:
+        """Make the STAC item, on the grid of the first raster."""
+        grid = grid_of(next(iter(self.rasters.values())).path)
+        footprint = grid.geographic_extent
+        item = pystac.Item(
+            id=self.id,
+            geometry=footprint.json,
+            bbox=list(footprint.boundingbox.bbox),
+            datetime=self.time,
+            properties=dict(self.more),
+        )
+        item.common_metadata.constellation = "sentinel-1"
+        if self.platform:
+            item.common_metadata.platform = self.platform
+        self._add_sar(item)
+        self._add_view(item)
+        _add_grid(item, grid)
+        for key, raster in self.rasters.items():
+            item.add_asset(key, self._asset(raster))
+        return item
+
+    def _add_sar(self, item: pystac.Item) -> None:
+        seen = {band for raster in self.rasters.values() for band in raster.bands}
+        SarExtension.ext(item, add_if_missing=True).apply(
+            instrument_mode="IW",
+            frequency_band=FrequencyBand.C,
+            center_frequency=CENTRE_FREQUENCY_GHZ,
+            polarizations=[Polarization(band) for band in BANDS if band in seen],
+            product_type="RTC" if self.quantity == "gamma0" else "GRD",
+        )
+
+    def _add_view(self, item: pystac.Item) -> None:
+        orbit = SatExtension.ext(item, add_if_missing=True)
+        if self.orbit_direction:
+            orbit.orbit_state = OrbitState(self.orbit_direction)
+        if self.relative_orbit:
+            orbit.relative_orbit = self.relative_orbit
+        if self.heading_deg is None and self.incidence_deg is None:
+            return
+        view = ViewExtension.ext(item, add_if_missing=True)
+        if self.heading_deg is not None:
+            view.azimuth = round(float(look_direction_deg(self.heading_deg)), 4)
+        if self.incidence_deg is not None:
+            view.incidence_angle = round(self.incidence_deg, 4)
+
+    def _asset(self, raster: Raster) -> pystac.Asset:
+        with rasterio.open(raster.path) as source:
+            nodata, dtype = source.nodata, source.dtypes[0]
+        bands = [{"name": band, "unit": raster.unit} for band in raster.bands]
+        more: dict[str, Any] = {"bands": bands}
+        if dtype in _DTYPES:
+            more["data_type"] = dtype
+        if nodata is not None:
+            more["nodata"] = "nan" if nodata != nodata else nodata
+        if set(raster.bands) & set(BANDS):
+            more[QUANTITY] = self.quantity
+        return pystac.Asset(
+            href=raster.path.resolve().as_posix(),
+            media_type=_COG,
+            roles=list(raster.roles),
+            extra_fields=more,
+        )
+
+
+def grid_of(path: Path) -> GeoBox:
+    """Grid of a raster file; it must have a CRS."""
+    with rasterio.open(path) as source:
+        return GeoBox((source.height, source.width), source.transform, source.crs)
+
+
+def _add_grid(item: pystac.Item, grid: GeoBox) -> None:
+    projection = ProjectionExtension.ext(item, add_if_missing=True)
+    if grid.crs.epsg is not None:
+        projection.epsg = grid.crs.epsg
+    else:
+        projection.wkt2 = grid.crs.to_wkt(version="WKT2_2019")
+    projection.shape = list(grid.shape)
+    projection.transform = list(grid.transform)[:6]
