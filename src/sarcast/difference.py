@@ -1,0 +1,178 @@
+"""Difference images: what is left of an actual image when the expected one is taken away.
+
+Arrays in, arrays out. Images have dims (..., band, y, x) and dB; NaN in any input is NaN in the
+result.
+"""
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+
+from sarcast.errors import SarcastError
+
+Float = npt.NDArray[np.float32]
+
+BAND_AXIS = -3
+
+NEPER_PER_DB = math.log(10.0) / 10.0
+"""Natural logarithm of the power ratio that is one decibel."""
+
+DIRECTIONS = {"loss": -1.0, "gain": 1.0}
+"""Known directions of a change, and the sign of their difference in backscatter."""
+
+
+def subtract(actual: Float, expected: Float) -> Float:
+    """Actual minus expected image.
+
+    Parameters
+    ----------
+    actual, expected
+        Dims (..., band, y, x), dB.
+
+    Returns
+    -------
+    Float
+        The same dims, dB, float32.
+
+    Raises
+    ------
+    SarcastError
+        If the two are not of one shape.
+    """
+    _check_one_shape(actual, expected, "the expected image")
+    return np.subtract(actual, expected, dtype=np.float32)
+
+
+def norm(difference: Float) -> Float:
+    """Euclidean norm over the bands: the threshold difference image of the paper.
+
+    Parameters
+    ----------
+    difference
+        Dims (..., band, y, x), dB, or a z difference.
+
+    Returns
+    -------
+    Float
+        Dims (..., y, x), the unit of the input, 0 or more.
+
+    References
+    ----------
+    Alatalo, Sipola, Rantonen 2023, section IV-A.
+    """
+    squares = np.square(difference, dtype=np.float32)
+    result: Float = np.sqrt(squares.sum(axis=BAND_AXIS, dtype=np.float32))
+    return result
+
+
+def ratio(actual: Float, expected: Float) -> Float:
+    """Actual over expected backscatter, as linear power.
+
+    Parameters
+    ----------
+    actual, expected
+        Dims (..., band, y, x), dB.
+
+    Returns
+    -------
+    Float
+        The same dims, dimensionless; 1 where nothing changed.
+
+    Raises
+    ------
+    SarcastError
+        If the two are not of one shape.
+
+    References
+    ----------
+    Rignot, van Zyl 1993, doi 10.1109/36.239913: the ratio of intensities, whose distribution under
+    speckle does not depend on the intensity.
+    """
+    return np.exp(log_ratio(actual, expected))
+
+
+def log_ratio(actual: Float, expected: Float) -> Float:
+    """Natural logarithm of the ratio of linear powers, in nepers of power.
+
+    Parameters
+    ----------
+    actual, expected
+        Dims (..., band, y, x), dB.
+
+    Returns
+    -------
+    Float
+        The same dims, dimensionless; 0 where nothing changed, symmetric in loss and gain.
+
+    Raises
+    ------
+    SarcastError
+        If the two are not of one shape.
+
+    References
+    ----------
+    Bazi, Bruzzone, Melgani 2005, doi 10.1109/TGRS.2004.842441, equation 1.
+    """
+    return subtract(actual, expected) * np.float32(NEPER_PER_DB)
+
+
+def z(actual: Float, expected: Float, std: Float) -> Float:
+    """Difference over the standard deviation that the predictor expects.
+
+    Parameters
+    ----------
+    actual, expected, std
+        Dims (..., band, y, x), dB; ``std`` above 0 (NaN comes of any other).
+
+    Returns
+    -------
+    Float
+        The same dims, dimensionless; of unit variance where nothing changed, if sigma is
+        calibrated.
+
+    Raises
+    ------
+    SarcastError
+        If the three are not of one shape.
+    """
+    _check_one_shape(actual, std, "the standard deviation")
+    positive = np.where(std > 0.0, std, np.float32(np.nan))
+    return np.divide(subtract(actual, expected), positive, dtype=np.float32)
+
+
+def signed(difference: Float, direction: str) -> Float:
+    """Score of a change whose direction is known: high for it, low for its opposite.
+
+    The mean over bands, scaled so that independent bands of unit variance give unit variance.
+
+    Parameters
+    ----------
+    difference
+        Dims (..., band, y, x): a z difference (signed z), or a plain one in dB.
+    direction
+        ``"loss"`` or ``"gain"`` of backscatter.
+
+    Returns
+    -------
+    Float
+        Dims (..., y, x), the unit of the input.
+
+    Raises
+    ------
+    SarcastError
+        If the direction is another word.
+    """
+    if direction not in DIRECTIONS:
+        raise SarcastError(f"the direction of a change is 'loss' or 'gain', not {direction!r}")
+    scale = np.float32(DIRECTIONS[direction] / math.sqrt(difference.shape[BAND_AXIS]))
+    summed: Float = difference.sum(axis=BAND_AXIS, dtype=np.float32)
+    return summed * scale
+
+
+def _check_one_shape(actual: Float, other: Float, what: str) -> None:
+    if actual.shape != other.shape:
+        raise SarcastError(
+            f"the actual image has shape {actual.shape}, but {what} has {other.shape}; "
+            f"bring both onto one grid and the same bands"
+        )

@@ -1,0 +1,194 @@
+"""Conventional strategies: which previous image, or which mean of them, is the expected one.
+
+Each is a ``windows.Predictor``, as the networks are. A condition that is not known is taken as
+equal for all images, and of images that are equally good the latest is taken.
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from sarcast.conditions import COLUMNS
+from sarcast.errors import SarcastError
+from sarcast.windows import Expected, Float, Window
+
+HEADING = COLUMNS.index("heading")
+INCIDENCE = COLUMNS.index("incidence")
+
+LARGEST_INCIDENCE_DIFFERENCE_DEG = 1.0
+"""A window counts in the paper's tables only if its closest geometry is within this."""
+
+Column = npt.NDArray[np.float64]
+
+
+def geometry_distance(window: Window) -> Column:
+    """Distance of each previous image to the target in scaled incidence and heading.
+
+    Parameters
+    ----------
+    window
+        Its conditions are read.
+
+    Returns
+    -------
+    ndarray
+        Dims (image,), 0..sqrt(2).
+
+    References
+    ----------
+    Alatalo, Sipola, Rantonen 2023, section IV-A, Method 1: incidences and headings of target and
+    previous images are each scaled to 0..1 by their minimum and maximum over the window.
+    """
+    scaled = [_scaled(_column(window, column)) for column in (INCIDENCE, HEADING)]
+    distance: Column = np.hypot(*(values[:-1] - values[-1] for values in scaled))
+    return distance
+
+
+def is_same_pass(window: Window) -> npt.NDArray[np.bool_]:
+    """Tell which previous images have the target's pass; descending is |heading| > 90 degrees.
+
+    Parameters
+    ----------
+    window
+        Its conditions are read; where the target's heading is not known, all have it.
+
+    Returns
+    -------
+    ndarray of bool
+        Dims (image,).
+    """
+    heading = _column(window, HEADING)
+    descending = np.abs(heading) > 90.0
+    unknown = np.isnan(heading[:-1]) | np.isnan(heading[-1])
+    same: npt.NDArray[np.bool_] = (descending[:-1] == descending[-1]) | unknown
+    return same
+
+
+def counts_in_paper(window: Window) -> bool:
+    """Tell whether the paper's tables would count a window.
+
+    It does if a previous image has the target's pass, and the one that ``closest-geometry`` takes
+    is within 1 degree of the target's incidence. What is not known excludes nothing.
+
+    References
+    ----------
+    Alatalo, Sipola, Rantonen 2023, section IV-A.
+    """
+    if not is_same_pass(window).any():
+        return False
+    incidence = _column(window, INCIDENCE)
+    apart = abs(incidence[_latest_smallest(geometry_distance(window))] - incidence[-1])
+    return not apart > LARGEST_INCIDENCE_DIFFERENCE_DEG
+
+
+class Strategy:
+    """A rule from a window to its expected image, as a ``windows.Predictor``.
+
+    Parameters
+    ----------
+    name
+        As it stands in tables and on the command line.
+    rule
+        From a window to an image of dims (band, y, x), dB.
+    """
+
+    size: int | None = None
+    previous: int | None = None
+
+    def __init__(self, name: str, rule: Callable[[Window], Float]) -> None:
+        self.name = name
+        self._rule = rule
+
+    def __repr__(self) -> str:
+        return f"Strategy({self.name!r})"
+
+    def expect(self, windows: Sequence[Window]) -> list[Expected]:
+        """Give the expected image of each window; NaN where its previous images saw nothing.
+
+        Raises
+        ------
+        SarcastError
+            If a window has no previous image.
+        """
+        for window in windows:
+            if window.previous.shape[0] == 0:
+                raise SarcastError(
+                    f"{self.name} needs at least one previous image, but the window has none; "
+                    f"take a later target date"
+                )
+        return [Expected(self._rule(window)) for window in windows]
+
+
+class Oracle(Strategy):
+    """The expected image without speckle that a synthetic world knows: the limit of any F."""
+
+    def __init__(self) -> None:
+        super().__init__("oracle", _known)
+
+
+def closest_geometry(window: Window) -> Float:
+    """Previous image of the nearest incidence and heading: Method 1 of the paper."""
+    return _image(window, _latest_smallest(geometry_distance(window)))
+
+
+def latest_same_pass(window: Window) -> Float:
+    """Latest previous image of the target's pass, or the latest if none has it: Method 2."""
+    same = np.flatnonzero(is_same_pass(window))
+    return _image(window, int(same[-1]) if same.size else -1)
+
+
+def latest(window: Window) -> Float:
+    """Latest previous image: Method 3 of the paper."""
+    return _image(window, -1)
+
+
+def mean(window: Window) -> Float:
+    """Mean in dB over the previous images that saw the pixel."""
+    seen = np.isfinite(window.previous)
+    total = np.where(seen, window.previous, np.float32(0.0)).sum(axis=0, dtype=np.float32)
+    count = seen.sum(axis=0, dtype=np.float32)
+    result: Float = np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)
+    return result
+
+
+STRATEGIES: dict[str, Strategy] = {
+    strategy.name: strategy
+    for strategy in (
+        Strategy("closest-geometry", closest_geometry),
+        Strategy("latest-same-pass", latest_same_pass),
+        Strategy("latest", latest),
+        Strategy("mean", mean),
+    )
+}
+"""The conventional strategies by name."""
+
+
+def _known(window: Window) -> Float:
+    if window.expected is None:
+        raise SarcastError(
+            "the oracle is known only in a synthetic world; this window has no expected image"
+        )
+    return window.expected
+
+
+def _image(window: Window, number: int) -> Float:
+    image: Float = window.previous[number]
+    return image
+
+
+def _column(window: Window, column: int) -> Column:
+    return window.conditions[:, column].astype(np.float64)
+
+
+def _scaled(values: Column) -> Column:
+    """Scale to 0..1; all 0 where they are equal or one of them is not known."""
+    span = np.ptp(values)
+    if not span > 0.0:
+        return np.zeros_like(values)
+    scaled: Column = (values - values.min()) / span
+    return scaled
+
+
+def _latest_smallest(distance: Column) -> int:
+    return int(np.flatnonzero(distance == distance.min())[-1])
