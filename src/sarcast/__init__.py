@@ -1,4 +1,4 @@
-"""Expected Sentinel-1 images under their own acquisition conditions, and what changed on the ground.
+"""Expected Sentinel-1 images under their own acquisition conditions, and what truly changed.
 
 Public names are loaded when they are first used, so that ``import sarcast`` stays light.
 """
@@ -18,7 +18,16 @@ _HOMES = {
     "norm": "difference",
 }
 
-__all__ = [*sorted(_HOMES), "__version__"]
+__all__ = [
+    "SarcastError",
+    "__version__",
+    "build_cube",
+    "load_model",
+    "norm",
+    "open_cube",
+    "predict",
+    "subtract",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -59,7 +59,7 @@ def new_file(target: Path) -> Iterator[Path]:
 
 
 def check_free(target: Path, *, overwrite: bool) -> None:
-    """Raise if ``target`` is a file, or a folder with something in it and no leave to replace it."""
+    """Raise if ``target`` is a file, or a folder that holds something and may not be replaced."""
     if target.is_file():
         raise SarcastError(f"{target} is a file, but a folder is to be written; name another")
     if target.is_dir() and any(target.iterdir()) and not overwrite:

@@ -24,7 +24,7 @@ NODE_LOCAL_TIME_H = 18.0
 LOOK_OFFSET_DEG = 90.0
 """The antenna looks to the right of the flight direction."""
 FIRST_ORBITS = {"sentinel-1a": 73, "sentinel-1b": 27, "sentinel-1c": 172}
-"""(absolute orbit − this) mod 175 + 1 is the relative orbit (ESA, Sentinel-1 annotations)."""
+"""(absolute orbit less this) mod 175 + 1 is the relative orbit (ESA, Sentinel-1 annotations)."""
 
 
 def orbit_direction(time: dt.datetime, longitude_deg: float) -> str:
@@ -82,7 +82,8 @@ def heading_deg(latitude_deg: float, direction: str) -> float:
     across = cos_latitude**2 - cos_inclination**2
     if across <= 0.0:
         raise SarcastError(
-            f"Sentinel-1 flies between 81.8 S and 81.8 N; latitude {latitude_deg:.2f} has no heading"
+            f"Sentinel-1 flies between 81.8 S and 81.8 N; at latitude {latitude_deg:.2f} "
+            f"there is no heading"
         )
     revolutions = ORBITS_PER_CYCLE / REPEAT_DAYS
     east = cos_inclination - cos_latitude**2 / revolutions

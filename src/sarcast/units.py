@@ -17,7 +17,7 @@ DB = "dB"
 UNITS = (LINEAR_POWER, DB)
 
 FLOOR_DB = -80.0
-"""Lowest backscatter kept, dB: far under the noise floor of Sentinel-1 (NESZ −22 dB or better,
+"""Lowest backscatter kept, dB: far under the noise floor of Sentinel-1 (NESZ of -22 dB or better,
 Torres et al. 2012, doi 10.1016/j.rse.2011.05.028), so that a zero of power has a finite dB."""
 
 Array = TypeVar("Array", npt.NDArray[np.floating], xr.DataArray)

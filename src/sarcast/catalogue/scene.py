@@ -4,6 +4,8 @@ What a source does not tell stays absent from the item.
 """
 
 import datetime as dt
+import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -80,10 +82,10 @@ class Scene:
     def to_item(self) -> pystac.Item:
         """Make the STAC item, on the grid of the first raster."""
         grid = grid_of(next(iter(self.rasters.values())).path)
-        footprint = grid.geographic_extent
+        footprint = grid.extent.to_crs("EPSG:4326")
         item = pystac.Item(
             id=self.id,
-            geometry=footprint.json,
+            geometry=json.loads(json.dumps(footprint.json)),
             bbox=list(footprint.boundingbox.bbox),
             datetime=self.time,
             properties=dict(self.more),
@@ -130,7 +132,7 @@ class Scene:
         if dtype in _DTYPES:
             more["data_type"] = dtype
         if nodata is not None:
-            more["nodata"] = "nan" if nodata != nodata else nodata
+            more["nodata"] = "nan" if math.isnan(nodata) else nodata
         if set(raster.bands) & set(BANDS):
             more[QUANTITY] = self.quantity
         return pystac.Asset(

@@ -1,0 +1,141 @@
+"""The one door to a GeoBox: an area as people give it, made into the grid of a cube."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pystac
+from affine import Affine
+from odc.geo.crs import CRS
+from odc.geo.geobox import GeoBox
+from odc.geo.geom import Geometry, box, unary_union
+from odc.geo.types import xy_
+from pyproj.exceptions import CRSError
+
+from sarcast.errors import SarcastError, UsageError
+
+CONDITIONS_SPACING_M = 1000.0
+"""Spacing of the grid on which conditions are kept, metres."""
+METRES_A_DEGREE = 111_320.0
+"""Length of a degree on the equator, metres (WGS 84: 2 pi a / 360)."""
+
+
+def outline(area: str) -> Geometry | GeoBox:
+    """Read an area: ``west,south,east,north`` in degrees, a vector file, or a raster's grid.
+
+    Raises
+    ------
+    UsageError
+        If it is none of them.
+    """
+    if Path(area).exists():
+        return _from_file(Path(area))
+    try:
+        west, south, east, north = (float(part) for part in area.split(","))
+    except ValueError as error:
+        raise UsageError(
+            f"--area must be 'west,south,east,north' in degrees, a vector file or a raster file; "
+            f"{area!r} is none of them"
+        ) from error
+    if not (west < east and south < north and south >= -90.0 and north <= 90.0):
+        raise UsageError(
+            f"--area must be west,south,east,north with west < east, south < north, "
+            f"latitudes in -90..90; {area!r} is not"
+        )
+    return box(west, south, east, north, "EPSG:4326")
+
+
+def make_grid(
+    area: Geometry | GeoBox | None,
+    items: Sequence[pystac.Item],
+    *,
+    crs: str | None = None,
+    resolution: float | None = None,
+) -> GeoBox:
+    """Make the grid of a cube, aligned with the pixels of the first scene.
+
+    Parameters
+    ----------
+    area
+        Outline, or a grid that is taken as it is; None for all that the scenes cover.
+    items
+        Scenes, for what is not given: CRS, spacing and alignment.
+    crs
+        Default: that of the first scene.
+    resolution
+        Spacing in units of the CRS; default: that of the first scene.
+
+    Raises
+    ------
+    UsageError
+        If the CRS is unknown, or CRS or resolution contradict a grid that was given.
+    """
+    if isinstance(area, GeoBox):
+        if crs is not None or resolution is not None:
+            raise UsageError(
+                "--area names a raster, whose grid is taken: leave out --crs and "
+                "--resolution, or give --area as a box"
+            )
+        return area
+    native = item_grid(items[0])
+    wanted = native.crs if crs is None else _crs(crs)
+    same = wanted == native.crs and resolution in (None, abs(native.resolution.x))
+    step = abs(native.resolution.x) if resolution is None and wanted == native.crs else resolution
+    if step is None:
+        raise UsageError(
+            f"--crs {crs} is not that of the scenes ({native.crs}): give --resolution too"
+        )
+    extent = area or unary_union(item_grid(i).extent.to_crs(wanted) for i in items)
+    corner = native.transform
+    anchor = xy_((corner.c / step) % 1.0, (corner.f / step) % 1.0) if same else "edge"
+    bounds = extent.to_crs(wanted).boundingbox
+    return GeoBox.from_bbox(bounds, resolution=step, anchor=anchor, tol=0.01)
+
+
+def item_grid(item: pystac.Item) -> GeoBox:
+    """Grid of an item's rasters, from its projection fields."""
+    told = item.properties
+    code = told.get("proj:code") or told.get("proj:wkt2") or told.get("proj:epsg")
+    if not code or "proj:shape" not in told or "proj:transform" not in told:
+        raise SarcastError(
+            f"{item.id} does not tell its grid (proj:code, proj:shape, proj:transform); "
+            f"give --area as a raster whose grid is to be used"
+        )
+    rows, columns = told["proj:shape"]
+    return GeoBox((rows, columns), Affine(*told["proj:transform"][:6]), CRS(code))
+
+
+def conditions_grid(grid: GeoBox) -> GeoBox:
+    """Coarse grid over the same area, about 1 km, on which conditions are kept."""
+    unit = METRES_A_DEGREE if grid.crs.geographic else 1.0
+    return GeoBox.from_bbox(
+        grid.boundingbox, resolution=CONDITIONS_SPACING_M / unit, anchor="edge", tol=0.01
+    )
+
+
+def _crs(text: str) -> CRS:
+    try:
+        return CRS(text)
+    except CRSError as error:
+        raise UsageError(f"--crs {text!r} is unknown; give one such as EPSG:32633") from error
+
+
+def _from_file(path: Path) -> Geometry | GeoBox:
+    import geopandas
+    import pyogrio
+    import rasterio
+
+    try:
+        shapes = geopandas.read_file(path)
+    except (pyogrio.errors.DataSourceError, ValueError):
+        pass
+    else:
+        if shapes.crs is None or shapes.empty:
+            raise UsageError(f"--area {path} must hold at least one shape, and a CRS")
+        return Geometry(shapes.union_all(), shapes.crs.to_wkt())
+    try:
+        with rasterio.open(path) as source:
+            if source.crs is None:
+                raise UsageError(f"--area {path} has no CRS")
+            return GeoBox((source.height, source.width), source.transform, source.crs)
+    except rasterio.errors.RasterioError as error:
+        raise UsageError(f"--area {path} is neither a vector nor a raster file: {error}") from error
