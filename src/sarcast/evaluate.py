@@ -239,6 +239,10 @@ class _Record(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+Role = Literal["strategy", "network", "oracle"]
+"""What a method is: a conventional strategy, a network, or the limit that a world knows."""
+
+
 class Curve(_Record):
     """Points of a ROC curve."""
 
@@ -249,7 +253,8 @@ class Curve(_Record):
 class MethodResult(_Record):
     """What one expected image reached under one kind of change, with one difference image."""
 
-    method: str = Field(description="name of the predictor: a strategy, a network or the oracle")
+    method: str = Field(description="name of the predictor")
+    role: Role = Field(description="what the predictor is")
     change: str = Field(description="name of the simulated change")
     difference: str = Field(description="difference image that was scored, as 'norm' or 'z'")
     auc: float = Field(ge=0, le=1, description="area under the ROC curve over all pixels")
@@ -306,9 +311,16 @@ class Evaluation(_Record):
 
 
 class Evaluator:
-    """Adds up what the methods reach, window by window, in bounded memory."""
+    """Adds up what the methods reach, window by window, in bounded memory.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    roles
+        What each method is, by its name.
+    """
+
+    def __init__(self, roles: Mapping[str, Role]) -> None:
+        self._roles = dict(roles)
         self._scores: dict[tuple[str, str, str], Scores] = {}
         self._areas: dict[tuple[str, str, str], list[float | None]] = {}
         self._errors: dict[str, Errors] = {}
@@ -353,6 +365,7 @@ class Evaluator:
         errors = self._errors.get(method)
         return MethodResult(
             method=method,
+            role=self._roles[method],
             change=change,
             difference=difference,
             auc=curve.auc,
