@@ -110,11 +110,14 @@ def simulate(
     Simulated
         A new window and the mask; no pixel is changed where the target saw nothing.
     """
-    within: Bool = np.asarray(np.isfinite(window.target).all(axis=0))
-    if window.forest is not None:
-        within &= window.forest
-    changed = change_mask(within, shapes or ShapeOptions(), rng=rng)
+    changed = change_mask(where_change_may_be(window), shapes or ShapeOptions(), rng=rng)
     return Simulated(replace(window, target=change.apply(window, changed)), changed)
+
+
+def where_change_may_be(window: Window) -> Bool:
+    """Forest that the target saw, or all that it saw where no forest is known; dims (y, x)."""
+    seen: Bool = np.asarray(np.isfinite(window.target).all(axis=0))
+    return seen if window.forest is None else seen & window.forest
 
 
 def change_mask(within: Bool, shapes: ShapeOptions, *, rng: np.random.Generator) -> Bool:
