@@ -1,6 +1,7 @@
 """Windows: a place and a target date cut from a cube, and what predicts their expected image."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
@@ -442,11 +443,12 @@ class WindowSampler:
         self.targets = targets
         self.size = size
         self.previous = previous
-        pixel_dates = [
-            len(places) * source.shape[0] * source.shape[1]
-            for places, source in zip(targets, self.sources, strict=True)
-        ]
-        self._weights = np.array(pixel_dates) / sum(pixel_dates)
+
+    def of_targets(self, targets: Sequence[npt.NDArray[np.intp]]) -> Self:
+        """Give a sampler of the same cubes with other dates as targets; images stay in memory."""
+        other = copy(self)
+        other.targets = targets
+        return other
 
     def draw(self, count: int, *, rng: np.random.Generator) -> list[Window]:
         """Draw windows, each anew.
@@ -460,8 +462,14 @@ class WindowSampler:
 
     def _draw(self, rng: np.random.Generator) -> Window:
         size = (self.size, self.size)
+        pixel_dates = np.array(
+            [
+                len(places) * source.shape[0] * source.shape[1]
+                for places, source in zip(self.targets, self.sources, strict=True)
+            ]
+        )
         for _ in range(TRIES):
-            cube = int(rng.choice(len(self.sources), p=self._weights))
+            cube = int(rng.choice(len(self.sources), p=pixel_dates / pixel_dates.sum()))
             source = self.sources[cube]
             target = int(rng.choice(self.targets[cube]))
             row, column = (

@@ -1,0 +1,17 @@
+"""The mapping transformation function: networks, their training, and model folders."""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sarcast.mapping.model import Model, load_model, save_model
+
+__all__ = ["Model", "load_model", "save_model"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first asked for, so that torch is not loaded before."""
+    if name in __all__:
+        from sarcast.mapping import model
+
+        return getattr(model, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

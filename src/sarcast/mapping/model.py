@@ -1,0 +1,279 @@
+"""Model folders: a network's weights, and in words what they are and what they were made from."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+import sarcast
+from sarcast.conditions import COLUMNS
+from sarcast.errors import SarcastError
+from sarcast.files import new_folder
+from sarcast.mapping.network import Network
+from sarcast.mapping.unet import UNet
+from sarcast.windows import BANDS, Expected, Float, Window, collate
+
+FORMAT = 1
+"""Version of ``model.yaml``."""
+NETWORKS: dict[str, Any] = {UNet.kind: UNet}
+"""Networks by the name that ``model.yaml`` holds."""
+QUANTILES = (0.5, 0.68, 0.9, 0.95, 0.99, 0.995, 0.999)
+"""Shares of unchanged pixels whose residual norm is kept, for thresholds by false-alarm rate."""
+PIXELS_AT_ONCE = 2**20
+"""Pixels of previous images that one pass of a network takes."""
+
+
+@dataclass(frozen=True)
+class Scores:
+    """How well a network predicted images that it was not trained on.
+
+    Attributes
+    ----------
+    rmse_db
+        Root of the mean squared residual of each band, dB.
+    norm_quantiles_db
+        By share of pixels: the norm over bands of the residual, dB, that so many stay under.
+    pixels
+        Number of pixels behind them.
+    """
+
+    rmse_db: tuple[float, ...]
+    norm_quantiles_db: dict[float, float]
+    pixels: int
+
+
+@dataclass(frozen=True)
+class Model:
+    """A trained network as a ``windows.Predictor``.
+
+    Attributes
+    ----------
+    network
+        The network, in evaluation mode.
+    name
+        What tables call it.
+    training
+        What it was trained on and how.
+    scores
+        Scores on the validation windows; None if there were none.
+    """
+
+    network: nn.Module
+    name: str
+    training: dict[str, Any] = field(default_factory=dict)
+    scores: Scores | None = None
+
+    @property
+    def size(self) -> int | None:
+        """The one window size in pixels that it takes; None for any."""
+        size: int | None = self.network.size  # type: ignore[assignment]
+        return size
+
+    @property
+    def previous(self) -> int | None:
+        """Number of previous images that it needs; None for any."""
+        previous: int | None = self.network.previous  # type: ignore[assignment]
+        return previous
+
+    def expect(self, windows: Sequence[Window]) -> list[Expected]:
+        """Give the expected image of each window, under the conditions that the window holds.
+
+        Raises
+        ------
+        SarcastError
+            If a window's size or number of previous images is not the network's.
+        """
+        for window in windows:
+            self._check(window)
+        return [expected for part in _parts(windows) for expected in self._expect(part)]
+
+    def _check(self, window: Window) -> None:
+        images, _, *size = window.previous.shape
+        if self.size is not None and size != [self.size, self.size]:
+            raise SarcastError(
+                f"the network {self.name} takes windows of {self.size} x {self.size} pixels, "
+                f"but {size[0]} x {size[1]} came; cut windows of its size"
+            )
+        if self.previous is not None and images != self.previous:
+            raise SarcastError(
+                f"the network {self.name} needs {self.previous} previous images, but {images} came"
+            )
+
+    @torch.inference_mode()
+    def _expect(self, windows: Sequence[Window]) -> list[Expected]:
+        device = next(self.network.parameters()).device
+        prediction = self.network(*collate(windows).to(device).inputs())
+        mean = prediction.mean.float().cpu().numpy()
+        std = [None] * len(windows)
+        if prediction.log_variance is not None:
+            std = prediction.log_variance.float().mul(0.5).exp().cpu().numpy()
+        return [
+            _where_seen(window, mean[place], std[place]) for place, window in enumerate(windows)
+        ]
+
+
+def _where_seen(window: Window, mean: Float, std: Float | None) -> Expected:
+    unseen = ~np.isfinite(window.previous).any(axis=0)
+    if std is not None:
+        std = np.where(unseen, np.float32(np.nan), std)
+    return Expected(mean=np.where(unseen, np.float32(np.nan), mean), std=std)
+
+
+def _parts(windows: Sequence[Window]) -> Iterator[Sequence[Window]]:
+    """Split windows into runs of one shape that one pass of a network can take."""
+    start = 0
+    for end in range(1, len(windows) + 1):
+        images, _, rows, columns = windows[start].previous.shape
+        full = (end - start) * images * rows * columns >= PIXELS_AT_ONCE
+        if (
+            full
+            or end == len(windows)
+            or windows[end].previous.shape != windows[start].previous.shape
+        ):
+            yield windows[start:end]
+            start = end
+
+
+def residual_scores(model: Model, windows: Sequence[Window]) -> Scores:
+    """Score a model's expected images against the actual ones.
+
+    Parameters
+    ----------
+    model
+        The model.
+    windows
+        Windows whose target the model was not trained on, taken as unchanged.
+    """
+    residuals = [
+        window.target - expected.mean
+        for window, expected in zip(windows, model.expect(windows), strict=True)
+    ]
+    values = np.concatenate([residual.reshape(len(BANDS), -1) for residual in residuals], axis=1)
+    values = values[:, np.isfinite(values).all(axis=0)].astype(np.float64)
+    norm = np.sqrt(np.square(values).sum(axis=0))
+    return Scores(
+        rmse_db=tuple(float(rmse) for rmse in np.sqrt(np.square(values).mean(axis=1))),
+        norm_quantiles_db={share: float(np.quantile(norm, share)) for share in QUANTILES},
+        pixels=values.shape[1],
+    )
+
+
+def save_model(model: Model, folder: Path, *, overwrite: bool = False) -> None:
+    """Write a model folder, ``model.safetensors`` and ``model.yaml``; whole or not at all.
+
+    Raises
+    ------
+    SarcastError
+        If the folder exists, is not empty and may not be replaced.
+    """
+    with new_folder(folder, overwrite=overwrite) as partial:
+        write_model(model, partial)
+
+
+def write_model(model: Model, folder: Path) -> None:
+    """Write the two files of a model into a folder that exists."""
+    network: Network = model.network  # type: ignore[assignment]
+    card = {
+        "format": FORMAT,
+        "name": model.name,
+        "network": network.kind,
+        "options": network.options.model_dump(mode="json"),
+        "bands": list(BANDS),
+        "conditions": list(COLUMNS),
+        "normalisation": _plain(network.normalisation()),
+        "training": model.training,
+        "scores": _plain(asdict(model.scores)) if model.scores else None,
+        "code_version": sarcast.__version__,
+    }
+    save_file(weights(model.network), folder / "model.safetensors")
+    (folder / "model.yaml").write_text(yaml.safe_dump(card, sort_keys=False))
+
+
+def weights(network: nn.Module) -> dict[str, torch.Tensor]:
+    """Give a copy of a network's weights that can be written: on the CPU, one after another."""
+    state = network.state_dict()
+    return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()}
+
+
+def load_model(folder: Path | str, *, device: str | None = None) -> Model:
+    """Read a model folder.
+
+    Parameters
+    ----------
+    folder
+        The folder that ``save_model`` wrote.
+    device
+        Where to compute, as ``"cpu"`` or ``"cuda"``; None for a GPU where there is one.
+
+    Raises
+    ------
+    SarcastError
+        If a file is absent or not readable, its version or network is unknown, or the model was
+        made for other bands or conditions.
+    """
+    folder = Path(folder)
+    card = _read_card(folder)
+    network = NETWORKS[card["network"]].build(card["options"], card["normalisation"])
+    _load_weights(network, folder / "model.safetensors")
+    scores = card["scores"]
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    return Model(
+        network=network.to(device).eval(),
+        name=card["name"],
+        training=card["training"],
+        scores=Scores(**{**scores, "rmse_db": tuple(scores["rmse_db"])}) if scores else None,
+    )
+
+
+def _read_card(folder: Path) -> dict[str, Any]:
+    for name in ("model.yaml", "model.safetensors"):
+        if not (folder / name).is_file():
+            raise SarcastError(
+                f"{folder} is no model folder: {name} is not there; "
+                f"name a folder that sarcast train wrote"
+            )
+    try:
+        card = yaml.safe_load((folder / "model.yaml").read_text())
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        line = str(error).replace("\n", " ")
+        raise SarcastError(f"{folder / 'model.yaml'} is not valid YAML: {line}") from error
+    if not isinstance(card, dict) or card.get("format") != FORMAT:
+        found = card.get("format") if isinstance(card, dict) else None
+        raise SarcastError(
+            f"{folder / 'model.yaml'} has format {found}, but this version of sarcast "
+            f"({sarcast.__version__}) reads format {FORMAT}; train the model again"
+        )
+    if card["network"] not in NETWORKS:
+        known = ", ".join(NETWORKS)
+        raise SarcastError(f"{folder} holds a network {card['network']!r}; known are {known}")
+    for name, expected in (("bands", BANDS), ("conditions", COLUMNS)):
+        if list(card[name]) != list(expected):
+            raise SarcastError(
+                f"the model in {folder} was made for {name} {card[name]}, "
+                f"but sarcast gives it {list(expected)}; train a model for these"
+            )
+    return card
+
+
+def _load_weights(network: nn.Module, path: Path) -> None:
+    try:
+        network.load_state_dict(load_file(path))
+    except Exception as error:
+        line = str(error).split("\n", maxsplit=1)[0]
+        raise SarcastError(
+            f"{path} does not hold the weights that model.yaml describes ({line}); "
+            f"copy the folder again, or train the model again"
+        ) from error
+
+
+def _plain(value: Any) -> Any:
+    """Turn tuples into lists, which YAML can tell."""
+    if isinstance(value, dict):
+        return {key: _plain(part) for key, part in value.items()}
+    return [_plain(part) for part in value] if isinstance(value, list | tuple) else value

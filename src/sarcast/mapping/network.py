@@ -1,0 +1,52 @@
+"""What every network is to training, model folders and inference."""
+
+from typing import Any, ClassVar, NamedTuple, Protocol
+
+from torch import Tensor
+
+
+class Prediction(NamedTuple):
+    """What a network tells of the expected image.
+
+    Attributes
+    ----------
+    mean
+        Dims (window, band, y, x), dB.
+    log_variance
+        Dims (window, band, y, x), natural logarithm of dB²; None from a network without.
+    """
+
+    mean: Tensor
+    log_variance: Tensor | None = None
+
+
+class Network(Protocol):
+    """A ``torch.nn.Module`` that predicts expected images of ``windows.Batch`` inputs.
+
+    ``kind`` names it in ``model.yaml``; ``options`` are its own, a pydantic model. ``size`` and
+    ``previous`` are as in ``windows.Predictor``.
+    """
+
+    kind: ClassVar[str]
+    size: int | None
+    previous: int | None
+    options: Any
+
+    def forward(
+        self,
+        previous: Tensor,
+        elevation: Tensor,
+        conditions: Tensor,
+        days: Tensor,
+        day_of_year: Tensor,
+    ) -> Prediction:
+        """Predict the expected image; arguments as in ``windows.Batch``."""
+        ...
+
+    def loss(self, prediction: Prediction, target: Tensor) -> Tensor:
+        """Give what training makes small; NaN of the target is ignored."""
+        ...
+
+    def normalisation(self) -> dict[str, Any]:
+        """Give what else is needed to build it again, for ``model.yaml``."""
+        ...
