@@ -307,10 +307,10 @@ class Source:
         return self.backscatter.sizes["y"], self.backscatter.sizes["x"]
 
     def seen(self, time: int, place: Place, size: Place) -> float:
-        """Share of the window's pixels that an image saw."""
+        """Give the share of the window's pixels inside the cube that an image saw."""
         rows, columns = _inside(place, size, self.shape)
         image = self.backscatter[time, 0, rows, columns].values
-        return float(np.isfinite(image).sum()) / (size[0] * size[1])
+        return float(np.isfinite(image).mean()) if image.size else 0.0
 
     def previous(self, target: int, place: Place, size: Place, n: int) -> list[int]:
         """Choose the ``n`` latest images before the target that see the window; fewer if so few."""

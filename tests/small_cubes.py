@@ -1,0 +1,65 @@
+"""Small cubes in memory, for tests of what reads cubes."""
+
+import numpy as np
+import xarray as xr
+
+ROWS, COLUMNS, DATES = 40, 50, 12
+
+
+def code(time, band, row, column):
+    """The value of a pixel of a coordinate cube: tells where it lies, exactly in float32."""
+    return ((time * 2 + band) * ROWS + row) * COLUMNS + column
+
+
+def coordinate_cube() -> xr.Dataset:
+    """A cube whose every pixel and condition tells its own place."""
+    places = np.meshgrid(*map(np.arange, (DATES, 2, ROWS, COLUMNS)), indexing="ij")
+    coarse = np.arange(DATES * 2 * 3, dtype="f4").reshape(DATES, 2, 3)
+    return xr.Dataset(
+        {
+            "backscatter": (("time", "band", "y", "x"), code(*places).astype("f4")),
+            "elevation": (("y", "x"), code(0, 0, *places[2:])[0, 0].astype("f4")),
+            "forest": (("y", "x"), (places[2] < 20)[0, 0]),
+            "incidence": (("time", "cy", "cx"), coarse),
+            "precipitation": (
+                ("time", "lag", "cy", "cx"),
+                np.stack([coarse + 100 * lag for lag in range(4)], axis=1),
+            ),
+        },
+        coords={
+            "time": np.datetime64("2021-01-01T17:00", "ns")
+            + np.arange(DATES) * np.timedelta64(6, "D"),
+            "band": ["VV", "VH"],
+            "y": -5.0 - 10.0 * np.arange(ROWS),
+            "x": 5.0 + 10.0 * np.arange(COLUMNS),
+            "cy": [-100.0, -300.0],
+            "cx": [80.0, 250.0, 420.0],
+            "platform": ("time", ["sentinel-1a", "sentinel-1b", ""] * 4),
+            "heading": ("time", np.linspace(-12, -168, DATES, dtype="f4")),
+        },
+    )
+
+
+def learnable_cube(dates: int = DATES, pixels: int = 24) -> xr.Dataset:
+    """A cube of a fixed pattern with an offset by temperature and noise: something to learn."""
+    rng = np.random.default_rng(5)
+    temperature = rng.uniform(-10, 20, dates)
+    coarse = rng.normal(-12, 2, (1, 2, pixels // 4, pixels // 4))
+    pattern = coarse.repeat(4, axis=2).repeat(4, axis=3)
+    noise = rng.normal(0, 0.5, (dates, 2, pixels, pixels))
+    image = pattern + noise + 0.1 * temperature[:, None, None, None]
+    return xr.Dataset(
+        {
+            "backscatter": (("time", "band", "y", "x"), image.astype("f4")),
+            "temperature": (("time", "cy", "cx"), temperature[:, None, None].astype("f4")),
+        },
+        coords={
+            "time": np.datetime64("2021-01-01T17:00", "ns")
+            + np.arange(dates) * np.timedelta64(12, "D"),
+            "band": ["VV", "VH"],
+            "y": -10.0 * np.arange(pixels),
+            "x": 10.0 * np.arange(pixels),
+            "cy": [-100.0],
+            "cx": [100.0],
+        },
+    )

@@ -1,0 +1,238 @@
+"""Training learns, stops and goes on to the same bytes; model folders keep what they are given."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from sarcast.errors import SarcastError
+from sarcast.mapping import load_model, save_model
+from sarcast.mapping.model import Model
+from sarcast.mapping.school import split_dates, train
+from sarcast.mapping.training import TrainOptions, _Loop
+from sarcast.mapping.unet import UNetOptions
+from sarcast.windows import cut
+from small_cubes import learnable_cube
+
+NETWORK = UNetOptions(size=16, previous=2, filters=(8, 16), momentum=0.9)
+OPTIONS = TrainOptions(
+    steps=12, batch=4, learning_rate=3e-3, validate_every=4, validation_windows=8, accelerator="cpu"
+)
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.set_num_threads(1)
+    folder = tmp_path_factory.mktemp("model") / "model"
+    train([learnable_cube()], NETWORK, OPTIONS, to=folder)
+    return folder
+
+
+SCRIPT = """
+import sys, torch
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+torch.set_num_threads(1)
+from small_cubes import learnable_cube
+from test_61_mapping_training import NETWORK, OPTIONS
+from sarcast.mapping.school import train
+train([learnable_cube()], NETWORK, OPTIONS, to=Path({to!r}))
+"""
+
+
+def test_killed_training_goes_on_to_the_same_bytes(trained: Path, tmp_path: Path) -> None:
+    to = tmp_path / "model"
+    script = SCRIPT.format(tests=str(Path(__file__).parent), to=str(to))
+    with subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.DEVNULL) as process:
+        for _ in range(3000):
+            if list(tmp_path.glob("model.training/checkpoints/step-*")):
+                break
+            time.sleep(0.01)
+        os.kill(process.pid, signal.SIGKILL)
+    assert process.returncode == -signal.SIGKILL
+    assert not to.exists()
+    train([learnable_cube()], NETWORK, OPTIONS, to=to)
+    assert (to / "model.safetensors").read_bytes() == (trained / "model.safetensors").read_bytes()
+    assert (to / "model.yaml").read_text() == (trained / "model.yaml").read_text()
+    assert not (tmp_path / "model.training").exists()
+
+
+def test_training_learns(tmp_path: Path) -> None:
+    cube = learnable_cube(dates=20)
+    longer = OPTIONS.model_copy(update={"steps": 300, "validate_every": 50})
+    model = train([cube], NETWORK, longer, to=tmp_path / "model")
+    history = model.training["history"]
+    assert history[-1]["training_loss"] < 0.4 * history[0]["training_loss"]
+    assert model.scores is not None
+    assert max(model.scores.rmse_db) < 1.6  # 2.2 dB is the spread of the pattern alone
+
+
+def test_another_seed_gives_another_network(trained: Path, tmp_path: Path) -> None:
+    other = OPTIONS.model_copy(update={"seed": 1})
+    train([learnable_cube()], NETWORK, other, to=tmp_path / "model")
+    assert (tmp_path / "model" / "model.safetensors").read_bytes() != (
+        trained / "model.safetensors"
+    ).read_bytes()
+
+
+def test_checkpoint_of_another_training_is_refused(tmp_path: Path) -> None:
+    work = tmp_path / "model.training"
+    batch = _loop(work, OPTIONS)
+    batch.losses = [1.0]
+    batch.validate(_NoLog())
+    with pytest.raises(SarcastError, match=r"training with other training options; give"):
+        _loop(work, OPTIONS.model_copy(update={"learning_rate": 1e-4}))
+    assert _loop(work, OPTIONS).state == batch.state
+
+
+class _NoLog:
+    def add_scalar(self, *_: object) -> None:
+        pass
+
+
+def _loop(work: Path, options: TrainOptions) -> _Loop:
+    from sarcast.conditions import PaperScaling
+    from sarcast.mapping.unet import UNet
+
+    network = UNet(NETWORK, PaperScaling())
+    return _Loop(network, [cut(learnable_cube(), 5, (0, 0), (16, 16), [3, 4])] * 2, options, work)
+
+
+def test_learning_rate_rises_and_falls_as_asked(tmp_path: Path) -> None:
+    options = TrainOptions(steps=100, warmup=10, schedule="cosine", accelerator="cpu")
+    loop = _loop(tmp_path, options)
+    assert loop._rate(0) == pytest.approx(0.1, rel=1e-3)
+    assert loop._rate(50) == pytest.approx(0.5)
+    assert loop._rate(99) == pytest.approx(0.5 * (1 + np.cos(np.pi * 0.99)))
+    assert _loop(tmp_path / "b", OPTIONS)._rate(9) == 1.0
+
+
+def test_time_and_patience_end_training(tmp_path: Path) -> None:
+    loop = _loop(tmp_path, TrainOptions(minutes=1, patience=2, accelerator="cpu"))
+    loop.state.seconds = 59.0
+    loop.state.best_step = 10
+    loop.state.history = [{"step": 10}, {"step": 20}]
+    assert not loop.over()
+    loop.state.history.append({"step": 30})
+    assert loop.over()
+    loop.state.history = []
+    loop.state.seconds = 60.0
+    assert loop.over()
+
+
+def test_a_short_time_limit_still_gives_a_model(tmp_path: Path) -> None:
+    hurried = OPTIONS.model_copy(update={"minutes": 1e-6})
+    model = train([learnable_cube()], NETWORK, hurried, to=tmp_path / "model")
+    assert model.training["steps"] == 1
+
+
+def test_dates_are_split_in_time() -> None:
+    cube = learnable_cube()
+    split = split_dates([cube], 2, share=0.3, end=cube.time.values[9])
+    np.testing.assert_array_equal(split.training[0], [2, 3, 4, 5, 6, 7])
+    np.testing.assert_array_equal(split.validation[0], [8, 9])
+    with pytest.raises(SarcastError, match=r"at least 2 targets that 11 previous .* of 12 dates"):
+        split_dates([cube], 11, share=0.3)
+
+
+def test_model_folder_gives_back_the_same_predictor(trained: Path, tmp_path: Path) -> None:
+    model = load_model(trained, device="cpu")
+    assert (model.size, model.previous) == (16, 2)
+    save_model(model, tmp_path / "copy")
+    copied = load_model(tmp_path / "copy", device="cpu")
+    assert copied.training == model.training
+    assert copied.scores == model.scores
+    window = cut(learnable_cube(), 5, (2, 3), (16, 16), [3, 4])
+    first, second = model.expect([window])[0], copied.expect([window] * 3)[2]
+    np.testing.assert_allclose(first.mean, second.mean, rtol=1e-5)
+    assert first.std is None
+
+
+def test_scores_are_those_of_the_residuals(trained: Path) -> None:
+    from sarcast.mapping.model import residual_scores
+
+    model = load_model(trained, device="cpu")
+    window = cut(learnable_cube(), 11, (2, 3), (16, 16), [9, 10])
+    window.target[:, 0] = np.nan
+    residual = (window.target - model.expect([window])[0].mean)[:, 1:]
+    scores = residual_scores(model, [window])
+    assert scores.pixels == 15 * 16
+    np.testing.assert_allclose(scores.rmse_db, np.sqrt((residual**2).mean(axis=(1, 2))), rtol=1e-5)
+    norm = np.hypot(*residual)
+    assert np.mean(norm <= scores.norm_quantiles_db[0.9]) == pytest.approx(0.9, abs=0.01)
+
+
+def test_expected_image_is_nan_where_no_previous_image_saw(trained: Path) -> None:
+    window = cut(learnable_cube(), 5, (2, 3), (16, 16), [3, 4])
+    window.previous[:, :, 4, 5] = np.nan
+    window.previous[0, :, 6, 7] = np.nan
+    unseen = np.isnan(load_model(trained, device="cpu").expect([window])[0].mean)
+    assert unseen[:, 4, 5].all()
+    assert unseen.sum() == 2
+
+
+def test_windows_of_the_wrong_shape_are_refused(trained: Path) -> None:
+    model = load_model(trained, device="cpu")
+    with pytest.raises(SarcastError, match=r"takes windows of 16 x 16 pixels, but 8 x 8 came"):
+        model.expect([cut(learnable_cube(), 5, (2, 3), (8, 8), [3, 4])])
+    with pytest.raises(SarcastError, match=r"needs 2 previous images, but 1 came"):
+        model.expect([cut(learnable_cube(), 5, (2, 3), (16, 16), [4])])
+
+
+def _changed_card(trained: Path, folder: Path, **changes: object) -> Path:
+    folder.mkdir()
+    (folder / "model.safetensors").write_bytes((trained / "model.safetensors").read_bytes())
+    card = yaml.safe_load((trained / "model.yaml").read_text())
+    (folder / "model.yaml").write_text(yaml.safe_dump({**card, **changes}))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"format": 99}, r"format 99, but this version of sarcast .* reads format 1"),
+        ({"network": "oracle"}, r"network 'oracle'; known are unet"),
+        ({"bands": ["HH", "HV"]}, r"made for bands \['HH', 'HV'\], but sarcast gives"),
+        ({"options": {"size": 32, "previous": 2}}, r"not hold the weights that model.yaml"),
+    ],
+)
+def test_strange_model_folders_are_refused(trained, tmp_path, change, message) -> None:
+    with pytest.raises(SarcastError, match=message):
+        load_model(_changed_card(trained, tmp_path / "model", **change), device="cpu")
+
+
+def test_incomplete_model_folders_are_refused(trained: Path, tmp_path: Path) -> None:
+    for name in ("model.yaml", "model.safetensors"):
+        folder = _changed_card(trained, tmp_path / name)
+        (folder / name).unlink()
+        with pytest.raises(SarcastError, match=f"{name} is not there; name a folder"):
+            load_model(folder)
+    broken = _changed_card(trained, tmp_path / "broken")
+    (broken / "model.safetensors").write_bytes(b"nothing")
+    with pytest.raises(SarcastError, match=r"copy the folder again"):
+        load_model(broken)
+
+
+def test_a_model_is_not_written_over_unless_asked(trained: Path, tmp_path: Path) -> None:
+    model: Model = replace(load_model(trained, device="cpu"), name="other")
+    save_model(model, tmp_path / "model")
+    with pytest.raises(SarcastError, match=r"--overwrite"):
+        save_model(model, tmp_path / "model")
+    save_model(replace(model, name="new"), tmp_path / "model", overwrite=True)
+    assert load_model(tmp_path / "model", device="cpu").name == "new"
