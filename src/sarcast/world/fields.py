@@ -1,0 +1,125 @@
+"""Random fields of many worlds at once: smooth noise in octaves, and patchworks of cells."""
+
+import functools
+import math
+from collections.abc import Sequence
+
+import torch
+from torch.nn import functional
+
+Size = tuple[int, int]
+
+
+def normal(*shape: int, rng: torch.Generator) -> torch.Tensor:
+    """Standard normal numbers on the generator's device, float32."""
+    return torch.randn(shape, generator=rng, device=rng.device)
+
+
+def smooth(lead: Sequence[int], size: Size, nodes: Size, *, rng: torch.Generator) -> torch.Tensor:
+    """Noise that varies over ``size / nodes`` pixels, of mean 0 and variance 1.
+
+    Parameters
+    ----------
+    lead
+        Leading dims: one field each.
+    size
+        Rows and columns of the field, pixels.
+    nodes
+        Rows and columns of the coarse grid that is interpolated, 1 or more each.
+    rng
+        Source of chance; its device is that of the result.
+
+    Returns
+    -------
+    Tensor
+        Dims (*lead, y, x), float32.
+    """
+    rows, columns = (min(node + 3, pixels + 1) for node, pixels in zip(nodes, size, strict=True))
+    coarse = normal(math.prod(lead), 1, rows, columns, rng=rng)
+    # one node beyond each border, so that no border is smoother than the inside
+    fine = (
+        _row_weights(size[0], rows, rng.device)
+        @ coarse
+        @ _row_weights(size[1], columns, rng.device).mT
+    )
+    return fine.reshape(*lead, *size)
+
+
+def octaves(
+    lead: Sequence[int],
+    size: Size,
+    nodes: Size,
+    count: int,
+    *,
+    gain: float = 0.5,
+    rng: torch.Generator,
+) -> torch.Tensor:
+    """Sum of ``count`` smooth fields, each twice as fine and ``gain`` as strong; variance 1."""
+    total = torch.zeros((*lead, *size), device=rng.device)
+    for octave in range(count):
+        finer = (nodes[0] << octave, nodes[1] << octave)
+        total += gain**octave * smooth(lead, size, finer, rng=rng)
+    return total / math.sqrt(sum(gain ** (2 * octave) for octave in range(count)))
+
+
+@functools.lru_cache(maxsize=64)
+def _row_weights(pixels: int, nodes: int, device: torch.device) -> torch.Tensor:
+    """Cubic B-spline weights, dims (pixel, node), rows of unit Euclidean length."""
+    place = (torch.arange(pixels, device=device) + 0.5) / pixels * (nodes - 3) + 1.0
+    away = (place[:, None] - torch.arange(nodes, device=device)).abs()
+    near = 2.0 / 3.0 - away**2 + away**3 / 2.0
+    far = (2.0 - away).clamp(min=0.0) ** 3 / 6.0
+    return functional.normalize(torch.where(away < 1.0, near, far), dim=1)
+
+
+def cells(size: Size, cell: torch.Tensor, *, rng: torch.Generator) -> tuple[torch.Tensor, Size]:
+    """Patchwork of irregular cells, as stands of trees and parcels of land are.
+
+    The plane is cut by the nearest of seeds that stand anywhere in the squares of a grid (of the
+    four squares around a pixel), after its coordinates were bent smoothly.
+
+    Parameters
+    ----------
+    size
+        Rows and columns, pixels.
+    cell
+        Dims (world), pixels: size of a cell in each world, 4 or more.
+
+    Returns
+    -------
+    labels : Tensor of int64
+        Dims (world, y, x): number of the cell, row by row in the grid of ``shape``.
+    shape : tuple of int
+        Rows and columns of the grid of cells.
+    """
+    worlds = len(cell)
+    shape = tuple(math.ceil(pixels / float(cell.min())) + 4 for pixels in size)
+    seeds = torch.rand(worlds, 2, shape[0] * shape[1], generator=rng, device=rng.device)
+    bend = 0.35 * smooth((worlds, 2), size, (max(2, size[0] // 20), max(2, size[1] // 20)), rng=rng)
+    grid = torch.stack(
+        torch.meshgrid(*(torch.arange(n, device=rng.device) for n in size), indexing="ij")
+    )
+    place = (grid / cell[:, None, None, None] + 2.0 + bend).clamp(min=1.0)
+    limit = torch.tensor(shape, device=rng.device)[:, None, None] - 2.0
+    place = torch.minimum(place, limit)
+    return _nearest(place, seeds, shape[1]), (shape[0], shape[1])
+
+
+def _nearest(place: torch.Tensor, seeds: torch.Tensor, columns: int) -> torch.Tensor:
+    corner = torch.floor(place - 0.5).long()
+    best = torch.full_like(place[:, 0], torch.inf)
+    label = torch.zeros_like(corner[:, 0])
+    for down in (0, 1):
+        for right in (0, 1):
+            row, column = corner[:, 0] + down, corner[:, 1] + right
+            number = row * columns + column
+            seed_y, seed_x = (lookup(seeds[:, axis], number) for axis in (0, 1))
+            away = (row + seed_y - place[:, 0]) ** 2 + (column + seed_x - place[:, 1]) ** 2
+            label = torch.where(away < best, number, label)
+            best = torch.minimum(best, away)
+    return label
+
+
+def lookup(values: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Value of each pixel's cell: ``values`` (world, cell), ``labels`` (world, y, x)."""
+    return values.gather(1, labels.flatten(1)).reshape(labels.shape)

@@ -1,0 +1,195 @@
+"""The ground of many worlds at once: terrain, cover, and what each pixel answers to."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch.nn import functional
+
+from sarcast.world import fields, table
+from sarcast.world.presets import Parameters
+
+TERMS = (
+    "base",
+    "scene",
+    "wet",
+    "frozen_canopy",
+    "frozen_soil",
+    "wet_snow",
+    "dry_snow",
+    "summer",
+    "wind",
+    "edge_east",
+    "edge_north",
+    "corner_cos",
+    "corner_sin",
+)
+"""What adds up to a pixel's backscatter: a map each, times one number a scene."""
+
+LARGEST_FIELD_M = 1500.0
+"""Length over which terrain and landscapes vary."""
+
+_COLUMN = {name: place for place, name in enumerate(table.COLUMNS)}
+_COVER = {name: place for place, name in enumerate(table.NAMES)}
+
+
+@dataclass(frozen=True)
+class Ground:
+    """What does not change from scene to scene.
+
+    Attributes
+    ----------
+    spacing_m
+        Pixel spacing, m.
+    elevation, slope_east, slope_north
+        Dims (world, y, x): m; m per m.
+    cover
+        Dims (world, y, x), int64: place in ``table.COVERS``.
+    parcels
+        Dims (world, y, x), int64: the cell of the patchwork.
+    parcel_shape
+        Rows and columns of the patchwork.
+    maps
+        Dims (world, band, term, y, x), dB: see ``TERMS``.
+    per_degree
+        Dims (world, band, y, x), dB per degree of local incidence.
+    """
+
+    spacing_m: float
+    elevation: torch.Tensor
+    slope_east: torch.Tensor
+    slope_north: torch.Tensor
+    cover: torch.Tensor
+    parcels: torch.Tensor
+    parcel_shape: fields.Size
+    maps: torch.Tensor
+    per_degree: torch.Tensor
+
+
+def draw(
+    parameters: Parameters, size: fields.Size, spacing_m: float, *, rng: torch.Generator
+) -> Ground:
+    """Draw the ground of a batch of worlds of ``size`` (rows, columns) pixels."""
+    worlds = len(parameters.mixture)
+    nodes = _nodes(size, spacing_m)
+    count = _octaves(spacing_m)
+    relief = fields.octaves((worlds,), size, nodes, count, gain=0.45, rng=rng)
+    elevation = parameters["relief_m"][:, None, None] * relief
+    elevation = elevation + 120.0 - elevation.flatten(1).min(1).values[:, None, None].clamp(max=0)
+    cell = (parameters["cell_m"] / spacing_m).clamp(min=4.0)
+    parcels, shape = fields.cells(size, cell, rng=rng)
+    cover = _cover(parameters.mixture, relief, parcels, shape, rng=rng)
+    east, north = _slopes(elevation, spacing_m)
+    maps, per_degree = _maps(parameters, cover, parcels, shape, rng=rng)
+    return Ground(spacing_m, elevation, east, north, cover, parcels, shape, maps, per_degree)
+
+
+def _nodes(size: fields.Size, spacing_m: float) -> fields.Size:
+    rows, columns = (max(1, round(pixels * spacing_m / LARGEST_FIELD_M)) for pixels in size)
+    return rows, columns
+
+
+def _octaves(spacing_m: float) -> int:
+    return max(1, round(math.log2(LARGEST_FIELD_M / (4.0 * spacing_m))))
+
+
+def _slopes(elevation: torch.Tensor, spacing_m: float) -> tuple[torch.Tensor, torch.Tensor]:
+    down, right = torch.gradient(elevation, spacing=spacing_m, dim=(1, 2))
+    return right, -down
+
+
+def _cover(
+    mixture: torch.Tensor,
+    relief: torch.Tensor,
+    parcels: torch.Tensor,
+    shape: fields.Size,
+    *,
+    rng: torch.Generator,
+) -> torch.Tensor:
+    """Water and mire lie low and have smooth shores; the others are dealt out by parcels."""
+    worlds = len(mixture)
+    size = (relief.shape[1], relief.shape[2])
+    wetness = fields.octaves((worlds,), size, _coarse(shape, 6), 4, rng=rng)
+    low = torch.special.ndtr(0.8 * wetness - 0.6 * relief)
+    water, mire = _COVER["water"], _COVER["mire"]
+    share_water, share_mire = mixture[:, water, None, None], mixture[:, mire, None, None]
+    dry = mixture.clone()
+    dry[:, [water, mire]] = 0.0
+    clumped = fields.smooth((worlds, len(table.COVERS)), shape, _coarse(shape, 5), rng=rng)
+    white = fields.normal(worlds, len(table.COVERS), *shape, rng=rng)
+    uniform = torch.special.ndtr(0.75 * clumped + 0.66 * white).clamp(1e-6, 1.0 - 1e-6)
+    # the largest of Gumbel numbers plus log shares falls on each cover as often as its share
+    score = dry.log()[:, :, None, None] - torch.log(-torch.log(uniform))
+    cover = fields.lookup(score.argmax(1).flatten(1), parcels)
+    cover = torch.where(low < share_water + share_mire, mire, cover)
+    return torch.where(low < share_water, water, cover)
+
+
+def _coarse(shape: fields.Size, cells: int) -> fields.Size:
+    return max(1, shape[0] // cells), max(1, shape[1] // cells)
+
+
+def _maps(
+    parameters: Parameters,
+    cover: torch.Tensor,
+    parcels: torch.Tensor,
+    shape: fields.Size,
+    *,
+    rng: torch.Generator,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    share = _shares(cover)
+    mixed = torch.einsum("wkcb,wkyx->wbcyx", parameters.responses, share)
+    texture = mixed[:, :, _COLUMN["texture"]] * _texture(parcels, shape, rng)
+    maps = mixed.new_zeros((*mixed.shape[:2], len(TERMS), *cover.shape[1:]))
+    place = {name: maps[:, :, number] for number, name in enumerate(TERMS)}
+    place["base"].copy_(mixed[:, :, _COLUMN["base"]] + texture)
+    place["scene"].fill_(1.0)
+    for name in ("wet", "wet_snow", "dry_snow", "summer"):
+        place[name].copy_(mixed[:, :, _COLUMN[name]])
+    frozen, trees = mixed[:, :, _COLUMN["frozen"]], share[:, None, _COVER["forest"]]
+    place["frozen_canopy"].copy_(frozen * trees)
+    place["frozen_soil"].copy_(frozen * (1.0 - trees))
+    per_band = torch.tensor([table.WIND_DB, table.CORNER_DB], device=cover.device)
+    place["wind"].copy_(per_band[0, :, None, None] * share[:, None, _COVER["water"]])
+    _edges(place, trees)
+    _corners(place, share[:, None, _COVER["built-up"]] * per_band[1, :, None, None], parcels, rng)
+    return maps, mixed[:, :, _COLUMN["per_degree"]]
+
+
+def _shares(cover: torch.Tensor) -> torch.Tensor:
+    """Share of each cover in each pixel, from the class of the pixel and its neighbours."""
+    hard = functional.one_hot(cover, len(table.COVERS)).permute(0, 3, 1, 2).float()
+    return functional.avg_pool2d(hard, 3, 1, 1, count_include_pad=False)
+
+
+def _texture(parcels: torch.Tensor, shape: fields.Size, rng: torch.Generator) -> torch.Tensor:
+    """Unit noise, dims (world, band, y, x): half of its variance by parcel, half within."""
+    worlds, size = len(parcels), (parcels.shape[1], parcels.shape[2])
+    stand = fields.normal(worlds, 2, shape[0] * shape[1], rng=rng)
+    stand[:, 1] = 0.8 * stand[:, 0] + 0.6 * stand[:, 1]
+    by_parcel = torch.stack([fields.lookup(stand[:, band], parcels) for band in (0, 1)], 1)
+    within = fields.smooth((worlds, 1), size, (size[0] // 3, size[1] // 3), rng=rng)
+    own = fields.normal(worlds, 2, *size, rng=rng)
+    return math.sqrt(0.5) * by_parcel + math.sqrt(0.3) * within + math.sqrt(0.2) * own
+
+
+def _edges(place: dict[str, torch.Tensor], trees: torch.Tensor) -> None:
+    """Edges where trees begin along the look direction face the sensor; where they end, shadow."""
+    down, right = torch.gradient(trees, dim=(2, 3))
+    # a straight edge has a gradient of at most 1/3 of trees a pixel after the mixing of pixels
+    place["edge_east"].copy_(3.0 * table.EDGE_DB * right)
+    place["edge_north"].copy_(-3.0 * table.EDGE_DB * down)
+
+
+def _corners(
+    place: dict[str, torch.Tensor],
+    strength: torch.Tensor,
+    parcels: torch.Tensor,
+    rng: torch.Generator,
+) -> None:
+    """Streets of a block run one way, and again after a quarter of a turn."""
+    block = torch.arange(int(parcels.max()) + 1, device=parcels.device) // 3
+    turn = 2.0 * torch.pi * torch.rand(len(parcels), len(block), generator=rng, device=rng.device)
+    angle = fields.lookup(turn[:, block], parcels)[:, None]
+    place["corner_cos"].copy_(0.5 * strength * torch.cos(angle))
+    place["corner_sin"].copy_(0.5 * strength * torch.sin(angle))

@@ -1,0 +1,158 @@
+"""What each cover does to backscatter: one table of values, ranges and sources.
+
+Values hold at 38 degrees of incidence, sigma0, without speckle. ``half_range`` is how far a
+randomised world may move a value to either side.
+
+References
+----------
+.. [UD] Ulaby, Dobson, "Handbook of Radar Scattering Statistics for Terrain", 1989.
+.. [WBG] Widhalm, Bartsch, Goler, Remote Sensing 10 (2018) 551, incidence dependence of Sentinel-1.
+.. [MJR] Mladenova et al., IEEE TGRS 51 (2013) 1791, incidence normalisation by cover.
+.. [PHHH] Pulliainen et al., IEEE TGRS 32 (1994) 1041, boreal forest at C band in frost.
+.. [CRL] Cohen et al., Remote Sensing of Environment 254 (2021) 112267, freeze and thaw.
+.. [NRR] Nagler et al., Remote Sensing 8 (2016) 348, wet snow by Sentinel-1.
+.. [LDM] Lievens et al., Nature Communications 10 (2019) 4629, dry snow in VH.
+.. [BEZ] Baghdadi et al., Remote Sensing 9 (2017) 969, water cloud model at C band.
+.. [VWB] Vreugdenhil et al., Remote Sensing 10 (2018) 1396, vegetation in Sentinel-1.
+.. [VMB] Veloso et al., Remote Sensing of Environment 199 (2017) 415, crops in Sentinel-1.
+.. [RSS] Rüetschi, Schaepman, Small, Remote Sensing 10 (2018) 55, forest phenology in Sentinel-1.
+.. [BSV] Bechtold et al., Remote Sensing 10 (2018) 536, peatlands and their water table at C band.
+.. [H10] Hersbach, J. Atmos. Ocean. Technol. 27 (2010) 721, CMOD5.N, wind over water.
+.. [KZV] Koppel et al., Int. J. Remote Sensing 38 (2017) 6298, buildings in Sentinel-1.
+.. [DU] Duguay et al., in "Remote Sensing of the Cryosphere", 2015, chapter 12, lake ice.
+.. [ASW] Alatalo, Sipola, Rantonen, IEEE TGRS 61 (2023) 5218714, distributions over Finland.
+"""
+
+from dataclasses import dataclass
+
+REFERENCE_INCIDENCE_DEG = 38.0
+"""Incidence at which the base values hold: the middle of the interferometric wide swath."""
+
+COLUMNS = ("base", "texture", "per_degree", "wet", "frozen", "wet_snow", "dry_snow", "summer")
+"""dB each; ``per_degree`` dB per degree of local incidence; the others from absent to full."""
+
+
+@dataclass(frozen=True)
+class Response:
+    """One value of the table in VV and VH, dB, with the range that a random world may draw."""
+
+    vv: float
+    vh: float
+    half_range: float
+    source: str
+
+
+@dataclass(frozen=True)
+class Cover:
+    """A cover type: its class in ESA WorldCover and its responses, in the order of ``COLUMNS``."""
+
+    name: str
+    worldcover: int
+    base: Response
+    texture: Response
+    per_degree: Response
+    wet: Response
+    frozen: Response
+    wet_snow: Response
+    dry_snow: Response
+    summer: Response
+
+
+FOREST = Cover(
+    "forest",
+    10,
+    base=Response(-9.0, -15.2, 2.0, "ASW, UD table trees"),
+    texture=Response(1.1, 1.4, 0.5, "PHHH, spread with stem volume"),
+    per_degree=Response(-0.06, -0.05, 0.04, "WBG, MJR"),
+    wet=Response(0.7, 0.5, 0.5, "PHHH, BEZ"),
+    frozen=Response(-2.2, -2.6, 1.0, "PHHH, CRL"),
+    wet_snow=Response(-1.5, -1.2, 0.8, "NRR, CRL"),
+    dry_snow=Response(0.1, 0.3, 0.3, "LDM"),
+    summer=Response(0.3, 0.9, 0.8, "RSS, VWB"),
+)
+OPEN = Cover(
+    "open",
+    30,
+    base=Response(-11.8, -18.6, 2.5, "ASW, UD table grasses"),
+    texture=Response(0.8, 0.8, 0.4, "UD"),
+    per_degree=Response(-0.13, -0.11, 0.05, "WBG, MJR"),
+    wet=Response(3.0, 2.2, 1.5, "BEZ"),
+    frozen=Response(-2.5, -2.2, 1.2, "CRL"),
+    wet_snow=Response(-4.5, -3.5, 1.5, "NRR"),
+    dry_snow=Response(0.2, 0.5, 0.4, "LDM"),
+    summer=Response(0.2, 1.0, 1.0, "VWB"),
+)
+FIELD = Cover(
+    "field",
+    40,
+    base=Response(-11.2, -18.4, 2.5, "ASW, UD table soil and short vegetation"),
+    texture=Response(1.2, 1.2, 0.6, "VMB, spread between parcels"),
+    per_degree=Response(-0.13, -0.11, 0.05, "MJR"),
+    wet=Response(4.0, 3.0, 1.8, "BEZ"),
+    frozen=Response(-2.8, -2.4, 1.2, "CRL"),
+    wet_snow=Response(-4.5, -3.5, 1.5, "NRR"),
+    dry_snow=Response(0.2, 0.5, 0.4, "LDM"),
+    summer=Response(1.0, 2.8, 1.5, "VMB, VWB"),
+)
+MIRE = Cover(
+    "mire",
+    90,
+    base=Response(-12.0, -19.2, 2.5, "BSV"),
+    texture=Response(0.8, 0.8, 0.4, "BSV"),
+    per_degree=Response(-0.14, -0.12, 0.05, "WBG"),
+    wet=Response(2.6, 1.8, 1.3, "BSV"),
+    frozen=Response(-2.0, -1.8, 1.0, "CRL"),
+    wet_snow=Response(-4.0, -3.0, 1.5, "NRR"),
+    dry_snow=Response(0.2, 0.5, 0.4, "LDM"),
+    summer=Response(0.4, 1.2, 0.8, "VWB"),
+)
+WATER = Cover(
+    "water",
+    80,
+    base=Response(-19.0, -27.0, 3.0, "H10 at 4 m/s, UD"),
+    texture=Response(0.2, 0.2, 0.1, "H10"),
+    per_degree=Response(-0.35, -0.12, 0.1, "H10"),
+    wet=Response(0.0, 0.0, 0.0, "no response by definition"),
+    frozen=Response(4.0, 3.0, 2.0, "DU, floating ice over a calm lake"),
+    wet_snow=Response(-2.0, -1.0, 1.0, "NRR, DU"),
+    dry_snow=Response(0.5, 0.5, 0.4, "DU"),
+    summer=Response(0.0, 0.0, 0.0, "no response by definition"),
+)
+BUILT_UP = Cover(
+    "built-up",
+    50,
+    base=Response(-6.5, -14.0, 2.5, "KZV, UD table roads and houses"),
+    texture=Response(2.5, 2.2, 1.0, "KZV"),
+    per_degree=Response(-0.05, -0.04, 0.04, "KZV"),
+    wet=Response(0.5, 0.4, 0.4, "BEZ, of the soil between"),
+    frozen=Response(-0.8, -0.8, 0.6, "CRL, of the vegetation between"),
+    wet_snow=Response(-1.5, -1.0, 0.8, "NRR"),
+    dry_snow=Response(0.1, 0.1, 0.2, "LDM"),
+    summer=Response(0.1, 0.4, 0.4, "VWB"),
+)
+ROCK = Cover(
+    "rock",
+    60,
+    base=Response(-12.5, -20.5, 3.0, "UD table soil and rock"),
+    texture=Response(1.4, 1.4, 0.6, "UD"),
+    per_degree=Response(-0.12, -0.10, 0.05, "MJR"),
+    wet=Response(1.5, 1.0, 1.2, "BEZ, of thin soil"),
+    frozen=Response(-0.8, -0.6, 0.6, "CRL, of thin soil"),
+    wet_snow=Response(-4.5, -3.5, 1.5, "NRR"),
+    dry_snow=Response(0.3, 0.5, 0.4, "LDM"),
+    summer=Response(0.1, 0.2, 0.3, "VWB"),
+)
+
+COVERS = (FOREST, OPEN, FIELD, MIRE, WATER, BUILT_UP, ROCK)
+NAMES = tuple(cover.name for cover in COVERS)
+
+WIND_DB = (2.2, 1.1)
+"""Standard deviation of open water with the wind, dB, VV and VH [H10]."""
+EDGE_DB = 2.5
+"""Brightening of a forest edge that faces the sensor, darkening of one that lies in shadow, dB:
+Bouvet et al., Remote Sensing 10 (2018) 1250, the shadowing effect in Sentinel-1."""
+CORNER_DB = (4.0, 1.5)
+"""Walls square to the look direction over walls turned away by 45 degrees, dB, VV and VH [KZV]."""
+PLATFORM_DB = ((0.0, 0.0), (0.15, 0.10), (0.05, 0.05), (0.05, 0.05))
+"""Calibration over Sentinel-1A, dB, (VV, VH) of each of ``conditions.PLATFORMS``: within the
+radiometric accuracy found by Schwerdt et al., Remote Sensing 9 (2017) 511."""

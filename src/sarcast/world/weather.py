@@ -1,0 +1,216 @@
+"""Daily weather of many worlds at once, and what it leaves on the ground.
+
+Temperature is a season and its own memory; rain comes on wet days, clustered, with a monsoon where
+the preset has one; snow follows degree-days. No loop runs over days: memories are products with a
+triangular matrix, the snow pack is a walk reflected at zero.
+
+References
+----------
+Richardson, Water Resources Research 17 (1981) 182: stochastic daily weather.
+Kohler, Linsley, US Weather Bureau Research Paper 34 (1951): antecedent precipitation index.
+Hock, Journal of Hydrology 282 (2003) 104: degree-day melt.
+"""
+
+from dataclasses import dataclass
+
+import torch
+
+from sarcast.conditions import LAGS
+from sarcast.world import fields
+from sarcast.world.presets import Parameters
+
+YEAR_DAYS = 365.25
+WARMEST_DAY = 200.0
+"""Day of the year with the highest mean temperature of the northern half of the globe."""
+TEMPERATURE_MEMORY = 0.8
+"""Correlation of the temperature's anomaly with that of the day before [Richardson]."""
+RAIN_MEMORY = 0.45
+"""The same of what decides whether a day is wet [Richardson]."""
+RAIN_SPREAD = 0.5
+"""Standard deviation of the logarithm of rain over places of one day."""
+SNOWFALL_BELOW_C = 0.8
+MELT_MM = 3.0
+"""Degree-day factor, mm of water per degC and day, open land [Hock, table 1]."""
+SNOW_CM_PER_MM = 0.45
+"""Depth of settled snow of 220 kg m-3 per mm of water."""
+INDEX_DECAY = 0.85
+"""Share of the antecedent precipitation index that is left a day later [Kohler, Linsley]."""
+INDEX_DAYS = 25
+WET_SCALE_MM = 12.0
+"""Index at which the ground is two thirds of the way from dry to wet."""
+SEASON_DAYS = 30
+SPIN_UP_DAYS = 300
+"""Days before the first that is asked for: snow from autumn on, and a memory of the season."""
+
+
+@dataclass(frozen=True)
+class Weather:
+    """Daily weather over a coarse grid.
+
+    Attributes
+    ----------
+    first_day
+        Dims (world): day of the year of the first day.
+    temperature
+        Dims (world, day), degC, daily mean.
+    precipitation
+        Dims (world, day, gy, gx), mm per day.
+    snow_depth
+        Dims (world, day), cm.
+    """
+
+    first_day: torch.Tensor
+    temperature: torch.Tensor
+    precipitation: torch.Tensor
+    snow_depth: torch.Tensor
+
+
+def draw(
+    parameters: Parameters,
+    first_day: torch.Tensor,
+    days: int,
+    *,
+    grid: fields.Size = (1, 1),
+    rng: torch.Generator,
+) -> Weather:
+    """Draw the weather of ``days`` days.
+
+    Parameters
+    ----------
+    parameters
+        Of each world.
+    first_day
+        Dims (world): day of the year of the first day, of which the first ``SPIN_UP_DAYS`` are
+        there only for the memory of what follows.
+    days
+        Number of days, the spin-up included.
+    grid
+        Rows and columns of the coarse grid of rain.
+    rng
+        Source of chance.
+    """
+    worlds = len(first_day)
+    day = first_day[:, None] + torch.arange(days, device=rng.device)
+    season = torch.cos(2.0 * torch.pi * (day - WARMEST_DAY) / YEAR_DAYS)
+    anomaly = _memory(fields.normal(worlds, days, rng=rng), TEMPERATURE_MEMORY)
+    temperature = (
+        parameters["temperature_c"][:, None]
+        + parameters["season_c"][:, None] * season
+        + parameters["weather_c"][:, None] * anomaly
+    )
+    rain = _rain(parameters, season, rng)
+    depth = _snow_depth(rain, temperature)
+    spread = RAIN_SPREAD * fields.smooth((worlds, days), grid, (1, 1), rng=rng)
+    places = torch.exp(spread - RAIN_SPREAD**2 / 2.0) if grid != (1, 1) else torch.ones_like(spread)
+    return Weather(first_day, temperature, rain[:, :, None, None] * places, depth)
+
+
+def _memory(noise: torch.Tensor, correlation: float) -> torch.Tensor:
+    days = noise.shape[1]
+    lag = torch.arange(days, device=noise.device)[:, None] - torch.arange(days, device=noise.device)
+    weights = torch.where(lag >= 0, correlation ** lag.clamp(min=0).float(), 0.0)
+    return torch.matmul(noise, weights.mT * (1.0 - correlation**2) ** 0.5)
+
+
+def _rain(parameters: Parameters, season: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
+    worlds, days = season.shape
+    monsoon = parameters["monsoon"][:, None]
+    chance = (parameters["wet_days"][:, None] * (1.0 + monsoon * season)).clamp(0.02, 0.95)
+    latent = _memory(fields.normal(worlds, days, rng=rng), RAIN_MEMORY)
+    wet = torch.special.ndtr(latent) > 1.0 - chance
+    amount = -torch.log1p(-torch.rand(worlds, days, generator=rng, device=rng.device))
+    mean = parameters["rain_mm"][:, None] * (1.0 + monsoon * season)
+    return torch.where(wet, mean * amount, 0.0)
+
+
+def _snow_depth(rain: torch.Tensor, temperature: torch.Tensor) -> torch.Tensor:
+    fall = torch.where(temperature < SNOWFALL_BELOW_C, rain, 0.0)
+    walk = torch.cumsum(fall - MELT_MM * temperature.clamp(min=0.0), dim=1)
+    floor = torch.cummin(walk, dim=1).values.clamp(max=0.0)
+    return SNOW_CM_PER_MM * (walk - floor)
+
+
+@dataclass(frozen=True)
+class States:
+    """What the weather left on the ground at each view; dims (world, view), 0..1 unless said.
+
+    Attributes
+    ----------
+    temperature, snow_depth
+        Daily mean, degC; cm: what a weather service tells.
+    precipitation
+        Dims (world, view, lag, gy, gx), mm per day: that of the day and the days before.
+    wet
+        Dims (world, view, gy, gx): moisture of the ground from dry to saturated.
+    frozen_canopy, frozen_soil, wet_snow, dry_snow
+        Share of trees frozen, of soil frozen, of ground under wet and under dry snow.
+    summer
+        Leaves and growth from none to full.
+    """
+
+    temperature: torch.Tensor
+    snow_depth: torch.Tensor
+    precipitation: torch.Tensor
+    wet: torch.Tensor
+    frozen_canopy: torch.Tensor
+    frozen_soil: torch.Tensor
+    wet_snow: torch.Tensor
+    dry_snow: torch.Tensor
+    summer: torch.Tensor
+
+
+def states(
+    weather: Weather, day: torch.Tensor, ascending: torch.Tensor, diurnal_c: torch.Tensor
+) -> States:
+    """What the weather leaves on the ground at the time of each view.
+
+    Descending passes fly at dawn, the coldest hour, when a quarter of the day's rain has fallen;
+    ascending ones at dusk.
+
+    Parameters
+    ----------
+    weather
+        Of each world.
+    day
+        Dims (world, view), int64: place of the day in the weather, ``SPIN_UP_DAYS`` or more.
+    ascending
+        Dims (world, view), bool.
+    diurnal_c
+        Dims (world), degC: dawn lies half of this under the daily mean, dusk a quarter over it.
+    """
+    temperature = weather.temperature.gather(1, day)
+    depth = weather.snow_depth.gather(1, day)
+    here = temperature + diurnal_c[:, None] * torch.where(ascending, 0.25, -0.5)
+    past = _past(weather.temperature, day, SEASON_DAYS)
+    soil = (past[..., :10].mean(-1) + 2.0 * here) / 3.0 + 0.04 * depth.clamp(max=50.0)
+    frozen_soil = torch.sigmoid(-(soil + 0.8) / 0.7)
+    cover = 1.0 - torch.exp(-depth / 8.0)
+    wet_snow = cover * torch.sigmoid((here - 0.4) / 0.5)
+    rain = _past(weather.precipitation, day, INDEX_DAYS)
+    liquid = (past[..., :INDEX_DAYS] > SNOWFALL_BELOW_C)[..., None, None]
+    bare = ((1.0 - frozen_soil) * (1.0 - cover))[..., None, None]
+    return States(
+        temperature,
+        depth,
+        rain[:, :, :LAGS],
+        bare * _wet(torch.where(liquid, rain, 0.0), ascending),
+        torch.sigmoid(-(here + 2.0) / 1.2),
+        frozen_soil,
+        wet_snow,
+        cover * (1.0 - wet_snow / cover.clamp(min=1e-6)),
+        ((past.mean(-1) - 5.0) / 10.0).clamp(0.0, 1.0),
+    )
+
+
+def _past(series: torch.Tensor, day: torch.Tensor, count: int) -> torch.Tensor:
+    """Values of the day and the days before it, dims (world, view, lag, ...)."""
+    back = day[..., None] - torch.arange(count, device=day.device)
+    world = torch.arange(len(day), device=day.device)[:, None, None]
+    return series[world, back.clamp(min=0)]
+
+
+def _wet(rain: torch.Tensor, ascending: torch.Tensor) -> torch.Tensor:
+    today = torch.where(ascending, 0.75, 0.25)[..., None, None]
+    decay = INDEX_DECAY ** torch.arange(rain.shape[2], device=rain.device).float()
+    index = (rain * decay[:, None, None]).sum(2) - (1.0 - today) * rain[:, :, 0]
+    return 1.0 - torch.exp(-index / WET_SCALE_MM)
