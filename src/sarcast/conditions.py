@@ -5,12 +5,14 @@ are what cubes, worlds and imported samples hand to the networks; each network e
 The paper's encoding is here because cubes, samples and networks share it.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
 import numpy as np
 import numpy.typing as npt
 
-from sarcast.errors import SarcastError
+from sarcast.errors import SarcastError, UsageError
+from sarcast.orbits import ASCENDING, DESCENDING, heading_deg
 
 LAGS = 4
 """Days of precipitation: the day of the acquisition and the three before it."""
@@ -184,3 +186,42 @@ def _scale(rows: Row, scaling: PaperScaling) -> npt.NDArray[np.float64]:
     platform = scaled[..., 8]
     scaled[..., 8] = np.where(platform == 0.0, 1.0, np.where(platform == 1.0, 0.0, np.nan))
     return scaled
+
+
+def read_conditions(words: Mapping[str, str], latitude_deg: float) -> dict[str, float]:
+    """Read conditions as people write them.
+
+    Parameters
+    ----------
+    words
+        Value by name, as ``temperature: "20"``, ``platform: "sentinel-1b"`` or
+        ``orbit_direction: "ascending"``, which sets the heading.
+    latitude_deg
+        Latitude of the place, for the heading of a pass.
+
+    Returns
+    -------
+    dict
+        Values for ``set_conditions``.
+
+    Raises
+    ------
+    UsageError
+        If a value cannot be read.
+    """
+    read: dict[str, float] = {}
+    for name, word in words.items():
+        if name == "orbit_direction":
+            if word not in (ASCENDING, DESCENDING):
+                raise UsageError(f"orbit_direction is {ASCENDING} or {DESCENDING}, not {word!r}")
+            read["heading"] = heading_deg(latitude_deg, word)
+        elif name == "platform":
+            if word not in PLATFORMS:
+                raise UsageError(f"platform is one of {', '.join(PLATFORMS)}, not {word!r}")
+            read[name] = platform_number(word)
+        else:
+            try:
+                read[name] = float(word)
+            except ValueError as error:
+                raise UsageError(f"{name} must be a number, not {word!r}") from error
+    return read

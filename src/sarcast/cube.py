@@ -30,7 +30,7 @@ from rasterio.errors import RasterioError
 from sarcast import units
 from sarcast.catalogue.scene import BANDS
 from sarcast.conditions import LAGS, RANGES
-from sarcast.errors import SarcastError
+from sarcast.errors import SarcastError, UsageError
 from sarcast.files import full_disk_named
 from sarcast.grid import conditions_grid
 from sarcast.ingest.acquisition import Acquisition, acquisitions
@@ -470,3 +470,65 @@ def _name_unreadable(one: Acquisition, error: Exception) -> None:
         for asset in item.assets.values():
             sample(Path(asset.href))
     raise SarcastError(f"{one.scene_id} cannot be read: {error}") from error
+
+
+# --- dates --------------------------------------------------------------------------------------
+
+
+def place_of_date(cube: xr.Dataset, date: str) -> int:
+    """Find the place on ``time`` of a date, or of a moment where a date has several acquisitions.
+
+    Parameters
+    ----------
+    cube
+        The cube.
+    date
+        ISO 8601, as ``2025-01-02`` or ``2025-01-02T01:58:24``; UTC.
+
+    Raises
+    ------
+    SarcastError
+        If the cube has no such date, or several acquisitions on it.
+    """
+    times = cube["time"].values
+    wanted = _datetime(date)
+    unit = np.datetime_data(wanted.dtype)[0]
+    matches = np.flatnonzero(times.astype(f"datetime64[{unit}]") == wanted)
+    if len(matches) == 1:
+        return int(matches[0])
+    if len(matches) == 0:
+        nearest = times[np.argmin(np.abs(times - wanted.astype(times.dtype)))]
+        raise SarcastError(
+            f"the cube has no acquisition at {date}; the nearest is {_shown(nearest)} "
+            f"(it holds {len(times)} from {_shown(times[0])} to {_shown(times[-1])})"
+        )
+    raise SarcastError(
+        f"the cube has {len(matches)} acquisitions at {date}; name one of "
+        f"{', '.join(_shown(time) for time in times[matches])}"
+    )
+
+
+def moment_of(date: str, *, last: bool = False) -> np.datetime64:
+    """Read a date or a moment, ISO 8601, UTC: its start, or the last moment of it.
+
+    Raises
+    ------
+    UsageError
+        If it is neither.
+    """
+    read = _datetime(date)
+    start = read.astype("datetime64[s]")
+    return (read + 1).astype("datetime64[s]") - np.timedelta64(1, "s") if last else start
+
+
+def _datetime(date: str) -> np.datetime64:
+    try:
+        return np.datetime64(date)
+    except ValueError as error:
+        raise UsageError(
+            f"{date!r} is no date; give one such as 2025-01-02 or 2025-01-02T01:58:24"
+        ) from error
+
+
+def _shown(time: np.datetime64) -> str:
+    return str(np.datetime_as_string(time, unit="s"))

@@ -84,7 +84,7 @@ def to_power(decibels: Array) -> Array:
 
 def _to_db(power: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
     floor = np.float32(10.0 ** (FLOOR_DB / 10.0))
-    decibels: npt.NDArray[np.float32] = 10.0 * np.log10(
+    decibels: npt.NDArray[np.float32] = np.float32(10.0) * np.log10(
         np.maximum(np.asarray(power, dtype=np.float32), floor)
     )
     return decibels

@@ -73,15 +73,22 @@ class Expected:
 
 
 class Predictor(Protocol):
-    """Whatever gives an expected image of a window: a network, a conventional strategy, an oracle.
+    """Whatever gives an expected image of a window: a network, a conventional strategy, an oracle."""
 
-    ``name`` stands in tables. ``size`` is the one window size in pixels that it takes, None for
-    any. ``previous`` is the number of previous images that it needs, None for any from one up.
-    """
+    @property
+    def name(self) -> str:
+        """Name in tables."""
+        ...
 
-    name: str
-    size: int | None
-    previous: int | None
+    @property
+    def size(self) -> int | None:
+        """The one window size in pixels that it takes; None for any."""
+        ...
+
+    @property
+    def previous(self) -> int | None:
+        """Number of previous images that it needs; None for any from one up."""
+        ...
 
     def expect(self, windows: Sequence[Window]) -> list[Expected]:
         """Give the expected image of each window; NaN where it cannot be told."""

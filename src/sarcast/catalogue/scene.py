@@ -95,7 +95,8 @@ class Scene:
             item.common_metadata.platform = self.platform
         self._add_sar(item)
         self._add_view(item)
-        _add_grid(item, grid)
+        ProjectionExtension.add_to(item)
+        item.properties.update(grid_fields(grid))
         for key, raster in self.rasters.items():
             item.add_asset(key, self._asset(raster))
         return item
@@ -149,11 +150,10 @@ def grid_of(path: Path) -> GeoBox:
         return GeoBox((source.height, source.width), source.transform, source.crs)
 
 
-def _add_grid(item: pystac.Item, grid: GeoBox) -> None:
-    projection = ProjectionExtension.ext(item, add_if_missing=True)
+def grid_fields(grid: GeoBox) -> dict[str, Any]:
+    """Fields of STAC's projection extension for a grid."""
     if grid.crs.epsg is not None:
-        projection.epsg = grid.crs.epsg
+        crs = {"proj:code": f"EPSG:{grid.crs.epsg}"}
     else:
-        projection.wkt2 = grid.crs.to_wkt(version="WKT2_2019")
-    projection.shape = list(grid.shape)
-    projection.transform = list(grid.transform)[:6]
+        crs = {"proj:code": None, "proj:wkt2": grid.crs.to_wkt(version="WKT2_2019")}
+    return {**crs, "proj:shape": list(grid.shape), "proj:transform": list(grid.transform)[:6]}

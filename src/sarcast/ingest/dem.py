@@ -38,5 +38,5 @@ def read_dem(path: Path, grid: GeoBox) -> xr.DataArray:
             f"the DEM {path} covers {100.0 * covered:.1f} % of the area; "
             f"give one that covers all of it, or a smaller --area"
         )
-    elevation = wrap_xr(heights, grid, nodata=np.nan).rename("elevation")
+    elevation: xr.DataArray = wrap_xr(heights, grid, nodata=np.nan).rename("elevation")
     return elevation.assign_attrs(units="m", standard_name="surface_altitude")

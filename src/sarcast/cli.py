@@ -1,0 +1,105 @@
+"""The command line: one verb a workflow, errors on one line."""
+
+import errno
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import cyclopts.config
+import pydantic
+from cyclopts import App, CycloptsError, Parameter
+from rich.console import Console
+
+import sarcast
+from sarcast.errors import SarcastError, UsageError
+from sarcast.progress import set_quiet
+
+WORK_FAILED, BAD_USAGE, INTERRUPTED = 1, 2, 130
+
+app = App(
+    name="sarcast",
+    version=sarcast.__version__,
+    help="Predicts what a Sentinel-1 image should look like, and finds what truly changed.",
+    default_parameter=Parameter(negative=()),
+    version_flags=["--version"],
+)
+
+VERBS = {
+    "demo": "The whole way on a synthetic area: world, cube, network, evaluation, change map.",
+    "world": "Write a synthetic area: scenes, DEM, weather, land cover, truth, catalogue.",
+    "index": "Make STAC items for the Sentinel-1 rasters found.",
+    "cube": "Build a cube from the scenes of a catalogue, or extend one by what it lacks.",
+    "train": "Train the mapping transformation function on cubes.",
+    "predict": "Write the expected image of a date, under its own conditions or under others.",
+    "detect": "Write what changed on the ground at a date: rasters, polygons, STAC item.",
+    "evaluate": "Prove by simulated change how much better the improved difference image is.",
+}
+for _verb, _help in VERBS.items():
+    app.command(f"sarcast.workflows.{_verb}:{_verb}", name=_verb, help=_help)
+
+
+@app.meta.default
+def _run(
+    *tokens: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)],
+    config: Path | None = None,
+    quiet: bool = False,
+) -> None:
+    """Read what holds for all verbs, then run the verb.
+
+    Parameters
+    ----------
+    config
+        YAML file with options of the verb; flags that are given win.
+    quiet
+        Show no progress.
+    """
+    set_quiet(quiet)
+    if config is not None:
+        if not config.is_file():
+            raise UsageError(f"--config {config} does not exist")
+        app.config = (cyclopts.config.Yaml(config, use_commands_as_keys=False),)
+    app(tokens, exit_on_error=False, print_error=False)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and exit with its status: 0, 1 (the work failed) or 2 (bad usage)."""
+    try:
+        app.meta(arguments, exit_on_error=False, print_error=False)
+    except CycloptsError as error:
+        _fail(_usage(error), BAD_USAGE)
+    except UsageError as error:
+        _fail(str(error), BAD_USAGE)
+    except SarcastError as error:
+        _fail(str(error), WORK_FAILED)
+    except KeyboardInterrupt:
+        _fail("interrupted; what was finished is kept, and the same command goes on", INTERRUPTED)
+    except BrokenPipeError:
+        sys.exit(WORK_FAILED)
+    except OSError as error:
+        if error.errno not in _ENVIRONMENT:
+            raise
+        _fail(f"{error.strerror}: {error.filename}", WORK_FAILED)
+
+
+_ENVIRONMENT = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR)
+"""What the surroundings refuse, and no fault of the program."""
+
+
+def _usage(error: CycloptsError) -> str:
+    """One line for a command line that cannot be read."""
+    cause = error.__cause__
+    if isinstance(cause, pydantic.ValidationError):
+        first = cause.errors()[0]
+        flag = str(first["loc"][-1]).replace("_", "-") if first["loc"] else "the options"
+        return f"--{flag}: {first['msg']}, but {first['input']!r} was given"
+    return " ".join(str(error).split())
+
+
+def _fail(line: str, status: int) -> None:
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    console.print(f"sarcast: {line}", markup=False)
+    sys.exit(status)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,176 @@
+"""The expected image of a whole cube: any predictor, over overlapping tiles.
+
+Tiles are read, predicted and blended a few at a time; what grows with the area is the result alone.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from itertools import islice
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+from odc.geo.xr import wrap_xr
+from pydantic import BaseModel, ConfigDict, Field
+
+from sarcast.conditions import set_conditions
+from sarcast.errors import SarcastError
+from sarcast.progress import track
+from sarcast.units import DB
+from sarcast.windows import BANDS, Expected, Float, Predictor, Source, Window, choose_previous
+
+TILES_AT_ONCE = 4
+
+
+class TileOptions(BaseModel):
+    """How a cube is cut into tiles."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    tile: int = Field(
+        512,
+        ge=16,
+        le=8192,
+        description="Pixels a side of a tile, for predictors that take any size.",
+    )
+    overlap: float = Field(
+        0.5, ge=0.0, le=0.75, description="Share of a tile that overlaps the next, each way."
+    )
+
+
+def predict(
+    cube: xr.Dataset,
+    predictor: Predictor,
+    at: int,
+    *,
+    conditions: Mapping[str, float] | None = None,
+    previous: int = 4,
+    tiles: TileOptions | None = None,
+) -> xr.Dataset:
+    """Predict the expected image of a whole cube at one date.
+
+    Parameters
+    ----------
+    cube
+        The cube.
+    predictor
+        A model, a strategy, or anything else with ``expect``.
+    at
+        Place of the target's date on ``time``.
+    conditions
+        Conditions of the target to be replaced, by name, units as in ``conditions.RANGES``: the
+        expected image under conditions that never were.
+    previous
+        Number of previous images, where the predictor takes any.
+    tiles
+        How the cube is cut.
+
+    Returns
+    -------
+    Dataset
+        ``expected`` and ``std``, dims (band, y, x), dB, float32; NaN where nothing could be told,
+        ``std`` all NaN from a predictor that tells none.
+
+    Raises
+    ------
+    SarcastError
+        If too few dates precede the target, or no tile has enough previous images.
+    """
+    tiles = tiles or TileOptions()
+    source = Source.of(cube)
+    count = predictor.previous or previous
+    choose_previous(source.times, at, count)
+    size = predictor.size or min(tiles.tile, max(source.shape))
+    places = list(_places(source.shape, size, tiles.overlap))
+    blend = _Blend(source.shape, size)
+    found = _windows(source, at, track(places, "predicting", len(places)), size, count)
+    while several := list(islice(found, TILES_AT_ONCE)):
+        windows = [_under(window, conditions) for window in several]
+        for window, expected in zip(windows, predictor.expect(windows), strict=True):
+            blend.add(window.place, expected)
+    if not blend.any:
+        raise SarcastError(
+            f"no place of the cube was seen by {count} images before "
+            f"{np.datetime_as_string(source.times[at], 'D')}; choose a later date"
+        )
+    return blend.result(cube)
+
+
+def _under(window: Window, conditions: Mapping[str, float] | None) -> Window:
+    if not conditions:
+        return window
+    rows = window.conditions.copy()
+    rows[-1] = set_conditions(rows[-1], dict(conditions))
+    return replace(window, conditions=rows)
+
+
+def _places(shape: tuple[int, int], size: int, overlap: float) -> Iterator[tuple[int, int]]:
+    step = max(1, round(size * (1.0 - overlap)))
+    for row in _starts(shape[0], size, step):
+        for column in _starts(shape[1], size, step):
+            yield row, column
+
+
+def _starts(pixels: int, size: int, step: int) -> list[int]:
+    """Starts of the tiles along one axis; the last one ends at the edge."""
+    last = max(pixels - size, 0)
+    return sorted({*range(0, last, step), last})
+
+
+def _windows(
+    source: Source, at: int, places: Iterator[tuple[int, int]], size: int, count: int
+) -> Iterator[Window]:
+    for place in places:
+        chosen = source.previous(at, place, (size, size), count)
+        if len(chosen) == count:
+            yield source.cut(at, place, (size, size), chosen)
+
+
+class _Blend:
+    """Sums of overlapping tiles, each weighted by the distance to its edges."""
+
+    def __init__(self, shape: tuple[int, int], size: int) -> None:
+        ramp = np.minimum(np.arange(size) + 1, size - np.arange(size)).astype(np.float32)
+        self._weight: Float = np.outer(ramp, ramp) / ramp.max() ** 2
+        self._mean = np.zeros((len(BANDS), *shape), dtype=np.float32)
+        self._std = np.zeros_like(self._mean)
+        self._weights = np.zeros_like(self._mean)
+        self._has_std = False
+        self.any = False
+
+    def add(self, place: tuple[int, int], expected: Expected) -> None:
+        """Add the expected image of one tile; what hangs over the edge is left out."""
+        rows, columns = self._weights.shape[1:]
+        here = (
+            slice(None),
+            slice(place[0], min(place[0] + len(self._weight), rows)),
+            slice(place[1], min(place[1] + len(self._weight), columns)),
+        )
+        inside = (slice(None), *(slice(0, s.stop - s.start) for s in here[1:]))
+        mean = expected.mean[inside]
+        weight = np.where(np.isfinite(mean), self._weight[inside[1:]], np.float32(0.0))
+        self._mean[here] += weight * np.nan_to_num(mean)
+        self._weights[here] += weight
+        if expected.std is not None:
+            self._std[here] += weight * np.nan_to_num(expected.std[inside])
+            self._has_std = True
+        self.any = True
+
+    def result(self, cube: xr.Dataset) -> xr.Dataset:
+        """Weighted means on the cube's grid."""
+        grid = cube["backscatter"].odc.geobox
+        layers = {"expected": self._over(self._mean)}
+        layers["std"] = self._over(self._std) if self._has_std else np.full_like(self._std, np.nan)
+        return xr.Dataset(
+            {
+                name: wrap_xr(
+                    values, grid, axis=1, dims=("band", *grid.dimensions), nodata=np.nan
+                ).assign_attrs(units=DB)
+                for name, values in layers.items()
+            },
+            coords={"band": list(BANDS)},
+        )
+
+    def _over(self, total: Float) -> npt.NDArray[np.float32]:
+        blank = np.full_like(total, np.nan)
+        return np.divide(total, self._weights, out=blank, where=self._weights > 0.0)

@@ -1,0 +1,88 @@
+"""``sarcast detect``: expected image, difference image, change map and polygons of a date."""
+
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+from pydantic import Field
+
+from sarcast.classify import Threshold
+from sarcast.config import FLAT, Config, write_yaml
+from sarcast.cube import open_cube, place_of_date
+from sarcast.detection import Detection, without_specks, write_detection
+from sarcast.errors import SarcastError
+from sarcast.files import new_folder
+from sarcast.inference import TileOptions
+from sarcast.mapping import Model, load_model
+from sarcast.progress import say
+from sarcast.workflows.predict import described, expected_image
+
+
+class DetectConfig(Config):
+    """Options of ``sarcast detect``."""
+
+    model: Path = Field(description="Model folder.")
+    at: str = Field(description="Date of the target in the cube, ISO 8601.")
+    to: Path = Field(description="Detection folder.")
+    threshold: float | None = Field(
+        None, ge=0.0, description="Norm of the difference above which a pixel is changed, dB."
+    )
+    false_alarm_rate: float = Field(
+        0.001,
+        gt=0.0,
+        lt=1.0,
+        description="Share of unchanged pixels called changed, by the model's validation residuals;"
+        " used where no threshold is given.",
+    )
+    min_pixels: int = Field(
+        8, ge=1, description="Smallest change kept, in connected pixels (8 neighbours)."
+    )
+    tiles: Annotated[TileOptions, FLAT] = Field(default_factory=TileOptions)
+    overwrite: bool = Field(False, description="Replace the folder if it is there.")
+
+
+def detect(cube: Path, *, config: Annotated[DetectConfig, FLAT]) -> None:
+    """Write what changed on the ground at a date: rasters, polygons and their STAC item.
+
+    Parameters
+    ----------
+    cube
+        A cube, as ``sarcast cube`` builds it.
+    """
+    with new_folder(config.to, overwrite=config.overwrite) as folder:
+        opened, model = open_cube(cube), load_model(config.model)
+        place = place_of_date(opened, config.at)
+        threshold = _threshold(config, model)
+        found = expected_image(opened, model, place, config.tiles)
+        actual = opened["backscatter"].isel(time=place).values
+        expected = found["expected"].values
+        changed = Threshold(threshold).predict(actual - expected)
+        detection = Detection(
+            grid=opened["backscatter"].odc.geobox,
+            actual=actual,
+            expected=expected,
+            std=found["std"].values,
+            changed=without_specks(changed, config.min_pixels),
+            date=opened["time"].values[place],
+            previous_date=opened["time"].values[place - 1],
+        )
+        provenance = {**described(opened, model, place), "sarcast:threshold_db": threshold}
+        write_detection(detection, folder, f"change-{config.at}", provenance)
+        write_yaml(config, folder / "run.yaml", {"cube": cube})
+    share = 100.0 * detection.changed.mean()
+    say(f"norm above {threshold:.2f} dB: {share:.2f} % changed; {config.to / 'change.gpkg'}")
+
+
+def _threshold(config: DetectConfig, model: Model) -> float:
+    if config.threshold is not None:
+        return config.threshold
+    if model.scores is None:
+        raise SarcastError(f"{config.model} has no validation scores; give a --threshold in dB")
+    shares, quantiles = zip(*sorted(model.scores.norm_quantiles_db.items()), strict=True)
+    wanted = 1.0 - config.false_alarm_rate
+    if not shares[0] <= wanted <= shares[-1] + 1e-9:
+        raise SarcastError(
+            f"{config.model} tells thresholds for false-alarm rates of {1.0 - shares[-1]:g} to "
+            f"{1.0 - shares[0]:g}, not for {config.false_alarm_rate:g}; give a --threshold in dB"
+        )
+    return float(np.interp(wanted, shares, quantiles))

@@ -1,0 +1,32 @@
+"""``sarcast index``: STAC items for the Sentinel-1 rasters found."""
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from sarcast.catalogue import FolderCatalogue
+from sarcast.config import FLAT, Config
+from sarcast.ingest.sentinel1 import IndexOptions, find_items
+from sarcast.progress import say
+
+
+class IndexConfig(Config):
+    """Options of ``sarcast index``."""
+
+    to: Path = Field(description="Folder of the catalogue; items are added to one that exists.")
+    names: Annotated[IndexOptions, FLAT] = Field(default_factory=IndexOptions)
+
+
+def index(paths: tuple[Path, ...], *, config: Annotated[IndexConfig, FLAT]) -> None:
+    """Make STAC items for the Sentinel-1 rasters found.
+
+    Parameters
+    ----------
+    paths
+        Rasters, STAC items, or folders that are searched at every depth.
+    """
+    items = list(find_items(paths, config.names))
+    held = FolderCatalogue(config.to).add(items)
+    first, last = items[0].datetime, max(str(item.datetime) for item in items)
+    say(f"{len(items)} scenes found ({first} to {last}); {config.to} now holds {held}")

@@ -1,0 +1,89 @@
+"""``sarcast predict``: the expected image, also under conditions that never were."""
+
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import xarray as xr
+from pydantic import Field
+
+from sarcast.conditions import read_conditions
+from sarcast.config import FLAT, Config, read_settings, write_yaml
+from sarcast.cube import open_cube, place_of_date
+from sarcast.detection import write_expected, write_item
+from sarcast.files import new_folder
+from sarcast.inference import TileOptions
+from sarcast.inference import predict as predict_cube
+from sarcast.mapping import Model, load_model
+from sarcast.progress import say
+
+
+class PredictConfig(Config):
+    """Options of ``sarcast predict``."""
+
+    model: Path = Field(description="Model folder.")
+    at: str = Field(description="Date of the target in the cube, ISO 8601.")
+    to: Path = Field(description="Folder for the expected image.")
+    set: tuple[str, ...] = Field(
+        (),
+        description="A condition of the target to be replaced, as temperature=20 or "
+        "orbit_direction=ascending; may be repeated.",
+    )
+    tiles: Annotated[TileOptions, FLAT] = Field(default_factory=TileOptions)
+    overwrite: bool = Field(False, description="Replace the folder if it is there.")
+
+
+def predict(cube: Path, *, config: Annotated[PredictConfig, FLAT]) -> None:
+    """Write the expected image of a date, under its own conditions or under others.
+
+    Parameters
+    ----------
+    cube
+        A cube, as ``sarcast cube`` builds it.
+    """
+    with new_folder(config.to, overwrite=config.overwrite) as folder:
+        opened, model = open_cube(cube), load_model(config.model)
+        place = place_of_date(opened, config.at)
+        grid = opened["backscatter"].odc.geobox
+        latitude = float(grid.geographic_extent.centroid.coords[0][1])
+        conditions = read_conditions(read_settings(config.set), latitude)
+        found = expected_image(opened, model, place, config.tiles, conditions)
+        write_expected(folder, grid, found["expected"].values, found["std"].values)
+        provenance = {**described(opened, model, place), "sarcast:set": list(config.set)}
+        date = opened["time"].values[place]
+        write_item(folder, f"expected-{config.at}", grid, date, provenance)
+        write_yaml(config, folder / "run.yaml", {"cube": cube})
+    say(f"expected image of {config.at}: {config.to / 'expected.tif'}")
+
+
+def expected_image(
+    cube: xr.Dataset,
+    model: Model,
+    place: int,
+    tiles: TileOptions,
+    conditions: dict[str, float] | None = None,
+) -> xr.Dataset:
+    """Expected image and standard deviation of a date.
+
+    The standard deviation of a network that tells none is that of its validation residuals, the
+    same for every pixel of a band.
+    """
+    found = predict_cube(cube, model, place, conditions=conditions, tiles=tiles)
+    if np.isnan(found["std"]).all() and model.scores is not None:
+        spread = xr.DataArray(np.array(model.scores.rmse_db, dtype=np.float32), dims="band")
+        found["std"] = (spread + xr.zeros_like(found["expected"])).astype(np.float32)
+    return found
+
+
+def described(cube: xr.Dataset, model: Model, place: int) -> dict[str, object]:
+    """Properties of a STAC item that tell what a result was made from."""
+    step = cube.isel(time=place)
+    told = {
+        "platform": str(step["platform"].item()),
+        "sat:orbit_state": str(step["orbit_direction"].item()),
+    }
+    return {
+        **{name: value for name, value in told.items() if value},
+        "sarcast:model": model.name,
+        "sarcast:scene": str(step["scene_id"].item()),
+    }
