@@ -1,47 +1,50 @@
 """Simulated change: a change put into a real image, with a mask that tells where.
 
-Random shapes inside the forest, or inside the whole valid area where no forest is known, and
-changes that are applied to the pixels inside them.
+Each kind of change works on plain arrays as a function, and on the target of a window as an object
+with a name. Random shapes come from ``shapes``.
 """
 
 from dataclasses import dataclass, replace
-from typing import Protocol, Self
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from scipy import ndimage
 
 from sarcast.errors import SarcastError
+from sarcast.shapes import ShapeOptions, change_mask
 from sarcast.windows import Bool, Float, Window
 
+__all__ = [
+    "Change",
+    "Deterministic",
+    "Gaussian",
+    "Offset",
+    "ShapeOptions",
+    "Simulated",
+    "Statistical",
+    "change_mask",
+    "copied",
+    "gaussian",
+    "map_distribution",
+    "offset",
+    "simulate",
+    "statistical",
+    "where_change_may_be",
+]
 
-class ShapeOptions(BaseModel):
-    """How random shapes are drawn; the defaults are the paper's for windows of 512 pixels."""
+LEAST_SAMPLE = 100
+"""Fewest pixels that a distribution is estimated from."""
+LARGEST_SAMPLE = 20_000
+"""Most pixels of open land that are taken, the nearest to the change first."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+GRID = 4096
+"""Points of the grid on which densities are estimated."""
+QUANTILES = np.arange(3, 4998) / 5000.0
+"""Quantiles that are mapped onto each other; values beyond move with the outermost."""
 
-    vertices: int = Field(16, ge=3, le=1000, description="vertices of a shape")
-    irregularity: float = Field(
-        0.35, ge=0, le=1, description="spread of the angles between vertices, share of the mean one"
-    )
-    spikiness: float = Field(
-        0.2, ge=0, le=1, description="standard deviation of the radii, share of the mean radius"
-    )
-    size: float = Field(
-        100 / 512,
-        gt=0,
-        le=1,
-        description="side of the square that a shape is drawn in, share of the window's smaller "
-        "side; the mean radius is a quarter of it",
-    )
-    least: int = Field(0, ge=0, le=100, description="fewest shapes in an image")
-    most: int = Field(3, ge=0, le=100, description="most shapes in an image")
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Self:
-        if self.least > self.most:
-            raise ValueError(f"least ({self.least}) must not exceed most ({self.most})")
-        return self
+PLACES_TRIED = 64
+"""Random places that are tried for the pixels of a deterministic change."""
 
 
 @dataclass(frozen=True)
@@ -55,9 +58,16 @@ class Simulated:
 class Change(Protocol):
     """A change that can be put into the target of a window; ``name`` stands in tables."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """Name in tables."""
+        ...
 
-    def apply(self, window: Window, changed: Bool) -> Float:
+    def fits(self, window: Window) -> bool:
+        """Tell whether the window has what the change takes."""
+        ...
+
+    def apply(self, window: Window, changed: Bool, *, rng: np.random.Generator) -> Float:
         """Target with the change where ``changed``, dims (band, y, x), dB; a copy."""
         ...
 
@@ -77,12 +87,89 @@ class Offset:
     @property
     def name(self) -> str:
         """``"offset -2.5 dB"``, or one value a band where they differ."""
-        values = [f"{value:+g}" for value in dict.fromkeys(self.decibels)]
-        return f"offset {'/'.join(values)} dB"
+        values = [f"{value:+g}" for value in self.decibels]
+        return f"offset {values[0] if len(set(values)) == 1 else '/'.join(values)} dB"
 
-    def apply(self, window: Window, changed: Bool) -> Float:
-        """Target with the offset where ``changed``."""
+    def fits(self, window: Window) -> bool:
+        """Tell whether the window has as many bands."""
+        return window.target.shape[0] == len(self.decibels)
+
+    def apply(self, window: Window, changed: Bool, *, rng: np.random.Generator) -> Float:  # noqa: ARG002
+        """Target with the offset where ``changed``; nothing here is left to chance."""
         return offset(window.target, changed, self.decibels)
+
+
+@dataclass(frozen=True)
+class Statistical:
+    """Forest made to look like the nearest open land: first-order statistical change.
+
+    Attributes
+    ----------
+    open_land
+        Dims (band, pixel), dB: a sample from elsewhere for windows without open land of their own.
+    """
+
+    open_land: Float | None = None
+    name: str = "statistical"
+
+    def fits(self, window: Window) -> bool:
+        """Tell whether both distributions can be estimated."""
+        return min(len(sample[0]) for sample in self._samples(window)) >= LEAST_SAMPLE
+
+    def apply(self, window: Window, changed: Bool, *, rng: np.random.Generator) -> Float:  # noqa: ARG002
+        """Target with its changed pixels mapped; nothing here is left to chance."""
+        forest, open_land = self._samples(window, changed)
+        return statistical(window.target, changed, forest, open_land)
+
+    def _samples(self, window: Window, changed: Bool | None = None) -> tuple[Float, Float]:
+        forest = window.target[:, where_change_may_be(window)]
+        own = _nearest_open_land(window, changed)
+        if own.shape[1] < LEAST_SAMPLE and self.open_land is not None:
+            return forest, self.open_land
+        return forest, own
+
+
+@dataclass(frozen=True)
+class Gaussian:
+    """Zero-mean Gaussian noise added to every changed pixel: the mean stays, the spread grows.
+
+    Attributes
+    ----------
+    std_db
+        Standard deviation of the noise in each band, dB, above 0.
+    """
+
+    std_db: float = 2.5
+
+    @property
+    def name(self) -> str:
+        """``"gaussian 2.5 dB"``."""
+        return f"gaussian {self.std_db:g} dB"
+
+    def fits(self, window: Window) -> bool:  # noqa: ARG002
+        """Tell that any window will do."""
+        return True
+
+    def apply(self, window: Window, changed: Bool, *, rng: np.random.Generator) -> Float:
+        """Target with noise where ``changed``."""
+        return gaussian(window.target, changed, self.std_db, rng=rng)
+
+
+@dataclass(frozen=True)
+class Deterministic:
+    """Pixels of another place of the same image copied over the changed ones."""
+
+    name: str = "deterministic"
+
+    def fits(self, window: Window) -> bool:  # noqa: ARG002
+        """Tell that any window will do."""
+        return True
+
+    def apply(self, window: Window, changed: Bool, *, rng: np.random.Generator) -> Float:
+        """Target with its changed shapes copied from where no forest is, as far as known."""
+        seen: Bool = np.asarray(np.isfinite(window.target).all(axis=0))
+        wanted = seen if window.forest is None else seen & ~window.forest
+        return copied(window.target, changed, wanted, rng=rng)
 
 
 def simulate(
@@ -111,72 +198,13 @@ def simulate(
         A new window and the mask; no pixel is changed where the target saw nothing.
     """
     changed = change_mask(where_change_may_be(window), shapes or ShapeOptions(), rng=rng)
-    return Simulated(replace(window, target=change.apply(window, changed)), changed)
+    return Simulated(replace(window, target=change.apply(window, changed, rng=rng)), changed)
 
 
 def where_change_may_be(window: Window) -> Bool:
     """Forest that the target saw, or all that it saw where no forest is known; dims (y, x)."""
     seen: Bool = np.asarray(np.isfinite(window.target).all(axis=0))
     return seen if window.forest is None else seen & window.forest
-
-
-def change_mask(within: Bool, shapes: ShapeOptions, *, rng: np.random.Generator) -> Bool:
-    """Draw random shapes, each centred on a pixel of ``within`` and cut to it.
-
-    Parameters
-    ----------
-    within
-        Dims (y, x): where change may be.
-    shapes
-        How many, and their form.
-    rng
-        Source of chance.
-
-    Returns
-    -------
-    Bool
-        Dims (y, x); all False where ``within`` is, or where no shape is drawn.
-
-    References
-    ----------
-    Alatalo, Sipola, Rantonen 2023, section III-D.
-    """
-    changed = np.zeros_like(within, dtype=bool)
-    places = np.argwhere(within)
-    count = int(rng.integers(shapes.least, shapes.most, endpoint=True))
-    for _ in range(count if len(places) else 0):
-        centre = places[rng.integers(len(places))] + 0.5
-        polygon = random_polygon(shapes.size * min(within.shape) / 4.0, shapes, rng=rng)
-        changed |= _filled(polygon + centre, within.shape)
-    return changed & within
-
-
-def random_polygon(
-    radius_px: float, shapes: ShapeOptions, *, rng: np.random.Generator
-) -> npt.NDArray[np.float64]:
-    """Draw a polygon around the origin: angles near even steps, radii near the mean one.
-
-    Parameters
-    ----------
-    radius_px
-        Mean radius, pixels.
-    shapes
-        Vertices, irregularity and spikiness.
-    rng
-        Source of chance.
-
-    Returns
-    -------
-    ndarray
-        Dims (vertex, 2): y and x, pixels; each radius in 0..2 mean radii.
-    """
-    spread = shapes.irregularity
-    steps = rng.uniform(1.0 - spread, 1.0 + spread, shapes.vertices)
-    angles = rng.uniform(0.0, 2.0 * np.pi) + 2.0 * np.pi * np.cumsum(steps) / steps.sum()
-    radii = rng.normal(radius_px, shapes.spikiness * radius_px, shapes.vertices)
-    radii = np.clip(radii, 0.0, 2.0 * radius_px)
-    corners: npt.NDArray[np.float64] = radii * np.stack([np.sin(angles), np.cos(angles)])
-    return corners.T
 
 
 def offset(image: Float, changed: Bool, decibels: tuple[float, ...]) -> Float:
@@ -201,7 +229,7 @@ def offset(image: Float, changed: Bool, decibels: tuple[float, ...]) -> Float:
     SarcastError
         If there is not one value a band, or image and mask do not fit.
     """
-    check_fit(image, changed)
+    _check_fit(image, changed)
     if len(decibels) != image.shape[0]:
         raise SarcastError(
             f"an offset has one value a band: {image.shape[0]} are needed, {len(decibels)} came"
@@ -210,19 +238,177 @@ def offset(image: Float, changed: Bool, decibels: tuple[float, ...]) -> Float:
     return np.where(changed, image + steps, image)
 
 
-def check_fit(image: Float, mask: Bool) -> None:
+def gaussian(image: Float, changed: Bool, std_db: float, *, rng: np.random.Generator) -> Float:
+    """Add Gaussian noise of mean 0 to the changed pixels of each band.
+
+    Parameters
+    ----------
+    image
+        Dims (band, y, x), dB.
+    changed
+        Dims (y, x).
+    std_db
+        Standard deviation, dB.
+    rng
+        Source of chance.
+
+    Returns
+    -------
+    Float
+        A copy, dims (band, y, x), dB.
+
+    References
+    ----------
+    Inglada, Mercier 2007, doi 10.1109/TGRS.2007.893568.
+    """
+    _check_fit(image, changed)
+    noise = rng.normal(0.0, std_db, image.shape).astype(np.float32)
+    return np.where(changed, image + noise, image)
+
+
+def copied(image: Float, changed: Bool, wanted: Bool, *, rng: np.random.Generator) -> Float:
+    """Copy another place of the image over each changed shape, texture and all.
+
+    Parameters
+    ----------
+    image
+        Dims (band, y, x), dB.
+    changed
+        Dims (y, x); each connected shape is moved as one.
+    wanted
+        Dims (y, x): pixels to copy from; of the places tried that is taken which has most of them.
+    rng
+        Source of chance.
+
+    Returns
+    -------
+    Float
+        A copy, dims (band, y, x), dB.
+
+    References
+    ----------
+    Inglada, Mercier 2007, doi 10.1109/TGRS.2007.893568.
+    """
+    _check_fit(image, changed)
+    result = image.copy()
+    shapes, _ = ndimage.label(changed)
+    donors = wanted & ~changed & np.isfinite(image).all(axis=0)
+    for number, box in enumerate(ndimage.find_objects(shapes), start=1):
+        rows, columns = np.nonzero(shapes == number)
+        room = [
+            (-part.start, size - part.stop)
+            for part, size in zip(box, changed.shape, strict=True)
+        ]  # fmt: skip
+        down, right = (rng.integers(low, high + 1, PLACES_TRIED) for low, high in room)
+        gained = donors[rows + down[:, None], columns + right[:, None]].sum(axis=1)
+        best = int(np.argmax(gained))
+        moved = image[:, rows + down[best], columns + right[best]]
+        result[:, rows, columns] = np.where(np.isfinite(moved), moved, result[:, rows, columns])
+    return result
+
+
+def statistical(image: Float, changed: Bool, forest: Float, open_land: Float) -> Float:
+    """Map the changed pixels from the distribution of the forest to that of open land.
+
+    Parameters
+    ----------
+    image
+        Dims (band, y, x), dB.
+    changed
+        Dims (y, x).
+    forest, open_land
+        Dims (band, pixel), dB: samples of both; NaN does not count.
+
+    Returns
+    -------
+    Float
+        A copy, dims (band, y, x), dB.
+
+    Raises
+    ------
+    SarcastError
+        If a sample is too small, or image and mask do not fit.
+
+    References
+    ----------
+    Alatalo, Sipola, Rantonen 2023, section III-D.
+    """
+    _check_fit(image, changed)
+    result = image.copy()
+    if changed.any():
+        for band, values in enumerate(image):
+            result[band][changed] = map_distribution(values[changed], forest[band], open_land[band])
+    return result
+
+
+def map_distribution(values: Float, source: Float, target: Float) -> Float:
+    """Map values so that the source's distribution becomes the target's.
+
+    Both cumulative distributions are estimated by a Gaussian kernel; a value goes to that of the
+    same quantile.
+
+    Parameters
+    ----------
+    values
+        Dims (value,), dB.
+    source, target
+        Dims (pixel,), dB: samples of both distributions.
+
+    Returns
+    -------
+    Float
+        Dims (value,), dB.
+
+    Raises
+    ------
+    SarcastError
+        If a sample has fewer than ``LEAST_SAMPLE`` values.
+    """
+    before, after = _quantiles(source), _quantiles(target)
+    beyond = np.minimum(values - before[0], 0.0) + np.maximum(values - before[-1], 0.0)
+    mapped: Float = (np.interp(values, before, after) + beyond).astype(np.float32)
+    return mapped
+
+
+def _quantiles(sample: Float) -> npt.NDArray[np.float64]:
+    """Values at ``QUANTILES`` of a kernel density estimate on a grid.
+
+    The bandwidth is the normal reference of Scott 1992, "Multivariate Density Estimation",
+    equation 6.17, with the smaller of standard deviation and scaled interquartile range.
+    """
+    seen = sample[np.isfinite(sample)].astype(np.float64)
+    if seen.size < LEAST_SAMPLE:
+        raise SarcastError(
+            f"a distribution needs at least {LEAST_SAMPLE} pixels, but {seen.size} were seen; "
+            f"give a sample of open land from elsewhere, or a larger window"
+        )
+    low, high = np.percentile(seen, [25, 75])
+    spread = min(seen.std(), (high - low) / 1.349) or seen.std() or 1e-3
+    bandwidth = 1.059 * spread * seen.size ** (-1.0 / 5.0)
+    edges = np.linspace(seen.min() - 4.0 * bandwidth, seen.max() + 4.0 * bandwidth, GRID + 1)
+    counts, _ = np.histogram(seen, edges)
+    step = edges[1] - edges[0]
+    density = ndimage.gaussian_filter1d(counts.astype(float), bandwidth / step, mode="constant")
+    cumulative = np.concatenate([[0.0], np.cumsum(density)]) / density.sum()
+    return np.interp(QUANTILES, cumulative, edges)
+
+
+def _nearest_open_land(window: Window, changed: Bool | None) -> Float:
+    """Pixels of open land, dims (band, pixel), the nearest to the change where there are many."""
+    none: Float = window.target[:, :0, 0]
+    if window.open_land is None:
+        return none
+    land = window.open_land & np.isfinite(window.target).all(axis=0)
+    found: Float = window.target[:, land]
+    if changed is None or not changed.any() or found.shape[1] <= LARGEST_SAMPLE:
+        return found
+    distance = ndimage.distance_transform_edt(~changed)[land]
+    return found[:, np.argpartition(distance, LARGEST_SAMPLE)[:LARGEST_SAMPLE]]
+
+
+def _check_fit(image: Float, mask: Bool) -> None:
     """Raise unless ``mask`` (y, x) lies on the grid of ``image`` (band, y, x)."""
     if image.shape[1:] != mask.shape:
         raise SarcastError(
             f"the mask must have the image's shape {image.shape[1:]}, but has {mask.shape}"
         )
-
-
-def _filled(polygon: npt.NDArray[np.float64], shape: tuple[int, ...]) -> Bool:
-    """Pixels whose centre lies inside, or that the outline touches."""
-    from rasterio.features import rasterize
-
-    ring = [(float(x), float(y)) for y, x in [*polygon, polygon[0]]]
-    geometry = {"type": "Polygon", "coordinates": [ring]}
-    filled: Bool = rasterize([geometry], out_shape=shape, all_touched=True, dtype="uint8") > 0
-    return filled

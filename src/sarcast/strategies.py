@@ -19,6 +19,9 @@ INCIDENCE = COLUMNS.index("incidence")
 LARGEST_INCIDENCE_DIFFERENCE_DEG = 1.0
 """A window counts in the paper's tables only if its closest geometry is within this."""
 
+YEAR_DAYS = 365.25
+"""Mean length of the Julian year, days."""
+
 Column = npt.NDArray[np.float64]
 
 
@@ -152,6 +155,32 @@ def mean(window: Window) -> Float:
     return result
 
 
+def same_season(window: Window) -> Float:
+    """Previous image of the target's pass whose day of the year is nearest to the target's."""
+    same = np.flatnonzero(is_same_pass(window))
+    among = same if same.size else np.arange(window.previous.shape[0])
+    return _image(window, int(among[_latest_smallest(season_distance(window)[among])]))
+
+
+def season_distance(window: Window) -> Column:
+    """Days of the year between each previous image and the target, round the year's end.
+
+    Parameters
+    ----------
+    window
+        Its times are read.
+
+    Returns
+    -------
+    ndarray
+        Dims (image,), 0..183 days.
+    """
+    days = window.times.astype("datetime64[D]").astype(np.float64)
+    apart = (days[:-1] - days[-1]) % YEAR_DAYS
+    distance: Column = np.round(np.minimum(apart, YEAR_DAYS - apart))
+    return distance
+
+
 STRATEGIES: dict[str, Strategy] = {
     strategy.name: strategy
     for strategy in (
@@ -159,6 +188,7 @@ STRATEGIES: dict[str, Strategy] = {
         Strategy("latest-same-pass", latest_same_pass),
         Strategy("latest", latest),
         Strategy("mean", mean),
+        Strategy("same-season", same_season),
     )
 }
 """The conventional strategies by name."""

@@ -1,22 +1,13 @@
-"""Evaluation as algebra: statistics per pixel that add up, and the measures computed from the sum.
-
-A state of one window plus the state of another is the state of both, so that a loop, a process
-pool or one call over everything give the same figures. The rooms that make expected images and
-change maps are not known here: arrays come in.
-"""
+"""Scores of pixels as counts that add up, and the curves and areas computed from the sum."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
-from pathlib import Path
-from typing import Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from sarcast.errors import SarcastError
-from sarcast.files import new_file
 
 Float = npt.NDArray[np.float32]
 Bool = npt.NDArray[np.bool_]
@@ -32,6 +23,9 @@ _SIGN = np.uint32(1 << 31)
 
 CURVE_POINTS = 400
 """Points that are kept of a ROC curve for the report."""
+
+COARSE_BITS = 5
+"""Bits of the mantissa that the coarse bins for resampling keep: 32 bins an octave."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +48,17 @@ class Scores:
         for page, counts in other.pages.items():
             summed[page] = summed[page] + counts if page in summed else counts
         return Scores(summed)
+
+    def coarse(self) -> tuple[npt.NDArray[np.uint16], Counts]:
+        """Numbers of the coarse bins that are not empty, rising, and their counts (class, bin)."""
+        if not self.pages:
+            return np.zeros(0, dtype=np.uint16), np.zeros((2, 0), dtype=np.int64)
+        pages = sorted(self.pages)
+        merged = np.stack([self.pages[page].reshape(2, 1 << COARSE_BITS, -1) for page in pages])
+        counts = merged.sum(axis=-1).swapaxes(0, 1).reshape(2, -1)
+        numbers = (np.array(pages)[:, None] << COARSE_BITS) + np.arange(1 << COARSE_BITS)
+        met = counts.any(axis=0)
+        return numbers.ravel()[met].astype(np.uint16), counts[:, met]
 
     @property
     def unchanged(self) -> int:
@@ -128,6 +133,10 @@ class Roc:
         steps = np.diff(self.false_alarm_rate)
         return float(steps @ (self.detection_rate[1:] + self.detection_rate[:-1]) / 2.0)
 
+    def detection_rate_at(self, false_alarm_rate: float) -> float:
+        """Detection rate at a false-alarm rate 0..1, linear between the points of the curve."""
+        return float(np.interp(false_alarm_rate, self.false_alarm_rate, self.detection_rate))
+
     def reduced(self, points: int = CURVE_POINTS) -> "Roc":
         """Curve with about so many points, evenly spread along it."""
         along = self.false_alarm_rate + self.detection_rate
@@ -159,6 +168,30 @@ def roc(scores: Scores) -> Roc:
     rates = np.cumsum(counts, axis=1) / total[:, np.newaxis]
     rates = np.concatenate([np.zeros((2, 1)), rates], axis=1)
     return Roc(np.concatenate([[np.inf], threshold]), rates[0], rates[1])
+
+
+def average_precision(scores: Scores) -> float:
+    """Area under the curve of precision over recall, as a sum of steps, 0..1.
+
+    Parameters
+    ----------
+    scores
+        With at least one changed pixel.
+
+    Raises
+    ------
+    SarcastError
+        If no pixel changed.
+    """
+    _, counts = _falling(scores)
+    called = np.cumsum(counts, axis=1)
+    if not counts.size or not called[1, -1]:
+        raise SarcastError(
+            "an average precision needs changed pixels, but there are none; simulate change in "
+            "more windows"
+        )
+    precision = called[1] / called.sum(axis=0)
+    return float(counts[1] @ precision / called[1, -1])
 
 
 def auc_exact(scores: Float, changed: Bool) -> float:
@@ -193,196 +226,6 @@ def auc_exact(scores: Float, changed: Bool) -> float:
     everywhere = np.bincount(place, minlength=distinct.size)
     below = np.cumsum(everywhere - counts) - (everywhere - counts) / 2.0
     return float((counts * below).sum() / positive / negative)
-
-
-@dataclass(frozen=True)
-class Errors:
-    """Squared errors of expected images, as sums that add up, one value a band.
-
-    Attributes
-    ----------
-    squares
-        Sum of squared errors, dB², dims (band,).
-    pixels
-        Number of pixels summed.
-    """
-
-    squares: Column
-    pixels: int
-
-    def __add__(self, other: "Errors") -> "Errors":
-        return Errors(self.squares + other.squares, self.pixels + other.pixels)
-
-    @property
-    def mse(self) -> float:
-        """Mean squared error over bands and pixels, dB²; NaN of no pixel."""
-        return float(self.squares.mean() / self.pixels) if self.pixels else float("nan")
-
-
-def count_errors(actual: Float, expected: Float, seen: Bool | None = None) -> Errors:
-    """Sum the squared errors of an expected image.
-
-    Parameters
-    ----------
-    actual, expected
-        Dims (band, y, x), dB.
-    seen
-        Dims (y, x): which pixels count; by default those where no band of the two is NaN.
-    """
-    difference = np.subtract(actual, expected, dtype=np.float64)
-    seen = np.asarray(np.isfinite(difference).all(axis=0)) if seen is None else seen
-    inside = difference[:, seen]
-    return Errors(np.square(inside).sum(axis=1), int(inside.shape[1]))
-
-
-class _Record(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-Role = Literal["strategy", "network", "oracle"]
-"""What a method is: a conventional strategy, a network, or the limit that a world knows."""
-
-
-class Curve(_Record):
-    """Points of a ROC curve."""
-
-    false_alarm_rate: tuple[float, ...]
-    detection_rate: tuple[float, ...]
-
-
-class MethodResult(_Record):
-    """What one expected image reached under one kind of change, with one difference image."""
-
-    method: str = Field(description="name of the predictor")
-    role: Role = Field(description="what the predictor is")
-    change: str = Field(description="name of the simulated change")
-    difference: str = Field(description="difference image that was scored, as 'norm' or 'z'")
-    auc: float = Field(ge=0, le=1, description="area under the ROC curve over all pixels")
-    auc_windows: tuple[float | None, ...] = Field(
-        default=(), description="the same for each window; null where nothing changed"
-    )
-    mse_db2: float | None = Field(description="mean squared error of the expected image, dB²")
-    windows: int = Field(ge=0, description="windows evaluated")
-    pixels: int = Field(ge=0, description="pixels counted")
-    changed_pixels: int = Field(ge=0, description="pixels counted in which change was simulated")
-    curve: Curve
-
-
-class Evaluation(_Record):
-    """Result of an evaluation, as it is kept in ``evaluation.json``."""
-
-    schema_version: Literal[1] = 1
-    title: str
-    results: tuple[MethodResult, ...]
-    provenance: dict[str, Any] = Field(
-        default_factory=dict, description="command, versions and data that it comes from"
-    )
-
-    @property
-    def changes(self) -> tuple[str, ...]:
-        """Names of the kinds of change, in the order in which they were evaluated."""
-        return tuple(dict.fromkeys(result.change for result in self.results))
-
-    def write(self, path: Path) -> None:
-        """Write as JSON; the file is whole or absent."""
-        with new_file(path) as partial:
-            partial.write_text(self.model_dump_json(indent=1) + "\n", encoding="utf-8")
-
-    @classmethod
-    def read(cls, path: Path) -> Self:
-        """Read what ``write`` wrote.
-
-        Raises
-        ------
-        SarcastError
-            If the file is absent, or is not an evaluation of this version.
-        """
-        try:
-            return cls.model_validate_json(path.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise SarcastError(f"{path} cannot be read: {error.strerror}") from error
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(map(str, first["loc"])) or "the file"
-            raise SarcastError(
-                f"{path} is no evaluation of schema version 1 ({where}: {first['msg']}); "
-                f"write it again with 'sarcast evaluate'"
-            ) from error
-
-
-class Evaluator:
-    """Adds up what the methods reach, window by window, in bounded memory.
-
-    Parameters
-    ----------
-    roles
-        What each method is, by its name.
-    """
-
-    def __init__(self, roles: Mapping[str, Role]) -> None:
-        self._roles = dict(roles)
-        self._scores: dict[tuple[str, str, str], Scores] = {}
-        self._areas: dict[tuple[str, str, str], list[float | None]] = {}
-        self._errors: dict[str, Errors] = {}
-
-    def add_errors(self, method: str, errors: Errors) -> None:
-        """Add the squared errors of a method's expected image, before change was simulated."""
-        before = self._errors.get(method)
-        self._errors[method] = errors if before is None else before + errors
-
-    def add_scores(self, method: str, change: str, difference: str, scores: Scores) -> None:
-        """Add the scores of one window's pixels.
-
-        Parameters
-        ----------
-        method, change, difference
-            Names of the predictor, of the simulated change and of the difference image.
-        scores
-            Of one window; for a fair comparison count the same pixels for every method.
-        """
-        key = (method, change, difference)
-        self._scores[key] = self._scores.get(key, Scores()) + scores
-        both = scores.changed > 0 and scores.unchanged > 0
-        self._areas.setdefault(key, []).append(roc(scores).auc if both else None)
-
-    def result(self, title: str, provenance: dict[str, Any]) -> Evaluation:
-        """Compute the measures from what was added.
-
-        Raises
-        ------
-        SarcastError
-            If nothing was added, or all pixels are of one class.
-        """
-        if not self._scores:
-            raise SarcastError("nothing was evaluated; no window was valid for every method")
-        results = tuple(self._method(*key) for key in self._scores)
-        return Evaluation(title=title, results=results, provenance=provenance)
-
-    def _method(self, method: str, change: str, difference: str) -> MethodResult:
-        key = (method, change, difference)
-        scores, areas = self._scores[key], self._areas[key]
-        curve = roc(scores)
-        errors = self._errors.get(method)
-        return MethodResult(
-            method=method,
-            role=self._roles[method],
-            change=change,
-            difference=difference,
-            auc=curve.auc,
-            auc_windows=tuple(areas),
-            mse_db2=errors.mse if errors and errors.pixels else None,
-            windows=len(areas),
-            pixels=scores.changed + scores.unchanged,
-            changed_pixels=scores.changed,
-            curve=_kept(curve.reduced()),
-        )
-
-
-def _kept(curve: Roc) -> Curve:
-    return Curve(
-        false_alarm_rate=tuple(np.round(curve.false_alarm_rate, 6).tolist()),
-        detection_rate=tuple(np.round(curve.detection_rate, 6).tolist()),
-    )
 
 
 def _check_shapes(scores: Float, changed: Bool, seen: Bool | None) -> None:

@@ -1,0 +1,263 @@
+"""The tally of an evaluation: all its statistics, added up window by window."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+
+from sarcast.errors import SarcastError
+from sarcast.evaluate.intervals import CoarseCounts, draw_weights, interval, replicate_auc
+from sarcast.evaluate.records import (
+    CalibrationResult,
+    ClassifierResult,
+    Curve,
+    Evaluation,
+    GroupResult,
+    MethodResult,
+    PairedResult,
+    Role,
+)
+from sarcast.evaluate.scores import Roc, Scores, average_precision, roc
+from sarcast.evaluate.statistics import LEVELS, Calibration, Confusion, Errors
+
+FALSE_ALARM_RATES = (0.001, 0.01, 0.05, 0.1)
+"""False-alarm rates at which the detection rate is told."""
+
+Key = TypeVar("Key")
+State = TypeVar("State", Scores, Errors, Calibration, Confusion)
+Group = tuple[str, str]
+
+
+class Scored(NamedTuple):
+    """What a score belongs to: predictor, simulated change and difference image, by name."""
+
+    method: str
+    change: str
+    difference: str
+
+
+class Classified(NamedTuple):
+    """What a change map belongs to: predictor, simulated change and classifier, by name."""
+
+    method: str
+    change: str
+    classifier: str
+
+
+@dataclass
+class Evaluator:
+    """Adds up what the methods reach, in bounded memory: one state a method, little a window.
+
+    Two evaluators of different windows add to that of both.
+
+    Attributes
+    ----------
+    roles
+        What each method is, by its name.
+    """
+
+    roles: Mapping[str, Role]
+    _scores: dict[Scored, Scores] = field(default_factory=dict)
+    _windows: dict[Scored, dict[str, CoarseCounts]] = field(default_factory=dict)
+    _groups: dict[tuple[Scored, Group], Scores] = field(default_factory=dict)
+    _errors: dict[str, Errors] = field(default_factory=dict)
+    _calibration: dict[str, Calibration] = field(default_factory=dict)
+    _maps: dict[Classified, Confusion] = field(default_factory=dict)
+    _balanced: dict[Classified, Confusion] = field(default_factory=dict)
+
+    def add_scores(
+        self, of: Scored, scores: Scores, window: str, groups: Sequence[Group] = ()
+    ) -> None:
+        """Add the scores of one window's pixels.
+
+        Parameters
+        ----------
+        of
+            What was scored.
+        scores
+            Of one window; for a fair comparison count the same pixels for every method.
+        window
+            Identifier of the window, the same for every method.
+        groups
+            Conditions of the window, as ``("pass", "ascending")``.
+        """
+        _add(self._scores, of, scores)
+        self._windows.setdefault(of, {})[window] = CoarseCounts.of(scores)
+        for group in groups:
+            self.add_group(of, scores, group)
+
+    def add_group(self, of: Scored, scores: Scores, group: Group) -> None:
+        """Add scores to those of one condition alone, as of the forest's pixels."""
+        _add(self._groups, (of, group), scores)
+
+    def add_errors(self, method: str, errors: Errors) -> None:
+        """Add the squared errors of a method's expected image, before change was simulated."""
+        _add(self._errors, method, errors)
+
+    def add_calibration(self, method: str, calibration: Calibration) -> None:
+        """Add how often a method's sigma held where nothing changed."""
+        _add(self._calibration, method, calibration)
+
+    def add_map(self, of: Classified, confusion: Confusion) -> None:
+        """Add the change map of one window."""
+        _add(self._maps, of, confusion)
+        _add(self._balanced, of, confusion.balanced())
+
+    def __add__(self, other: "Evaluator") -> "Evaluator":
+        summed = Evaluator({**self.roles, **other.roles})
+        for name in ("_scores", "_groups", "_errors", "_calibration", "_maps", "_balanced"):
+            states = getattr(summed, name)
+            for source in (self, other):
+                for key, state in getattr(source, name).items():
+                    _add(states, key, state)
+        for source in (self, other):
+            for of, windows in source._windows.items():
+                summed._windows.setdefault(of, {}).update(windows)
+        return summed
+
+    def result(
+        self, title: str, provenance: dict[str, Any], *, rng: np.random.Generator
+    ) -> Evaluation:
+        """Compute the measures from what was added.
+
+        Parameters
+        ----------
+        title
+            Of the report.
+        provenance
+            Command, versions and data that it comes from.
+        rng
+            Source of chance of the bootstrap samples.
+
+        Raises
+        ------
+        SarcastError
+            If nothing was added, or all pixels are of one class.
+        """
+        if not self._scores:
+            raise SarcastError("nothing was evaluated; no window was valid for every method")
+        replicates = self._replicates(rng)
+        results = tuple(self._method(of, replicates[of]) for of in self._scores)
+        return Evaluation(
+            title=title,
+            results=results,
+            paired=tuple(_paired(results, replicates)),
+            groups=tuple(self._group_results()),
+            classifiers=tuple(self._classifier(of) for of in self._maps),
+            calibration=tuple(_calibration(*item) for item in self._calibration.items()),
+            provenance=provenance,
+        )
+
+    def _replicates(self, rng: np.random.Generator) -> dict[Scored, np.ndarray]:
+        """AUCs of bootstrap samples; the samples are the same for all that saw the same windows."""
+        names = sorted({name for windows in self._windows.values() for name in windows})
+        weights = draw_weights(len(names), rng=rng)
+        place = {name: number for number, name in enumerate(names)}
+        return {
+            of: replicate_auc(list(windows.values()), weights[:, [place[name] for name in windows]])
+            for of, windows in self._windows.items()
+        }
+
+    def _method(self, of: Scored, replicates: np.ndarray) -> MethodResult:
+        scores, curve = self._scores[of], roc(self._scores[of])
+        errors, bounds = self._errors.get(of.method), interval(replicates)
+        windows = self._windows[of].values()
+        return MethodResult(
+            **of._asdict(),
+            role=self.roles[of.method],
+            auc=curve.auc,
+            auc_low=bounds and bounds.low,
+            auc_high=bounds and bounds.high,
+            auc_windows=tuple(_or_none(window.auc) for window in windows),
+            average_precision=average_precision(scores),
+            detection_rates={
+                f"{rate:g}": curve.detection_rate_at(rate) for rate in FALSE_ALARM_RATES
+            },
+            mse_db2=errors.mse if errors and errors.pixels else None,
+            windows=len(windows),
+            pixels=scores.changed + scores.unchanged,
+            changed_pixels=scores.changed,
+            curve=_kept(curve.reduced()),
+        )
+
+    def _group_results(self) -> list[GroupResult]:
+        """Of each condition under which pixels of both classes were met."""
+        return [
+            GroupResult(
+                **of._asdict(),
+                factor=factor,
+                value=value,
+                auc=roc(scores).auc,
+                pixels=scores.changed + scores.unchanged,
+            )
+            for (of, (factor, value)), scores in self._groups.items()
+            if scores.changed and scores.unchanged
+        ]
+
+    def _classifier(self, of: Classified) -> ClassifierResult:
+        found, balanced = self._maps[of], self._balanced[of]
+        unchanged = found.false_positive + found.true_negative
+        return ClassifierResult(
+            **of._asdict(),
+            role=self.roles[of.method],
+            accuracy=_or_none(found.accuracy),
+            f1=_or_none(found.f1),
+            kappa=_or_none(found.kappa),
+            detection_rate=_or_none(found.recall),
+            false_alarm_rate=found.false_positive / unchanged if unchanged else None,
+            balanced_accuracy=_or_none(balanced.accuracy),
+            pixels=int(found.pixels),
+        )
+
+
+def _add(states: dict[Key, State], key: Key, state: State) -> None:
+    states[key] = states[key] + state if key in states else state
+
+
+def _paired(
+    results: Sequence[MethodResult], replicates: Mapping[Scored, np.ndarray]
+) -> list[PairedResult]:
+    """Gain of each network and oracle over the best strategy under the same change."""
+    gains = []
+    for result in results:
+        rivals = [r for r in results if r.change == result.change and r.role == "strategy"]
+        if result.role == "strategy" or not rivals:
+            continue
+        best = max(rivals, key=lambda rival: rival.auc)
+        bounds = interval(replicates[_scored(result)] - replicates[_scored(best)])
+        gains.append(
+            PairedResult(
+                **_scored(result)._asdict(),
+                than=best.method,
+                gain=result.auc - best.auc,
+                low=bounds and bounds.low,
+                high=bounds and bounds.high,
+            )
+        )
+    return gains
+
+
+def _scored(result: MethodResult) -> Scored:
+    return Scored(result.method, result.change, result.difference)
+
+
+def _calibration(method: str, found: Calibration) -> CalibrationResult:
+    coverage = {
+        f"{level:g}": float(share) for level, share in zip(LEVELS, found.coverage, strict=True)
+    }
+    return CalibrationResult(
+        method=method, coverage=coverage, spread=found.spread, values=found.values
+    )
+
+
+def _kept(curve: Roc) -> Curve:
+    return Curve(
+        false_alarm_rate=tuple(np.round(curve.false_alarm_rate, 6).tolist()),
+        detection_rate=tuple(np.round(curve.detection_rate, 6).tolist()),
+    )
+
+
+def _or_none(value: float) -> float | None:
+    return None if math.isnan(value) else value
