@@ -114,7 +114,8 @@ class Statistical:
 
     def fits(self, window: Window) -> bool:
         """Tell whether both distributions can be estimated."""
-        return min(len(sample[0]) for sample in self._samples(window)) >= LEAST_SAMPLE
+        forest, open_land = self._samples(window)
+        return min(forest.shape[1], open_land.shape[1]) >= LEAST_SAMPLE
 
     def apply(self, window: Window, changed: Bool, *, rng: np.random.Generator) -> Float:  # noqa: ARG002
         """Target with its changed pixels mapped; nothing here is left to chance."""

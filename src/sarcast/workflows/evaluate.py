@@ -68,8 +68,10 @@ def evaluate(cube: Path, *, config: Annotated[EvaluateConfig, FLAT]) -> None:
             config.counting,
             rng=np.random.default_rng(config.seed),
         )
-        evaluation = found.evaluator.result(
-            f"Simulated change in {cube.name}", _provenance(cube, opened, targets, model, config)
+        evaluation = found.evaluation(
+            f"Simulated change in {cube.name}",
+            _provenance(cube, opened, targets, model, config),
+            rng=np.random.default_rng(config.seed),
         )
         evaluation.write(folder / "evaluation.json")
         write_report(evaluation, found.panels, folder / "report.html")
