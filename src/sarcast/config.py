@@ -74,10 +74,9 @@ def read_settings(settings: tuple[str, ...]) -> dict[str, str]:
 
 
 def _entry(name: str, value: Any) -> str:
-    dumped = yaml.safe_dump(
-        {name: _plain(value)}, default_flow_style=None, sort_keys=False, allow_unicode=True
-    )
-    return str(dumped).rstrip("\n")
+    dumped = yaml.safe_dump(_plain(value), default_flow_style=True, allow_unicode=True, width=10000)
+    plain = dumped.removesuffix("...\n").strip()
+    return f"{name}: {plain}"
 
 
 def _plain(value: Any) -> Any:

@@ -32,7 +32,7 @@ from sarcast.catalogue.scene import BANDS
 from sarcast.conditions import LAGS, RANGES
 from sarcast.errors import SarcastError, UsageError
 from sarcast.files import full_disk_named
-from sarcast.grid import conditions_grid
+from sarcast.grid import axes, conditions_grid
 from sarcast.ingest.acquisition import Acquisition, acquisitions
 from sarcast.ingest.cover import FOREST, OPEN_LAND, read_cover
 from sarcast.ingest.dem import read_dem
@@ -313,13 +313,11 @@ def _create_array(store: zarr.Group, name: str, variable: Variable, sizes: dict[
 
 
 def _write_coordinates(store: zarr.Group, grid: GeoBox, coarse: GeoBox) -> None:
-    for name, coordinate in xr_coords(grid).items():
-        values = np.asarray(coordinate.values)
-        dims = tuple(str(dim) for dim in coordinate.dims)
-        _put(store, str(name), values, dims, dict(coordinate.attrs))
-    for name, axis in (("cy", "y"), ("cx", "x")):
-        values = coarse.coordinates[axis].values
-        _put(store, name, values, (name,), {"units": coarse.coordinates[axis].units})
+    for name, coordinate in zip(("y", "x", "spatial_ref"), xr_coords(grid).values(), strict=True):
+        dims = (name,) if coordinate.dims else ()
+        _put(store, name, np.asarray(coordinate.values), dims, dict(coordinate.attrs))
+    for name, values in zip(("cy", "cx"), axes(coarse), strict=True):
+        _put(store, name, values, (name,), {"units": grid.crs.units[0]})
     _put(store, "lag", np.arange(LAGS), ("lag",), {"units": "days", "long_name": "days before"})
     band = store.create_array("band", shape=(len(BANDS),), dtype="str", dimension_names=("band",))
     band[:] = np.array(BANDS, dtype=object)
@@ -518,7 +516,10 @@ def moment_of(date: str, *, last: bool = False) -> np.datetime64:
     """
     read = _datetime(date)
     start = read.astype("datetime64[s]")
-    return (read + 1).astype("datetime64[s]") - np.timedelta64(1, "s") if last else start
+    if not last:
+        return start
+    end: np.datetime64 = (read + 1).astype("datetime64[s]") - np.timedelta64(1, "s")
+    return end
 
 
 def _datetime(date: str) -> np.datetime64:

@@ -63,7 +63,7 @@ class Detection:
 
 def without_specks(changed: Bool, min_pixels: int) -> Bool:
     """Change map without connected changes (8 neighbours) of fewer pixels, dims (y, x)."""
-    labels, count = ndimage.label(changed, NEIGHBOURS)
+    labels, count = _labels(changed)
     sizes = np.bincount(labels.ravel(), minlength=count + 1)
     large = sizes >= min_pixels
     large[0] = False
@@ -86,11 +86,9 @@ def polygons(detection: Detection) -> "geopandas.GeoDataFrame":
     from shapely.geometry import shape
     from shapely.ops import unary_union
 
-    labels, count = ndimage.label(detection.changed, NEIGHBOURS)
+    labels, count = _labels(detection.changed)
     parts: dict[int, list[Any]] = {}
-    outlines = shapes(
-        labels.astype(np.int32), mask=detection.changed, transform=detection.grid.transform
-    )
+    outlines = shapes(labels, mask=detection.changed, transform=detection.grid.transform)
     for outline, label in outlines:
         parts.setdefault(int(label), []).append(shape(outline))
     geometry = [unary_union(parts[label]) for label in range(1, count + 1)]
@@ -174,6 +172,12 @@ _MEDIA = {".tif": pystac.MediaType.COG, ".gpkg": pystac.MediaType.GEOPACKAGE}
 
 def _asset(path: Path) -> pystac.Asset:
     return pystac.Asset(href=f"./{path.name}", media_type=_MEDIA[path.suffix], roles=["data"])
+
+
+def _labels(changed: Bool) -> tuple[npt.NDArray[np.int32], int]:
+    """Number each connected change 1, 2, ...; dims (y, x), 0 elsewhere."""
+    labels, count = ndimage.label(changed, NEIGHBOURS, output=np.int32)
+    return labels, count
 
 
 def _measures(

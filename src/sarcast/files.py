@@ -148,11 +148,13 @@ def write_cog(
         "nodata": nodata,
     }
     predictor = "FLOATING_POINT" if layers.dtype.kind == "f" else "STANDARD"
-    with MemoryFile() as memory, new_file(path) as partial:
+    # GDAL does not tell a full disk from other faults: it writes to memory, Python to the disk.
+    with MemoryFile() as memory, MemoryFile(ext=".tif") as cog, new_file(path) as partial:
         with memory.open(**profile) as target:
             target.write(layers)
             target.update_tags(**(tags or {}))
             for place, name in enumerate(bands, start=1):
                 target.set_band_description(place, name)
         with rasterio.open(memory.name) as source:
-            copy(source, partial, driver="COG", compress="DEFLATE", predictor=predictor)
+            copy(source, cog.name, driver="COG", compress="DEFLATE", predictor=predictor)
+        partial.write_bytes(cog.getbuffer())

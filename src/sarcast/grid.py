@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import pystac
 from affine import Affine
 from odc.geo.crs import CRS
@@ -110,6 +112,12 @@ def conditions_grid(grid: GeoBox) -> GeoBox:
     return GeoBox.from_bbox(
         grid.boundingbox, resolution=CONDITIONS_SPACING_M / unit, anchor="edge", tol=0.01
     )
+
+
+def axes(grid: GeoBox) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Coordinates of the pixel centres: of the rows (y) and of the columns (x)."""
+    y, x = (np.asarray(grid.coordinates[name].values) for name in grid.dimensions)
+    return y, x
 
 
 def _crs(text: str) -> CRS:

@@ -10,7 +10,6 @@ from itertools import islice
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
-from odc.geo.xr import wrap_xr
 from pydantic import BaseModel, ConfigDict, Field
 
 from sarcast.conditions import set_conditions
@@ -93,7 +92,7 @@ def predict(
             f"no place of the cube was seen by {count} images before "
             f"{np.datetime_as_string(source.times[at], 'D')}; choose a later date"
         )
-    return blend.result(cube)
+    return blend.result(cube["backscatter"].sel(band=list(BANDS)).isel(time=at, drop=True))
 
 
 def _under(window: Window, conditions: Mapping[str, float] | None) -> Window:
@@ -156,19 +155,16 @@ class _Blend:
             self._has_std = True
         self.any = True
 
-    def result(self, cube: xr.Dataset) -> xr.Dataset:
-        """Weighted means on the cube's grid."""
-        grid = cube["backscatter"].odc.geobox
-        layers = {"expected": self._over(self._mean)}
-        layers["std"] = self._over(self._std) if self._has_std else np.full_like(self._std, np.nan)
+    def result(self, like: xr.DataArray) -> xr.Dataset:
+        """Weighted means, with the coordinates of an image of dims (band, y, x)."""
+        mean = self._over(self._mean)
+        std = self._over(self._std) if self._has_std else np.full_like(mean, np.nan)
+        layers = {"expected": mean, "std": std}
         return xr.Dataset(
             {
-                name: wrap_xr(
-                    values, grid, axis=1, dims=("band", *grid.dimensions), nodata=np.nan
-                ).assign_attrs(units=DB)
+                name: xr.DataArray(values, like.coords, like.dims, attrs={"units": DB})
                 for name, values in layers.items()
-            },
-            coords={"band": list(BANDS)},
+            }
         )
 
     def _over(self, total: Float) -> npt.NDArray[np.float32]:

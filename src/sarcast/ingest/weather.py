@@ -11,6 +11,7 @@ from scipy.ndimage import map_coordinates
 
 from sarcast.conditions import LAGS
 from sarcast.errors import SarcastError
+from sarcast.grid import axes
 
 UNITS: dict[str, dict[str, tuple[float, float]]] = {
     "temperature": {"degC": (1.0, 0.0), "K": (1.0, -273.15)},
@@ -84,7 +85,7 @@ def _places(
     crs = source.odc.crs
     if crs is None:
         raise SarcastError(f"{path} has no CRS; add a CF grid mapping to its variables")
-    x, y = np.meshgrid(grid.coordinates["x"].values, grid.coordinates["y"].values)
+    y, x = np.meshgrid(*axes(grid), indexing="ij")
     if crs != grid.crs:
         x, y = grid.crs.transformer_to_crs(crs)(x, y)
     return _fractional(source["y"].values, y), _fractional(source["x"].values, x)

@@ -1,0 +1,61 @@
+"""What tests share: a single thread for torch, real data where it is, small rasters on disk."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from affine import Affine
+from odc.geo.geobox import GeoBox
+
+from sarcast.files import write_cog
+
+GRID = GeoBox((60, 80), Affine(10.0, 0.0, 500_000.0, 0.0, -10.0, 6_900_000.0), "EPSG:32635")
+"""A small grid in Finland: 60 rows and 80 columns of 10 m."""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> None:
+    import torch
+
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def _progress_is_heard() -> None:
+    from sarcast.progress import set_quiet
+
+    set_quiet(False)
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """Folder with real data; the test is skipped where it is absent."""
+    folder = Path(os.environ.get("SARCAST_TEST_DATA", "../shared/data"))
+    if not folder.is_dir():
+        pytest.skip(f"no test data in {folder}; name its folder in SARCAST_TEST_DATA")
+    return folder
+
+
+@pytest.fixture
+def grid() -> GeoBox:
+    return GRID
+
+
+def opera_name(time: str, platform: str = "S1A", burst: str = "T058-123456-IW2") -> str:
+    return f"OPERA_L2_RTC-S1_{burst}_{time}Z_20250101T000000Z_{platform}_30_v1.0"
+
+
+@pytest.fixture
+def scene_folder(tmp_path: Path) -> Callable[..., Path]:
+    """Write scenes named as OPERA's, one file a band, from arrays of linear power."""
+
+    def write(scenes: dict[str, np.ndarray], grid: GeoBox = GRID, name: str = "scenes") -> Path:
+        folder = tmp_path / name
+        for base, power in scenes.items():
+            for band, layer in zip(("VV", "VH"), power, strict=True):
+                write_cog(folder / f"{base}_{band}.tif", layer.astype(np.float32), grid)
+        return folder
+
+    return write

@@ -1,0 +1,100 @@
+import errno
+import os
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+from affine import Affine
+from odc.geo.geobox import GeoBox
+from rio_cogeo.cogeo import cog_validate
+
+from sarcast.errors import SarcastError
+from sarcast.files import new_file, new_folder, write_cog
+
+
+def test_a_folder_is_whole_or_absent(tmp_path: Path) -> None:
+    target = tmp_path / "result"
+    with pytest.raises(ZeroDivisionError), new_folder(target, overwrite=False) as folder:
+        (folder / "half").write_text("half")
+        _ = 1 / 0
+    assert list(tmp_path.iterdir()) == []
+    with new_folder(target, overwrite=False) as folder:
+        (folder / "whole").write_text("whole")
+    assert [path.name for path in tmp_path.iterdir()] == ["result"]
+
+
+def test_what_is_there_is_kept_until_all_went_well(tmp_path: Path) -> None:
+    target = tmp_path / "result"
+    target.mkdir()
+    (target / "old").write_text("old")
+    with pytest.raises(SarcastError, match="not empty; add --overwrite"):
+        new_folder(target, overwrite=False).__enter__()
+    with pytest.raises(ZeroDivisionError), new_folder(target, overwrite=True):
+        _ = 1 / 0
+    assert (target / "old").read_text() == "old"
+    with new_folder(target, overwrite=True) as folder:
+        (folder / "new").write_text("new")
+    assert [path.name for path in target.iterdir()] == ["new"]
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_file_in_the_folders_place(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SarcastError, match="is a file"):
+        new_folder(tmp_path / "file", overwrite=True).__enter__()
+
+
+def test_a_full_disk_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SarcastError, match="no space left on the disk of .*result"):  # noqa: SIM117
+        with new_folder(tmp_path / "result", overwrite=False):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def tiny_disk(tmp_path: Path):
+    """A disk of 256 kB, where the system lets tests mount one."""
+    mount = tmp_path / "disk"
+    mount.mkdir()
+    done = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(mount)],
+        capture_output=True,
+        check=False,
+    )
+    if done.returncode:
+        pytest.skip("a small disk cannot be mounted here; it needs root")
+    yield mount
+    subprocess.run(["umount", str(mount)], check=True)
+
+
+def test_a_raster_on_a_full_disk(tiny_disk: Path) -> None:
+    noise = np.random.default_rng(0).random((512, 512)).astype(np.float32)
+    grid = GeoBox((512, 512), Affine(10.0, 0, 5e5, 0, -10.0, 6.9e6), "EPSG:32635")
+    with pytest.raises(SarcastError, match="no space left on the disk"):
+        write_cog(tiny_disk / "noise.tif", noise, grid)
+    assert list(tiny_disk.iterdir()) == []
+
+
+def test_a_file_is_whole_or_absent(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError), new_file(tmp_path / "a" / "file.txt") as partial:
+        partial.write_text("half")
+        _ = 1 / 0
+    assert list((tmp_path / "a").iterdir()) == []
+
+
+def test_rasters_are_valid_cogs_and_hold_what_was_written(tmp_path: Path, grid: GeoBox) -> None:
+    values = np.arange(2 * 60 * 80, dtype=np.float32).reshape(2, 60, 80)
+    values[0, 3, 4] = np.nan
+    path = tmp_path / "two.tif"
+    write_cog(path, values, grid, bands=["VV", "VH"], tags={"UNIT": "dB"})
+    valid, errors, _ = cog_validate(path)
+    assert valid, errors
+    with rasterio.open(path) as source:
+        np.testing.assert_array_equal(source.read(), values)
+        assert source.transform == grid.transform
+        assert source.crs.to_epsg() == 32635
+        assert source.descriptions == ("VV", "VH")
+        assert source.tags()["UNIT"] == "dB"
+        assert np.isnan(source.nodata)

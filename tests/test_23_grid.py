@@ -1,0 +1,89 @@
+import datetime as dt
+from pathlib import Path
+
+import geopandas
+import numpy as np
+import pytest
+from affine import Affine
+from odc.geo.geobox import GeoBox
+from odc.geo.geom import Geometry
+from shapely.geometry import box
+
+from conftest import GRID
+from sarcast.catalogue import Raster, Scene
+from sarcast.errors import UsageError
+from sarcast.files import write_cog
+from sarcast.grid import conditions_grid, make_grid, outline
+
+
+@pytest.fixture
+def items(tmp_path: Path) -> list:
+    """Two scenes on one lattice whose origin is no multiple of the spacing."""
+    made = []
+    for number, corner in enumerate((500_003.0, 500_503.0)):
+        grid = GeoBox((60, 80), Affine(10.0, 0, corner, 0, -10.0, 6_900_007.0), "EPSG:32635")
+        path = tmp_path / f"{number}.tif"
+        write_cog(path, np.ones((60, 80), np.float32), grid)
+        time = dt.datetime(2020, 1, 1 + number, tzinfo=dt.UTC)
+        rasters = {"vv": Raster(path, ("VV",), "linear power")}
+        made.append(Scene(str(number), time, "gamma0", rasters).to_item())
+    return made
+
+
+def test_the_default_is_all_that_the_scenes_cover(items: list) -> None:
+    grid = make_grid(None, items)
+    assert grid.shape == (60, 130)
+    assert (grid.transform.c, grid.transform.f) == (500_003.0, 6_900_007.0)
+
+
+def test_an_area_keeps_the_scenes_pixels(items: list) -> None:
+    inside = Geometry(box(500_101, 6_899_600, 500_400, 6_899_900), "EPSG:32635")
+    grid = make_grid(inside, items)
+    assert (grid.transform.c - 500_003.0) % 10.0 == 0.0
+    assert (grid.transform.f - 6_900_007.0) % 10.0 == 0.0
+    assert grid.extent.contains(inside)
+
+
+def test_another_crs_and_resolution(items: list) -> None:
+    grid = make_grid(None, items, crs="EPSG:3067", resolution=20.0)
+    assert grid.crs.epsg == 3067
+    assert grid.resolution.x == 20.0
+    with pytest.raises(UsageError, match="give --resolution too"):
+        make_grid(None, items, crs="EPSG:4326")
+    with pytest.raises(UsageError, match="'EPSG:nothing' is unknown"):
+        make_grid(None, items, crs="EPSG:nothing", resolution=10.0)
+
+
+def test_areas_as_people_give_them(tmp_path: Path, items: list) -> None:
+    degrees = outline("26.9,62.1,27.1,62.3")
+    assert degrees.boundingbox.bbox == (26.9, 62.1, 27.1, 62.3)
+    shapes = geopandas.GeoDataFrame(geometry=[box(5e5, 6.89e6, 5.01e5, 6.9e6)], crs="EPSG:32635")
+    shapes.to_file(tmp_path / "area.geojson", driver="GeoJSON")
+    vector = outline(str(tmp_path / "area.geojson"))
+    assert isinstance(vector, Geometry)
+    write_cog(tmp_path / "like.tif", np.ones(GRID.shape, np.float32), GRID)
+    raster = outline(str(tmp_path / "like.tif"))
+    assert raster == GRID
+    assert make_grid(raster, items) is raster
+    with pytest.raises(UsageError, match="leave out --crs and --resolution"):
+        make_grid(raster, items, resolution=5.0)
+
+
+@pytest.mark.parametrize("area", ["here", "1,2,3", "10,60,9,61", "10,60,11,95", "1,2,3,x"])
+def test_areas_that_are_none(area: str) -> None:
+    with pytest.raises(UsageError, match="--area must be"):
+        outline(area)
+
+
+def test_a_file_that_is_no_area(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("nothing")
+    with pytest.raises(UsageError, match="neither a vector nor a raster file"):
+        outline(str(tmp_path / "notes.txt"))
+
+
+def test_conditions_have_a_cell_a_kilometre() -> None:
+    grid = GeoBox((1200, 700), Affine(10.0, 0, 500_000.0, 0, -10.0, 6_900_000.0), "EPSG:32635")
+    coarse = conditions_grid(grid)
+    assert coarse.shape == (12, 7)
+    assert coarse.extent.contains(grid.extent)
+    assert conditions_grid(GRID).shape == (1, 1)
