@@ -58,12 +58,8 @@ def tiny_disk(tmp_path: Path):
     """A disk of 256 kB, where the system lets tests mount one."""
     mount = tmp_path / "disk"
     mount.mkdir()
-    done = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(mount)],
-        capture_output=True,
-        check=False,
-    )
-    if done.returncode:
+    command = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(mount)]
+    if subprocess.run(command, capture_output=True, check=False).returncode:
         pytest.skip("a small disk cannot be mounted here; it needs root")
     yield mount
     subprocess.run(["umount", str(mount)], check=True)

@@ -1,3 +1,4 @@
+import datetime as dt
 from collections.abc import Callable
 from pathlib import Path
 
@@ -22,7 +23,7 @@ def test_opera_names(scene_folder: Callable[..., Path]) -> None:
     (item,) = find_items([folder], NOTHING)
     told = item.properties
     assert item.id == opera_name("20200301T154005", "S1B")
-    assert told["datetime"] == "2020-03-01T15:40:05Z"
+    assert item.datetime == dt.datetime(2020, 3, 1, 15, 40, 5, tzinfo=dt.UTC)
     assert told["platform"] == "sentinel-1b"
     assert told["sat:relative_orbit"] == 58
     assert told["sat:orbit_state"] == "ascending"  # evening in Finland

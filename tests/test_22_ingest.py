@@ -10,7 +10,7 @@ from odc.geo.xr import xr_coords
 from conftest import GRID
 from sarcast.errors import SarcastError
 from sarcast.files import write_cog
-from sarcast.grid import conditions_grid
+from sarcast.grid import axes, conditions_grid
 from sarcast.ingest.cover import read_cover
 from sarcast.ingest.dem import read_dem
 from sarcast.ingest.weather import read_weather
@@ -18,7 +18,7 @@ from sarcast.ingest.weather import read_weather
 
 def plane(grid: GeoBox) -> np.ndarray:
     """Heights that are linear in the coordinates of UTM zone 35: any warp can be checked."""
-    x, y = np.meshgrid(grid.coordinates["x"].values, grid.coordinates["y"].values)
+    y, x = np.meshgrid(*axes(grid), indexing="ij")
     if grid.crs != GRID.crs:
         x, y = grid.crs.transformer_to_crs(GRID.crs)(x, y)
     return (0.1 * (x - 500_000.0) + 0.05 * (y - 6_900_000.0) + 200.0).astype(np.float32)
@@ -69,7 +69,7 @@ DAYS = np.arange("2020-03-01", "2020-03-11", dtype="datetime64[D]")
 
 def weather(path: Path, grid: GeoBox = COARSE, **units: str) -> None:
     """Rain is the day of March; temperature is linear in x and y, degC; snow is a constant."""
-    x, y = np.meshgrid(grid.coordinates["x"].values, grid.coordinates["y"].values)
+    y, x = np.meshgrid(*axes(grid), indexing="ij")
     warm = ((x - 500_000.0) + 2.0 * (y - 6_900_000.0)) / 1000.0
     shape = (len(DAYS), *grid.shape)
     fields = {

@@ -73,7 +73,7 @@ class Expected:
 
 
 class Predictor(Protocol):
-    """Whatever gives an expected image of a window: a network, a conventional strategy, an oracle."""
+    """Whatever gives the expected image of a window: a network, a strategy, an oracle."""
 
     @property
     def name(self) -> str:
