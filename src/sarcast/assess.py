@@ -52,6 +52,11 @@ class AssessOptions(BaseModel):
     by_condition: bool = Field(
         True, description="also by pass, incidence, season, weather and cover"
     )
+    exact: bool = Field(
+        False,
+        description="compute AUCs by sorting all scores; memory grows by 5 bytes a pixel, method, "
+        "change and difference image",
+    )
     fit_windows: int = Field(
         32, ge=1, le=10_000, description="first windows with change, that classifiers learn from"
     )
@@ -175,7 +180,7 @@ def assess_trials(
     options = options or AssessOptions()
     recorded = recorded or {}
     roles = {one.name: role for role, several in predictors.items() for one in several}
-    run = _Run(Evaluator({**recorded, **roles}), classifiers, options)
+    run = _Run(Evaluator({**recorded, **roles}, options.exact), classifiers, options)
     kept = (t for t in trials if not options.paper_filter or counts_in_paper(t.window))
     for batch in _batches(kept, options.batch):
         windows = [trial.window for trial in batch]
@@ -232,6 +237,7 @@ class _Run:
             of = Scored(name, change, kind)
             scores = count_scores(image, trial.changed, seen)
             self.evaluator.add_scores(of, scores, f"{self._taken:08d}", groups)
+            self.evaluator.add_pixels(of, image[seen], trial.changed[seen])
             if forest is not None:
                 inside = count_scores(image, trial.changed, seen & forest)
                 self.evaluator.add_group(of, inside, ("cover", "forest alone"))

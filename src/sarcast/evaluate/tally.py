@@ -19,7 +19,15 @@ from sarcast.evaluate.records import (
     PairedResult,
     Role,
 )
-from sarcast.evaluate.scores import Roc, Scores, average_precision, roc
+from sarcast.evaluate.scores import (
+    Bool,
+    Float,
+    Roc,
+    Scores,
+    auc_exact,
+    average_precision,
+    roc,
+)
 from sarcast.evaluate.statistics import LEVELS, Calibration, Confusion, Errors
 
 FALSE_ALARM_RATES = (0.001, 0.01, 0.05, 0.1)
@@ -56,10 +64,14 @@ class Evaluator:
     ----------
     roles
         What each method is, by its name.
+    exact
+        Keep every score, so that the AUC over all pixels is exact; memory grows with the pixels.
     """
 
     roles: Mapping[str, Role]
+    exact: bool = False
     _scores: dict[Scored, Scores] = field(default_factory=dict)
+    _pixels: dict[Scored, list[tuple[Float, Bool]]] = field(default_factory=dict)
     _windows: dict[Scored, dict[str, CoarseCounts]] = field(default_factory=dict)
     _groups: dict[tuple[Scored, Group], Scores] = field(default_factory=dict)
     _errors: dict[str, Errors] = field(default_factory=dict)
@@ -88,6 +100,11 @@ class Evaluator:
         for group in groups:
             self.add_group(of, scores, group)
 
+    def add_pixels(self, of: Scored, scores: Float, changed: Bool) -> None:
+        """Keep the scores of one window's pixels for an exact AUC; does nothing otherwise."""
+        if self.exact:
+            self._pixels.setdefault(of, []).append((scores, changed))
+
     def add_group(self, of: Scored, scores: Scores, group: Group) -> None:
         """Add scores to those of one condition alone, as of the forest's pixels."""
         _add(self._groups, (of, group), scores)
@@ -106,7 +123,7 @@ class Evaluator:
         _add(self._balanced, of, confusion.balanced())
 
     def __add__(self, other: "Evaluator") -> "Evaluator":
-        summed = Evaluator({**self.roles, **other.roles})
+        summed = Evaluator({**self.roles, **other.roles}, self.exact and other.exact)
         for name in ("_scores", "_groups", "_errors", "_calibration", "_maps", "_balanced"):
             states = getattr(summed, name)
             for source in (self, other):
@@ -115,6 +132,8 @@ class Evaluator:
         for source in (self, other):
             for of, windows in source._windows.items():
                 summed._windows.setdefault(of, {}).update(windows)
+            for of, pixels in source._pixels.items() if summed.exact else ():
+                summed._pixels.setdefault(of, []).extend(pixels)
         return summed
 
     def result(
@@ -167,7 +186,7 @@ class Evaluator:
         return MethodResult(
             **of._asdict(),
             role=self.roles[of.method],
-            auc=curve.auc,
+            auc=self._auc(of, curve),
             auc_low=bounds and bounds.low,
             auc_high=bounds and bounds.high,
             auc_windows=tuple(_or_none(window.auc) for window in windows),
@@ -181,6 +200,12 @@ class Evaluator:
             changed_pixels=scores.changed,
             curve=_kept(curve.reduced()),
         )
+
+    def _auc(self, of: Scored, curve: Roc) -> float:
+        if not self.exact:
+            return curve.auc
+        scores, changed = zip(*self._pixels[of], strict=True)
+        return auc_exact(np.concatenate(scores), np.concatenate(changed))
 
     def _group_results(self) -> list[GroupResult]:
         """Of each condition under which pixels of both classes were met."""

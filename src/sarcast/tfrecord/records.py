@@ -1,0 +1,187 @@
+"""TFRecord files: records with checksums, one after another, mostly compressed.
+
+A record is its length (8 bytes), a checksum of the length, its data and a checksum of the data.
+Files are read as a stream; no more than one record is in memory.
+
+References
+----------
+TensorFlow, ``tensorflow/core/lib/io/record_writer.h``; Castagnoli et al. 1993, doi
+10.1109/26.231911 (CRC-32C).
+"""
+
+import gzip
+import io
+import struct
+import zlib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Literal
+
+import google_crc32c
+
+from sarcast.errors import SarcastError
+from sarcast.files import new_file
+from sarcast.progress import say
+
+LARGEST_RECORD = 1 << 28
+"""Longest record that is read, bytes: ten times a sample of 512 × 512 pixels."""
+_MASK_DELTA = 0xA282EAD8
+_HEAD = struct.Struct("<QI")
+_CHUNK = 1 << 20
+
+Faults = Literal["fatal", "skip"]
+"""What is done with a record that is truncated or corrupted."""
+
+
+def read_records(
+    path: Path, faults: Faults = "fatal", *, largest: int = LARGEST_RECORD
+) -> Iterator[tuple[int, bytes]]:
+    """Yield the offset and the data of each record of a file.
+
+    Parameters
+    ----------
+    path
+        A TFRecord file: GZIP, ZLIB or plain, told by its first bytes.
+    faults
+        ``"fatal"`` raises at the first fault; ``"skip"`` leaves a record with a wrong checksum out,
+        and ends where the file can be followed no further, saying so.
+    largest
+        Longest record that is read, bytes.
+
+    Yields
+    ------
+    offset : int
+        Bytes before the record in the decompressed file.
+    data : bytes
+        The record.
+
+    Raises
+    ------
+    SarcastError
+        Names file and offset of the fault.
+    """
+    offset = 0
+    with _opened(path) as stream:
+        while True:
+            try:
+                head = _read(stream, _HEAD.size)
+                if not head:
+                    return
+                data, size = _record(head, stream, largest)
+            except _Fault as fault:
+                line = f"{path}, record at byte {offset}: {fault}"
+                if faults == "fatal":
+                    raise SarcastError(f"{line}; get the file anew or skip faults") from fault
+                say(f"skipped: {line}")
+                if fault.next_after is None:
+                    return
+                offset += fault.next_after
+                continue
+            yield offset, data
+            offset += size
+
+
+def write_records(path: Path, records: Iterable[bytes], *, level: int = 6) -> int:
+    """Write records to a GZIP file that is whole or absent; give their number."""
+    count = 0
+    with new_file(path) as partial, gzip.GzipFile(partial, "wb", level, mtime=0) as stream:
+        for record in records:
+            length = struct.pack("<Q", len(record))
+            for part in (length, _checksum(length), record, _checksum(record)):
+                stream.write(part)
+            count += 1
+    return count
+
+
+class _Fault(Exception):
+    """What is wrong with a record; ``next_after`` is the distance to the next, if it is known."""
+
+    def __init__(self, what: str, next_after: int | None = None) -> None:
+        super().__init__(what)
+        self.next_after = next_after
+
+
+def _record(head: bytes, stream: IO[bytes], largest: int) -> tuple[bytes, int]:
+    if len(head) < _HEAD.size:
+        raise _Fault("the file ends within the length")
+    length, found = _HEAD.unpack(head)
+    if found != _masked(head[:8]):
+        raise _Fault("the checksum of the length is wrong")
+    if length > largest:
+        raise _Fault(f"the record is {length} bytes long, more than the {largest} that are read")
+    data = _read(stream, length)
+    tail = _read(stream, 4)
+    if len(data) < length or len(tail) < 4:
+        raise _Fault("the file ends within the record")
+    size = _HEAD.size + length + 4
+    if struct.unpack("<I", tail)[0] != _masked(data):
+        raise _Fault("the checksum of the data is wrong", next_after=size)
+    return data, size
+
+
+def _read(stream: IO[bytes], size: int) -> bytes:
+    """Read so many bytes, or what there is; memory grows with what comes, not what is promised."""
+    try:
+        data = stream.read(min(size, _CHUNK))
+        if len(data) < min(size, _CHUNK) or len(data) == size:
+            return data
+        parts = [data]
+        left = size - len(data)
+        while left and (data := stream.read(min(left, 16 * _CHUNK))):
+            parts.append(data)
+            left -= len(data)
+        return b"".join(parts)
+    except (OSError, EOFError, zlib.error) as error:
+        raise _Fault(f"the file cannot be decompressed ({error})") from error
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[IO[bytes]]:
+    try:
+        raw = path.open("rb")
+    except OSError as error:
+        raise SarcastError(f"{path} cannot be read: {error.strerror}") from error
+    with raw:
+        start = raw.peek(2)[:2]
+        if start == b"\x1f\x8b":
+            with (
+                gzip.GzipFile(fileobj=raw) as stream,
+                io.BufferedReader(stream, _CHUNK) as buffered,
+            ):
+                yield buffered
+        elif len(start) == 2 and start[0] == 0x78 and int.from_bytes(start, "big") % 31 == 0:
+            yield io.BufferedReader(_Inflated(raw), _CHUNK)
+        else:
+            yield raw
+
+
+class _Inflated(io.RawIOBase):
+    """A ZLIB stream, decompressed as it is read."""
+
+    def __init__(self, raw: IO[bytes]) -> None:
+        self._raw = raw
+        self._inflate = zlib.decompressobj()
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        while not self._inflate.eof:
+            source = self._inflate.unconsumed_tail or self._raw.read(_CHUNK)
+            data = self._inflate.decompress(source, len(buffer))
+            if data:
+                buffer[: len(data)] = data
+                return len(data)
+            if not source:
+                raise EOFError("the ZLIB stream is cut off")
+        return 0
+
+
+def _masked(data: bytes) -> int:
+    checksum: int = google_crc32c.value(data)
+    return ((checksum >> 15 | checksum << 17) + _MASK_DELTA) & 0xFFFFFFFF
+
+
+def _checksum(data: bytes) -> bytes:
+    return struct.pack("<I", _masked(data))
