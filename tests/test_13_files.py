@@ -28,16 +28,23 @@ def test_a_folder_is_whole_or_absent(tmp_path: Path) -> None:
 def test_what_is_there_is_kept_until_all_went_well(tmp_path: Path) -> None:
     target = tmp_path / "result"
     target.mkdir()
-    (target / "old").write_text("old")
+    (target / "run.yaml").write_text("old")
     with pytest.raises(SarcastError, match="not empty; add --overwrite"):
         new_folder(target, overwrite=False).__enter__()
     with pytest.raises(ZeroDivisionError), new_folder(target, overwrite=True):
         _ = 1 / 0
-    assert (target / "old").read_text() == "old"
+    assert (target / "run.yaml").read_text() == "old"
     with new_folder(target, overwrite=True) as folder:
         (folder / "new").write_text("new")
     assert [path.name for path in target.iterdir()] == ["new"]
     assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_folder_that_is_no_result_is_never_replaced(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with pytest.raises(SarcastError, match="no result of sarcast and is not replaced"):
+        new_folder(tmp_path, overwrite=True).__enter__()
+    assert (tmp_path / "thesis.txt").read_text() == "years of work"
 
 
 def test_a_file_in_the_folders_place(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ The options of a verb are a pydantic model beside its function in ``workflows``,
 options that lie beside the algorithms. YAML is flat: its keys are the names of the flags.
 """
 
+import datetime as dt
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -45,10 +46,10 @@ def write_yaml(config: BaseModel, path: Path, inputs: Mapping[str, Any]) -> None
 
 
 def flat(config: BaseModel) -> Iterator[tuple[str, FieldInfo, Any]]:
-    """Give name, field and value of every flag of a verb's options."""
+    """Give name, field and value of every key of a verb's options."""
     for name, field in type(config).model_fields.items():
         value = getattr(config, name)
-        if isinstance(value, BaseModel):
+        if FLAT in field.metadata:
             yield from flat(value)
         else:
             yield name, field, value
@@ -82,4 +83,6 @@ def _entry(name: str, value: Any) -> str:
 def _plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_plain(one) for one in value]
-    return str(value) if isinstance(value, Path) else value
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json")
+    return str(value) if isinstance(value, Path | dt.date) else value

@@ -17,6 +17,9 @@ from sarcast.errors import SarcastError
 if TYPE_CHECKING:
     from odc.geo.geobox import GeoBox
 
+RESULTS = ("run.yaml", "world.yaml", "model.yaml")
+"""Every folder that is written holds one of these; a folder without is never replaced."""
+
 
 @contextmanager
 def new_folder(target: Path, *, overwrite: bool) -> Iterator[Path]:
@@ -62,8 +65,15 @@ def check_free(target: Path, *, overwrite: bool) -> None:
     """Raise if ``target`` is a file, or a folder that holds something and may not be replaced."""
     if target.is_file():
         raise SarcastError(f"{target} is a file, but a folder is to be written; name another")
-    if target.is_dir() and any(target.iterdir()) and not overwrite:
+    if not target.is_dir() or not any(target.iterdir()):
+        return
+    if not overwrite:
         raise SarcastError(f"{target} exists and is not empty; add --overwrite to replace it")
+    if not any((target / name).exists() for name in RESULTS):
+        raise SarcastError(
+            f"{target} holds none of {', '.join(RESULTS)}, so it is no result of sarcast and is "
+            f"not replaced; name another folder, or empty it yourself"
+        )
 
 
 def beside(target: Path) -> Path:
