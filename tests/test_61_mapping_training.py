@@ -94,7 +94,7 @@ def test_another_seed_gives_another_network(trained: Path, tmp_path: Path) -> No
 def test_checkpoint_of_another_training_is_refused(tmp_path: Path) -> None:
     work = tmp_path / "model.training"
     batch = _loop(work, OPTIONS)
-    batch.losses = [1.0]
+    batch.losses = [torch.ones(())]
     batch.validate(_NoLog())
     with pytest.raises(SarcastError, match=r"training with other training options; give"):
         _loop(work, OPTIONS.model_copy(update={"learning_rate": 1e-4}))

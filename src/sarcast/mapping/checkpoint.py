@@ -8,14 +8,15 @@ from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from sarcast.errors import SarcastError
 from sarcast.files import new_folder
-from sarcast.mapping.model import weights
 
 FORMAT = 1
 """Version of a checkpoint's files."""
+
+Tensors = dict[str, Tensor]
 
 
 @dataclass
@@ -43,12 +44,18 @@ class State:
 
 @dataclass
 class Checkpoint:
-    """What training needs to go on as if it had not stopped."""
+    """What training needs to go on as if it had not stopped.
+
+    Attributes
+    ----------
+    state
+        Where training stands.
+    parts
+        Tensors by part: ``network``, ``best``, ``optimiser`` and, where there is one, ``average``.
+    """
 
     state: State
-    network: dict[str, Tensor]
-    best: dict[str, Tensor]
-    optimiser: dict[str, Tensor]
+    parts: dict[str, Tensors]
 
     def write(self, folder: Path, described: dict[str, Any]) -> None:
         """Write the checkpoint as ``folder/step-N``, then remove the ones before it.
@@ -62,9 +69,8 @@ class Checkpoint:
         """
         target = folder / f"step-{self.state.step:08d}"
         with new_folder(target, overwrite=True) as partial:
-            save_file(self.network, partial / "network.safetensors")
-            save_file(self.best, partial / "best.safetensors")
-            save_file(self.optimiser, partial / "optimiser.safetensors")
+            for name, tensors in self.parts.items():
+                save_file(tensors, partial / f"{name}.safetensors")
             record = {"format": FORMAT, "described": described, "state": vars(self.state)}
             (partial / "state.json").write_text(json.dumps(record))
         for other in folder.iterdir():
@@ -89,27 +95,18 @@ def read_latest(folder: Path, described: dict[str, Any]) -> Checkpoint | None:
             f"{found[-1]} has format {record['format']}, but this version of sarcast goes on from "
             f"format {FORMAT}; remove {folder.parent} to train anew"
         )
-    differing = [
-        name for name in {**record["described"], **described}
-        if record["described"].get(name) != described.get(name)
-    ]  # fmt: skip
+    before = record["described"]
+    differing = [name for name in described if before.get(name) != described[name]]
     if differing:
         raise SarcastError(
             f"{found[-1]} is of a training with other {', '.join(sorted(differing))}; "
             f"give the same again to go on, or remove {folder.parent} to train anew"
         )
-    parts = [
-        load_file(found[-1] / f"{name}.safetensors") for name in ("network", "best", "optimiser")
-    ]
-    return Checkpoint(State(**record["state"]), *parts)
+    parts = {path.stem: load_file(path) for path in found[-1].glob("*.safetensors")}
+    return Checkpoint(State(**record["state"]), parts)
 
 
-def network_state(network: nn.Module) -> dict[str, Tensor]:
-    """Give a copy of the network's weights and statistics."""
-    return weights(network)
-
-
-def optimiser_state(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
+def optimiser_state(optimiser: torch.optim.Optimizer) -> Tensors:
     """Give the optimiser's tensors, named by parameter number and what they are."""
     return {
         f"{number}.{name}": value.detach().cpu().contiguous().clone()
@@ -118,9 +115,9 @@ def optimiser_state(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
     }
 
 
-def restore_optimiser(optimiser: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+def restore_optimiser(optimiser: torch.optim.Optimizer, tensors: Tensors) -> None:
     """Give an optimiser the tensors that ``optimiser_state`` told."""
-    state: dict[int, dict[str, Tensor]] = {}
+    state: dict[int, Tensors] = {}
     for key, tensor in tensors.items():
         number, name = key.split(".", maxsplit=1)
         state.setdefault(int(number), {})[name] = tensor

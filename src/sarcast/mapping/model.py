@@ -16,12 +16,13 @@ from sarcast.conditions import COLUMNS
 from sarcast.errors import SarcastError
 from sarcast.files import new_folder
 from sarcast.mapping.network import Network
+from sarcast.mapping.temporal import Temporal
 from sarcast.mapping.unet import UNet
 from sarcast.windows import BANDS, Expected, Float, Window, collate
 
 FORMAT = 1
 """Version of ``model.yaml``."""
-NETWORKS: dict[str, Any] = {UNet.kind: UNet}
+NETWORKS: dict[str, Any] = {UNet.kind: UNet, Temporal.kind: Temporal}
 """Networks by the name that ``model.yaml`` holds."""
 QUANTILES = (0.5, 0.68, 0.9, 0.95, 0.99, 0.995, 0.999)
 """Shares of unchanged pixels whose residual norm is kept, for thresholds by false-alarm rate."""
@@ -164,8 +165,19 @@ def residual_scores(model: Model, windows: Sequence[Window]) -> Scores:
     )
 
 
-def save_model(model: Model, folder: Path, *, overwrite: bool = False) -> None:
+def save_model(model: Model, folder: Path, *, overwrite: bool = False, half: bool = False) -> None:
     """Write a model folder, ``model.safetensors`` and ``model.yaml``; whole or not at all.
+
+    Parameters
+    ----------
+    model
+        The model.
+    folder
+        The folder to make.
+    overwrite
+        Replace one that is there.
+    half
+        Keep the weights in half precision, which takes half the space.
 
     Raises
     ------
@@ -173,10 +185,10 @@ def save_model(model: Model, folder: Path, *, overwrite: bool = False) -> None:
         If the folder exists, is not empty and may not be replaced.
     """
     with new_folder(folder, overwrite=overwrite) as partial:
-        write_model(model, partial)
+        write_model(model, partial, half=half)
 
 
-def write_model(model: Model, folder: Path) -> None:
+def write_model(model: Model, folder: Path, *, half: bool = False) -> None:
     """Write the two files of a model into a folder that exists."""
     network: Network = model.network  # type: ignore[assignment]
     card = {
@@ -191,7 +203,13 @@ def write_model(model: Model, folder: Path) -> None:
         "scores": _plain(asdict(model.scores)) if model.scores else None,
         "code_version": sarcast.__version__,
     }
-    save_file(weights(model.network), folder / "model.safetensors")
+    tensors = weights(model.network)
+    if half:
+        tensors = {
+            name: tensor.half() if tensor.is_floating_point() else tensor
+            for name, tensor in tensors.items()
+        }
+    save_file(tensors, folder / "model.safetensors")
     (folder / "model.yaml").write_text(yaml.safe_dump(card, sort_keys=False))
 
 
@@ -224,7 +242,7 @@ def load_model(folder: Path | str, *, device: str | None = None) -> Model:
     scores = card["scores"]
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     return Model(
-        network=network.to(device).eval(),
+        network=network.to(device, memory_format=torch.channels_last).eval(),
         name=card["name"],
         training=card["training"],
         scores=Scores(**{**scores, "rmse_db": tuple(scores["rmse_db"])}) if scores else None,

@@ -43,8 +43,11 @@ class Network(Protocol):
         """Predict the expected image; arguments as in ``windows.Batch``."""
         ...
 
-    def loss(self, prediction: Prediction, target: Tensor) -> Tensor:
-        """Give what training makes small; NaN of the target is ignored."""
+    def loss(self, prediction: Prediction, target: Tensor, goal: Tensor | None = None) -> Tensor:
+        """Give what training makes small; NaN of the target is ignored.
+
+        ``goal`` is what the mean is drawn to, where that is not the target itself.
+        """
         ...
 
     def normalisation(self) -> dict[str, Any]:

@@ -1,9 +1,11 @@
-"""Training: windows in, a network's weights out; it can be stopped anywhere and goes on."""
+"""Training: batches in, a network's weights out; it can be stopped anywhere and goes on."""
 
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -14,19 +16,25 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 
+from sarcast.errors import SarcastError
+from sarcast.mapping.augment import AugmentOptions, augment
+from sarcast.mapping.average import Average
 from sarcast.mapping.checkpoint import (
     Checkpoint,
     State,
-    network_state,
     optimiser_state,
     read_latest,
     restore_optimiser,
 )
+from sarcast.mapping.model import weights
 from sarcast.progress import say, track
-from sarcast.windows import Batch, Window, WindowSampler, collate
+from sarcast.windows import BANDS, Batch, Window, WindowSampler, collate
 
-Batches = Callable[[int], Batch]
-"""The batch of a step: the same step always gives the same batch."""
+Batches = Callable[[int, int], Batch]
+"""The batch of a step on a device: the same step and device always give the same batch."""
+
+LOG_EVERY = 20
+"""Steps between scalars in the log; each asks the GPU to be done."""
 
 
 class TrainOptions(BaseModel):
@@ -39,21 +47,38 @@ class TrainOptions(BaseModel):
         None, gt=0.0, description="stop after so many minutes, even if steps are left"
     )
     batch: int = Field(16, ge=2, le=4096, description="number of windows a step and device")
+    accumulate: int = Field(
+        1, ge=1, le=256, description="parts that a batch is worked on in, to save memory"
+    )
     learning_rate: float = Field(1e-4, gt=0.0, le=1.0, description="highest learning rate of AdamW")
     weight_decay: float = Field(0.0, ge=0.0, le=1.0, description="weight decay of AdamW")
     schedule: Literal["constant", "cosine"] = Field(
         "constant", description="learning rate over time: constant, or down to 0 by a cosine"
     )
     warmup: int = Field(0, ge=0, description="steps over which the learning rate rises from 0")
+    clip: float | None = Field(None, gt=0.0, description="largest norm of the gradients")
+    average: float = Field(
+        0.0, ge=0.0, lt=1.0, description="memory of the average of the weights; 0: no average"
+    )
+    oracle: float = Field(
+        0.0,
+        ge=0.0,
+        le=1.0,
+        description="weight of a world's oracle beside the speckled image, falling to 0 at the end",
+    )
+    augment: AugmentOptions | None = Field(
+        None, description="how batches are varied; only for networks of any number of images"
+    )
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = Field(
         "32-true", description="number format of the computation"
     )
     accelerator: str = Field("auto", description="auto, cpu or cuda")
+    devices: int = Field(1, ge=1, description="number of GPUs, or processes on a CPU")
     validation_share: float = Field(
         0.2,
         gt=0.0,
         lt=1.0,
-        description="share of the training dates, the last ones, for validation",
+        description="share of the training dates for validation: the last ones",
     )
     validation_windows: int = Field(64, ge=1, description="number of windows for validation")
     validate_every: int = Field(500, ge=1, description="steps between validations and checkpoints")
@@ -64,10 +89,30 @@ class TrainOptions(BaseModel):
 
 
 def sampled(sampler: WindowSampler, *, batch: int, seed: int) -> Batches:
-    """Draw the batches of a sampler, each step from its own seed."""
+    """Draw the batches of a sampler, each step and device from its own seed."""
 
-    def batch_of(step: int) -> Batch:
-        return collate(sampler.draw(batch, rng=np.random.default_rng([seed, step])))
+    def batch_of(step: int, rank: int) -> Batch:
+        return collate(sampler.draw(batch, rng=np.random.default_rng([seed, step, rank])))
+
+    return batch_of
+
+
+def mixed(streams: Sequence[tuple[float, Batches]], *, seed: int) -> Batches:
+    """Take each step's batch from one of several streams, by their weights.
+
+    Parameters
+    ----------
+    streams
+        Weight, above 0, and batches of each stream.
+    seed
+        Seed of the choice, which is the same on every device.
+    """
+    shares = np.array([weight for weight, _ in streams])
+    shares = shares / shares.sum()
+
+    def batch_of(step: int, rank: int) -> Batch:
+        chosen = np.random.default_rng([seed, step, 2**31]).choice(len(streams), p=shares)
+        return streams[chosen][1](step, rank)
 
     return batch_of
 
@@ -100,18 +145,24 @@ def fit(
     Raises
     ------
     SarcastError
-        If a checkpoint in the folder is of another training.
+        If a checkpoint in the folder is of another training, or the loss is no longer finite.
     """
     loop = _Loop(network, validation, options, folder)
     last = loop.state.step if loop.over() else options.steps
-    with SummaryWriter(str(folder / "logs"), purge_step=loop.state.step) as log:
-        for step, batch in _ahead(batches, loop.state.step, last):
-            loss = loop.train(step, batch)
-            log.add_scalar("loss/training", loss, step)
-            log.add_scalar("learning_rate", loop.optimiser.param_groups[0]["lr"], step)
-            if (step + 1) % options.validate_every == 0 or loop.over():
+    with ExitStack() as stack:
+        log = None
+        if loop.fabric.is_global_zero:
+            writer = SummaryWriter(str(folder / "logs"), purge_step=loop.state.step)
+            log = stack.enter_context(writer)
+        for step, batch in _ahead(batches, loop.state.step, last, loop.fabric.global_rank):
+            loop.train(step, batch)
+            over = loop.over()
+            if log is not None and step % LOG_EVERY == 0:
+                log.add_scalar("loss/training", float(loop.losses[-1]), step)
+                log.add_scalar("learning_rate", loop.optimiser.param_groups[0]["lr"], step)
+            if (step + 1) % options.validate_every == 0 or over:
                 loop.validate(log)
-            if loop.over():
+            if over or loop.over():
                 break
     network.load_state_dict(loop.best)
     return loop.state
@@ -127,116 +178,226 @@ class _Loop:
         self.folder = folder / "checkpoints"
         self.folder.mkdir(parents=True, exist_ok=True)
         self.fabric = Fabric(
-            accelerator=options.accelerator, devices=1, precision=options.precision
+            accelerator=options.accelerator, devices=options.devices, precision=options.precision
         )
+        self.fabric.launch()
         self.raw: Any = cast(Any, network).to(memory_format=torch.channels_last)
         optimiser = torch.optim.AdamW(
             network.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay
         )
         self.network, self.optimiser = self.fabric.setup(network, optimiser)
+        self.average = Average(self.raw, options.average)
         self.validation = [
             collate(validation[start : start + options.batch]).to(self.fabric.device)
             for start in range(0, len(validation), options.batch)
         ]
         self.state = State(step=0, seconds=0.0, best_step=0, best_loss=math.inf, history=[])
-        self.best = network_state(network)
-        self.losses: list[float] = []
+        self.best = weights(network)
+        self.losses: list[Tensor] = []
+        self.parts = options.accumulate
+        self.windows = 0
         self._resume()
         self.started = time.monotonic() - self.state.seconds
+        self.since = time.monotonic()
 
-    def train(self, step: int, batch: Batch) -> float:
-        """Take one step and give its loss."""
+    def train(self, step: int, batch: Batch) -> None:
+        """Take one step."""
         torch.manual_seed(self.options.seed * 1_000_003 + step)
         for group in self.optimiser.param_groups:
             group["lr"] = self.options.learning_rate * self._rate(step)
         self.network.train()
         batch = batch.to(self.fabric.device)
-        loss: Tensor = self.raw.loss(self.network(*batch.inputs()), batch.target)
-        self.optimiser.zero_grad(set_to_none=True)
-        self.fabric.backward(loss)
+        if self.options.augment is not None:
+            seed = (self.options.seed * 1_000_003 + step) * 64 + self.fabric.global_rank
+            generator = torch.Generator().manual_seed(seed)
+            batch = augment(batch, self.options.augment, generator=generator)
+        self.losses.append(self._gradients(batch))
+        if self.options.clip is not None:
+            self.fabric.clip_gradients(
+                self.network, self.optimiser, max_norm=self.options.clip, error_if_nonfinite=False
+            )
         self.optimiser.step()
+        if self.options.average:
+            self.average.update(step)
+        self.windows += len(batch.target) * self.fabric.world_size
         self.state.step = step + 1
         self.state.seconds = time.monotonic() - self.started
-        self.losses.append(float(loss.detach()))
-        return self.losses[-1]
 
     def over(self) -> bool:
-        """Tell whether steps, time or patience are used up."""
+        """Tell whether steps, time or patience are used up; the same on every device."""
         state, options = self.state, self.options
         late = options.minutes is not None and state.seconds >= options.minutes * 60.0
+        if options.minutes is not None and self.fabric.world_size > 1:
+            late = self.fabric.broadcast(late)
         since = sum(record["step"] > state.best_step for record in state.history)
         tired = options.patience is not None and since >= options.patience
         return late or tired or state.step >= options.steps
 
-    def validate(self, log: SummaryWriter) -> None:
+    def validate(self, log: SummaryWriter | None) -> None:
         """Score the validation windows, keep the weights if best, and write a checkpoint."""
-        loss, rmse = self._validation_loss()
-        training = float(np.mean(self.losses)) if self.losses else math.nan
+        speed = self.windows / (time.monotonic() - self.since)
+        training = float(torch.stack(self.losses).mean()) if self.losses else math.nan
         self.losses.clear()
-        step = self.state.step
+        with ExitStack() as stack:
+            if self.options.average:
+                stack.enter_context(self.average.used())
+            loss, rmse = self._validation_loss(log)
+            if not math.isfinite(loss):
+                raise SarcastError(
+                    f"training lost its way: the validation loss after step {self.state.step} is "
+                    f"{loss}; lower learning_rate, or set clip"
+                )
+            if loss < self.state.best_loss:
+                self.state.best_step, self.state.best_loss = self.state.step, loss
+                self.best = weights(self.raw)
         self.state.history.append(
-            {"step": step, "training_loss": training, "validation_loss": loss, "rmse_db": rmse}
+            {
+                "step": self.state.step,
+                "training_loss": training,
+                "validation_loss": loss,
+                "rmse_db": rmse,
+            }
         )
-        if loss < self.state.best_loss:
-            self.state.best_step, self.state.best_loss = step, loss
-            self.best = network_state(self.raw)
-        log.add_scalar("loss/validation", loss, step)
-        for band, value in zip(("VV", "VH"), rmse, strict=True):
-            log.add_scalar(f"rmse_db/{band}", value, step)
-        say(
-            f"step {step}: loss {training:.4f}, validation loss {loss:.4f}, "
-            f"residuals {rmse[0]:.2f} dB VV, {rmse[1]:.2f} dB VH"
-        )
-        checkpoint = Checkpoint(
-            self.state, network_state(self.raw), self.best, optimiser_state(self.optimiser)
-        )
-        checkpoint.write(self.folder, self._described())
+        if log is not None:
+            self._tell(log, training, speed)
+            self._checkpoint().write(self.folder, self._described())
+        self.fabric.barrier()
+        self.windows, self.since = 0, time.monotonic()
 
-    @torch.inference_mode()
-    def _validation_loss(self) -> tuple[float, list[float]]:
+    def _gradients(self, batch: Batch) -> Tensor:
+        """Give the loss of a batch and leave its gradients; halve what is worked on if need be."""
+        while True:
+            try:
+                return self._accumulate(batch)
+            except torch.cuda.OutOfMemoryError:
+                if self.fabric.world_size > 1 or self.parts >= len(batch.target):
+                    raise SarcastError(
+                        f"the device has no memory for {len(batch.target)} windows in {self.parts} "
+                        f"parts; lower batch, or raise accumulate"
+                    ) from None
+            self.parts *= 2
+            torch.cuda.empty_cache()
+            say(
+                f"the device is out of memory: working on batches in {self.parts} parts from now on"
+            )
+
+    def _accumulate(self, batch: Batch) -> Tensor:
+        self.optimiser.zero_grad(set_to_none=True)
+        parts = _split(batch, self.parts)
+        total = torch.zeros((), device=self.fabric.device)
+        for place, part in enumerate(parts):
+            unfinished = place < len(parts) - 1
+            with self.fabric.no_backward_sync(self.network, enabled=unfinished):
+                target, goal = self._targets(part)
+                loss = self.raw.loss(self.network(*part.inputs()), target, goal)
+                share = len(part.target) / len(batch.target)
+                self.fabric.backward(loss * share)
+            total += loss.detach() * share
+        return total
+
+    def _targets(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
+        """Give the actual image where nothing changed, and what the mean is to be drawn to."""
+        target = batch.target
+        if batch.changed is not None:
+            target = target.masked_fill(batch.changed[:, None], torch.nan)
+        if batch.expected is None or not self.options.oracle:
+            return target, None
+        departure = target - batch.expected
+        bias = departure.nanmean(dim=(2, 3), keepdim=True)
+        weight = self.options.oracle * (1.0 - self._progress(self.state.step))
+        return target, target - weight * (departure - bias)
+
+    @torch.no_grad()
+    def _validation_loss(self, log: SummaryWriter | None) -> tuple[float, list[float]]:
         self.network.eval()
         losses, squares, counts = [], torch.zeros(2), torch.zeros(2)
-        for batch in self.validation:
+        for place, batch in enumerate(self.validation):
             prediction = self.network(*batch.inputs())
             losses.append(float(self.raw.loss(prediction, batch.target)) * len(batch.target))
             seen = torch.isfinite(batch.target)
             error = torch.where(seen, prediction.mean - batch.target, 0.0)
             squares += error.square().sum(dim=(0, 2, 3)).cpu()
             counts += seen.sum(dim=(0, 2, 3)).cpu()
+            if log is not None and place == 0:
+                log.add_image("actual, expected", _panel(batch, prediction.mean), self.state.step)
         windows = sum(len(batch.target) for batch in self.validation)
         rmse = (squares / counts.clamp(min=1)).sqrt()
         return sum(losses) / windows, [float(value) for value in rmse]
+
+    def _tell(self, log: SummaryWriter, training: float, speed: float) -> None:
+        record, step = self.state.history[-1], self.state.step
+        log.add_scalar("loss/validation", record["validation_loss"], step)
+        log.add_scalar("windows_per_second", speed, step)
+        for band, value in zip(BANDS, record["rmse_db"], strict=True):
+            log.add_scalar(f"rmse_db/{band}", value, step)
+        vv, vh = record["rmse_db"]
+        say(
+            f"step {step}: loss {training:.4f}, validation loss {record['validation_loss']:.4f}, "
+            f"residuals {vv:.2f} dB VV, {vh:.2f} dB VH, {speed:.1f} windows/s"
+        )
+
+    def _progress(self, step: int) -> float:
+        done = step / self.options.steps
+        if self.options.minutes is not None:
+            done = max(done, self.state.seconds / (self.options.minutes * 60.0))
+        return min(done, 1.0)
 
     def _rate(self, step: int) -> float:
         options = self.options
         rising = min(1.0, (step + 1) / options.warmup) if options.warmup else 1.0
         if options.schedule == "constant":
             return rising
-        done = step / options.steps
-        if options.minutes is not None:
-            done = max(done, self.state.seconds / (options.minutes * 60.0))
-        return rising * 0.5 * (1.0 + math.cos(math.pi * min(done, 1.0)))
+        return rising * 0.5 * (1.0 + math.cos(math.pi * self._progress(step)))
 
     def _described(self) -> dict[str, Any]:
         network = {"kind": self.raw.kind, **self.raw.options.model_dump(mode="json")}
         return {"network": network, "training options": self.options.model_dump(mode="json")}
 
+    def _checkpoint(self) -> Checkpoint:
+        parts = {
+            "network": weights(self.raw),
+            "best": self.best,
+            "optimiser": optimiser_state(self.optimiser),
+        }
+        if self.options.average:
+            parts["average"] = self.average.state()
+        return Checkpoint(self.state, parts)
+
     def _resume(self) -> None:
         checkpoint = read_latest(self.folder, self._described())
         if checkpoint is None:
             return
-        self.state, self.best = checkpoint.state, checkpoint.best
-        self.raw.load_state_dict(checkpoint.network)
-        restore_optimiser(self.optimiser, checkpoint.optimiser)
+        self.state, self.best = checkpoint.state, checkpoint.parts["best"]
+        self.raw.load_state_dict(checkpoint.parts["network"])
+        restore_optimiser(self.optimiser, checkpoint.parts["optimiser"])
+        if self.options.average:
+            self.average.restore(checkpoint.parts["average"])
         say(f"going on from the checkpoint at step {self.state.step}")
 
 
-def _ahead(batches: Batches, first: int, steps: int) -> Iterator[tuple[int, Batch]]:
+def _split(batch: Batch, parts: int) -> list[Batch]:
+    """Split a batch into parts of nearly equal size."""
+    named = {field.name: getattr(batch, field.name) for field in fields(batch)}
+    tensors = {name: tensor for name, tensor in named.items() if tensor is not None}
+    pieces = {name: torch.tensor_split(tensor, parts) for name, tensor in tensors.items()}
+    return [
+        replace(batch, **{name: several[place] for name, several in pieces.items()})
+        for place in range(parts)
+    ]
+
+
+def _panel(batch: Batch, mean: Tensor) -> Tensor:
+    """Put actual and expected VV of the first window side by side, (1, y, x), 0..1."""
+    pair = torch.cat([batch.target[0, 0], mean[0, 0]], dim=1).float().cpu()
+    return ((pair + 25.0) / 25.0).nan_to_num(0.0).clamp(0.0, 1.0)[None]
+
+
+def _ahead(batches: Batches, first: int, steps: int, rank: int) -> Iterator[tuple[int, Batch]]:
     """Give the batch of each step, the next one made while one is worked on."""
     with ThreadPoolExecutor(max_workers=1) as pool:
-        coming = pool.submit(batches, first) if first < steps else None
+        coming = pool.submit(batches, first, rank) if first < steps else None
         for step in track(range(first, steps), "training", steps, done=first):
             assert coming is not None
             batch = coming.result()
-            coming = pool.submit(batches, step + 1) if step + 1 < steps else None
+            coming = pool.submit(batches, step + 1, rank) if step + 1 < steps else None
             yield step, batch

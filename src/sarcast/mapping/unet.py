@@ -146,7 +146,7 @@ class UNet(nn.Module):
         scaled = self.transform(stack.contiguous(memory_format=torch.channels_last), values)
         return Prediction(mean=(scaled.float() + 1.0) / 2.0 * (high - low) + low)
 
-    def loss(self, prediction: Prediction, target: Tensor) -> Tensor:
+    def loss(self, prediction: Prediction, target: Tensor, goal: Tensor | None = None) -> Tensor:
         """Mean squared error of the scaled image over the pixels that the target saw.
 
         Parameters
@@ -155,10 +155,12 @@ class UNet(nn.Module):
             What ``forward`` gave.
         target
             Dims (window, band, y, x), dB; NaN is ignored.
+        goal
+            What the mean is drawn to, dims as ``target``; the target where None.
         """
         seen = torch.isfinite(target)
-        goal = self._scale(target).clamp(-1.0, 1.0)
-        error = torch.where(seen, self._scale(prediction.mean) - goal, 0.0)
+        wanted = self._scale(target if goal is None else goal).clamp(-1.0, 1.0)
+        error = torch.where(seen, self._scale(prediction.mean) - wanted, 0.0)
         return error.square().sum() / seen.sum().clamp(min=1)
 
     def normalisation(self) -> dict[str, Any]:
