@@ -1,5 +1,7 @@
 """Windows cut from coordinate cubes: each pixel tells whether it came from where it should."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -15,6 +17,8 @@ from sarcast.windows import (
     collate,
     cut,
     grid,
+    ranked_previous,
+    separate,
     target_dates,
 )
 from small_cubes import COLUMNS, DATES, ROWS, code, coordinate_cube
@@ -191,3 +195,47 @@ def test_a_cube_of_images_alone_is_enough() -> None:
     assert np.isnan(window.conditions).all()
     assert np.isnan(window.elevation).all()
     np.testing.assert_array_equal(window.target, _coded([7], 3, 4, (5, 6))[0])
+
+
+def _season_times():
+    days = [-760, -735, -700, -380, -365, -350, -200, -24, -12, 0]
+    return np.datetime64("2023-06-15", "ns") + np.array(days, dtype="timedelta64[D]")
+
+
+def test_same_season_images_come_from_earlier_years_nearest_in_season_first() -> None:
+    ranked = ranked_previous(_season_times(), 9, chooser="same-season")
+    # 365 and 735 days before are 0.25 and 4.5 days from a whole number of years, 350 and 380 are
+    # 15.25 and 14.75, 700 and 760 are 30.5 and 29.5; then the others, the latest first
+    np.testing.assert_array_equal(ranked, [4, 1, 3, 5, 0, 2, 8, 7, 6])
+
+
+def test_both_choosers_take_turns_without_repeating() -> None:
+    times = _season_times()
+    np.testing.assert_array_equal(choose_previous(times, 9, 4, chooser="both"), [1, 4, 7, 8])
+    everything = choose_previous(times, 9, 9, chooser="both")
+    np.testing.assert_array_equal(everything, np.arange(9))
+    only_recent = choose_previous(times[6:], 3, 3, chooser="both")
+    np.testing.assert_array_equal(only_recent, [0, 1, 2])
+
+
+def test_a_baseline_is_kept_from_before_a_time() -> None:
+    times = _season_times()
+    chosen = choose_previous(times, 9, 2, before=times[7])
+    np.testing.assert_array_equal(chosen, [5, 6])
+    found = Source.of(CUBE).previous(9, (0, 0), (8, 8), 2, before=CUBE.time.values[4])
+    assert found == [2, 3]
+
+
+def test_batches_are_taken_apart_into_the_windows_they_were_made_of() -> None:
+    windows = [cut(CUBE, target, (2, 3), (8, 8), [target - 3, target - 1]) for target in (5, 10)]
+    batch = collate(windows)
+    changed = torch.zeros(2, 8, 8, dtype=torch.bool)
+    changed[1, 2, 3] = True
+    again = separate(replace(batch, changed=changed))
+    for window, other in zip(windows, again, strict=True):
+        np.testing.assert_array_equal(window.previous, other.previous)
+        np.testing.assert_array_equal(window.conditions, other.conditions)
+        np.testing.assert_array_equal(window.times, other.times)
+        assert other.expected is None
+    assert np.isnan(again[1].target).sum() == 2
+    assert np.isnan(again[1].target[:, 2, 3]).all()

@@ -1,0 +1,38 @@
+"""Windows: a place and a target date cut from a cube, and what predicts their expected image."""
+
+from sarcast.windows.batch import Batch, collate, separate
+from sarcast.windows.cut import Source, cut, grid
+from sarcast.windows.previous import Chooser, choose_previous, ranked_previous, target_dates
+from sarcast.windows.sampler import WindowSampler
+from sarcast.windows.window import (
+    BANDS,
+    Bool,
+    Expected,
+    Float,
+    Place,
+    Predictor,
+    Times,
+    Window,
+)
+
+__all__ = [
+    "BANDS",
+    "Batch",
+    "Bool",
+    "Chooser",
+    "Expected",
+    "Float",
+    "Place",
+    "Predictor",
+    "Source",
+    "Times",
+    "Window",
+    "WindowSampler",
+    "choose_previous",
+    "collate",
+    "cut",
+    "grid",
+    "ranked_previous",
+    "separate",
+    "target_dates",
+]

@@ -1,0 +1,129 @@
+"""Which previous images are given for a target, and which dates can be targets."""
+
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from sarcast.errors import SarcastError
+from sarcast.windows.window import Bool, Times
+
+Chooser = Literal["recent", "same-season", "both"]
+"""The latest images, those of the target's season in earlier years, or half of each."""
+
+YEAR_DAYS = 365.25
+SEASON_DAYS = 45.0
+"""Days either side of the target's day of the year that count as its season."""
+EARLIER_DAYS = 270.0
+"""Days before the target from which on an image is of an earlier year."""
+
+
+def ranked_previous(
+    times: Times, target: int, *, chooser: Chooser = "recent", before: np.datetime64 | None = None
+) -> npt.NDArray[np.intp]:
+    """Rank the images before the target, those to be taken first at the front.
+
+    Parameters
+    ----------
+    times
+        Dims (time), acquisition times in any order.
+    target
+        Place of the target in ``times``.
+    chooser
+        ``"recent"``: the latest first. ``"same-season"``: of earlier years, the nearest in season
+        first, then the latest. ``"both"``: one of each in turn.
+    before
+        Only images before this time: a baseline that stays while a change is watched.
+
+    Returns
+    -------
+    ndarray of int
+        Places in ``times``.
+    """
+    end = times[target] if before is None else min(times[target], before)
+    earlier = np.flatnonzero(times < end)
+    recent = earlier[np.argsort(times[earlier], kind="stable")[::-1]]
+    if chooser == "recent":
+        return recent
+    ages = (times[target] - times[recent]) / np.timedelta64(1, "D")
+    years = np.round(ages / YEAR_DAYS)
+    away = np.abs(ages - YEAR_DAYS * years)
+    seasonal = (ages >= EARLIER_DAYS) & (away <= SEASON_DAYS)
+    same = recent[seasonal][np.argsort(away[seasonal], kind="stable")]
+    if chooser == "same-season":
+        return np.concatenate([same, recent[~seasonal]])
+    turns = [place for pair in zip(recent, same, strict=False) for place in pair]
+    return np.array(list(dict.fromkeys([*turns, *same, *recent])), dtype=np.intp)
+
+
+def choose_previous(
+    times: Times,
+    target: int,
+    n: int,
+    *,
+    chooser: Chooser = "recent",
+    before: np.datetime64 | None = None,
+    seen: Bool | None = None,
+) -> npt.NDArray[np.intp]:
+    """Choose ``n`` images before the target's acquisition.
+
+    Parameters
+    ----------
+    times, target, chooser, before
+        As in ``ranked_previous``.
+    n
+        Number of images, 1 or more.
+    seen
+        Dims (time), the images that may be chosen; all where None.
+
+    Returns
+    -------
+    ndarray of int
+        Places in ``times``, oldest first.
+
+    Raises
+    ------
+    SarcastError
+        If fewer than ``n`` precede the target.
+    """
+    ranked = ranked_previous(times, target, chooser=chooser, before=before)
+    if seen is not None:
+        ranked = ranked[seen[ranked]]
+    if len(ranked) < n:
+        raise SarcastError(
+            f"{n} previous images are needed, but {len(ranked)} precede "
+            f"{np.datetime_as_string(times[target], 's')}; "
+            f"choose a later date, or a network that needs fewer"
+        )
+    chosen = ranked[:n]
+    return chosen[np.argsort(times[chosen], kind="stable")]
+
+
+def target_dates(
+    cube: xr.Dataset,
+    n: int,
+    *,
+    start: np.datetime64 | None = None,
+    end: np.datetime64 | None = None,
+) -> npt.NDArray[np.intp]:
+    """Places on ``time`` that can be targets, oldest first.
+
+    Parameters
+    ----------
+    cube
+        The cube.
+    n
+        Number of images that must precede a target.
+    start, end
+        First and last acquisition time allowed; None for no bound.
+    """
+    times = cube["time"].values
+    order = np.argsort(times, kind="stable")
+    enough = np.array([np.sum(times < times[place]) >= n for place in order], dtype=bool)
+    kept: npt.NDArray[np.intp] = order[enough]
+    if start is not None:
+        kept = kept[times[kept] >= start]
+    if end is not None:
+        kept = kept[times[kept] <= end]
+    return kept

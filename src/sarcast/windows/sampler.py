@@ -1,0 +1,114 @@
+"""Windows drawn at random from cubes, for training."""
+
+from collections.abc import Sequence
+from copy import copy
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from sarcast.errors import SarcastError
+from sarcast.windows.cut import MIN_SEEN, Source
+from sarcast.windows.previous import Chooser
+from sarcast.windows.window import Window
+
+TRIES = 200
+"""Places and dates tried for one window before the data counts as having none."""
+IN_MEMORY_BYTES = 2**31
+"""Backscatter of a cube up to this size is read once and kept for training."""
+
+
+class WindowSampler:
+    """Random windows of one or several cubes.
+
+    Parameters
+    ----------
+    cubes
+        The cubes.
+    targets
+        For each cube, places on ``time`` of the dates that may be targets (``target_dates``).
+    size
+        Rows and columns of a window.
+    previous
+        Number of previous images.
+    chooser
+        Which previous images.
+
+    Raises
+    ------
+    SarcastError
+        If no date may be a target.
+    """
+
+    def __init__(
+        self,
+        cubes: Sequence[xr.Dataset],
+        targets: Sequence[npt.NDArray[np.intp]],
+        *,
+        size: int,
+        previous: int,
+        chooser: Chooser = "recent",
+    ) -> None:
+        if sum(len(places) for places in targets) == 0:
+            dates = ", ".join(str(cube.sizes["time"]) for cube in cubes)
+            raise SarcastError(
+                f"training data with no valid window: a target needs {previous} previous images, "
+                f"but no date of the chosen ones has them (the cubes have {dates} dates); "
+                f"add dates, or train a network that needs fewer"
+            )
+        self.sources = [
+            Source.of(cube, in_memory=cube["backscatter"].size * 4 <= IN_MEMORY_BYTES)
+            for cube in cubes
+        ]
+        self.targets = targets
+        self.size = size
+        self.previous = previous
+        self.chooser = chooser
+
+    def of_targets(self, targets: Sequence[npt.NDArray[np.intp]]) -> Self:
+        """Give a sampler of the same cubes with other dates as targets; images stay in memory."""
+        other = copy(self)
+        other.targets = targets
+        return other
+
+    def draw(self, count: int, *, rng: np.random.Generator) -> list[Window]:
+        """Draw windows, each anew.
+
+        Raises
+        ------
+        SarcastError
+            If no place and date was found that enough images see.
+        """
+        return [self._draw(rng) for _ in range(count)]
+
+    def _draw(self, rng: np.random.Generator) -> Window:
+        size = (self.size, self.size)
+        pixel_dates = np.array(
+            [
+                len(places) * source.shape[0] * source.shape[1]
+                for places, source in zip(self.targets, self.sources, strict=True)
+            ]
+        )
+        for _ in range(TRIES):
+            cube = int(rng.choice(len(self.sources), p=pixel_dates / pixel_dates.sum()))
+            source = self.sources[cube]
+            target = int(rng.choice(self.targets[cube]))
+            row, column = (
+                int(rng.integers(max(pixels - self.size, 0) + 1)) for pixels in source.shape
+            )
+            if source.seen(target, (row, column), size) < MIN_SEEN:
+                continue
+            previous = source.previous(
+                target, (row, column), size, self.previous, chooser=self.chooser
+            )
+            if len(previous) == self.previous:
+                return source.cut(target, (row, column), size, previous)
+        shapes = ", ".join(
+            f"{rows} x {columns}" for rows, columns in {s.shape for s in self.sources}
+        )
+        raise SarcastError(
+            f"training data with no valid window: no {self.size} x {self.size} pixels were seen by "
+            f"a target and {self.previous} previous images in cubes of {shapes} pixels; "
+            f"use smaller windows, more dates, or fewer previous images"
+        )
