@@ -28,7 +28,9 @@ LARGEST_RECORD = 1 << 28
 """Longest record that is read, bytes: ten times a sample of 512 × 512 pixels."""
 _MASK_DELTA = 0xA282EAD8
 _HEAD = struct.Struct("<QI")
-_CHUNK = 1 << 20
+_CHUNK = 1 << 17
+_SOURCE_CHUNK = 1 << 15
+_GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS
 
 Faults = Literal["fatal", "skip"]
 """What is done with a record that is truncated or corrupted."""
@@ -144,38 +146,44 @@ def _opened(path: Path) -> Iterator[IO[bytes]]:
         raise SarcastError(f"{path} cannot be read: {error.strerror}") from error
     with raw:
         start = raw.peek(2)[:2]
-        if start == b"\x1f\x8b":
-            with (
-                gzip.GzipFile(fileobj=raw) as stream,
-                io.BufferedReader(stream, _CHUNK) as buffered,
-            ):
-                yield buffered
-        elif len(start) == 2 and start[0] == 0x78 and int.from_bytes(start, "big") % 31 == 0:
+        zlib_head = len(start) == 2 and start[0] == 0x78 and int.from_bytes(start, "big") % 31 == 0
+        if start == b"\x1f\x8b" or zlib_head:
             yield io.BufferedReader(_Inflated(raw), _CHUNK)
         else:
             yield raw
 
 
 class _Inflated(io.RawIOBase):
-    """A ZLIB stream, decompressed as it is read."""
+    """A GZIP file of one or several members or a ZLIB stream, decompressed as it is read.
+
+    What is decompressed at once is no more than what was asked for. The input comes in chunks of
+    32 KiB: faster than the standard library's file of Python 3.11, which takes 8 KiB.
+    """
 
     def __init__(self, raw: IO[bytes]) -> None:
         self._raw = raw
-        self._inflate = zlib.decompressobj()
+        self._inflate = zlib.decompressobj(_GZIP_OR_ZLIB)
+        self._source = b""
 
     def readable(self) -> bool:
+        """Tell that this can be read."""
         return True
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        while not self._inflate.eof:
-            source = self._inflate.unconsumed_tail or self._raw.read(_CHUNK)
-            data = self._inflate.decompress(source, len(buffer))
+        """Fill the buffer, at least in part; 0 at the end."""
+        while True:
+            self._source = self._source or self._raw.read(_SOURCE_CHUNK)
+            if self._inflate.eof:
+                if not self._source.strip(b"\0"):
+                    return 0
+                self._inflate = zlib.decompressobj(_GZIP_OR_ZLIB)
+            elif not self._source:
+                raise EOFError("the compressed stream is cut off")
+            data = self._inflate.decompress(self._source, len(buffer))
+            self._source = self._inflate.unconsumed_tail or self._inflate.unused_data
             if data:
                 buffer[: len(data)] = data
                 return len(data)
-            if not source:
-                raise EOFError("the ZLIB stream is cut off")
-        return 0
 
 
 def _masked(data: bytes) -> int:

@@ -10,7 +10,8 @@ Protocol Buffers, "Encoding"; TensorFlow, ``example.proto``, ``feature.proto``, 
 
 import math
 import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -48,21 +49,26 @@ Feature = Sequence[bytes | memoryview] | npt.NDArray[np.float32] | npt.NDArray[n
 Tensor = npt.NDArray[Any]
 
 
-def fields(message: memoryview) -> Iterator[tuple[int, int, Value]]:
-    """Yield number, wire type and value of each field of a message.
+def fields(message: memoryview) -> list[tuple[int, Value]]:
+    """Number and value of each field of a message: bytes, or an int for a varint.
 
     Raises
     ------
     SarcastError
         If a length leaves the message, a varint is too long or a wire type unknown.
     """
-    at = 0
-    while at < len(message):
-        key, at = _varint(message, at)
+    found: list[tuple[int, Value]] = []
+    at, end = 0, len(message)
+    while at < end:
+        key = message[at]
+        if key < 0x80:
+            at += 1
+        else:
+            key, at = _varint(message, at)
         kind = key & 7
         if kind == VARINT:
-            value, at = _varint(message, at)
-            yield key >> 3, kind, value
+            number, at = _varint(message, at)
+            found.append((key >> 3, number))
             continue
         if kind == BYTES:
             size, at = _varint(message, at)
@@ -70,12 +76,13 @@ def fields(message: memoryview) -> Iterator[tuple[int, int, Value]]:
             size = _SIZES[kind]
         else:
             raise SarcastError(f"a field of the sample has the unknown wire type {kind}")
-        if size > len(message) - at:
+        if size > end - at:
             raise SarcastError(
-                f"a field of the sample is {size} bytes long, but only {len(message) - at} are left"
+                f"a field of the sample is {size} bytes long, but only {end - at} are left"
             )
-        yield key >> 3, kind, message[at : at + size]
+        found.append((key >> 3, message[at : at + size]))
         at += size
+    return found
 
 
 def read_example(message: memoryview) -> dict[str, Feature]:
@@ -89,9 +96,11 @@ def read_example(message: memoryview) -> dict[str, Feature]:
     features: dict[str, Feature] = {}
     for container in _messages(message, 1):
         for entry in _messages(container, 1):
-            name = b"".join(bytes(part) for part in _messages(entry, 1))
-            for feature in _messages(entry, 2):
-                features[name.decode("utf-8", errors="replace")] = _feature(feature)
+            name, value = b"", memoryview(b"")
+            for number, part in fields(entry):
+                if not isinstance(part, int):
+                    name, value = (bytes(part), value) if number == 1 else (name, part)
+            features[name.decode("utf-8", errors="replace")] = _feature(value)
     return features
 
 
@@ -119,14 +128,14 @@ def read_tensor(message: memoryview) -> Tensor:
     """
     kind, shape, content = 0, tuple[int, ...](), memoryview(b"")
     strings: list[bytes] = []
-    for number, wire, value in fields(message):
-        if number == 1 and isinstance(value, int):
-            kind = value
-        elif number == 2 and wire == BYTES:
-            shape = _shape(value)
-        elif number == 4 and isinstance(value, memoryview):
+    for number, value in fields(message):
+        if isinstance(value, int):
+            kind = value if number == 1 else kind
+        elif number == 2:
+            shape = _shape(bytes(value))
+        elif number == 4:
             content = value
-        elif number == 8 and isinstance(value, memoryview):
+        elif number == 8:
             strings.append(bytes(value))
     return _strings(shape, strings) if kind == STRING else _numbers(kind, shape, content)
 
@@ -170,11 +179,12 @@ def _strings(shape: tuple[int, ...], strings: list[bytes]) -> Tensor:
     return tensor.reshape(shape)
 
 
-def _shape(message: Value) -> tuple[int, ...]:
+@lru_cache(maxsize=256)
+def _shape(message: bytes) -> tuple[int, ...]:
     sizes = []
-    for dim in _messages(_bytes(message), 2):
+    for dim in _messages(memoryview(message), 2):
         size = 0
-        for number, _, value in fields(dim):
+        for number, value in fields(dim):
             if number == 1 and isinstance(value, int):
                 size = value
         if size >= 1 << 40:
@@ -186,21 +196,20 @@ def _shape(message: Value) -> tuple[int, ...]:
 
 
 def _feature(message: memoryview) -> Feature:
-    for number, wire, value in fields(message):
-        if wire != BYTES:
+    for number, value in fields(message):
+        if isinstance(value, int):
             break
-        inner = _bytes(value)
         if number == 1:
-            return list(_messages(inner, 1))
+            return _messages(value, 1)
         if number == 2:
-            return _floats(inner)
+            return _floats(value)
         if number == 3:
-            return _integers(inner)
+            return _integers(value)
     raise SarcastError("a feature of the sample is no list of bytes, floats or integers")
 
 
 def _floats(message: memoryview) -> npt.NDArray[np.float32]:
-    packed = b"".join(bytes(_bytes(v)) for number, _, v in fields(message) if number == 1)
+    packed = b"".join(_messages(message, 1))
     if len(packed) % 4:
         raise SarcastError(f"a list of floats has {len(packed)} bytes")
     return np.frombuffer(packed, dtype="<f4")
@@ -208,7 +217,7 @@ def _floats(message: memoryview) -> npt.NDArray[np.float32]:
 
 def _integers(message: memoryview) -> npt.NDArray[np.int64]:
     values: list[int] = []
-    for number, _, value in fields(message):
+    for number, value in fields(message):
         if number != 1:
             continue
         if isinstance(value, int):
@@ -221,19 +230,19 @@ def _integers(message: memoryview) -> npt.NDArray[np.int64]:
     return np.array(values, dtype=np.uint64).view(np.int64)
 
 
-def _messages(message: memoryview, wanted: int) -> Iterator[memoryview]:
-    for number, _, value in fields(message):
+def _messages(message: memoryview, wanted: int) -> list[memoryview]:
+    found = []
+    for number, value in fields(message):
         if number == wanted:
-            yield _bytes(value)
-
-
-def _bytes(value: Value) -> memoryview:
-    if isinstance(value, int):
-        raise SarcastError("a field of the sample is a number where bytes were expected")
-    return value
+            if isinstance(value, int):
+                raise SarcastError("a field of the sample is a number where bytes were expected")
+            found.append(value)
+    return found
 
 
 def _varint(message: memoryview, at: int) -> tuple[int, int]:
+    if at < len(message) and message[at] < 0x80:
+        return message[at], at + 1
     value = 0
     for place, byte in enumerate(message[at : at + _LONGEST_VARINT]):
         value |= (byte & 0x7F) << (7 * place)
