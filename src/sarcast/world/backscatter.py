@@ -7,22 +7,67 @@ Small, IEEE TGRS 49 (2011) 3081: gamma nought and terrain flattening.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
+from torch.nn import functional
 
-from sarcast.world import fields, table
+from sarcast.world import changes, fields, parcels, relief, table
 from sarcast.world.ground import TERMS, Ground
-from sarcast.world.presets import Parameters
+from sarcast.world.presets import STEEP_M, Parameters
 from sarcast.world.views import Views
 from sarcast.world.weather import States
 
-NOISE_FLOOR_DB = -28.0
-"""What is left of thermal noise in shadow, dB: noise equivalent sigma nought is −22 dB or better
-(Torres et al. 2012), and products take its mean out."""
-SIGMA0, GAMMA0 = "sigma0", "gamma0"
+NOISE_FLOOR_DB = -30.0
+"""What is left of thermal noise, dB: noise equivalent sigma nought is −22 dB or better (Torres et
+al. 2012), and products take its mean out."""
+RESIDUAL_M = 600.0
+PATCH_M = 250.0
+"""Lengths over which what no condition tells varies: of everything, and of moisture."""
 _BANDS = 2
-_DB = 10.0 / math.log(10.0)
+DECIBEL = 10.0 / math.log(10.0)
+"""Decibels per neper of power."""
+
+
+@dataclass(frozen=True)
+class World:
+    """What a batch of worlds is, whoever looks at it."""
+
+    parameters: Parameters
+    ground: Ground
+    calendar: parcels.Calendar
+    changes: changes.Changes
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Acquisitions of a batch of worlds.
+
+    Attributes
+    ----------
+    views, states
+        Dims (world, view): the acquisitions, and what the weather left at their times.
+    incidence_deg
+        Dims (world, view, y, x): of the ellipsoid.
+    until
+        Dims (world, view), days after ``views.EPOCH``: later changes of the ground are not seen.
+    """
+
+    views: Views
+    states: States
+    incidence_deg: torch.Tensor
+    until: torch.Tensor
+
+    def last(self) -> "Seen":
+        """Give the last view of each world alone."""
+        only = torch.full_like(self.views.platform[:, :1], self.views.platform.shape[1] - 1)
+        return replace(
+            self,
+            views=self.views.take(only),
+            states=self.states.take(slice(-1, None)),
+            incidence_deg=self.incidence_deg[:, -1:],
+            until=self.until[:, -1:],
+        )
 
 
 @dataclass(frozen=True)
@@ -47,49 +92,34 @@ class Unknown:
     moisture: torch.Tensor
 
 
-def draw_unknown(
-    parameters: Parameters, views: int, size: fields.Size, spacing_m: float, *, rng: torch.Generator
-) -> Unknown:
+def draw_unknown(world: World, views: int, *, rng: torch.Generator) -> Unknown:
     """Draw what no condition tells of each of ``views`` views of each world."""
-    worlds = len(parameters.mixture)
-    nodes = tuple(max(2, round(pixels * spacing_m / 600.0)) for pixels in size)
-    patches = tuple(max(2, round(pixels * spacing_m / 250.0)) for pixels in size)
+    parameters, ground = world.parameters, world.ground
+    worlds, rows, columns = ground.elevation.shape
+    size, side_m = (rows, columns), (rows * ground.spacing_m, columns * ground.spacing_m)
+    nodes, patches = (
+        tuple(max(1, round(side / length)) for side in side_m) for length in (RESIDUAL_M, PATCH_M)
+    )
     field = fields.smooth((worlds, views, _BANDS), size, (nodes[0], nodes[1]), rng=rng)
     moisture = fields.smooth((worlds, views), size, (patches[0], patches[1]), rng=rng)
-    scene = fields.normal(worlds, _BANDS, views, rng=rng)
     return Unknown(
         fields.normal(worlds, views, rng=rng),
-        parameters["scene_db"][:, None, None] * scene,
-        parameters["residual_db"][:, None, None, None, None] * field,
-        # the table's wet response of open ground in VV turns dB into a share of the response
-        parameters["patch_db"][:, None, None, None] / table.OPEN.wet.vv * moisture,
+        parameters.over("scene_db", 2) * fields.normal(worlds, _BANDS, views, rng=rng),
+        field.mul_(parameters.over("residual_db", 4)),
+        # the wet response of open ground in VV turns dB into a share of the response
+        moisture.mul_(parameters.over("patch_db", 3) / table.OPEN.wet.vv),
     )
 
 
-def expected(
-    ground: Ground,
-    parameters: Parameters,
-    views: Views,
-    states: States,
-    incidence_deg: torch.Tensor,
-    *,
-    quantity: str = SIGMA0,
-    unknown: Unknown | None = None,
-) -> torch.Tensor:
+def expected(world: World, seen: Seen, *, unknown: Unknown | None = None) -> torch.Tensor:
     """Backscatter of each view.
 
     Parameters
     ----------
-    ground
-        Of each world.
-    parameters
-        Of each world.
-    views, states
-        Dims (world, view): the acquisitions, and what the weather left at their times.
-    incidence_deg
-        Dims (world, view, y, x): of the ellipsoid.
-    quantity
-        ``"sigma0"`` or ``"gamma0"``.
+    world
+        The worlds.
+    seen
+        Their acquisitions.
     unknown
         What no condition tells; None for the expected image.
 
@@ -98,35 +128,33 @@ def expected(
     Tensor
         Dims (world, view, band, y, x), dB.
     """
-    numbers = _numbers(views, states, unknown)
-    maps = ground.maps.flatten(3)
-    worlds, views_count = views.time.shape
-    rows, columns = ground.elevation.shape[1:]
-    sums = torch.matmul(numbers, maps).reshape(worlds, _BANDS, views_count, rows, columns)
-    backscatter = sums.transpose(1, 2)
-    local, area = _geometry(ground, views.heading_deg, incidence_deg)
-    backscatter = torch.addcmul(
-        backscatter, ground.per_degree[:, None], (local - table.REFERENCE_INCIDENCE_DEG)[:, :, None]
-    )
-    left = (1.0 - parameters["flattening"])[:, None, None, None]
-    shared = left * area
-    if quantity == GAMMA0:
-        shared = shared - _DB * torch.log(torch.cos(torch.deg2rad(incidence_deg)))
-    wet = _local_wet(states, (rows, columns))
+    ground, parameters = world.ground, world.parameters
+    numbers = _numbers(seen, unknown)
+    worlds, views = seen.views.time.shape
+    size = (ground.elevation.shape[1], ground.elevation.shape[2])
+    total = torch.matmul(numbers, ground.maps.flatten(3)).reshape(worlds, _BANDS, views, *size)
+    levels = parcels.levels(world.calendar, ground, parameters, seen.views.time)
+    total.addcmul_(_on_pixels(levels, ground), ground.land[:, None, None])
+    local, area = relief.slopes(ground, seen.views.heading_deg, seen.incidence_deg)
+    total.addcmul_(ground.per_degree[:, :, None], (local - table.REFERENCE_INCIDENCE_DEG)[:, None])
+    wet = _local_wet(seen.states, unknown, size)
+    if wet is not None:
+        total.addcmul_(ground.maps[:, :, TERMS.index("wet"), None], wet[:, None])
+    backscatter = total.transpose(1, 2)
     if unknown is not None:
         backscatter = backscatter + unknown.field
-        moisture = (1.0 - states.frozen_soil)[:, :, None, None] * unknown.moisture
-        wet = moisture if wet is None else wet + moisture
-    if wet is not None:
-        place = TERMS.index("wet")
-        backscatter = torch.addcmul(backscatter, ground.maps[:, None, :, place], wet[:, :, None])
-    return backscatter + shared[:, :, None]
+    backscatter = _changed(backscatter, world, seen, numbers)
+    backscatter = backscatter + _quantity(area, parameters, seen.incidence_deg)[:, :, None]
+    if parameters.preset.relief_m[1] >= STEEP_M:
+        backscatter = relief.hide(backscatter, ground, seen.views, parameters, NOISE_FLOOR_DB)
+    return backscatter.clamp(min=NOISE_FLOOR_DB)
 
 
-def _numbers(views: Views, states: States, unknown: Unknown | None) -> torch.Tensor:
+def _numbers(seen: Seen, unknown: Unknown | None) -> torch.Tensor:
     """One number a scene for each of ``TERMS``, dims (world, band, view, term)."""
-    look = torch.deg2rad(views.heading_deg + 90.0)
-    calibration = torch.tensor(table.PLATFORM_DB, device=look.device)[views.platform]
+    states = seen.states
+    look = torch.deg2rad(seen.views.heading_deg + 90.0)
+    calibration = torch.tensor(table.PLATFORM_DB, device=look.device)[seen.views.platform]
     scene = calibration.permute(0, 2, 1)
     wind = torch.zeros_like(look)
     if unknown is not None:
@@ -152,26 +180,49 @@ def _numbers(views: Views, states: States, unknown: Unknown | None) -> torch.Ten
     return torch.stack(columns, dim=-1)
 
 
-def _local_wet(states: States, size: fields.Size) -> torch.Tensor | None:
-    """Wetness over its mean of the area, dims (world, view, y, x); None on a grid of one cell."""
-    if states.wet.shape[2:] == (1, 1):
-        return None
-    fine = torch.nn.functional.interpolate(
-        states.wet, size=size, mode="bilinear", align_corners=False
+def _on_pixels(levels: torch.Tensor, ground: Ground) -> torch.Tensor:
+    """Levels (world, band, view, parcel) where the parcels lie: (world, band, view, y, x)."""
+    worlds, bands, views, _ = levels.shape
+    labels = ground.parcels.flatten(1)[:, None].expand(-1, bands * views, -1)
+    return (
+        levels.flatten(1, 2)
+        .gather(2, labels)
+        .reshape(worlds, bands, views, *ground.parcels.shape[1:])
     )
-    return fine - states.wet.mean((2, 3), keepdim=True)
 
 
-def _geometry(
-    ground: Ground, heading_deg: torch.Tensor, incidence_deg: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Local incidence, degrees, and the area effect of slopes, dB; dims (world, view, y, x)."""
-    look = torch.deg2rad(heading_deg + 90.0)[..., None, None]
-    theta = torch.deg2rad(incidence_deg)
-    east, north = ground.slope_east[:, None], ground.slope_north[:, None]
-    toward = east * torch.sin(look) + north * torch.cos(look)
-    length = torch.sqrt(1.0 + east**2 + north**2)
-    sine, cosine = torch.sin(theta), torch.cos(theta)
-    local = torch.acos(((cosine + toward * sine) / length).clamp(0.0, 1.0))
-    shown = (sine - toward * cosine).clamp(min=0.15) / length
-    return torch.rad2deg(local), _DB * torch.log(sine / shown)
+def _local_wet(states: States, unknown: Unknown | None, size: fields.Size) -> torch.Tensor | None:
+    """Wetness over its mean of the area, dims (world, view, y, x); None where it is the same."""
+    wet = None
+    if states.wet.shape[2:] != (1, 1):
+        fine = functional.interpolate(states.wet, size=size, mode="bilinear", align_corners=False)
+        wet = fine - states.wet.mean((2, 3), keepdim=True)
+    if unknown is None:
+        return wet
+    moisture = (1.0 - states.frozen_soil)[:, :, None, None] * unknown.moisture
+    return moisture if wet is None else wet + moisture
+
+
+def _changed(
+    backscatter: torch.Tensor, world: World, seen: Seen, numbers: torch.Tensor
+) -> torch.Tensor:
+    """Backscatter where the ground changed; changed ground freezes as soil does."""
+    if world.changes.kind.shape[1] == 0:
+        return backscatter
+    zero = torch.zeros_like(numbers[:, 0, :, 0])
+    columns = {name: numbers[:, 0, :, TERMS.index(name)] for name in table.COLUMNS if name in TERMS}
+    columns["frozen"] = numbers[:, 0, :, TERMS.index("frozen_soil")]
+    weights = torch.stack([columns.get(name, zero) for name in table.COLUMNS], dim=-1)
+    levels = changes.row_levels(world.parameters, weights, seen.views.incidence_deg)
+    levels = levels + numbers[:, :, :, TERMS.index("scene")].permute(0, 2, 1)[:, None]
+    pace = changes.progress(world.changes, seen.views.time, seen.until)
+    return changes.apply(backscatter, world.changes, pace, levels, world.ground.rough)
+
+
+def _quantity(
+    area: torch.Tensor, parameters: Parameters, incidence_deg: torch.Tensor
+) -> torch.Tensor:
+    """From local sigma nought to the product's quantity, dB, dims (world, view, y, x)."""
+    left = area * (1.0 - parameters.over("flattening", 3))
+    cosine = torch.log(torch.cos(torch.deg2rad(incidence_deg)))
+    return left - DECIBEL * parameters.over("gamma0", 3) * cosine

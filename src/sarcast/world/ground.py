@@ -29,6 +29,7 @@ TERMS = (
 LARGEST_FIELD_M = 1500.0
 """Length over which terrain and landscapes vary."""
 
+_BLOCKS = 512
 _COLUMN = {name: place for place, name in enumerate(table.COLUMNS)}
 _COVER = {name: place for place, name in enumerate(table.NAMES)}
 
@@ -47,8 +48,12 @@ class Ground:
         Dims (world, y, x), int64: place in ``table.COVERS``.
     parcels
         Dims (world, y, x), int64: the cell of the patchwork.
-    parcel_shape
-        Rows and columns of the patchwork.
+    parcel_cover
+        Dims (world, parcel), int64: the cover that fell to each cell of the patchwork.
+    land
+        Dims (world, y, x): share of a pixel that parcels lie on.
+    rough
+        Dims (world, band, y, x): noise of unit variance that stays when the ground changes.
     maps
         Dims (world, band, term, y, x), dB: see ``TERMS``.
     per_degree
@@ -61,7 +66,9 @@ class Ground:
     slope_north: torch.Tensor
     cover: torch.Tensor
     parcels: torch.Tensor
-    parcel_shape: fields.Size
+    parcel_cover: torch.Tensor
+    land: torch.Tensor
+    rough: torch.Tensor
     maps: torch.Tensor
     per_degree: torch.Tensor
 
@@ -78,10 +85,26 @@ def draw(
     elevation = elevation + 120.0 - elevation.flatten(1).min(1).values[:, None, None].clamp(max=0)
     cell = (parameters["cell_m"] / spacing_m).clamp(min=4.0)
     parcels, shape = fields.cells(size, cell, rng=rng)
-    cover = _cover(parameters.mixture, relief, parcels, shape, rng=rng)
+    by_parcel = _parcel_cover(parameters.mixture, shape, rng=rng)
+    cover = _cover(parameters.mixture, relief, fields.lookup(by_parcel, parcels), shape, rng=rng)
     east, north = _slopes(elevation, spacing_m)
-    maps, per_degree = _maps(parameters, cover, parcels, shape, rng=rng)
-    return Ground(spacing_m, elevation, east, north, cover, parcels, shape, maps, per_degree)
+    share = shares(cover)
+    noise = _texture(parcels, shape, rng)
+    maps, per_degree = _maps(parameters, share, noise, parcels, rng=rng)
+    wet = share[:, _COVER["water"]] + share[:, _COVER["mire"]]
+    return Ground(
+        spacing_m,
+        elevation,
+        east,
+        north,
+        cover,
+        parcels,
+        by_parcel,
+        1.0 - wet,
+        noise,
+        maps,
+        per_degree,
+    )
 
 
 def _nodes(size: fields.Size, spacing_m: float) -> fields.Size:
@@ -98,29 +121,35 @@ def _slopes(elevation: torch.Tensor, spacing_m: float) -> tuple[torch.Tensor, to
     return right, -down
 
 
+def _parcel_cover(
+    mixture: torch.Tensor, shape: fields.Size, *, rng: torch.Generator
+) -> torch.Tensor:
+    """Deal the covers of dry land out to parcels, clumped; dims (world, parcel)."""
+    worlds, covers = mixture.shape
+    dry = mixture.clone()
+    dry[:, [_COVER["water"], _COVER["mire"]]] = 0.0
+    clumped = fields.smooth((worlds, covers), shape, _coarse(shape, 5), rng=rng)
+    white = fields.normal(worlds, covers, *shape, rng=rng)
+    uniform = torch.special.ndtr(0.75 * clumped + 0.66 * white).clamp(1e-6, 1.0 - 1e-6)
+    # the largest of Gumbel numbers plus log shares falls on each cover as often as its share
+    score = dry.log()[:, :, None, None] - torch.log(-torch.log(uniform))
+    return score.argmax(1).flatten(1)
+
+
 def _cover(
     mixture: torch.Tensor,
     relief: torch.Tensor,
-    parcels: torch.Tensor,
+    cover: torch.Tensor,
     shape: fields.Size,
     *,
     rng: torch.Generator,
 ) -> torch.Tensor:
-    """Water and mire lie low and have smooth shores; the others are dealt out by parcels."""
-    worlds = len(mixture)
+    """Lay water and mire over the parcels' cover where the land is low, with smooth shores."""
     size = (relief.shape[1], relief.shape[2])
-    wetness = fields.octaves((worlds,), size, _coarse(shape, 6), 4, rng=rng)
+    wetness = fields.octaves((len(mixture),), size, _coarse(shape, 6), 4, rng=rng)
     low = torch.special.ndtr(0.8 * wetness - 0.6 * relief)
-    water, mire = _COVER["water"], _COVER["mire"]
-    share_water, share_mire = mixture[:, water, None, None], mixture[:, mire, None, None]
-    dry = mixture.clone()
-    dry[:, [water, mire]] = 0.0
-    clumped = fields.smooth((worlds, len(table.COVERS)), shape, _coarse(shape, 5), rng=rng)
-    white = fields.normal(worlds, len(table.COVERS), *shape, rng=rng)
-    uniform = torch.special.ndtr(0.75 * clumped + 0.66 * white).clamp(1e-6, 1.0 - 1e-6)
-    # the largest of Gumbel numbers plus log shares falls on each cover as often as its share
-    score = dry.log()[:, :, None, None] - torch.log(-torch.log(uniform))
-    cover = fields.lookup(score.argmax(1).flatten(1), parcels)
+    water, mire = (_COVER[name] for name in ("water", "mire"))
+    share_water, share_mire = (mixture[:, place, None, None] for place in (water, mire))
     cover = torch.where(low < share_water + share_mire, mire, cover)
     return torch.where(low < share_water, water, cover)
 
@@ -131,32 +160,35 @@ def _coarse(shape: fields.Size, cells: int) -> fields.Size:
 
 def _maps(
     parameters: Parameters,
-    cover: torch.Tensor,
+    share: torch.Tensor,
+    noise: torch.Tensor,
     parcels: torch.Tensor,
-    shape: fields.Size,
     *,
     rng: torch.Generator,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    share = _shares(cover)
-    mixed = torch.einsum("wkcb,wkyx->wbcyx", parameters.responses, share)
-    texture = mixed[:, :, _COLUMN["texture"]] * _texture(parcels, shape, rng)
-    maps = mixed.new_zeros((*mixed.shape[:2], len(TERMS), *cover.shape[1:]))
+    """Maps of ``TERMS``, and the dependence on incidence; crops grow by parcel, not by scene."""
+    table_of = parameters.responses[:, : len(table.COVERS)].clone()
+    table_of[:, _COVER["field"], _COLUMN["summer"]] = 0.0
+    mixed = torch.einsum("wkcb,wkyx->wbcyx", table_of, share)
+    maps = mixed.new_zeros((*mixed.shape[:2], len(TERMS), *share.shape[2:]))
     place = {name: maps[:, :, number] for number, name in enumerate(TERMS)}
-    place["base"].copy_(mixed[:, :, _COLUMN["base"]] + texture)
+    torch.addcmul(
+        mixed[:, :, _COLUMN["base"]], mixed[:, :, _COLUMN["texture"]], noise, out=place["base"]
+    )
     place["scene"].fill_(1.0)
     for name in ("wet", "wet_snow", "dry_snow", "summer"):
         place[name].copy_(mixed[:, :, _COLUMN[name]])
     frozen, trees = mixed[:, :, _COLUMN["frozen"]], share[:, None, _COVER["forest"]]
     place["frozen_canopy"].copy_(frozen * trees)
     place["frozen_soil"].copy_(frozen * (1.0 - trees))
-    per_band = torch.tensor([table.WIND_DB, table.CORNER_DB], device=cover.device)
+    per_band = torch.tensor([table.WIND_DB, table.CORNER_DB], device=share.device)
     place["wind"].copy_(per_band[0, :, None, None] * share[:, None, _COVER["water"]])
     _edges(place, trees)
     _corners(place, share[:, None, _COVER["built-up"]] * per_band[1, :, None, None], parcels, rng)
     return maps, mixed[:, :, _COLUMN["per_degree"]]
 
 
-def _shares(cover: torch.Tensor) -> torch.Tensor:
+def shares(cover: torch.Tensor) -> torch.Tensor:
     """Share of each cover in each pixel, from the class of the pixel and its neighbours."""
     hard = functional.one_hot(cover, len(table.COVERS)).permute(0, 3, 1, 2).float()
     return functional.avg_pool2d(hard, 3, 1, 1, count_include_pad=False)
@@ -170,7 +202,7 @@ def _texture(parcels: torch.Tensor, shape: fields.Size, rng: torch.Generator) ->
     by_parcel = torch.stack([fields.lookup(stand[:, band], parcels) for band in (0, 1)], 1)
     within = fields.smooth((worlds, 1), size, (size[0] // 3, size[1] // 3), rng=rng)
     own = fields.normal(worlds, 2, *size, rng=rng)
-    return math.sqrt(0.5) * by_parcel + math.sqrt(0.3) * within + math.sqrt(0.2) * own
+    return own.mul_(0.2**0.5).add_(within, alpha=0.3**0.5).add_(by_parcel, alpha=0.5**0.5)
 
 
 def _edges(place: dict[str, torch.Tensor], trees: torch.Tensor) -> None:
@@ -188,8 +220,8 @@ def _corners(
     rng: torch.Generator,
 ) -> None:
     """Streets of a block run one way, and again after a quarter of a turn."""
-    block = torch.arange(int(parcels.max()) + 1, device=parcels.device) // 3
-    turn = 2.0 * torch.pi * torch.rand(len(parcels), len(block), generator=rng, device=rng.device)
-    angle = fields.lookup(turn[:, block], parcels)[:, None]
+    block = parcels // 3 % _BLOCKS
+    turn = 2.0 * torch.pi * torch.rand(len(parcels), _BLOCKS, generator=rng, device=rng.device)
+    angle = fields.lookup(turn, block)[:, None]
     place["corner_cos"].copy_(0.5 * strength * torch.cos(angle))
     place["corner_sin"].copy_(0.5 * strength * torch.sin(angle))

@@ -1,5 +1,6 @@
 """Kinds of worlds: every parameter that is not in the table, as a range that a world draws from."""
 
+import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 
@@ -12,14 +13,40 @@ Span = tuple[float, float]
 
 @dataclass(frozen=True)
 class Preset:
-    """Ranges of one kind of worlds; units are in the names, others are given here.
+    """Ranges of one kind of worlds; each world draws its parameters uniformly from them.
 
-    ``mixture`` is the share of each cover before it is drawn, in the order of ``table.COVERS``;
-    ``mixture_spread`` the standard deviation of the logarithm of a share. ``spread`` is how much of
-    the table's half ranges a world draws from, 0..1. ``wet_days`` is the share of days with rain,
-    ``monsoon`` how much of it falls in one season. ``looks`` is the equivalent number of looks of
-    the speckle, ``speckle_correlation`` that of adjacent pixels. ``flattening`` is the share of
-    the terrain's area effect that the product has taken out.
+    Attributes
+    ----------
+    latitude_deg, longitude_deg
+        Of the area; written areas lie at ``longitude_deg``, windows of a stream anywhere.
+    mixture, mixture_spread
+        Mean share of each of ``table.COVERS``, and the standard deviation of its logarithm.
+    spread
+        How much of the table's half ranges a world draws from, 0..1.
+    relief_m, cell_m
+        Standard deviation of the elevation; size of parcels of land and stands of trees.
+    temperature_c, season_c, weather_c, diurnal_c
+        Annual mean; amplitude of the season; standard deviation from day to day; range of a day.
+    wet_days, rain_mm, monsoon
+        Share of days with rain; mean of a wet day; how much of it keeps to the warm season, 0..1.
+    growth_day, growth_days
+        Mean day of the year on which crops come up, and days until their harvest.
+    tracks, available
+        Relative orbits that see the area; share of their acquisitions that exist.
+    dates
+        First and last date of a stream's targets.
+    residual_db, patch_db, scene_db, parcel_db
+        What no condition tells: smooth in space; patches of moisture over open ground; of a whole
+        scene; of parcels, with a memory of ``parcel_days``.
+    looks, speckle_correlation, filters
+        Equivalent number of looks; correlation of adjacent pixels' speckle before it is mapped to
+        its distribution; filters against speckle by how often they were used.
+    flattening, gamma0
+        Share of the terrain's area effect that was taken out; how often gamma0 is the quantity.
+    jitter_px, strips
+        Geolocation error, standard deviation in pixels; share of images with a strip of no data.
+    changes
+        Mean number of changes of the ground a window has seen in the time of its images.
     """
 
     name: str
@@ -27,7 +54,7 @@ class Preset:
     longitude_deg: float
     mixture: tuple[float, ...]
     mixture_spread: Span = (0.5, 0.5)
-    spread: Span = (0.0, 0.0)
+    spread: Span = (0.0, 0.3)
     relief_m: Span = (10.0, 30.0)
     cell_m: Span = (110.0, 180.0)
     temperature_c: Span = (2.0, 4.0)
@@ -37,31 +64,132 @@ class Preset:
     wet_days: Span = (0.35, 0.5)
     rain_mm: Span = (3.0, 6.0)
     monsoon: Span = (0.0, 0.2)
+    growth_day: Span = (135.0, 150.0)
+    growth_days: Span = (85.0, 110.0)
     tracks: tuple[int, int] = (3, 4)
-    incidence_deg: Span = (30.0, 45.0)
+    available: Span = (1.0, 1.0)
+    dates: tuple[dt.date, dt.date] = (dt.date(2017, 6, 1), dt.date(2021, 12, 15))
     residual_db: Span = (0.25, 0.25)
     patch_db: Span = (0.35, 0.35)
     scene_db: Span = (0.1, 0.1)
     parcel_db: Span = (0.3, 0.3)
+    parcel_days: Span = (20.0, 60.0)
     looks: Span = (4.4, 4.4)
     speckle_correlation: Span = (0.45, 0.45)
-    flattening: Span = (0.9, 0.9)
     filters: Mapping[str, float] = field(default_factory=lambda: {"lee": 1.0})
+    flattening: Span = (0.9, 0.9)
+    gamma0: float = 0.0
+    jitter_px: Span = (0.0, 0.0)
+    strips: float = 0.0
+    changes: float = 1.0
+    spacings_m: tuple[float, ...] = (10.0,)
 
 
 BOREAL = Preset(
     name="boreal",
-    latitude_deg=(62.5, 62.5),
+    latitude_deg=(61.0, 64.0),
     longitude_deg=25.5,
     mixture=(0.60, 0.10, 0.13, 0.06, 0.07, 0.02, 0.02),
+    spread=(0.0, 0.0),
 )
-PRESETS = {preset.name: preset for preset in (BOREAL,)}
+TEMPERATE = Preset(
+    name="temperate",
+    latitude_deg=(44.0, 54.0),
+    longitude_deg=10.5,
+    mixture=(0.30, 0.22, 0.34, 0.01, 0.03, 0.08, 0.02),
+    relief_m=(5.0, 80.0),
+    temperature_c=(8.0, 12.0),
+    season_c=(8.0, 11.0),
+    diurnal_c=(4.0, 8.0),
+    wet_days=(0.3, 0.5),
+    rain_mm=(3.0, 7.0),
+    growth_day=(95.0, 135.0),
+    growth_days=(90.0, 130.0),
+    tracks=(2, 4),
+    available=(0.8, 1.0),
+    parcel_db=(0.3, 0.7),
+    jitter_px=(0.0, 0.2),
+)
+MONSOON = Preset(
+    name="monsoon",
+    latitude_deg=(8.0, 24.0),
+    longitude_deg=102.0,
+    mixture=(0.42, 0.14, 0.33, 0.02, 0.04, 0.04, 0.01),
+    relief_m=(5.0, 90.0),
+    temperature_c=(24.0, 28.0),
+    season_c=(1.0, 5.0),
+    weather_c=(1.0, 2.0),
+    diurnal_c=(6.0, 12.0),
+    wet_days=(0.3, 0.5),
+    rain_mm=(8.0, 16.0),
+    monsoon=(0.7, 1.0),
+    growth_day=(160.0, 200.0),
+    growth_days=(100.0, 130.0),
+    tracks=(1, 2),
+    available=(0.6, 1.0),
+    parcel_db=(0.4, 0.9),
+    jitter_px=(0.0, 0.3),
+)
+DRYLAND = Preset(
+    name="dryland",
+    latitude_deg=(28.0, 38.0),
+    longitude_deg=-5.5,
+    mixture=(0.08, 0.45, 0.14, 0.0, 0.01, 0.04, 0.28),
+    relief_m=(10.0, 180.0),
+    temperature_c=(15.0, 21.0),
+    season_c=(8.0, 11.0),
+    diurnal_c=(9.0, 16.0),
+    wet_days=(0.04, 0.15),
+    rain_mm=(4.0, 10.0),
+    monsoon=(-0.8, 0.3),
+    growth_day=(20.0, 110.0),
+    growth_days=(80.0, 130.0),
+    tracks=(1, 3),
+    available=(0.7, 1.0),
+    parcel_db=(0.2, 0.6),
+    jitter_px=(0.0, 0.3),
+)
+RANDOM = Preset(
+    name="random",
+    latitude_deg=(-60.0, 70.0),
+    longitude_deg=20.0,
+    mixture=(0.32, 0.20, 0.22, 0.06, 0.06, 0.07, 0.07),
+    mixture_spread=(0.4, 1.6),
+    spread=(0.3, 1.0),
+    relief_m=(2.0, 180.0),
+    cell_m=(60.0, 400.0),
+    temperature_c=(-2.0, 28.0),
+    season_c=(1.0, 16.0),
+    weather_c=(1.0, 4.5),
+    diurnal_c=(2.0, 14.0),
+    wet_days=(0.05, 0.6),
+    rain_mm=(2.0, 15.0),
+    monsoon=(-0.8, 1.0),
+    growth_day=(20.0, 250.0),
+    growth_days=(60.0, 150.0),
+    tracks=(1, 5),
+    available=(0.5, 1.0),
+    dates=(dt.date(2015, 6, 1), dt.date(2026, 6, 1)),
+    residual_db=(0.1, 0.5),
+    patch_db=(0.1, 0.8),
+    scene_db=(0.0, 0.8),
+    parcel_db=(0.0, 1.2),
+    parcel_days=(8.0, 150.0),
+    looks=(3.0, 60.0),
+    speckle_correlation=(0.0, 0.6),
+    filters={"none": 0.45, "lee": 0.3, "refined-lee": 0.15, "tv": 0.1},
+    flattening=(0.0, 1.0),
+    gamma0=0.5,
+    jitter_px=(0.0, 0.5),
+    strips=0.05,
+    changes=1.0,
+    spacings_m=(10.0, 20.0, 30.0),
+)
+PRESETS = {each.name: each for each in (BOREAL, TEMPERATE, MONSOON, DRYLAND, RANDOM)}
 
-_SPANS = tuple(
-    name
-    for name in (each.name for each in fields(Preset))
-    if name not in ("name", "longitude_deg", "mixture", "tracks", "filters")
-)
+_SPANS = tuple(each.name for each in fields(Preset) if each.type is Span)
+STEEP_M = 60.0
+"""Relief from which slopes can lie over or in shadow."""
 
 
 @dataclass(frozen=True)
@@ -70,14 +198,17 @@ class Parameters:
 
     Attributes
     ----------
+    preset
+        The kind of world.
     responses
-        Dims (world, cover, column, band), dB: the table as each world has it.
+        Dims (world, row, column, band), dB: ``table.ROWS`` as each world has it.
     mixture
         Dims (world, cover): shares of the covers, sum 1.
     values
-        Dims (world): each of the preset's other parameters by name.
+        Dims (world): each of the preset's ranges by name, and ``gamma0``, 0 or 1.
     """
 
+    preset: Preset
     responses: torch.Tensor
     mixture: torch.Tensor
     values: dict[str, torch.Tensor]
@@ -86,14 +217,19 @@ class Parameters:
         """Value of a parameter in each world, dims (world)."""
         return self.values[name]
 
+    def over(self, name: str, dims: int) -> torch.Tensor:
+        """Value of a parameter in each world, with ``dims`` further dims of length 1."""
+        return self.values[name].reshape(-1, *[1] * dims)
+
 
 def draw(preset: Preset, worlds: int, *, rng: torch.Generator) -> Parameters:
     """Draw the parameters of a batch of worlds, uniformly from the preset's ranges."""
     values = {name: _uniform(getattr(preset, name), worlds, rng) for name in _SPANS}
-    share = torch.tensor(preset.mixture, device=rng.device).log()
+    values["gamma0"] = (_uniform((0.0, 1.0), worlds, rng) < preset.gamma0).float()
+    share = torch.tensor(preset.mixture, device=rng.device).clamp(min=1e-6).log()
     noise = torch.randn(worlds, len(share), generator=rng, device=rng.device)
     mixture = torch.softmax(share + values["mixture_spread"][:, None] * noise, dim=1)
-    return Parameters(_responses(values["spread"], rng), mixture, values)
+    return Parameters(preset, _responses(values["spread"], rng), mixture, values)
 
 
 def _uniform(span: Span, worlds: int, rng: torch.Generator) -> torch.Tensor:
@@ -102,8 +238,10 @@ def _uniform(span: Span, worlds: int, rng: torch.Generator) -> torch.Tensor:
 
 
 def _responses(spread: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
-    cells = [[getattr(cover, column) for column in table.COLUMNS] for cover in table.COVERS]
+    cells = [[getattr(cover, column) for column in table.COLUMNS] for cover in table.ROWS]
     value = torch.tensor([[(c.vv, c.vh) for c in row] for row in cells], device=rng.device)
     half = torch.tensor([[c.half_range for c in row] for row in cells], device=rng.device)
     noise = 2.0 * torch.rand(len(spread), *value.shape, generator=rng, device=rng.device) - 1.0
-    return value + spread[:, None, None, None] * half[..., None] * noise
+    drawn = value + spread[:, None, None, None] * half[..., None] * noise
+    drawn[:, :, table.COLUMNS.index("texture")].clamp_(min=0.0)
+    return drawn

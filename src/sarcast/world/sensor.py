@@ -7,6 +7,7 @@ Goodman, J. Opt. Soc. Am. 66 (1976) 1145: intensity of L looks is gamma distribu
 
 import functools
 import math
+from collections.abc import Sequence
 
 import torch
 from scipy.stats import gamma
@@ -15,11 +16,15 @@ from torch.nn import functional
 from sarcast import speckle
 from sarcast.world.presets import Parameters
 
-UNFILTERED, LEE = "none", "lee"
-FILTERS = (UNFILTERED, LEE)
+UNFILTERED, LEE, REFINED_LEE, TOTAL_VARIATION = "none", "lee", "refined-lee", "tv"
+FILTERS = (UNFILTERED, LEE, REFINED_LEE, TOTAL_VARIATION)
 
 LOOKS = (0.5, 400.0)
 """Least and most looks that speckle can have."""
+VARIATION_WEIGHT = 1.0
+"""Weight of total variation, in standard deviations of the speckle in dB."""
+STRIP_SHARE = 0.3
+"""Widest strip of no data at the border of a slice, share of the image."""
 _NODES = 2048
 _LIMIT = 5.5
 _LOOKS_STEPS = 96
@@ -29,34 +34,100 @@ _DB = 10.0 / math.log(10.0)
 def observe(
     backscatter_db: torch.Tensor,
     parameters: Parameters,
+    filters: Sequence[str],
     *,
-    filtered: str = LEE,
     rng: torch.Generator,
 ) -> torch.Tensor:
-    """See backscatter through speckle, and filter it as the product does.
+    """See backscatter through geolocation error, speckle and the product's filter.
 
     Parameters
     ----------
     backscatter_db
         Dims (world, view, band, y, x), dB, without speckle.
     parameters
-        Of each world: ``looks`` and ``speckle_correlation``.
-    filtered
-        One of ``FILTERS``.
+        Of each world: ``looks``, ``speckle_correlation``, ``jitter_px``, and the share of images
+        with ``strips``.
+    filters
+        One of ``FILTERS`` for each world.
     rng
         Source of chance.
 
     Returns
     -------
     Tensor
-        Same dims, linear power.
+        Same dims, linear power; NaN in strips.
     """
-    power = torch.exp(backscatter_db / _DB)
+    if parameters.preset.jitter_px[1] > 0.0:
+        backscatter_db = shift(backscatter_db, _jitter(backscatter_db, parameters, rng))
     looks, correlation = parameters["looks"], parameters["speckle_correlation"]
-    power = power * draw_speckle(power.shape, looks, correlation, rng=rng)
-    if filtered == UNFILTERED:
-        return power
-    return speckle.lee(power, looks[:, None, None, None, None])
+    power = torch.exp(backscatter_db / _DB)
+    power.mul_(draw_speckle(power.shape, looks, correlation, rng=rng))
+    power = filter_each(power, looks, filters)
+    if parameters.preset.strips > 0.0:
+        power.masked_fill_(_strips(power, parameters.preset.strips, rng)[:, :, None], torch.nan)
+    return power
+
+
+def filter_each(power: torch.Tensor, looks: torch.Tensor, filters: Sequence[str]) -> torch.Tensor:
+    """Filter the images of each world as it says; dims (world, view, band, y, x)."""
+    for name in FILTERS:
+        chosen = [world for world, each in enumerate(filters) if each == name]
+        if name == UNFILTERED or not chosen:
+            continue
+        if len(chosen) == len(filters):
+            return _filtered(power, looks, name)
+        places = torch.tensor(chosen, device=power.device)
+        power[places] = _filtered(power[places], looks[places], name)
+    return power
+
+
+def _filtered(power: torch.Tensor, looks: torch.Tensor, name: str) -> torch.Tensor:
+    each = looks[:, None, None, None, None]
+    if name == LEE:
+        return speckle.lee(power, each)
+    if name == REFINED_LEE:
+        return speckle.refined_lee(power, each)
+    return speckle.total_variation(power, VARIATION_WEIGHT * _DB * torch.polygamma(1, each).sqrt())
+
+
+def _jitter(images: torch.Tensor, parameters: Parameters, rng: torch.Generator) -> torch.Tensor:
+    """Shifts of the views, dims (world, view, 2), pixels."""
+    noise = torch.randn((*images.shape[:2], 2), generator=rng, device=rng.device)
+    return (parameters.over("jitter_px", 2) * noise).clamp(-1.0, 1.0)
+
+
+def shift(images: torch.Tensor, by: torch.Tensor) -> torch.Tensor:
+    """Shift images by at most a pixel, bilinearly.
+
+    Parameters
+    ----------
+    images
+        Dims (world, view, band, y, x).
+    by
+        Dims (world, view, 2): rows down and columns right, pixels, −1..1.
+    """
+    down, right = (by[..., axis, None, None, None] for axis in (0, 1))
+    wide = functional.pad(images.flatten(0, 1), (1, 1, 1, 1), mode="replicate")
+    wide = wide.reshape(*images.shape[:3], *wide.shape[-2:])
+    rows = _three(wide[..., :-2, :], wide[..., 1:-1, :], wide[..., 2:, :], down)
+    return _three(rows[..., :-2], rows[..., 1:-1], rows[..., 2:], right)
+
+
+def _three(
+    before: torch.Tensor, here: torch.Tensor, after: torch.Tensor, by: torch.Tensor
+) -> torch.Tensor:
+    return by.clamp(min=0.0) * before + (1.0 - by.abs()) * here + (-by).clamp(min=0.0) * after
+
+
+def _strips(images: torch.Tensor, share: float, rng: torch.Generator) -> torch.Tensor:
+    """Pixels beyond the border of a slice, across the track; dims (world, view, y, x)."""
+    worlds, views, _, rows, columns = images.shape
+    chance = torch.rand((4, worlds, views, 1, 1), generator=rng, device=rng.device)
+    row = torch.arange(rows, device=rng.device)[:, None] / rows
+    column = torch.arange(columns, device=rng.device) / columns - 0.5
+    away = row + 0.4 * (chance[0] - 0.5) * column
+    away = torch.where(chance[1] < 0.5, away, 1.0 - away)
+    return (away < STRIP_SHARE * chance[2]) & (chance[3] < share)
 
 
 def draw_speckle(

@@ -20,6 +20,10 @@ References
 .. [H10] Hersbach, J. Atmos. Ocean. Technol. 27 (2010) 721, CMOD5.N, wind over water.
 .. [KZV] Koppel et al., Int. J. Remote Sensing 38 (2017) 6298, buildings in Sentinel-1.
 .. [DU] Duguay et al., in "Remote Sensing of the Cryosphere", 2015, chapter 12, lake ice.
+.. [RSW] Rüetschi, Small, Waser, Remote Sensing 11 (2019) 115, windthrow in Sentinel-1.
+.. [BTC] Belenguer-Plomer et al., Remote Sensing of Environment 233 (2019) 111345, burned areas.
+.. [TMM] Tsyganskaya et al., Int. J. Remote Sensing 39 (2018) 2255, flooded vegetation.
+.. [RMS] Reiche et al., Environ. Res. Lett. 16 (2021) 024005, forest disturbance in Sentinel-1.
 .. [ASW] Alatalo, Sipola, Rantonen, IEEE TGRS 61 (2023) 5218714, distributions over Finland.
 """
 
@@ -143,8 +147,85 @@ ROCK = Cover(
     summer=Response(0.1, 0.2, 0.3, "VWB"),
 )
 
+SLASH = Cover(
+    "slash",
+    30,
+    base=Response(-10.4, -17.4, 1.0, "RMS, RSW, felled and not yet cleared"),
+    texture=Response(1.2, 1.2, 0.5, "RSW, rough"),
+    per_degree=Response(-0.10, -0.08, 0.04, "between forest and open"),
+    wet=Response(2.0, 1.5, 1.0, "BEZ, between forest and open"),
+    frozen=Response(-2.4, -2.3, 1.0, "CRL"),
+    wet_snow=Response(-3.0, -2.4, 1.0, "NRR, between forest and open"),
+    dry_snow=Response(0.2, 0.4, 0.3, "LDM"),
+    summer=Response(0.1, 0.4, 0.4, "VWB"),
+)
+CLEARED = Cover(
+    "cleared",
+    30,
+    base=Response(-11.4, -18.6, 1.5, "RMS, ASW open land"),
+    texture=Response(1.0, 1.0, 0.4, "UD"),
+    per_degree=OPEN.per_degree,
+    wet=OPEN.wet,
+    frozen=OPEN.frozen,
+    wet_snow=OPEN.wet_snow,
+    dry_snow=OPEN.dry_snow,
+    summer=OPEN.summer,
+)
+WINDTHROW = Cover(
+    "windthrow",
+    10,
+    base=Response(-9.0, -14.9, 1.0, "RSW, up to 0.5 dB brighter, more in VV after some days"),
+    texture=Response(1.8, 1.8, 0.6, "RSW"),
+    per_degree=FOREST.per_degree,
+    wet=Response(1.5, 1.1, 0.8, "RSW, ground laid open"),
+    frozen=FOREST.frozen,
+    wet_snow=Response(-2.6, -2.2, 1.0, "NRR, between forest and open"),
+    dry_snow=FOREST.dry_snow,
+    summer=Response(0.1, 0.2, 0.3, "RSS, of what still stands"),
+)
+BURNT = Cover(
+    "burnt",
+    10,
+    base=Response(-10.3, -17.9, 1.5, "BTC, VH falls by 2 to 3 dB"),
+    texture=Response(1.3, 1.5, 0.5, "BTC"),
+    per_degree=Response(-0.10, -0.09, 0.04, "between forest and open"),
+    wet=Response(3.0, 1.8, 1.2, "BTC, soil laid open"),
+    frozen=FOREST.frozen,
+    wet_snow=OPEN.wet_snow,
+    dry_snow=OPEN.dry_snow,
+    summer=Response(0.0, 0.2, 0.2, "BTC, no leaves"),
+)
+FLOODED_FOREST = Cover(
+    "flooded forest",
+    10,
+    base=Response(-6.6, -14.4, 1.0, "TMM, trunks and water reflect twice"),
+    texture=FOREST.texture,
+    per_degree=Response(-0.12, -0.06, 0.05, "TMM, fades at shallow angles"),
+    wet=Response(0.2, 0.2, 0.2, "TMM, the ground is under water"),
+    frozen=FOREST.frozen,
+    wet_snow=FOREST.wet_snow,
+    dry_snow=FOREST.dry_snow,
+    summer=Response(-0.8, 0.2, 0.6, "TMM, leaves hide the water"),
+)
+EARTHWORKS = Cover(
+    "earthworks",
+    60,
+    base=Response(-9.8, -18.8, 2.0, "UD table soil, very rough"),
+    texture=Response(2.0, 2.0, 0.6, "UD"),
+    per_degree=Response(-0.12, -0.10, 0.05, "MJR"),
+    wet=FIELD.wet,
+    frozen=FIELD.frozen,
+    wet_snow=FIELD.wet_snow,
+    dry_snow=FIELD.dry_snow,
+    summer=Response(0.0, 0.0, 0.1, "bare"),
+)
+
+STATES = (SLASH, CLEARED, WINDTHROW, BURNT, FLOODED_FOREST, EARTHWORKS)
+"""What ground becomes when it changes; a random world draws them as it draws its covers."""
 COVERS = (FOREST, OPEN, FIELD, MIRE, WATER, BUILT_UP, ROCK)
 NAMES = tuple(cover.name for cover in COVERS)
+ROWS = (*COVERS, *STATES)
+"""Rows of a world's own table."""
 
 WIND_DB = (2.2, 1.1)
 """Standard deviation of open water with the wind, dB, VV and VH [H10]."""

@@ -37,12 +37,14 @@ ANCHOR_NODE_DEG = -117.4
 SLOT_DAYS = 6
 """The second satellite follows the first half a cycle later."""
 SERVICE = (
-    ("sentinel-1a", 0, dt.date(2014, 10, 3), dt.date(2100, 1, 1)),
+    ("sentinel-1a", 0, dt.date(2014, 10, 3), dt.date(2026, 6, 1)),
     ("sentinel-1b", 1, dt.date(2016, 9, 26), dt.date(2021, 12, 23)),
     ("sentinel-1c", 1, dt.date(2025, 3, 26), dt.date(2100, 1, 1)),
+    ("sentinel-1d", 0, dt.date(2026, 6, 1), dt.date(2100, 1, 1)),
 )
 """Platform, its half of the cycle, and the first and last day of its routine acquisitions (ESA,
-Sentinel-1 mission status): 1B failed on 2021-12-23, 1C took its place."""
+Sentinel-1 mission status): 1B failed on 2021-12-23 and 1C took its place; that 1D took the place
+of 1A with the constellation's change of June 2026 is right to the month at best."""
 
 
 @dataclass(frozen=True)
@@ -170,7 +172,12 @@ def choose(all_tracks: Tracks, least: int, most: int, *, rng: torch.Generator) -
 
 
 def acquisitions(
-    chosen: Tracks, first_day: torch.Tensor, days: int, *, available: float, rng: torch.Generator
+    chosen: Tracks,
+    first_day: torch.Tensor,
+    days: int,
+    *,
+    available: torch.Tensor,
+    rng: torch.Generator,
 ) -> Views:
     """All acquisitions of ``days`` days by the platforms in service, in order of time.
 
@@ -183,7 +190,7 @@ def acquisitions(
     days
         Number of days.
     available
-        Share of the acquisitions that were made, 0..1.
+        Dims (world): share of the acquisitions that were made, 0..1.
     rng
         Source of chance.
     """
@@ -192,7 +199,7 @@ def acquisitions(
     for platform, slot, start, end in SERVICE:
         since = chosen.phase + slot * SLOT_DAYS - first_day[:, None]
         time = first_day[:, None, None] + since[..., None] % REPEAT_DAYS + cycle * REPEAT_DAYS
-        lucky = torch.rand(time.shape, generator=rng, device=rng.device) < available
+        lucky = torch.rand(time.shape, generator=rng, device=rng.device) < available[:, None, None]
         served = (time >= (start - EPOCH).days) & (time < (end - EPOCH).days)
         good = chosen.seen[..., None] & served & lucky & (time < first_day[:, None, None] + days)
         time = torch.where(good, time, torch.inf)

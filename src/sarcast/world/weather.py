@@ -12,6 +12,7 @@ Hock, Journal of Hydrology 282 (2003) 104: degree-day melt.
 """
 
 from dataclasses import dataclass
+from dataclasses import fields as dataclass_fields
 
 import torch
 
@@ -49,8 +50,6 @@ class Weather:
 
     Attributes
     ----------
-    first_day
-        Dims (world): day of the year of the first day.
     temperature
         Dims (world, day), degC, daily mean.
     precipitation
@@ -59,7 +58,6 @@ class Weather:
         Dims (world, day), cm.
     """
 
-    first_day: torch.Tensor
     temperature: torch.Tensor
     precipitation: torch.Tensor
     snow_depth: torch.Tensor
@@ -80,17 +78,16 @@ def draw(
     parameters
         Of each world.
     first_day
-        Dims (world): day of the year of the first day, of which the first ``SPIN_UP_DAYS`` are
-        there only for the memory of what follows.
+        Dims (world), whole days after ``views.EPOCH``.
     days
-        Number of days, the spin-up included.
+        Number of days; the first ``SPIN_UP_DAYS`` are there for the memory of what follows.
     grid
         Rows and columns of the coarse grid of rain.
     rng
         Source of chance.
     """
     worlds = len(first_day)
-    day = first_day[:, None] + torch.arange(days, device=rng.device)
+    day = season_day(parameters, first_day)[:, None] + torch.arange(days, device=rng.device)
     season = torch.cos(2.0 * torch.pi * (day - WARMEST_DAY) / YEAR_DAYS)
     anomaly = _memory(fields.normal(worlds, days, rng=rng), TEMPERATURE_MEMORY)
     temperature = (
@@ -102,7 +99,17 @@ def draw(
     depth = _snow_depth(rain, temperature)
     spread = RAIN_SPREAD * fields.smooth((worlds, days), grid, (1, 1), rng=rng)
     places = torch.exp(spread - RAIN_SPREAD**2 / 2.0) if grid != (1, 1) else torch.ones_like(spread)
-    return Weather(first_day, temperature, rain[:, :, None, None] * places, depth)
+    return Weather(temperature, rain[:, :, None, None] * places, depth)
+
+
+def season_day(parameters: Parameters, time: torch.Tensor) -> torch.Tensor:
+    """Day of the northern year that has the season of each world at ``time`` (world, ...).
+
+    Times are days after ``views.EPOCH``, a first of January; south of the equator the seasons are
+    half a year apart.
+    """
+    south = parameters.over("latitude_deg", time.ndim - 1) < 0.0
+    return ((time + torch.where(south, YEAR_DAYS / 2.0, 0.0)) % YEAR_DAYS).float()
 
 
 def _memory(noise: torch.Tensor, correlation: float) -> torch.Tensor:
@@ -157,6 +164,10 @@ class States:
     wet_snow: torch.Tensor
     dry_snow: torch.Tensor
     summer: torch.Tensor
+
+    def take(self, part: slice) -> "States":
+        """Give the states of some views."""
+        return States(*(getattr(self, each.name)[:, part] for each in dataclass_fields(self)))
 
 
 def states(

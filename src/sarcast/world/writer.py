@@ -5,11 +5,17 @@ import json
 import math
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
+import geopandas as gpd
 import numpy as np
 import numpy.typing as npt
+import rasterio.features
+import shapely
+import shapely.geometry
 import torch
 import xarray as xr
 import yaml
@@ -22,11 +28,22 @@ from sarcast.catalogue import FolderCatalogue
 from sarcast.catalogue.scene import BANDS, Raster, Scene
 from sarcast.conditions import PLATFORMS
 from sarcast.errors import SarcastError
-from sarcast.files import full_disk_named, write_cog
+from sarcast.files import full_disk_named, new_file, write_cog
 from sarcast.orbits import ASCENDING, DESCENDING
 from sarcast.progress import track
 from sarcast.units import LINEAR_POWER
-from sarcast.world import backscatter, ground, presets, sensor, table, views, weather
+from sarcast.world import (
+    backscatter,
+    changes,
+    ground,
+    parcels,
+    presets,
+    sensor,
+    table,
+    views,
+    weather,
+)
+from sarcast.world.backscatter import Seen
 from sarcast.world.options import WorldOptions
 from sarcast.world.views import Views
 from sarcast.world.weather import States, Weather
@@ -35,7 +52,6 @@ INCIDENCE_CELL_M = 1000.0
 WEATHER_CELL_M = 3000.0
 EXPECTED = "expected"
 _SCENES_AT_ONCE = 4
-_DB = 10.0 / math.log(10.0)
 _VARIABLES = {
     "temperature": ("degC", "air_temperature", "daily mean temperature"),
     "precipitation": ("mm day-1", "lwe_precipitation_rate", "daily precipitation"),
@@ -44,14 +60,13 @@ _VARIABLES = {
 
 
 @dataclass(frozen=True)
-class World:
+class Area:
     """One world, and the views of it that are written; all with one world in the first dim."""
 
     options: WorldOptions
     grid: GeoBox
     weather_grid: GeoBox
-    parameters: presets.Parameters
-    ground: ground.Ground
+    world: backscatter.World
     views: Views
     weather: Weather
     first_day: int
@@ -60,7 +75,8 @@ class World:
         """What the weather left on the ground at some of the views."""
         seen = self.views_of(part)
         day = torch.floor(seen.time).long() - self.first_day
-        return weather.states(self.weather, day, seen.ascending, self.parameters["diurnal_c"])
+        diurnal_c = self.world.parameters["diurnal_c"]
+        return weather.states(self.weather, day, seen.ascending, diurnal_c)
 
     def views_of(self, part: slice) -> Views:
         """Give some of the views."""
@@ -87,12 +103,12 @@ def write_world(folder: Path, options: WorldOptions, *, seed: int) -> None:
         If no satellite sees the area in the time asked for, or the disk is full.
     """
     rng = torch.Generator().manual_seed(seed)
-    with torch.inference_mode(), full_disk_named(folder):
-        world = make_world(options, rng=rng)
-        _write_ground(folder, world)
-        _write_weather(folder, world)
-        scenes = list(_write_scenes(folder, world, rng=rng))
-        items = [scene.to_item() for scene in scenes]
+    with torch.inference_mode(), _one_thread(), full_disk_named(folder):
+        area = make_area(options, rng=rng)
+        _write_ground(folder, area)
+        _write_weather(folder, area)
+        write_changes(folder / "truth" / "changes.gpkg", area)
+        items = [scene.to_item() for scene in _write_scenes(folder, area, rng=rng)]
         FolderCatalogue(folder).add(items)
         for item in items:
             item.set_self_href((folder.resolve() / "scenes" / f"{item.id}.json").as_posix())
@@ -102,47 +118,77 @@ def write_world(folder: Path, options: WorldOptions, *, seed: int) -> None:
         (folder / "world.yaml").write_text(yaml.safe_dump(told, sort_keys=False))
 
 
-def make_world(options: WorldOptions, *, rng: torch.Generator) -> World:
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Let torch use one thread, since others write files meanwhile."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def make_area(options: WorldOptions, *, rng: torch.Generator) -> Area:
     """Draw one world and the views of it."""
-    preset = presets.PRESETS[options.preset]
-    parameters = presets.draw(preset, 1, rng=rng)
-    grid = area(preset, options, float(parameters["latitude_deg"]))
-    centre = grid.extent.centroid.to_crs("EPSG:4326").coords[0]
-    latitude, longitude = (torch.tensor([value]) for value in (centre[1], centre[0]))
-    near = views.choose(views.tracks(latitude, longitude), options.tracks, options.tracks, rng=rng)
+    parameters = _parameters(options, rng=rng)
+    grid = area_grid(parameters, options)
     start = (options.start - views.EPOCH).days
     days = (options.end - options.start).days + 1
-    seen = views.acquisitions(
-        near, torch.tensor([start]), days, available=options.available, rng=rng
+    seen = _views(grid, parameters, options, start, days, rng=rng)
+    size = (grid.shape.y, grid.shape.x)
+    land = ground.draw(parameters, size, options.spacing_m, rng=rng)
+    first = torch.tensor([float(start)], dtype=torch.float64)
+    count = round(options.changes_per_km2 * options.size_km**2 * days / weather.YEAR_DAYS)
+    world = backscatter.World(
+        parameters,
+        land,
+        parcels.draw(land, parameters, first, rng=rng),
+        changes.draw(land, count, first, first + days, rng=rng),
     )
-    seen = _finite(seen, options)
-    ground_ = ground.draw(parameters, grid.shape.yx, options.spacing_m, rng=rng)
-    first = start - weather.SPIN_UP_DAYS
     weather_grid = _coarse(grid, WEATHER_CELL_M, margin=1)
     sky = weather.draw(
         parameters,
-        torch.tensor([_day_of_year(first)]),
+        first - weather.SPIN_UP_DAYS,
         days + weather.SPIN_UP_DAYS,
-        grid=weather_grid.shape.yx,
+        grid=(weather_grid.shape.y, weather_grid.shape.x),
         rng=rng,
     )
-    return World(options, grid, weather_grid, parameters, ground_, seen, sky, first)
+    return Area(options, grid, weather_grid, world, seen, sky, start - weather.SPIN_UP_DAYS)
 
 
-def area(preset: presets.Preset, options: WorldOptions, latitude_deg: float) -> GeoBox:
-    """Square of the asked size around the preset's place, in its UTM zone, on whole pixels."""
-    middle = point(preset.longitude_deg, latitude_deg, "EPSG:4326")
-    zone = int((preset.longitude_deg + 180.0) // 6.0) + 1
-    crs = CRS(f"EPSG:{(32600 if latitude_deg >= 0.0 else 32700) + zone}")
-    x, y = middle.to_crs(crs).coords[0]
-    pixels = max(32, round(options.size_km * 1000.0 / options.spacing_m))
-    left, bottom = (round(v / 1000.0) * 1000.0 for v in (x, y))
-    side = pixels * options.spacing_m
-    box = (left, bottom, left + side, bottom + side)
-    return GeoBox.from_bbox(box, crs=crs, shape=(pixels, pixels), tight=True)
+def _parameters(options: WorldOptions, *, rng: torch.Generator) -> presets.Parameters:
+    """Parameters of the preset, with those that the options set."""
+    asked: dict[str, Any] = {
+        name: (value, value)
+        for name in ("looks", "speckle_correlation", "jitter_px")
+        if (value := getattr(options, name)) is not None
+    }
+    preset = replace(
+        presets.PRESETS[options.preset],
+        **asked,
+        available=(options.available, options.available),
+        gamma0=float(options.quantity == "gamma0"),
+        strips=options.strips,
+    )
+    return presets.draw(preset, 1, rng=rng)
 
 
-def _finite(seen: Views, options: WorldOptions) -> Views:
+def _views(
+    grid: GeoBox,
+    parameters: presets.Parameters,
+    options: WorldOptions,
+    start: int,
+    days: int,
+    *,
+    rng: torch.Generator,
+) -> Views:
+    centre = grid.extent.centroid.to_crs("EPSG:4326").coords[0]
+    near = views.tracks(torch.tensor([centre[1]]), torch.tensor([centre[0]]))
+    near = views.choose(near, options.tracks, options.tracks, rng=rng)
+    seen = views.acquisitions(
+        near, torch.tensor([start]), days, available=parameters["available"], rng=rng
+    )
     count = int(torch.isfinite(seen.time).sum())
     if count == 0:
         raise SarcastError(
@@ -152,6 +198,20 @@ def _finite(seen: Views, options: WorldOptions) -> Views:
     return seen.take(torch.arange(count)[None])
 
 
+def area_grid(parameters: presets.Parameters, options: WorldOptions) -> GeoBox:
+    """Square of the asked size around the world's place, in its UTM zone, on whole kilometres."""
+    latitude = float(parameters["latitude_deg"])
+    longitude = parameters.preset.longitude_deg
+    zone = int((longitude + 180.0) // 6.0) + 1
+    crs = CRS(f"EPSG:{(32600 if latitude >= 0.0 else 32700) + zone}")
+    corner = point(longitude, latitude, "EPSG:4326").to_crs(crs).coords[0]
+    left, bottom = (round(metres / 1000.0) * 1000.0 for metres in corner)
+    pixels = round(options.size_km * 1000.0 / options.spacing_m)
+    side = pixels * options.spacing_m
+    box = (left, bottom, left + side, bottom + side)
+    return GeoBox.from_bbox(box, crs=crs, shape=(pixels, pixels), tight=True)
+
+
 def _coarse(grid: GeoBox, cell_m: float, *, margin: int) -> GeoBox:
     """Grid of coarse cells that covers the area, with some cells around it."""
     box = grid.boundingbox.buffered(margin * cell_m)
@@ -159,27 +219,23 @@ def _coarse(grid: GeoBox, cell_m: float, *, margin: int) -> GeoBox:
     return GeoBox.from_bbox(box, crs=grid.crs, shape=shape, tight=True)
 
 
-def _day_of_year(day: int) -> int:
-    return (views.EPOCH + dt.timedelta(days=day)).timetuple().tm_yday
-
-
-def _write_ground(folder: Path, world: World) -> None:
-    elevation = world.ground.elevation[0].numpy()
-    write_cog(folder / "dem.tif", elevation, world.grid, bands=["elevation"], tags={"unit": "m"})
+def _write_ground(folder: Path, area: Area) -> None:
+    elevation = area.world.ground.elevation[0].numpy()
+    write_cog(folder / "dem.tif", elevation, area.grid, bands=["elevation"], tags={"unit": "m"})
     classes = np.array([cover.worldcover for cover in table.COVERS], dtype=np.uint8)
-    cover = classes[world.ground.cover[0].numpy()]
-    write_cog(folder / "cover.tif", cover, world.grid, nodata=0, bands=["ESA WorldCover class"])
+    cover = classes[area.world.ground.cover[0].numpy()]
+    write_cog(folder / "cover.tif", cover, area.grid, nodata=0, bands=["ESA WorldCover class"])
 
 
-def _write_weather(folder: Path, world: World) -> None:
-    whole = (world.weather.temperature.shape[1], *world.weather_grid.shape.yx)
+def _write_weather(folder: Path, area: Area) -> None:
+    whole = (area.weather.temperature.shape[1], *area.weather_grid.shape.yx)
     kept = slice(weather.SPIN_UP_DAYS - 10, None)
     values = {
-        "temperature": world.weather.temperature[0, :, None, None].expand(whole),
-        "precipitation": world.weather.precipitation[0],
-        "snow_depth": world.weather.snow_depth[0, :, None, None].expand(whole),
+        "temperature": area.weather.temperature[0, :, None, None].expand(whole),
+        "precipitation": area.weather.precipitation[0],
+        "snow_depth": area.weather.snow_depth[0, :, None, None].expand(whole),
     }
-    start = np.datetime64(views.EPOCH + dt.timedelta(days=world.first_day))
+    start = np.datetime64(views.EPOCH + dt.timedelta(days=area.first_day))
     time = start + np.arange(whole[0]).astype("timedelta64[D]")
     data = xr.Dataset(
         {
@@ -191,7 +247,7 @@ def _write_weather(folder: Path, world: World) -> None:
             for name, series in values.items()
             for unit, standard, long in [_VARIABLES[name]]
         },
-        coords={"time": time[kept].astype("datetime64[ns]"), **xr_coords(world.weather_grid)},
+        coords={"time": time[kept].astype("datetime64[ns]"), **xr_coords(area.weather_grid)},
         attrs={"Conventions": "CF-1.8"},
     )
     for variable in data.data_vars.values():
@@ -208,23 +264,23 @@ class _Images:
     incidence: npt.NDArray[np.float32]
 
 
-def _write_scenes(folder: Path, world: World, *, rng: torch.Generator) -> Iterator[Scene]:
-    count = world.views.time.shape[1]
-    coarse = _coarse(world.grid, INCIDENCE_CELL_M, margin=0)
+def _write_scenes(folder: Path, area: Area, *, rng: torch.Generator) -> Iterator[Scene]:
+    count = area.views.time.shape[1]
+    coarse = _coarse(area.grid, INCIDENCE_CELL_M, margin=0)
     with ThreadPoolExecutor(max_workers=2) as pool:
-        numbered = enumerate(_images(world, coarse, rng=rng))
+        numbered = enumerate(_images(area, coarse, rng=rng))
         jobs = [
-            pool.submit(_write_scene, folder, world, coarse, number, images)
+            pool.submit(_write_scene, folder, area, coarse, number, images)
             for number, images in track(numbered, "writing scenes", count)
         ]
         yield from (job.result() for job in jobs)
 
 
-def _images(world: World, coarse: GeoBox, *, rng: torch.Generator) -> Iterator[_Images]:
-    for first in range(0, world.views.time.shape[1], _SCENES_AT_ONCE):
+def _images(area: Area, coarse: GeoBox, *, rng: torch.Generator) -> Iterator[_Images]:
+    for first in range(0, area.views.time.shape[1], _SCENES_AT_ONCE):
         part = slice(first, first + _SCENES_AT_ONCE)
-        actual, expected = render(world, part, rng=rng)
-        seen = world.views_of(part)
+        actual, expected = render(area, part, rng=rng)
+        seen = area.views_of(part)
         angles = views.smooth_incidence(
             seen.incidence_deg[0], seen.heading_deg[0], coarse.shape.yx, INCIDENCE_CELL_M
         )
@@ -232,34 +288,50 @@ def _images(world: World, coarse: GeoBox, *, rng: torch.Generator) -> Iterator[_
             yield _Images(*(image.numpy() for image in images))
 
 
-def render(world: World, part: slice, *, rng: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-    """Actual and expected images of some views, dims (world, view, band, y, x), linear power."""
-    options, seen, states = world.options, world.views_of(part), world.states(part)
-    size = world.grid.shape.yx
-    angle = views.smooth_incidence(seen.incidence_deg, seen.heading_deg, size, options.spacing_m)
-    unknown = backscatter.draw_unknown(
-        world.parameters, seen.time.shape[1], size, options.spacing_m, rng=rng
+def render(area: Area, part: slice, *, rng: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+    """Actual and expected images of some views, dims (world, view, band, y, x), linear power.
+
+    An expected image shows the ground as it was when the area was last seen before.
+    """
+    seen = area.views_of(part)
+    size = (area.grid.shape.y, area.grid.shape.x)
+    angle = views.smooth_incidence(
+        seen.incidence_deg, seen.heading_deg, size, area.options.spacing_m
     )
-    with_unknown, without = (
-        backscatter.expected(
-            world.ground,
-            world.parameters,
-            seen,
-            states,
-            angle,
-            quantity=options.quantity,
-            unknown=u,
+    before = torch.roll(area.views.time, 1, dims=1)
+    before[:, 0] = -torch.inf
+    now = Seen(seen, area.states(part), angle, seen.time)
+    unknown = backscatter.draw_unknown(area.world, seen.time.shape[1], rng=rng)
+    actual = backscatter.expected(area.world, now, unknown=unknown)
+    expected = backscatter.expected(area.world, replace(now, until=before[:, part]))
+    filters = [area.options.speckle_filter]
+    power = sensor.observe(actual, area.world.parameters, filters, rng=rng)
+    return power, torch.exp(expected / backscatter.DECIBEL)
+
+
+def write_changes(path: Path, area: Area) -> None:
+    """Write the changes of the ground as polygons: kind, day, area."""
+    drawn = area.world.changes
+    rows = []
+    for number, (kind, day) in enumerate(zip(drawn.kind[0], drawn.day[0], strict=True)):
+        mask = drawn.masks[0, number].numpy()
+        shapes = rasterio.features.shapes(
+            mask.astype(np.uint8), mask=mask, transform=area.grid.transform
         )
-        for u in (unknown, None)
+        polygon = shapely.union_all([shapely.geometry.shape(shape) for shape, _ in shapes])
+        if not polygon.is_empty:
+            date = views.EPOCH + dt.timedelta(days=int(day))
+            rows.append((changes.NAMES[int(kind)], date.isoformat(), polygon.area, polygon))
+    columns = ["kind", "date", "area_m2", "geometry"]
+    table_ = gpd.GeoDataFrame(
+        rows, columns=columns, geometry="geometry", crs=area.grid.crs.to_wkt()
     )
-    actual = sensor.observe(
-        with_unknown, world.parameters, filtered=options.speckle_filter, rng=rng
-    )
-    return actual, torch.exp(without / _DB)
+    with new_file(path) as partial:
+        table_.to_file(partial, driver="GPKG", layer="changes", engine="pyogrio")
 
 
-def _write_scene(folder: Path, world: World, coarse: GeoBox, number: int, images: _Images) -> Scene:
-    view = world.views_of(slice(number, number + 1))
+def _write_scene(folder: Path, area: Area, coarse: GeoBox, number: int, images: _Images) -> Scene:
+    view = area.views_of(slice(number, number + 1))
     seconds = round(float(view.time) * 86400.0)
     time = dt.datetime.combine(views.EPOCH, dt.time(), dt.UTC) + dt.timedelta(seconds=seconds)
     platform = PLATFORMS[int(view.platform)]
@@ -270,7 +342,7 @@ def _write_scene(folder: Path, world: World, coarse: GeoBox, number: int, images
     for place, band in enumerate(BANDS):
         for kind, layer in (("", images.actual[place]), (EXPECTED, images.expected[place])):
             path = folder / ("truth" if kind else "scenes") / f"{name}_{band}.tif"
-            write_cog(path, layer, world.grid, bands=[band], tags={"unit": LINEAR_POWER})
+            write_cog(path, layer, area.grid, bands=[band], tags={"unit": LINEAR_POWER})
             key = f"{band.lower()}-{kind}" if kind else band.lower()
             roles = ("truth",) if kind else ("data",)
             rasters[key] = Raster(path, (band,), LINEAR_POWER, roles)
@@ -280,7 +352,7 @@ def _write_scene(folder: Path, world: World, coarse: GeoBox, number: int, images
     return Scene(
         id=name,
         time=time,
-        quantity=world.options.quantity,
+        quantity=area.options.quantity,
         rasters=rasters,
         platform=platform,
         orbit_direction=ASCENDING if bool(view.ascending) else DESCENDING,

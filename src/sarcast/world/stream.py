@@ -1,0 +1,210 @@
+"""Windows of synthetic worlds without end, each of a world of its own, on CPU or GPU."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from sarcast.conditions import COLUMNS, CONDITIONS, condition
+from sarcast.world import backscatter, changes, ground, parcels, presets, sensor, views, weather
+from sarcast.world.backscatter import Seen, World
+from sarcast.world.options import StreamOptions
+from sarcast.world.table import NAMES
+
+TRAINING, BENCH = 1, 2
+"""Name spaces of seeds: no seed of one gives the windows of another."""
+DAYS_AN_IMAGE = 45
+"""Days in which one image of the scarcest preset is nearly sure to be made."""
+_LOWEST_DB = -80.0
+_DB = backscatter.DECIBEL
+_FOREST = NAMES.index("forest")
+_OPEN = (NAMES.index("open"), NAMES.index("field"))
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Windows of a stream; the dims and units of ``windows.Batch``."""
+
+    previous: torch.Tensor
+    target: torch.Tensor
+    elevation: torch.Tensor
+    conditions: torch.Tensor
+    days: torch.Tensor
+    day_of_year: torch.Tensor
+    expected: torch.Tensor
+    forest: torch.Tensor
+    open_land: torch.Tensor
+    changed: torch.Tensor
+
+
+class WindowStream:
+    """An endless stream of windows, the same for the same seed and device.
+
+    Batch number k is drawn from the seed and k alone, so that a stream can be taken up anywhere.
+
+    Parameters
+    ----------
+    options
+        What windows.
+    seed
+        Of all that is random.
+    device
+        Where they are made and stay.
+    space
+        Name space of the seed.
+    """
+
+    def __init__(
+        self,
+        options: StreamOptions,
+        *,
+        seed: int,
+        device: torch.device | str = "cpu",
+        space: int = TRAINING,
+    ) -> None:
+        self.options = options
+        self.seed = seed
+        self.device = torch.device(device)
+        self.space = space
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Draw batches from number 0 on."""
+        return self.batches(0)
+
+    def batches(self, first: int) -> Iterator[Batch]:
+        """Draw batches from number ``first`` on."""
+        number = first
+        while True:
+            yield self.draw(number)
+            number += 1
+
+    def draw(self, number: int) -> Batch:
+        """Draw one batch."""
+        entropy = np.random.SeedSequence(self.seed, spawn_key=(self.space, number))
+        rng = torch.Generator(self.device)
+        rng.manual_seed(int(entropy.generate_state(2, np.uint64)[0] >> 1))
+        host = np.random.default_rng(entropy)
+        with torch.inference_mode():
+            return _draw(self.options, host=host, rng=rng)
+
+
+def _draw(options: StreamOptions, *, host: np.random.Generator, rng: torch.Generator) -> Batch:
+    preset = presets.PRESETS[options.preset]
+    parameters = presets.draw(preset, options.batch, rng=rng)
+    spacing_m = float(host.choice(preset.spacings_m))
+    filters = _filters(preset, options.batch, host=host)
+    land = ground.draw(parameters, (options.size, options.size), spacing_m, rng=rng)
+    seen, rows = _look(parameters, options, spacing_m, rng=rng)
+    time = seen.views.time
+    calendar = parcels.draw(land, parameters, time[:, 0], rng=rng)
+    world = World(parameters, land, calendar, _changes(land, time, preset.changes, rng=rng))
+    unknown = backscatter.draw_unknown(world, time.shape[1], rng=rng)
+    if options.new_changes:
+        actual = backscatter.expected(world, seen, unknown=unknown)
+        expected = backscatter.expected(world, _frozen(seen).last())
+    else:
+        seen = _frozen(seen)
+        actual = backscatter.expected(world, seen, unknown=unknown)
+        expected = backscatter.expected(world, seen.last())
+    power = sensor.observe(actual, parameters, filters, rng=rng)
+    images = (_DB * torch.log(power)).clamp_(min=_LOWEST_DB)
+    new = _new(world.changes, time) if options.new_changes else torch.zeros_like(time[:, :1, None])
+    return Batch(
+        previous=images[:, :-1],
+        target=images[:, -1],
+        elevation=land.elevation,
+        conditions=_forget(rows, options.missing, rng=rng),
+        days=(time - time[:, -1:]).float(),
+        day_of_year=_day_of_year(time[:, -1]),
+        expected=expected[:, 0],
+        forest=land.cover == _FOREST,
+        open_land=(land.cover == _OPEN[0]) | (land.cover == _OPEN[1]),
+        changed=new.expand(land.cover.shape).bool(),
+    )
+
+
+def _filters(preset: presets.Preset, worlds: int, *, host: np.random.Generator) -> list[str]:
+    names = list(preset.filters)
+    weights = np.array([preset.filters[name] for name in names])
+    return [str(name) for name in host.choice(names, worlds, p=weights / weights.sum())]
+
+
+def _look(
+    parameters: presets.Parameters,
+    options: StreamOptions,
+    spacing_m: float,
+    *,
+    rng: torch.Generator,
+) -> tuple[Seen, torch.Tensor]:
+    """Acquisitions of each window, and their rows of conditions."""
+    preset, count = parameters.preset, options.previous + 1
+    span = DAYS_AN_IMAGE * count
+    first, last = ((date - views.EPOCH).days for date in preset.dates)
+    chance = torch.rand(2, options.batch, generator=rng, device=rng.device)
+    start = torch.floor(first + (last - first) * chance[0].double()) - span
+    near = views.tracks(parameters["latitude_deg"], 360.0 * chance[1])
+    near = views.choose(near, *preset.tracks, rng=rng)
+    all_views = views.acquisitions(near, start, span, available=parameters["available"], rng=rng)
+    found = torch.isfinite(all_views.time).sum(1, keepdim=True)
+    places = (found - count + torch.arange(count, device=rng.device)).clamp(min=0)
+    chosen = all_views.take(places)
+    spin_up = start - weather.SPIN_UP_DAYS
+    sky = weather.draw(parameters, spin_up, span + weather.SPIN_UP_DAYS, rng=rng)
+    day = torch.floor(chosen.time - spin_up[:, None]).long()
+    states = weather.states(sky, day, chosen.ascending, parameters["diurnal_c"])
+    size = (options.size, options.size)
+    angle = views.smooth_incidence(chosen.incidence_deg, chosen.heading_deg, size, spacing_m)
+    return Seen(chosen, states, angle, chosen.time), conditions(chosen, states)
+
+
+def conditions(seen: views.Views, states: weather.States) -> torch.Tensor:
+    """Rows of conditions at the area's centre, dims (world, view, column) as ``COLUMNS``."""
+    rain = states.precipitation.mean((3, 4)).unbind(2)
+    known = {
+        "temperature": states.temperature,
+        "snow_depth": states.snow_depth,
+        "heading": seen.heading_deg,
+        "incidence": seen.incidence_deg,
+        "platform": seen.platform.float(),
+        **{f"precipitation_{lag}": day for lag, day in enumerate(rain)},
+    }
+    return torch.stack([known[name].float() for name in COLUMNS], dim=-1)
+
+
+def _changes(
+    land: ground.Ground, time: torch.Tensor, mean: float, *, rng: torch.Generator
+) -> changes.Changes:
+    """Changes from 60 days before the first image on; about half fall after the last previous."""
+    count = max(1, round(2.0 * mean)) if mean > 0.0 else 0
+    before, last, target = time[:, 0] - 60.0, time[:, -2], time[:, -1]
+    drawn = changes.draw(land, count, before, last, rng=rng)
+    chance = torch.rand(2, *drawn.day.shape, generator=rng, device=rng.device).double()
+    late = last[:, None] + (target - last)[:, None] * chance[0]
+    day = torch.where(chance[1] < 0.5, drawn.day, late)
+    return changes.Changes(drawn.kind, day, drawn.masks)
+
+
+def _frozen(seen: Seen) -> Seen:
+    """The target sees the ground as it was at the last previous image."""
+    time = seen.views.time
+    until = torch.cat([time[:, :-1], time[:, -2:-1]], dim=1)
+    return Seen(seen.views, seen.states, seen.incidence_deg, until)
+
+
+def _new(drawn: changes.Changes, time: torch.Tensor) -> torch.Tensor:
+    """Pixels that changed between the last previous image and the target, dims (world, y, x)."""
+    new = (drawn.day > time[:, -2:-1]) & (drawn.day < time[:, -1:])
+    return (drawn.masks & new[:, :, None, None]).any(1)
+
+
+def _forget(rows: torch.Tensor, chance: float, *, rng: torch.Generator) -> torch.Tensor:
+    """Rows without some conditions of each window, NaN in all of its images."""
+    worlds = len(rows)
+    lost = torch.rand(worlds, len(CONDITIONS), generator=rng, device=rng.device) < chance
+    of_column = torch.tensor([CONDITIONS.index(condition(name)) for name in COLUMNS])
+    return rows.masked_fill(lost[:, None, of_column.to(rng.device)], torch.nan)
+
+
+def _day_of_year(time: torch.Tensor) -> torch.Tensor:
+    return (time % weather.YEAR_DAYS).float()
