@@ -87,7 +87,11 @@ def read_records(
 def write_records(path: Path, records: Iterable[bytes], *, level: int = 6) -> int:
     """Write records to a GZIP file that is whole or absent; give their number."""
     count = 0
-    with new_file(path) as partial, gzip.GzipFile(partial, "wb", level, mtime=0) as stream:
+    with (
+        new_file(path) as partial,
+        partial.open("wb") as raw,
+        gzip.GzipFile("", "wb", level, raw, mtime=0) as stream,
+    ):
         for record in records:
             length = struct.pack("<Q", len(record))
             for part in (length, _checksum(length), record, _checksum(record)):
