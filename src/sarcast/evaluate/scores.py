@@ -245,13 +245,14 @@ def _bins(values: Float) -> npt.NDArray[np.uint32]:
 
 
 def _bin_starts(page: int) -> Column:
-    """Lowest score of each bin of a page."""
+    """Lowest score of each bin of a page; NaN of the bins beyond infinity, which stay empty."""
     ordered = (np.uint32(page << PAGE_BITS) + np.arange(_PAGE, dtype=np.uint32)) << np.uint32(
         32 - BIN_BITS
     )
     negative = ordered < _SIGN
     bits = np.where(negative, ~ordered, ordered & ~_SIGN).astype(np.uint32)
-    return bits.view(np.float32).astype(np.float64)
+    with np.errstate(invalid="ignore"):
+        return bits.view(np.float32).astype(np.float64)
 
 
 def _paged(bins: npt.NDArray[np.uint32], changed: Bool) -> Scores:

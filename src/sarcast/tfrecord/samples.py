@@ -247,7 +247,7 @@ class _Features:
 
 
 def _conditions(features: _Features, count: int) -> Float:
-    rows = np.full((count + 1, len(COLUMNS)), np.nan, dtype=np.float32)
+    rows = np.full((count + 1, len(COLUMNS)), np.nan, dtype=np.float64)
     for name in SCALARS:
         column = COLUMNS.index(_COLUMN[name])
         rows[:-1, column] = features.tensor(f"input_image_{name}s", "f8", (count,))
@@ -257,7 +257,8 @@ def _conditions(features: _Features, count: int) -> Float:
     missions = features.texts("input_image_mission_ids", count, absent=True)
     missions.append(features.text("target_image_mission_id", absent=""))
     rows[:, _PLATFORM] = [MISSIONS.index(m) if m in MISSIONS else np.nan for m in missions]
-    return rows
+    possible = np.abs(rows) < np.finfo(np.float32).max
+    return np.where(possible, rows, np.nan).astype(np.float32)
 
 
 def _times(features: _Features, count: int) -> npt.NDArray[np.datetime64]:
