@@ -11,6 +11,7 @@ from cyclopts import App, CycloptsError, Parameter
 from rich.console import Console
 
 import sarcast
+from sarcast.config import check_record
 from sarcast.errors import SarcastError, UsageError
 from sarcast.progress import set_quiet
 
@@ -54,10 +55,9 @@ def _run(
         Show no progress.
     """
     set_quiet(quiet)
-    if config is not None:
-        if not config.is_file():
-            raise UsageError(f"--config {config} does not exist")
-        app.config = (cyclopts.config.Yaml(config, use_commands_as_keys=False),)
+    if config is not None and tokens:
+        check_record(config, tokens[0])
+    app.config = () if config is None else (cyclopts.config.Yaml(config),)
     app(tokens, exit_on_error=False, print_error=False)
 
 

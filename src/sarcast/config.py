@@ -1,7 +1,7 @@
 """One definition gives the flags of a verb, its YAML and the record beside its result.
 
 The options of a verb are a pydantic model beside its function in ``workflows``, composed of the
-options that lie beside the algorithms. YAML is flat: its keys are the names of the flags.
+options that lie beside the algorithms. In YAML they stand under the verb, named as the flags.
 """
 
 import datetime as dt
@@ -26,23 +26,47 @@ class Config(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-def write_yaml(config: BaseModel, path: Path, inputs: Mapping[str, Any]) -> None:
-    """Write resolved options as commented YAML that ``--config`` reads.
+def write_record(folder: Path, verb: str, inputs: Mapping[str, Any], config: Config) -> None:
+    """Write ``run.yaml``, the resolved options of a verb, commented; ``--config`` reads it.
 
     Parameters
     ----------
-    config
-        Options of a verb, or of an algorithm.
-    path
-        The file.
+    folder
+        Of the result.
+    verb
+        What was done.
     inputs
         What the verb was given besides its options, by argument name.
+    config
+        Its options.
     """
     lines = [_entry(name, value) for name, value in inputs.items()]
     for name, field, value in flat(config):
         if value is not None:
             lines += [f"# {field.description}", _entry(name, value)]
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    text = "\n".join([f"{verb}:", *(f"  {line}" for line in lines)])
+    (folder / "run.yaml").write_text(text + "\n", encoding="utf-8")
+
+
+def check_record(path: Path, verb: str) -> None:
+    """See that a file holds options of a verb.
+
+    Raises
+    ------
+    UsageError
+        If it does not exist, is no YAML, or holds options of other verbs alone.
+    """
+    try:
+        held = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"--config {path} cannot be read: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UsageError(f"--config {path} is no YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(held, dict) or verb not in held:
+        found = ", ".join(map(str, held)) if isinstance(held, dict) else type(held).__name__
+        raise UsageError(
+            f"--config {path} must hold the options under the key {verb!r}, but holds {found}"
+        )
 
 
 def flat(config: BaseModel) -> Iterator[tuple[str, FieldInfo, Any]]:

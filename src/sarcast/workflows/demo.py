@@ -10,7 +10,7 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
-from sarcast.config import FLAT, Config, write_yaml
+from sarcast.config import FLAT, Config, write_record
 from sarcast.cube import open_cube
 from sarcast.files import check_free
 from sarcast.mapping.training import TrainOptions
@@ -69,7 +69,7 @@ def _clear(config: DemoConfig) -> Path:
     check_free(config.to, overwrite=config.overwrite)
     shutil.rmtree(config.to, ignore_errors=True)
     config.to.mkdir(parents=True)
-    write_yaml(config, config.to / "run.yaml", {})
+    write_record(config.to, "demo", {}, config)
     return config.to
 
 

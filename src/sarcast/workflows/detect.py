@@ -7,7 +7,7 @@ import numpy as np
 from pydantic import Field
 
 from sarcast.classify import Threshold
-from sarcast.config import FLAT, Config, write_yaml
+from sarcast.config import FLAT, Config, write_record
 from sarcast.cube import open_cube, place_of_date
 from sarcast.detection import Detection, without_specks, write_detection
 from sarcast.errors import SarcastError
@@ -68,7 +68,7 @@ def detect(cube: Path, *, config: Annotated[DetectConfig, FLAT]) -> None:
         )
         provenance = {**described(opened, model, place), "sarcast:threshold_db": threshold}
         write_detection(detection, folder, f"change-{config.at}", provenance)
-        write_yaml(config, folder / "run.yaml", {"cube": cube})
+        write_record(folder, "detect", {"cube": cube}, config)
     share = 100.0 * detection.changed.mean()
     say(f"norm above {threshold:.2f} dB: {share:.2f} % changed; {config.to / 'change.gpkg'}")
 

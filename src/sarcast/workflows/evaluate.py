@@ -12,7 +12,7 @@ from rich.table import Table
 
 import sarcast
 from sarcast.assess import AssessOptions, assess
-from sarcast.config import FLAT, Config, write_yaml
+from sarcast.config import FLAT, Config, write_record
 from sarcast.cube import moment_of, open_cube
 from sarcast.errors import SarcastError
 from sarcast.evaluate import Evaluation, Role
@@ -77,7 +77,7 @@ def evaluate(cube: Path, *, config: Annotated[EvaluateConfig, FLAT]) -> None:
         write_report(evaluation, found.panels, folder / "report.html")
         if found.panels:
             save_panel_png(found.panels[0], folder / "panel.png")
-        write_yaml(config, folder / "run.yaml", {"cube": cube})
+        write_record(folder, "evaluate", {"cube": cube}, config)
     show_table(evaluation)
     say(f"report: {config.to / 'report.html'}")
 

@@ -8,7 +8,7 @@ import xarray as xr
 from pydantic import Field
 
 from sarcast.conditions import read_conditions
-from sarcast.config import FLAT, Config, read_settings, write_yaml
+from sarcast.config import FLAT, Config, read_settings, write_record
 from sarcast.cube import open_cube, place_of_date
 from sarcast.detection import write_expected, write_item
 from sarcast.files import new_folder
@@ -52,7 +52,7 @@ def predict(cube: Path, *, config: Annotated[PredictConfig, FLAT]) -> None:
         provenance = {**described(opened, model, place), "sarcast:set": list(config.set)}
         date = opened["time"].values[place]
         write_item(folder, f"expected-{config.at}", grid, date, provenance)
-        write_yaml(config, folder / "run.yaml", {"cube": cube})
+        write_record(folder, "predict", {"cube": cube}, config)
     say(f"expected image of {config.at}: {config.to / 'expected.tif'}")
 
 

@@ -11,7 +11,7 @@ import torch
 import xarray as xr
 from pydantic import Field
 
-from sarcast.config import FLAT, Config, write_yaml
+from sarcast.config import FLAT, Config, write_record
 from sarcast.cube import moment_of, open_cube
 from sarcast.errors import SarcastError
 from sarcast.files import check_free, full_disk_named
@@ -98,7 +98,7 @@ def _finish(config: TrainConfig, cubes: tuple[Path, ...], model: Model) -> None:
     ready = config.to / "training" / "model"
     ready.mkdir(exist_ok=True)
     write_model(model, ready)
-    write_yaml(config, config.to / "run.yaml", {"cubes": list(cubes)})
+    write_record(config.to, "train", {"cubes": list(cubes)}, config)
     for name in FILES:
         (ready / name).replace(config.to / name)
     ready.rmdir()

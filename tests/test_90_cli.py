@@ -1,0 +1,272 @@
+"""The command line as a user meets it: the whole way on real bursts, and what goes wrong."""
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import geopandas
+import numpy as np
+import pytest
+import yaml
+from affine import Affine
+from odc.geo.geobox import GeoBox
+from rio_cogeo.cogeo import cog_validate
+
+from conftest import GRID, opera_name
+from sarcast.cli import VERBS, main
+from sarcast.cube import open_cube
+from sarcast.evaluate import Evaluation
+from sarcast.files import write_cog
+from test_22_ingest import plane
+
+QUICK = [
+    *("--size", "16", "--previous", "2", "--filters", "8", "--filters", "16"),
+    *("--steps", "4", "--validate-every", "2", "--batch", "2", "--validation-windows", "4"),
+]
+
+
+def run(*words: object) -> None:
+    """Run the command line and expect success."""
+    with pytest.raises(SystemExit) as ended:
+        main([str(word) for word in words])
+    assert ended.value.code in (0, None)
+
+
+def fails(capsys: pytest.CaptureFixture[str], status: int, *words: object) -> str:
+    """Run the command line, expect this status, and give its one line."""
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as ended:
+        main([str(word) for word in words])
+    said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("sarcast: ")]
+    assert ended.value.code == status
+    assert len(said) == 1
+    return said[0]
+
+
+@pytest.fixture(scope="module")
+def area(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with scenes of ten dates, a catalogue, a cube and a model of few steps."""
+    folder = tmp_path_factory.mktemp("area")
+    rng = np.random.default_rng(0)
+    pattern = 0.1 * rng.gamma(2.0, 0.5, (2, *GRID.shape))
+    for day in range(10):
+        noisy = pattern * rng.gamma(4.4, 1 / 4.4, pattern.shape)
+        base = opera_name(f"202003{day + 1:02d}T154005", "S1A" if day % 2 else "S1B")
+        for band, layer in zip(("VV", "VH"), noisy, strict=True):
+            write_cog(folder / "scenes" / f"{base}_{band}.tif", layer.astype(np.float32), GRID)
+    run("--quiet", "index", folder / "scenes", "--to", folder / "catalogue")
+    run("--quiet", "cube", folder / "catalogue", "--to", folder / "cube.zarr")
+    run(
+        "--quiet", "train", folder / "cube.zarr", "--to", folder / "model",
+        "--end", "2020-03-07", *QUICK,
+    )  # fmt: skip
+    return folder
+
+
+def test_every_verb_has_a_manual(capsys: pytest.CaptureFixture[str]) -> None:
+    run("--help")
+    listed = capsys.readouterr().out
+    for verb in VERBS:
+        assert verb in listed
+        run(verb, "--help")
+        shown = capsys.readouterr().out
+        assert "--" in shown, verb
+
+
+def test_from_scenes_to_a_change_map(area: Path, tmp_path: Path) -> None:
+    run("--quiet", "detect", area / "cube.zarr", "--model", area / "model", "--at", "2020-03-10",
+        "--to", tmp_path / "detection", "--threshold", "3")  # fmt: skip
+    written = {path.name for path in (tmp_path / "detection").iterdir()}
+    assert written == {
+        "expected.tif", "uncertainty.tif", "difference.tif", "change.tif", "change.gpkg",
+        "item.json", "run.yaml",
+    }  # fmt: skip
+    for path in (tmp_path / "detection").glob("*.tif"):
+        assert cog_validate(path)[0]
+    frame = geopandas.read_file(tmp_path / "detection" / "change.gpkg")
+    assert len(frame) > 0
+    assert frame.crs.to_epsg() == 32635
+
+
+def test_evaluate_looks_at_dates_that_no_training_saw(area: Path, tmp_path: Path) -> None:
+    run("--quiet", "evaluate", area / "cube.zarr", "--model", area / "model",
+        "--to", tmp_path / "proof")  # fmt: skip
+    found = Evaluation.read(tmp_path / "proof" / "evaluation.json")
+    assert found.provenance["target dates"] == "3, 2020-03-08 to 2020-03-10"
+    methods = {result.method: result.role for result in found.results}
+    assert methods["unet"] == "network"
+    assert {"closest-geometry", "latest-same-pass", "latest", "mean"} <= set(methods)
+    page = (tmp_path / "proof" / "report.html").read_text()
+    assert "closest-geometry" in page
+    assert not re.search(r"(src|href)=.http|url\(.?http|@import", page)
+
+
+def test_the_record_can_be_run_again(area: Path, tmp_path: Path) -> None:
+    """The resolved options beside the result give the same result; flags win over them."""
+    first, second = tmp_path / "first", tmp_path / "second"
+    run("--quiet", "predict", area / "cube.zarr", "--model", area / "model", "--at", "2020-03-09",
+        "--set", "orbit_direction=descending", "--to", first)  # fmt: skip
+    told = yaml.safe_load((first / "run.yaml").read_text())
+    assert told["predict"]["set"] == ["orbit_direction=descending"]
+    run("--quiet", "predict", "--config", first / "run.yaml", "--to", second)
+    for name in ("expected.tif", "uncertainty.tif"):
+        assert (first / name).read_bytes() == (second / name).read_bytes()
+
+
+def test_unknown_keys_are_refused(
+    area: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "run.yaml").write_text("predict:\n  at: 2020-03-09\n  windspeed: 3\n")
+    said = fails(capsys, 2, "predict", area / "cube.zarr", "--config", tmp_path / "run.yaml")
+    assert "windspeed" in said
+    said = fails(capsys, 2, "detect", area / "cube.zarr", "--config", tmp_path / "run.yaml")
+    assert "must hold the options under the key 'detect', but holds predict" in said
+
+
+def test_extending_a_cube(area: Path, tmp_path: Path) -> None:
+    for end, dates in (("2020-03-04", 4), ("2020-03-10", 10)):
+        run("--quiet", "cube", area / "catalogue", "--to", tmp_path / "cube.zarr", "--end", end)
+        assert open_cube(tmp_path / "cube.zarr").sizes["time"] == dates
+
+
+def test_bad_usage_is_one_line(
+    area: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cube, model = area / "cube.zarr", area / "model"
+    to = tmp_path / "to"
+    for said, words in {
+        "Unknown command": ("dettect",),
+        "--model": ("detect", cube, "--to", to, "--at", "2020-03-09"),
+        "--stepz": ("train", cube, "--to", to, "--stepz", 3),
+        "--steps: Input should be greater than or equal to 1, but '0' was given": (
+            "train", cube, "--to", to, "--steps", 0,
+        ),
+        "must be a power of 2": ("train", cube, "--to", to, "--size", 100),
+        "--area must be": ("cube", area / "catalogue", "--to", to, "--area", "here"),
+        "cannot be read": ("predict", cube, "--config", tmp_path / "no.yaml"),
+        "--set takes NAME=VALUE": (
+            "predict", cube, "--model", model, "--at", "2020-03-09", "--to", to, "--set", "warm",
+        ),
+    }.items():  # fmt: skip
+        assert said in fails(capsys, 2, *words)
+        assert not to.exists()
+
+
+def test_work_that_cannot_be_done_is_one_line(
+    area: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cube, model, catalogue = area / "cube.zarr", area / "model", area / "catalogue"
+    to = tmp_path / "to"
+    half = GRID[:, :30]
+    write_cog(tmp_path / "half.tif", plane(half), half)
+    (tmp_path / "empty").mkdir()
+    at = ("--model", model, "--to", to, "--at")
+    for said, words in {
+        "no Sentinel-1 raster in": ("index", tmp_path / "empty", "--to", to),
+        "lacks items.parquet": ("cube", tmp_path / "empty", "--to", to),
+        "no scene touches the area": ("cube", catalogue, "--to", to, "--area", "10,50,11,51"),
+        "holds no scene from 2021": ("cube", catalogue, "--to", to, "--start", "2021-01-01"),
+        "covers 37.5 % of the area": (
+            "cube",
+            catalogue,
+            "--to",
+            to,
+            "--dem",
+            tmp_path / "half.tif",
+        ),
+        "nearest is 2020-03-10": ("detect", cube, *at, "2020-05-01"),
+        "2 previous images are needed, but 1 precede": ("detect", cube, *at, "2020-03-02"),
+        "is no cube": ("detect", tmp_path / "empty", *at, "2020-03-09"),
+        "exists and is not empty": ("train", cube, "--to", model),
+        "at least 2 target dates": ("train", cube, "--to", to, "--end", "2020-03-02", *QUICK),
+    }.items():
+        assert said in fails(capsys, 1, *words)
+        assert not to.exists() or not any(to.iterdir())
+
+
+def test_a_dem_in_another_crs_works(area: Path, tmp_path: Path) -> None:
+    bounds = GRID.pad(20).extent.to_crs("EPSG:3067").boundingbox
+    other = GeoBox.from_bbox(bounds, "EPSG:3067", resolution=10.0)
+    write_cog(tmp_path / "dem.tif", plane(other), other)
+    run("--quiet", "cube", area / "catalogue", "--to", tmp_path / "c", "--end", "2020-03-01",
+        "--dem", tmp_path / "dem.tif")  # fmt: skip
+    np.testing.assert_allclose(open_cube(tmp_path / "c")["elevation"], plane(GRID), atol=0.5)
+
+
+@pytest.mark.parametrize("lost", ["model.yaml", "model.safetensors"])
+def test_a_model_folder_that_lacks_a_file(
+    area: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], lost: str
+) -> None:
+    model = copy_of(area / "model", tmp_path / "model")
+    (model / lost).unlink()
+    said = fails(capsys, 1, "detect", area / "cube.zarr", "--model", model, "--at", "2020-03-09",
+                 "--to", tmp_path / "to")  # fmt: skip
+    assert lost in said
+    assert not (tmp_path / "to").exists()
+
+
+def test_a_model_made_for_other_bands(
+    area: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = copy_of(area / "model", tmp_path / "model")
+    card = yaml.safe_load((model / "model.yaml").read_text())
+    card["bands"] = ["HH", "HV"]
+    (model / "model.yaml").write_text(yaml.safe_dump(card))
+    said = fails(capsys, 1, "detect", area / "cube.zarr", "--model", model, "--at", "2020-03-09",
+                 "--to", tmp_path / "to")  # fmt: skip
+    assert "HH" in said
+    assert "VV" in said
+
+
+def copy_of(folder: Path, target: Path) -> Path:
+    target.mkdir()
+    for name in ("model.yaml", "model.safetensors"):
+        (target / name).write_bytes((folder / name).read_bytes())
+    return target
+
+
+def test_overwriting_is_asked_for(
+    area: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("--quiet", "predict", area / "cube.zarr", "--model", area / "model",
+             "--at", "2020-03-09", "--to", tmp_path / "to")  # fmt: skip
+    run(*words)
+    before = (tmp_path / "to" / "item.json").read_text()
+    assert "add --overwrite to replace it" in fails(capsys, 1, *words)
+    assert (tmp_path / "to" / "item.json").read_text() == before
+    run(*words, "--set", "temperature=20", "--overwrite")
+    assert json.loads((tmp_path / "to" / "item.json").read_text())["properties"]["sarcast:set"]
+
+
+def test_progress_is_plain_where_there_is_no_terminal(area: Path, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "sarcast.cli", "cube", area / "catalogue", "--to", tmp_path / "c"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "building the cube: 10 of 10" in done.stderr
+    assert "\x1b" not in done.stderr
+    assert done.stdout == ""
+
+
+def test_an_area_that_is_a_raster(area: Path, tmp_path: Path) -> None:
+    like = GeoBox((30, 40), Affine(10.0, 0, 500_200.0, 0, -10.0, 6_899_800.0), "EPSG:32635")
+    write_cog(tmp_path / "like.tif", np.ones(like.shape, np.float32), like)
+    run("--quiet", "cube", area / "catalogue", "--to", tmp_path / "c", "--area",
+        tmp_path / "like.tif")  # fmt: skip
+    cut, whole = open_cube(tmp_path / "c"), open_cube(area / "cube.zarr")
+    np.testing.assert_array_equal(cut["backscatter"], whole["backscatter"][..., 20:50, 20:60])
+
+
+def test_scenes_are_added_to_a_catalogue(scene_folder: Callable[..., Path], tmp_path: Path) -> None:
+    """Adding scenes to a catalogue keeps those that it held."""
+    first = scene_folder({opera_name("20200301T154005"): np.full((2, *GRID.shape), 0.1)}, name="a")
+    second = scene_folder({opera_name("20200302T154005"): np.full((2, *GRID.shape), 0.1)}, name="b")
+    for folder in (first, second):
+        run("--quiet", "index", folder, "--to", tmp_path / "catalogue")
+    run("--quiet", "cube", tmp_path / "catalogue", "--to", tmp_path / "c")
+    assert open_cube(tmp_path / "c").sizes["time"] == 2
