@@ -1,5 +1,6 @@
 """Windows of synthetic worlds without end, each of a world of its own, on CPU or GPU."""
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -23,15 +24,34 @@ _OPEN = (NAMES.index("open"), NAMES.index("field"))
 
 
 @dataclass(frozen=True)
-class Batch:
-    """Windows of a stream; the dims and units of ``windows.Batch``."""
+class Drawn:
+    """Windows of a stream, as tensors on its device.
+
+    Attributes
+    ----------
+    previous
+        Dims (window, image, band, y, x), dB, oldest first, NaN where nothing was seen.
+    target
+        Dims (window, band, y, x), dB, NaN where nothing was seen.
+    elevation
+        Dims (window, y, x), m.
+    conditions
+        Dims (window, image + 1, column), as ``conditions.COLUMNS``, NaN where missing.
+    time
+        Dims (window, image + 1), float64, days after ``views.EPOCH``; the target is last.
+    expected
+        Dims (window, band, y, x), dB: the oracle.
+    forest, open_land
+        Dims (window, y, x), bool.
+    changed
+        Dims (window, y, x), bool: where the ground changed after the last previous image.
+    """
 
     previous: torch.Tensor
     target: torch.Tensor
     elevation: torch.Tensor
     conditions: torch.Tensor
-    days: torch.Tensor
-    day_of_year: torch.Tensor
+    time: torch.Tensor
     expected: torch.Tensor
     forest: torch.Tensor
     open_land: torch.Tensor
@@ -68,20 +88,13 @@ class WindowStream:
         self.device = torch.device(device)
         self.space = space
 
-    def __iter__(self) -> Iterator[Batch]:
+    def __iter__(self) -> Iterator[Drawn]:
         """Draw batches from number 0 on."""
-        return self.batches(0)
+        return map(self.draw, itertools.count())
 
-    def batches(self, first: int) -> Iterator[Batch]:
-        """Draw batches from number ``first`` on."""
-        number = first
-        while True:
-            yield self.draw(number)
-            number += 1
-
-    def draw(self, number: int) -> Batch:
-        """Draw one batch."""
-        entropy = np.random.SeedSequence(self.seed, spawn_key=(self.space, number))
+    def draw(self, number: int, rank: int = 0) -> Drawn:
+        """Draw one batch; those of another number or rank hold other windows."""
+        entropy = np.random.SeedSequence(self.seed, spawn_key=(self.space, number, rank))
         rng = torch.Generator(self.device)
         rng.manual_seed(int(entropy.generate_state(2, np.uint64)[0] >> 1))
         host = np.random.default_rng(entropy)
@@ -89,7 +102,7 @@ class WindowStream:
             return _draw(self.options, host=host, rng=rng)
 
 
-def _draw(options: StreamOptions, *, host: np.random.Generator, rng: torch.Generator) -> Batch:
+def _draw(options: StreamOptions, *, host: np.random.Generator, rng: torch.Generator) -> Drawn:
     preset = presets.PRESETS[options.preset]
     parameters = presets.draw(preset, options.batch, rng=rng)
     spacing_m = float(host.choice(preset.spacings_m))
@@ -110,13 +123,12 @@ def _draw(options: StreamOptions, *, host: np.random.Generator, rng: torch.Gener
     power = sensor.observe(actual, parameters, filters, rng=rng)
     images = (_DB * torch.log(power)).clamp_(min=_LOWEST_DB)
     new = _new(world.changes, time) if options.new_changes else torch.zeros_like(time[:, :1, None])
-    return Batch(
+    return Drawn(
         previous=images[:, :-1],
         target=images[:, -1],
         elevation=land.elevation,
         conditions=_forget(rows, options.missing, rng=rng),
-        days=(time - time[:, -1:]).float(),
-        day_of_year=_day_of_year(time[:, -1]),
+        time=time,
         expected=expected[:, 0],
         forest=land.cover == _FOREST,
         open_land=(land.cover == _OPEN[0]) | (land.cover == _OPEN[1]),
@@ -204,7 +216,3 @@ def _forget(rows: torch.Tensor, chance: float, *, rng: torch.Generator) -> torch
     lost = torch.rand(worlds, len(CONDITIONS), generator=rng, device=rng.device) < chance
     of_column = torch.tensor([CONDITIONS.index(condition(name)) for name in COLUMNS])
     return rows.masked_fill(lost[:, None, of_column.to(rng.device)], torch.nan)
-
-
-def _day_of_year(time: torch.Tensor) -> torch.Tensor:
-    return (time % weather.YEAR_DAYS).float()

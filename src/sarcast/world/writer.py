@@ -28,9 +28,10 @@ from sarcast.catalogue import FolderCatalogue
 from sarcast.catalogue.scene import BANDS, Raster, Scene
 from sarcast.conditions import PLATFORMS
 from sarcast.errors import SarcastError
-from sarcast.files import full_disk_named, new_file, write_cog
+from sarcast.files import full_disk_named, new_file
 from sarcast.orbits import ASCENDING, DESCENDING
 from sarcast.progress import track
+from sarcast.rasters import write_cog
 from sarcast.units import LINEAR_POWER
 from sarcast.world import (
     backscatter,

@@ -1,0 +1,103 @@
+"""Windows of synthetic worlds: batches for training, and the windows of a bench."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sarcast.windows.batch import Batch
+from sarcast.windows.window import Window
+
+if TYPE_CHECKING:
+    import torch
+
+    from sarcast.world.options import StreamOptions
+    from sarcast.world.stream import Drawn
+
+
+def synthetic(
+    options: "StreamOptions", *, seed: int, device: "torch.device | str" = "cpu"
+) -> Callable[[int, int], Batch]:
+    """Give a function from a training step and the number of a device to its batch.
+
+    Parameters
+    ----------
+    options
+        What windows.
+    seed
+        Seed of the stream: the same step and device always give the same batch.
+    device
+        Where the batches are made and stay.
+    """
+    from sarcast.world.stream import WindowStream
+
+    stream = WindowStream(options, seed=seed, device=device)
+
+    def batch_of(step: int, rank: int) -> Batch:
+        return to_batch(stream.draw(step, rank))
+
+    return batch_of
+
+
+def to_batch(drawn: "Drawn") -> Batch:
+    """Windows of a stream as a batch for a network."""
+    import torch
+
+    from sarcast.world.views import EPOCH
+
+    start = np.datetime64(EPOCH)
+    days = drawn.time[:, -1].cpu().numpy().astype("timedelta64[D]")
+    year = (start + days).astype("datetime64[Y]").astype("datetime64[D]")
+    since = torch.as_tensor((year - start).astype(np.float64), device=drawn.time.device)
+    return Batch(
+        previous=drawn.previous,
+        target=drawn.target,
+        elevation=drawn.elevation,
+        conditions=drawn.conditions,
+        days=(drawn.time - drawn.time[:, -1:]).float(),
+        day_of_year=(drawn.time[:, -1] - since).float(),
+        expected=drawn.expected,
+        forest=drawn.forest,
+        open_land=drawn.open_land,
+        changed=drawn.changed,
+    )
+
+
+def to_windows(drawn: "Drawn") -> list[Window]:
+    """Windows of a stream, one by one, as those that are cut from a cube."""
+    from sarcast.world.views import EPOCH
+
+    host = {name: getattr(drawn, name).cpu().numpy() for name in drawn.__dataclass_fields__}
+    seconds = np.round(host["time"] * 86400.0).astype("timedelta64[s]")
+    times = (np.datetime64(EPOCH) + seconds).astype("datetime64[ns]")
+    names = ("previous", "target", "conditions", "elevation", "expected", "forest", "open_land")
+    return [
+        Window(**{name: host[name][place] for name in names}, times=times[place])
+        for place in range(len(times))
+    ]
+
+
+def bench_windows(name: str) -> Iterator[tuple[Window, Window, np.ndarray]]:
+    """Windows of a bench, the same on every machine.
+
+    Parameters
+    ----------
+    name
+        Of the bench, as in ``world.bench.BENCHES``.
+
+    Yields
+    ------
+    window
+        Its ground did not change between the last previous image and the target.
+    changed_window
+        The same, speckle and all, but that its ground did change.
+    changed
+        Dims (y, x), bool: where.
+    """
+    from sarcast.world.bench import draw_bench
+
+    for still, moved in draw_bench(name):
+        masks = moved.changed.cpu().numpy()
+        for window, other, mask in zip(to_windows(still), to_windows(moved), masks, strict=True):
+            yield window, replace(window, target=other.target), mask
