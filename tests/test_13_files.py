@@ -11,7 +11,8 @@ from odc.geo.geobox import GeoBox
 from rio_cogeo.cogeo import cog_validate
 
 from sarcast.errors import SarcastError
-from sarcast.files import new_file, new_folder, write_cog
+from sarcast.files import new_file, new_folder
+from sarcast.rasters import write_cog
 
 
 def test_a_folder_is_whole_or_absent(tmp_path: Path) -> None:

@@ -10,9 +10,9 @@ from pystac.validation import validate_dict
 from conftest import GRID
 from sarcast.catalogue import FolderCatalogue, Raster, Scene
 from sarcast.errors import SarcastError
-from sarcast.files import write_cog
 from sarcast.grid import item_grid
 from sarcast.orbits import heading_deg
+from sarcast.rasters import write_cog
 
 
 def scene(folder: Path, number: int, **changed: object) -> Scene:

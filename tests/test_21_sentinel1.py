@@ -8,8 +8,8 @@ import rasterio
 
 from conftest import GRID, opera_name
 from sarcast.errors import SarcastError
-from sarcast.files import write_cog
 from sarcast.ingest.sentinel1 import IndexOptions, find_items
+from sarcast.rasters import write_cog
 
 NOTHING = IndexOptions()
 

@@ -9,11 +9,11 @@ from odc.geo.xr import xr_coords
 
 from conftest import GRID
 from sarcast.errors import SarcastError
-from sarcast.files import write_cog
 from sarcast.grid import axes, conditions_grid
 from sarcast.ingest.cover import read_cover
 from sarcast.ingest.dem import read_dem
 from sarcast.ingest.weather import read_weather
+from sarcast.rasters import write_cog
 
 
 def plane(grid: GeoBox) -> np.ndarray:

@@ -12,8 +12,8 @@ from shapely.geometry import box
 from conftest import GRID
 from sarcast.catalogue import Raster, Scene
 from sarcast.errors import UsageError
-from sarcast.files import write_cog
 from sarcast.grid import conditions_grid, make_grid, outline
+from sarcast.rasters import write_cog
 
 
 @pytest.fixture

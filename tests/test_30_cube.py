@@ -24,10 +24,10 @@ from sarcast.cube import (
     place_of_date,
 )
 from sarcast.errors import SarcastError, UsageError
-from sarcast.files import write_cog
 from sarcast.ingest.acquisition import acquisitions
 from sarcast.ingest.sentinel1 import IndexOptions, find_items
 from sarcast.orbits import heading_deg
+from sarcast.rasters import write_cog
 from test_22_ingest import plane, weather
 
 Scenes = dict[str, np.ndarray]

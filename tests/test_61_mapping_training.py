@@ -11,15 +11,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import xarray as xr
 import yaml
 
+from sarcast.conditions import PaperScaling
 from sarcast.errors import SarcastError
 from sarcast.mapping import load_model, save_model
-from sarcast.mapping.model import Model
-from sarcast.mapping.school import split_dates, train
-from sarcast.mapping.training import TrainOptions, _Loop
-from sarcast.mapping.unet import UNetOptions
-from sarcast.windows import cut
+from sarcast.mapping.model import Model, residual_scores
+from sarcast.mapping.temporal import Temporal, TemporalOptions
+from sarcast.mapping.training import TrainOptions, _Loop, fit, mixed, sampled
+from sarcast.mapping.unet import UNet, UNetOptions, paper_scaling
+from sarcast.windows import Batch, WindowSampler, collate, cut, target_dates
 from small_cubes import learnable_cube
 
 NETWORK = UNetOptions(size=16, previous=2, filters=(8, 16), momentum=0.9)
@@ -40,8 +42,25 @@ def _one_thread():
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.set_num_threads(1)
     folder = tmp_path_factory.mktemp("model") / "model"
-    train([learnable_cube()], NETWORK, OPTIONS, to=folder)
+    train(learnable_cube(), NETWORK, OPTIONS, to=folder)
     return folder
+
+
+def train(cube: xr.Dataset, network: UNetOptions, options: TrainOptions, *, to: Path) -> Model:
+    """Train on the early dates, validate on the last three, write the model folder."""
+    dates = target_dates(cube, network.previous)
+    sampler = WindowSampler([cube], [dates[:-3]], size=network.size, previous=network.previous)
+    rng = np.random.default_rng(options.seed)
+    validation = sampler.of_targets([dates[-3:]]).draw(options.validation_windows, rng=rng)
+    torch.manual_seed(options.seed)
+    module = UNet(network, paper_scaling(sampler.draw(16, rng=rng)))
+    batches = sampled(sampler, batch=options.batch, seed=options.seed)
+    state = fit(batches, validation, module, options, folder=to.with_name("work"))
+    told = {"steps": state.step, "history": state.history}
+    model = Model(module.eval(), "U-Net", told)
+    model = replace(model, scores=residual_scores(model, validation))
+    save_model(model, to)
+    return model
 
 
 SCRIPT = """
@@ -50,9 +69,8 @@ from pathlib import Path
 sys.path.insert(0, {tests!r})
 torch.set_num_threads(1)
 from small_cubes import learnable_cube
-from test_61_mapping_training import NETWORK, OPTIONS
-from sarcast.mapping.school import train
-train([learnable_cube()], NETWORK, OPTIONS, to=Path({to!r}))
+from test_61_mapping_training import NETWORK, OPTIONS, train
+train(learnable_cube(), NETWORK, OPTIONS, to=Path({to!r}))
 """
 
 
@@ -61,22 +79,21 @@ def test_killed_training_goes_on_to_the_same_bytes(trained: Path, tmp_path: Path
     script = SCRIPT.format(tests=str(Path(__file__).parent), to=str(to))
     with subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.DEVNULL) as process:
         for _ in range(3000):
-            if list(tmp_path.glob("model.training/checkpoints/step-*")):
+            if list(tmp_path.glob("work/checkpoints/step-*")):
                 break
             time.sleep(0.01)
         os.kill(process.pid, signal.SIGKILL)
     assert process.returncode == -signal.SIGKILL
     assert not to.exists()
-    train([learnable_cube()], NETWORK, OPTIONS, to=to)
+    train(learnable_cube(), NETWORK, OPTIONS, to=to)
     assert (to / "model.safetensors").read_bytes() == (trained / "model.safetensors").read_bytes()
     assert (to / "model.yaml").read_text() == (trained / "model.yaml").read_text()
-    assert not (tmp_path / "model.training").exists()
 
 
 def test_training_learns(tmp_path: Path) -> None:
     cube = learnable_cube(dates=20)
     longer = OPTIONS.model_copy(update={"steps": 300, "validate_every": 50})
-    model = train([cube], NETWORK, longer, to=tmp_path / "model")
+    model = train(cube, NETWORK, longer, to=tmp_path / "model")
     history = model.training["history"]
     assert history[-1]["training_loss"] < 0.4 * history[0]["training_loss"]
     assert model.scores is not None
@@ -85,7 +102,7 @@ def test_training_learns(tmp_path: Path) -> None:
 
 def test_another_seed_gives_another_network(trained: Path, tmp_path: Path) -> None:
     other = OPTIONS.model_copy(update={"seed": 1})
-    train([learnable_cube()], NETWORK, other, to=tmp_path / "model")
+    train(learnable_cube(), NETWORK, other, to=tmp_path / "model")
     assert (tmp_path / "model" / "model.safetensors").read_bytes() != (
         trained / "model.safetensors"
     ).read_bytes()
@@ -102,14 +119,14 @@ def test_checkpoint_of_another_training_is_refused(tmp_path: Path) -> None:
 
 
 class _NoLog:
+    def add_image(self, *_: object) -> None:
+        pass
+
     def add_scalar(self, *_: object) -> None:
         pass
 
 
 def _loop(work: Path, options: TrainOptions) -> _Loop:
-    from sarcast.conditions import PaperScaling
-    from sarcast.mapping.unet import UNet
-
     network = UNet(NETWORK, PaperScaling())
     return _Loop(network, [cut(learnable_cube(), 5, (0, 0), (16, 16), [3, 4])] * 2, options, work)
 
@@ -138,17 +155,8 @@ def test_time_and_patience_end_training(tmp_path: Path) -> None:
 
 def test_a_short_time_limit_still_gives_a_model(tmp_path: Path) -> None:
     hurried = OPTIONS.model_copy(update={"minutes": 1e-6})
-    model = train([learnable_cube()], NETWORK, hurried, to=tmp_path / "model")
+    model = train(learnable_cube(), NETWORK, hurried, to=tmp_path / "model")
     assert model.training["steps"] == 1
-
-
-def test_dates_are_split_in_time() -> None:
-    cube = learnable_cube()
-    split = split_dates([cube], 2, share=0.3, end=cube.time.values[9])
-    np.testing.assert_array_equal(split.training[0], [2, 3, 4, 5, 6, 7])
-    np.testing.assert_array_equal(split.validation[0], [8, 9])
-    with pytest.raises(SarcastError, match=r"at least 2 targets that 11 previous .* of 12 dates"):
-        split_dates([cube], 11, share=0.3)
 
 
 def test_model_folder_gives_back_the_same_predictor(trained: Path, tmp_path: Path) -> None:
@@ -165,8 +173,6 @@ def test_model_folder_gives_back_the_same_predictor(trained: Path, tmp_path: Pat
 
 
 def test_scores_are_those_of_the_residuals(trained: Path) -> None:
-    from sarcast.mapping.model import residual_scores
-
     model = load_model(trained, device="cpu")
     window = cut(learnable_cube(), 11, (2, 3), (16, 16), [9, 10])
     window.target[:, 0] = np.nan
@@ -236,3 +242,88 @@ def test_a_model_is_not_written_over_unless_asked(trained: Path, tmp_path: Path)
         save_model(model, tmp_path / "model")
     save_model(replace(model, name="new"), tmp_path / "model", overwrite=True)
     assert load_model(tmp_path / "model", device="cpu").name == "new"
+
+
+def _one_batch(count: int = 6) -> Batch:
+    windows = [cut(learnable_cube(), 5, (place, 3), (16, 16), [3, 4]) for place in range(count)]
+    return collate(windows)
+
+
+def _plain_loop(work: Path, **changes: object) -> _Loop:
+    """A loop of a network without batch norm, whose gradients add up over windows."""
+    torch.manual_seed(0)
+    network = Temporal(TemporalOptions(widths=(8, 8, 8, 8), decoder_width=8, embedding=8))
+    options = OPTIONS.model_copy(update=changes)
+    return _Loop(network, [cut(learnable_cube(), 5, (0, 0), (16, 16), [3, 4])], options, work)
+
+
+def _gradients(loop: _Loop) -> torch.Tensor:
+    return torch.cat([p.grad.flatten() for p in loop.raw.parameters() if p.grad is not None])
+
+
+def test_accumulated_gradients_are_those_of_the_whole_batch(tmp_path: Path) -> None:
+    whole, parts = _plain_loop(tmp_path / "a"), _plain_loop(tmp_path / "b", accumulate=3)
+    losses = [loop._gradients(_one_batch()) for loop in (whole, parts)]
+    torch.testing.assert_close(losses[0], losses[1])
+    torch.testing.assert_close(_gradients(whole), _gradients(parts), rtol=1e-3, atol=1e-6)
+
+
+def test_out_of_memory_halves_what_is_worked_on(tmp_path: Path, monkeypatch, capsys) -> None:
+    loop, twin = _plain_loop(tmp_path / "a"), _plain_loop(tmp_path / "b")
+    forward = loop.raw.loss
+
+    def short_of_memory(prediction, target, goal=None):
+        if len(target) > 2:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+        return forward(prediction, target, goal)
+
+    monkeypatch.setattr(loop.raw, "loss", short_of_memory)
+    loop._gradients(_one_batch())
+    twin._gradients(_one_batch())
+    torch.testing.assert_close(_gradients(loop), _gradients(twin), rtol=1e-3, atol=1e-6)
+    assert "out of memory: batches are worked on in 4 parts" in capsys.readouterr().err
+    monkeypatch.setattr(loop.raw, "loss", lambda *_: short_of_memory(None, [0] * 9))
+    with pytest.raises(SarcastError, match=r"no memory for 6 windows .* lower batch"):
+        loop._gradients(_one_batch())
+
+
+def test_true_changes_are_no_target_and_the_oracle_falls_to_nothing(tmp_path: Path) -> None:
+    loop = _plain_loop(tmp_path, oracle=0.8)
+    batch = _one_batch()
+    changed = torch.zeros(6, 16, 16, dtype=torch.bool)
+    changed[2, 3, 4] = True
+    truth = batch.target * 0.5 - 3.0
+    batch = replace(batch, expected=truth, changed=changed)
+    target, goal = loop._targets(batch)
+    assert target.isnan().sum() == 2
+    assert goal is not None
+    biased = truth + (batch.target - truth).mean(dim=(2, 3), keepdim=True)
+    torch.testing.assert_close(goal[0], (0.2 * batch.target + 0.8 * biased)[0])
+    loop.state.step = OPTIONS.steps
+    torch.testing.assert_close(loop._targets(batch)[1], target, equal_nan=True)
+    assert loop._targets(replace(batch, expected=None))[1] is None
+
+
+def test_streams_are_mixed_by_their_weights() -> None:
+    streams = [(3.0, lambda step, rank: ("a", step, rank)), (1.0, lambda *_: "b")]
+    batches = mixed(streams, seed=0)
+    drawn = [batches(step, 1) for step in range(400)]
+    assert drawn == [batches(step, 1) for step in range(400)]
+    assert drawn.count("b") == pytest.approx(100, abs=25)
+    assert {one for step, one in enumerate(drawn) if one != ("a", step, 1)} == {"b"}
+
+
+def test_devices_get_windows_of_their_own() -> None:
+    cube = learnable_cube()
+    sampler = WindowSampler([cube], [target_dates(cube, 2)], size=8, previous=2)
+    batches = sampled(sampler, batch=4, seed=0)
+    assert batches(3, 0).previous.equal(batches(3, 0).previous)
+    assert not batches(3, 0).previous.equal(batches(3, 1).previous)
+    assert not batches(3, 0).previous.equal(batches(4, 0).previous)
+
+
+def test_a_loss_that_is_not_finite_stops_training(tmp_path: Path, monkeypatch) -> None:
+    loop = _plain_loop(tmp_path)
+    monkeypatch.setattr(loop.raw, "loss", lambda *_: torch.tensor(torch.nan))
+    with pytest.raises(SarcastError, match=r"loss after step 0 is nan; lower learning_rate"):
+        loop.validate(_NoLog())

@@ -19,7 +19,7 @@ from conftest import GRID, opera_name
 from sarcast.cli import VERBS, main
 from sarcast.cube import open_cube
 from sarcast.evaluate import Evaluation
-from sarcast.files import write_cog
+from sarcast.rasters import write_cog
 from test_22_ingest import plane
 
 QUICK = [

@@ -36,9 +36,9 @@ from sarcast.grid import axes, conditions_grid
 from sarcast.ingest.acquisition import Acquisition, acquisitions
 from sarcast.ingest.cover import FOREST, OPEN_LAND, read_cover
 from sarcast.ingest.dem import read_dem
-from sarcast.ingest.raster import sample
 from sarcast.ingest.weather import read_weather
 from sarcast.progress import say, track
+from sarcast.rasters import sample
 
 VERSION = 1
 """Version of the schema, in the store's attribute ``sarcast_cube``."""
@@ -516,10 +516,9 @@ def moment_of(date: str, *, last: bool = False) -> np.datetime64:
     """
     read = _datetime(date)
     start = read.astype("datetime64[s]")
-    if not last:
-        return start
-    end: np.datetime64 = (read + 1).astype("datetime64[s]") - np.timedelta64(1, "s")
-    return end
+    end = (read + 1).astype("datetime64[s]") - np.timedelta64(1, "s")
+    moment: np.datetime64 = end if last else start
+    return moment
 
 
 def _datetime(date: str) -> np.datetime64:

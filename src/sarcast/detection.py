@@ -17,7 +17,7 @@ from scipy import ndimage
 import sarcast
 from sarcast import difference as di
 from sarcast.catalogue.scene import grid_fields
-from sarcast.files import write_cog
+from sarcast.rasters import write_cog
 from sarcast.units import DB
 from sarcast.windows import BANDS, Bool, Float
 
@@ -176,8 +176,8 @@ def _asset(path: Path) -> pystac.Asset:
 
 def _labels(changed: Bool) -> tuple[npt.NDArray[np.int32], int]:
     """Number each connected change 1, 2, ...; dims (y, x), 0 elsewhere."""
-    labels, count = ndimage.label(changed, NEIGHBOURS, output=np.int32)
-    return labels, count
+    labels, count = ndimage.label(changed, NEIGHBOURS)
+    return labels.astype(np.int32), count
 
 
 def _measures(

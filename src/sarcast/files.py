@@ -4,18 +4,15 @@ import errno
 import os
 import shutil
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-import numpy.typing as npt
-
 from sarcast.errors import SarcastError
 
 if TYPE_CHECKING:
-    from odc.geo.geobox import GeoBox
+    pass
 
 RESULTS = ("run.yaml", "world.yaml", "model.yaml")
 """Every folder that is written holds one of these; a folder without is never replaced."""
@@ -114,57 +111,3 @@ def _replace(partial: Path, target: Path) -> None:
         shutil.rmtree(old)
     else:
         partial.rename(target)
-
-
-def write_cog(
-    path: Path,
-    array: npt.NDArray[np.generic],
-    grid: "GeoBox",
-    *,
-    nodata: float | None = float("nan"),
-    bands: Sequence[str] = (),
-    tags: Mapping[str, str] | None = None,
-) -> None:
-    """Write a cloud-optimised GeoTIFF, whole or not at all.
-
-    Parameters
-    ----------
-    path
-        Where it goes; an older file is replaced.
-    array
-        Dims (y, x) or (band, y, x).
-    grid
-        Its grid.
-    nodata
-        Value of pixels without data; None if every pixel has data.
-    bands
-        Descriptions of the bands.
-    tags
-        Metadata of the file.
-    """
-    import rasterio
-    from rasterio.io import MemoryFile
-    from rasterio.shutil import copy
-
-    layers = array[np.newaxis] if array.ndim == 2 else array
-    profile = {
-        "driver": "GTiff",
-        "count": layers.shape[0],
-        "height": layers.shape[1],
-        "width": layers.shape[2],
-        "dtype": layers.dtype.name,
-        "crs": grid.crs.to_wkt(),
-        "transform": grid.transform,
-        "nodata": nodata,
-    }
-    predictor = "FLOATING_POINT" if layers.dtype.kind == "f" else "STANDARD"
-    # GDAL does not tell a full disk from other faults: it writes to memory, Python to the disk.
-    with MemoryFile() as memory, MemoryFile(ext=".tif") as cog, new_file(path) as partial:
-        with memory.open(**profile) as target:
-            target.write(layers)
-            target.update_tags(**(tags or {}))
-            for place, name in enumerate(bands, start=1):
-                target.set_band_description(place, name)
-        with rasterio.open(memory.name) as source:
-            copy(source, cog.name, driver="COG", compress="DEFLATE", predictor=predictor)
-        partial.write_bytes(cog.getbuffer())

@@ -14,6 +14,7 @@ from odc.geo.types import xy_
 from pyproj.exceptions import CRSError
 
 from sarcast.errors import SarcastError, UsageError
+from sarcast.rasters import grid_of
 
 CONDITIONS_SPACING_M = 1000.0
 """Spacing of the grid on which conditions are kept, metres."""
@@ -130,7 +131,6 @@ def _crs(text: str) -> CRS:
 def _from_file(path: Path) -> Geometry | GeoBox:
     import geopandas
     import pyogrio
-    import rasterio
 
     try:
         shapes = geopandas.read_file(path)
@@ -141,9 +141,6 @@ def _from_file(path: Path) -> Geometry | GeoBox:
             raise UsageError(f"--area {path} must hold at least one shape, and a CRS")
         return Geometry(shapes.union_all(), shapes.crs.to_wkt())
     try:
-        with rasterio.open(path) as source:
-            if source.crs is None:
-                raise UsageError(f"--area {path} has no CRS")
-            return GeoBox((source.height, source.width), source.transform, source.crs)
-    except rasterio.errors.RasterioError as error:
+        return grid_of(path)
+    except SarcastError as error:
         raise UsageError(f"--area {path} is neither a vector nor a raster file: {error}") from error

@@ -20,6 +20,7 @@ from pystac.extensions.sat import OrbitState, SatExtension
 from pystac.extensions.view import ViewExtension
 
 from sarcast.orbits import look_direction_deg
+from sarcast.rasters import grid_of
 
 BANDS = ("VV", "VH")
 QUANTITY = "sarcast:quantity"
@@ -144,16 +145,10 @@ class Scene:
         )
 
 
-def grid_of(path: Path) -> GeoBox:
-    """Grid of a raster file; it must have a CRS."""
-    with rasterio.open(path) as source:
-        return GeoBox((source.height, source.width), source.transform, source.crs)
-
-
 def grid_fields(grid: GeoBox) -> dict[str, Any]:
     """Fields of STAC's projection extension for a grid."""
     if grid.crs.epsg is not None:
-        crs = {"proj:code": f"EPSG:{grid.crs.epsg}"}
+        crs: dict[str, Any] = {"proj:code": f"EPSG:{grid.crs.epsg}"}
     else:
         crs = {"proj:code": None, "proj:wkt2": grid.crs.to_wkt(version="WKT2_2019")}
     return {**crs, "proj:shape": list(grid.shape), "proj:transform": list(grid.transform)[:6]}

@@ -9,7 +9,7 @@ from odc.geo.geobox import GeoBox
 from odc.geo.xr import wrap_xr
 
 from sarcast.errors import SarcastError
-from sarcast.ingest.raster import read_onto
+from sarcast.rasters import read_onto
 
 FOREST = (10,)
 """Class numbers of forest: tree cover (ESA WorldCover 2021 v200 product user manual, table 3)."""

@@ -8,7 +8,7 @@ from odc.geo.geobox import GeoBox
 from odc.geo.xr import wrap_xr
 
 from sarcast.errors import SarcastError
-from sarcast.ingest.raster import read_onto
+from sarcast.rasters import read_onto
 
 
 def read_dem(path: Path, grid: GeoBox) -> xr.DataArray:

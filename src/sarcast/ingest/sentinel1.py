@@ -16,9 +16,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from sarcast import orbits, units
 from sarcast.catalogue import Raster, Scene
-from sarcast.catalogue.scene import BANDS, grid_of
+from sarcast.catalogue.scene import BANDS
 from sarcast.errors import SarcastError
-from sarcast.ingest.raster import open_raster, sample
+from sarcast.rasters import grid_of, open_raster, sample
 
 OPERA = re.compile(
     r"OPERA_L2_RTC-S1_(?P<burst>T(?P<track>\d{3})-\d{6}-IW[123])_(?P<time>\d{8}T\d{6})Z"

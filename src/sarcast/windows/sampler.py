@@ -13,7 +13,7 @@ from sarcast.windows.cut import MIN_SEEN, Source
 from sarcast.windows.previous import Chooser
 from sarcast.windows.window import Window
 
-TRIES = 200
+TRIES = 2000
 """Places and dates tried for one window before the data counts as having none."""
 IN_MEMORY_BYTES = 2**31
 """Backscatter of a cube up to this size is read once and kept for training."""

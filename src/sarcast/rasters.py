@@ -1,5 +1,6 @@
-"""A raster file, in whatever CRS, read onto a GeoBox."""
+"""Raster files: read onto a GeoBox from whatever CRS, and written as COGs."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -8,9 +9,12 @@ import rasterio
 from odc.geo.geobox import GeoBox
 from rasterio.enums import Resampling
 from rasterio.errors import RasterioError, RasterioIOError
+from rasterio.io import MemoryFile
+from rasterio.shutil import copy
 from rasterio.vrt import WarpedVRT
 
 from sarcast.errors import SarcastError
+from sarcast.files import new_file
 
 
 def read_onto(path: Path, grid: GeoBox, resampling: str) -> npt.NDArray[np.float32]:
@@ -70,6 +74,14 @@ def open_raster(path: Path) -> rasterio.DatasetReader:
     return source
 
 
+def grid_of(path: Path) -> GeoBox:
+    """Grid of a raster file, which must have a CRS."""
+    with open_raster(path) as source:
+        code = source.crs.to_epsg()
+        crs = source.crs.to_wkt() if code is None else f"EPSG:{code}"
+        return GeoBox((source.height, source.width), source.transform, crs)
+
+
 def sample(path: Path, most: int = 256) -> npt.NDArray[np.float32]:
     """Read a thinned copy of the first band and the file's last block, as proof that it is whole.
 
@@ -94,6 +106,56 @@ def sample(path: Path, most: int = 256) -> npt.NDArray[np.float32]:
             raise SarcastError(_unreadable(path, error)) from error
     values: npt.NDArray[np.float32] = thinned.astype(np.float32).filled(np.nan)
     return values
+
+
+def write_cog(
+    path: Path,
+    array: npt.NDArray[np.generic],
+    grid: GeoBox,
+    *,
+    nodata: float | None = float("nan"),
+    bands: Sequence[str] = (),
+    tags: Mapping[str, str] | None = None,
+) -> None:
+    """Write a cloud-optimised GeoTIFF, whole or not at all.
+
+    Parameters
+    ----------
+    path
+        Where it goes; an older file is replaced.
+    array
+        Dims (y, x) or (band, y, x).
+    grid
+        Its grid.
+    nodata
+        Value of pixels without data; None if every pixel has data.
+    bands
+        Descriptions of the bands.
+    tags
+        Metadata of the file.
+    """
+    layers = array[np.newaxis] if array.ndim == 2 else array
+    profile = {
+        "driver": "GTiff",
+        "count": layers.shape[0],
+        "height": layers.shape[1],
+        "width": layers.shape[2],
+        "dtype": layers.dtype.name,
+        "crs": grid.crs.to_wkt(),
+        "transform": grid.transform,
+        "nodata": nodata,
+    }
+    predictor = "FLOATING_POINT" if layers.dtype.kind == "f" else "STANDARD"
+    # GDAL does not tell a full disk from other faults: it writes to memory, Python to the disk.
+    with MemoryFile() as memory, MemoryFile(ext=".tif") as cog, new_file(path) as partial:
+        with memory.open(**profile) as target:
+            target.write(layers)
+            target.update_tags(**(tags or {}))
+            for place, name in enumerate(bands, start=1):
+                target.set_band_description(place, name)
+        with rasterio.open(memory.name) as source:
+            copy(source, cog.name, driver="COG", compress="DEFLATE", predictor=predictor)
+        partial.write_bytes(cog.getbuffer())
 
 
 def _unreadable(path: Path, error: Exception) -> str:
