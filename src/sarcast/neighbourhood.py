@@ -101,7 +101,7 @@ class PcaKMeans:
 class MarkovField:
     """Most probable change map under Gaussian classes and a Potts prior, by a graph cut.
 
-    Each class has a share, a mean and a covariance over the bands; neighbours of another class cost
+    Each class has a mean and a covariance over the bands; neighbours of another class cost
     ``smoothness``. Without masks the classes start from the threshold of Kittler and Illingworth.
 
     Parameters
@@ -147,10 +147,7 @@ class MarkovField:
         labels = np.concatenate(
             [mask[_seen(one)] for one, mask in zip(differences, changed, strict=True)]
         )
-        self._classes = [
-            _Gaussian(pixels[labels == kind], share=float(np.mean(labels == kind)))
-            for kind in (False, True)
-        ]
+        self._classes = [_Gaussian(pixels[labels == kind]) for kind in (False, True)]
         return self
 
     def predict(self, difference: Float) -> Bool:
@@ -169,9 +166,9 @@ class MarkovField:
 
 
 class _Gaussian:
-    """A class of pixels; ``cost`` is its negative log-probability up to a constant."""
+    """A class of pixels; ``cost`` is its negative log-likelihood up to a constant."""
 
-    def __init__(self, pixels: Float, share: float) -> None:
+    def __init__(self, pixels: Float) -> None:
         if len(pixels) < 10:
             raise SarcastError(
                 f"a class of the Markov field needs 10 pixels or more, but has {len(pixels)}"
@@ -181,7 +178,7 @@ class _Gaussian:
         spread = np.atleast_2d(np.cov(values, rowvar=False))
         spread += 1e-6 * np.eye(len(spread))
         self._precision = np.linalg.inv(spread)
-        self._constant = 0.5 * np.linalg.slogdet(spread)[1] - np.log(share)
+        self._constant = 0.5 * np.linalg.slogdet(spread)[1]
 
     def cost(self, difference: Float) -> npt.NDArray[np.float64]:
         apart = difference - self._mean[:, np.newaxis, np.newaxis]

@@ -1,69 +1,24 @@
 """The report: one self-contained HTML page, from evaluation results and example images alone."""
 
-import base64
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
-from sarcast.errors import SarcastError
-from sarcast.evaluate import Evaluation, MethodResult, Role
+from sarcast.evaluate import Evaluation, MethodResult, PairedResult, Role
+from sarcast.figures import (
+    Panel,
+    groups_figure,
+    label,
+    panel_figure,
+    png_address,
+    roc_figure,
+    save_panel_png,
+    svg,
+)
 from sarcast.files import new_file
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
-Float = npt.NDArray[np.float32]
-Bool = npt.NDArray[np.bool_]
-
-COLOURS: dict[Role, tuple[str, ...]] = {
-    "network": ("#c2410c", "#be185d", "#7c3aed"),
-    "strategy": ("#2563eb", "#0d9488", "#65a30d", "#64748b", "#0ea5e9", "#a16207"),
-    "oracle": ("#1f2937",),
-}
-"""Colours of the methods of each role, in the order in which they come."""
-
-STRETCH = (2.0, 98.0)
-"""Percentiles of the images that are shown as black and white."""
-BRIGHTEST = 99.5
-"""Percentile of the difference images that is shown as the brightest colour."""
-
-SVG_SETTINGS: Any = {"svg.hashsalt": "sarcast", "svg.fonttype": "path", "font.size": 10.0}
-"""The same figure gives the same bytes, and needs no font of the reader's machine."""
-
-
-@dataclass(frozen=True)
-class Panel:
-    """One example window of a report.
-
-    Attributes
-    ----------
-    title
-        What is seen, as the date and the simulated change.
-    actual, expected
-        Dims (band, y, x), dB: the actual image, with its simulated change, and what was expected.
-    changed
-        Dims (y, x): where change was simulated; None where that is not known.
-    conventional, improved
-        Dims (band, y, x), dB: difference images by the best strategy and by the network.
-    conventional_name, improved_name
-        What made them.
-    """
-
-    title: str
-    actual: Float
-    expected: Float
-    changed: Bool | None
-    conventional: Float
-    improved: Float
-    conventional_name: str = "conventional"
-    improved_name: str = "improved"
+__all__ = ["Panel", "best_of", "headline", "save_panel_png", "write_report"]
 
 
 def write_report(evaluation: Evaluation, panels: Sequence[Panel], path: Path) -> None:
@@ -87,18 +42,20 @@ def write_report(evaluation: Evaluation, panels: Sequence[Panel], path: Path) ->
         title=evaluation.title,
         lead=headline(evaluation),
         table=_table(evaluation),
-        curves=[(change, _svg(roc_figure(evaluation, change))) for change in evaluation.changes],
-        panels=[(panel.title, _png_address(panel_figure(panel))) for panel in panels],
+        curves=[(change, svg(roc_figure(evaluation, change))) for change in evaluation.changes],
+        gains=[_gain(gain) for gain in evaluation.paired],
+        groups=[
+            (change, svg(figure))
+            for change in evaluation.changes
+            if (figure := groups_figure(evaluation, change))
+        ],
+        classifiers=_classifiers(evaluation),
+        calibration=evaluation.calibration,
+        panels=[(panel.title, png_address(panel_figure(panel))) for panel in panels],
         provenance=[(key, _plain(value)) for key, value in evaluation.provenance.items()],
     )
     with new_file(path) as partial:
         partial.write_text(page, encoding="utf-8")
-
-
-def save_panel_png(panel: Panel, path: Path, *, dpi: int = 150) -> None:
-    """Write one example window as a PNG image."""
-    with new_file(path) as partial:
-        panel_figure(panel).savefig(partial, format="png", dpi=dpi)
 
 
 def headline(evaluation: Evaluation) -> list[str]:
@@ -110,161 +67,6 @@ def best_of(evaluation: Evaluation, change: str) -> dict[Role, MethodResult]:
     """Give the result of the highest AUC under a kind of change, of each role evaluated."""
     rising = sorted(evaluation.results, key=lambda result: result.auc)
     return {result.role: result for result in rising if result.change == change}
-
-
-def roc_figure(evaluation: Evaluation, change: str) -> "Figure":
-    """ROC curves of all methods under one kind of change.
-
-    Raises
-    ------
-    SarcastError
-        If no method was evaluated under it.
-    """
-    results = [result for result in evaluation.results if result.change == change]
-    if not results:
-        raise SarcastError(
-            f"there is no result for {change!r}; evaluated were {', '.join(evaluation.changes)}"
-        )
-    figure, (axes,) = _canvas(1, width=5.2, height=4.6)
-    axes.plot([0, 1], [0, 1], color="#9ca3af", linewidth=0.8, linestyle=":")
-    colours = _colours(evaluation)
-    for result in sorted(results, key=lambda result: -result.auc):
-        _plot_curve(axes, result, colours[result.method])
-    axes.set(xlabel="False alarm rate", ylabel="Detection rate", xlim=(0, 1), ylim=(0, 1.005))
-    axes.set_aspect("equal")
-    axes.legend(loc="lower right", frameon=False, fontsize=9)
-    axes.spines[["top", "right"]].set_visible(False)
-    return figure
-
-
-def panel_figure(panel: Panel) -> "Figure":
-    """Actual and expected image, mask, and both difference images on one scale."""
-    figure, axes = _canvas(5, width=15.0, height=3.5)
-    low, high = _bounds(panel)
-    for place, image, title in ((0, panel.actual, "Actual"), (1, panel.expected, "Expected")):
-        axes[place].imshow(composite(image, low, high), interpolation="nearest")
-        axes[place].set_title(title)
-    _show_mask(axes[2], panel)
-    norms = [_norm(panel.conventional), _norm(panel.improved)]
-    brightest = _percentile(np.stack(norms), BRIGHTEST)
-    names = (panel.conventional_name, panel.improved_name)
-    for place, values, name in zip((3, 4), norms, names, strict=True):
-        shown = axes[place].imshow(
-            values, vmin=0.0, vmax=brightest, cmap="magma", interpolation="nearest"
-        )
-        axes[place].set_title(f"Difference: {name}")
-    figure.colorbar(shown, ax=axes[3:], label="norm, dB", fraction=0.025, pad=0.02)
-    for one in axes:
-        one.set(xticks=[], yticks=[])
-    return figure
-
-
-def composite(image: Float, low: Float, high: Float) -> npt.NDArray[np.float32]:
-    """Colours of an image: VV red, VH green, VV over VH blue; light grey where nothing was seen.
-
-    Parameters
-    ----------
-    image
-        Dims (band, y, x), dB, bands VV then VH; a single band is shown grey.
-    low, high
-        Dims (colour,): what is shown dark and bright, dB.
-
-    Returns
-    -------
-    ndarray
-        Dims (y, x, colour), 0..1.
-    """
-    channels = _channels(image)
-    scaled = (channels - low[:, None, None]) / (high - low)[:, None, None]
-    seen = np.isfinite(channels).all(axis=0)
-    colours: Float = np.where(seen, np.clip(scaled, 0.0, 1.0), 0.92).astype(np.float32)
-    return np.moveaxis(colours, 0, -1)
-
-
-def _channels(image: Float) -> Float:
-    if image.shape[0] == 1:
-        return np.repeat(image, 3, axis=0)
-    return np.stack([image[0], image[1], image[0] - image[1]])
-
-
-def _bounds(panel: Panel) -> tuple[Float, Float]:
-    both = np.concatenate([_channels(image).reshape(3, -1) for image in _images(panel)], axis=1)
-    low = np.array([_percentile(channel, STRETCH[0]) for channel in both], dtype=np.float32)
-    high = np.array([_percentile(channel, STRETCH[1]) for channel in both], dtype=np.float32)
-    return low, np.maximum(high, low + np.float32(0.1))
-
-
-def _images(panel: Panel) -> tuple[Float, Float]:
-    return panel.actual, panel.expected
-
-
-def _percentile(values: Float, percent: float) -> float:
-    """Percentile of what was seen; 1 where nothing was."""
-    seen = values[np.isfinite(values)]
-    return float(np.percentile(seen, percent)) if seen.size else 1.0
-
-
-def _norm(difference: Float) -> Float:
-    norm: Float = np.sqrt(np.square(difference).sum(axis=0))
-    return norm
-
-
-def _show_mask(axes: "Axes", panel: Panel) -> None:
-    nothing = np.zeros(panel.actual.shape[1:], dtype=bool)
-    mask = nothing if panel.changed is None else panel.changed
-    axes.imshow(mask, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
-    axes.set_title("No change known" if panel.changed is None else "Simulated change")
-
-
-def _plot_curve(axes: "Axes", result: MethodResult, colour: str) -> None:
-    plain = result.difference == "norm"
-    axes.plot(
-        result.curve.false_alarm_rate,
-        result.curve.detection_rate,
-        color=colour,
-        linewidth=2.2 if result.role == "network" else 1.4,
-        linestyle="--" if result.role == "oracle" else "-" if plain else "-.",
-        label=f"{_label(result)}  {result.auc:.3f}",
-    )
-
-
-def _label(result: MethodResult) -> str:
-    return result.method if result.difference == "norm" else f"{result.method}, {result.difference}"
-
-
-def _colours(evaluation: Evaluation) -> dict[str, str]:
-    """Colour of each method, the same in all figures."""
-    colours: dict[str, str] = {}
-    used: dict[Role, int] = {}
-    for result in evaluation.results:
-        if result.method not in colours:
-            choice = COLOURS[result.role]
-            colours[result.method] = choice[used.get(result.role, 0) % len(choice)]
-            used[result.role] = used.get(result.role, 0) + 1
-    return colours
-
-
-def _canvas(count: int, *, width: float, height: float) -> tuple["Figure", Any]:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), layout="constrained")
-    return figure, figure.subplots(1, count, squeeze=False)[0]
-
-
-def _svg(figure: "Figure") -> str:
-    import matplotlib as mpl
-
-    buffer = BytesIO()
-    with mpl.rc_context(SVG_SETTINGS):
-        figure.savefig(buffer, format="svg", metadata={"Date": None}, transparent=True)
-    text = buffer.getvalue().decode("utf-8")
-    return text[text.index("<svg") :]
-
-
-def _png_address(figure: "Figure") -> str:
-    buffer = BytesIO()
-    figure.savefig(buffer, format="png", dpi=110)
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
 def _sentence(change: str, best: dict[Role, MethodResult]) -> str:
@@ -284,13 +86,34 @@ def _table(evaluation: Evaluation) -> dict[str, Any]:
     rows: dict[tuple[str, str], dict[str, Any]] = {}
     for result in evaluation.results:
         row = rows.setdefault((result.method, result.difference), _row(result))
-        row["auc"][result.change] = result.auc
-    ordered = sorted(rows.values(), key=lambda row: -max(row["auc"].values()))
+        row["results"][result.change] = result
+    ordered = sorted(rows.values(), key=lambda row: -max(r.auc for r in row["results"].values()))
     best = {
         change: max((r.auc for r in evaluation.results if _rivals(r, change)), default=None)
         for change in evaluation.changes
     }
     return {"changes": evaluation.changes, "rows": ordered, "best": best}
+
+
+def _gain(gain: PairedResult) -> str:
+    name = gain.method if gain.difference == "norm" else f"{gain.method}, {gain.difference}"
+    known = gain.low is not None and gain.high is not None
+    bounds = f" (95 % interval {gain.low:+.3f} to {gain.high:+.3f})" if known else ""
+    return f"{gain.change}: {name} against {gain.than} {gain.gain:+.3f}{bounds}"
+
+
+def _classifiers(evaluation: Evaluation) -> list[dict[str, Any]]:
+    """Tables of classifiers, one a kind of change: rows methods, columns classifiers."""
+    tables = []
+    for change in dict.fromkeys(result.change for result in evaluation.classifiers):
+        found = [result for result in evaluation.classifiers if result.change == change]
+        names = list(dict.fromkeys(result.classifier for result in found))
+        rows: dict[str, dict[str, Any]] = {}
+        for result in found:
+            row = rows.setdefault(result.method, {"role": result.role, "cells": {}})
+            row["cells"][result.classifier] = result
+        tables.append({"change": change, "names": names, "rows": rows})
+    return tables
 
 
 def _rivals(result: MethodResult, change: str) -> bool:
@@ -299,12 +122,12 @@ def _rivals(result: MethodResult, change: str) -> bool:
 
 def _row(result: MethodResult) -> dict[str, Any]:
     return {
-        "label": _label(result),
+        "label": label(result),
         "role": result.role,
         "mse": result.mse_db2,
         "windows": result.windows,
         "pixels": result.pixels,
-        "auc": {},
+        "results": {},
     }
 
 

@@ -92,7 +92,7 @@ class Offset:
 
     def fits(self, window: Window) -> bool:
         """Tell whether the window has as many bands."""
-        return window.target.shape[0] == len(self.decibels)
+        return bool(window.target.shape[0] == len(self.decibels))
 
     def apply(self, window: Window, changed: Bool, *, rng: np.random.Generator) -> Float:  # noqa: ARG002
         """Target with the offset where ``changed``; nothing here is left to chance."""
@@ -115,7 +115,7 @@ class Statistical:
     def fits(self, window: Window) -> bool:
         """Tell whether both distributions can be estimated."""
         forest, open_land = self._samples(window)
-        return min(forest.shape[1], open_land.shape[1]) >= LEAST_SAMPLE
+        return bool(min(forest.shape[1], open_land.shape[1]) >= LEAST_SAMPLE)
 
     def apply(self, window: Window, changed: Bool, *, rng: np.random.Generator) -> Float:  # noqa: ARG002
         """Target with its changed pixels mapped; nothing here is left to chance."""

@@ -1,0 +1,173 @@
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from sarcast.errors import SarcastError
+from sarcast.evaluate import (
+    Classified,
+    Evaluation,
+    Evaluator,
+    Scored,
+    count_calibration,
+    count_confusion,
+    count_errors,
+    count_scores,
+)
+from sarcast.figures import composite, groups_figure, panel_figure, roc_figure
+from sarcast.report import Panel, best_of, headline, save_panel_png, write_report
+
+ROLES = {"unet": "network", "latest": "strategy", "oracle": "oracle"}
+
+
+@pytest.fixture(scope="module")
+def evaluation() -> Evaluation:
+    rng = np.random.default_rng(0)
+    evaluator = Evaluator(ROLES)
+    for number in range(6):
+        changed = rng.random((20, 20)) < 0.2
+        for place, method in enumerate(ROLES):
+            for change in ("offset", "statistical <b>"):
+                scores = rng.random((20, 20), dtype=np.float32) + (0.9 - 0.3 * place) * changed
+                of = Scored(method, change, "norm")
+                state = count_scores(scores.astype(np.float32), changed)
+                evaluator.add_scores(of, state, str(number), [("pass", "ascending")])
+                called = count_confusion(scores > 1, changed)
+                evaluator.add_map(Classified(method, change, "otsu"), called)
+            evaluator.add_errors(method, count_errors(scores[None], np.zeros((1, 20, 20))))
+        evaluator.add_calibration("unet", count_calibration(rng.normal(size=(2, 20, 20))))
+    return evaluator.result(
+        "A <title> & more", {"command": "sarcast x", "versions": {"numpy": "2"}}, rng=rng
+    )
+
+
+@pytest.fixture
+def panel() -> Panel:
+    rng = np.random.default_rng(1)
+    actual, expected, one, other = rng.normal(-10, 3, (4, 2, 24, 30)).astype(np.float32)
+    actual[:, :3] = np.nan
+    return Panel("2024-06-01", actual, expected, expected[0] > -9, one, other, "latest", "unet")
+
+
+class Page(HTMLParser):
+    """What a browser would load, and the text that a reader sees."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.loaded, self.words, self.tags = [], "", []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append(tag)
+        for name, value in attributes:
+            if name in ("src", "href", "xlink:href", "srcset", "data"):
+                self.loaded.append(value)
+
+    def handle_data(self, data):
+        self.words += data
+
+
+def test_page_stands_alone_and_tells_the_figures(evaluation, panel, tmp_path):
+    write_report(evaluation, [panel, panel], tmp_path / "report.html")
+    text = (tmp_path / "report.html").read_text()
+    page = Page(text)
+    assert all(one.startswith(("data:", "#")) for one in page.loaded)
+    assert not re.search(r"@import|url\(\s*['\"]?http", text)
+    assert page.tags.count("img") == 2
+    assert page.tags.count("svg") == 4
+    assert "script" not in page.tags
+    for result in evaluation.results:
+        assert f"{result.auc:.3f}" in page.words
+        assert f"{result.mse_db2:.2f}" in page.words
+    assert "A <title> & more" in page.words
+    assert "b" not in page.tags
+    for sentence in headline(evaluation):
+        assert sentence in page.words
+    assert "sarcast x" in page.words
+    assert "Is the standard deviation right?" in page.words
+
+
+def test_same_evaluation_same_bytes(evaluation, panel, tmp_path):
+    for name in ("a.html", "b.html"):
+        write_report(evaluation, [panel], tmp_path / name)
+    assert (tmp_path / "a.html").read_bytes() == (tmp_path / "b.html").read_bytes()
+
+
+def test_page_of_little_has_no_empty_sections(evaluation, tmp_path):
+    bare = evaluation.model_copy(
+        update={"paired": (), "groups": (), "classifiers": (), "calibration": (), "provenance": {}}
+    )
+    write_report(bare, [], tmp_path / "report.html")
+    headings = re.findall(r"<h2>(.*?)</h2>", (tmp_path / "report.html").read_text())
+    assert headings == ["Area under the ROC curve", "ROC curves"]
+
+
+def test_best_of_each_role(evaluation):
+    best = best_of(evaluation, "offset")
+    assert {role: result.method for role, result in best.items()} == {
+        "network": "unet",
+        "strategy": "latest",
+        "oracle": "oracle",
+    }
+    assert headline(evaluation)[0].startswith("offset: the improved difference image reaches")
+
+
+def test_roc_figure_draws_each_method(evaluation):
+    (axes,) = roc_figure(evaluation, "offset").axes
+    labels = [line.get_label() for line in axes.lines[1:]]
+    assert [label.split()[0] for label in labels] == ["unet", "latest", "oracle"]
+    drawn = axes.lines[1].get_xydata()
+    (unet,) = (r for r in evaluation.results if (r.method, r.change) == ("unet", "offset"))
+    np.testing.assert_array_equal(drawn[:, 0], unet.curve.false_alarm_rate)
+    np.testing.assert_array_equal(drawn[:, 1], unet.curve.detection_rate)
+    with pytest.raises(SarcastError, match="no result for 'rain'; evaluated were offset"):
+        roc_figure(evaluation, "rain")
+
+
+def test_groups_figure_draws_each_condition(evaluation):
+    (axes,) = groups_figure(evaluation, "offset").axes
+    assert [text.get_text() for text in axes.get_yticklabels()] == ["pass: ascending"]
+    assert len(axes.collections) == 3
+    assert groups_figure(evaluation.model_copy(update={"groups": ()}), "offset") is None
+
+
+def test_difference_images_share_one_scale(panel):
+    axes = panel_figure(panel).axes
+    limits = {axes[place].images[0].get_clim() for place in (3, 4)}
+    assert len(limits) == 1
+    assert [one.get_title() for one in axes[:5]] == [
+        "Actual",
+        "Expected",
+        "Simulated change",
+        "Difference: latest",
+        "Difference: unet",
+    ]
+    drawn = axes[3].images[0].get_array()
+    np.testing.assert_allclose(drawn, np.hypot(*panel.conventional), rtol=1e-6)
+
+
+def test_composite_by_hand():
+    image = np.array([[[-10.0, -20.0, np.nan]], [[-16.0, -30.0, -16.0]]], dtype=np.float32)
+    low, high = np.array([-20.0, -26.0, 0.0]), np.array([0.0, -6.0, 10.0])
+    colours = composite(image, low, high)
+    np.testing.assert_allclose(colours[0, 0], [0.5, 0.5, 0.6])
+    np.testing.assert_allclose(colours[0, 1], [0.0, 0.0, 1.0])
+    np.testing.assert_allclose(colours[0, 2], 0.92)
+    one_band = composite(image[:1], low, high)
+    assert one_band.shape == (1, 3, 3)
+
+
+def test_panel_png_is_an_image(panel, tmp_path):
+    save_panel_png(panel, tmp_path / "panel.png", dpi=50)
+    with Image.open(tmp_path / "panel.png") as image:
+        assert image.size == (750, 175)
+        assert np.asarray(image).std() > 10
+
+
+@pytest.mark.parametrize("bands", [1, 2])
+def test_panels_of_nothing_seen_and_no_mask(bands, tmp_path):
+    blind = np.full((bands, 8, 8), np.nan, dtype=np.float32)
+    save_panel_png(Panel("x", blind, blind, None, blind, blind), tmp_path / "x.png", dpi=40)
+    assert (tmp_path / "x.png").stat().st_size > 0
