@@ -44,7 +44,7 @@ def refined_lee(power: torch.Tensor, looks: torch.Tensor | float) -> torch.Tenso
     ----------
     Lee 1981: gradients of 3 x 3 means choose one of eight halves.
     """
-    flat = functional.pad(power.flatten(0, -3)[:, None], (3, 3, 3, 3), mode="reflect")
+    flat = functional.pad(power.reshape(-1, 1, *power.shape[-2:]), (3, 3, 3, 3), mode="reflect")
     side = _side(flat)
     halves = _halves(power.device)
     mean = functional.conv2d(flat, halves).gather(1, side)
@@ -93,7 +93,9 @@ def _blend(
 def _box(values: torch.Tensor, size: int) -> torch.Tensor:
     """Mean over a square, the image mirrored beyond its borders."""
     half = size // 2
-    flat = functional.pad(values.flatten(0, -3), (half, half, half, half), mode="reflect")
+    flat = functional.pad(
+        values.reshape(-1, 1, *values.shape[-2:]), (half, half, half, half), mode="reflect"
+    )
     rows = functional.avg_pool2d(flat, (size, 1), 1)
     return functional.avg_pool2d(rows, (1, size), 1).reshape(values.shape)
 
