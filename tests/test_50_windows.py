@@ -17,6 +17,7 @@ from sarcast.windows import (
     collate,
     cut,
     grid,
+    in_shapes,
     ranked_previous,
     separate,
     target_dates,
@@ -195,6 +196,15 @@ def test_a_cube_of_images_alone_is_enough() -> None:
     assert np.isnan(window.conditions).all()
     assert np.isnan(window.elevation).all()
     np.testing.assert_array_equal(window.target, _coded([7], 3, 4, (5, 6))[0])
+
+
+def test_runs_of_one_shape_keep_the_order_and_the_length() -> None:
+    sizes = [8, 8, 8, 9, 9, 8]
+    windows = [cut(CUBE, 5, (2, 3), (size, 8), [1, 2]) for size in sizes]
+    runs = list(in_shapes(windows, 2))
+    assert [len(run) for run in runs] == [2, 1, 2, 1]
+    assert [window for run in runs for window in run] == windows
+    assert list(in_shapes([], 2)) == []
 
 
 def _season_times():

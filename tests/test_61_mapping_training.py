@@ -17,7 +17,8 @@ import yaml
 from sarcast.conditions import PaperScaling
 from sarcast.errors import SarcastError
 from sarcast.mapping import load_model, save_model
-from sarcast.mapping.model import Model, residual_scores
+from sarcast.mapping.model import Model
+from sarcast.mapping.scores import residual_scores
 from sarcast.mapping.temporal import Temporal, TemporalOptions
 from sarcast.mapping.training import TrainOptions, _Loop, fit, mixed, sampled
 from sarcast.mapping.unet import UNet, UNetOptions, paper_scaling
@@ -281,7 +282,7 @@ def test_out_of_memory_halves_what_is_worked_on(tmp_path: Path, monkeypatch, cap
     loop._gradients(_one_batch())
     twin._gradients(_one_batch())
     torch.testing.assert_close(_gradients(loop), _gradients(twin), rtol=1e-3, atol=1e-6)
-    assert "out of memory: batches are worked on in 4 parts" in capsys.readouterr().err
+    assert "out of memory: working on batches in 4 parts from now on" in capsys.readouterr().err
     monkeypatch.setattr(loop.raw, "loss", lambda *_: short_of_memory(None, [0] * 9))
     with pytest.raises(SarcastError, match=r"no memory for 6 windows .* lower batch"):
         loop._gradients(_one_batch())

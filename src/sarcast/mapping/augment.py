@@ -39,7 +39,7 @@ class AugmentOptions(BaseModel):
 
 
 def augment(batch: Batch, options: AugmentOptions, *, generator: torch.Generator) -> Batch:
-    """Vary a batch: fewer images, missing conditions, missing elevation, strips, mirrors.
+    """Vary a batch: missing conditions, missing elevation, unseen strips, mirrors.
 
     Parameters
     ----------
@@ -50,7 +50,6 @@ def augment(batch: Batch, options: AugmentOptions, *, generator: torch.Generator
     generator
         Generator on the CPU.
     """
-    batch = _fewer_images(batch, options, generator)
     windows = batch.conditions.shape[0]
     device = batch.target.device
 
@@ -101,7 +100,18 @@ def mirror(batch: Batch, axis: int) -> Batch:
     return replace(batch, conditions=conditions, **flipped)
 
 
-def _fewer_images(batch: Batch, options: AugmentOptions, generator: torch.Generator) -> Batch:
+def fewer_images(batch: Batch, options: AugmentOptions, *, generator: torch.Generator) -> Batch:
+    """Keep some of a batch's previous images, the same ones in every window.
+
+    Parameters
+    ----------
+    batch
+        Windows; those given are not changed.
+    options
+        How many.
+    generator
+        Generator on the CPU; the same on every device keeps their work equal.
+    """
     images = batch.previous.shape[1]
     fewest = min(options.fewest, images)
     number = int(torch.randint(fewest, images + 1, (), generator=generator))

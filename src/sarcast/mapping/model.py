@@ -1,31 +1,33 @@
 """Model folders: a network's weights, and in words what they are and what they were made from."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 import yaml
-from safetensors.torch import load_file, save_file
+from pydantic import TypeAdapter
+from safetensors.torch import load_file, save
 from torch import nn
 
 import sarcast
-from sarcast.conditions import COLUMNS
+from sarcast.conditions import COLUMNS, PLATFORMS
 from sarcast.errors import SarcastError
 from sarcast.files import new_folder
 from sarcast.mapping.network import Network
 from sarcast.mapping.temporal import Temporal
 from sarcast.mapping.unet import UNet
-from sarcast.windows import BANDS, Expected, Float, Window, collate
+from sarcast.windows import BANDS, Batch, Expected, Float, Window, collate, in_shapes
 
 FORMAT = 1
 """Version of ``model.yaml``."""
 NETWORKS: dict[str, Any] = {UNet.kind: UNet, Temporal.kind: Temporal}
 """Networks by the name that ``model.yaml`` holds."""
-QUANTILES = (0.5, 0.68, 0.9, 0.95, 0.99, 0.995, 0.999)
-"""Shares of unchanged pixels whose residual norm is kept, for thresholds by false-alarm rate."""
+FAR = 0.25
+"""Share of the training's range by which a condition may lie outside it without a warning."""
 PIXELS_AT_ONCE = 2**20
 """Pixels of previous images that one pass of a network takes."""
 
@@ -42,11 +44,17 @@ class Scores:
         By share of pixels: the norm over bands of the residual, dB, that so many stay under.
     pixels
         Number of pixels behind them.
+    of_mean
+        Mean squared residual, relative to that of the mean of the same previous images.
+    within_std
+        Share of residuals within one and two standard deviations; None where none are told.
     """
 
     rmse_db: tuple[float, ...]
     norm_quantiles_db: dict[float, float]
     pixels: int
+    of_mean: float
+    within_std: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -63,12 +71,15 @@ class Model:
         What it was trained on and how.
     scores
         Scores on the validation windows; None if there were none.
+    std_factor
+        What the network's standard deviation is multiplied by, found from validation windows.
     """
 
     network: nn.Module
     name: str
     training: dict[str, Any] = field(default_factory=dict)
     scores: Scores | None = None
+    std_factor: float = 1.0
 
     @property
     def size(self) -> int | None:
@@ -92,6 +103,7 @@ class Model:
         """
         for window in windows:
             self._check(window)
+        windows = self._within_training(windows)
         return [expected for part in _parts(windows) for expected in self._expect(part)]
 
     def _check(self, window: Window) -> None:
@@ -106,6 +118,33 @@ class Model:
                 f"the network {self.name} needs {self.previous} previous images, but {images} came"
             )
 
+    def _within_training(self, windows: Sequence[Window]) -> Sequence[Window]:
+        """Warn of conditions far outside the training's; hide platforms that it never saw."""
+        seen = self.training.get("seen_conditions")
+        if not seen or not windows:
+            return windows
+        rows = np.concatenate([window.conditions for window in windows])
+        for name, (low, high) in seen.items():
+            column = rows[:, COLUMNS.index(name)]
+            margin = FAR * (high - low)
+            if name != "platform" and np.any((column < low - margin) | (column > high + margin)):
+                warnings.warn(
+                    f"{name} lies far outside the {low:g} to {high:g} "
+                    f"that the network {self.name} was trained on",
+                    stacklevel=3,
+                )
+        place = COLUMNS.index("platform")
+        newest = seen.get("platform", [0.0, -1.0])[1]
+        if not np.any(rows[:, place] > newest):
+            return windows
+        names = sorted({PLATFORMS[int(number)] for number in rows[:, place] if number > newest})
+        warnings.warn(
+            f"the network {self.name} was not trained on {', '.join(names)}: "
+            f"the platform counts as missing",
+            stacklevel=3,
+        )
+        return [_without_platform(window, newest) for window in windows]
+
     @torch.inference_mode()
     def _expect(self, windows: Sequence[Window]) -> list[Expected]:
         device = next(self.network.parameters()).device
@@ -113,10 +152,17 @@ class Model:
         mean = prediction.mean.float().cpu().numpy()
         std = [None] * len(windows)
         if prediction.log_variance is not None:
-            std = prediction.log_variance.float().mul(0.5).exp().cpu().numpy()
+            std = self.std_factor * prediction.log_variance.float().mul(0.5).exp().cpu().numpy()
         return [
             _where_seen(window, mean[place], std[place]) for place, window in enumerate(windows)
         ]
+
+
+def _without_platform(window: Window, newest: float) -> Window:
+    rows = window.conditions.copy()
+    platform = rows[:, COLUMNS.index("platform")]
+    platform[platform > newest] = np.nan
+    return replace(window, conditions=rows)
 
 
 def _where_seen(window: Window, mean: Float, std: Float | None) -> Expected:
@@ -128,41 +174,20 @@ def _where_seen(window: Window, mean: Float, std: Float | None) -> Expected:
 
 def _parts(windows: Sequence[Window]) -> Iterator[Sequence[Window]]:
     """Split windows into runs of one shape that one pass of a network can take."""
-    start = 0
-    for end in range(1, len(windows) + 1):
-        images, _, rows, columns = windows[start].previous.shape
-        full = (end - start) * images * rows * columns >= PIXELS_AT_ONCE
-        if (
-            full
-            or end == len(windows)
-            or windows[end].previous.shape != windows[start].previous.shape
-        ):
-            yield windows[start:end]
-            start = end
+    largest = max((window.previous[:, 0].size for window in windows), default=1)
+    return in_shapes(windows, max(1, PIXELS_AT_ONCE // largest))
 
 
-def residual_scores(model: Model, windows: Sequence[Window]) -> Scores:
-    """Score a model's expected images against the actual ones.
-
-    Parameters
-    ----------
-    model
-        The model.
-    windows
-        Windows whose target the model was not trained on, taken as unchanged.
-    """
-    residuals = [
-        window.target - expected.mean
-        for window, expected in zip(windows, model.expect(windows), strict=True)
-    ]
-    values = np.concatenate([residual.reshape(len(BANDS), -1) for residual in residuals], axis=1)
-    values = values[:, np.isfinite(values).all(axis=0)].astype(np.float64)
-    norm = np.sqrt(np.square(values).sum(axis=0))
-    return Scores(
-        rmse_db=tuple(float(rmse) for rmse in np.sqrt(np.square(values).mean(axis=1))),
-        norm_quantiles_db={share: float(np.quantile(norm, share)) for share in QUANTILES},
-        pixels=values.shape[1],
-    )
+def seen_conditions(batches: Iterable[Batch]) -> dict[str, list[float]]:
+    """Find the range of each column of conditions in batches; one that is never known is absent."""
+    rows = np.concatenate([batch.conditions.flatten(0, 1).cpu().numpy() for batch in batches])
+    columns = zip(COLUMNS, rows.T, strict=True)
+    known = {name: column[np.isfinite(column)] for name, column in columns}
+    return {
+        name: [float(values.min()), float(values.max())]
+        for name, values in known.items()
+        if values.size
+    }
 
 
 def save_model(model: Model, folder: Path, *, overwrite: bool = False, half: bool = False) -> None:
@@ -200,6 +225,7 @@ def write_model(model: Model, folder: Path, *, half: bool = False) -> None:
         "conditions": list(COLUMNS),
         "normalisation": _plain(network.normalisation()),
         "training": model.training,
+        "std_factor": model.std_factor,
         "scores": _plain(asdict(model.scores)) if model.scores else None,
         "code_version": sarcast.__version__,
     }
@@ -209,7 +235,7 @@ def write_model(model: Model, folder: Path, *, half: bool = False) -> None:
             name: tensor.half() if tensor.is_floating_point() else tensor
             for name, tensor in tensors.items()
         }
-    save_file(tensors, folder / "model.safetensors")
+    (folder / "model.safetensors").write_bytes(save(tensors))
     (folder / "model.yaml").write_text(yaml.safe_dump(card, sort_keys=False))
 
 
@@ -245,7 +271,8 @@ def load_model(folder: Path | str, *, device: str | None = None) -> Model:
         network=network.to(device, memory_format=torch.channels_last).eval(),
         name=card["name"],
         training=card["training"],
-        scores=Scores(**{**scores, "rmse_db": tuple(scores["rmse_db"])}) if scores else None,
+        scores=TypeAdapter(Scores).validate_python(scores) if scores else None,
+        std_factor=card["std_factor"],
     )
 
 

@@ -1,165 +1,186 @@
-"""From cubes to a model folder: split by date, scale, train, score, write."""
+"""From a recipe to a model folder: worlds, real series, one network and its scores."""
 
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 import xarray as xr
+from pydantic import BaseModel, ConfigDict, Field
 
-from sarcast.errors import SarcastError
 from sarcast.files import check_free, new_folder
-from sarcast.mapping.checkpoint import State
-from sarcast.mapping.model import Model, residual_scores, write_model
-from sarcast.mapping.training import TrainOptions, fit, sampled
-from sarcast.mapping.unet import UNet, UNetOptions, paper_scaling
-from sarcast.windows import WindowSampler, target_dates
+from sarcast.mapping.encoding import YEAR_DAYS
+from sarcast.mapping.model import Model, seen_conditions, write_model
+from sarcast.mapping.scores import calibrated, residual_scores
+from sarcast.mapping.temporal import Temporal, TemporalOptions
+from sarcast.mapping.training import Batches, TrainOptions, fit, mixed, sampled
+from sarcast.windows import Batch, Chooser, Window, WindowSampler, separate, target_dates
+from sarcast.world.options import StreamOptions
+from sarcast.world.stream import WindowStream
 
-SCALING_WINDOWS = 64
-"""Windows from which the scaling of images and conditions is found."""
-
-Dates = list[npt.NDArray[np.intp]]
-
-
-@dataclass(frozen=True)
-class Split:
-    """Targets for training and for validation: for each cube, places on ``time``."""
-
-    training: Dates
-    validation: Dates
+BATCHES_LOOKED_AT = 32
+"""Batches from which the range of the conditions that were seen is found."""
+VALIDATION_SEED = 1_000_003
+"""Added to a recipe's seed for the worlds of its validation windows."""
 
 
-def split_dates(
-    cubes: Sequence[xr.Dataset],
-    previous: int,
-    *,
-    share: float,
-    start: np.datetime64 | None = None,
-    end: np.datetime64 | None = None,
-) -> Split:
-    """Split the dates that may be targets: the last ones of each cube are for validation.
+class WorldLesson(BaseModel):
+    """Windows of synthetic worlds."""
 
-    Parameters
-    ----------
-    cubes
-        The cubes.
-    previous
-        Number of images that must precede a target.
-    share
-        Share of the dates for validation, 0..1; at least one date.
-    start, end
-        First and last acquisition time that may be a target; None for no bound.
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
-    Raises
-    ------
-    SarcastError
-        If there are not at least two dates that may be targets.
-    """
-    dates = [target_dates(cube, previous, start=start, end=end) for cube in cubes]
-    kept = [max(1, round(len(places) * share)) if len(places) > 1 else 0 for places in dates]
-    if sum(kept) == 0:
-        came = ", ".join(str(cube.sizes["time"]) for cube in cubes)
-        bounds = "" if start is None and end is None else " and lie within the chosen dates"
-        raise SarcastError(
-            f"training data with no valid window: at least 2 targets that {previous} previous "
-            f"images precede{bounds} are needed, but of {came} dates only "
-            f"{sum(map(len, dates))} can be one; add dates, or train a network that needs fewer"
-        )
-    return Split(
-        training=[places[: len(places) - n] for places, n in zip(dates, kept, strict=True)],
-        validation=[places[len(places) - n :] for places, n in zip(dates, kept, strict=True)],
-    )
+    weight: float = Field(gt=0.0, description="share of the batches, beside the other lessons")
+    worlds: StreamOptions = Field(description="what windows; their batch is the training's")
 
 
-def train(
-    cubes: Sequence[xr.Dataset],
-    network: UNetOptions,
-    options: TrainOptions,
-    *,
-    to: Path,
-    start: np.datetime64 | None = None,
-    end: np.datetime64 | None = None,
-    ignored: Sequence[str] = (),
-    overwrite: bool = False,
+class SeriesLesson(BaseModel):
+    """Windows of cubes of real series."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    weight: float = Field(gt=0.0, description="share of the batches, beside the other lessons")
+    cubes: tuple[str, ...] = Field(min_length=1, description="names of the cubes in the folder")
+    size: int = Field(64, ge=8, le=1024, description="rows and columns of a window, pixels")
+    previous: int = Field(8, ge=1, le=16, description="previous images of a window")
+    chooser: Chooser = Field("recent", description="which previous images")
+    end: str = Field(description="last acquisition time that may be a target, ISO 8601, UTC")
+
+
+class Recipe(BaseModel):
+    """All that makes a model: lessons, network, training."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(description="what tables call the model")
+    network: TemporalOptions = Field(default_factory=TemporalOptions)
+    training: TrainOptions = Field(default_factory=TrainOptions)
+    worlds: tuple[WorldLesson, ...] = ()
+    series: tuple[SeriesLesson, ...] = ()
+    half: bool = Field(True, description="keep the weights in half precision")
+
+
+def school(
+    recipe: Recipe, *, to: Path, cubes: dict[str, xr.Dataset] | None = None, overwrite: bool = False
 ) -> Model:
-    """Train a network on cubes and write its model folder.
+    """Train the conditional temporal network by a recipe and write its model folder.
 
     Training that was stopped goes on from its last checkpoint, kept beside the model folder until
     that is written.
 
     Parameters
     ----------
-    cubes
-        The cubes.
-    network
-        Size and layers of the network.
-    options
-        How it is trained.
+    recipe
+        Lessons, network and training.
     to
         The model folder; TensorBoard logs are kept in its ``logs``.
-    start, end
-        First and last acquisition time that may be a target, of training or validation.
-    ignored
-        Names of conditions that the network is not told, for ablation.
+    cubes
+        Cubes of the real series, by the names in the recipe.
     overwrite
         Replace a model folder that is there.
 
     Raises
     ------
     SarcastError
-        If the cubes hold no valid window, or the folder may not be replaced.
+        If a series holds no valid window, or the folder may not be replaced.
     """
     check_free(to, overwrite=overwrite)
-    split = split_dates(
-        cubes, network.previous, share=options.validation_share, start=start, end=end
-    )
-    shape = {"size": network.size, "previous": network.previous}
-    training = WindowSampler(cubes, split.training, **shape)
-    validation = training.of_targets(split.validation).draw(
-        options.validation_windows, rng=np.random.default_rng([options.seed, 1])
-    )
-    scaling = paper_scaling(
-        training.draw(SCALING_WINDOWS, rng=np.random.default_rng([options.seed, 2]))
-    )
+    options = recipe.training
+    device = "cuda" if options.accelerator != "cpu" and torch.cuda.is_available() else "cpu"
+    lessons = [
+        (lesson.weight, world_batches(lesson.worlds, options, device=device))
+        for lesson in recipe.worlds
+    ]
+    validation = world_windows(recipe.worlds, options, device=device)
+    for lesson in recipe.series:
+        training, held = series_samplers(lesson, cubes or {}, options)
+        lessons.append((lesson.weight, sampled(training, batch=options.batch, seed=options.seed)))
+        validation += held.draw(
+            options.validation_windows // (2 * len(recipe.series)) or 1,
+            rng=np.random.default_rng([options.seed, 1]),
+        )
     torch.manual_seed(options.seed)
-    module = UNet(network, scaling, ignored=ignored)
+    network = Temporal(recipe.network)
     work = to.with_name(f"{to.name}.training")
-    batches = sampled(training, batch=options.batch, seed=options.seed)
-    state = fit(batches, validation, module, options, folder=work)
-    model = Model(module.eval(), "U-Net", _described(cubes, split, options, state))
-    model = Model(model.network, model.name, model.training, residual_scores(model, validation))
+    batches = mixed(lessons, seed=options.seed)
+    state = fit(batches, validation, network, options, folder=work)
+    told = {
+        "recipe": recipe.model_dump(mode="json", exclude={"name", "network"}),
+        "steps": state.step,
+        "best_step": state.best_step,
+        "seconds": round(state.seconds, 1),
+        "history": state.history,
+    }
+    model = calibrated(Model(network.eval(), recipe.name, told), validation)
+    seen = seen_conditions(batches(step, 0) for step in range(BATCHES_LOOKED_AT))
+    model = replace(
+        model,
+        scores=residual_scores(model, validation),
+        training={**told, "seen_conditions": seen},
+    )
+    if torch.distributed.is_initialized() and torch.distributed.get_rank() > 0:
+        return model
     with new_folder(to, overwrite=overwrite) as partial:
-        write_model(model, partial)
+        write_model(model, partial, half=recipe.half)
         shutil.copytree(work / "logs", partial / "logs")
     shutil.rmtree(work)
     return model
 
 
-def _described(
-    cubes: Sequence[xr.Dataset], split: Split, options: TrainOptions, state: State
-) -> dict[str, Any]:
-    """Tell in plain values what a model was trained on and how."""
-    data = [
-        {
-            "shape": [cube.sizes["y"], cube.sizes["x"]],
-            "training_targets": _days(cube, training),
-            "validation_targets": _days(cube, validation),
-        }
-        for cube, training, validation in zip(cubes, split.training, split.validation, strict=True)
-    ]
-    return {
-        "data": data,
-        "options": options.model_dump(mode="json"),
-        "steps": state.step,
-        "best_step": state.best_step,
-        "history": state.history,
-    }
+def world_batches(worlds: StreamOptions, options: TrainOptions, *, device: str) -> Batches:
+    """Draw the batches of a stream of synthetic worlds."""
+    stream = _stream(worlds, options.batch, seed=options.seed, device=device)
+
+    def batch_of(step: int, rank: int) -> Batch:
+        return _batch(stream, step, rank)
+
+    return batch_of
 
 
-def _days(cube: xr.Dataset, places: npt.NDArray[np.intp]) -> list[str]:
-    days = cube["time"].values[places].astype("datetime64[D]")
-    return [str(days[0]), str(days[-1])] if len(days) else []
+def world_windows(
+    lessons: Sequence[WorldLesson], options: TrainOptions, *, device: str
+) -> list[Window]:
+    """Draw validation windows of worlds that no training sees, of each lesson its share."""
+    total = sum(lesson.weight for lesson in lessons)
+    windows = []
+    for lesson in lessons:
+        count = max(1, round(options.validation_windows * lesson.weight / total))
+        stream = _stream(lesson.worlds, count, seed=options.seed + VALIDATION_SEED, device=device)
+        windows += separate(_batch(stream, 0))
+    return windows
+
+
+def series_samplers(
+    lesson: SeriesLesson, cubes: dict[str, xr.Dataset], options: TrainOptions
+) -> tuple[WindowSampler, WindowSampler]:
+    """Make samplers of real series for training and, of the last dates, for validation."""
+    chosen = [cubes[name] for name in lesson.cubes]
+    end = np.datetime64(lesson.end)
+    dates = [target_dates(cube, lesson.previous, end=end) for cube in chosen]
+    kept = [round(len(places) * (1.0 - options.validation_share)) for places in dates]
+    training = WindowSampler(
+        chosen,
+        [places[:count] for places, count in zip(dates, kept, strict=True)],
+        size=lesson.size,
+        previous=lesson.previous,
+        chooser=lesson.chooser,
+    )
+    held = [places[count:] for places, count in zip(dates, kept, strict=True)]
+    return training, training.of_targets(held)
+
+
+def _stream(worlds: StreamOptions, batch: int, *, seed: int, device: str) -> WindowStream:
+    return WindowStream(worlds.model_copy(update={"batch": batch}), seed=seed, device=device)
+
+
+def _batch(stream: WindowStream, number: int, rank: int = 0) -> Batch:
+    """Make a batch of what a stream draws; copied, so that gradients may be taken."""
+    drawn = stream.draw(number, rank)
+    same = (field.name for field in fields(Batch) if field.name not in ("days", "day_of_year"))
+    time = drawn.time.clone()
+    return Batch(
+        **{name: getattr(drawn, name).clone() for name in same},
+        days=(time - time[:, -1:]).float(),
+        day_of_year=(time[:, -1] % YEAR_DAYS).float(),
+    )

@@ -104,7 +104,8 @@ class Temporal(nn.Module):
         height, width = previous.shape[-2:]
         rows = conditions.clone()
         hidden = [place for place, col in enumerate(COLUMNS) if condition(col) in self.ignored]
-        rows[..., hidden] = torch.nan
+        if hidden:
+            rows[..., hidden] = torch.nan
         scaled = scale(_pad(previous))
         embedded, target = self._embed(scaled, rows, days, day_of_year)
         images, shared = _channels(scaled, _pad(elevation), rows[..., encoding.HEADING])

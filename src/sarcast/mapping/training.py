@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 
 from sarcast.errors import SarcastError
-from sarcast.mapping.augment import AugmentOptions, augment
+from sarcast.mapping.augment import AugmentOptions, augment, fewer_images
 from sarcast.mapping.average import Average
 from sarcast.mapping.checkpoint import (
     Checkpoint,
@@ -28,11 +28,13 @@ from sarcast.mapping.checkpoint import (
 )
 from sarcast.mapping.model import weights
 from sarcast.progress import say, track
-from sarcast.windows import BANDS, Batch, Window, WindowSampler, collate
+from sarcast.windows import BANDS, Batch, Window, WindowSampler, collate, in_shapes
 
 Batches = Callable[[int, int], Batch]
 """The batch of a step on a device: the same step and device always give the same batch."""
 
+MOST_DEVICES = 1024
+"""Number of devices under which each has seeds of its own at every step."""
 LOG_EVERY = 20
 """Steps between scalars in the log; each asks the GPU to be done."""
 
@@ -188,8 +190,7 @@ class _Loop:
         self.network, self.optimiser = self.fabric.setup(network, optimiser)
         self.average = Average(self.raw, options.average)
         self.validation = [
-            collate(validation[start : start + options.batch]).to(self.fabric.device)
-            for start in range(0, len(validation), options.batch)
+            collate(part).to(self.fabric.device) for part in in_shapes(validation, options.batch)
         ]
         self.state = State(step=0, seconds=0.0, best_step=0, best_loss=math.inf, history=[])
         self.best = weights(network)
@@ -208,9 +209,7 @@ class _Loop:
         self.network.train()
         batch = batch.to(self.fabric.device)
         if self.options.augment is not None:
-            seed = (self.options.seed * 1_000_003 + step) * 64 + self.fabric.global_rank
-            generator = torch.Generator().manual_seed(seed)
-            batch = augment(batch, self.options.augment, generator=generator)
+            batch = self._augmented(batch, self.options.augment, step)
         self.losses.append(self._gradients(batch))
         if self.options.clip is not None:
             self.fabric.clip_gradients(
@@ -263,6 +262,13 @@ class _Loop:
             self._checkpoint().write(self.folder, self._described())
         self.fabric.barrier()
         self.windows, self.since = 0, time.monotonic()
+
+    def _augmented(self, batch: Batch, options: AugmentOptions, step: int) -> Batch:
+        entropy = (self.options.seed * 1_000_003 + step) * MOST_DEVICES
+        common = torch.Generator().manual_seed(entropy)
+        batch = fewer_images(batch, options, generator=common)
+        own = torch.Generator().manual_seed(entropy + 1 + self.fabric.global_rank)
+        return augment(batch, options, generator=own)
 
     def _gradients(self, batch: Batch) -> Tensor:
         """Give the loss of a batch and leave its gradients; halve what is worked on if need be."""
@@ -392,9 +398,16 @@ def _panel(batch: Batch, mean: Tensor) -> Tensor:
     return ((pair + 25.0) / 25.0).nan_to_num(0.0).clamp(0.0, 1.0)[None]
 
 
+def _use(device: int | None) -> None:
+    """Let a thread compute on the device of its process."""
+    if device is not None:
+        torch.cuda.set_device(device)
+
+
 def _ahead(batches: Batches, first: int, steps: int, rank: int) -> Iterator[tuple[int, Batch]]:
     """Give the batch of each step, the next one made while one is worked on."""
-    with ThreadPoolExecutor(max_workers=1) as pool:
+    device = torch.cuda.current_device() if torch.cuda.is_available() else None
+    with ThreadPoolExecutor(max_workers=1, initializer=_use, initargs=(device,)) as pool:
         coming = pool.submit(batches, first, rank) if first < steps else None
         for step in track(range(first, steps), "training", steps, done=first):
             assert coming is not None

@@ -1,6 +1,6 @@
 """Windows: a place and a target date cut from a cube, and what predicts their expected image."""
 
-from sarcast.windows.batch import Batch, collate, separate
+from sarcast.windows.batch import Batch, collate, in_shapes, separate
 from sarcast.windows.cut import Source, cut, grid
 from sarcast.windows.previous import Chooser, choose_previous, ranked_previous, target_dates
 from sarcast.windows.sampler import WindowSampler
@@ -32,6 +32,7 @@ __all__ = [
     "collate",
     "cut",
     "grid",
+    "in_shapes",
     "ranked_previous",
     "separate",
     "target_dates",

@@ -1,6 +1,6 @@
 """Windows as tensors: stacked into batches, and taken apart again."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Self
 
@@ -97,6 +97,16 @@ def collate(windows: Sequence[Window]) -> Batch:
         forest=stack_if_all("forest"),
         open_land=stack_if_all("open_land"),
     )
+
+
+def in_shapes(windows: Sequence[Window], most: int) -> Iterator[Sequence[Window]]:
+    """Split windows, in their order, into runs of one shape that are no longer than ``most``."""
+    start = 0
+    for end in range(1, len(windows) + 1):
+        whole = end == len(windows) or end - start == most
+        if whole or windows[end].previous.shape != windows[start].previous.shape:
+            yield windows[start:end]
+            start = end
 
 
 def _days(times: Times) -> Float:

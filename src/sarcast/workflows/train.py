@@ -15,7 +15,8 @@ from sarcast.config import FLAT, Config, write_record
 from sarcast.cube import moment_of, open_cube
 from sarcast.errors import SarcastError
 from sarcast.files import check_free, full_disk_named
-from sarcast.mapping.model import Model, residual_scores, write_model
+from sarcast.mapping.model import Model, write_model
+from sarcast.mapping.scores import residual_scores
 from sarcast.mapping.training import TrainOptions, fit, sampled
 from sarcast.mapping.unet import UNet, UNetOptions, paper_scaling
 from sarcast.progress import say

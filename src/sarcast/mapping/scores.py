@@ -1,0 +1,82 @@
+"""How well a model predicts images that it was not trained on, and how honest its deviation is."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from sarcast.mapping.model import Model, Scores
+from sarcast.windows import BANDS, Float, Window
+
+QUANTILES = (0.5, 0.68, 0.9, 0.95, 0.99, 0.995, 0.999)
+"""Shares of unchanged pixels whose residual norm is kept, for thresholds by false-alarm rate."""
+ONE_SIGMA = 0.6827
+"""Share of a normal distribution within one standard deviation."""
+
+
+def residual_scores(model: Model, windows: Sequence[Window]) -> Scores:
+    """Score a model's expected images against the actual ones.
+
+    Parameters
+    ----------
+    model
+        The model.
+    windows
+        Windows whose target the model was not trained on, taken as unchanged.
+    """
+    expected = model.expect(windows)
+    residuals = _pixels([w.target - e.mean for w, e in zip(windows, expected, strict=True)])
+    conventional = _pixels([window.target - _mean_of_previous(window) for window in windows])
+    seen = np.isfinite(residuals).all(axis=0)
+    values = residuals[:, seen]
+    norm = np.sqrt(np.square(values).sum(axis=0))
+    within = None
+    if expected[0].std is not None:
+        ratio = np.abs(values) / _pixels([each.std for each in expected])[:, seen]
+        within = (float(np.mean(ratio <= 1.0)), float(np.mean(ratio <= 2.0)))
+    return Scores(
+        rmse_db=tuple(float(rmse) for rmse in np.sqrt(np.square(values).mean(axis=1))),
+        norm_quantiles_db={share: float(np.quantile(norm, share)) for share in QUANTILES},
+        pixels=values.shape[1],
+        of_mean=float(np.square(values).sum() / np.square(conventional[:, seen]).sum()),
+        within_std=within,
+    )
+
+
+def calibrated(model: Model, windows: Sequence[Window]) -> Model:
+    """Scale a model's standard deviation so that it holds as many residuals as a normal one.
+
+    Parameters
+    ----------
+    model
+        A model that tells a standard deviation; one that does not is given back.
+    windows
+        Windows whose target the model was not trained on, taken as unchanged.
+    """
+    expected = model.expect(windows)
+    if expected[0].std is None:
+        return model
+    ratio = _pixels(
+        [
+            np.abs(window.target - each.mean) / each.std
+            for window, each in zip(windows, expected, strict=True)
+        ]
+    )
+    factor = float(np.quantile(ratio[np.isfinite(ratio)], ONE_SIGMA))
+    return replace(model, std_factor=model.std_factor * factor)
+
+
+def _mean_of_previous(window: Window) -> Float:
+    seen = np.isfinite(window.previous)
+    total = np.where(seen, window.previous, 0.0).sum(axis=0)
+    count = seen.sum(axis=0)
+    mean: Float = np.where(count > 0, total / np.maximum(count, 1), np.nan).astype(np.float32)
+    return mean
+
+
+def _pixels(images: Sequence[Any]) -> npt.NDArray[np.float64]:
+    """Put the pixels of images, (band, y, x) each, in one row for each band."""
+    rows = [np.asarray(image, dtype=np.float64).reshape(len(BANDS), -1) for image in images]
+    return np.concatenate(rows, axis=1)

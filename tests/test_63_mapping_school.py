@@ -1,0 +1,121 @@
+"""Recipes: all that ship are read, and one is followed, stopped and gone on with."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from sarcast.mapping.model import load_model, seen_conditions
+from sarcast.mapping.school import Recipe, school, series_samplers, world_batches, world_windows
+from sarcast.mapping.training import TrainOptions
+from small_cubes import learnable_cube
+
+RECIPES = sorted((Path(__file__).parents[1] / "recipes").glob("*.yaml"))
+TINY = Recipe(
+    name="tiny",
+    network={
+        "widths": (8, 8, 8, 8),
+        "blocks": (1, 1, 1, 1),
+        "decoder_width": 8,
+        "decoder_blocks": (1, 1, 1, 1),
+        "fine_width": 4,
+        "embedding": 8,
+    },
+    training={
+        "steps": 4,
+        "batch": 2,
+        "validate_every": 2,
+        "validation_windows": 4,
+        "average": 0.9,
+        "oracle": 0.5,
+        "augment": {},
+        "clip": 1.0,
+        "accelerator": "cpu",
+        "validation_share": 0.4,
+    },
+    worlds=[{"weight": 1.0, "worlds": {"preset": "boreal", "size": 32, "previous": 3}}],
+    series=[{"weight": 1.0, "cubes": ["a"], "size": 16, "previous": 3, "end": "2021-04-15"}],
+)
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_every_recipe_is_read(path: Path) -> None:
+    recipe = Recipe.model_validate(yaml.safe_load(path.read_text()))
+    assert recipe.worlds
+
+
+def test_there_are_recipes() -> None:
+    assert {path.stem for path in RECIPES} >= {"base", "tiny"}
+
+
+def test_schooling_stopped_half_way_goes_on_to_the_same_bytes(tmp_path: Path, monkeypatch) -> None:
+    cubes = {"a": learnable_cube()}
+    model = school(TINY, to=tmp_path / "whole", cubes=cubes)
+    assert model.training["steps"] == 4
+
+    from sarcast.mapping import training
+
+    class Stop(Exception):
+        pass
+
+    def stop(loop: object, step: int, batch: object) -> None:
+        if step == 3:
+            raise Stop
+        train(loop, step, batch)
+
+    train = training._Loop.train
+    with monkeypatch.context() as patch:
+        patch.setattr(training._Loop, "train", stop)
+        with pytest.raises(Stop):
+            school(TINY, to=tmp_path / "broken", cubes=cubes)
+    school(TINY, to=tmp_path / "broken", cubes=cubes)
+    whole, broken = (tmp_path / name / "model.safetensors" for name in ("whole", "broken"))
+    assert whole.read_bytes() == broken.read_bytes()
+    loaded = load_model(tmp_path / "whole", device="cpu")
+    assert loaded.scores == model.scores
+    assert loaded.std_factor == model.std_factor != 1.0
+    assert set(loaded.training["seen_conditions"]) >= {"temperature", "incidence"}
+
+
+def test_training_and_validation_worlds_and_dates_differ() -> None:
+    options = TrainOptions(batch=4, validation_windows=4, validation_share=0.4)
+    batches = world_batches(TINY.worlds[0].worlds, options, device="cpu")
+    assert batches(0, 0).previous.equal(batches(0, 0).previous)
+    assert not batches(0, 0).previous.equal(batches(0, 1).previous)
+    held = world_windows(TINY.worlds, options, device="cpu")
+    assert len(held) == 4
+    assert not np.array_equal(held[0].previous, batches(0, 0).previous[0].numpy(), equal_nan=True)
+    cube = learnable_cube()
+    training, validation = series_samplers(TINY.series[0], {"a": cube}, options)
+    before_the_end = cube.time.values < np.datetime64("2021-04-15")
+    assert training.targets[0].max() < validation.targets[0].min()
+    assert before_the_end[validation.targets[0]].all()
+    assert len(training.targets[0]) + len(validation.targets[0]) == before_the_end.sum() - 3
+
+
+def test_days_and_season_of_worlds_are_those_of_their_times() -> None:
+    options = TrainOptions(batch=4)
+    batch = world_batches(TINY.worlds[0].worlds, options, device="cpu")(0, 0)
+    assert (batch.days[:, -1] == 0).all()
+    assert (batch.days.diff(dim=1) > 0).all()
+    assert ((batch.day_of_year >= 0) & (batch.day_of_year < 366)).all()
+
+
+def test_seen_conditions_are_the_range_of_what_is_known() -> None:
+    options = TrainOptions(batch=4)
+    batch = world_batches(TINY.worlds[0].worlds, options, device="cpu")(0, 0)
+    batch.conditions[0, 0, 0] = -40.0
+    batch.conditions[..., 3] = torch.nan
+    seen = seen_conditions([batch])
+    assert seen["temperature"][0] == -40.0
+    assert "incidence" not in seen
