@@ -1,3 +1,4 @@
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -19,7 +20,7 @@ from sarcast.evaluate import auc_exact
 from sarcast.shapes import ShapeOptions, change_mask
 from sarcast.simulate import Offset, Statistical, where_change_may_be
 from sarcast.strategies import STRATEGIES, Oracle
-from sarcast.trials import PHYSICAL, PREDICTION, bench_trials, sample_trials
+from sarcast.trials import PREDICTION, sample_trials
 from sarcast.windows import Expected, Window
 
 SHAPES = ShapeOptions(least=1)
@@ -261,29 +262,10 @@ def test_recorded_predictions_are_methods():
     assert {(r.method, r.role) for r in results} == {("kept", "network"), ("latest", "strategy")}
 
 
-def test_bench_is_the_same_each_time():
-    first, again = (
-        list(bench_trials("boreal-1-small", CHANGES, 4, rng=np.random.default_rng(0)))
-        for _ in range(2)
-    )
-    assert len(first) == 8
-    for one, other in zip(first, again, strict=True):
-        assert one.actual.keys() == other.actual.keys()
-        for name, image in one.actual.items():
-            assert image.tobytes() == other.actual[name].tobytes()
-    moved = first[1]
-    assert moved.actual.keys() == {PHYSICAL}
-    still = ~moved.changed
-    close = np.abs(moved.actual[PHYSICAL] - moved.window.target)[:, still]
-    assert np.nanmedian(close) == 0.0
-
-
 PAPER = {"closest-geometry": "method 1", "latest-same-pass": "method 2", PREDICTION: "proposed"}
 
 
 def test_published_samples_give_the_published_figures(data_dir):
-    import json
-
     folder = data_dir / "tfrecord"
     known = json.loads((folder / "expected.json").read_text())
     paths = sorted((folder / "simulated-change-with-prediction").glob("*"))
@@ -301,32 +283,28 @@ def test_published_samples_give_the_published_figures(data_dir):
         assert result.pixels == known["pixels"]
 
 
-@pytest.mark.parametrize("method", ["proposed", "method 1"])
-@pytest.mark.parametrize("change", ["offset -2.5 dB", "statistical"])
-def test_published_samples_give_the_published_svc_accuracy(data_dir, change, method):
+def test_published_samples_give_the_published_svc_accuracy(data_dir):
     """Mean accuracy of three splits by image, within the published range of three ± 0.02."""
-    import json
-
     folder = data_dir / "tfrecord"
     known = json.loads((folder / "expected.json").read_text())["linear_svc_accuracy_three_splits"]
     paths = sorted((folder / "simulated-change-with-prediction").glob("*"))
     trials = list(sample_trials(paths, [Offset()], rng=np.random.default_rng(0)))
-    accuracies = []
+    accuracies = {}
     for seed in range(3):
         order = np.random.default_rng(seed).permutation(len(trials))
         counted = [trials[place] for place in order]
-        with_change = sum(trial.changed.any() for trial in counted[: round(len(order) * 0.67)])
+        learnt = sum(trial.changed.any() for trial in counted[: round(len(order) * 0.67)])
         found = assess_trials(
             counted,
             {"strategy": [STRATEGIES["closest-geometry"]]},
-            AssessOptions(fit_windows=max(int(with_change), 1)),
+            AssessOptions(fit_windows=int(learnt)),
             [linear_svc(rng=np.random.default_rng(seed))],
             {PREDICTION: "network"},
         ).evaluation("t", {}, rng=np.random.default_rng(0))
-        accuracies += [
-            result.balanced_accuracy
-            for result in found.classifiers
-            if result.change == change and PAPER[result.method] == method
-        ]
-    published = known[change][method]
-    assert min(published) - 0.02 <= np.mean(accuracies) <= max(published) + 0.02
+        for result in found.classifiers:
+            key = result.change, PAPER[result.method]
+            accuracies.setdefault(key, []).append(result.balanced_accuracy)
+    assert len(accuracies) == 4
+    for (change, method), reached in accuracies.items():
+        published = known[change][method]
+        assert min(published) - 0.02 <= np.mean(reached) <= max(published) + 0.02

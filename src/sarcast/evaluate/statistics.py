@@ -50,10 +50,10 @@ def count_errors(actual: Float, expected: Float, seen: Bool | None = None) -> Er
     seen
         Dims (y, x): which pixels count; by default those where no band of the two is NaN.
     """
-    difference = np.subtract(actual, expected, dtype=np.float64)
-    seen = np.asarray(np.isfinite(difference).all(axis=0)) if seen is None else seen
-    inside = difference[:, seen]
-    return Errors(np.square(inside).sum(axis=1), int(inside.shape[1]))
+    squares = np.square(np.subtract(actual, expected, dtype=np.float32))
+    seen = np.asarray(np.isfinite(squares).all(axis=0)) if seen is None else seen
+    inside = squares.reshape(len(squares), -1) if seen.all() else squares[:, seen]
+    return Errors(inside.sum(axis=1, dtype=np.float64), inside.shape[1])
 
 
 @dataclass(frozen=True)
