@@ -1,0 +1,132 @@
+"""The paper's tables: what an evaluation reached, beside what the paper states.
+
+References
+----------
+Alatalo, Sipola, Rantonen 2023, doi 10.1109/TGRS.2023.3324994, Tables II to V.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from sarcast.evaluate import ClassifierResult, Evaluation, MethodResult
+
+SHIFT = "offset -2.5 dB"
+STATISTICAL = "statistical"
+METHODS = {"closest-geometry": 0.79, "latest-same-pass": 0.75, "latest": 0.71}
+"""AUC of the conventional difference image under the shift, Methods 1, 2 and 3."""
+CONVENTIONAL = "closest-geometry"
+"""The strategy that the paper compares with."""
+AUC = {SHIFT: (0.87, 0.79), STATISTICAL: (0.73, 0.67)}
+"""AUC of the proposed and of the conventional difference image."""
+WITHOUT_WEATHER = 0.83
+"""AUC of the proposed difference image under the shift, without weather."""
+SVC_ACCURACY = {SHIFT: (0.89, 0.81), STATISTICAL: (0.75, 0.70)}
+"""Accuracy of the linear SVC on the proposed and on the conventional difference image."""
+ABLATION = {
+    "heading": 0.87,
+    "precipitation": 0.87,
+    "incidence": 0.88,
+    "temperature": 0.88,
+    "platform": 0.89,
+    "snow_depth": 0.89,
+}
+"""Accuracy of the linear SVC under the shift, without each condition in turn."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of the paper: rows of a name, the paper's figure, and ours or None."""
+
+    title: str
+    rows: tuple[tuple[str, float, float | None], ...]
+
+
+def paper_tables(evaluation: Evaluation) -> list[Table]:
+    """Tables II, III and IV, and the row without weather.
+
+    Parameters
+    ----------
+    evaluation
+        With the paper's changes, strategies and filter; what it lacks stays None.
+    """
+    return [
+        Table(
+            "Table II: AUC of conventional strategies, threshold, -2.5 dB",
+            tuple((name, known, _auc(evaluation, name, SHIFT)) for name, known in METHODS.items()),
+        ),
+        Table("Table III: AUC, threshold", (*_threshold(evaluation), _weather(evaluation))),
+        Table("Table IV: accuracy, linear SVC", tuple(_svc(evaluation))),
+    ]
+
+
+def ablation_table(evaluation: Evaluation, without: Mapping[str, str]) -> Table:
+    """Table V: accuracy of the linear SVC without each condition in turn.
+
+    Parameters
+    ----------
+    evaluation
+        Of the networks that were trained without a condition.
+    without
+        Name of the network by the condition that it was trained without.
+    """
+    rows = tuple(
+        (f"without {name}", known, _accuracy(evaluation, without.get(name), SHIFT))
+        for name, known in ABLATION.items()
+    )
+    return Table("Table V: accuracy, linear SVC, -2.5 dB, without a condition", rows)
+
+
+def network_of(evaluation: Evaluation) -> str | None:
+    """Name of the first network that was told everything; None if there is none."""
+    names = [r.method for r in evaluation.results if r.role == "network"]
+    told = [name for name in names if " without " not in name]
+    return told[0] if told else None
+
+
+def _threshold(evaluation: Evaluation) -> Sequence[tuple[str, float, float | None]]:
+    network = network_of(evaluation)
+    return [
+        (f"{who}, {change}", known, _auc(evaluation, name, change))
+        for change, figures in AUC.items()
+        for who, name, known in zip(
+            ("proposed", "conventional"), (network, CONVENTIONAL), figures, strict=True
+        )
+    ]
+
+
+def _weather(evaluation: Evaluation) -> tuple[str, float, float | None]:
+    network = network_of(evaluation)
+    return (
+        f"proposed without weather, {SHIFT}",
+        WITHOUT_WEATHER,
+        _auc(evaluation, f"{network} without weather", SHIFT),
+    )
+
+
+def _svc(evaluation: Evaluation) -> Sequence[tuple[str, float, float | None]]:
+    network = network_of(evaluation)
+    return [
+        (f"{who}, {change}", known, _accuracy(evaluation, name, change))
+        for change, figures in SVC_ACCURACY.items()
+        for who, name, known in zip(
+            ("proposed", "conventional"), (network, CONVENTIONAL), figures, strict=True
+        )
+    ]
+
+
+def _auc(evaluation: Evaluation, method: str | None, change: str) -> float | None:
+    found: list[MethodResult] = [
+        r
+        for r in evaluation.results
+        if (r.method, r.change, r.difference) == (method, change, "norm")
+    ]
+    return found[0].auc if found else None
+
+
+def _accuracy(evaluation: Evaluation, method: str | None, change: str) -> float | None:
+    found: list[ClassifierResult] = [
+        c
+        for c in evaluation.classifiers
+        if (c.method, c.change, c.classifier) == (method, change, "linear SVC")
+    ]
+    return found[0].balanced_accuracy if found else None
