@@ -119,3 +119,14 @@ def test_seen_conditions_are_the_range_of_what_is_known() -> None:
     seen = seen_conditions([batch])
     assert seen["temperature"][0] == -40.0
     assert "incidence" not in seen
+
+
+def test_the_paper_s_network_learns_the_same_lessons(tmp_path: Path) -> None:
+    unet = {"size": 32, "previous": 3, "filters": (4, 8)}
+    training = {**TINY.training.model_dump(), "augment": None, "average": 0.0}
+    recipe = TINY.model_dump(exclude={"series"}) | {"unet": unet, "training": training}
+    model = school(Recipe.model_validate(recipe), to=tmp_path / "model")
+    assert (model.size, model.previous) == (32, 3)
+    loaded = load_model(tmp_path / "model", device="cpu")
+    assert loaded.network.scaling == model.network.scaling
+    assert loaded.network.scaling.elevation_max > 1.0

@@ -16,6 +16,7 @@ from sarcast.mapping.model import Model, seen_conditions, write_model
 from sarcast.mapping.scores import calibrated, residual_scores
 from sarcast.mapping.temporal import Temporal, TemporalOptions
 from sarcast.mapping.training import Batches, TrainOptions, fit, mixed, sampled
+from sarcast.mapping.unet import UNet, UNetOptions, paper_scaling
 from sarcast.windows import Batch, Chooser, Window, WindowSampler, separate, target_dates
 from sarcast.world.options import StreamOptions
 from sarcast.world.stream import WindowStream
@@ -49,12 +50,17 @@ class SeriesLesson(BaseModel):
 
 
 class Recipe(BaseModel):
-    """All that makes a model: lessons, network, training."""
+    """All that makes a model: lessons, network, training.
+
+    The paper's U-Net takes windows of one size and one number of previous images: those of its
+    lessons must be its own.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str = Field(description="what tables call the model")
     network: TemporalOptions = Field(default_factory=TemporalOptions)
+    unet: UNetOptions | None = Field(None, description="train the paper's U-Net instead")
     training: TrainOptions = Field(default_factory=TrainOptions)
     worlds: tuple[WorldLesson, ...] = ()
     series: tuple[SeriesLesson, ...] = ()
@@ -64,7 +70,7 @@ class Recipe(BaseModel):
 def school(
     recipe: Recipe, *, to: Path, cubes: dict[str, xr.Dataset] | None = None, overwrite: bool = False
 ) -> Model:
-    """Train the conditional temporal network by a recipe and write its model folder.
+    """Train a network by a recipe and write its model folder.
 
     Training that was stopped goes on from its last checkpoint, kept beside the model folder until
     that is written.
@@ -100,13 +106,16 @@ def school(
             options.validation_windows // (2 * len(recipe.series)) or 1,
             rng=np.random.default_rng([options.seed, 1]),
         )
-    torch.manual_seed(options.seed)
-    network = Temporal(recipe.network)
     work = to.with_name(f"{to.name}.training")
     batches = mixed(lessons, seed=options.seed)
+    torch.manual_seed(options.seed)
+    network: Temporal | UNet = Temporal(recipe.network)
+    if recipe.unet is not None:
+        looked_at = [window for step in range(4) for window in separate(batches(step, 0))]
+        network = UNet(recipe.unet, paper_scaling(looked_at))
     state = fit(batches, validation, network, options, folder=work)
     told = {
-        "recipe": recipe.model_dump(mode="json", exclude={"name", "network"}),
+        "recipe": recipe.model_dump(mode="json", exclude={"name", "network", "unet"}),
         "steps": state.step,
         "best_step": state.best_step,
         "seconds": round(state.seconds, 1),

@@ -183,6 +183,7 @@ class _Loop:
             accelerator=options.accelerator, devices=options.devices, precision=options.precision
         )
         self.fabric.launch()
+        torch.backends.cudnn.benchmark = True
         self.raw: Any = cast(Any, network).to(memory_format=torch.channels_last)
         optimiser = torch.optim.AdamW(
             network.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay
