@@ -58,7 +58,7 @@ class AssessOptions(BaseModel):
         "change and difference image",
     )
     fit_windows: int = Field(
-        32, ge=1, le=10_000, description="first windows with change, that classifiers learn from"
+        16, ge=1, le=10_000, description="first windows with change, that classifiers learn from"
     )
     batch: int = Field(8, ge=1, le=1024, description="windows given to a predictor at once")
     panels: int = Field(4, ge=0, le=50, description="example windows kept for the report")

@@ -1,8 +1,8 @@
-"""``sarcast evaluate``: simulated changes on a cube, every strategy beside the network."""
+"""``sarcast evaluate``: simulated changes on a cube or samples, strategies beside the network."""
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import xarray as xr
@@ -11,24 +11,42 @@ from rich.console import Console
 from rich.table import Table
 
 import sarcast
-from sarcast.assess import AssessOptions, assess
+from sarcast.assess import Assessed, AssessOptions, assess, assess_trials
+from sarcast.classify import (
+    BestThreshold,
+    Classifier,
+    FalseAlarmRate,
+    KittlerIllingworth,
+    Otsu,
+    linear_svc,
+)
 from sarcast.config import FLAT, Config, write_record
 from sarcast.cube import moment_of, open_cube
 from sarcast.errors import SarcastError
 from sarcast.evaluate import Evaluation, Role
 from sarcast.files import new_folder
 from sarcast.mapping import Model, load_model
+from sarcast.neighbourhood import MarkovField, PcaKMeans
+from sarcast.paper import Table as PaperTable
+from sarcast.paper import paper_tables
 from sarcast.progress import say, track
 from sarcast.report import save_panel_png, write_report
-from sarcast.simulate import Offset
+from sarcast.simulate import Change, Deterministic, Gaussian, Offset, Statistical
 from sarcast.strategies import STRATEGIES, Oracle
+from sarcast.tfrecord import read_samples
+from sarcast.trials import PREDICTION, sample_trials
 from sarcast.windows import Predictor, Window, grid, target_dates
+from sarcast.windows.without import WEATHER, Without
+
+ChangeName = Literal["offset", "statistical", "gaussian", "deterministic"]
 
 
 class EvaluateConfig(Config):
     """Options of ``sarcast evaluate``."""
 
-    model: Path = Field(description="Model folder.")
+    model: Path | None = Field(
+        None, description="Model folder; without one strategies, oracle and recorded predictions."
+    )
     to: Path = Field(description="Folder for evaluation.json and report.html.")
     start: str | None = Field(
         None,
@@ -36,8 +54,19 @@ class EvaluateConfig(Config):
         "was trained and validated on.",
     )
     end: str | None = Field(None, description="Last target date, ISO 8601; default: the last.")
-    offset: tuple[float, ...] = Field(
-        (-2.5, -2.5), description="Simulated change of each band, dB."
+    changes: tuple[ChangeName, ...] = Field(
+        ("offset",), description="Kinds of simulated change, all put into the same shapes."
+    )
+    offset: tuple[float, ...] = Field((-2.5, -2.5), description="Offset change of each band, dB.")
+    gaussian: float = Field(2.5, gt=0, description="Standard deviation of Gaussian change, dB.")
+    classifiers: bool = Field(
+        False,
+        description="Also learn every classifier on the first windows and try it on the rest.",
+    )
+    paper: bool = Field(
+        False,
+        description="Repeat the paper: its changes, its filter, the linear SVC and the network "
+        "without weather; its tables are printed beside ours.",
     )
     previous: int = Field(
         4, ge=1, description="Number of previous images, for networks that take any."
@@ -50,85 +79,156 @@ class EvaluateConfig(Config):
     overwrite: bool = Field(False, description="Replace the folder if it is there.")
 
 
-def evaluate(cube: Path, *, config: Annotated[EvaluateConfig, FLAT]) -> None:
+def evaluate(source: Path, *, config: Annotated[EvaluateConfig, FLAT]) -> None:
     """Prove by simulated change how much better the improved difference image is.
 
     Parameters
     ----------
-    cube
-        A cube, as ``sarcast cube`` builds it.
+    source
+        A cube, as ``sarcast cube`` builds it, or a TFRecord file or a folder of them.
     """
     with new_folder(config.to, overwrite=config.overwrite) as folder:
-        opened, model = open_cube(cube), load_model(config.model)
-        targets = _targets(opened, model, config)
-        found = assess(
-            _windows(opened, targets, model, config),
-            _predictors(opened, model),
-            [Offset(config.offset)],
-            config.counting,
-            rng=np.random.default_rng(config.seed),
+        model = None if config.model is None else load_model(config.model)
+        files = tfrecords(source)
+        found, data = (
+            _of_samples(files, model, config) if files else _of_cube(source, model, config)
         )
         evaluation = found.evaluation(
-            f"Simulated change in {cube.name}",
-            _provenance(cube, opened, targets, model, config),
+            f"Simulated change in {source.name}",
+            {**_provenance(source, model, config), **data},
             rng=np.random.default_rng(config.seed),
         )
         evaluation.write(folder / "evaluation.json")
         write_report(evaluation, found.panels, folder / "report.html")
         if found.panels:
             save_panel_png(found.panels[0], folder / "panel.png")
-        write_record(folder, "evaluate", {"cube": cube}, config)
+        write_record(folder, "evaluate", {"source": source}, config)
     show_table(evaluation)
+    if config.paper:
+        for table in paper_tables(evaluation):
+            show_paper(table)
     say(f"report: {config.to / 'report.html'}")
 
 
-def _targets(cube: xr.Dataset, model: Model, config: EvaluateConfig) -> list[int]:
+def tfrecords(source: Path) -> list[Path]:
+    """TFRecord files that a path names: itself, or those in the folder; none for a cube."""
+    named = sorted(source.glob("*.tfrecord*")) if source.is_dir() else [source]
+    return [path for path in named if ".tfrecord" in path.name and path.is_file()]
+
+
+def _of_cube(
+    path: Path, model: Model | None, config: EvaluateConfig
+) -> tuple[Assessed, dict[str, Any]]:
+    cube = open_cube(path)
+    count = (model and model.previous) or config.previous
+    size = (model and model.size) or config.window
+    targets = _targets(cube, model, count, config)
+    found = assess(
+        _windows(cube, targets, size, count),
+        _predictors(model, config, oracle="expected" in cube),
+        _changes(config),
+        _counting(config),
+        _classifiers(config),
+        rng=np.random.default_rng(config.seed),
+    )
+    return found, _span(path, cube, targets)
+
+
+def _of_samples(
+    files: list[Path], model: Model | None, config: EvaluateConfig
+) -> tuple[Assessed, dict[str, Any]]:
+    rng = np.random.default_rng(config.seed)
+    first = next(read_samples(files))
+    recorded: dict[str, Role] = {} if first.prediction is None else {PREDICTION: "network"}
+    kept = [c for c in _changes(config) if first.shapes is None or c.name != "statistical"]
+    found = assess_trials(
+        sample_trials(track(files, "evaluating", len(files)), kept, rng=rng),
+        _predictors(model, config, oracle=False),
+        _counting(config),
+        _classifiers(config),
+        recorded,
+    )
+    return found, {"samples": f"{len(files)} TFRecord files"}
+
+
+def _changes(config: EvaluateConfig) -> list[Change]:
+    names = ("offset", "statistical") if config.paper else config.changes
+    kinds: dict[str, Change] = {
+        "offset": Offset(config.offset),
+        "statistical": Statistical(),
+        "gaussian": Gaussian(config.gaussian),
+        "deterministic": Deterministic(),
+    }
+    return [kinds[name] for name in names]
+
+
+def _counting(config: EvaluateConfig) -> AssessOptions:
+    return config.counting.model_copy(update={"paper_filter": True} if config.paper else {})
+
+
+def _classifiers(config: EvaluateConfig) -> list[Classifier]:
+    (rng,) = np.random.default_rng(config.seed).spawn(1)
+    svc = linear_svc(rng=rng)
+    if config.classifiers:
+        plain = [BestThreshold(), Otsu(), KittlerIllingworth(), FalseAlarmRate(0.01)]
+        return [*plain, svc, PcaKMeans(rng=rng), MarkovField()]
+    return [svc] if config.paper else []
+
+
+def _targets(
+    cube: xr.Dataset, model: Model | None, count: int, config: EvaluateConfig
+) -> list[int]:
     start = None if config.start is None else moment_of(config.start)
-    last_seen = model.training.get("validation_dates")
+    last_seen = model.training.get("validation_dates") if model else None
     if config.start is None and last_seen:
         start = moment_of(last_seen[-1], last=True)
     end = None if config.end is None else moment_of(config.end, last=True)
-    targets = target_dates(cube, model.previous or config.previous, start=start, end=end)
+    targets = target_dates(cube, count, start=start, end=end)
     if len(targets) == 0:
         raise SarcastError(
             f"no date of the cube from {config.start or start or 'the first'} to "
-            f"{config.end or 'the last'} has {model.previous or config.previous} previous images; "
+            f"{config.end or 'the last'} has {count} previous images; "
             f"give another --start or --end, or a cube with later dates"
         )
     return [int(place) for place in targets]
 
 
-def _windows(
-    cube: xr.Dataset, targets: list[int], model: Model, config: EvaluateConfig
-) -> Iterator[Window]:
-    size, count = model.size or config.window, model.previous or config.previous
+def _windows(cube: xr.Dataset, targets: list[int], size: int, count: int) -> Iterator[Window]:
     for target in track(targets, "evaluating", len(targets)):
         yield from grid(cube, target, size, count)
 
 
-def _predictors(cube: xr.Dataset, model: Model) -> dict[Role, list[Predictor]]:
-    predictors: dict[Role, list[Predictor]] = {
-        "network": [model],
-        "strategy": list(STRATEGIES.values()),
-    }
-    return {**predictors, "oracle": [Oracle()]} if "expected" in cube else predictors
+def _predictors(
+    model: Model | None, config: EvaluateConfig, *, oracle: bool
+) -> dict[Role, list[Predictor]]:
+    predictors: dict[Role, list[Predictor]] = {"strategy": list(STRATEGIES.values())}
+    if model is not None:
+        predictors = {"network": [model], **predictors}
+        if config.paper:
+            blind = Without(model, WEATHER, f"{model.name} without weather")
+            predictors["network"].append(blind)
+    return {**predictors, "oracle": [Oracle()]} if oracle else predictors
 
 
-def _provenance(
-    path: Path, cube: xr.Dataset, targets: list[int], model: Model, config: EvaluateConfig
-) -> dict[str, Any]:
+def _span(path: Path, cube: xr.Dataset, targets: list[int]) -> dict[str, Any]:
     times = cube["time"].values[targets]
     first, last = (np.datetime_as_string(one, unit="D") for one in (times.min(), times.max()))
     rows, columns = cube.sizes["y"], cube.sizes["x"]
     return {
-        "command": f"sarcast evaluate {path} --model {config.model} --to {config.to}",
         "cube": f"{path}: {cube.sizes['time']} dates, {rows} x {columns} pixels",
         "target dates": f"{len(targets)}, {first} to {last}",
-        "network": f"{model.name}, trained on {model.training.get('training_dates')}, "
-        f"{model.training.get('best_step')} steps, {model.training.get('seconds')} s",
-        "sarcast": sarcast.__version__,
-        "seed": config.seed,
     }
+
+
+def _provenance(path: Path, model: Model | None, config: EvaluateConfig) -> dict[str, Any]:
+    given = "" if config.model is None else f" --model {config.model}"
+    told = {"command": f"sarcast evaluate {path}{given} --to {config.to}"}
+    if model is not None:
+        told["network"] = (
+            f"{model.name}, trained on {model.training.get('training_dates')}, "
+            f"{model.training.get('best_step')} steps, {model.training.get('seconds')} s"
+        )
+    return {**told, "sarcast": sarcast.__version__, "seed": config.seed}
 
 
 def show_table(evaluation: Evaluation) -> None:
@@ -143,3 +243,14 @@ def show_table(evaluation: Evaluation) -> None:
         name = f"{result.method} (network)" if result.role == "network" else result.method
         table.add_row(name, result.change, result.difference, f"{result.auc:.3f}", error)
     Console().print(table)
+
+
+def show_paper(table: PaperTable) -> None:
+    """Print a table of the paper beside ours, to standard output."""
+    shown = Table(title=table.title, title_justify="left")
+    shown.add_column("")
+    for name in ("paper", "here"):
+        shown.add_column(name, justify="right")
+    for name, known, ours in table.rows:
+        shown.add_row(name, f"{known:.2f}", "" if ours is None else f"{ours:.3f}")
+    Console().print(shown)
