@@ -10,6 +10,7 @@ import yaml
 from sarcast.mapping.model import load_model, seen_conditions
 from sarcast.mapping.school import Recipe, school, series_samplers, world_batches, world_windows
 from sarcast.mapping.training import TrainOptions
+from sarcast.mapping.unet import UNetOptions
 from small_cubes import learnable_cube
 
 RECIPES = sorted((Path(__file__).parents[1] / "recipes").glob("*.yaml"))
@@ -50,8 +51,25 @@ def _one_thread():
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_every_recipe_is_read(path: Path) -> None:
-    recipe = Recipe.model_validate(yaml.safe_load(path.read_text()))
-    assert recipe.worlds
+    content = yaml.safe_load(path.read_text())
+    if "train" not in content:
+        assert Recipe.model_validate(content).worlds
+        return
+    options = content["train"]
+    named = {"network"}
+    for model in (UNetOptions, TrainOptions):
+        model(**{name: value for name, value in options.items() if name in model.model_fields})
+        named |= set(model.model_fields)
+    assert set(options) <= named
+
+
+def test_the_paper_s_recipe_has_its_defaults_and_its_samples() -> None:
+    path = Path(__file__).parents[1] / "recipes" / "paper.yaml"
+    options = yaml.safe_load(path.read_text())["train"]
+    paper = UNetOptions()
+    assert all(options[name] == getattr(paper, name) for name in ("size", "previous", "dropout"))
+    assert tuple(options["filters"]) == paper.filters
+    assert options["steps"] * options["batch"] == 50 * 230_000
 
 
 def test_there_are_recipes() -> None:

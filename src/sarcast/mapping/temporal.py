@@ -120,6 +120,9 @@ class Temporal(nn.Module):
     def loss(self, prediction: Prediction, target: Tensor, goal: Tensor | None = None) -> Tensor:
         """Squared error of the mean, and Gaussian likelihood of the variance with the mean held.
 
+        A window's squared error counts in units of the variance that is expected of it, so that
+        rough windows do not drown smooth ones.
+
         Parameters
         ----------
         prediction
@@ -132,11 +135,11 @@ class Temporal(nn.Module):
         assert prediction.log_variance is not None
         seen = torch.isfinite(target)
         square = torch.where(seen, prediction.mean - target, 0.0).square()
-        scale_db2 = prediction.log_variance.detach().exp().mean(dim=(1, 2, 3), keepdim=True)
+        usual = prediction.log_variance.detach().mean(dim=(1, 2, 3), keepdim=True).exp()
         drawn = square
         if goal is not None:
             drawn = torch.where(seen, prediction.mean - goal, 0.0).square()
-        weighed = drawn / scale_db2.clamp(min=0.1)
+        weighed = drawn / usual.clamp(min=0.1)
         likelihood = square.detach() * torch.exp(-prediction.log_variance) + prediction.log_variance
         total = torch.where(seen, weighed + 0.1 * likelihood, 0.0)
         return total.sum() / seen.sum().clamp(min=1)
