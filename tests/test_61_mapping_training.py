@@ -328,3 +328,19 @@ def test_a_loss_that_is_not_finite_stops_training(tmp_path: Path, monkeypatch) -
     monkeypatch.setattr(loop.raw, "loss", lambda *_: torch.tensor(torch.nan))
     with pytest.raises(SarcastError, match=r"loss after step 0 is nan; lower learning_rate"):
         loop.validate(_NoLog())
+
+
+def test_dropout_differs_from_step_to_step_and_not_from_run_to_run(tmp_path: Path) -> None:
+    def losses(work: Path) -> list[float]:
+        torch.manual_seed(0)
+        network = UNet(NETWORK.model_copy(update={"dropout": 0.5}), PaperScaling())
+        window = cut(learnable_cube(), 5, (0, 0), (16, 16), [3, 4])
+        still = OPTIONS.model_copy(update={"learning_rate": 1e-12})
+        loop = _Loop(network, [window], still, work)
+        for step in range(2):
+            loop.train(step, _one_batch())
+        return [float(loss) for loss in loop.losses]
+
+    first, second = losses(tmp_path / "a")
+    assert first != pytest.approx(second, rel=1e-3)
+    assert losses(tmp_path / "b") == [first, second]

@@ -314,3 +314,17 @@ def test_present_flags_are_those_of_the_conditions() -> None:
     torch.testing.assert_close(present[0], torch.tensor(wanted))
     assert values.isfinite().all()
     assert values.count_nonzero() == 1  # the rain; 38 degrees is the middle
+
+
+def test_images_that_saw_nothing_at_a_pixel_have_no_weight_there() -> None:
+    network, batch = _network(), _batch()
+    batch.previous[0, 1, :, 3:9, 4:7] = torch.nan
+    scaled = scale(batch.previous)
+    strange = replace(scaled, images=torch.where(scaled.seen > 0, scaled.images, 1e3))
+    generator = torch.Generator().manual_seed(2)
+    fine = torch.randn(2, 3, 8, 16, 16, generator=generator)
+    coarse = torch.randn(2, 3, 8, 8, 8, generator=generator)
+    decoded = torch.randn(2, 8, 16, 16, generator=generator)
+    with torch.inference_mode():
+        moved = [network.mover(images, fine, coarse, decoded) for images in (scaled, strange)]
+    torch.testing.assert_close(moved[0], moved[1])

@@ -1,0 +1,83 @@
+"""A trained network adapted to an area by a short training on its own images."""
+
+from collections.abc import Sequence
+from copy import deepcopy
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from sarcast.mapping.model import Model, seen_conditions
+from sarcast.mapping.scores import calibrated, residual_scores
+from sarcast.mapping.training import TrainOptions, fit, sampled
+from sarcast.progress import say
+from sarcast.windows import Window, WindowSampler, collate
+
+WINDOWS_LOOKED_AT = 64
+"""Windows from which the range of the conditions of the area is found."""
+
+
+def adapt(
+    model: Model,
+    training: WindowSampler,
+    held: WindowSampler,
+    options: TrainOptions,
+    *,
+    folder: Path,
+) -> Model:
+    """Adapt a trained network to an area; where that does not help, only its deviation.
+
+    Parameters
+    ----------
+    model
+        The model to start from; it is not changed.
+    training
+        Windows to train on.
+    held
+        Windows of later dates, by which it is seen whether training helped.
+    options
+        How it is trained; a low learning rate keeps what the network knows.
+    folder
+        Where checkpoints and logs are kept, as in ``training.fit``.
+
+    Returns
+    -------
+    Model
+        Of the network with the lower error on the held windows, calibrated and scored on these.
+    """
+    seed = options.seed
+    validation = held.draw(options.validation_windows, rng=np.random.default_rng([seed, 1]))
+    looked_at = training.draw(WINDOWS_LOOKED_AT, rng=np.random.default_rng([seed, 2]))
+    model = _with_conditions_of(model, seen_conditions([collate(looked_at + validation)]))
+    network = deepcopy(model.network)
+    batches = sampled(training, batch=options.batch, seed=seed)
+    state = fit(batches, validation, network, options, folder=folder)
+    models = {
+        0: model,
+        state.best_step: replace(model, network=network.eval()),
+    }
+    scored = {step: _scored(each, validation) for step, each in models.items()}
+    best = min(scored, key=lambda step: scored[step].scores.of_mean)  # type: ignore[union-attr]
+    if best == 0:
+        say("the network predicts the held dates no better after training: its weights are kept")
+    adapted = {
+        "options": options.model_dump(mode="json"),
+        "steps": state.step,
+        "best_step": best,
+        "seconds": round(state.seconds, 1),
+    }
+    chosen = scored[best]
+    return replace(chosen, training={**chosen.training, "adapted": adapted})
+
+
+def _scored(model: Model, validation: Sequence[Window]) -> Model:
+    honest = calibrated(model, validation)
+    return replace(honest, scores=residual_scores(honest, validation))
+
+
+def _with_conditions_of(model: Model, found: dict[str, list[float]]) -> Model:
+    """Widen the range of conditions that a model counts as known."""
+    known = model.training.get("seen_conditions", {})
+    bounds = {name: known.get(name, []) + found.get(name, []) for name in {**known, **found}}
+    wider = {name: [min(values), max(values)] for name, values in bounds.items()}
+    return replace(model, training={**model.training, "seen_conditions": wider})
