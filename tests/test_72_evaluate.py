@@ -340,3 +340,16 @@ def test_a_file_that_is_none_is_told(tmp_path):
     path.write_text("{")
     with pytest.raises(SarcastError, match="no evaluation of schema version 1"):
         Evaluation.read(path)
+
+
+def test_coarse_bins_do_not_shift_an_interval():
+    """With very many pixels a window and no difference between windows, it still holds the AUC."""
+    evaluator = Evaluator(METHODS)
+    scores, changed = scored(400_000, gain=1.0)
+    for number in range(5):
+        part = slice(number, None, 5)
+        state = count_scores(scores[part], changed[part])
+        evaluator.add_scores(Scored("unet", "offset", "norm"), state, str(number))
+    (result,) = evaluated(evaluator).results
+    assert result.auc_low < result.auc < result.auc_high
+    assert result.auc_high - result.auc_low < 5e-3

@@ -20,6 +20,7 @@ from sarcast.evaluate import auc_exact
 from sarcast.shapes import ShapeOptions, change_mask
 from sarcast.simulate import Offset, Statistical, where_change_may_be
 from sarcast.strategies import STRATEGIES, Oracle
+from sarcast.tfrecord import read_samples
 from sarcast.trials import PREDICTION, sample_trials
 from sarcast.windows import Expected, Window
 
@@ -270,7 +271,7 @@ def test_published_samples_give_the_published_figures(data_dir):
     known = json.loads((folder / "expected.json").read_text())
     paths = sorted((folder / "simulated-change-with-prediction").glob("*"))
     found = assess_trials(
-        sample_trials(paths, [Offset()], rng=np.random.default_rng(0)),
+        sample_trials(read_samples(paths), [Offset()], rng=np.random.default_rng(0)),
         {"strategy": [STRATEGIES["closest-geometry"], STRATEGIES["latest-same-pass"]]},
         AssessOptions(paper_filter=True, exact=True),
         recorded={PREDICTION: "network"},
@@ -288,7 +289,7 @@ def test_published_samples_give_the_published_svc_accuracy(data_dir):
     folder = data_dir / "tfrecord"
     known = json.loads((folder / "expected.json").read_text())["linear_svc_accuracy_three_splits"]
     paths = sorted((folder / "simulated-change-with-prediction").glob("*"))
-    trials = list(sample_trials(paths, [Offset()], rng=np.random.default_rng(0)))
+    trials = list(sample_trials(read_samples(paths), [Offset()], rng=np.random.default_rng(0)))
     accuracies = {}
     for seed in range(3):
         order = np.random.default_rng(seed).permutation(len(trials))

@@ -38,6 +38,14 @@ VERBS = {
 for _verb, _help in VERBS.items():
     app.command(f"sarcast.workflows.{_verb}:{_verb}", name=_verb, help=_help)
 
+_tfrecord = App(name="tfrecord", help="The paper's published data set, in and out.")
+for _verb, _help in {
+    "import": "Import TFRecord files, losslessly, for training and evaluation.",
+    "export": "Write TFRecord files that the published scripts read.",
+}.items():
+    _tfrecord.command(f"sarcast.workflows.tfrecord:{_verb}_samples", name=_verb, help=_help)
+app.command(_tfrecord)
+
 
 @app.meta.default
 def _run(

@@ -1,14 +1,13 @@
 """Trials of the published data set: its samples as windows with simulated change."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 
 import numpy as np
 
 from sarcast.assess import Trial, simulated_trials
 from sarcast.shapes import ShapeOptions
 from sarcast.simulate import Change
-from sarcast.tfrecord import Faults, Sample, read_samples
+from sarcast.tfrecord import Sample
 from sarcast.windows import Expected
 
 STATISTICAL = "statistical"
@@ -18,9 +17,8 @@ PREDICTION = "recorded prediction"
 
 
 def sample_trials(
-    paths: Iterable[Path],
+    samples: Iterable[Sample],
     changes: Sequence[Change] = (),
-    faults: Faults = "fatal",
     *,
     rng: np.random.Generator,
 ) -> Iterator[Trial]:
@@ -31,16 +29,14 @@ def sample_trials(
 
     Parameters
     ----------
-    paths
-        TFRecord files.
+    samples
+        Read one at a time.
     changes
         Changes to simulate, besides the statistical one that is there.
-    faults
-        What is done with corrupted records.
     rng
         Source of chance.
     """
-    for sample in read_samples(paths, faults):
+    for sample in samples:
         (own,) = rng.spawn(1)
         if sample.shapes is None:
             yield from simulated_trials([sample.window], changes, ShapeOptions(), rng=own)

@@ -21,6 +21,7 @@ from sarcast.evaluate.records import (
 )
 from sarcast.evaluate.scores import (
     Bool,
+    Column,
     Float,
     Roc,
     Scores,
@@ -169,17 +170,23 @@ class Evaluator:
             provenance=provenance,
         )
 
-    def _replicates(self, rng: np.random.Generator) -> dict[Scored, np.ndarray]:
-        """AUCs of bootstrap samples; the samples are the same for all that saw the same windows."""
-        names = sorted({name for windows in self._windows.values() for name in windows})
-        weights = draw_weights(len(names), rng=rng)
-        place = {name: number for number, name in enumerate(names)}
-        return {
-            of: replicate_auc(list(windows.values()), weights[:, [place[name] for name in windows]])
-            for of, windows in self._windows.items()
-        }
+    def _replicates(self, rng: np.random.Generator) -> dict[Scored, Column]:
+        """AUCs of bootstrap samples; the samples are the same for all that saw the same windows.
 
-    def _method(self, of: Scored, replicates: np.ndarray) -> MethodResult:
+        What the coarse bins make of the windows as they are is taken off again.
+        """
+        names = sorted({name for windows in self._windows.values() for name in windows})
+        drawn = draw_weights(len(names), rng=rng)
+        weights = np.concatenate([np.ones_like(drawn[:1]), drawn])
+        place = {name: number for number, name in enumerate(names)}
+        replicates = {}
+        for of, windows in self._windows.items():
+            own = weights[:, [place[name] for name in windows]]
+            areas = replicate_auc(list(windows.values()), own)
+            replicates[of] = areas[1:] + (roc(self._scores[of]).auc - areas[0])
+        return replicates
+
+    def _method(self, of: Scored, replicates: Column) -> MethodResult:
         scores, curve = self._scores[of], roc(self._scores[of])
         errors, bounds = self._errors.get(of.method), interval(replicates)
         windows = self._windows[of].values()
@@ -242,7 +249,7 @@ def _add(states: dict[Key, State], key: Key, state: State) -> None:
 
 
 def _paired(
-    results: Sequence[MethodResult], replicates: Mapping[Scored, np.ndarray]
+    results: Sequence[MethodResult], replicates: Mapping[Scored, Column]
 ) -> list[PairedResult]:
     """Gain of each network and oracle over the best strategy under the same change."""
     gains = []

@@ -2,14 +2,19 @@
 
 from sarcast.tfrecord.records import Faults, read_records, write_records
 from sarcast.tfrecord.samples import Sample, decode, encode, read_samples, write_samples
+from sarcast.tfrecord.store import SampleSampler, SampleStore, is_store, write_store
 
 __all__ = [
     "Faults",
     "Sample",
+    "SampleSampler",
+    "SampleStore",
     "decode",
     "encode",
+    "is_store",
     "read_records",
     "read_samples",
     "write_records",
     "write_samples",
+    "write_store",
 ]

@@ -33,7 +33,7 @@ from sarcast.progress import say, track
 from sarcast.report import save_panel_png, write_report
 from sarcast.simulate import Change, Deterministic, Gaussian, Offset, Statistical
 from sarcast.strategies import STRATEGIES, Oracle
-from sarcast.tfrecord import read_samples
+from sarcast.tfrecord import Sample, SampleStore, is_store, read_samples
 from sarcast.trials import PREDICTION, sample_trials
 from sarcast.windows import Predictor, Window, grid, target_dates
 from sarcast.windows.without import WEATHER, Without
@@ -85,14 +85,13 @@ def evaluate(source: Path, *, config: Annotated[EvaluateConfig, FLAT]) -> None:
     Parameters
     ----------
     source
-        A cube, as ``sarcast cube`` builds it, or a TFRecord file or a folder of them.
+        A cube, as ``sarcast cube`` builds it, a TFRecord file or a folder of them,
+        or what ``sarcast tfrecord import`` wrote.
     """
     with new_folder(config.to, overwrite=config.overwrite) as folder:
         model = None if config.model is None else load_model(config.model)
-        files = tfrecords(source)
-        found, data = (
-            _of_samples(files, model, config) if files else _of_cube(source, model, config)
-        )
+        held = is_store(source) or tfrecords(source)
+        found, data = (_of_samples if held else _of_cube)(source, model, config)
         evaluation = found.evaluation(
             f"Simulated change in {source.name}",
             {**_provenance(source, model, config), **data},
@@ -116,6 +115,24 @@ def tfrecords(source: Path) -> list[Path]:
     return [path for path in named if ".tfrecord" in path.name and path.is_file()]
 
 
+def samples_of(source: Path) -> tuple[Sample, Iterator[Sample]]:
+    """Give the first sample of TFRecord files or of an import, and all of them, one at a time.
+
+    Raises
+    ------
+    SarcastError
+        If there is none.
+    """
+    if is_store(source):
+        store = SampleStore(source)
+        return store[0], iter(track(store, "samples", len(store)))
+    files = tfrecords(source)
+    first = next(read_samples(files), None)
+    if first is None:
+        raise SarcastError(f"{source} holds no sample; name TFRecord files that hold some")
+    return first, read_samples(track(files, "files", len(files)))
+
+
 def _of_cube(
     path: Path, model: Model | None, config: EvaluateConfig
 ) -> tuple[Assessed, dict[str, Any]]:
@@ -135,20 +152,19 @@ def _of_cube(
 
 
 def _of_samples(
-    files: list[Path], model: Model | None, config: EvaluateConfig
+    path: Path, model: Model | None, config: EvaluateConfig
 ) -> tuple[Assessed, dict[str, Any]]:
-    rng = np.random.default_rng(config.seed)
-    first = next(read_samples(files))
+    rng, (first, samples) = np.random.default_rng(config.seed), samples_of(path)
     recorded: dict[str, Role] = {} if first.prediction is None else {PREDICTION: "network"}
     kept = [c for c in _changes(config) if first.shapes is None or c.name != "statistical"]
     found = assess_trials(
-        sample_trials(track(files, "evaluating", len(files)), kept, rng=rng),
+        sample_trials(samples, kept, rng=rng),
         _predictors(model, config, oracle=False),
         _counting(config),
         _classifiers(config),
         recorded,
     )
-    return found, {"samples": f"{len(files)} TFRecord files"}
+    return found, {"samples": str(path)}
 
 
 def _changes(config: EvaluateConfig) -> list[Change]:
