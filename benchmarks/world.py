@@ -19,10 +19,8 @@ from pathlib import Path
 
 import torch
 
-from sarcast.progress import set_quiet
 from sarcast.world.options import StreamOptions, WorldOptions
 from sarcast.world.stream import WindowStream
-from sarcast.world.writer import write_world
 
 
 def main() -> None:
@@ -72,7 +70,10 @@ def stream_rate(options: StreamOptions, device: str, seconds: float) -> float:
 
 
 def write_seconds() -> float:
-    """Seconds to write a world as the demo does."""
+    """Seconds to write a world as the demo does; needs the packages that write rasters."""
+    from sarcast.progress import set_quiet
+    from sarcast.world.writer import write_world
+
     set_quiet(True)
     options = WorldOptions(start=dt.date(2020, 4, 1), end=dt.date(2020, 9, 30))
     with tempfile.TemporaryDirectory() as folder:

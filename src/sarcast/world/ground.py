@@ -43,7 +43,7 @@ class Ground:
     spacing_m
         Pixel spacing, m.
     elevation, slope_east, slope_north
-        Dims (world, y, x): m; m per m.
+        Dims (world, y, x): m; m per m, none on water.
     cover
         Dims (world, y, x), int64: place in ``table.COVERS``.
     parcels
@@ -91,12 +91,13 @@ def draw(
     share = shares(cover)
     noise = _texture(parcels, shape, rng)
     maps, per_degree = _maps(parameters, share, noise, parcels, rng=rng)
+    dry = 1.0 - share[:, _COVER["water"]]
     wet = share[:, _COVER["water"]] + share[:, _COVER["mire"]]
     return Ground(
         spacing_m,
         elevation,
-        east,
-        north,
+        east * dry,
+        north * dry,
         cover,
         parcels,
         by_parcel,
@@ -147,7 +148,7 @@ def _cover(
     """Lay water and mire over the parcels' cover where the land is low, with smooth shores."""
     size = (relief.shape[1], relief.shape[2])
     wetness = fields.octaves((len(mixture),), size, _coarse(shape, 6), 4, rng=rng)
-    low = torch.special.ndtr(0.8 * wetness - 0.6 * relief)
+    low = torch.special.ndtr(0.8 * wetness + 0.6 * relief)
     water, mire = (_COVER[name] for name in ("water", "mire"))
     share_water, share_mire = (mixture[:, place, None, None] for place in (water, mire))
     cover = torch.where(low < share_water + share_mire, mire, cover)

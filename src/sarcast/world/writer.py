@@ -13,6 +13,7 @@ from typing import Any
 import geopandas as gpd
 import numpy as np
 import numpy.typing as npt
+import pyogrio
 import rasterio.features
 import shapely
 import shapely.geometry
@@ -194,7 +195,8 @@ def _views(
     if count == 0:
         raise SarcastError(
             f"no scene of the area from {options.start} to {options.end}: no satellite was in "
-            f"service, or the time is shorter than its 6 to 12 days; choose other dates"
+            f"service, or the time is shorter than its 6 to 12 days, or too few acquisitions are "
+            f"available; choose other dates"
         )
     return seen.take(torch.arange(count)[None])
 
@@ -327,8 +329,18 @@ def write_changes(path: Path, area: Area) -> None:
     table_ = gpd.GeoDataFrame(
         rows, columns=columns, geometry="geometry", crs=area.grid.crs.to_wkt()
     )
-    with new_file(path) as partial:
+    with new_file(path) as partial, _fixed_clock():
         table_.to_file(partial, driver="GPKG", layer="changes", engine="pyogrio")
+
+
+@contextmanager
+def _fixed_clock() -> Iterator[None]:
+    """Let GeoPackages hold one time of writing, so that the same seed gives the same bytes."""
+    pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": "2000-01-01T00:00:00.000Z"})
+    try:
+        yield
+    finally:
+        pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": None})
 
 
 def _write_scene(folder: Path, area: Area, coarse: GeoBox, number: int, images: _Images) -> Scene:

@@ -1,0 +1,155 @@
+"""Windows of synthetic worlds: seeds, shapes, what is missing, and the bench."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from sarcast.bench import PHYSICAL, bench_trials, run_bench, stored_bench
+from sarcast.conditions import COLUMNS, RANGES, condition
+from sarcast.errors import SarcastError
+from sarcast.windows import Batch
+from sarcast.windows.synthetic import bench_windows, synthetic, to_batch, to_windows
+from sarcast.world import presets
+from sarcast.world.bench import BENCHES
+from sarcast.world.options import StreamOptions
+from sarcast.world.stream import BENCH, Drawn, WindowStream
+
+SMALL = StreamOptions(preset="random", size=48, previous=3, batch=3)
+
+
+def drawn(seed: int = 1, number: int = 0, rank: int = 0, **asked: object) -> Drawn:
+    options = SMALL.model_copy(update=asked)
+    return WindowStream(options, seed=seed).draw(number, rank)
+
+
+def same(one: Drawn, other: Drawn, names: tuple[str, ...] | None = None) -> bool:
+    names = names or tuple(field.name for field in dataclasses.fields(Drawn))
+    return all(
+        torch.equal(getattr(one, n).nan_to_num(), getattr(other, n).nan_to_num()) for n in names
+    )
+
+
+def test_the_same_seed_gives_the_same_windows_and_others_give_others():
+    assert same(drawn(), drawn())
+    space = WindowStream(SMALL, seed=1, space=BENCH).draw(0)
+    for other in (drawn(seed=2), drawn(number=1), drawn(rank=1), space):
+        assert not same(drawn(), other, ("elevation",))
+        assert not same(drawn(), other, ("target",))
+
+
+def test_windows_of_a_batch_are_of_worlds_of_their_own():
+    found = drawn()
+    assert len({float(each.std()) for each in found.elevation}) == 3
+
+
+@pytest.mark.parametrize("preset", sorted(presets.PRESETS))
+def test_every_preset_gives_possible_windows(preset):
+    found = drawn(preset=preset, batch=6)
+    assert found.previous.shape == (6, 3, 2, 48, 48)
+    assert found.target.shape == found.expected.shape == (6, 2, 48, 48)
+    assert (found.time[:, 1:] >= found.time[:, :-1]).all() and found.time.isfinite().all()
+    assert (found.time[:, -1] - found.time[:, -2] > 0.0).float().mean() > 0.5
+    images = found.previous[~found.previous.isnan()]
+    assert images.min() > -60.0 and images.max() < 30.0
+    assert not found.expected.isnan().any() and not (found.forest & found.open_land).any()
+    for place, name in enumerate(COLUMNS):
+        allowed, column = RANGES[condition(name)], found.conditions[..., place]
+        assert ((column >= allowed.low) & (column <= allowed.high)).all()
+
+
+def test_presets_are_worlds_apart():
+    boreal, dryland = (
+        drawn(preset=name, batch=16).conditions[..., COLUMNS.index("snow_depth")]
+        for name in ("boreal", "dryland")
+    )
+    assert boreal.mean() > 5.0 > 1.0 > dryland.mean()
+
+
+def test_the_oracle_is_nearer_to_the_target_than_any_image_is():
+    found = drawn(preset="boreal", batch=12, size=64)
+    to_oracle = (found.target - found.expected).pow(2).mean()
+    to_latest = (found.target - found.previous[:, -1]).pow(2).mean()
+    assert to_oracle < 0.6 * to_latest
+    assert (found.target - found.expected).mean().abs() < 0.5
+
+
+def test_conditions_are_missing_as_often_as_asked_and_in_all_images():
+    rows = drawn(missing=0.4, batch=64).conditions
+    lost = rows.isnan()
+    assert lost.float().mean() == pytest.approx(0.4, abs=0.08)
+    assert (lost == lost[:, :1]).all()
+    rain = [COLUMNS.index(f"precipitation_{lag}") for lag in range(4)]
+    assert (lost[..., rain] == lost[..., rain[:1]]).all()
+    assert not drawn().conditions.isnan().any()
+
+
+def test_new_changes_are_only_where_the_mask_says():
+    still, moved = (
+        drawn(preset="boreal", batch=24, size=64, new_changes=new) for new in (False, True)
+    )
+    assert same(still, moved, ("previous", "elevation", "conditions", "time", "forest"))
+    assert not still.changed.any() and moved.changed.any()
+    differs = (still.target != moved.target).any(1)
+    around = torch.nn.functional.max_pool2d(moved.changed.float()[:, None], 5, 1, 2)[:, 0] > 0
+    assert (around | ~differs).all()
+    inside = differs & moved.changed
+    assert inside.sum() > 0.9 * moved.changed.sum()
+    assert torch.equal(still.expected, moved.expected)  # the oracle knows of no new change
+
+
+def test_a_batch_has_days_before_the_target_and_its_day_of_year():
+    found = drawn()
+    batch = to_batch(found)
+    assert isinstance(batch, Batch) and batch.expected is found.expected
+    windows = to_windows(found)
+    for place, window in enumerate(windows):
+        apart = (window.times - window.times[-1]) / np.timedelta64(1, "D")
+        assert batch.days[place].numpy() == pytest.approx(apart, abs=1e-3)
+        first = window.times[-1].astype("datetime64[Y]")
+        day = (window.times[-1] - first) / np.timedelta64(1, "D")
+        assert float(batch.day_of_year[place]) == pytest.approx(day, abs=1e-3)
+        assert window.target.dtype == np.float32 and window.forest.dtype == bool
+
+
+def test_a_training_step_gets_its_own_batch():
+    batches = synthetic(SMALL, seed=5)
+    assert torch.equal(batches(3, 0).target.nan_to_num(), batches(3, 0).target.nan_to_num())
+    assert not torch.equal(batches(3, 0).elevation, batches(3, 1).elevation)
+
+
+def test_the_bench_has_512_windows_and_keeps_its_values():
+    assert BENCHES["boreal-1"].windows >= 512
+    first, moved, changed = next(bench_windows("boreal-1"))
+    assert first.previous.shape == (4, 2, 256, 256) and changed.shape == (256, 256)
+    # a change of these numbers is a change of the bench: count its name up
+    assert first.target.mean() == pytest.approx(BENCH_MEAN, abs=2e-3)
+    assert moved.previous is not moved.target
+
+
+BENCH_MEAN = -13.2157
+
+
+def test_a_bench_gives_two_trials_of_each_window_and_compares_predictors():
+    trials = list(bench_trials("boreal-1-small"))
+    assert len(trials) == 2 * BENCHES["boreal-1-small"].windows
+    assert set(trials[1].actual) == {PHYSICAL}
+    found = run_bench("boreal-1-small")
+    by = {(each.method, each.change): each.auc for each in found.results}
+    assert by["oracle", "offset -2.5 dB"] > by["latest", "offset -2.5 dB"] + 0.05
+
+
+def test_stored_results_are_near_the_papers_figures():
+    by = {(each.method, each.change): each.auc for each in stored_bench("boreal-1").results}
+    paper = {"closest-geometry": 0.79, "latest-same-pass": 0.75, "latest": 0.71}
+    for method, auc in paper.items():
+        assert by[method, "offset -2.5 dB"] == pytest.approx(auc, abs=0.03)
+    assert by["closest-geometry", "statistical"] == pytest.approx(0.67, abs=0.03)
+
+
+def test_unknown_benches_are_named():
+    with pytest.raises(SarcastError, match="there is no bench 'borea'; known are boreal-1"):
+        next(bench_windows("borea"))
+    with pytest.raises(SarcastError, match="no results are stored"):
+        stored_bench("boreal-1-small")
