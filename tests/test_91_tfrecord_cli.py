@@ -94,6 +94,9 @@ def test_samplers_part_the_dates_and_draw_from_their_own(tmp_path):
     last = max(window.times[-1] for window in drawn)
     first = min(w.times[-1] for w in validation.draw(50, rng=np.random.default_rng(0)))
     assert last < first
+    assert [s.window.times[-1] for s in validation.samples()] == sorted(
+        {w.times[-1] for w in validation.draw(50, rng=np.random.default_rng(0))}
+    )
     assert len({window.times[-1] for window in drawn}) == 7
     with pytest.raises(SarcastError, match="the store holds 1"):
         write_store(tmp_path / "one", several(2)[:1])
@@ -124,3 +127,30 @@ def test_samples_of_two_schemas_are_refused(tmp_path):
     assert not (tmp_path / "x").exists()
     with pytest.raises(SarcastError, match="holds no imported samples"):
         SampleStore(tmp_path / "x")
+
+
+def test_ablation_trains_on_samples_and_goes_on(tmp_path, capsys):
+    write_store(tmp_path / "store", several(12, size=32))
+    arguments = ["ablate", tmp_path / "store", "--to", tmp_path / "out", "--conditions", "heading"]
+    arguments += ["--size", 32, "--steps", 3, "--batch", 2, "--fit-windows", 2]
+    arguments += ["--validation-share", 0.5]
+    assert run(*arguments) == 0
+    shown = capsys.readouterr().out
+    assert "Table V" in shown
+    found = Evaluation.read(tmp_path / "out" / "evaluation.json")
+    assert {r.method for r in found.results if r.role == "network"} == {
+        "all conditions",
+        "without heading",
+    }
+    written = (tmp_path / "out" / "without-heading" / "model.yaml").stat().st_mtime_ns
+    assert run(*arguments) == 0
+    again = (tmp_path / "out" / "without-heading" / "model.yaml").stat().st_mtime_ns
+    assert again == written
+    assert Evaluation.read(tmp_path / "out" / "evaluation.json").results == found.results
+
+
+def test_ablation_of_an_unknown_condition_is_told(tmp_path, capsys):
+    write_store(tmp_path / "store", several(2))
+    code = run("ablate", tmp_path / "store", "--to", tmp_path / "o", "--conditions", "wind")
+    assert code == 1
+    assert "there is no condition 'wind'" in capsys.readouterr().err

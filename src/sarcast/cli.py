@@ -34,6 +34,7 @@ VERBS = {
     "predict": "Write the expected image of a date, under its own conditions or under others.",
     "detect": "Write what changed on the ground at a date: rasters, polygons, STAC item.",
     "evaluate": "Prove by simulated change how much better the improved difference image is.",
+    "ablate": "Train and evaluate the paper's network without each condition in turn.",
 }
 for _verb, _help in VERBS.items():
     app.command(f"sarcast.workflows.{_verb}:{_verb}", name=_verb, help=_help)

@@ -28,7 +28,8 @@ from sarcast.mapping.checkpoint import (
 )
 from sarcast.mapping.model import weights
 from sarcast.progress import say, track
-from sarcast.windows import BANDS, Batch, Window, WindowSampler, collate, in_shapes
+from sarcast.windows import BANDS, Batch, Window, collate, in_shapes
+from sarcast.windows.without import Sampler
 
 Batches = Callable[[int, int], Batch]
 """The batch of a step on a device: the same step and device always give the same batch."""
@@ -90,7 +91,7 @@ class TrainOptions(BaseModel):
     seed: int = Field(0, ge=0, description="seed of weights, windows and dropout")
 
 
-def sampled(sampler: WindowSampler, *, batch: int, seed: int) -> Batches:
+def sampled(sampler: Sampler, *, batch: int, seed: int) -> Batches:
     """Draw the batches of a sampler, each step and device from its own seed."""
 
     def batch_of(step: int, rank: int) -> Batch:

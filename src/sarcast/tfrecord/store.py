@@ -4,7 +4,7 @@
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +120,10 @@ class SampleSampler:
         """So many windows, drawn with equal chance."""
         drawn = rng.choice(self._places, count)
         return [self._store[int(place)].window for place in drawn]
+
+    def samples(self) -> Iterator[Sample]:
+        """Each of its samples once, in the order of their target dates."""
+        return (self._store[int(place)] for place in self._places)
 
     def dates(self) -> list[str]:
         """First and last target date."""

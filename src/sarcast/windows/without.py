@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Protocol
 
 import numpy as np
-import xarray as xr
 
 from sarcast.conditions import COLUMNS, CONDITIONS, condition
 from sarcast.errors import SarcastError
@@ -12,32 +12,6 @@ from sarcast.windows.window import Expected, Predictor, Window
 
 WEATHER = ("temperature", "snow_depth", "precipitation")
 """The conditions that the weather makes."""
-_UNKNOWN = {"heading": np.float32(np.nan), "platform": ""}
-
-
-def cube_without(cube: xr.Dataset, names: Sequence[str]) -> xr.Dataset:
-    """Give a cube whose scenes lack some conditions, as if its sources had not told them.
-
-    Parameters
-    ----------
-    cube
-        As ``open_cube`` gives it.
-    names
-        Conditions, as in ``conditions.CONDITIONS``.
-
-    Raises
-    ------
-    SarcastError
-        If there is no such condition.
-    """
-    _check(names)
-    gone = [name for name in names if name in cube.data_vars]
-    blank = {
-        name: ("time", np.full_like(cube[name].values, value))
-        for name, value in _UNKNOWN.items()
-        if name in names and name in cube.coords
-    }
-    return cube.drop_vars(gone).assign_coords(blank)
 
 
 def window_without(window: Window, names: Sequence[str]) -> Window:
@@ -45,6 +19,27 @@ def window_without(window: Window, names: Sequence[str]) -> Window:
     rows = window.conditions.copy()
     rows[:, [condition(column) in names for column in COLUMNS]] = np.nan
     return replace(window, conditions=rows)
+
+
+class Sampler(Protocol):
+    """Whatever windows for training can be drawn from: cubes, or imported samples."""
+
+    def draw(self, count: int, *, rng: np.random.Generator) -> list[Window]:
+        """So many windows."""
+        ...
+
+
+class BlindSampler:
+    """Windows of a sampler, without some conditions."""
+
+    def __init__(self, sampler: Sampler, names: Sequence[str]) -> None:
+        _check(names)
+        self._sampler = sampler
+        self._names = tuple(names)
+
+    def draw(self, count: int, *, rng: np.random.Generator) -> list[Window]:
+        """So many windows."""
+        return [window_without(w, self._names) for w in self._sampler.draw(count, rng=rng)]
 
 
 class Without:

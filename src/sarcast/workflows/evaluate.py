@@ -139,9 +139,9 @@ def _of_cube(
     cube = open_cube(path)
     count = (model and model.previous) or config.previous
     size = (model and model.size) or config.window
-    targets = _targets(cube, model, count, config)
+    targets = target_places(cube, model, count, config)
     found = assess(
-        _windows(cube, targets, size, count),
+        windows_of(cube, targets, size, count),
         _predictors(model, config, oracle="expected" in cube),
         _changes(config),
         _counting(config),
@@ -191,9 +191,10 @@ def _classifiers(config: EvaluateConfig) -> list[Classifier]:
     return [svc] if config.paper else []
 
 
-def _targets(
+def target_places(
     cube: xr.Dataset, model: Model | None, count: int, config: EvaluateConfig
 ) -> list[int]:
+    """Places on ``time`` of the target dates, after all that the model has seen by default."""
     start = None if config.start is None else moment_of(config.start)
     last_seen = model.training.get("validation_dates") if model else None
     if config.start is None and last_seen:
@@ -209,7 +210,8 @@ def _targets(
     return [int(place) for place in targets]
 
 
-def _windows(cube: xr.Dataset, targets: list[int], size: int, count: int) -> Iterator[Window]:
+def windows_of(cube: xr.Dataset, targets: list[int], size: int, count: int) -> Iterator[Window]:
+    """Windows side by side of each target date."""
     for target in track(targets, "evaluating", len(targets)):
         yield from grid(cube, target, size, count)
 

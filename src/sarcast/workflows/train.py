@@ -20,7 +20,9 @@ from sarcast.mapping.scores import residual_scores
 from sarcast.mapping.training import TrainOptions, fit, sampled
 from sarcast.mapping.unet import UNet, UNetOptions, paper_scaling
 from sarcast.progress import say
+from sarcast.tfrecord import SampleStore, is_store
 from sarcast.windows import WindowSampler, target_dates
+from sarcast.windows.without import BlindSampler, Sampler
 
 SCALING_WINDOWS = 64
 """Windows from which the scaling of images and conditions is found."""
@@ -37,6 +39,9 @@ class TrainConfig(Config):
     end: str | None = Field(
         None, description="Last target date, for training and validation; default: the last."
     )
+    without: tuple[str, ...] = Field(
+        (), description="Conditions that the network is not told, as in 'sarcast ablate'."
+    )
     unet: Annotated[UNetOptions, FLAT] = Field(default_factory=UNetOptions)
     training: Annotated[TrainOptions, FLAT] = Field(default_factory=TrainOptions)
     overwrite: bool = Field(False, description="Replace the folder, and begin anew.")
@@ -48,11 +53,10 @@ def train(cubes: tuple[Path, ...], *, config: Annotated[TrainConfig, FLAT]) -> N
     Parameters
     ----------
     cubes
-        Cubes, as ``sarcast cube`` builds them.
+        Cubes, as ``sarcast cube`` builds them, or one folder of imported samples.
     """
     _make_ready(config)
-    opened = [open_cube(path) for path in cubes]
-    samplers = _samplers(opened, config)
+    samplers = _opened(cubes, config)
     say(f"training on target dates {samplers.trained}, validating on {samplers.validated}")
     options, seed = config.training, config.training.seed
     validation = samplers.validation.draw(
@@ -69,6 +73,7 @@ def train(cubes: tuple[Path, ...], *, config: Annotated[TrainConfig, FLAT]) -> N
         state = fit(batches, validation, network, options, folder=folder)
         training = {
             "cubes": [str(path) for path in cubes],
+            "without": list(config.without),
             "training_dates": samplers.trained,
             "validation_dates": samplers.validated,
             "steps": state.step,
@@ -111,13 +116,26 @@ class _Samplers:
 
     def __init__(
         self,
-        training: WindowSampler,
-        validation: WindowSampler,
+        training: Sampler,
+        validation: Sampler,
         dates: tuple[list[str], list[str]],
     ) -> None:
         self.training = training
         self.validation = validation
         self.trained, self.validated = dates
+
+
+def _opened(sources: Sequence[Path], config: TrainConfig) -> _Samplers:
+    """Samplers of cubes or of imported samples, without the conditions that are kept back."""
+    if len(sources) == 1 and is_store(sources[0]):
+        early, late = SampleStore(sources[0]).split(config.training.validation_share)
+        samplers = _Samplers(early, late, (early.dates(), late.dates()))
+    else:
+        samplers = _samplers([open_cube(path) for path in sources], config)
+    if config.without:
+        samplers.training = BlindSampler(samplers.training, config.without)
+        samplers.validation = BlindSampler(samplers.validation, config.without)
+    return samplers
 
 
 def _samplers(cubes: Sequence[xr.Dataset], config: TrainConfig) -> _Samplers:
