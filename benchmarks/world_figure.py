@@ -31,7 +31,7 @@ PANELS: tuple[tuple[str, Mapping[str, float], bool, float], ...] = (
     ("ascending, after rain", {**WARM, "wet": 0.9}, True, DAY),
     ("ascending, frozen, dry snow", COLD, True, DAY),
     ("ascending, wet snow", {"temperature": 3.0, "wet_snow": 1.0}, True, DAY),
-    ("ascending, after a clear-cut (outlined)", WARM, True, DAY + 150.0),
+    ("ascending, after the outlined clear-cut", WARM, True, DAY + 150.0),
 )
 
 
@@ -53,9 +53,8 @@ def main() -> None:
         axis.set_xticks(range(5), range(5), fontsize=7)
         axis.set_yticks(range(5), range(5), fontsize=7)
     outline = world.changes.masks[0].any(0).flip(0)
-    axes.flat[5].contour(
-        outline, levels=[0.5], colors="#ffb000", linewidths=0.8, extent=(0, 4, 0, 4)
-    )
+    for axis in (axes.flat[0], axes.flat[5]):
+        axis.contour(outline, levels=[0.5], colors="#ffb000", linewidths=0.8, extent=(0, 4, 0, 4))
     figure.colorbar(shown, ax=axes, shrink=0.6, label="VV, sigma nought, dB")
     figure.supxlabel("km", fontsize=8)
     figure.savefig(sys.argv[1], dpi=80)
@@ -63,20 +62,16 @@ def main() -> None:
 
 
 def make(rng: torch.Generator) -> World:
-    """Draw the area, with a few clear-cuts on one day."""
+    """Draw the area, with a clear-cut of 50 hectares."""
     parameters = presets.draw(PRESET, 1, rng=rng)
     land = ground.draw(parameters, (PIXELS, PIXELS), SPACING_M, rng=rng)
     day = torch.tensor([DAY + 1.0], dtype=torch.float64)
     calendar = parcels.draw(land, parameters, day, rng=rng)
-    drawn = changes.draw(land, 6, day, day, rng=rng)
-    kind = torch.full_like(drawn.kind, changes.NAMES.index("clear-cut"))
-    forest = (land.cover == 0)[:, None]
-    return World(
-        parameters,
-        land,
-        calendar,
-        dataclasses.replace(drawn, kind=kind, masks=drawn.masks & forest),
-    )
+    block = torch.zeros(1, 1, PIXELS, PIXELS, dtype=torch.bool)
+    block[..., 215:285, 185:260] = True
+    kind = torch.tensor([[changes.NAMES.index("clear-cut")]])
+    felled = changes.Changes(kind, day[:, None], block & (land.cover == 0)[:, None])
+    return World(parameters, land, calendar, felled)
 
 
 def image(
