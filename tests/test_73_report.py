@@ -111,6 +111,8 @@ def test_best_of_each_role(evaluation):
         "strategy": "latest",
         "oracle": "oracle",
     }
+    for change in evaluation.changes:
+        assert {r.change for r in best_of(evaluation, change).values()} == {change}
     assert headline(evaluation)[0].startswith("offset: the improved difference image reaches")
 
 

@@ -239,6 +239,21 @@ def test_classifiers_are_tried_on_windows_they_did_not_learn_from():
     assert by_name["oracle", "statistical", "otsu"].pixels == 6 * 48 * 48
 
 
+def test_classifiers_are_not_shown_what_some_method_could_not_tell():
+    shown = []
+
+    class Spy(Otsu):
+        def fit(self, differences, changed=None):
+            shown.extend(differences)
+            return super().fit(differences, changed)
+
+    several = windows(4)
+    several[0].previous[3, 0, :10] = np.nan
+    assessed(several, [Spy()], fit_windows=3)
+    blind = [np.isnan(image).all(axis=0)[:10].all() for image in shown]
+    assert sum(blind) == len(shown) // 3
+
+
 def test_panels_show_the_network_beside_a_strategy():
     found, panels = assessed(windows(), panels=2)
     assert len(panels) == 2

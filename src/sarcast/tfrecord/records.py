@@ -10,13 +10,12 @@ TensorFlow, ``tensorflow/core/lib/io/record_writer.h``; Castagnoli et al. 1993, 
 """
 
 import gzip
-import io
 import struct
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Literal
+from typing import IO, Literal, Protocol
 
 import google_crc32c
 
@@ -28,7 +27,7 @@ LARGEST_RECORD = 1 << 28
 """Longest record that is read, bytes: ten times a sample of 512 × 512 pixels."""
 _MASK_DELTA = 0xA282EAD8
 _HEAD = struct.Struct("<QI")
-_CHUNK = 1 << 17
+_CHUNK = 1 << 20
 _SOURCE_CHUNK = 1 << 15
 _GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS
 
@@ -100,6 +99,10 @@ def write_records(path: Path, records: Iterable[bytes], *, level: int = 6) -> in
     return count
 
 
+class _Stream(Protocol):
+    def read(self, size: int, /) -> bytes: ...
+
+
 class _Fault(Exception):
     """What is wrong with a record; ``next_after`` is the distance to the next, if it is known."""
 
@@ -108,7 +111,7 @@ class _Fault(Exception):
         self.next_after = next_after
 
 
-def _record(head: bytes, stream: IO[bytes], largest: int) -> tuple[bytes, int]:
+def _record(head: bytes, stream: _Stream, largest: int) -> tuple[bytes, int]:
     if len(head) < _HEAD.size:
         raise _Fault("the file ends within the length")
     length, found = _HEAD.unpack(head)
@@ -126,24 +129,20 @@ def _record(head: bytes, stream: IO[bytes], largest: int) -> tuple[bytes, int]:
     return data, size
 
 
-def _read(stream: IO[bytes], size: int) -> bytes:
+def _read(stream: _Stream, size: int) -> bytes:
     """Read so many bytes, or what there is; memory grows with what comes, not what is promised."""
+    parts, left = [], size
     try:
-        data = stream.read(min(size, _CHUNK))
-        if len(data) < min(size, _CHUNK) or len(data) == size:
-            return data
-        parts = [data]
-        left = size - len(data)
-        while left and (data := stream.read(min(left, 16 * _CHUNK))):
+        while left and (data := stream.read(min(left, _CHUNK))):
             parts.append(data)
             left -= len(data)
-        return b"".join(parts)
     except (OSError, EOFError, zlib.error) as error:
         raise _Fault(f"the file cannot be decompressed ({error})") from error
+    return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[IO[bytes]]:
+def _opened(path: Path) -> Iterator[_Stream]:
     try:
         raw = path.open("rb")
     except OSError as error:
@@ -152,12 +151,12 @@ def _opened(path: Path) -> Iterator[IO[bytes]]:
         start = raw.peek(2)[:2]
         zlib_head = len(start) == 2 and start[0] == 0x78 and int.from_bytes(start, "big") % 31 == 0
         if start == b"\x1f\x8b" or zlib_head:
-            yield io.BufferedReader(_Inflated(raw), _CHUNK)
+            yield _Inflated(raw)
         else:
             yield raw
 
 
-class _Inflated(io.RawIOBase):
+class _Inflated:
     """A GZIP file of one or several members or a ZLIB stream, decompressed as it is read.
 
     What is decompressed at once is no more than what was asked for. The input comes in chunks of
@@ -169,25 +168,20 @@ class _Inflated(io.RawIOBase):
         self._inflate = zlib.decompressobj(_GZIP_OR_ZLIB)
         self._source = b""
 
-    def readable(self) -> bool:
-        """Tell that this can be read."""
-        return True
-
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        """Fill the buffer, at least in part; 0 at the end."""
+    def read(self, size: int, /) -> bytes:
+        """Give at least one byte and at most so many; none at the end."""
         while True:
             self._source = self._source or self._raw.read(_SOURCE_CHUNK)
             if self._inflate.eof:
                 if not self._source.strip(b"\0"):
-                    return 0
+                    return b""
                 self._inflate = zlib.decompressobj(_GZIP_OR_ZLIB)
             elif not self._source:
                 raise EOFError("the compressed stream is cut off")
-            data = self._inflate.decompress(self._source, len(buffer))
+            data = self._inflate.decompress(self._source, size)
             self._source = self._inflate.unconsumed_tail or self._inflate.unused_data
             if data:
-                buffer[: len(data)] = data
-                return len(data)
+                return data
 
 
 def _masked(data: bytes) -> int:
