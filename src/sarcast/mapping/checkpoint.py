@@ -29,8 +29,8 @@ class State:
         Steps done.
     seconds
         Time spent on them, all runs together.
-    best_step, best_loss
-        The step with the lowest validation loss, and that loss.
+    best_step, best_error_db2
+        The step with the lowest mean squared error on the validation windows, and that error.
     history
         One record a validation: ``step``, ``training_loss``, ``validation_loss``, ``rmse_db``.
     """
@@ -38,7 +38,7 @@ class State:
     step: int
     seconds: float
     best_step: int
-    best_loss: float
+    best_error_db2: float
     history: list[dict[str, Any]]
 
 

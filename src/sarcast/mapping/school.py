@@ -14,8 +14,9 @@ from sarcast.files import check_free, new_folder
 from sarcast.mapping.encoding import YEAR_DAYS
 from sarcast.mapping.model import Model, seen_conditions, write_model
 from sarcast.mapping.scores import calibrated, residual_scores
+from sarcast.mapping.series import SeriesBatches
 from sarcast.mapping.temporal import Temporal, TemporalOptions
-from sarcast.mapping.training import Batches, TrainOptions, fit, mixed, sampled
+from sarcast.mapping.training import Batches, TrainOptions, fit, mixed
 from sarcast.mapping.unet import UNet, UNetOptions, paper_scaling
 from sarcast.windows import Batch, Chooser, Window, WindowSampler, separate, target_dates
 from sarcast.world.options import StreamOptions
@@ -101,7 +102,16 @@ def school(
     validation = world_windows(recipe.worlds, options, device=device)
     for lesson in recipe.series:
         training, held = series_samplers(lesson, cubes or {}, options)
-        lessons.append((lesson.weight, sampled(training, batch=options.batch, seed=options.seed)))
+        series = SeriesBatches(
+            training.sources,
+            training.targets,
+            size=lesson.size,
+            previous=lesson.previous,
+            batch=options.batch,
+            seed=options.seed,
+            device=device,
+        )
+        lessons.append((lesson.weight, series))
         validation += held.draw(
             options.validation_windows // (2 * len(recipe.series)) or 1,
             rng=np.random.default_rng([options.seed, 1]),

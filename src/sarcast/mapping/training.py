@@ -128,7 +128,7 @@ def fit(
     *,
     folder: Path,
 ) -> State:
-    """Train a network; its weights at the end are those with the lowest validation loss.
+    """Train a network; its weights at the end have the lowest validation error in dB².
 
     Parameters
     ----------
@@ -185,6 +185,7 @@ class _Loop:
         )
         self.fabric.launch()
         torch.backends.cudnn.benchmark = True
+        torch.set_float32_matmul_precision("high")
         self.raw: Any = cast(Any, network).to(memory_format=torch.channels_last)
         optimiser = torch.optim.AdamW(
             network.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay
@@ -194,7 +195,7 @@ class _Loop:
         self.validation = [
             collate(part).to(self.fabric.device) for part in in_shapes(validation, options.batch)
         ]
-        self.state = State(step=0, seconds=0.0, best_step=0, best_loss=math.inf, history=[])
+        self.state = State(step=0, seconds=0.0, best_step=0, best_error_db2=math.inf, history=[])
         self.best = weights(network)
         self.losses: list[Tensor] = []
         self.parts = options.accumulate
@@ -248,8 +249,9 @@ class _Loop:
                     f"training lost its way: the validation loss after step {self.state.step} is "
                     f"{loss}; lower learning_rate, or set clip"
                 )
-            if loss < self.state.best_loss:
-                self.state.best_step, self.state.best_loss = self.state.step, loss
+            error = float(np.mean(np.square(rmse)))
+            if error < self.state.best_error_db2:
+                self.state.best_step, self.state.best_error_db2 = self.state.step, error
                 self.best = weights(self.raw)
         self.state.history.append(
             {

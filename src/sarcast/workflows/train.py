@@ -83,7 +83,7 @@ def train(cubes: tuple[Path, ...], *, config: Annotated[TrainConfig, FLAT]) -> N
         }
         model = Model(network.eval(), config.network, training)
         _finish(config, cubes, _scored(model, validation))
-    say(f"model: {config.to} (validation loss {state.best_loss:.4f} at step {state.best_step})")
+    say(f"model: {config.to} (validation error {state.best_error_db2:.2f} dB² at step {state.best_step})")
 
 
 def _scored(model: Model, validation: Sequence[Any]) -> Model:

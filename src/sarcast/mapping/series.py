@@ -1,0 +1,126 @@
+"""Batches of real series that are small enough to lie on the device: no window is cut by a loop."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from sarcast.windows import Batch, Source
+
+RECENT_SHARE = 0.5
+"""Share of the windows whose previous images are the latest; the others take any earlier ones."""
+
+Places = npt.NDArray[np.intp]
+
+
+class SeriesBatches:
+    """Batches of windows of cubes, each batch of one cube: a ``training.Batches``.
+
+    Half of the windows see the latest images before the target, the others any earlier ones, so that
+    a network meets long gaps and other seasons too.
+
+    Parameters
+    ----------
+    sources
+        Cubes, read whole and kept on the device.
+    targets
+        For each cube, places on ``time`` of the dates that may be targets; every one with at least
+        ``previous`` earlier dates.
+    size, previous, batch
+        Rows and columns of a window, its previous images, windows of a batch.
+    seed
+        The same step and device number always give the same batch.
+    device
+        Where the series and the batches lie.
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[Source],
+        targets: Sequence[Places],
+        *,
+        size: int,
+        previous: int,
+        batch: int,
+        seed: int,
+        device: str,
+    ) -> None:
+        used = [(one, places) for one, places in zip(sources, targets, strict=True) if len(places)]
+        self._series = [_Series(one, device) for one, _ in used]
+        self._targets = [np.argsort(np.argsort(one.times))[places] for one, places in used]
+        self._size, self._previous, self._batch, self._seed = size, previous, batch, seed
+        sizes = np.array(
+            [len(p) * s.pixels for p, s in zip(self._targets, self._series, strict=True)]
+        )
+        self._shares = sizes / sizes.sum()
+
+    def __call__(self, step: int, rank: int) -> Batch:
+        """Draw the batch of a step on a device."""
+        rng = np.random.default_rng([self._seed, step, rank, 3])
+        number = int(rng.choice(len(self._series), p=self._shares))
+        series = self._series[number]
+        target = rng.choice(self._targets[number], self._batch)
+        images = np.concatenate(
+            [_previous(target, self._previous, rng=rng), target[:, np.newaxis]], axis=1
+        )
+        rows, columns = (
+            rng.integers(max(pixels - self._size, 0) + 1, size=self._batch)
+            for pixels in series.shape
+        )
+        return series.cut(images, rows, columns, self._size)
+
+
+class _Series:
+    """One cube on the device, in the order of time."""
+
+    def __init__(self, source: Source, device: str) -> None:
+        order = np.argsort(source.times)
+        times = source.times[order]
+        self.shape = source.shape
+        self.pixels = source.shape[0] * source.shape[1]
+        self._device = device
+        self._images = torch.as_tensor(source.backscatter.values[order], device=device)
+        elevation = np.full(source.shape, np.nan, dtype=np.float32)
+        if source.elevation is not None:
+            elevation = source.elevation.values.astype(np.float32)
+        self._elevation = torch.as_tensor(elevation, device=device)
+        self._conditions = source.conditions[order]
+        self._rows, self._columns = source.rows, source.columns
+        self._days = (times - times[0]) / np.timedelta64(1, "D")
+        self._day_of_year = (times - times.astype("datetime64[Y]")) / np.timedelta64(1, "D")
+
+    def cut(self, images: Places, rows: Places, columns: Places, size: int) -> Batch:
+        """Cut windows, their images given as (window, image), the target last."""
+        height, width = (min(size, pixels) for pixels in self.shape)
+        y = self._tensor(rows)[:, None] + torch.arange(height, device=self._device)
+        x = self._tensor(columns)[:, None] + torch.arange(width, device=self._device)
+        stack = self._images[
+            self._tensor(images)[:, :, None, None, None],
+            torch.arange(self._images.shape[1], device=self._device)[None, None, :, None, None],
+            y[:, None, None, :, None],
+            x[:, None, None, None, :],
+        ]
+        cells = self._rows[rows + height // 2], self._columns[columns + width // 2]
+        conditions = self._conditions[images, :, cells[0][:, None], cells[1][:, None]]
+        days = self._days[images]
+        return Batch(
+            previous=stack[:, :-1],
+            target=stack[:, -1],
+            elevation=self._elevation[y[:, :, None], x[:, None, :]],
+            conditions=self._tensor(conditions.astype(np.float32)),
+            days=self._tensor((days - days[:, -1:]).astype(np.float32)),
+            day_of_year=self._tensor(self._day_of_year[images[:, -1]].astype(np.float32)),
+        )
+
+    def _tensor(self, values: npt.NDArray[np.generic]) -> torch.Tensor:
+        return torch.as_tensor(values, device=self._device)
+
+
+def _previous(target: Places, count: int, *, rng: np.random.Generator) -> Places:
+    """Places of previous images, oldest first, dims (window, image)."""
+    recent = target[:, np.newaxis] - np.arange(count, 0, -1)
+    keys = rng.random((len(target), int(target.max())))
+    keys[np.arange(keys.shape[1]) >= target[:, np.newaxis]] = np.inf
+    chosen = np.sort(np.argsort(keys, axis=1)[:, :count], axis=1)
+    return np.where(rng.random((len(target), 1)) < RECENT_SHARE, recent, chosen)

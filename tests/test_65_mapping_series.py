@@ -1,0 +1,63 @@
+import numpy as np
+import pytest
+
+from sarcast.mapping.series import SeriesBatches
+from sarcast.windows import Source
+from small_cubes import COLUMNS, ROWS, code, coordinate_cube
+
+
+def drawn(order: slice = slice(None), **changed: int):
+    cube = coordinate_cube().isel(time=order)
+    targets = np.flatnonzero(np.argsort(np.argsort(cube["time"].values)) >= 4)
+    options = {"size": 8, "previous": 4, "batch": 64, "seed": 3, **changed}
+    return cube, SeriesBatches([Source.of(cube)], [targets], device="cpu", **options)
+
+
+@pytest.mark.parametrize("order", [slice(None), slice(None, None, -1)])
+def test_every_pixel_tells_where_it_was_cut(order: slice) -> None:
+    """Times rise to the target, bands, rows and columns follow each other, whatever the order."""
+    _, batches = drawn(order)
+    batch = batches(0, 0)
+    images = np.concatenate([batch.previous, batch.target[:, None]], axis=1).astype(int)
+    time, band, row, column = np.unravel_index(images, (12, 2, ROWS, COLUMNS))
+    assert (np.diff(time[:, :, 0, 0, 0], axis=1) > 0).all()
+    assert (band == np.arange(2)[:, None, None]).all()
+    assert (np.diff(row, axis=-2) == 1).all()
+    assert (np.diff(column, axis=-1) == 1).all()
+    assert (row[:, :1, :1] == row).all()
+    np.testing.assert_array_equal(batch.elevation, code(0, 0, row[:, 0, 0], column[:, 0, 0]))
+    np.testing.assert_allclose(batch.days, 6.0 * (time - time[:, -1:])[:, :, 0, 0, 0])
+    np.testing.assert_allclose(batch.day_of_year % 6, (17 / 24) % 6, atol=1e-3)
+
+
+def test_conditions_are_those_of_the_cut() -> None:
+    """Each window is that which cutting it one by one gives."""
+    cube, batches = drawn()
+    batch, source = batches(5, 0), Source.of(cube)
+    for place in range(8):
+        first = batch.previous[place, :, 0, 0, 0].numpy().astype(int)
+        times, _, rows, columns = np.unravel_index(first, (12, 2, ROWS, COLUMNS))
+        target = int(np.unravel_index(int(batch.target[place, 0, 0, 0]), (12, 2, ROWS, COLUMNS))[0])
+        window = source.cut(target, (rows[0], columns[0]), (8, 8), list(times))
+        np.testing.assert_array_equal(batch.conditions[place], window.conditions)
+        np.testing.assert_array_equal(batch.previous[place], window.previous)
+
+
+def test_half_take_the_latest_and_half_any() -> None:
+    _, batches = drawn(batch=400)
+    days = batches(0, 0).days.numpy()
+    latest = (days == np.array([-24.0, -18.0, -12.0, -6.0, 0.0])).all(axis=1)
+    assert 0.45 < latest.mean() < 0.75
+    assert (np.diff(days, axis=1) > 0).all()
+
+
+def test_the_same_step_gives_the_same_batch() -> None:
+    _, batches = drawn()
+    np.testing.assert_array_equal(batches(7, 0).target, batches(7, 0).target)
+    assert (batches(7, 0).target != batches(8, 0).target).any()
+    assert (batches(7, 0).target != batches(7, 1).target).any()
+
+
+def test_a_window_larger_than_the_cube() -> None:
+    _, batches = drawn(size=64)
+    assert batches(0, 0).target.shape == (64, 2, ROWS, COLUMNS)
