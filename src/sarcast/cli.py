@@ -2,8 +2,9 @@
 
 import errno
 import sys
+import warnings
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import cyclopts.config
 import pydantic
@@ -13,7 +14,7 @@ from rich.console import Console
 import sarcast
 from sarcast.config import check_record
 from sarcast.errors import SarcastError, UsageError
-from sarcast.progress import set_quiet
+from sarcast.progress import say, set_quiet
 
 WORK_FAILED, BAD_USAGE, INTERRUPTED = 1, 2, 130
 
@@ -30,10 +31,11 @@ VERBS = {
     "world": "Write a synthetic area: scenes, DEM, weather, land cover, truth, catalogue.",
     "index": "Make STAC items for the Sentinel-1 rasters found.",
     "cube": "Build a cube from the scenes of a catalogue, or extend one by what it lacks.",
-    "train": "Train the mapping transformation function on cubes.",
+    "train": "Train the mapping transformation function on cubes, or adapt a trained one.",
     "predict": "Write the expected image of a date, under its own conditions or under others.",
     "detect": "Write what changed on the ground at a date: rasters, polygons, STAC item.",
     "evaluate": "Prove by simulated change how much better the improved difference image is.",
+    "bench": "Compare networks with strategies and oracle on fixed synthetic windows.",
     "ablate": "Train and evaluate the paper's network without each condition in turn.",
 }
 for _verb, _help in VERBS.items():
@@ -73,7 +75,10 @@ def _run(
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit with its status: 0, 1 (the work failed) or 2 (bad usage)."""
     try:
-        app.meta(arguments, exit_on_error=False, print_error=False)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("default", category=UserWarning, module="sarcast")
+            warnings.showwarning = _warn
+            app.meta(arguments, exit_on_error=False, print_error=False)
     except CycloptsError as error:
         _fail(_usage(error), BAD_USAGE)
     except UsageError as error:
@@ -102,6 +107,10 @@ def _usage(error: CycloptsError) -> str:
         flag = str(first["loc"][-1]).replace("_", "-") if first["loc"] else "the options"
         return f"--{flag}: {first['msg']}, but {first['input']!r} was given"
     return " ".join(str(error).split())
+
+
+def _warn(message: Warning | str, *_where: Any, **_more: Any) -> None:
+    say(f"warning: {message}")
 
 
 def _fail(line: str, status: int) -> None:

@@ -11,7 +11,8 @@ from sarcast.mapping.model import Model, seen_conditions
 from sarcast.mapping.scores import calibrated, residual_scores
 from sarcast.mapping.training import TrainOptions, fit, sampled
 from sarcast.progress import say
-from sarcast.windows import Window, WindowSampler, collate
+from sarcast.windows import Window, collate
+from sarcast.windows.without import Sampler
 
 WINDOWS_LOOKED_AT = 64
 """Windows from which the range of the conditions of the area is found."""
@@ -19,8 +20,8 @@ WINDOWS_LOOKED_AT = 64
 
 def adapt(
     model: Model,
-    training: WindowSampler,
-    held: WindowSampler,
+    training: Sampler,
+    held: Sampler,
     options: TrainOptions,
     *,
     folder: Path,

@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ from sarcast.mapping.temporal import Temporal
 from sarcast.mapping.unet import UNet
 from sarcast.windows import BANDS, Batch, Expected, Float, Window, collate, in_shapes
 
+SHIPPED = ("base",)
+"""Names of the models that come with the package."""
 FORMAT = 1
 """Version of ``model.yaml``."""
 NETWORKS: dict[str, Any] = {UNet.kind: UNet, Temporal.kind: Temporal}
@@ -251,7 +254,7 @@ def load_model(folder: Path | str, *, device: str | None = None) -> Model:
     Parameters
     ----------
     folder
-        The folder that ``save_model`` wrote.
+        The folder that ``save_model`` wrote, or ``"base"`` for the weights that are shipped.
     device
         Where to compute, as ``"cpu"`` or ``"cuda"``; None for a GPU where there is one.
 
@@ -261,7 +264,7 @@ def load_model(folder: Path | str, *, device: str | None = None) -> Model:
         If a file is absent or not readable, its version or network is unknown, or the model was
         made for other bands or conditions.
     """
-    folder = Path(folder)
+    folder = _home(folder)
     card = _read_card(folder)
     network = NETWORKS[card["network"]].build(card["options"], card["normalisation"])
     _load_weights(network, folder / "model.safetensors")
@@ -274,6 +277,13 @@ def load_model(folder: Path | str, *, device: str | None = None) -> Model:
         scores=TypeAdapter(Scores).validate_python(scores) if scores else None,
         std_factor=card["std_factor"],
     )
+
+
+def _home(folder: Path | str) -> Path:
+    """The folder of a model; a shipped one goes by its name, unless there is a folder so named."""
+    if str(folder) in SHIPPED and not Path(folder).exists():
+        return Path(str(files("sarcast"))) / "weights" / str(folder)
+    return Path(folder)
 
 
 def _read_card(folder: Path) -> dict[str, Any]:

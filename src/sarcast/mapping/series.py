@@ -17,8 +17,8 @@ Places = npt.NDArray[np.intp]
 class SeriesBatches:
     """Batches of windows of cubes, each batch of one cube: a ``training.Batches``.
 
-    Half of the windows see the latest images before the target, the others any earlier ones, so that
-    a network meets long gaps and other seasons too.
+    Half of the windows see the latest images before the target, the others any earlier ones, so
+    that a network meets long gaps and other seasons too.
 
     Parameters
     ----------
@@ -50,9 +50,8 @@ class SeriesBatches:
         self._series = [_Series(one, device) for one, _ in used]
         self._targets = [np.argsort(np.argsort(one.times))[places] for one, places in used]
         self._size, self._previous, self._batch, self._seed = size, previous, batch, seed
-        sizes = np.array(
-            [len(p) * s.pixels for p, s in zip(self._targets, self._series, strict=True)]
-        )
+        pairs = zip(self._targets, self._series, strict=True)
+        sizes = np.array([len(places) * series.pixels for places, series in pairs])
         self._shares = sizes / sizes.sum()
 
     def __call__(self, step: int, rank: int) -> Batch:

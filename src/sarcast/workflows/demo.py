@@ -14,7 +14,6 @@ from sarcast.config import FLAT, Config, write_record
 from sarcast.cube import open_cube
 from sarcast.files import check_free
 from sarcast.mapping.training import TrainOptions
-from sarcast.mapping.unet import UNetOptions
 from sarcast.progress import say
 from sarcast.workflows.cube import CubeConfig, cube
 from sarcast.workflows.detect import DetectConfig, detect
@@ -35,7 +34,7 @@ class DemoConfig(Config):
     to: Path = Field(Path("demo"), description="Folder for all that is made.")
     world: Annotated[WorldOptions, FLAT] = Field(default_factory=WorldOptions)
     seed: int = Field(0, ge=0, description="Seed of the world, the training and the changes.")
-    minutes: float = Field(2.0, gt=0.0, description="Time for training, minutes.")
+    minutes: float = Field(1.0, gt=0.0, description="Time for adapting the network, minutes.")
     overwrite: bool = Field(False, description="Replace the folder if it is there.")
 
 
@@ -54,7 +53,7 @@ def demo(*, config: Annotated[DemoConfig, FLAT] = _DEFAULT) -> None:
         cube(area, config=CubeConfig(to=store, **sources))
     times = open_cube(store)["time"].values
     end = str(times[int(len(times) * (1.0 - HELD_OUT)) - 1])
-    with _step("3 of 5: the paper's network, trained on the dates before the last quarter"):
+    with _step("3 of 5: the shipped network, adapted on the dates before the last quarter"):
         train((store,), config=_training(config, model, end))
     with _step("4 of 5: what changed at the last date"):
         last = str(np.datetime_as_string(times[-1], unit="s"))
@@ -74,17 +73,8 @@ def _clear(config: DemoConfig) -> Path:
 
 
 def _training(config: DemoConfig, model: Path, end: str) -> TrainConfig:
-    """A small window, so that the paper's network meets many in a short time."""
-    options = TrainOptions(
-        steps=100_000,
-        minutes=config.minutes,
-        batch=16,
-        learning_rate=1e-3,
-        schedule="cosine",
-        validate_every=100,
-        seed=config.seed,
-    )
-    return TrainConfig(to=model, end=end, unet=UNetOptions(size=64, momentum=0.9), training=options)
+    options = TrainOptions(minutes=config.minutes, seed=config.seed)
+    return TrainConfig(to=model, start_from=Path("base"), end=end, training=options)
 
 
 @contextmanager

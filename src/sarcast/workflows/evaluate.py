@@ -138,7 +138,8 @@ def _of_cube(
 ) -> tuple[Assessed, dict[str, Any]]:
     cube = open_cube(path)
     count = (model and model.previous) or config.previous
-    size = (model and model.size) or config.window
+    largest = max(cube.sizes["y"], cube.sizes["x"])
+    size = (model and model.size) or min(config.window, largest)
     targets = target_places(cube, model, count, config)
     found = assess(
         windows_of(cube, targets, size, count),

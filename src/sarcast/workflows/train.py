@@ -2,30 +2,44 @@
 
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import numpy.typing as npt
 import torch
 import xarray as xr
+from cyclopts import Parameter
 from pydantic import Field
 
 from sarcast.config import FLAT, Config, write_record
 from sarcast.cube import moment_of, open_cube
 from sarcast.errors import SarcastError
 from sarcast.files import check_free, full_disk_named
-from sarcast.mapping.model import Model, write_model
-from sarcast.mapping.scores import residual_scores
+from sarcast.mapping.adapt import adapt
+from sarcast.mapping.model import Model, load_model, seen_conditions, write_model
+from sarcast.mapping.scores import calibrated, residual_scores
+from sarcast.mapping.temporal import Temporal, TemporalOptions
 from sarcast.mapping.training import TrainOptions, fit, sampled
 from sarcast.mapping.unet import UNet, UNetOptions, paper_scaling
 from sarcast.progress import say
 from sarcast.tfrecord import SampleStore, is_store
-from sarcast.windows import WindowSampler, target_dates
+from sarcast.windows import WindowSampler, collate, target_dates
 from sarcast.windows.without import BlindSampler, Sampler
 
 SCALING_WINDOWS = 64
 """Windows from which the scaling of images and conditions is found."""
+ADAPTING = {
+    "minutes": 5.0,
+    "batch": 8,
+    "learning_rate": 2e-4,
+    "schedule": "cosine",
+    "warmup": 10,
+    "validate_every": 25,
+    "validation_windows": 32,
+}
+"""Options of a training that adapts a network within minutes on a CPU."""
 FILES = ("model.safetensors", "model.yaml")
 """What a finished model folder holds; the last one is written last."""
 
@@ -34,7 +48,19 @@ class TrainConfig(Config):
     """Options of ``sarcast train``."""
 
     to: Path = Field(description="Model folder; training that was stopped there goes on.")
-    network: Literal["unet"] = Field("unet", description="The network: unet, the paper's.")
+    network: Literal["temporal", "unet"] = Field(
+        "temporal",
+        description="The network: temporal, which takes any number of previous images and any "
+        "size; or unet, the paper's.",
+    )
+    start_from: Annotated[Path | None, Parameter(name="--from")] = Field(
+        None,
+        description="Model to adapt, a folder or 'base' for the shipped weights; options of the "
+        "training that are not given then suit a few minutes on a CPU.",
+    )
+    crop: int = Field(
+        128, ge=16, le=4096, description="Pixels a side of a window, for networks that take any."
+    )
     start: str | None = Field(None, description="First target date, ISO 8601; default: the first.")
     end: str | None = Field(
         None, description="Last target date, for training and validation; default: the last."
@@ -42,53 +68,75 @@ class TrainConfig(Config):
     without: tuple[str, ...] = Field(
         (), description="Conditions that the network is not told, as in 'sarcast ablate'."
     )
+    temporal: TemporalOptions = Field(
+        default_factory=TemporalOptions, description="Size of the temporal network."
+    )
     unet: Annotated[UNetOptions, FLAT] = Field(default_factory=UNetOptions)
     training: Annotated[TrainOptions, FLAT] = Field(default_factory=TrainOptions)
     overwrite: bool = Field(False, description="Replace the folder, and begin anew.")
 
 
 def train(cubes: tuple[Path, ...], *, config: Annotated[TrainConfig, FLAT]) -> None:
-    """Train the mapping transformation function on cubes.
+    """Train the mapping transformation function on cubes, or adapt a trained one to them.
 
     Parameters
     ----------
     cubes
         Cubes, as ``sarcast cube`` builds them, or one folder of imported samples.
     """
+    start = None if config.start_from is None else load_model(config.start_from)
+    size = config.unet.size if config.network == "unet" else config.crop
+    samplers = _opened(cubes, config, size if start is None else start.size or config.crop)
     _make_ready(config)
-    samplers = _opened(cubes, config)
     say(f"training on target dates {samplers.trained}, validating on {samplers.validated}")
-    options, seed = config.training, config.training.seed
-    validation = samplers.validation.draw(
-        options.validation_windows, rng=np.random.default_rng([seed, 1])
-    )
-    scaling = paper_scaling(
-        samplers.training.draw(SCALING_WINDOWS, rng=np.random.default_rng([seed, 2]))
-    )
-    torch.manual_seed(seed)
-    network = UNet(config.unet, scaling)
-    folder = config.to / "training"
-    batches = sampled(samplers.training, batch=options.batch, seed=seed)
     with full_disk_named(config.to):
-        state = fit(batches, validation, network, options, folder=folder)
-        training = {
+        model = _anew(samplers, config) if start is None else _adapted(start, samplers, config)
+        told = {
             "cubes": [str(path) for path in cubes],
             "without": list(config.without),
             "training_dates": samplers.trained,
             "validation_dates": samplers.validated,
-            "steps": state.step,
-            "best_step": state.best_step,
-            "seconds": round(state.seconds, 1),
-            "options": options.model_dump(mode="json"),
         }
-        model = Model(network.eval(), config.network, training)
-        _finish(config, cubes, _scored(model, validation))
-    say(f"model: {config.to} (validation error {state.best_error_db2:.2f} dB² at step {state.best_step})")
+        _finish(config, cubes, replace(model, training={**model.training, **told}))
+    assert model.scores is not None
+    residuals = ", ".join(f"{one:.2f}" for one in model.scores.rmse_db)
+    say(f"model: {config.to} (residuals {residuals} dB, {model.scores.of_mean:.3f} of the mean's)")
 
 
-def _scored(model: Model, validation: Sequence[Any]) -> Model:
-    scores = residual_scores(model, validation)
-    return Model(model.network, model.name, model.training, scores)
+def _anew(samplers: "_Samplers", config: TrainConfig) -> Model:
+    """Train a network from random weights."""
+    options, seed = config.training, config.training.seed
+    validation = samplers.validation.draw(
+        options.validation_windows, rng=np.random.default_rng([seed, 1])
+    )
+    looked_at = samplers.training.draw(SCALING_WINDOWS, rng=np.random.default_rng([seed, 2]))
+    torch.manual_seed(seed)
+    network: UNet | Temporal = (
+        UNet(config.unet, paper_scaling(looked_at))
+        if config.network == "unet"
+        else Temporal(config.temporal)
+    )
+    batches = sampled(samplers.training, batch=options.batch, seed=seed)
+    state = fit(batches, validation, network, options, folder=config.to / "training")
+    told = {
+        "steps": state.step,
+        "best_step": state.best_step,
+        "seconds": round(state.seconds, 1),
+        "options": options.model_dump(mode="json"),
+        "seen_conditions": seen_conditions([collate([*looked_at, *validation])]),
+    }
+    model = Model(network.eval(), config.network, told)
+    if config.network == "temporal":
+        model = calibrated(model, validation)
+    return replace(model, scores=residual_scores(model, validation))
+
+
+def _adapted(start: Model, samplers: "_Samplers", config: TrainConfig) -> Model:
+    given = config.training.model_fields_set
+    suited = {name: value for name, value in ADAPTING.items() if name not in given}
+    options = config.training.model_copy(update=suited)
+    folder = config.to / "training"
+    return adapt(start, samplers.training, samplers.validation, options, folder=folder)
 
 
 def _make_ready(config: TrainConfig) -> None:
@@ -103,7 +151,7 @@ def _make_ready(config: TrainConfig) -> None:
 def _finish(config: TrainConfig, cubes: tuple[Path, ...], model: Model) -> None:
     ready = config.to / "training" / "model"
     ready.mkdir(exist_ok=True)
-    write_model(model, ready)
+    write_model(model, ready, half=config.network == "temporal")
     write_record(config.to, "train", {"cubes": list(cubes)}, config)
     for name in FILES:
         (ready / name).replace(config.to / name)
@@ -125,20 +173,20 @@ class _Samplers:
         self.trained, self.validated = dates
 
 
-def _opened(sources: Sequence[Path], config: TrainConfig) -> _Samplers:
+def _opened(sources: Sequence[Path], config: TrainConfig, size: int) -> _Samplers:
     """Samplers of cubes or of imported samples, without the conditions that are kept back."""
     if len(sources) == 1 and is_store(sources[0]):
         early, late = SampleStore(sources[0]).split(config.training.validation_share)
         samplers = _Samplers(early, late, (early.dates(), late.dates()))
     else:
-        samplers = _samplers([open_cube(path) for path in sources], config)
+        samplers = _samplers([open_cube(path) for path in sources], config, size)
     if config.without:
         samplers.training = BlindSampler(samplers.training, config.without)
         samplers.validation = BlindSampler(samplers.validation, config.without)
     return samplers
 
 
-def _samplers(cubes: Sequence[xr.Dataset], config: TrainConfig) -> _Samplers:
+def _samplers(cubes: Sequence[xr.Dataset], config: TrainConfig, size: int) -> _Samplers:
     """Split the target dates of every cube: the last share is for validation."""
     count = config.unet.previous
     start = None if config.start is None else moment_of(config.start)
@@ -157,8 +205,7 @@ def _samplers(cubes: Sequence[xr.Dataset], config: TrainConfig) -> _Samplers:
         early.append(targets[:kept])
         late.append(targets[kept:])
     training, validation = (
-        WindowSampler(cubes, places, size=config.unet.size, previous=count)
-        for places in (early, late)
+        WindowSampler(cubes, places, size=size, previous=count) for places in (early, late)
     )
     return _Samplers(training, validation, (_span(cubes, early), _span(cubes, late)))
 

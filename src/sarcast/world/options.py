@@ -1,8 +1,9 @@
 """Options of the synthetic world that is written to files."""
 
 import datetime as dt
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
+from cyclopts import Parameter
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 PresetName = Literal["boreal", "temperate", "monsoon", "dryland", "random"]
@@ -18,8 +19,12 @@ class WorldOptions(BaseModel):
     preset: PresetName = Field("boreal", description="kind of landscape and climate")
     size_km: float = Field(5.0, gt=0.3, le=100.0, description="side of the square area, km")
     spacing_m: float = Field(10.0, ge=5.0, le=100.0, description="pixel spacing, m")
-    start: dt.date = Field(dt.date(2020, 4, 1), description="first day of the scenes, UTC")
-    end: dt.date = Field(dt.date(2020, 9, 30), description="last day of the scenes, UTC")
+    start: Annotated[dt.date, Parameter(name=("--start", "--from"))] = Field(
+        dt.date(2020, 4, 1), description="first day of the scenes, UTC"
+    )
+    end: Annotated[dt.date, Parameter(name=("--end", "--to"))] = Field(
+        dt.date(2020, 9, 30), description="last day of the scenes, UTC"
+    )
     tracks: int = Field(
         2, ge=1, le=8, description="most relative orbits that see the area, of both passes in turn"
     )
