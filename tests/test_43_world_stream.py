@@ -117,6 +117,9 @@ def test_a_training_step_gets_its_own_batch():
     batches = synthetic(SMALL, seed=5)
     assert torch.equal(batches(3, 0).target.nan_to_num(), batches(3, 0).target.nan_to_num())
     assert not torch.equal(batches(3, 0).elevation, batches(3, 1).elevation)
+    gain = torch.ones((), requires_grad=True)
+    (gain * batches(3, 0).elevation).sum().backward()
+    assert gain.grad == batches(3, 0).elevation.sum()
 
 
 def test_the_bench_has_512_windows_and_keeps_its_values():

@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,16 +11,15 @@ import xarray as xr
 from pydantic import BaseModel, ConfigDict, Field
 
 from sarcast.files import check_free, new_folder
-from sarcast.mapping.encoding import YEAR_DAYS
 from sarcast.mapping.model import Model, seen_conditions, write_model
 from sarcast.mapping.scores import calibrated, residual_scores
 from sarcast.mapping.series import SeriesBatches
 from sarcast.mapping.temporal import Temporal, TemporalOptions
 from sarcast.mapping.training import Batches, TrainOptions, fit, mixed
 from sarcast.mapping.unet import UNet, UNetOptions, paper_scaling
-from sarcast.windows import Batch, Chooser, Window, WindowSampler, separate, target_dates
+from sarcast.windows import Chooser, Window, WindowSampler, separate, target_dates
+from sarcast.windows.synthetic import synthetic
 from sarcast.world.options import StreamOptions
-from sarcast.world.stream import WindowStream
 
 BATCHES_LOOKED_AT = 32
 """Batches from which the range of the conditions that were seen is found."""
@@ -149,12 +148,7 @@ def school(
 
 def world_batches(worlds: StreamOptions, options: TrainOptions, *, device: str) -> Batches:
     """Draw the batches of a stream of synthetic worlds."""
-    stream = _stream(worlds, options.batch, seed=options.seed, device=device)
-
-    def batch_of(step: int, rank: int) -> Batch:
-        return _batch(stream, step, rank)
-
-    return batch_of
+    return synthetic(_in_batches(worlds, options.batch), seed=options.seed, device=device)
 
 
 def world_windows(
@@ -165,8 +159,9 @@ def world_windows(
     windows = []
     for lesson in lessons:
         count = max(1, round(options.validation_windows * lesson.weight / total))
-        stream = _stream(lesson.worlds, count, seed=options.seed + VALIDATION_SEED, device=device)
-        windows += separate(_batch(stream, 0))
+        worlds = _in_batches(lesson.worlds, count)
+        batches = synthetic(worlds, seed=options.seed + VALIDATION_SEED, device=device)
+        windows += separate(batches(0, 0))
     return windows
 
 
@@ -189,17 +184,5 @@ def series_samplers(
     return training, training.of_targets(held)
 
 
-def _stream(worlds: StreamOptions, batch: int, *, seed: int, device: str) -> WindowStream:
-    return WindowStream(worlds.model_copy(update={"batch": batch}), seed=seed, device=device)
-
-
-def _batch(stream: WindowStream, number: int, rank: int = 0) -> Batch:
-    """Make a batch of what a stream draws; copied, so that gradients may be taken."""
-    drawn = stream.draw(number, rank)
-    same = (field.name for field in fields(Batch) if field.name not in ("days", "day_of_year"))
-    time = drawn.time.clone()
-    return Batch(
-        **{name: getattr(drawn, name).clone() for name in same},
-        days=(time - time[:, -1:]).float(),
-        day_of_year=(time[:, -1] % YEAR_DAYS).float(),
-    )
+def _in_batches(worlds: StreamOptions, windows: int) -> StreamOptions:
+    return worlds.model_copy(update={"batch": windows})

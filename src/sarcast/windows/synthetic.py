@@ -1,7 +1,7 @@
 """Windows of synthetic worlds: batches for training, and the windows of a bench."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -35,7 +35,7 @@ def synthetic(
     stream = WindowStream(options, seed=seed, device=device)
 
     def batch_of(step: int, rank: int) -> Batch:
-        return to_batch(stream.draw(step, rank))
+        return _copied(to_batch(stream.draw(step, rank)))
 
     return batch_of
 
@@ -62,6 +62,13 @@ def to_batch(drawn: "Drawn") -> Batch:
         open_land=drawn.open_land,
         changed=drawn.changed,
     )
+
+
+def _copied(batch: Batch) -> Batch:
+    """Give a batch of which gradients may be taken: a stream draws in inference mode."""
+    tensors = {field.name: getattr(batch, field.name) for field in fields(batch)}
+    copies = {name: tensor.clone() for name, tensor in tensors.items() if tensor is not None}
+    return replace(batch, **copies)
 
 
 def to_windows(drawn: "Drawn") -> list[Window]:
