@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from sarcast.orbits import heading_deg, orbit_direction
+from sarcast.units import YEAR_DAYS
 from sarcast.world import presets, views, weather
 
 
@@ -40,7 +41,7 @@ def test_the_snow_pack_is_that_of_a_loop_over_days():
 
 def test_temperature_has_its_season_and_its_memory():
     parameters, drawn = sky(worlds=200, days=900, seed=2)
-    day = (2000.0 + np.arange(900)) % weather.YEAR_DAYS
+    day = (2000.0 + np.arange(900)) % YEAR_DAYS
     near = np.abs(day - weather.WARMEST_DAY) < 10
     warm = drawn.temperature.numpy()[:, near].mean()
     assert warm == pytest.approx(
@@ -60,7 +61,7 @@ def test_rain_falls_as_often_and_as_much_as_asked_and_monsoons_in_one_season():
     assert (rain > 0).float().mean() == pytest.approx(0.4, abs=0.02)
     assert rain[rain > 0].mean() == pytest.approx(10.0, abs=0.3)
     wet = sky(dataclasses.replace(flat, monsoon=(0.9, 0.9)), worlds=100)[1].precipitation
-    day = (2000.0 + np.arange(800)) % weather.YEAR_DAYS
+    day = (2000.0 + np.arange(800)) % YEAR_DAYS
     summer = np.abs(day - weather.WARMEST_DAY) < 45
     assert wet[:, summer].mean() > 8.0 * wet[:, ~summer & (np.abs(day - 20.0) < 45)].mean()
 

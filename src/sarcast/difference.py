@@ -10,13 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from sarcast.errors import SarcastError
+from sarcast.units import DB_PER_NEPER
 
 Float = npt.NDArray[np.float32]
 
 BAND_AXIS = -3
-
-NEPER_PER_DB = math.log(10.0) / 10.0
-"""Natural logarithm of the power ratio that is one decibel."""
 
 DIRECTIONS = {"loss": -1.0, "gain": 1.0}
 """Known directions of a change, and the sign of their difference in backscatter."""
@@ -114,7 +112,7 @@ def log_ratio(actual: Float, expected: Float) -> Float:
     ----------
     Bazi, Bruzzone, Melgani 2005, doi 10.1109/TGRS.2004.842441, equation 1.
     """
-    return subtract(actual, expected) * np.float32(NEPER_PER_DB)
+    return subtract(actual, expected) * np.float32(1.0 / DB_PER_NEPER)
 
 
 def z(actual: Float, expected: Float, std: Float) -> Float:

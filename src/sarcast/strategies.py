@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from sarcast.conditions import COLUMNS
 from sarcast.errors import SarcastError
+from sarcast.units import YEAR_DAYS
 from sarcast.windows import Expected, Float, Window
 
 HEADING = COLUMNS.index("heading")
@@ -18,9 +19,6 @@ INCIDENCE = COLUMNS.index("incidence")
 
 LARGEST_INCIDENCE_DIFFERENCE_DEG = 1.0
 """A window counts in the paper's tables only if its closest geometry is within this."""
-
-YEAR_DAYS = 365.25
-"""Mean length of the Julian year, days."""
 
 Column = npt.NDArray[np.float64]
 

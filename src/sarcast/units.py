@@ -1,9 +1,10 @@
-"""Decibels and linear power, checked where one becomes the other.
+"""Decibels and linear power, checked where one becomes the other; constants that rooms share.
 
 Backscatter is held in decibels everywhere but at the door (sources in linear power) and where
 physics asks for power (ratios, means over looks, resampling).
 """
 
+import math
 from typing import TypeVar, cast
 
 import numpy as np
@@ -19,6 +20,12 @@ UNITS = (LINEAR_POWER, DB)
 FLOOR_DB = -80.0
 """Lowest backscatter kept, dB: far under the noise floor of Sentinel-1 (NESZ of -22 dB or better,
 Torres et al. 2012, doi 10.1016/j.rse.2011.05.028), so that a zero of power has a finite dB."""
+
+DB_PER_NEPER = 10.0 / math.log(10.0)
+"""Decibels of the power ratio whose natural logarithm is 1."""
+
+YEAR_DAYS = 365.25
+"""Mean length of the Julian year, days."""
 
 Array = TypeVar("Array", npt.NDArray[np.floating], xr.DataArray)
 

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from sarcast.conditions import COLUMNS, CONDITIONS, PLATFORMS, condition
+from sarcast.units import YEAR_DAYS
 
 TEMPERATURE, SNOW, HEADING, INCIDENCE = (
     COLUMNS.index(name) for name in ("temperature", "snow_depth", "heading", "incidence")
@@ -23,7 +24,6 @@ LENGTH = 3 * VALUES + 2 * len(CONDITIONS) + TIMES + SEASON + STATISTICS
 """Values that tell of a previous image and its way to the target."""
 TARGET_LENGTH = VALUES + len(CONDITIONS) + SEASON
 """Values that tell of the target."""
-YEAR_DAYS = 365.25
 
 
 def encode_rows(rows: Tensor) -> tuple[Tensor, Tensor]:

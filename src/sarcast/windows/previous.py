@@ -7,12 +7,12 @@ import numpy.typing as npt
 import xarray as xr
 
 from sarcast.errors import SarcastError
+from sarcast.units import YEAR_DAYS
 from sarcast.windows.window import Bool, Times
 
 Chooser = Literal["recent", "same-season", "both"]
 """The latest images, those of the target's season in earlier years, or half of each."""
 
-YEAR_DAYS = 365.25
 SEASON_DAYS = 45.0
 """Days either side of the target's day of the year that count as its season."""
 EARLIER_DAYS = 270.0

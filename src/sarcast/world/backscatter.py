@@ -6,12 +6,12 @@ Ulander, IEEE TGRS 34 (1996) 1115: the area that a slope shows to the radar, equ
 Small, IEEE TGRS 49 (2011) 3081: gamma nought and terrain flattening.
 """
 
-import math
 from dataclasses import dataclass, replace
 
 import torch
 from torch.nn import functional
 
+from sarcast.units import DB_PER_NEPER
 from sarcast.world import changes, fields, parcels, relief, table
 from sarcast.world.ground import TERMS, Ground
 from sarcast.world.presets import STEEP_M, Parameters
@@ -25,8 +25,6 @@ RESIDUAL_M = 600.0
 PATCH_M = 250.0
 """Lengths over which what no condition tells varies: of everything, and of moisture."""
 _BANDS = 2
-DECIBEL = 10.0 / math.log(10.0)
-"""Decibels per neper of power."""
 
 
 @dataclass(frozen=True)
@@ -225,4 +223,4 @@ def _quantity(
     """From local sigma nought to the product's quantity, dB, dims (world, view, y, x)."""
     left = area * (1.0 - parameters.over("flattening", 3))
     cosine = torch.log(torch.cos(torch.deg2rad(incidence_deg)))
-    return left - DECIBEL * parameters.over("gamma0", 3) * cosine
+    return left - DB_PER_NEPER * parameters.over("gamma0", 3) * cosine

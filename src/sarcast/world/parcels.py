@@ -12,10 +12,11 @@ from dataclasses import dataclass
 
 import torch
 
+from sarcast.units import YEAR_DAYS
 from sarcast.world import fields, table
 from sarcast.world.ground import Ground
 from sarcast.world.presets import Parameters
-from sarcast.world.weather import YEAR_DAYS, season_day
+from sarcast.world.weather import season_day
 
 SPREAD_DAYS = 12.0
 """Standard deviation of the dates of sowing and harvest between parcels."""

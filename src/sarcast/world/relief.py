@@ -6,10 +6,9 @@ Ulander, IEEE TGRS 34 (1996) 1115: the area that a slope shows to the radar, equ
 Kropatsch, Strobl, IEEE TGRS 28 (1990) 98: layover and shadow from a terrain model.
 """
 
-import math
-
 import torch
 
+from sarcast.units import DB_PER_NEPER
 from sarcast.world.ground import Ground
 from sarcast.world.presets import Parameters
 from sarcast.world.views import Views
@@ -18,7 +17,6 @@ LAYOVER_DB = 4.0
 """Several slopes in one cell of range, before flattening."""
 _LEAST_SHOWN = 0.15
 """Cosine of the projection angle under which a slope counts as in layover: 8 dB at 40 degrees."""
-_DB = 10.0 / math.log(10.0)
 
 
 def slopes(
@@ -55,7 +53,7 @@ def slopes(
     sine, cosine = torch.sin(theta), torch.cos(theta)
     local = torch.acos(((cosine + toward * sine) / length).clamp(0.0, 1.0))
     shown = (sine - toward * cosine).clamp(min=_LEAST_SHOWN) / length
-    return torch.rad2deg(local), _DB * torch.log(sine / shown)
+    return torch.rad2deg(local), DB_PER_NEPER * torch.log(sine / shown)
 
 
 def hide(

@@ -14,6 +14,7 @@ from scipy.stats import gamma
 from torch.nn import functional
 
 from sarcast import speckle
+from sarcast.units import DB_PER_NEPER
 from sarcast.world.presets import Parameters
 
 UNFILTERED, LEE, REFINED_LEE, TOTAL_VARIATION = "none", "lee", "refined-lee", "tv"
@@ -28,7 +29,6 @@ STRIP_SHARE = 0.3
 _NODES = 2048
 _LIMIT = 5.5
 _LOOKS_STEPS = 96
-_DB = 10.0 / math.log(10.0)
 
 
 def observe(
@@ -60,7 +60,7 @@ def observe(
     if parameters.preset.jitter_px[1] > 0.0:
         backscatter_db = shift(backscatter_db, _jitter(backscatter_db, parameters, rng))
     looks, correlation = parameters["looks"], parameters["speckle_correlation"]
-    power = torch.exp(backscatter_db / _DB)
+    power = torch.exp(backscatter_db / DB_PER_NEPER)
     power.mul_(draw_speckle(power.shape, looks, correlation, rng=rng))
     power = filter_each(power, looks, filters)
     if parameters.preset.strips > 0.0:
@@ -87,7 +87,9 @@ def _filtered(power: torch.Tensor, looks: torch.Tensor, name: str) -> torch.Tens
         return speckle.lee(power, each)
     if name == REFINED_LEE:
         return speckle.refined_lee(power, each)
-    return speckle.total_variation(power, VARIATION_WEIGHT * _DB * torch.polygamma(1, each).sqrt())
+    return speckle.total_variation(
+        power, VARIATION_WEIGHT * DB_PER_NEPER * torch.polygamma(1, each).sqrt()
+    )
 
 
 def _jitter(images: torch.Tensor, parameters: Parameters, rng: torch.Generator) -> torch.Tensor:

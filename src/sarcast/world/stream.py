@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from sarcast.conditions import COLUMNS, CONDITIONS, condition
+from sarcast.units import DB_PER_NEPER, FLOOR_DB
 from sarcast.world import backscatter, changes, ground, parcels, presets, sensor, views, weather
 from sarcast.world.backscatter import Seen, World
 from sarcast.world.options import StreamOptions
@@ -17,8 +18,6 @@ TRAINING, BENCH = 1, 2
 """Name spaces of seeds: no seed of one gives the windows of another."""
 DAYS_AN_IMAGE = 45
 """Days in which one image of the scarcest preset is nearly sure to be made."""
-_LOWEST_DB = -80.0
-_DB = backscatter.DECIBEL
 _FOREST = NAMES.index("forest")
 _OPEN = (NAMES.index("open"), NAMES.index("field"))
 
@@ -121,7 +120,7 @@ def _draw(options: StreamOptions, *, host: np.random.Generator, rng: torch.Gener
         actual = backscatter.expected(world, seen, unknown=unknown)
         expected = backscatter.expected(world, seen.last())
     power = sensor.observe(actual, parameters, filters, rng=rng)
-    images = (_DB * torch.log(power)).clamp_(min=_LOWEST_DB)
+    images = (DB_PER_NEPER * torch.log(power)).clamp_(min=FLOOR_DB)
     new = _new(world.changes, time) if options.new_changes else torch.zeros_like(time[:, :1, None])
     return Drawn(
         previous=images[:, :-1],

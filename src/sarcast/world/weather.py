@@ -17,10 +17,10 @@ from dataclasses import fields as dataclass_fields
 import torch
 
 from sarcast.conditions import LAGS
+from sarcast.units import YEAR_DAYS
 from sarcast.world import fields
 from sarcast.world.presets import Parameters
 
-YEAR_DAYS = 365.25
 WARMEST_DAY = 200.0
 """Day of the year with the highest mean temperature of the northern half of the globe."""
 TEMPERATURE_MEMORY = 0.8

@@ -33,7 +33,7 @@ from sarcast.files import full_disk_named, new_file
 from sarcast.orbits import ASCENDING, DESCENDING
 from sarcast.progress import track
 from sarcast.rasters import write_cog
-from sarcast.units import LINEAR_POWER
+from sarcast.units import DB_PER_NEPER, LINEAR_POWER, YEAR_DAYS
 from sarcast.world import (
     backscatter,
     changes,
@@ -141,7 +141,7 @@ def make_area(options: WorldOptions, *, rng: torch.Generator) -> Area:
     size = (grid.shape.y, grid.shape.x)
     land = ground.draw(parameters, size, options.spacing_m, rng=rng)
     first = torch.tensor([float(start)], dtype=torch.float64)
-    count = round(options.changes_per_km2 * options.size_km**2 * days / weather.YEAR_DAYS)
+    count = round(options.changes_per_km2 * options.size_km**2 * days / YEAR_DAYS)
     world = backscatter.World(
         parameters,
         land,
@@ -309,7 +309,7 @@ def render(area: Area, part: slice, *, rng: torch.Generator) -> tuple[torch.Tens
     expected = backscatter.expected(area.world, replace(now, until=before[:, part]))
     filters = [area.options.speckle_filter]
     power = sensor.observe(actual, area.world.parameters, filters, rng=rng)
-    return power, torch.exp(expected / backscatter.DECIBEL)
+    return power, torch.exp(expected / DB_PER_NEPER)
 
 
 def write_changes(path: Path, area: Area) -> None:
