@@ -216,6 +216,12 @@ def _changed_card(trained: Path, folder: Path, **changes: object) -> Path:
         ({"format": 99}, r"format 99, but this version of sarcast .* reads format 1"),
         ({"network": "oracle"}, r"network 'oracle'; known are unet"),
         ({"bands": ["HH", "HV"]}, r"made for bands \['HH', 'HV'\], but sarcast gives"),
+        (
+            {"scores": {"pixels": 3}},
+            r"model.yaml lacks or misstates rmse_db \(Field required\)",
+        ),
+        ({"options": {"sizes": 32}}, r"model.yaml lacks or misstates"),
+        ({"training": None}, r"model.yaml lacks or misstates"),
         ({"options": {"size": 32, "previous": 2}}, r"not hold the weights that model.yaml"),
     ],
 )

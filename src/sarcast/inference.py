@@ -120,6 +120,8 @@ def _windows(
     source: Source, at: int, places: Iterator[tuple[int, int]], size: int, count: int
 ) -> Iterator[Window]:
     for place in places:
+        if source.seen(at, place, (size, size)) == 0.0:
+            continue
         chosen = source.previous(at, place, (size, size), count)
         if len(chosen) == count:
             yield source.cut(at, place, (size, size), chosen)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 import yaml
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 from safetensors.torch import load_file, save
 from torch import nn
 
@@ -265,17 +265,35 @@ def load_model(folder: Path | str, *, device: str | None = None) -> Model:
         made for other bands or conditions.
     """
     folder = _home(folder)
-    card = _read_card(folder)
-    network = NETWORKS[card["network"]].build(card["options"], card["normalisation"])
-    _load_weights(network, folder / "model.safetensors")
-    scores = card["scores"]
+    try:
+        model = _described(_read_card(folder))
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise SarcastError(
+            f"{folder / 'model.yaml'} lacks or misstates {_first_fault(error)}; "
+            f"copy the folder again, or train the model again"
+        ) from error
+    _load_weights(model.network, folder / "model.safetensors")
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    network = model.network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return replace(model, network=network.eval())
+
+
+def _first_fault(error: Exception) -> str:
+    if isinstance(error, ValidationError):
+        first = error.errors()[0]
+        return f"{'.'.join(map(str, first['loc']))} ({first['msg']})"
+    return str(error).split("\n", maxsplit=1)[0]
+
+
+def _described(card: dict[str, Any]) -> Model:
+    """The model that a card describes, its weights still random."""
+    scores = card["scores"]
     return Model(
-        network=network.to(device, memory_format=torch.channels_last).eval(),
-        name=card["name"],
-        training=card["training"],
+        network=NETWORKS[card["network"]].build(card["options"], card["normalisation"]),
+        name=str(card["name"]),
+        training=dict(card["training"]),
         scores=TypeAdapter(Scores).validate_python(scores) if scores else None,
-        std_factor=card["std_factor"],
+        std_factor=float(card["std_factor"]),
     )
 
 

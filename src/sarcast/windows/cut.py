@@ -13,7 +13,7 @@ from sarcast.windows.previous import Chooser, choose_previous, ranked_previous
 from sarcast.windows.window import BANDS, Bool, Float, Place, Times, Window
 
 MIN_SEEN = 0.5
-"""Share of a window's pixels that an image must have seen to count as one of its images."""
+"""Share of what its target saw that an image must have seen to count as one of a window's."""
 
 
 @dataclass(frozen=True)
@@ -89,13 +89,15 @@ class Source:
     ) -> list[int]:
         """Choose ``n`` images before the target that see the window, oldest first.
 
-        Fewer where not so many see it; ``chooser`` and ``before`` as in ``ranked_previous``.
+        An image sees it if it saw at least half of what the target saw. Fewer where not so many
+        see it; ``chooser`` and ``before`` as in ``ranked_previous``.
         """
         chosen: list[int] = []
+        least = MIN_SEEN * self.seen(target, place, size)
         for time in ranked_previous(self.times, target, chooser=chooser, before=before):
             if len(chosen) == n:
                 break
-            if self.seen(int(time), place, size) >= MIN_SEEN:
+            if self.seen(int(time), place, size) >= least:
                 chosen.append(int(time))
         return sorted(chosen, key=lambda time: self.times[time])
 
