@@ -59,6 +59,8 @@ def condition(column: str) -> str:
 
 CONDITIONS = tuple(dict.fromkeys(condition(column) for column in COLUMNS))
 """The names of the conditions, in the order of their columns."""
+WEATHER = ("temperature", "snow_depth", "precipitation")
+"""The conditions that the weather makes."""
 
 
 def platform_number(platform: str | None) -> float:

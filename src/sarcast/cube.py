@@ -93,7 +93,6 @@ SCHEMA = {
 }
 OPTIONAL = ("expected", "forest", "open_land")
 COORDINATES = ("scene_id", "platform", "orbit_direction", "relative_orbit", "heading", "quantity")
-WEATHER = ("temperature", "snow_depth", "precipitation")
 
 
 class CubeOptions(BaseModel):

@@ -7,11 +7,9 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
-from sarcast.conditions import COLUMNS, CONDITIONS, condition
+from sarcast.conditions import COLUMNS, CONDITIONS, WEATHER, condition
 from sarcast.mapping.encoding import HEADING
 from sarcast.windows import Batch
-
-WEATHER = ("temperature", "snow_depth", "precipitation")
 
 
 class AugmentOptions(BaseModel):

@@ -10,9 +10,6 @@ from sarcast.conditions import COLUMNS, CONDITIONS, condition
 from sarcast.errors import SarcastError
 from sarcast.windows.window import Expected, Predictor, Window
 
-WEATHER = ("temperature", "snow_depth", "precipitation")
-"""The conditions that the weather makes."""
-
 
 def window_without(window: Window, names: Sequence[str]) -> Window:
     """Give a window whose images lack some conditions."""

@@ -20,6 +20,7 @@ from sarcast.classify import (
     Otsu,
     linear_svc,
 )
+from sarcast.conditions import WEATHER
 from sarcast.config import FLAT, Config, write_record
 from sarcast.cube import moment_of, open_cube
 from sarcast.errors import SarcastError
@@ -36,7 +37,7 @@ from sarcast.strategies import STRATEGIES, Oracle
 from sarcast.tfrecord import Sample, SampleStore, is_store, read_samples
 from sarcast.trials import PREDICTION, sample_trials
 from sarcast.windows import Predictor, Window, grid, target_dates
-from sarcast.windows.without import WEATHER, Without
+from sarcast.windows.without import Without
 
 ChangeName = Literal["offset", "statistical", "gaussian", "deterministic"]
 
