@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from sarcast.mapping.model import Model, Scores
-from sarcast.windows import BANDS, Float, Window
+from sarcast.strategies import mean
+from sarcast.windows import BANDS, Window
 
 QUANTILES = (0.5, 0.68, 0.9, 0.95, 0.99, 0.995, 0.999)
 """Shares of unchanged pixels whose residual norm is kept, for thresholds by false-alarm rate."""
@@ -28,7 +29,7 @@ def residual_scores(model: Model, windows: Sequence[Window]) -> Scores:
     """
     expected = model.expect(windows)
     residuals = _pixels([w.target - e.mean for w, e in zip(windows, expected, strict=True)])
-    conventional = _pixels([window.target - _mean_of_previous(window) for window in windows])
+    conventional = _pixels([window.target - mean(window) for window in windows])
     seen = np.isfinite(residuals).all(axis=0)
     values = residuals[:, seen]
     norm = np.sqrt(np.square(values).sum(axis=0))
@@ -66,14 +67,6 @@ def calibrated(model: Model, windows: Sequence[Window]) -> Model:
     )
     factor = float(np.quantile(ratio[np.isfinite(ratio)], ONE_SIGMA))
     return replace(model, std_factor=model.std_factor * factor)
-
-
-def _mean_of_previous(window: Window) -> Float:
-    seen = np.isfinite(window.previous)
-    total = np.where(seen, window.previous, 0.0).sum(axis=0)
-    count = seen.sum(axis=0)
-    mean: Float = np.where(count > 0, total / np.maximum(count, 1), np.nan).astype(np.float32)
-    return mean
 
 
 def _pixels(images: Sequence[Any]) -> npt.NDArray[np.float64]:
