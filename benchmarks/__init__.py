@@ -1,0 +1,1 @@
+"""Time, memory and accuracy, measured: each a module with a command of its own."""
