@@ -112,7 +112,7 @@ class BestThreshold(NormThreshold):
         masks = _needed(changed, self.name)
         counts, edges = norm_histogram(differences)
         positive = sum(
-            np.histogram(norm(one)[mask & _seen(one)], edges)[0]
+            np.histogram(norm(one)[mask & seen_pixels(one)], edges)[0]
             for one, mask in zip(differences, masks, strict=True)
         )
         negative = counts - positive
@@ -191,7 +191,8 @@ class FalseAlarmRate(NormThreshold):
         if changed is None:
             return self.threshold_
         unchanged = [
-            norm(one)[_seen(one) & ~mask] for one, mask in zip(differences, changed, strict=True)
+            norm(one)[seen_pixels(one) & ~mask]
+            for one, mask in zip(differences, changed, strict=True)
         ]
         values = np.concatenate(unchanged) if unchanged else np.zeros(0)
         if not values.size:
@@ -253,13 +254,13 @@ class PixelEstimator:
     def predict(self, difference: Float) -> Bool:
         """Change map, dims (y, x)."""
         called = np.zeros(difference.shape[1:], dtype=bool)
-        seen = _seen(difference)
+        seen = seen_pixels(difference)
         if seen.any():
             called[seen] = self._estimator.predict(difference[:, seen].T)
         return called
 
     def _balanced(self, difference: Float, changed: Bool) -> tuple[Float, Bool]:
-        seen = _seen(difference)
+        seen = seen_pixels(difference)
         positive = difference[:, seen & changed].T
         negative = difference[:, seen & ~changed].T
         count = min(len(positive), len(negative))
@@ -314,7 +315,7 @@ class FromCallable:
                 f"{self.name} must give a boolean map of shape {difference.shape[1:]}, "
                 f"but gave {called.dtype} of {called.shape}"
             )
-        return called & _seen(difference)
+        return called & seen_pixels(difference)
 
 
 HISTOGRAM_BINS = 1024
@@ -339,7 +340,7 @@ def norm_histogram(differences: Sequence[Float]) -> tuple[Counts, Column]:
     SarcastError
         If no pixel is seen, or all have one value.
     """
-    seen = [norm(one)[_seen(one)] for one in differences]
+    seen = [norm(one)[seen_pixels(one)] for one in differences]
     seen = [values for values in seen if values.size]
     if not seen:
         raise SarcastError(
@@ -374,7 +375,8 @@ def _halves(counts: Counts, edges: Column) -> tuple[_Side, _Side]:
     return _Side(share, centres), above
 
 
-def _seen(difference: Float) -> Bool:
+def seen_pixels(difference: Float) -> Bool:
+    """Pixels of a difference image (band, y, x) that every band saw, dims (y, x)."""
     return np.asarray(np.isfinite(difference).all(axis=0))
 
 

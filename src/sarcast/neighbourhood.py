@@ -7,7 +7,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from sarcast.classify import KittlerIllingworth, Takes
+from sarcast.classify import KittlerIllingworth, Takes, seen_pixels
 from sarcast.difference import norm
 from sarcast.errors import SarcastError
 from sarcast.windows import Bool, Float
@@ -65,7 +65,9 @@ class PcaKMeans:
         from sklearn.cluster import KMeans
         from sklearn.decomposition import PCA
 
-        blocks = np.concatenate([self._blocks(one)[_seen(one).ravel()] for one in differences])
+        blocks = np.concatenate(
+            [self._blocks(one)[seen_pixels(one).ravel()] for one in differences]
+        )
         if len(blocks) < 2 * self.components:
             raise SarcastError(
                 f"PCA-K-means needs {2 * self.components} pixels or more, {len(blocks)} were seen"
@@ -85,7 +87,7 @@ class PcaKMeans:
         reduced = self._pca.transform(self._blocks(difference))
         cluster = self._clusters.predict(reduced.astype(np.float32))
         called: Bool = np.asarray(cluster == self._changed_cluster)
-        return called.reshape(difference.shape[1:]) & _seen(difference)
+        return called.reshape(difference.shape[1:]) & seen_pixels(difference)
 
     def _blocks(self, difference: Float) -> Float:
         """Dims (pixel, place in the block); what was not seen is the median of what was."""
@@ -143,9 +145,9 @@ class MarkovField:
         if changed is None:
             start = KittlerIllingworth().fit(differences)
             changed = [start.predict(one) for one in differences]
-        pixels = np.concatenate([one[:, _seen(one)].T for one in differences])
+        pixels = np.concatenate([one[:, seen_pixels(one)].T for one in differences])
         labels = np.concatenate(
-            [mask[_seen(one)] for one, mask in zip(differences, changed, strict=True)]
+            [mask[seen_pixels(one)] for one, mask in zip(differences, changed, strict=True)]
         )
         self._classes = [_Gaussian(pixels[labels == kind]) for kind in (False, True)]
         return self
@@ -158,7 +160,7 @@ class MarkovField:
         SarcastError
             If PyMaxflow is not installed.
         """
-        seen = _seen(difference)
+        seen = seen_pixels(difference)
         values = np.where(seen, difference, np.float32(0.0))
         costs = [np.where(seen, one.cost(values), 0.0) for one in self._classes]
         called = _cut(costs[0], costs[1], self.smoothness, self.neighbours)
@@ -213,7 +215,3 @@ def _maxflow() -> Any:
             "the Markov field needs PyMaxflow; install it with 'pip install PyMaxflow'"
         ) from error
     return maxflow
-
-
-def _seen(difference: Float) -> Bool:
-    return np.asarray(np.isfinite(difference).all(axis=0))
