@@ -26,10 +26,11 @@ from sarcast.evaluate import (
     count_errors,
     count_scores,
 )
+from sarcast.orbits import ASCENDING, DESCENDING
 from sarcast.report import Panel
 from sarcast.shapes import ShapeOptions, change_mask
 from sarcast.simulate import Change, where_change_may_be
-from sarcast.strategies import counts_in_paper
+from sarcast.strategies import DESCENDING_DEG, counts_in_paper
 from sarcast.windows import Bool, Expected, Float, Predictor, Window
 
 WET_MM = 1.0
@@ -339,7 +340,8 @@ def groups_of(window: Window) -> list[tuple[str, str]]:
     month = int(np.datetime64(window.times[-1], "M").astype(int)) % 12
     groups = [("season", SEASONS[(month + 1) % 12 // 3])]
     if np.isfinite(target["heading"]):
-        groups.append(("pass", "descending" if abs(target["heading"]) > 90.0 else "ascending"))
+        descending = abs(target["heading"]) > DESCENDING_DEG
+        groups.append(("pass", DESCENDING if descending else ASCENDING))
     if np.isfinite(target["incidence"]):
         low = int(target["incidence"] // INCIDENCE_STEP_DEG * INCIDENCE_STEP_DEG)
         groups.append(("incidence", f"{low}-{low + INCIDENCE_STEP_DEG:g} degrees"))

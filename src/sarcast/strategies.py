@@ -17,6 +17,9 @@ from sarcast.windows import Expected, Float, Window
 HEADING = COLUMNS.index("heading")
 INCIDENCE = COLUMNS.index("incidence")
 
+DESCENDING_DEG = 90.0
+"""A pass is descending where the heading is further than this from north, degrees."""
+
 LARGEST_INCIDENCE_DIFFERENCE_DEG = 1.0
 """A window counts in the paper's tables only if its closest geometry is within this."""
 
@@ -60,7 +63,7 @@ def is_same_pass(window: Window) -> npt.NDArray[np.bool_]:
         Dims (image,).
     """
     heading = _column(window, HEADING)
-    descending = np.abs(heading) > 90.0
+    descending = np.abs(heading) > DESCENDING_DEG
     unknown = np.isnan(heading[:-1]) | np.isnan(heading[-1])
     same: npt.NDArray[np.bool_] = (descending[:-1] == descending[-1]) | unknown
     return same

@@ -6,11 +6,11 @@ import numpy as np
 
 from sarcast.assess import Trial, simulated_trials
 from sarcast.shapes import ShapeOptions
-from sarcast.simulate import Change
+from sarcast.simulate import Change, Statistical
 from sarcast.tfrecord import Sample
 from sarcast.windows import Expected
 
-STATISTICAL = "statistical"
+STATISTICAL = Statistical.name
 """Name of the change that the published samples hold."""
 PREDICTION = "recorded prediction"
 """Name of the expected image that samples may hold."""
