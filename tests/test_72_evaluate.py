@@ -15,7 +15,6 @@ from sarcast.evaluate import (
     Evaluator,
     Scored,
     Scores,
-    add_up,
     auc_exact,
     average_precision,
     count_calibration,
@@ -91,7 +90,7 @@ def test_states_add_up_whatever_the_parts(scores, data):
     changed = data.draw(arrays(bool, 60))
     cuts = sorted(data.draw(st.lists(st.integers(0, 60), max_size=4)))
     parts = zip(np.split(scores, cuts), np.split(changed, cuts), strict=True)
-    summed = add_up([count_scores(*part) for part in parts])
+    summed = sum((count_scores(*part) for part in parts), Scores())
     whole = count_scores(scores, changed)
     assert summed.pages.keys() == whole.pages.keys()
     for page, counts in whole.pages.items():

@@ -18,7 +18,6 @@ from sarcast.evaluate.records import (
 from sarcast.evaluate.scores import (
     Roc,
     Scores,
-    add_up,
     auc_exact,
     average_precision,
     count_scores,
@@ -51,7 +50,6 @@ __all__ = [
     "Role",
     "Scored",
     "Scores",
-    "add_up",
     "auc_exact",
     "average_precision",
     "count_calibration",

@@ -1,8 +1,7 @@
 """Scores of pixels as counts that add up, and the curves and areas computed from the sum."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import reduce
 
 import numpy as np
 import numpy.typing as npt
@@ -104,11 +103,6 @@ def count_scores(scores: Float, changed: Bool, seen: Bool | None = None) -> Scor
             f"take them out of the mask of what was seen"
         )
     return _paged(_bins(values), changed[seen])
-
-
-def add_up(states: Sequence[Scores]) -> Scores:
-    """Sum of states; that of none is empty."""
-    return reduce(Scores.__add__, states, Scores())
 
 
 @dataclass(frozen=True)
