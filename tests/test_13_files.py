@@ -29,12 +29,12 @@ def test_a_folder_is_whole_or_absent(tmp_path: Path) -> None:
 def test_what_is_there_is_kept_until_all_went_well(tmp_path: Path) -> None:
     target = tmp_path / "result"
     target.mkdir()
-    (target / "run.yaml").write_text("old")
+    (target / "run.yaml").write_text("demo:\n")
     with pytest.raises(SarcastError, match="not empty; add --overwrite"):
         new_folder(target, overwrite=False).__enter__()
     with pytest.raises(ZeroDivisionError), new_folder(target, overwrite=True):
         _ = 1 / 0
-    assert (target / "run.yaml").read_text() == "old"
+    assert (target / "run.yaml").read_text() == "demo:\n"
     with new_folder(target, overwrite=True) as folder:
         (folder / "new").write_text("new")
     assert [path.name for path in target.iterdir()] == ["new"]
@@ -102,3 +102,27 @@ def test_rasters_are_valid_cogs_and_hold_what_was_written(tmp_path: Path, grid: 
         assert source.descriptions == ("VV", "VH")
         assert source.tags()["UNIT"] == "dB"
         assert np.isnan(source.nodata)
+
+
+def test_what_is_read_is_never_replaced(tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "model.yaml").write_text("weights")
+    for target in (tmp_path / "model", tmp_path, tmp_path / "model" / "inside"):
+        with pytest.raises(SarcastError, match="which is to be read; name another target"):
+            new_folder(target, overwrite=True, inputs=[tmp_path / "model"]).__enter__()
+    assert (tmp_path / "model" / "model.yaml").read_text() == "weights"
+
+
+def test_a_record_of_someone_else_protects_its_folder(tmp_path: Path) -> None:
+    (tmp_path / "run.yaml").write_text("name: my experiment\n")
+    with pytest.raises(SarcastError, match="no result of sarcast and is not replaced"):
+        new_folder(tmp_path, overwrite=True).__enter__()
+
+
+def test_a_link_to_a_folder_stays_a_link(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    with new_folder(tmp_path / "link", overwrite=False) as folder:
+        (folder / "whole").write_text("whole")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "real" / "whole").read_text() == "whole"

@@ -294,3 +294,50 @@ def test_scenes_are_added_to_a_catalogue(scene_folder: Callable[..., Path], tmp_
         run("--quiet", "index", folder, "--to", tmp_path / "catalogue")
     run("--quiet", "cube", tmp_path / "catalogue", "--to", tmp_path / "c")
     assert open_cube(tmp_path / "c").sizes["time"] == 2
+
+
+def test_training_never_takes_what_it_reads_or_what_is_not_its_own(
+    area: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cube = area / "cube.zarr"
+    mine = tmp_path / "mine"
+    (mine / "training").mkdir(parents=True)
+    (mine / "training" / "thesis.txt").write_text("years of work")
+    for said, words in {
+        "which is to be read": (cube, "--to", cube, "--overwrite"),
+        "exists and is not empty": (cube, "--to", mine),
+        "no result of sarcast": (cube, "--to", mine, "--overwrite"),
+    }.items():
+        assert said in fails(capsys, 1, "train", *words, "--end", "2020-03-07", *QUICK)
+    assert (mine / "training" / "thesis.txt").read_text() == "years of work"
+    assert open_cube(cube).sizes["time"] == 10
+
+
+@pytest.mark.parametrize(
+    ("status", "said", "words"),
+    [
+        (2, "has over 4e+09 pixels", ("--resolution", "0.00001")),
+        (2, "coarser than the whole area", ("--resolution", "1e9")),
+        (2, "--area must be", ("--area", "500,10,600,20")),
+        (2, "is no date", ("--start", "20200715")),
+        (1, "is no file; name a NetCDF", ("--weather", "nowhere.nc")),
+    ],
+)
+def test_grids_and_dates_that_cannot_be(
+    area: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    status: int,
+    said: str,
+    words: tuple[str, ...],
+) -> None:
+    assert said in fails(capsys, status, "cube", area / "catalogue", "--to", tmp_path / "c", *words)
+    assert not (tmp_path / "c").exists()
+
+
+def test_a_damaged_catalogue(
+    area: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "items.parquet").write_bytes(b"PAR1 but no more")
+    said = fails(capsys, 1, "cube", tmp_path, "--to", tmp_path / "c")
+    assert "is damaged or no stac-geoparquet" in said

@@ -23,6 +23,7 @@ app = App(
     version=sarcast.__version__,
     help="Predicts what a Sentinel-1 image should look like, and finds what truly changed.",
     default_parameter=Parameter(negative=()),
+    suppress_keyboard_interrupt=False,
     version_flags=["--version"],
 )
 
@@ -95,7 +96,15 @@ def main(arguments: list[str] | None = None) -> None:
         _fail(f"{error.strerror}: {error.filename}", WORK_FAILED)
 
 
-_ENVIRONMENT = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR)
+_ENVIRONMENT = (
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.ENOTDIR,
+    errno.ENOENT,
+)
 """What the surroundings refuse, and no fault of the program."""
 
 
@@ -104,7 +113,8 @@ def _usage(error: CycloptsError) -> str:
     cause = error.__cause__
     if isinstance(cause, pydantic.ValidationError):
         first = cause.errors()[0]
-        flag = str(first["loc"][-1]).replace("_", "-") if first["loc"] else "the options"
+        names = [str(part) for part in first["loc"] if isinstance(part, str)]
+        flag = names[-1].replace("_", "-") if names else "the options"
         return f"--{flag}: {first['msg']}, but {first['input']!r} was given"
     return " ".join(str(error).split())
 

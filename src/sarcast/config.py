@@ -60,8 +60,14 @@ def check_record(path: Path, verb: str) -> None:
         held = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UsageError(f"--config {path} cannot be read: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise UsageError(f"--config {path} is no YAML: {' '.join(str(error).split())}") from error
+    if isinstance(held, dict) and isinstance(held.get(verb), dict):
+        odd = [key for key in held[verb] if not isinstance(key, str)]
+        if odd or any(value is held[verb] for value in held[verb].values()):
+            raise UsageError(
+                f"--config {path} must hold names and plain values, found {odd or '*'}"
+            )
     if not isinstance(held, dict) or verb not in held:
         found = ", ".join(map(str, held)) if isinstance(held, dict) else type(held).__name__
         raise UsageError(

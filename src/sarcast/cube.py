@@ -6,6 +6,7 @@ killed leaves the steps before it and nothing of the one it was at, and can be s
 stand in the order in which they were written; ``open_cube`` gives them in the order of time.
 """
 
+import re
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -236,6 +237,11 @@ def _attributes(path: Path) -> dict[str, Any]:
     try:
         return dict(zarr.open_group(path, mode="r").attrs)
     except (FileNotFoundError, ValueError, NotADirectoryError) as error:
+        if (path / "backscatter").is_dir():
+            raise SarcastError(
+                f"{path} is a damaged cube: its zarr.json cannot be read; "
+                f"remove it and build it again"
+            ) from error
         raise SarcastError(
             f"{path} is no cube; build one with: sarcast cube CATALOGUE --to {path}"
         ) from error
@@ -472,6 +478,9 @@ def _name_unreadable(one: Acquisition, error: Exception) -> None:
 # --- dates --------------------------------------------------------------------------------------
 
 
+_ISO = re.compile(r"\d{4}(-\d{2}(-\d{2}(T\d{2}(:\d{2}(:\d{2}(\.\d{1,9})?)?)?)?)?)?")
+
+
 def place_of_date(cube: xr.Dataset, date: str) -> int:
     """Find the place on ``time`` of a date, or of a moment where a date has several acquisitions.
 
@@ -522,11 +531,11 @@ def moment_of(date: str, *, last: bool = False) -> np.datetime64:
 
 def _datetime(date: str) -> np.datetime64:
     try:
-        return np.datetime64(date)
-    except ValueError as error:
-        raise UsageError(
-            f"{date!r} is no date; give one such as 2025-01-02 or 2025-01-02T01:58:24"
-        ) from error
+        if _ISO.fullmatch(date):
+            return np.datetime64(date)
+    except ValueError:
+        pass
+    raise UsageError(f"{date!r} is no date; give one such as 2025-01-02 or 2025-01-02T01:58:24")
 
 
 def _shown(time: np.datetime64) -> str:

@@ -2,9 +2,10 @@
 
 import errno
 import os
+import re
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +20,7 @@ RESULTS = ("run.yaml", "world.yaml", "model.yaml")
 
 
 @contextmanager
-def new_folder(target: Path, *, overwrite: bool) -> Iterator[Path]:
+def new_folder(target: Path, *, overwrite: bool, inputs: Sequence[Path] = ()) -> Iterator[Path]:
     """Give a folder to write into, which takes the place of ``target`` when all went well.
 
     Parameters
@@ -28,13 +29,16 @@ def new_folder(target: Path, *, overwrite: bool) -> Iterator[Path]:
         The folder to make; one that exists must be empty, or ``overwrite`` true.
     overwrite
         Replace what is there, at the end and at once.
+    inputs
+        What the work reads, which must not be replaced.
 
     Raises
     ------
     SarcastError
         If the target is not empty and may not be replaced, or the disk is full.
     """
-    check_free(target, overwrite=overwrite)
+    target = target.resolve()
+    check_free(target, overwrite=overwrite, inputs=inputs)
     partial = beside(target)
     try:
         with full_disk_named(target):
@@ -43,6 +47,17 @@ def new_folder(target: Path, *, overwrite: bool) -> Iterator[Path]:
             _replace(partial, target)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def _is_result(folder: Path) -> bool:
+    if any((folder / name).exists() for name in RESULTS[1:]):
+        return True
+    record = folder / RESULTS[0]
+    return record.is_file() and _RECORD.match(record.read_text(errors="replace")) is not None
+
+
+_RECORD = re.compile(r"[a-z]+:\n")
+"""How a record of options begins: the verb alone on its line."""
 
 
 @contextmanager
@@ -58,15 +73,21 @@ def new_file(target: Path) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
-def check_free(target: Path, *, overwrite: bool) -> None:
+def check_free(target: Path, *, overwrite: bool, inputs: Sequence[Path] = ()) -> None:
     """Raise if ``target`` is a file, or a folder that holds something and may not be replaced."""
+    there = target.resolve()
+    for one in (path.resolve() for path in inputs):
+        if there == one or there in one.parents or one in there.parents:
+            raise SarcastError(
+                f"{target} is, holds or lies in {one}, which is to be read; name another target"
+            )
     if target.is_file():
         raise SarcastError(f"{target} is a file, but a folder is to be written; name another")
     if not target.is_dir() or not any(target.iterdir()):
         return
     if not overwrite:
         raise SarcastError(f"{target} exists and is not empty; add --overwrite to replace it")
-    if not any((target / name).exists() for name in RESULTS):
+    if not _is_result(target):
         raise SarcastError(
             f"{target} holds none of {', '.join(RESULTS)}, so it is no result of sarcast and is "
             f"not replaced; name another folder, or empty it yourself"
@@ -87,8 +108,8 @@ def full_disk_named(target: Path) -> Iterator[None]:
     except Exception as error:
         if _is_full_disk(error):
             raise SarcastError(
-                f"no space left on the disk of {target}; nothing was kept there: "
-                f"free some space or name a target on another disk"
+                f"no space left on the disk of {target}; what was not finished is not kept: "
+                f"free some space or name a target on another disk, and run it again"
             ) from error
         raise
 

@@ -18,6 +18,9 @@ from sarcast.rasters import grid_of
 
 CONDITIONS_SPACING_M = 1000.0
 """Spacing of the grid on which conditions are kept, metres."""
+MOST_PIXELS = 4e9
+"""Most pixels of a cube's grid: 600 km square at 10 m."""
+LONGEST_PATH = 4096
 METRES_A_DEGREE = 111_320.0
 """Length of a degree on the equator, metres (WGS 84: 2 pi a / 360)."""
 
@@ -30,7 +33,7 @@ def outline(area: str) -> Geometry | GeoBox:
     UsageError
         If it is none of them.
     """
-    if Path(area).exists():
+    if len(area) < LONGEST_PATH and area and Path(area).exists():
         return _from_file(Path(area))
     try:
         west, south, east, north = (float(part) for part in area.split(","))
@@ -39,10 +42,10 @@ def outline(area: str) -> Geometry | GeoBox:
             f"--area must be 'west,south,east,north' in degrees, a vector file or a raster file; "
             f"{area!r} is none of them"
         ) from error
-    if not (west < east and south < north and south >= -90.0 and north <= 90.0):
+    if not (-180.0 <= west < east <= 180.0 and -90.0 <= south < north <= 90.0):
         raise UsageError(
-            f"--area must be west,south,east,north with west < east, south < north, "
-            f"latitudes in -90..90; {area!r} is not"
+            f"--area must be west,south,east,north with west < east in -180..180 and "
+            f"south < north in -90..90; {area!r} is not"
         )
     return box(west, south, east, north, "EPSG:4326")
 
@@ -91,6 +94,17 @@ def make_grid(
     corner = native.transform
     anchor = xy_((corner.c / step) % 1.0, (corner.f / step) % 1.0) if same else "edge"
     bounds = extent.to_crs(wanted).boundingbox
+    if not bounds.span_x * bounds.span_y / step**2 <= MOST_PIXELS:
+        raise UsageError(
+            f"an area of {bounds.span_x:g} x {bounds.span_y:g} at a resolution of {step:g} "
+            f"(units of {wanted}) has over {MOST_PIXELS:g} pixels; give a smaller --area or a "
+            f"larger --resolution"
+        )
+    if not step <= max(bounds.span_x, bounds.span_y):
+        raise UsageError(
+            f"a --resolution of {step:g} is coarser than the whole area, {bounds.span_x:g} x "
+            f"{bounds.span_y:g} in units of {wanted}; give a finer one"
+        )
     return GeoBox.from_bbox(bounds, resolution=step, anchor=anchor, tol=0.01)
 
 

@@ -33,7 +33,7 @@ class TileOptions(BaseModel):
         description="Pixels a side of a tile, for predictors that take any size.",
     )
     overlap: float = Field(
-        0.5, ge=0.0, le=0.75, description="Share of a tile that overlaps the next, each way."
+        0.25, ge=0.0, le=0.75, description="Share of a tile that overlaps the next, each way."
     )
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit
 
+import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pystac
@@ -92,9 +93,15 @@ class FolderCatalogue:
                 f"{self.folder} is no catalogue: it lacks items.parquet; "
                 f"make one with: sarcast index PATH... --to {self.folder}"
             )
-        table = pq.read_table(self._file, filters=_filter(box, time))
-        dicts = stac_geoparquet.arrow.stac_table_to_items(table)
-        return sorted((pystac.Item.from_dict(found) for found in dicts), key=_order)
+        try:
+            table = pq.read_table(self._file, filters=_filter(box, time))
+            dicts = stac_geoparquet.arrow.stac_table_to_items(table)
+            return sorted((pystac.Item.from_dict(found) for found in dicts), key=_order)
+        except (pa.ArrowException, ValueError, KeyError) as error:
+            raise SarcastError(
+                f"{self._file} is damaged or no stac-geoparquet; remove it and index again "
+                f"({str(error).splitlines()[0]})"
+            ) from error
 
     def _portable(self, item: pystac.Item) -> pystac.Item:
         copy = item.clone()

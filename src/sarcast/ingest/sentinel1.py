@@ -18,6 +18,7 @@ from sarcast import orbits, units
 from sarcast.catalogue import Raster, Scene
 from sarcast.catalogue.scene import BANDS
 from sarcast.errors import SarcastError
+from sarcast.progress import say
 from sarcast.rasters import grid_of, open_raster, sample
 
 OPERA = re.compile(
@@ -127,7 +128,11 @@ def _stac_item(path: Path) -> Iterator[pystac.Item]:
         return
     if "stac_version" not in content or not {"vv", "vh", "vv-vh"} & set(content.get("assets", {})):
         return
-    item = pystac.Item.from_dict(content)
+    try:
+        item = pystac.Item.from_dict(content)
+    except (KeyError, TypeError, ValueError, pystac.STACError) as error:
+        say(f"warning: {path} is left out: it is no whole STAC item ({error!r})")
+        return
     item.set_self_href(path.resolve().as_posix())
     item.make_asset_hrefs_absolute()
     yield item
@@ -158,9 +163,17 @@ def _known(path: Path) -> _Known | None:
             quantity="gamma0",
         )
     found = SENTINEL.search(base)
-    if found is None:
+    if found is None or not _is_time(found["time"]):
         return None
     return _Known(id=base, platform=_platform(found["platform"]), time=_time(found["time"]))
+
+
+def _is_time(text: str) -> bool:
+    try:
+        _time(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _platform(short: str) -> str:

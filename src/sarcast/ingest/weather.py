@@ -61,13 +61,20 @@ def read_weather(path: Path, grid: GeoBox, dates: Sequence[np.datetime64]) -> xr
 
 
 def _open(path: Path) -> xr.Dataset:
+    if not path.is_file():
+        raise SarcastError(f"{path} is no file; name a NetCDF file of daily weather")
     try:
         return xr.open_dataset(path, decode_coords="all")
     except (OSError, ValueError) as error:
-        raise SarcastError(f"{path} cannot be read as NetCDF: {error}") from error
+        first = str(error).splitlines()[0]
+        raise SarcastError(f"{path} cannot be read as NetCDF: {first}") from error
 
 
 def _converted(field: xr.DataArray, name: str, path: Path) -> xr.DataArray:
+    if set(field.dims) != {"time", "y", "x"}:
+        raise SarcastError(
+            f"{name} in {path} must have dims time, y, x, but has {', '.join(map(str, field.dims))}"
+        )
     unit = field.attrs.get("units")
     if unit not in UNITS[name]:
         raise SarcastError(

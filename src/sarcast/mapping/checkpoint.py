@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -73,7 +74,7 @@ class Checkpoint:
                 save_file(tensors, partial / f"{name}.safetensors")
             record = {"format": FORMAT, "described": described, "state": vars(self.state)}
             (partial / "state.json").write_text(json.dumps(record))
-        for other in folder.iterdir():
+        for other in folder.glob("step-*"):
             if other.name != target.name:
                 shutil.rmtree(other)
 
@@ -89,7 +90,13 @@ def read_latest(folder: Path, described: dict[str, Any]) -> Checkpoint | None:
     found = sorted(folder.glob("step-*"))
     if not found:
         return None
-    record = json.loads((found[-1] / "state.json").read_text())
+    try:
+        record = json.loads((found[-1] / "state.json").read_text())
+        parts = {path.stem: load_file(path) for path in found[-1].glob("*.safetensors")}
+    except (OSError, ValueError, SafetensorError) as error:
+        raise SarcastError(
+            f"the checkpoint {found[-1]} is damaged ({error}); remove {folder.parent} to train anew"
+        ) from error
     if record["format"] != FORMAT:
         raise SarcastError(
             f"{found[-1]} has format {record['format']}, but this version of sarcast goes on from "
@@ -102,7 +109,6 @@ def read_latest(folder: Path, described: dict[str, Any]) -> Checkpoint | None:
             f"{found[-1]} is of a training with other {', '.join(sorted(differing))}; "
             f"give the same again to go on, or remove {folder.parent} to train anew"
         )
-    parts = {path.stem: load_file(path) for path in found[-1].glob("*.safetensors")}
     return Checkpoint(State(**record["state"]), parts)
 
 

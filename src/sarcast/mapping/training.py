@@ -75,7 +75,7 @@ class TrainOptions(BaseModel):
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = Field(
         "32-true", description="number format of the computation"
     )
-    accelerator: str = Field("auto", description="auto, cpu or cuda")
+    accelerator: Literal["auto", "cpu", "cuda"] = Field("auto", description="where to compute")
     devices: int = Field(1, ge=1, description="number of GPUs, or processes on a CPU")
     validation_share: float = Field(
         0.2,
@@ -180,6 +180,10 @@ class _Loop:
         self.options = options
         self.folder = folder / "checkpoints"
         self.folder.mkdir(parents=True, exist_ok=True)
+        if options.accelerator == "cuda" and not torch.cuda.is_available():
+            raise SarcastError(
+                "accelerator cuda was asked for, but there is no GPU; take cpu or auto"
+            )
         self.fabric = Fabric(
             accelerator=options.accelerator, devices=options.devices, precision=options.precision
         )

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, field_validator
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, TypeAdapter, field_validator
 from torch import Tensor, nn
 
 from sarcast.conditions import COLUMNS, PaperScaling, condition, paper_vector
@@ -26,7 +26,7 @@ class UNetOptions(BaseModel):
 
     size: int = Field(512, ge=8, le=4096, description="rows and columns of a window, a power of 2")
     previous: int = Field(4, ge=1, le=64, description="number of previous images")
-    filters: tuple[int, ...] = Field(
+    filters: tuple[PositiveInt, ...] = Field(
         (64, 128, 256, 512),
         min_length=1,
         description="filters of the first convolutions; the last number holds for those after",

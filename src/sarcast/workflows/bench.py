@@ -27,7 +27,7 @@ class BenchConfig(Config):
 
 def bench(*, config: Annotated[BenchConfig, FLAT]) -> None:
     """Compare networks with the strategies and the oracle on windows that no training saw."""
-    with new_folder(config.to, overwrite=config.overwrite) as folder:
+    with new_folder(config.to, overwrite=config.overwrite, inputs=config.model) as folder:
         evaluation = run_bench(config.name, [load_model(path) for path in config.model])
         evaluation.write(folder / "evaluation.json")
         write_report(evaluation, (), folder / "report.html")

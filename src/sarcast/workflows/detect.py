@@ -49,7 +49,7 @@ def detect(cube: Path, *, config: Annotated[DetectConfig, FLAT]) -> None:
     cube
         A cube, as ``sarcast cube`` builds it.
     """
-    with new_folder(config.to, overwrite=config.overwrite) as folder:
+    with new_folder(config.to, overwrite=config.overwrite, inputs=(cube, config.model)) as folder:
         opened, model = open_cube(cube), load_model(config.model)
         place = place_of_date(opened, config.at)
         threshold = _threshold(config, model)

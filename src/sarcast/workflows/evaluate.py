@@ -89,7 +89,8 @@ def evaluate(source: Path, *, config: Annotated[EvaluateConfig, FLAT]) -> None:
         A cube, as ``sarcast cube`` builds it, a TFRecord file or a folder of them,
         or what ``sarcast tfrecord import`` wrote.
     """
-    with new_folder(config.to, overwrite=config.overwrite) as folder:
+    read = [path for path in (source, config.model) if path is not None]
+    with new_folder(config.to, overwrite=config.overwrite, inputs=read) as folder:
         model = None if config.model is None else load_model(config.model)
         held = is_store(source) or tfrecords(source)
         found, data = (_of_samples if held else _of_cube)(source, model, config)

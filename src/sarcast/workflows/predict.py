@@ -41,7 +41,7 @@ def predict(cube: Path, *, config: Annotated[PredictConfig, FLAT]) -> None:
     cube
         A cube, as ``sarcast cube`` builds it.
     """
-    with new_folder(config.to, overwrite=config.overwrite) as folder:
+    with new_folder(config.to, overwrite=config.overwrite, inputs=(cube, config.model)) as folder:
         opened, model = open_cube(cube), load_model(config.model)
         place = place_of_date(opened, config.at)
         grid = opened["backscatter"].odc.geobox

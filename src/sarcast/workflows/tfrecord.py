@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import xarray as xr
 from odc.geo.geom import point
 from pydantic import Field
@@ -91,7 +92,7 @@ def _parts(samples: Iterator[Sample], size: int) -> Iterator[list[Sample]]:
 
 def _windows(cube: xr.Dataset, config: ExportConfig) -> Iterator[Sample]:
     targets = target_dates(cube, config.previous)
-    names = cube["scene_id"].values.astype(str) if "scene_id" in cube.coords else None
+    names = np.array(cube["scene_id"].values.tolist()) if "scene_id" in cube.coords else None
     times = cube["time"].values
     for target in track(targets.tolist(), "exporting", len(targets)):
         for window in grid(cube, target, config.window, config.previous):

@@ -87,7 +87,7 @@ def train(cubes: tuple[Path, ...], *, config: Annotated[TrainConfig, FLAT]) -> N
     start = None if config.start_from is None else load_model(config.start_from)
     size = config.unet.size if config.network == "unet" else config.crop
     samplers = _opened(cubes, config, size if start is None else start.size or config.crop)
-    _make_ready(config)
+    _make_ready(cubes, config)
     say(f"training on target dates {samplers.trained}, validating on {samplers.validated}")
     with full_disk_named(config.to):
         model = _anew(samplers, config) if start is None else _adapted(start, samplers, config)
@@ -97,7 +97,7 @@ def train(cubes: tuple[Path, ...], *, config: Annotated[TrainConfig, FLAT]) -> N
             "training_dates": samplers.trained,
             "validation_dates": samplers.validated,
         }
-        _finish(config, cubes, replace(model, training={**model.training, **told}))
+        _finish(config, replace(model, training={**model.training, **told}))
     assert model.scores is not None
     residuals = ", ".join(f"{one:.2f}" for one in model.scores.rmse_db)
     say(f"model: {config.to} (residuals {residuals} dB, {model.scores.of_mean:.3f} of the mean's)")
@@ -139,20 +139,23 @@ def _adapted(start: Model, samplers: "_Samplers", config: TrainConfig) -> Model:
     return adapt(start, samplers.training, samplers.validation, options, folder=folder)
 
 
-def _make_ready(config: TrainConfig) -> None:
-    """Refuse a finished model, keep what a stopped training left, or clear the folder."""
+def _make_ready(cubes: tuple[Path, ...], config: TrainConfig) -> None:
+    """Refuse a folder that is no stopped training; what is there is kept until the end."""
+    inputs = [*cubes, *([] if config.start_from is None else [config.start_from])]
+    record = config.to / "run.yaml"
+    stopped = record.is_file() and record.read_text().startswith("train:")
+    if config.overwrite or not stopped or (config.to / FILES[-1]).exists():
+        check_free(config.to, overwrite=config.overwrite, inputs=inputs)
     if config.overwrite:
-        shutil.rmtree(config.to, ignore_errors=True)
-    if not (config.to / "training").is_dir() or (config.to / FILES[-1]).exists():
-        check_free(config.to, overwrite=config.overwrite)
+        shutil.rmtree(config.to / "training", ignore_errors=True)
     config.to.mkdir(parents=True, exist_ok=True)
-
-
-def _finish(config: TrainConfig, cubes: tuple[Path, ...], model: Model) -> None:
-    ready = config.to / "training" / "model"
-    ready.mkdir(exist_ok=True)
-    write_model(model, ready, half=config.network == "temporal")
     write_record(config.to, "train", {"cubes": list(cubes)}, config)
+
+
+def _finish(config: TrainConfig, model: Model) -> None:
+    ready = config.to / "training" / "model"
+    ready.mkdir(parents=True, exist_ok=True)
+    write_model(model, ready, half=config.network == "temporal")
     for name in FILES:
         (ready / name).replace(config.to / name)
     ready.rmdir()
