@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import rasterio
+from matplotlib.image import imread
 
 from sarcast.evaluate import Evaluator, Scored, count_scores
 from sarcast.report import Panel, write_report
@@ -58,7 +58,6 @@ def test_the_browser_finds_table_and_figures(chromium: str, page: Path, tmp_path
 def test_the_page_is_painted(chromium: str, page: Path, tmp_path: Path) -> None:
     picture = tmp_path / "page.png"
     shown(chromium, tmp_path, f"--screenshot={picture}", "--window-size=1000,1600", page.as_uri())
-    with rasterio.open(picture) as source:
-        painted = source.read([1, 2, 3])
-    colours = np.unique(painted.reshape(3, -1), axis=1)
-    assert colours.shape[1] > 50
+    painted = imread(picture)
+    colours = np.unique(painted.reshape(-1, painted.shape[-1]), axis=0)
+    assert len(colours) > 50
