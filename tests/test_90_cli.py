@@ -341,3 +341,14 @@ def test_a_damaged_catalogue(
     (tmp_path / "items.parquet").write_bytes(b"PAR1 but no more")
     said = fails(capsys, 1, "cube", tmp_path, "--to", tmp_path / "c")
     assert "is damaged or no stac-geoparquet" in said
+
+
+def test_an_interrupt_is_one_line(
+    area: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("sarcast.cube._append", stop)
+    said = fails(capsys, 130, "cube", area / "catalogue", "--to", tmp_path / "c")
+    assert "interrupted; what was finished is kept" in said

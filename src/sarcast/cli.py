@@ -27,6 +27,7 @@ app = App(
     version_flags=["--version"],
 )
 
+app.meta.suppress_keyboard_interrupt = False
 VERBS = {
     "demo": "The whole way on a synthetic area: world, cube, network, evaluation, change map.",
     "world": "Write a synthetic area: scenes, DEM, weather, land cover, truth, catalogue.",
