@@ -146,7 +146,7 @@ class Acquisition:
             nodata=np.nan,
             stac_cfg=_CONFIG,
         )
-        layers = [_empty_like(loaded, n) if n is None else loaded[n].isel(time=0) for n in wanted]
+        layers = [_unseen_like(loaded) if n is None else loaded[n].isel(time=0) for n in wanted]
         stacked = xr.concat(
             [layer.drop_vars("time", errors="ignore") for layer in layers],
             dim="band",
@@ -213,6 +213,7 @@ def _one_group(_item: pystac.Item, _parsed: object, _index: int) -> int:
     return 0
 
 
-def _empty_like(loaded: xr.Dataset, _name: None) -> xr.DataArray:
+def _unseen_like(loaded: xr.Dataset) -> xr.DataArray:
+    """A band that the slices lack: all NaN, on the grid of those that they have."""
     first = next(iter(loaded.data_vars.values())).isel(time=0)
     return first.copy(data=da.full_like(first.data, np.nan))

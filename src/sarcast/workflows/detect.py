@@ -7,23 +7,19 @@ import numpy as np
 from pydantic import Field
 
 from sarcast.classify import Threshold
-from sarcast.config import FLAT, Config, write_record
+from sarcast.config import FLAT, write_record
 from sarcast.cube import open_cube, place_of_date
 from sarcast.detection import Detection, without_specks, write_detection
 from sarcast.errors import SarcastError
 from sarcast.files import new_folder
-from sarcast.inference import TileOptions
 from sarcast.mapping import Model, load_model
 from sarcast.progress import say
-from sarcast.workflows.predict import described, expected_image
+from sarcast.workflows.predict import DateConfig, described, expected_image
 
 
-class DetectConfig(Config):
+class DetectConfig(DateConfig):
     """Options of ``sarcast detect``."""
 
-    model: Path = Field(description="Model folder.")
-    at: str = Field(description="Date of the target in the cube, ISO 8601.")
-    to: Path = Field(description="Detection folder.")
     threshold: float | None = Field(
         None, ge=0.0, description="Norm of the difference above which a pixel is changed, dB."
     )
@@ -37,8 +33,6 @@ class DetectConfig(Config):
     min_pixels: int = Field(
         8, ge=1, description="Smallest change kept, in connected pixels (8 neighbours)."
     )
-    tiles: Annotated[TileOptions, FLAT] = Field(default_factory=TileOptions)
-    overwrite: bool = Field(False, description="Replace the folder if it is there.")
 
 
 def detect(cube: Path, *, config: Annotated[DetectConfig, FLAT]) -> None:

@@ -18,19 +18,24 @@ from sarcast.mapping import Model, load_model
 from sarcast.progress import say
 
 
-class PredictConfig(Config):
+class DateConfig(Config):
+    """Options of every verb that works on one date of a cube with a model."""
+
+    model: Path = Field(description="Model folder, or 'base' for the shipped weights.")
+    at: str = Field(description="Date of the target in the cube, ISO 8601.")
+    to: Path = Field(description="Folder for the result.")
+    tiles: Annotated[TileOptions, FLAT] = Field(default_factory=TileOptions)
+    overwrite: bool = Field(False, description="Replace the folder if it is there.")
+
+
+class PredictConfig(DateConfig):
     """Options of ``sarcast predict``."""
 
-    model: Path = Field(description="Model folder.")
-    at: str = Field(description="Date of the target in the cube, ISO 8601.")
-    to: Path = Field(description="Folder for the expected image.")
     set: tuple[str, ...] = Field(
         (),
         description="A condition of the target to be replaced, as temperature=20 or "
         "orbit_direction=ascending; may be repeated.",
     )
-    tiles: Annotated[TileOptions, FLAT] = Field(default_factory=TileOptions)
-    overwrite: bool = Field(False, description="Replace the folder if it is there.")
 
 
 def predict(cube: Path, *, config: Annotated[PredictConfig, FLAT]) -> None:
