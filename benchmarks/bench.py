@@ -13,14 +13,14 @@ import numpy as np
 
 from sarcast.assess import AssessOptions, assess_trials
 from sarcast.bench import bench_trials
-from sarcast.classify import (
+from sarcast.classifiers import (
     BestThreshold,
     FalseAlarmRate,
     KittlerIllingworth,
     Otsu,
     linear_svc,
 )
-from sarcast.evaluate import Evaluation
+from sarcast.evaluation import Evaluation
 from sarcast.neighbourhood import MarkovField, PcaKMeans
 from sarcast.strategies import STRATEGIES, Oracle
 

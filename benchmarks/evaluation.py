@@ -17,7 +17,7 @@ import numpy as np
 
 from sarcast.assess import AssessOptions, assess
 from sarcast.conditions import COLUMNS
-from sarcast.evaluate import Evaluator
+from sarcast.evaluation import Evaluator
 from sarcast.simulate import Offset
 from sarcast.strategies import STRATEGIES
 from sarcast.windows import Window

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sarcast import neighbourhood
-from sarcast.classify import BestThreshold
+from sarcast.classifiers import BestThreshold
 from sarcast.errors import SarcastError
 from sarcast.neighbourhood import MarkovField, PcaKMeans
 

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from sarcast.errors import SarcastError
-from sarcast.evaluate import (
+from sarcast.evaluation import (
     Classified,
     Evaluation,
     Evaluator,

@@ -4,7 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from sarcast import difference
+from sarcast import differences
 from sarcast.assess import (
     AssessOptions,
     Trial,
@@ -13,10 +13,10 @@ from sarcast.assess import (
     groups_of,
     simulated_trials,
 )
-from sarcast.classify import FalseAlarmRate, Otsu, linear_svc
+from sarcast.classifiers import FalseAlarmRate, Otsu, linear_svc
 from sarcast.conditions import COLUMNS
 from sarcast.errors import SarcastError
-from sarcast.evaluate import auc_exact
+from sarcast.evaluation import auc_exact
 from sarcast.shapes import ShapeOptions, change_mask
 from sarcast.simulate import Offset, Statistical, where_change_may_be
 from sarcast.strategies import STRATEGIES, Oracle
@@ -108,7 +108,7 @@ def test_equals_a_plain_loop():
         )
         actual = np.stack([trial.actual[result.change] for trial in trials])
         scale = 1.2 if result.difference == "z" else 1.0
-        plain = auc_exact(difference.norm((actual - expected) / np.float32(scale)), changed)
+        plain = auc_exact(differences.norm((actual - expected) / np.float32(scale)), changed)
         assert result.auc == pytest.approx(plain, abs=1e-6)
         targets = np.stack([w.target for w in several])
         assert result.mse_db2 == pytest.approx(np.mean((targets - expected) ** 2), rel=1e-5)

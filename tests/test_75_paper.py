@@ -1,6 +1,6 @@
 import numpy as np
 
-from sarcast.evaluate import Classified, Confusion, Evaluator, Scored, count_scores
+from sarcast.evaluation import Classified, Confusion, Evaluator, Scored, count_scores
 from sarcast.paper import ABLATION, ablation_table, network_of, paper_tables
 
 ROLES = {

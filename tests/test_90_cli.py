@@ -20,7 +20,7 @@ from scipy.ndimage import gaussian_filter
 from conftest import GRID, opera_name
 from sarcast.cli import VERBS, main
 from sarcast.cube import open_cube
-from sarcast.evaluate import Evaluation
+from sarcast.evaluation import Evaluation
 from sarcast.mapping import load_model
 from sarcast.rasters import write_cog
 from test_22_ingest import plane

@@ -6,7 +6,7 @@ import pytest
 from fuzz.fuzz_tfrecord import plain, simulated
 from sarcast.cli import main
 from sarcast.errors import SarcastError
-from sarcast.evaluate import Evaluation
+from sarcast.evaluation import Evaluation
 from sarcast.tfrecord import SampleStore, encode, read_samples, write_records, write_samples
 from sarcast.tfrecord.store import write_store
 from test_54_tfrecord import same

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from sarcast.evaluate import Evaluator, Scored, count_scores
+from sarcast.evaluation import Evaluator, Scored, count_scores
 from sarcast.report import Panel, write_report
 
 pytestmark = pytest.mark.service

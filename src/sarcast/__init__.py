@@ -14,8 +14,8 @@ _HOMES = {
     "build_cube": "cube",
     "load_model": "mapping",
     "predict": "inference",
-    "subtract": "difference",
-    "norm": "difference",
+    "subtract": "differences",
+    "norm": "differences",
 }
 
 __all__ = [

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from sarcast import difference as di
-from sarcast.classify import Classifier
+from sarcast import differences as di
+from sarcast.classifiers import Classifier
 from sarcast.conditions import COLUMNS
-from sarcast.evaluate import (
+from sarcast.evaluation import (
     Classified,
     Evaluation,
     Evaluator,

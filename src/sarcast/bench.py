@@ -11,9 +11,9 @@ from itertools import tee
 import numpy as np
 
 from sarcast.assess import AssessOptions, Trial, assess_trials, simulated_trials
-from sarcast.classify import linear_svc
+from sarcast.classifiers import linear_svc
 from sarcast.errors import SarcastError
-from sarcast.evaluate import Evaluation, Role
+from sarcast.evaluation import Evaluation, Role
 from sarcast.shapes import ShapeOptions
 from sarcast.simulate import Offset, Statistical
 from sarcast.strategies import STRATEGIES, Oracle

@@ -15,7 +15,7 @@ from pystac.extensions.projection import ProjectionExtension
 from scipy import ndimage
 
 import sarcast
-from sarcast import difference as di
+from sarcast import differences as di
 from sarcast.catalogue.scene import grid_fields
 from sarcast.rasters import write_cog
 from sarcast.units import DB

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sarcast.errors import SarcastError
-from sarcast.evaluate import Evaluation, MethodResult, Role
+from sarcast.evaluation import Evaluation, MethodResult, Role
 from sarcast.files import new_file
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from sarcast.classify import KittlerIllingworth, Takes, seen_pixels
-from sarcast.difference import norm
+from sarcast.classifiers import KittlerIllingworth, Takes, seen_pixels
+from sarcast.differences import norm
 from sarcast.errors import SarcastError
 from sarcast.windows import Bool, Float
 

@@ -8,7 +8,7 @@ Alatalo, Sipola, Rantonen 2023, doi 10.1109/TGRS.2023.3324994, Tables II to V.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sarcast.evaluate import ClassifierResult, Evaluation, MethodResult
+from sarcast.evaluation import ClassifierResult, Evaluation, MethodResult
 
 SHIFT = "offset -2.5 dB"
 STATISTICAL = "statistical"

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from sarcast.evaluate import Evaluation, MethodResult, PairedResult, Role
+from sarcast.evaluation import Evaluation, MethodResult, PairedResult, Role
 from sarcast.figures import (
     Panel,
     groups_figure,

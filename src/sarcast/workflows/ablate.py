@@ -7,12 +7,12 @@ import numpy as np
 from pydantic import Field
 
 from sarcast.assess import Assessed, AssessOptions, assess, assess_trials
-from sarcast.classify import linear_svc
+from sarcast.classifiers import linear_svc
 from sarcast.conditions import CONDITIONS
 from sarcast.config import FLAT, Config, write_record
 from sarcast.cube import open_cube
 from sarcast.errors import SarcastError
-from sarcast.evaluate import Role
+from sarcast.evaluation import Role
 from sarcast.mapping import load_model
 from sarcast.mapping.training import TrainOptions
 from sarcast.mapping.unet import UNetOptions

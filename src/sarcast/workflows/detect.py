@@ -6,7 +6,7 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
-from sarcast.classify import Threshold
+from sarcast.classifiers import Threshold
 from sarcast.config import FLAT, write_record
 from sarcast.cube import open_cube, place_of_date
 from sarcast.detection import Detection, without_specks, write_detection

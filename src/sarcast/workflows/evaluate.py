@@ -12,7 +12,7 @@ from rich.table import Table
 
 import sarcast
 from sarcast.assess import Assessed, AssessOptions, assess, assess_trials
-from sarcast.classify import (
+from sarcast.classifiers import (
     BestThreshold,
     Classifier,
     FalseAlarmRate,
@@ -24,7 +24,7 @@ from sarcast.conditions import WEATHER
 from sarcast.config import FLAT, Config, write_record
 from sarcast.cube import moment_of, open_cube
 from sarcast.errors import SarcastError
-from sarcast.evaluate import Evaluation, Role
+from sarcast.evaluation import Evaluation, Role
 from sarcast.files import new_folder
 from sarcast.mapping import Model, load_model
 from sarcast.neighbourhood import MarkovField, PcaKMeans

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from sarcast.errors import SarcastError
-from sarcast.evaluate.intervals import CoarseCounts, draw_weights, interval, replicate_auc
-from sarcast.evaluate.records import (
+from sarcast.evaluation.intervals import CoarseCounts, draw_weights, interval, replicate_auc
+from sarcast.evaluation.records import (
     CalibrationResult,
     ClassifierResult,
     Curve,
@@ -19,7 +19,7 @@ from sarcast.evaluate.records import (
     PairedResult,
     Role,
 )
-from sarcast.evaluate.scores import (
+from sarcast.evaluation.scores import (
     Bool,
     Column,
     Float,
@@ -29,7 +29,7 @@ from sarcast.evaluate.scores import (
     average_precision,
     roc,
 )
-from sarcast.evaluate.statistics import LEVELS, Calibration, Confusion, Errors
+from sarcast.evaluation.statistics import LEVELS, Calibration, Confusion, Errors
 
 FALSE_ALARM_RATES = (0.001, 0.01, 0.05, 0.1)
 """False-alarm rates at which the detection rate is told."""

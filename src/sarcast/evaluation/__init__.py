@@ -5,7 +5,7 @@ pool or one call over everything give the same figures. The rooms that make expe
 change maps are not known here: arrays come in.
 """
 
-from sarcast.evaluate.records import (
+from sarcast.evaluation.records import (
     CalibrationResult,
     ClassifierResult,
     Curve,
@@ -15,7 +15,7 @@ from sarcast.evaluate.records import (
     PairedResult,
     Role,
 )
-from sarcast.evaluate.scores import (
+from sarcast.evaluation.scores import (
     Roc,
     Scores,
     auc_exact,
@@ -23,7 +23,7 @@ from sarcast.evaluate.scores import (
     count_scores,
     roc,
 )
-from sarcast.evaluate.statistics import (
+from sarcast.evaluation.statistics import (
     Calibration,
     Confusion,
     Errors,
@@ -31,7 +31,7 @@ from sarcast.evaluate.statistics import (
     count_confusion,
     count_errors,
 )
-from sarcast.evaluate.tally import Classified, Evaluator, Scored
+from sarcast.evaluation.tally import Classified, Evaluator, Scored
 
 __all__ = [
     "Calibration",

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from sarcast import difference
+from sarcast import differences
 from sarcast.errors import SarcastError
 from sarcast.units import to_power
 
@@ -14,13 +14,13 @@ IMAGES = arrays(np.float32, (2, 3, 4), elements=st.floats(-30, 5, width=32))
 @given(IMAGES, IMAGES)
 def test_ratio_is_of_linear_power(actual, expected):
     plain = to_power(actual).astype(float) / to_power(expected).astype(float)
-    np.testing.assert_allclose(difference.ratio(actual, expected), plain, rtol=1e-4)
-    np.testing.assert_allclose(difference.log_ratio(actual, expected), np.log(plain), atol=1e-4)
+    np.testing.assert_allclose(differences.ratio(actual, expected), plain, rtol=1e-4)
+    np.testing.assert_allclose(differences.log_ratio(actual, expected), np.log(plain), atol=1e-4)
 
 
 @given(IMAGES, IMAGES)
 def test_norm_equals_a_loop_over_pixels(actual, expected):
-    found = difference.norm(difference.subtract(actual, expected))
+    found = differences.norm(differences.subtract(actual, expected))
     for row in range(3):
         for column in range(4):
             apart = actual[:, row, column].astype(float) - expected[:, row, column]
@@ -29,8 +29,8 @@ def test_norm_equals_a_loop_over_pixels(actual, expected):
 
 def test_leading_dims_are_kept():
     images = np.arange(5 * 2 * 3 * 4, dtype=np.float32).reshape(5, 2, 3, 4)
-    each = np.stack([difference.norm(image) for image in images])
-    np.testing.assert_array_equal(difference.norm(images), each)
+    each = np.stack([differences.norm(image) for image in images])
+    np.testing.assert_array_equal(differences.norm(images), each)
 
 
 def test_z_of_calibrated_noise_has_unit_variance():
@@ -38,34 +38,34 @@ def test_z_of_calibrated_noise_has_unit_variance():
     std = rng.uniform(0.5, 3.0, (2, 200, 200)).astype(np.float32)
     expected = np.full_like(std, -12.0)
     actual = expected + std * rng.standard_normal(std.shape, dtype=np.float32)
-    found = difference.z(actual, expected, std)
+    found = differences.z(actual, expected, std)
     assert found.std() == pytest.approx(1.0, abs=0.01)
-    assert difference.signed(found, "loss").std() == pytest.approx(1.0, abs=0.01)
+    assert differences.signed(found, "loss").std() == pytest.approx(1.0, abs=0.01)
 
 
 def test_z_is_nan_where_no_spread_is_expected():
     image = np.zeros((1, 1, 3), dtype=np.float32)
     std = np.array([[[1.0, 0.0, -1.0]]], dtype=np.float32)
-    np.testing.assert_array_equal(np.isnan(difference.z(image + 1, image, std)), [[[0, 1, 1]]])
+    np.testing.assert_array_equal(np.isnan(differences.z(image + 1, image, std)), [[[0, 1, 1]]])
 
 
 def test_signed_tells_loss_from_gain():
     drop = np.full((2, 1, 1), -3.0, dtype=np.float32)
-    assert difference.signed(drop, "loss") == pytest.approx(3.0 * np.sqrt(2.0))
-    assert difference.signed(drop, "gain") == pytest.approx(-3.0 * np.sqrt(2.0))
+    assert differences.signed(drop, "loss") == pytest.approx(3.0 * np.sqrt(2.0))
+    assert differences.signed(drop, "gain") == pytest.approx(-3.0 * np.sqrt(2.0))
     with pytest.raises(SarcastError, match="'loss' or 'gain', not 'down'"):
-        difference.signed(drop, "down")
+        differences.signed(drop, "down")
 
 
 def test_shapes_must_agree():
     image = np.zeros((2, 3, 4), dtype=np.float32)
     with pytest.raises(SarcastError, match=r"\(2, 3, 4\), but the expected image has \(1, 3, 4\)"):
-        difference.subtract(image, image[:1])
+        differences.subtract(image, image[:1])
     with pytest.raises(SarcastError, match="the standard deviation has"):
-        difference.z(image, image, image[:, :2])
+        differences.z(image, image, image[:, :2])
 
 
 def test_nan_stays_nan():
     image = np.zeros((2, 1, 2), dtype=np.float32)
     image[1, 0, 0] = np.nan
-    np.testing.assert_array_equal(np.isnan(difference.norm(image)), [[True, False]])
+    np.testing.assert_array_equal(np.isnan(differences.norm(image)), [[True, False]])

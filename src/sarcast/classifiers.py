@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from sarcast.difference import norm
+from sarcast.differences import norm
 from sarcast.errors import SarcastError
 from sarcast.windows import Bool, Float
 

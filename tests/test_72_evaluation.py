@@ -7,7 +7,7 @@ from scipy import stats
 from sklearn import metrics
 
 from sarcast.errors import SarcastError
-from sarcast.evaluate import (
+from sarcast.evaluation import (
     Calibration,
     Classified,
     Confusion,
@@ -23,9 +23,9 @@ from sarcast.evaluate import (
     count_scores,
     roc,
 )
-from sarcast.evaluate.intervals import CoarseCounts, draw_weights, interval, replicate_auc
-from sarcast.evaluate.scores import _bin_starts, _bins
-from sarcast.evaluate.statistics import LEVELS
+from sarcast.evaluation.intervals import CoarseCounts, draw_weights, interval, replicate_auc
+from sarcast.evaluation.scores import _bin_starts, _bins
+from sarcast.evaluation.statistics import LEVELS
 
 FLOATS = st.floats(width=32, allow_nan=False)
 

@@ -3,7 +3,7 @@ import pytest
 from sklearn.dummy import DummyClassifier
 from sklearn.ensemble import RandomForestClassifier
 
-from sarcast.classify import (
+from sarcast.classifiers import (
     BestThreshold,
     FalseAlarmRate,
     FromCallable,
@@ -14,7 +14,7 @@ from sarcast.classify import (
     linear_svc,
     norm_histogram,
 )
-from sarcast.difference import norm
+from sarcast.differences import norm
 from sarcast.errors import SarcastError
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from sarcast.evaluate.scores import Scores
+from sarcast.evaluation.scores import Scores
 
 Column = npt.NDArray[np.float64]
 
