@@ -11,7 +11,7 @@ import sarcast
 
 LAYERS = [
     ["errors"],
-    ["files", "progress"],
+    ["files", "progress", "remote"],
     ["units", "orbits", "rasters"],
     ["conditions"],
     ["catalogue.scene"],

@@ -13,7 +13,7 @@ from rich.console import Console
 
 import sarcast
 from sarcast.config import check_record
-from sarcast.errors import SarcastError, UsageError
+from sarcast.errors import SarcastError, UsageError, public
 from sarcast.progress import say, set_quiet
 
 WORK_FAILED, BAD_USAGE, INTERRUPTED = 1, 2, 130
@@ -126,7 +126,7 @@ def _warn(message: Warning | str, *_where: Any, **_more: Any) -> None:
 
 def _fail(line: str, status: int) -> None:
     console = Console(stderr=True, highlight=False, soft_wrap=True)
-    console.print(f"sarcast: {line}", markup=False)
+    console.print(f"sarcast: {public(line)}", markup=False)
     sys.exit(status)
 
 

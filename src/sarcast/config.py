@@ -14,7 +14,7 @@ from cyclopts import Parameter
 from pydantic import BaseModel, ConfigDict
 from pydantic.fields import FieldInfo
 
-from sarcast.errors import UsageError
+from sarcast.errors import UsageError, public
 
 FLAT = Parameter(name="*")
 """Marks options whose fields are flags of the verb itself."""
@@ -107,7 +107,7 @@ def read_settings(settings: tuple[str, ...]) -> dict[str, str]:
 def _entry(name: str, value: Any) -> str:
     dumped = yaml.safe_dump(_plain(value), default_flow_style=True, allow_unicode=True, width=10000)
     plain = dumped.removesuffix("...\n").strip()
-    return f"{name}: {plain}"
+    return public(f"{name}: {plain}")
 
 
 def _plain(value: Any) -> Any:

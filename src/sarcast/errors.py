@@ -1,8 +1,24 @@
-"""The errors that a user can act on: what was expected, what came, what to do, on one line."""
+"""The errors that a user can act on: what was expected, what came, what to do, on one line.
+
+No line tells a credential: what stands in a URL before the host, or in its query, is taken out.
+"""
+
+import re
+
+_USER = re.compile(r"(?<=:/)(/?)[^\s'\"]*@")
+_QUERY = re.compile(r"(?<=[?&])([^\s=&#'\"]+)=[^\s&#'\")]*")
+
+
+def public(text: str) -> str:
+    """Take user, password and the values of queries out of the URLs in a text."""
+    return _QUERY.sub(r"\1=***", _USER.sub(r"\1", text))
 
 
 class SarcastError(Exception):
     """The work cannot be done as asked; the command line prints it and exits with status 1."""
+
+    def __init__(self, line: str) -> None:
+        super().__init__(public(line))
 
 
 class UsageError(SarcastError):

@@ -7,6 +7,8 @@ from typing import TypeVar
 
 from rich.console import Console
 
+from sarcast.errors import public
+
 T = TypeVar("T")
 
 _PLAIN_SECONDS = 10.0
@@ -22,7 +24,7 @@ def set_quiet(quiet: bool) -> None:
 def say(line: str) -> None:
     """Print one line of what is being done, to standard error."""
     if not _quiet:
-        Console(stderr=True, highlight=False, soft_wrap=True).print(line, markup=False)
+        Console(stderr=True, highlight=False, soft_wrap=True).print(public(line), markup=False)
 
 
 def track(items: Iterable[T], what: str, total: int, *, done: int = 0) -> Iterator[T]:
