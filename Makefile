@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+TESTED := $(VENV)/.installed-extras
 
 .PHONY: demo test lint bench clean install
 
@@ -15,10 +16,15 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	touch $@
 
+# What the tests need besides: the extras, whose systems they start.
+$(TESTED): $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,pgstac]'
+	touch $@
+
 demo: $(STAMP)
 	$(BIN)/sarcast demo --to demo --overwrite
 
-test: lint
+test: lint $(TESTED)
 	$(BIN)/python -m pytest
 
 lint: $(STAMP)
