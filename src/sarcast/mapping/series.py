@@ -6,19 +6,23 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from sarcast.units import YEAR_DAYS
 from sarcast.windows import Batch, Source
 
 RECENT_SHARE = 0.5
 """Share of the windows whose previous images are the latest; the others take any earlier ones."""
 
 Places = npt.NDArray[np.intp]
+Days = npt.NDArray[np.float64]
 
 
 class SeriesBatches:
     """Batches of windows of cubes, each batch of one cube: a ``training.Batches``.
 
     Half of the windows see the latest images before the target, the others any earlier ones, so
-    that a network meets long gaps and other seasons too.
+    that a network meets long gaps and other seasons too. The day of the year that is told is drawn
+    at random, while the days between images are true: of a few years, a network would learn by
+    heart on which days it rained.
 
     Parameters
     ----------
@@ -67,7 +71,8 @@ class SeriesBatches:
             rng.integers(max(pixels - self._size, 0) + 1, size=self._batch)
             for pixels in series.shape
         )
-        return series.cut(images, rows, columns, self._size)
+        days_of_year = rng.uniform(0.0, YEAR_DAYS, self._batch)
+        return series.cut(images, rows, columns, self._size, days_of_year)
 
 
 class _Series:
@@ -87,9 +92,10 @@ class _Series:
         self._conditions = source.conditions[order]
         self._rows, self._columns = source.rows, source.columns
         self._days = (times - times[0]) / np.timedelta64(1, "D")
-        self._day_of_year = (times - times.astype("datetime64[Y]")) / np.timedelta64(1, "D")
 
-    def cut(self, images: Places, rows: Places, columns: Places, size: int) -> Batch:
+    def cut(
+        self, images: Places, rows: Places, columns: Places, size: int, days_of_year: Days
+    ) -> Batch:
         """Cut windows, their images given as (window, image), the target last."""
         height, width = (min(size, pixels) for pixels in self.shape)
         y = self._tensor(rows)[:, None] + torch.arange(height, device=self._device)
@@ -109,7 +115,7 @@ class _Series:
             elevation=self._elevation[y[:, :, None], x[:, None, :]],
             conditions=self._tensor(conditions.astype(np.float32)),
             days=self._tensor((days - days[:, -1:]).astype(np.float32)),
-            day_of_year=self._tensor(self._day_of_year[images[:, -1]].astype(np.float32)),
+            day_of_year=self._tensor(days_of_year.astype(np.float32)),
         )
 
     def _tensor(self, values: npt.NDArray[np.generic]) -> torch.Tensor:
