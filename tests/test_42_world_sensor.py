@@ -7,7 +7,6 @@ import pytest
 import torch
 from scipy import stats
 
-from sarcast import speckle
 from sarcast.world import presets, sensor
 
 
@@ -42,62 +41,12 @@ def test_adjacent_speckle_is_correlated_as_asked(correlation):
         assert np.corrcoef(one.ravel(), other.ravel())[0, 1] == pytest.approx(correlation, abs=0.02)
 
 
-def lee_by_hand(power: np.ndarray, looks: float) -> np.ndarray:
-    wide = np.pad(power, 2, mode="reflect")
-    out = np.empty_like(power)
-    for y, x in np.ndindex(power.shape):
-        square = wide[y : y + 5, x : x + 5]
-        mean, variance = square.mean(), square.var()
-        signal = max(0.0, (variance - mean**2 / looks) / (1.0 + 1.0 / looks))
-        out[y, x] = mean + signal / variance * (power[y, x] - mean)
-    return out
-
-
-def test_lee_is_that_of_a_loop_over_pixels():
-    power = drawn(3.0, 0.0, size=24).astype(np.float64)
-    power[:, 12:] *= 5.0
-    found = speckle.lee(torch.as_tensor(power), 3.0).numpy()
-    assert found == pytest.approx(lee_by_hand(power, 3.0), rel=1e-6)
-
-
-def step(looks: float = 4.4, size: int = 120) -> tuple[torch.Tensor, torch.Tensor]:
-    truth = torch.ones(size, size)
-    truth[:, size // 2 :] = 8.0
-    return truth, truth * torch.as_tensor(drawn(looks, 0.0, size=size))
-
-
 @pytest.mark.parametrize("name", ["lee", "refined-lee", "tv"])
 def test_filters_smooth_flat_ground_and_keep_its_level(name):
     power = torch.as_tensor(drawn(4.4, 0.0, size=120))[None, None, None]
     smooth = sensor.filter_each(power, torch.tensor([4.4]), [name])
     assert smooth.var() < 0.35 * power.var()
     assert smooth.mean() == pytest.approx(1.0, abs=0.02 if name != "tv" else 0.15)
-
-
-def test_refined_lee_keeps_an_edge_that_a_box_blurs():
-    truth, noisy = step()
-    near = slice(57, 63)
-    box = torch.nn.functional.avg_pool2d(noisy[None], 7, 1, 3)[0]
-    errors = [
-        ((image - truth)[:, near] / truth[:, near]).pow(2).mean()
-        for image in (speckle.refined_lee(noisy, 4.4), box)
-    ]
-    assert errors[0] < 0.5 * errors[1]
-
-
-def test_refined_lee_takes_the_half_on_the_pixels_own_side():
-    truth, _ = step()
-    assert speckle.refined_lee(truth, 4.4) == pytest.approx(truth, abs=1e-5)
-
-
-def test_total_variation_falls_and_flat_images_stay():
-    truth, noisy = step()
-    fitted = speckle.total_variation(noisy, 2.2)
-    rough = [torch.diff(10 * image.log10(), dim=0).abs().mean() for image in (noisy, fitted)]
-    assert rough[1] < 0.2 * rough[0]
-    assert speckle.total_variation(truth * 0.0 + 0.3, 2.2) == pytest.approx(
-        truth * 0.0 + 0.3, rel=1e-5
-    )
 
 
 def test_each_world_has_its_own_filter():

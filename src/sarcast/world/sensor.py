@@ -13,7 +13,7 @@ import torch
 from scipy.stats import gamma
 from torch.nn import functional
 
-from sarcast import speckle
+from sarcast.speckle.filters import lee, refined_lee, total_variation
 from sarcast.units import DB_PER_NEPER
 from sarcast.world.presets import Parameters
 
@@ -84,12 +84,10 @@ def filter_each(power: torch.Tensor, looks: torch.Tensor, filters: Sequence[str]
 def _filtered(power: torch.Tensor, looks: torch.Tensor, name: str) -> torch.Tensor:
     each = looks[:, None, None, None, None]
     if name == LEE:
-        return speckle.lee(power, each)
+        return lee(power, each)
     if name == REFINED_LEE:
-        return speckle.refined_lee(power, each)
-    return speckle.total_variation(
-        power, VARIATION_WEIGHT * DB_PER_NEPER * torch.polygamma(1, each).sqrt()
-    )
+        return refined_lee(power, each)
+    return total_variation(power, VARIATION_WEIGHT * DB_PER_NEPER * torch.polygamma(1, each).sqrt())
 
 
 def _jitter(images: torch.Tensor, parameters: Parameters, rng: torch.Generator) -> torch.Tensor:
