@@ -6,12 +6,16 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import rasterio
+from affine import Affine
 from odc.geo.geobox import GeoBox
+from odc.geo.overlap import compute_reproject_roi
+from odc.geo.roi import roi_is_empty, roi_shape
 from rasterio.enums import Resampling
 from rasterio.errors import RasterioError, RasterioIOError
 from rasterio.io import MemoryFile
 from rasterio.shutil import copy
-from rasterio.vrt import WarpedVRT
+from rasterio.warp import reproject
+from rasterio.windows import Window
 
 from sarcast.errors import SarcastError
 from sarcast.files import new_file
@@ -40,23 +44,104 @@ def read_onto(path: Path, grid: GeoBox, resampling: str) -> npt.NDArray[np.float
         If the file cannot be read, or has no CRS.
     """
     with open_raster(path) as source:
-        options = {
-            "crs": grid.crs.to_wkt(),
-            "transform": grid.transform,
-            "width": grid.width,
-            "height": grid.height,
-            "resampling": Resampling[resampling],
-            "dtype": "float32",
-            "nodata": np.nan,
-        }
-        if source.nodata is not None:
-            options["src_nodata"] = source.nodata
         try:
-            with WarpedVRT(source, **options) as warped:
-                values: npt.NDArray[np.float32] = warped.read(1)
+            return warp_onto(source, grid, resampling)
         except RasterioError as error:
             raise SarcastError(_unreadable(path, error)) from error
-    return values
+
+
+def warp_onto(
+    source: rasterio.DatasetReader,
+    grid: GeoBox,
+    resampling: str,
+    *,
+    band: int = 1,
+    nodata: float | None = None,
+) -> npt.NDArray[np.float32]:
+    """Read a band of an open raster onto a grid: only the part that the grid sees.
+
+    Pixels that lie on those of the grid are copied, others are warped. Memory is bounded by the
+    grid's size, whatever the raster's: a much finer raster is thinned by averaging as it is read.
+
+    Parameters
+    ----------
+    source
+        The raster, with a CRS.
+    grid
+        The grid wanted.
+    resampling
+        A name of ``rasterio.enums.Resampling``.
+    band
+        Number of the band, from 1.
+    nodata
+        What marks a missing value if the raster does not tell it.
+
+    Returns
+    -------
+    ndarray
+        Dims (y, x), float32; NaN where the raster has nothing.
+    """
+    place = compute_reproject_roi(_grid(source), grid)
+    onto = np.full(grid.shape, np.nan, dtype=np.float32)
+    if roi_is_empty(place.roi_src) or roi_is_empty(place.roi_dst):
+        return onto
+    shrink = max(1, place.read_shrink // 2) if resampling != "nearest" else 1
+    values, transform = _read_window(source, band, place.roi_src, shrink)
+    told = source.nodatavals[band - 1]
+    _mark_missing(values, nodata if told is None else told)
+    if place.paste_ok and place.read_shrink == 1:
+        onto[place.roi_dst] = values
+        return onto
+    part = grid[place.roi_dst]
+    onto[place.roi_dst] = _warp(values, transform, source.crs, part, Resampling[resampling])
+    return onto
+
+
+def _read_window(
+    source: rasterio.DatasetReader, band: int, place: tuple[slice, slice], shrink: int
+) -> tuple[npt.NDArray[np.float32], Affine]:
+    """Values of a window, averaged over ``shrink`` pixels a side, and where they lie."""
+    window = Window.from_slices(*place)
+    shape = tuple(-(-side // shrink) for side in roi_shape(place))
+    values = source.read(
+        band,
+        window=window,
+        out_shape=shape,
+        out_dtype="float32",
+        resampling=Resampling.average if shrink > 1 else Resampling.nearest,
+    )
+    rows, columns = (whole / side for whole, side in zip(roi_shape(place), shape, strict=True))
+    return values, source.window_transform(window) * Affine.scale(columns, rows)
+
+
+def _mark_missing(values: npt.NDArray[np.float32], nodata: float | None) -> None:
+    if nodata is not None and not np.isnan(nodata):
+        values[values == np.float32(nodata)] = np.nan
+
+
+def _warp(
+    values: npt.NDArray[np.float32],
+    transform: Affine,
+    crs: rasterio.crs.CRS,
+    grid: GeoBox,
+    resampling: Resampling,
+) -> npt.NDArray[np.float32]:
+    warped = np.full(grid.shape, np.nan, dtype=np.float32)
+    # GDAL warps three times as fast where it need not look for missing values.
+    missing = np.nan if np.isnan(np.min(values)) else None
+    reproject(
+        values,
+        warped,
+        src_transform=transform,
+        src_crs=crs,
+        src_nodata=missing,
+        dst_transform=grid.transform,
+        dst_crs=grid.crs.to_wkt(),
+        dst_nodata=missing,
+        init_dest_nodata=False,
+        resampling=resampling,
+    )
+    return warped
 
 
 def open_raster(path: Path) -> rasterio.DatasetReader:
@@ -77,13 +162,30 @@ def open_raster(path: Path) -> rasterio.DatasetReader:
 def grid_of(path: Path) -> GeoBox:
     """Grid of a raster file, which must have a CRS."""
     with open_raster(path) as source:
-        code = source.crs.to_epsg()
-        crs = source.crs.to_wkt() if code is None else f"EPSG:{code}"
-        return GeoBox((source.height, source.width), source.transform, crs)
+        return _grid(source)
 
 
-def sample(path: Path, most: int = 256) -> npt.NDArray[np.float32]:
-    """Read a thinned copy of the first band and the file's last block, as proof that it is whole.
+def _grid(source: rasterio.DatasetReader) -> GeoBox:
+    code = source.crs.to_epsg()
+    crs = source.crs.to_wkt() if code is None else f"EPSG:{code}"
+    return GeoBox((source.height, source.width), source.transform, crs)
+
+
+def sample(
+    path: Path, most: int = 256, *, band: int = 1, nodata: float | None = None
+) -> npt.NDArray[np.float32]:
+    """Read a thinned copy of a band and the file's last block, as proof that it is whole.
+
+    Parameters
+    ----------
+    path
+        The file.
+    most
+        Most pixels a side.
+    band
+        Number of the band, from 1.
+    nodata
+        What marks a missing value if the raster does not tell it.
 
     Returns
     -------
@@ -99,13 +201,27 @@ def sample(path: Path, most: int = 256) -> npt.NDArray[np.float32]:
         shape = (min(most, source.height), min(most, source.width))
         *_, (_, last) = source.block_windows(source.count)
         try:
-            for band in range(1, source.count + 1):
-                source.read(band, window=last)
-            thinned = source.read(1, out_shape=shape, masked=True)
+            for number in range(1, source.count + 1):
+                source.read(number, window=last)
+            thinned = source.read(band, out_shape=shape, out_dtype="float32")
         except RasterioError as error:
             raise SarcastError(_unreadable(path, error)) from error
-    values: npt.NDArray[np.float32] = thinned.astype(np.float32).filled(np.nan)
+        told = source.nodatavals[band - 1]
+    values: npt.NDArray[np.float32] = thinned
+    _mark_missing(values, nodata if told is None else told)
     return values
+
+
+def holds_data(path: Path, band: int = 1, nodata: float | None = None) -> bool:
+    """Whether any pixel of a band holds a value, read block by block up to the first that does."""
+    with open_raster(path) as source:
+        told = source.nodatavals[band - 1]
+        for _, window in source.block_windows(band):
+            values = source.read(band, window=window, out_dtype="float32")
+            _mark_missing(values, nodata if told is None else told)
+            if np.isfinite(values).any():
+                return True
+    return False
 
 
 def write_cog(

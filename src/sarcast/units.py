@@ -16,6 +16,12 @@ from sarcast.errors import SarcastError
 LINEAR_POWER = "linear power"
 DB = "dB"
 UNITS = (LINEAR_POWER, DB)
+AMPLITUDE = "amplitude"
+"""Square root of linear power; sources may hold it, and it is squared where they are read."""
+SOURCE_UNITS = (*UNITS, AMPLITUDE)
+"""Units in which sources may hold backscatter."""
+DIGITAL_NUMBER = "digital number"
+"""What level-1 products hold before calibration."""
 
 FLOOR_DB = -80.0
 """Lowest backscatter kept, dB: far under the noise floor of Sentinel-1 (NESZ of -22 dB or better,

@@ -25,6 +25,8 @@ from sarcast.rasters import grid_of
 BANDS = ("VV", "VH")
 QUANTITY = "sarcast:quantity"
 """Asset field for ``sigma0`` or ``gamma0``, for which STAC has none."""
+INCIDENCE = "incidence"
+"""Name of the band, and key of the asset, that holds the incidence angle of each pixel, degrees."""
 CENTRE_FREQUENCY_GHZ = 5.405
 """Sentinel-1 C-SAR centre frequency, GHz (Torres et al. 2012, doi 10.1016/j.rse.2011.05.028)."""
 
@@ -34,12 +36,21 @@ _DTYPES = {"float32", "float64", "int16", "uint16", "uint8", "int32", "uint32"}
 
 @dataclass(frozen=True)
 class Raster:
-    """A file of a scene: where it lies, which bands it holds, their unit, and its roles."""
+    """A file of a scene: where it lies, which bands it holds, their unit, and its roles.
+
+    ``unit`` is that of the backscatter; a band of incidence angles beside it is in degrees.
+    ``nodata`` marks pixels without data where the file itself does not tell it.
+    """
 
     path: Path
     bands: tuple[str, ...]
     unit: str
     roles: tuple[str, ...] = ("data",)
+    nodata: float | None = None
+
+    def unit_of(self, band: str) -> str:
+        """Unit of one of the bands."""
+        return "degree" if band == INCIDENCE else self.unit
 
 
 @dataclass(frozen=True)
@@ -128,8 +139,9 @@ class Scene:
 
     def _asset(self, raster: Raster) -> pystac.Asset:
         with rasterio.open(raster.path) as source:
-            nodata, dtype = source.nodata, source.dtypes[0]
-        bands = [{"name": band, "unit": raster.unit} for band in raster.bands]
+            told, dtype = source.nodata, source.dtypes[0]
+        nodata = raster.nodata if told is None else told
+        bands = [{"name": band, "unit": raster.unit_of(band)} for band in raster.bands]
         more: dict[str, Any] = {"bands": bands}
         if dtype in _DTYPES:
             more["data_type"] = dtype

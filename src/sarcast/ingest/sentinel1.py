@@ -1,71 +1,65 @@
-"""Sentinel-1 rasters found on disk, told apart by their names, as scenes for a catalogue.
+"""Sentinel-1 scenes found on disk, as items for a catalogue.
 
-A scene is known from a STAC item beside its rasters, or from the name of a file: that of an OPERA
-RTC-S1 product, or any name that holds a Sentinel-1 platform and an acquisition time.
+A scene is known from a STAC item beside its rasters, or from files that a profile knows: one that
+is shipped in ``profiles/scenes``, or one of the user's own.
 """
 
-import datetime as dt
 import json
-import re
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pystac
 from pydantic import BaseModel, ConfigDict, Field
 
-from sarcast import orbits, units
-from sarcast.catalogue import Raster, Scene
+from sarcast import units
 from sarcast.catalogue.scene import BANDS
-from sarcast.errors import SarcastError
+from sarcast.errors import SarcastError, UsageError
+from sarcast.ingest import series
+from sarcast.ingest.containers import snap_header
+from sarcast.ingest.foreign import describe
+from sarcast.ingest.layouts import Fact, SceneProfile, check_unit
+from sarcast.ingest.products import Product, check_values
+from sarcast.ingest.profiles import find_profile, shipped
 from sarcast.progress import say
-from sarcast.rasters import grid_of, open_raster, sample
+from sarcast.rasters import sample
 
-OPERA = re.compile(
-    r"OPERA_L2_RTC-S1_(?P<burst>T(?P<track>\d{3})-\d{6}-IW[123])_(?P<time>\d{8}T\d{6})Z"
-    r"_\d{8}T\d{6}Z_(?P<platform>S1[ABCD])_\d+_v[\d.]+"
-)
-"""Base of an OPERA RTC-S1 file name: burst, acquisition time, processing time, platform, spacing
-(OPERA RTC-S1 product specification, JPL D-108758, section 3.2). Its rasters are gamma0, power."""
-
-SENTINEL = re.compile(r"(?P<platform>S1[ABCD])_(?:IW|EW|S[1-6])_.*?(?P<time>\d{8}T\d{6})")
-"""Platform and acquisition time in the name of any file made from a Sentinel-1 product."""
-
-_BAND = re.compile(r"[_\-.]?(VV|VH)$", re.IGNORECASE)
-_SUFFIXES = {".tif", ".tiff"}
+_SUFFIXES = {".tif", ".tiff", ".dim", ".nc"}
 
 
 class IndexOptions(BaseModel):
-    """What the files' names do not tell."""
+    """What the files themselves do not tell."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     unit: str | None = Field(
         None,
-        pattern="^(linear power|dB)$",
-        description="Unit of rasters whose name does not tell it: 'linear power' or 'dB'.",
+        pattern=f"^({'|'.join(units.SOURCE_UNITS)})$",
+        description="Unit of the rasters: 'linear power', 'dB' or 'amplitude'; default: what their "
+        "profile tells.",
     )
     quantity: str | None = Field(
         None,
         pattern="^(gamma0|sigma0)$",
-        description="Quantity of rasters whose name does not tell it: gamma0 or sigma0.",
+        description="Quantity of the rasters: gamma0 or sigma0; default: what their profile tells.",
+    )
+    profile: tuple[str, ...] = Field(
+        (), description="YAML file that declares a source of your own; may be given several times."
     )
 
+    def declared(self) -> dict[Fact, str]:
+        """The facts that the user declares."""
+        given: dict[Fact, str | None] = {"unit": self.unit, "quantity": self.quantity}
+        return {fact: word for fact, word in given.items() if word is not None}
 
-@dataclass(frozen=True)
-class _Known:
-    """What a name tells of a scene."""
-
-    id: str
-    platform: str
-    time: dt.datetime
-    relative_orbit: int | None = None
-    burst: str | None = None
-    unit: str | None = None
-    quantity: str | None = None
+    def profiles(self) -> tuple[SceneProfile, ...]:
+        """The user's profiles first, those that know any file by its name last."""
+        known = sorted(shipped(SceneProfile), key=lambda one: (one.generic, one.needs_tag is None))
+        return (*(find_profile(SceneProfile, word) for word in self.profile), *known)
 
 
-def find_items(paths: Sequence[Path], options: IndexOptions) -> Iterator[pystac.Item]:
+def find_items(
+    paths: Sequence[Path], options: IndexOptions, *, unpack_to: Path | None = None
+) -> Iterator[pystac.Item]:
     """Make an item of every scene found, and see that its rasters can be read.
 
     Parameters
@@ -73,31 +67,39 @@ def find_items(paths: Sequence[Path], options: IndexOptions) -> Iterator[pystac.
     paths
         Files, and folders that are searched at every depth.
     options
-        What the files' names do not tell.
+        What the files do not tell.
+    unpack_to
+        Folder for the scenes of NetCDF series, which are written one GeoTIFF each; None if there
+        is no place for them.
 
     Yields
     ------
     pystac.Item
-        One a scene, in the order of their names.
+        One a scene, in the order of their names. A raster without any data is left out, and said.
 
     Raises
     ------
     SarcastError
         If there is none, a raster cannot be read, has no CRS, or holds another unit than declared.
     """
+    profiles = options.profiles()
     files = sorted(set(_files(paths)))
     described = [item for path in files if path.suffix == ".json" for item in _stac_item(path)]
     claimed = {Path(asset.href) for item in described for asset in item.assets.values()}
     rasters = [p for p in files if p.suffix.lower() in _SUFFIXES and p.resolve() not in claimed]
-    scenes = _by_scene(rasters)
-    if not described and not scenes:
-        raise SarcastError(_nothing_found(paths, len(rasters)))
+    products = _products(rasters, profiles)
+    if not described and not products:
+        raise SarcastError(_nothing_found(paths, len(rasters), profiles))
     for item in described:
-        _check_item(item)
-        yield item
-    for name in sorted(scenes):
-        known, members = scenes[name]
-        yield _scene(known, members, options).to_item()
+        known = describe(item, profiles)
+        _check_item(known)
+        yield known
+    nearby = {path.name: path for path in files}
+    for name in sorted(products):
+        for product in _apart(products[name], unpack_to):
+            scene = product.to_scene(options.declared(), nearby)
+            if scene is not None:
+                yield scene.to_item()
 
 
 def _files(paths: Sequence[Path]) -> Iterator[Path]:
@@ -110,12 +112,13 @@ def _files(paths: Sequence[Path]) -> Iterator[Path]:
             raise SarcastError(f"{path} does not exist; name a raster or a folder with rasters")
 
 
-def _nothing_found(paths: Sequence[Path], rasters: int) -> str:
+def _nothing_found(paths: Sequence[Path], rasters: int, profiles: Sequence[SceneProfile]) -> str:
     where = ", ".join(map(str, paths))
+    known = ", ".join(profile.name for profile in profiles if profile.files)
     return (
-        f"no Sentinel-1 raster in {where} ({rasters} other rasters there): expected OPERA RTC-S1 "
-        f"GeoTIFFs, or names with platform and time such as S1A_IW_20200301T051122_VV.tif, "
-        f"or STAC items beside the rasters"
+        f"no Sentinel-1 raster in {where} ({rasters} other rasters there): expected files of one "
+        f"of the profiles {known}, or STAC items beside the rasters; "
+        f"declare a source of your own with --profile"
     )
 
 
@@ -126,7 +129,7 @@ def _stac_item(path: Path) -> Iterator[pystac.Item]:
         return
     if not isinstance(content, dict) or content.get("type") != "Feature":
         return
-    if "stac_version" not in content or not {"vv", "vh", "vv-vh"} & set(content.get("assets", {})):
+    if "stac_version" not in content or not _has_bands(content.get("assets")):
         return
     try:
         item = pystac.Item.from_dict(content)
@@ -138,108 +141,55 @@ def _stac_item(path: Path) -> Iterator[pystac.Item]:
     yield item
 
 
-def _by_scene(rasters: Iterable[Path]) -> dict[str, tuple[_Known, list[Path]]]:
-    scenes: dict[str, tuple[_Known, list[Path]]] = {}
+def _has_bands(assets: object) -> bool:
+    return isinstance(assets, Mapping) and any(str(key).upper().endswith(BANDS) for key in assets)
+
+
+def _products(rasters: Sequence[Path], profiles: Sequence[SceneProfile]) -> dict[str, Product]:
+    products: dict[str, Product] = {}
     for path in rasters:
-        known = _known(path)
-        if known is not None:
-            scenes.setdefault(known.id, (known, []))[1].append(path)
-    return scenes
+        found = _profile_of(path, profiles)
+        if found is None:
+            continue
+        profile, groups = found
+        band = groups.pop("band", None)
+        name = groups.get("scene", path.stem)
+        products.setdefault(name, Product(name, profile, groups)).files.append((path, band))
+    return products
 
 
-def _known(path: Path) -> _Known | None:
-    base = _BAND.sub("", path.stem)
-    opera = OPERA.search(base)
-    if opera:
-        if base != opera[0]:  # the mask and the incidence layers of the product
+def _profile_of(
+    path: Path, profiles: Sequence[SceneProfile]
+) -> tuple[SceneProfile, dict[str, str]] | None:
+    for profile in profiles:
+        groups = profile.groups(path.name)
+        if groups is not None and (profile.needs_tag is None or snap_header(path) is not None):
+            return profile, groups
+        if profile.owns(path.name):
             return None
-        return _Known(
-            id=base,
-            platform=_platform(opera["platform"]),
-            time=_time(opera["time"]),
-            relative_orbit=int(opera["track"]),
-            burst=opera["burst"],
-            unit=units.LINEAR_POWER,
-            quantity="gamma0",
-        )
-    found = SENTINEL.search(base)
-    if found is None or not _is_time(found["time"]):
-        return None
-    return _Known(id=base, platform=_platform(found["platform"]), time=_time(found["time"]))
+    return None
 
 
-def _is_time(text: str) -> bool:
-    try:
-        _time(text)
-    except ValueError:
-        return False
-    return True
-
-
-def _platform(short: str) -> str:
-    return f"sentinel-1{short[-1].lower()}"
-
-
-def _time(text: str) -> dt.datetime:
-    return dt.datetime.strptime(text, "%Y%m%dT%H%M%S").replace(tzinfo=dt.UTC)
-
-
-def _scene(known: _Known, members: Sequence[Path], options: IndexOptions) -> Scene:
-    unit = known.unit or options.unit
-    quantity = known.quantity or options.quantity
-    if unit is None or quantity is None:
-        raise SarcastError(
-            f"{members[0]}: the name tells neither unit nor quantity; "
-            f"declare them with --unit 'linear power' or dB, and --quantity gamma0 or sigma0"
-        )
-    rasters = {}
-    for path in members:
-        bands = _bands(path)
-        rasters["-".join(bands).lower()] = Raster(path, bands, unit)
-        _check_unit(path, unit)
-    centre = grid_of(members[0]).geographic_extent.centroid
-    return Scene(
-        id=known.id,
-        time=known.time,
-        quantity=quantity,
-        rasters=dict(sorted(rasters.items(), reverse=True)),
-        platform=known.platform,
-        orbit_direction=orbits.orbit_direction(known.time, centre.coords[0][0]),
-        relative_orbit=known.relative_orbit,
-        more={"sarcast:burst": known.burst} if known.burst else {},
-    )
-
-
-def _bands(path: Path) -> tuple[str, ...]:
-    """Polarisations of a file's bands: from its name, or from the bands' descriptions."""
-    named = _BAND.search(path.stem)
-    with open_raster(path) as source:
-        described = tuple((text or "").upper() for text in source.descriptions)
-        if named and source.count == 1:
-            return (named[1].upper(),)
-    if described and set(described) <= set(BANDS) and len(set(described)) == len(described):
-        return described
-    raise SarcastError(
-        f"{path} does not tell its polarisations: expected a name ending in _VV or _VH, or bands "
-        f"described as VV and VH, found {len(described)} bands described as {described}"
-    )
+def _apart(product: Product, unpack_to: Path | None) -> Iterator[Product]:
+    """The product itself, or the scenes of its series."""
+    profile = product.profile
+    if profile.series is None:
+        yield product
+        return
+    for path, _ in product.files:
+        if unpack_to is None:
+            raise UsageError(
+                f"{path} holds a series of scenes, which are unpacked beside the catalogue: "
+                f"name a folder as catalogue"
+            )
+        for time, written in series.unpack(path, profile, unpack_to / product.name):
+            groups = {**product.groups, "time": time.strftime(profile.time_format)}
+            yield Product(written.stem, profile, groups, [(written, None)])
 
 
 def _check_item(item: pystac.Item) -> None:
     for asset in item.assets.values():
         bands = asset.extra_fields.get("bands", [])
         if {band.get("name") for band in bands} & set(BANDS):
-            _check_unit(Path(asset.href), bands[0].get("unit"))
-
-
-def _check_unit(path: Path, declared: str | None) -> None:
-    if declared not in units.UNITS:
-        raise SarcastError(
-            f"{path} is declared in {declared!r}; expected {' or '.join(map(repr, units.UNITS))}"
-        )
-    seen = units.looks_like(sample(path))
-    if seen is not None and seen != declared:
-        raise SarcastError(
-            f"{path} is declared in {declared}, but its values are those of {seen}; "
-            f"declare it with --unit '{seen}'"
-        )
+            unit = check_unit(bands[0].get("unit"), asset.href)
+            check_values(asset.href, sample(Path(asset.href)), unit)

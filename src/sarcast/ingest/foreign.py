@@ -1,0 +1,112 @@
+"""STAC items of other makers, put into the form of our own scenes by their profiles."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import pystac
+
+from sarcast.catalogue.scene import INCIDENCE, QUANTITY
+from sarcast.errors import SarcastError
+from sarcast.ingest import layouts
+from sarcast.ingest.layouts import SceneProfile
+
+_PROJECTION = {"proj:code", "proj:epsg", "proj:wkt2", "proj:shape", "proj:transform"}
+
+
+def describe_all(
+    items: Iterable[pystac.Item], profiles: Sequence[SceneProfile]
+) -> list[pystac.Item]:
+    """Describe items as ``describe`` does."""
+    return [describe(item, profiles) for item in items]
+
+
+def describe(item: pystac.Item, profiles: Sequence[SceneProfile]) -> pystac.Item:
+    """Put an item into the form of our own scenes: bands, unit, quantity, platform, pass, orbit.
+
+    Parameters
+    ----------
+    item
+        As a catalogue gave it; one that is in our form already is given back as it is.
+    profiles
+        Tried in their order.
+
+    Returns
+    -------
+    pystac.Item
+        A copy, whose assets ``vv`` and ``vh`` tell their band, unit and quantity.
+
+    Raises
+    ------
+    SarcastError
+        If no profile knows the item's collection, or the item lacks the assets it should have.
+    """
+    if any(QUANTITY in asset.extra_fields for asset in item.assets.values()):
+        return item
+    profile = _profile_of(item, profiles)
+    told = profile.read({}, properties=item.properties)
+    known = item.clone()
+    known.assets = {**_angles(item, profile), **_bands(item, profile, told)}
+    _set_properties(known, told)
+    for key in _PROJECTION:
+        first = next(
+            (a.extra_fields[key] for a in item.assets.values() if key in a.extra_fields), None
+        )
+        if first is not None:
+            known.properties.setdefault(key, first)
+    return known
+
+
+def _profile_of(item: pystac.Item, profiles: Sequence[SceneProfile]) -> SceneProfile:
+    for profile in profiles:
+        if item.collection_id is not None and item.collection_id in profile.collections:
+            return profile
+    known = ", ".join(name for profile in profiles for name in profile.collections)
+    raise SarcastError(
+        f"{item.id} is of the collection {item.collection_id!r}, which no profile knows (known: "
+        f"{known}); declare its assets, unit and quantity with --profile"
+    )
+
+
+def _bands(
+    item: pystac.Item, profile: SceneProfile, told: dict[layouts.Fact, str]
+) -> dict[str, pystac.Asset]:
+    keys = {band: key for band, key in profile.assets.items() if key in item.assets}
+    if not keys:
+        raise SarcastError(
+            f"{item.id} has none of the assets {', '.join(profile.assets.values())} that the "
+            f"profile {profile.name} expects; it has {', '.join(item.assets)}"
+        )
+    more: dict[str, Any] = {} if profile.nodata is None else {"nodata": profile.nodata}
+    if "quantity" in told:
+        more[QUANTITY] = told["quantity"]
+    unit = told.get("unit", "")
+    return {band.lower(): _asset(item.assets[keys[band]], band, unit, more) for band in keys}
+
+
+def _angles(item: pystac.Item, profile: SceneProfile) -> dict[str, pystac.Asset]:
+    key = profile.incidence.asset if profile.incidence else None
+    if key is None or key not in item.assets:
+        return {}
+    return {INCIDENCE: _asset(item.assets[key], INCIDENCE, "degree", {})}
+
+
+def _asset(source: pystac.Asset, band: str, unit: str, more: dict[str, Any]) -> pystac.Asset:
+    return pystac.Asset(
+        href=source.get_absolute_href() or source.href,
+        media_type=source.media_type,
+        roles=["metadata"] if band == INCIDENCE else ["data"],
+        extra_fields={"bands": [{"name": band, "unit": unit}], **more},
+    )
+
+
+def _set_properties(item: pystac.Item, told: dict[layouts.Fact, str]) -> None:
+    facts = {
+        "platform": layouts.platform(told.get("platform")),
+        "sat:orbit_state": layouts.orbit_direction(told.get("orbit_direction")),
+        "sat:relative_orbit": layouts.relative_orbit(told),
+        "view:incidence_angle": float(told["incidence"]) if "incidence" in told else None,
+    }
+    for key, value in facts.items():
+        item.properties.pop(key, None)
+        if value is not None:
+            item.properties[key] = value

@@ -1,0 +1,203 @@
+"""A product: the files of one scene on disk, made into a scene by what its profile tells."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from sarcast import orbits, units
+from sarcast.catalogue.scene import BANDS, INCIDENCE, Raster, Scene
+from sarcast.errors import SarcastError
+from sarcast.ingest import layouts
+from sarcast.ingest.containers import Layer, open_container
+from sarcast.ingest.layouts import Fact, SceneProfile
+from sarcast.progress import say
+from sarcast.rasters import grid_of, holds_data, sample
+
+
+@dataclass
+class Product:
+    """Files of one scene.
+
+    Attributes
+    ----------
+    name
+        Id of the scene.
+    profile
+        The profile that knows the files.
+    groups
+        What the names of the files tell.
+    files
+        Each file, with the polarisation that its name tells, if it does.
+    """
+
+    name: str
+    profile: SceneProfile
+    groups: dict[str, str]
+    files: list[tuple[Path, str | None]] = field(default_factory=list)
+
+    def to_scene(self, declared: Mapping[Fact, str], nearby: Mapping[str, Path]) -> Scene | None:
+        """Make the scene, and see that its rasters can be read.
+
+        Parameters
+        ----------
+        declared
+            Unit and quantity that the user declares; they go before what the profile tells.
+        nearby
+            All files by name, for the incidence angles that belong to the scene.
+
+        Returns
+        -------
+        Scene or None
+            None, which is said, if no pixel of the files holds data.
+
+        Raises
+        ------
+        SarcastError
+            If a file cannot be read, has no CRS, does not tell its bands, unit, quantity or time,
+            or holds another unit than declared.
+        """
+        bands, tags, told_by_bands = self._bands()
+        told = self.profile.read({**self.groups, **told_by_bands}, tags) | dict(declared)
+        place = str(self.files[0][0])
+        if "unit" not in told or "quantity" not in told:
+            raise SarcastError(
+                f"{place}: the name tells neither unit nor quantity; "
+                f"declare them with --unit 'linear power' or dB, and --quantity gamma0 or sigma0"
+            )
+        unit = layouts.check_unit(told["unit"], place)
+        rasters = self._rasters(bands, unit)
+        if not rasters:
+            return None
+        return self._scene(told, {**rasters, **self._incidence(nearby)})
+
+    def _bands(self) -> tuple[dict[Path, dict[int, Layer]], dict[str, str], dict[str, str]]:
+        """Layers by file and number, each under the name of its band; and what tells facts."""
+        files: dict[Path, dict[int, Layer]] = {}
+        tags: dict[str, str] = {}
+        told: dict[str, str] = {}
+        for path, band in self.files:
+            container = open_container(path)
+            named, groups = _named(path, container.layers, band, self.profile)
+            for layer in named:
+                files.setdefault(layer.path, {})[layer.number] = layer
+            tags.update(container.tags)
+            told.update(groups)
+        return files, tags, told
+
+    def _rasters(self, files: Mapping[Path, Mapping[int, Layer]], unit: str) -> dict[str, Raster]:
+        rasters = {}
+        for path, layers in files.items():
+            held = tuple(layers[number].name for number in sorted(layers))
+            nodata = next((x.nodata for x in layers.values() if x.nodata is not None), None)
+            raster = Raster(
+                path, held, unit, nodata=self.profile.nodata if nodata is None else nodata
+            )
+            seen = tuple(band for band in held if band in BANDS)
+            if seen and not _usable(raster, held.index(seen[0]) + 1):
+                continue
+            rasters["-".join(seen).lower() or INCIDENCE] = raster
+        if not any(set(raster.bands) & set(BANDS) for raster in rasters.values()):
+            return {}
+        return dict(sorted(rasters.items(), reverse=True))
+
+    def _incidence(self, nearby: Mapping[str, Path]) -> dict[str, Raster]:
+        pattern = self.profile.incidence_file(self.groups)
+        if pattern is None:
+            return {}
+        found = (path for name, path in sorted(nearby.items()) if pattern.fullmatch(name))
+        path = next(found, None)
+        return (
+            {} if path is None else {INCIDENCE: Raster(path, (INCIDENCE,), "degree", ("metadata",))}
+        )
+
+    def _scene(self, told: Mapping[Fact, str], rasters: Mapping[str, Raster]) -> Scene:
+        first = next(iter(rasters.values())).path
+        if "time" not in told:
+            raise SarcastError(f"{first} does not tell its time; see that its profile finds it")
+        time = self.profile.time(told["time"])
+        direction = layouts.orbit_direction(told.get("orbit_direction"))
+        if direction is None and self.profile.tells_hours:
+            longitude = grid_of(first).geographic_extent.centroid.coords[0][0]
+            direction = orbits.orbit_direction(time, longitude)
+        return Scene(
+            id=self.name,
+            time=time,
+            quantity=told["quantity"],
+            rasters=rasters,
+            platform=layouts.platform(told.get("platform")),
+            orbit_direction=direction,
+            relative_orbit=layouts.relative_orbit(told),
+            incidence_deg=float(told["incidence"]) if "incidence" in told else None,
+            more={"sarcast:burst": self.groups["burst"]} if "burst" in self.groups else {},
+        )
+
+
+def _named(
+    path: Path, layers: Sequence[Layer], band: str | None, profile: SceneProfile
+) -> tuple[list[Layer], dict[str, str]]:
+    """Layers under the names of their bands, and what their own names tell."""
+    if band is not None and len(layers) == 1:
+        return [replace(layers[0], name=band.upper())], {}
+    matched, told = _liked_best(layers, profile)
+    if not matched:
+        raise SarcastError(
+            f"{path} does not tell its polarisations: expected a name ending in _VV or _VH, or "
+            f"bands described as VV and VH, found {len(layers)} bands described as "
+            f"{tuple(layer.name for layer in layers)}"
+        )
+    angle = profile.incidence.band if profile.incidence else None
+    named = []
+    for place, layer in enumerate(layers):
+        is_angle = angle is not None and re.fullmatch(angle, layer.name)
+        name = matched.get(place) or (INCIDENCE if is_angle else f"other {layer.number}")
+        if layer.path == path or not name.startswith("other"):
+            named.append(replace(layer, name=name))
+    return named, told
+
+
+def _liked_best(
+    layers: Sequence[Layer], profile: SceneProfile
+) -> tuple[dict[int, str], dict[str, str]]:
+    """Polarisation by place, of the first pattern that matches, each polarisation once."""
+    for pattern in profile.bands:
+        found = {
+            place: match
+            for place, layer in enumerate(layers)
+            if (match := re.fullmatch(pattern, layer.name))
+        }
+        names = {place: match["band"].upper() for place, match in found.items()}
+        if names and len(set(names.values())) == len(names):
+            groups = next(iter(found.values())).groupdict()
+            return names, {k: word for k, word in groups.items() if word and k != "band"}
+    return {}, {}
+
+
+def _usable(raster: Raster, number: int) -> bool:
+    """See that a raster can be read and is in its unit; False, and said, if it holds no data."""
+    values = sample(raster.path, band=number, nodata=raster.nodata)
+    if not np.isfinite(values).any() and not holds_data(raster.path, number, raster.nodata):
+        say(f"warning: {raster.path} is left out: it holds no data, every pixel is missing")
+        return False
+    check_values(str(raster.path), values, raster.unit)
+    return True
+
+
+def check_values(place: str, values: npt.NDArray[np.float32], unit: str) -> None:
+    """See that values can be of the unit declared.
+
+    Raises
+    ------
+    SarcastError
+        If they are clearly those of another unit.
+    """
+    seen = units.looks_like(values)
+    kind = units.LINEAR_POWER if unit == units.AMPLITUDE else unit
+    if seen is not None and seen != kind:
+        raise SarcastError(
+            f"{place} is declared in {unit}, but its values are those of {seen}; "
+            f"declare it with --unit '{seen}'"
+        )
