@@ -1,34 +1,35 @@
-"""The embedded catalogue: a folder with one stac-geoparquet file, and the protocol of all."""
+"""The embedded catalogue: a folder with one stac-geoparquet file."""
 
-import datetime as dt
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any
 from urllib.parse import urlsplit
 
+import geopandas as gpd
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pystac
+import shapely
 import stac_geoparquet.arrow
 from odc.geo.geom import Geometry
 
+from sarcast.catalogue.protocol import TimeRange, in_order, placed, utc
 from sarcast.errors import SarcastError
 from sarcast.files import new_file
 
-TimeRange = tuple[dt.datetime | None, dt.datetime | None]
-"""First and last moment, both included; None leaves that side open."""
+GROUP_ROWS = 1024
+"""Rows of a row group, the least that is read of a file: items of one place lie together."""
 
+_EDGES = ("xmin", "ymin", "xmax", "ymax")
+_TIMES = ("datetime", "start_datetime", "end_datetime")
+_WORLD = (-180.0, -90.0, 180.0, 90.0)
+_LEVEL = 10  # a cell of the Hilbert curve is 360/1024 of a degree wide
 
-class Catalogue(Protocol):
-    """Whatever tells which scenes there are of an area and a time."""
-
-    def search(
-        self, area: Geometry | None = None, time: TimeRange | None = None
-    ) -> list[pystac.Item]:
-        """Items that touch ``area`` and lie in ``time``, oldest first; hrefs can be opened."""
-        ...
+_Flags = npt.NDArray[np.bool_]
+_Moments = npt.NDArray[np.datetime64]
 
 
 class FolderCatalogue:
@@ -41,71 +42,109 @@ class FolderCatalogue:
     ----------
     folder
         Where the catalogue lies, or is to be made by the first ``add``.
+    collections
+        Collections that are searched; none for all.
     """
 
-    def __init__(self, folder: Path | str) -> None:
+    def __init__(self, folder: Path | str, collections: Sequence[str] = ()) -> None:
         self.folder = Path(folder)
+        self.collections = tuple(collections)
         self._file = self.folder / "items.parquet"
 
     def add(self, items: Iterable[pystac.Item]) -> int:
-        """Add items, replacing those of the same id; gives the number now held."""
-        held = {item.id: item for item in self._read()} if self._file.exists() else {}
-        held.update({item.id: self._portable(item) for item in items})
-        if not held:
+        """Add items, replacing those of the same collection and id; gives the number now held.
+
+        Raises
+        ------
+        SarcastError
+            If there is none, one tells neither time nor place, or their fields do not fit those of
+            the items held.
+        """
+        found = in_order(self._portable(placed(item)) for item in items)
+        held = self._held() if self._file.exists() else None
+        if not found and not held:
             raise SarcastError(f"no items to write to {self.folder}; give at least one")
-        ordered = sorted(held.values(), key=_order)
-        table = stac_geoparquet.arrow.parse_stac_items_to_arrow([i.to_dict() for i in ordered])
+        table = held if not found else self._joined(held, found)
+        assert table is not None
+        ordered = table.take(_by_place(table))
         with new_file(self._file) as partial:
-            stac_geoparquet.arrow.to_parquet(table, partial)
+            stac_geoparquet.arrow.to_parquet(ordered.to_reader(GROUP_ROWS), partial)
         return len(ordered)
 
     def search(
         self, area: Geometry | None = None, time: TimeRange | None = None
     ) -> list[pystac.Item]:
-        """Items that touch ``area`` and lie in ``time``, oldest first.
+        """Items that touch ``area`` and ``time``, oldest first; see ``Catalogue.search``."""
+        outline = None if area is None else area.to_crs("EPSG:4326").geom
+        try:
+            with self._opened() as file:
+                table = self._matching(file, outline, time)
+            dicts = stac_geoparquet.arrow.stac_table_to_items(table)
+            items = [pystac.Item.from_dict(_told(one)) for one in dicts]
+        except (pa.ArrowException, ValueError, KeyError) as error:
+            raise self._damaged(error) from error
+        return in_order(_absolute(item, self.folder) for item in items)
 
-        Parameters
-        ----------
-        area
-            Any CRS; None for everywhere.
-        time
-            First and last moment, both included; without a time zone they are UTC.
-
-        Raises
-        ------
-        SarcastError
-            If the folder holds no catalogue.
-        """
-        box = None if area is None else area.to_crs("EPSG:4326").boundingbox.bbox
-        found = [_absolute(item, self.folder) for item in self._read(box, time)]
-        if area is None:
+    def _matching(
+        self, file: pq.ParquetFile, outline: Any | None, time: TimeRange | None
+    ) -> pa.Table:
+        """Rows that match: few columns of all are looked at, then the row groups that hold one."""
+        names = [*(f"bbox.{edge}" for edge in _EDGES), *_TIMES, "collection"]
+        index = file.read(columns=names)
+        wanted = _among(index, self.collections) & _at(index, time)
+        if outline is not None:
+            wanted &= _near(index, outline.bounds)
+        sizes = [file.metadata.row_group(at).num_rows for at in range(file.num_row_groups)]
+        group = np.repeat(np.arange(len(sizes)), sizes)
+        groups = np.unique(group[wanted])
+        rows = file.read_row_groups(groups.tolist())
+        found = rows.filter(pa.array(wanted[np.isin(group, groups)]))
+        if outline is None:
             return found
-        outline = area.to_crs("EPSG:4326")
-        return [i for i in found if Geometry(i.geometry, "EPSG:4326").intersects(outline)]
+        shapely.prepare(outline)
+        shapes = shapely.from_wkb(found["geometry"].to_numpy())
+        return found.filter(pa.array(shapely.intersects(outline, shapes), pa.bool_()))
 
-    def _read(
-        self,
-        box: tuple[float, float, float, float] | None = None,
-        time: TimeRange | None = None,
-    ) -> list[pystac.Item]:
+    def _opened(self) -> pq.ParquetFile:
         if not self._file.is_file():
             raise SarcastError(
                 f"{self.folder} is no catalogue: it lacks items.parquet; "
                 f"make one with: sarcast index PATH... --to {self.folder}"
             )
+        return pq.ParquetFile(self._file)
+
+    def _held(self) -> pa.Table:
         try:
-            table = pq.read_table(self._file, filters=_filter(box, time))
-            dicts = stac_geoparquet.arrow.stac_table_to_items(table)
-            return sorted((pystac.Item.from_dict(found) for found in dicts), key=_order)
+            with self._opened() as file:
+                return file.read()
         except (pa.ArrowException, ValueError, KeyError) as error:
+            raise self._damaged(error) from error
+
+    def _joined(self, held: pa.Table | None, items: Sequence[pystac.Item]) -> pa.Table:
+        try:
+            reader = stac_geoparquet.arrow.parse_stac_items_to_arrow(one.to_dict() for one in items)
+            new = reader.read_all()
+            if held is None:
+                return new
+            replaced = set(_keys(new))
+            kept = held.filter(pa.array([key not in replaced for key in _keys(held)], pa.bool_()))
+            return pa.concat_tables([kept, new], promote_options="permissive")
+        except (pa.ArrowException, ValueError) as error:
             raise SarcastError(
-                f"{self._file} is damaged or no stac-geoparquet; remove it and index again "
-                f"({str(error).splitlines()[0]})"
+                f"the items do not fit into one table in {self.folder}, a field has values of two "
+                f"kinds ({_first_line(error)}); keep them in catalogues of their own"
             ) from error
+
+    def _damaged(self, error: Exception) -> SarcastError:
+        return SarcastError(
+            f"{self._file} is damaged or no stac-geoparquet; remove it and index again "
+            f"({_first_line(error)})"
+        )
 
     def _portable(self, item: pystac.Item) -> pystac.Item:
         copy = item.clone()
         copy.clear_links()
+        copy.bbox = copy.bbox or list(shapely.geometry.shape(copy.geometry).bounds)
         for asset in copy.assets.values():
             path = Path(asset.href)
             if path.is_absolute() and path.is_relative_to(self.folder.resolve()):
@@ -113,9 +152,84 @@ class FolderCatalogue:
         return copy
 
 
-def _order(item: pystac.Item) -> tuple[dt.datetime, str]:
-    assert item.datetime is not None
-    return item.datetime, item.id
+# --- columns of all items -----------------------------------------------------------------------
+
+
+def _near(index: pa.Table, box: tuple[float, float, float, float]) -> _Flags:
+    """Whether bounding boxes touch a box; west lies east of east across the antimeridian."""
+    boxes = index["bbox"].combine_chunks()
+    west, south, east, north = (np.asarray(boxes.field(edge)) for edge in _EDGES)
+    after, before = west <= box[2], east >= box[0]
+    across = np.where(west > east, after | before, after & before)
+    near: _Flags = across & (south <= box[3]) & (north >= box[1])
+    return near
+
+
+def _at(index: pa.Table, time: TimeRange | None) -> _Flags:
+    """Whether times touch a range."""
+    start, end = time or (None, None)
+    first, last = _spans(index)
+    wanted = np.ones(len(index), dtype=bool)
+    if start is not None:
+        wanted &= last >= np.datetime64(utc(start).replace(tzinfo=None), "us")
+    if end is not None:
+        wanted &= first <= np.datetime64(utc(end).replace(tzinfo=None), "us")
+    return wanted
+
+
+def _spans(index: pa.Table) -> tuple[_Moments, _Moments]:
+    """First and last moments, UTC: a range where both ends are told, ``datetime`` elsewhere."""
+    at, start, end = (_moments(index, name) for name in _TIMES)
+    ranged = ~np.isnat(start) & ~np.isnat(end)
+    return np.where(ranged, start, at), np.where(ranged, end, at)
+
+
+def _moments(index: pa.Table, name: str) -> _Moments:
+    if name not in index.column_names:
+        return np.full(len(index), np.datetime64("NaT"), dtype="datetime64[us]")
+    plain = index[name].cast(pa.timestamp("us", "UTC")).cast(pa.timestamp("us"))
+    return np.asarray(plain.to_numpy())
+
+
+def _among(index: pa.Table, collections: Sequence[str]) -> _Flags:
+    if not collections:
+        return np.ones(len(index), dtype=bool)
+    return np.isin(np.array(_collections(index), dtype=object), [*collections])
+
+
+def _collections(table: pa.Table) -> list[str | None]:
+    if "collection" not in table.column_names:
+        return [None] * len(table)
+    names: list[str | None] = table["collection"].to_pylist()
+    return names
+
+
+def _keys(table: pa.Table) -> list[tuple[str | None, str]]:
+    return list(zip(_collections(table), table["id"].to_pylist(), strict=True))
+
+
+def _by_place(table: pa.Table) -> npt.NDArray[np.intp]:
+    """Order in which items of one place lie together, oldest first."""
+    shapes = gpd.GeoSeries.from_wkb(table["geometry"].to_numpy())
+    cells = shapes.hilbert_distance(total_bounds=_WORLD, level=_LEVEL)
+    return np.lexsort((_spans(table)[0], cells.to_numpy()))
+
+
+# --- items --------------------------------------------------------------------------------------
+
+
+def _told(item: dict[str, Any]) -> dict[str, Any]:
+    """Take out what the item itself did not tell: a table gives its every row all fields."""
+    kept: dict[str, Any] = _without_null(item)
+    kept["properties"].setdefault("datetime", None)
+    kept.setdefault("assets", {})
+    return kept
+
+
+def _without_null(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_null(one) for key, one in value.items() if one is not None}
+    return [_without_null(one) for one in value] if isinstance(value, list) else value
 
 
 def _absolute(item: pystac.Item, folder: Path) -> pystac.Item:
@@ -125,28 +239,5 @@ def _absolute(item: pystac.Item, folder: Path) -> pystac.Item:
     return item
 
 
-def _filter(
-    box: tuple[float, float, float, float] | None, time: TimeRange | None
-) -> pc.Expression | None:
-    parts = []
-    if box is not None:
-        left, bottom, right, top = box
-        parts += [
-            pc.field("bbox", "xmin") <= right,
-            pc.field("bbox", "xmax") >= left,
-            pc.field("bbox", "ymin") <= top,
-            pc.field("bbox", "ymax") >= bottom,
-        ]
-    first, last = time or (None, None)
-    if first is not None:
-        parts.append(pc.field("datetime") >= _utc(first))
-    if last is not None:
-        parts.append(pc.field("datetime") <= _utc(last))
-    joined: pc.Expression | None = None
-    for part in parts:
-        joined = part if joined is None else joined & part
-    return joined
-
-
-def _utc(moment: dt.datetime) -> dt.datetime:
-    return moment.replace(tzinfo=dt.UTC) if moment.tzinfo is None else moment
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

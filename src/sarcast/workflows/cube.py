@@ -7,12 +7,13 @@ from typing import Annotated
 from odc.geo.geobox import GeoBox
 from pydantic import Field
 
-from sarcast.catalogue import FolderCatalogue
+from sarcast.catalogue import open_catalogue
 from sarcast.config import FLAT, Config
 from sarcast.cube import CubeOptions, Sources, build_cube, moment_of, open_cube
 from sarcast.errors import SarcastError
 from sarcast.grid import make_grid, outline
 from sarcast.progress import say
+from sarcast.remote import RemoteOptions
 
 
 class CubeConfig(Config):
@@ -28,23 +29,28 @@ class CubeConfig(Config):
     resolution: float | None = Field(
         None, gt=0.0, description="Spacing in units of the CRS; default: that of the scenes."
     )
+    collection: tuple[str, ...] = Field(
+        (), description="Collections of the catalogue that are searched; default: all."
+    )
     start: str | None = Field(None, description="First date of the scenes taken, ISO 8601.")
     end: str | None = Field(None, description="Last date of the scenes taken, ISO 8601.")
     dem: Path | None = Field(None, description="Raster of terrain heights, m.")
     weather: Path | None = Field(None, description="NetCDF of daily weather.")
     cover: Path | None = Field(None, description="Raster of land-cover classes.")
     building: Annotated[CubeOptions, FLAT] = Field(default_factory=CubeOptions)
+    server: Annotated[RemoteOptions, FLAT] = Field(default_factory=RemoteOptions)
 
 
-def cube(catalogue: Path, *, config: Annotated[CubeConfig, FLAT]) -> None:
+def cube(catalogue: str, *, config: Annotated[CubeConfig, FLAT]) -> None:
     """Build a cube from the scenes of a catalogue, or extend one by what it lacks.
 
     Parameters
     ----------
     catalogue
-        Folder that ``sarcast index`` or ``sarcast world`` wrote.
+        Folder that ``sarcast index`` or ``sarcast world`` wrote, https:// of a STAC API, or
+        postgresql:// of a database with pgstac.
     """
-    held = FolderCatalogue(catalogue)
+    held = open_catalogue(catalogue, config.collection, config.server)
     time = (_utc(config.start), _utc(config.end, last=True))
     area = None if config.area is None else outline(config.area)
     extent = area.extent if isinstance(area, GeoBox) else area

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from sarcast.catalogue import FolderCatalogue
+from sarcast.catalogue import open_growing
 from sarcast.config import FLAT, Config
 from sarcast.ingest.sentinel1 import IndexOptions, find_items
 from sarcast.progress import say
@@ -14,7 +14,13 @@ from sarcast.progress import say
 class IndexConfig(Config):
     """Options of ``sarcast index``."""
 
-    to: Path = Field(description="Folder of the catalogue; items are added to one that exists.")
+    to: str = Field(
+        description="Folder of the catalogue, or postgresql:// of a database with pgstac; items "
+        "are added to one that exists."
+    )
+    collection: str | None = Field(
+        None, description="Collection that the items are put into; default: the one they name."
+    )
     names: Annotated[IndexOptions, FLAT] = Field(default_factory=IndexOptions)
 
 
@@ -26,7 +32,10 @@ def index(paths: tuple[Path, ...], *, config: Annotated[IndexConfig, FLAT]) -> N
     paths
         Rasters, STAC items, or folders that are searched at every depth.
     """
+    catalogue = open_growing(config.to)
     items = list(find_items(paths, config.names))
-    held = FolderCatalogue(config.to).add(items)
+    for item in items:
+        item.collection_id = config.collection or item.collection_id
+    held = catalogue.add(items)
     first, last = items[0].datetime, max(str(item.datetime) for item in items)
     say(f"{len(items)} scenes found ({first} to {last}); {config.to} now holds {held}")

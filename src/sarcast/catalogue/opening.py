@@ -1,0 +1,67 @@
+"""The one door to a catalogue: a folder, the URL of a STAC API, or that of a database."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from sarcast.catalogue.folder import FolderCatalogue
+from sarcast.catalogue.protocol import Catalogue, GrowingCatalogue
+from sarcast.errors import UsageError
+from sarcast.remote import RemoteOptions
+
+_API = ("http", "https")
+_DATABASE = ("postgresql", "postgres")
+
+
+def open_catalogue(
+    source: Path | str,
+    collections: Sequence[str] = (),
+    options: RemoteOptions | None = None,
+) -> Catalogue:
+    """Open a catalogue, wherever it is; nothing is read yet.
+
+    Parameters
+    ----------
+    source
+        A folder, ``http(s)://`` of a STAC API, or ``postgresql://`` of a database with pgstac.
+    collections
+        Collections that are searched; none for all.
+    options
+        How patiently a server is asked.
+
+    Raises
+    ------
+    UsageError
+        If it is another kind of URL.
+    """
+    scheme, divider, _ = str(source).partition("://")
+    if not divider:
+        return FolderCatalogue(Path(source), collections)
+    if scheme in _API:
+        from sarcast.catalogue.api import StacApi
+
+        return StacApi(str(source), collections, options or RemoteOptions())
+    if scheme in _DATABASE:
+        from sarcast.catalogue.database import DatabaseCatalogue
+
+        return DatabaseCatalogue(str(source), collections, options or RemoteOptions())
+    raise UsageError(
+        f"{scheme}:// leads to no catalogue; give a folder, http:// or https:// of a STAC API, "
+        f"or postgresql:// of a database with pgstac"
+    )
+
+
+def open_growing(target: Path | str) -> GrowingCatalogue:
+    """Open a catalogue to add items to: a folder, or a database with pgstac.
+
+    Raises
+    ------
+    UsageError
+        If it can only be read.
+    """
+    found = open_catalogue(target)
+    if isinstance(found, GrowingCatalogue):
+        return found
+    raise UsageError(
+        f"{target} is a STAC API, which is only read; give the folder of a catalogue, "
+        f"or postgresql:// of the database behind the API"
+    )

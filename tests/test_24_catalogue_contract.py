@@ -1,0 +1,348 @@
+"""One contract that every catalogue passes, and the same cube from each."""
+
+import datetime as dt
+import importlib.util
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pystac
+import pytest
+import shapely
+import xarray as xr
+from odc.geo.geom import Geometry, box
+from shapely.affinity import rotate
+
+from conftest import GRID, opera_name
+from sarcast.catalogue import Catalogue, open_catalogue, open_growing
+from sarcast.cli import main
+from sarcast.errors import SarcastError, UsageError
+from services import PASSWORD, Database, postgresql, required, stac_api
+
+KINDS = ("folder", "database", "api")
+COLLECTIONS = ("rtc", "grd")
+START = dt.datetime(2020, 1, 1, tzinfo=dt.UTC)
+AREA = box(24.0, 60.0, 28.0, 64.0, "EPSG:4326")
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Database]:
+    for module in ("psycopg", "pypgstac", "stac_fastapi.pgstac", "uvicorn"):
+        try:
+            found = importlib.util.find_spec(module)
+        except ModuleNotFoundError:
+            found = None
+        if found is None:
+            required(f"{module} (pip install 'sarcast[pgstac]')")
+    with postgresql() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def database(server: Database) -> Database:
+    """The server with pgstac in ``catalogue``, set up as the README says."""
+    for name in ("empty", "catalogue"):
+        sql(server, "postgres", f"CREATE DATABASE {name}")
+    command = [Path(sys.executable).with_name("pypgstac"), "migrate", "--dsn"]
+    subprocess.run([*command, server.url("catalogue")], check=True, capture_output=True)
+    return server
+
+
+@pytest.fixture(scope="module")
+def api(database: Database) -> Iterator[str]:
+    with stac_api(database, "catalogue") as url:
+        yield url
+
+
+def sql(server: Database, name: str, command: str) -> None:
+    import psycopg
+
+    with psycopg.connect(server.url(name), autocommit=True) as connection:
+        connection.execute(command)
+
+
+# --- the items ----------------------------------------------------------------------------------
+
+
+def item(number: int, shape: Any, at: dt.datetime | None, **told: Any) -> pystac.Item:
+    """An item with what sources tell, and each source tells something else."""
+    made = pystac.Item(
+        id=f"item-{number:03d}",
+        geometry=json.loads(json.dumps(shapely.geometry.mapping(shape))),
+        bbox=list(shape.bounds),
+        datetime=at,
+        properties={"platform": "sentinel-1a", "sat:relative_orbit": number, **told},
+        collection=COLLECTIONS[number % 2],
+    )
+    bands = [{"name": "VV", "unit": "dB"}, {"name": "VH", "unit": "dB"}]
+    extra = {"bands": bands, **({"nodata": -32768} if number % 3 else {})}
+    href = f"/data/{number}.tif" if number % 2 else f"https://example.org/{number}.tif?a=b"
+    made.add_asset("vv-vh" if number % 4 else "data", pystac.Asset(href, extra_fields=extra))
+    return made
+
+
+def drawn(rng: np.random.Generator, count: int = 60) -> list[pystac.Item]:
+    """Tilted footprints, as a pass gives them: some meet the area with their box alone."""
+    items = []
+    for number in range(count):
+        west, south = float(rng.uniform(20, 31)), float(rng.uniform(56, 67))
+        tilted = rotate(
+            shapely.box(west, south, west + 2.5, south + 1.0), float(rng.uniform(8, 30))
+        )
+        moment = START + dt.timedelta(days=number, microseconds=int(rng.integers(1_000_000)))
+        items.append(item(number, tilted, moment))
+    return items
+
+
+def odd() -> list[pystac.Item]:
+    """A range without a moment, a range around one, a footprint in two parts, a hole, one pixel."""
+    there = shapely.box(25.0, 61.0, 26.0, 62.0)
+    span = {"start_datetime": "2020-03-20T00:00:00Z", "end_datetime": "2020-03-22T00:00:00Z"}
+    parts = shapely.MultiPolygon(
+        [shapely.box(10.0, 61.0, 11.0, 62.0), shapely.box(40.0, 61, 41, 62)]
+    )
+    hole = shapely.Polygon(
+        shapely.box(20, 56, 32, 68).exterior, [shapely.box(22, 58, 30, 66).exterior]
+    )
+    noon = START + dt.timedelta(days=79, hours=12)
+    return [
+        item(100, there, None, **span),
+        item(101, there, noon, **span),
+        item(102, there, noon, **{"sar:polarizations": ["VV"], "sarcast:burst": "T001"}),
+        item(103, parts, noon),
+        item(104, hole, noon),
+        item(105, shapely.box(25.0, 61.0, 25.0001, 61.0001), noon),
+    ]
+
+
+ITEMS = [*drawn(np.random.default_rng(5)), *odd()]
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def catalogue(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[..., Catalogue]:
+    """Open one of the implementations, filled with the same items."""
+    if request.param == "folder":
+        source: Any = tmp_path_factory.mktemp("contract")
+        open_growing(source).add(ITEMS)
+    else:
+        source = request.getfixturevalue("database").url("catalogue")
+        open_growing(source).add(ITEMS)
+        if request.param == "api":
+            source = request.getfixturevalue("api")
+    return lambda collections=COLLECTIONS: open_catalogue(source, collections)
+
+
+def expected(
+    area: Geometry | None, start: dt.datetime | None, end: dt.datetime | None
+) -> list[str]:
+    """A plain loop over all items."""
+    found = []
+    for one in ITEMS:
+        told = one.common_metadata
+        first = told.start_datetime or one.datetime
+        last = told.end_datetime or one.datetime
+        if (start and last < start) or (end and first > end):  # type: ignore[operator]
+            continue
+        if area is None or shapely.intersects(shapely.geometry.shape(one.geometry), area.geom):
+            found.append((one.datetime or first, one.id))
+    return [name for _, name in sorted(found)]  # type: ignore[type-var]
+
+
+RANGES = {
+    "all": (None, None),
+    "from": (START + dt.timedelta(days=30), None),
+    "until": (None, START + dt.timedelta(days=30)),
+    "within": (START + dt.timedelta(days=10), START + dt.timedelta(days=50)),
+    "at the end of a range": (dt.datetime(2020, 3, 22, tzinfo=dt.UTC), None),
+    "at the start of a range": (
+        START + dt.timedelta(days=65),
+        dt.datetime(2020, 3, 20, tzinfo=dt.UTC),
+    ),
+    "from an item's microsecond": (ITEMS[20].datetime, None),
+    "until an item's microsecond": (None, ITEMS[20].datetime),
+    "before an item's microsecond": (None, ITEMS[20].datetime - dt.timedelta(microseconds=1)),  # type: ignore[operator]
+    "never": (dt.datetime(1999, 1, 1, tzinfo=dt.UTC), dt.datetime(1999, 2, 1, tzinfo=dt.UTC)),
+}
+
+
+# --- the contract -------------------------------------------------------------------------------
+
+
+@pytest.mark.service
+@pytest.mark.parametrize("when", RANGES)
+@pytest.mark.parametrize("where", ["everywhere", "area"])
+def test_search_agrees_with_a_plain_loop(
+    catalogue: Callable[..., Catalogue], where: str, when: str
+) -> None:
+    area = AREA if where == "area" else None
+    found = catalogue().search(area, RANGES[when])
+    wanted = expected(area, *RANGES[when])
+    assert [one.id for one in found] == wanted
+    assert (len(wanted) > 0) == (when != "never")
+
+
+def test_the_plain_loop_tells_apart_what_a_box_does_not() -> None:
+    """Else the contract would not see a search by bounding boxes alone."""
+    boxes = [one.id for one in ITEMS if shapely.intersects(shapely.box(*one.bbox), AREA.geom)]
+    assert set(boxes) > set(expected(AREA, None, None))
+
+
+@pytest.mark.service
+def test_an_area_in_another_crs(catalogue: Callable[..., Catalogue]) -> None:
+    projected = GRID.extent.buffer(300_000.0)
+    found = [one.id for one in catalogue().search(projected)]
+    assert found == expected(projected.to_crs("EPSG:4326"), None, None)
+    assert 0 < len(found) < len(ITEMS)
+
+
+@pytest.mark.service
+def test_moments_without_a_time_zone_are_utc(catalogue: Callable[..., Catalogue]) -> None:
+    naive = (dt.datetime(2020, 1, 11), dt.datetime(2020, 2, 20))
+    told = tuple(one.replace(tzinfo=dt.UTC) for one in naive)
+    assert [one.id for one in catalogue().search(None, naive)] == expected(None, *told)
+
+
+@pytest.mark.service
+def test_items_tell_what_they_told(catalogue: Callable[..., Catalogue]) -> None:
+    """And nothing else: what one source tells is not null for the others."""
+    found = {one.id: one for one in catalogue().search()}
+    for one in ITEMS:
+        got = found[one.id]
+        assert plain(got.properties) == plain(one.properties)
+        assert {k: a.to_dict() for k, a in got.assets.items()} == {
+            k: a.to_dict() for k, a in one.assets.items()
+        }
+        assert got.datetime == one.datetime
+        assert got.collection_id == one.collection_id
+        assert shapely.equals_exact(
+            shapely.geometry.shape(got.geometry), shapely.geometry.shape(one.geometry), 1e-9
+        )
+        np.testing.assert_allclose(got.bbox, one.bbox, atol=1e-9)
+
+
+def plain(properties: dict[str, Any]) -> dict[str, Any]:
+    """Properties but the times, whose text may differ where their moment does not."""
+    return {key: value for key, value in properties.items() if not key.endswith("datetime")}
+
+
+@pytest.mark.service
+def test_collections(catalogue: Callable[..., Catalogue]) -> None:
+    for name in COLLECTIONS:
+        told = {one.id for one in catalogue([name]).search()}
+        assert told == {one.id for one in ITEMS if one.collection_id == name}
+    assert catalogue(["other"]).search() == []
+
+
+@pytest.mark.service
+@pytest.mark.parametrize("kind", ["folder", "database"])
+def test_adding_again_replaces(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    """Also where an item comes twice at once, and where its date changes."""
+    target: Any = tmp_path
+    if kind == "database":
+        target = request.getfixturevalue("database").url("catalogue")
+    growing = open_growing(target)
+    here = shapely.box(0.0, 0.0, 1.0, 1.0)
+    first = [item(number, here, START + dt.timedelta(days=number)) for number in range(4)]
+    for one in first:
+        one.collection_id = "again"
+    assert growing.add(first) == 4
+    moved = item(1, here, START + dt.timedelta(days=400), platform="sentinel-1b")
+    other = item(1, here, START, platform="sentinel-1c")
+    other.collection_id = moved.collection_id = "again"
+    assert growing.add([other, moved]) == 4
+    found = open_catalogue(target, ["again"]).search()
+    assert [one.id for one in found] == ["item-000", "item-002", "item-003", "item-001"]
+    assert found[-1].properties["platform"] == "sentinel-1b"
+
+
+# --- from scenes to a cube ----------------------------------------------------------------------
+
+
+@pytest.mark.service
+def test_the_same_cube_from_each(
+    database: Database,
+    api: str,
+    tmp_path: Path,
+    scene_folder: Callable[..., Path],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    rng = np.random.default_rng(1)
+    names = [opera_name(f"202003{day:02d}T153000") for day in (1, 7, 13)]
+    scenes = scene_folder({name: rng.gamma(4.0, 0.05, (2, *GRID.shape)) for name in names})
+    run("index", scenes, "--to", tmp_path / "folder")
+    for _ in range(2):  # the second time nothing is doubled
+        run("index", scenes, "--to", database.url("catalogue"), "--collection", "opera")
+        assert "now holds 3" in capsys.readouterr().err
+    cubes = []
+    for number, source in enumerate([tmp_path / "folder", database.url("catalogue"), api]):
+        more = () if number == 0 else ("--collection", "opera")
+        run("cube", source, "--to", tmp_path / f"{number}.zarr", *more)
+        cubes.append(xr.open_zarr(tmp_path / f"{number}.zarr").load())
+    assert cubes[0].sizes["time"] == 3
+    for other in cubes[1:]:
+        xr.testing.assert_identical(cubes[0], other)
+    assert_hidden(capsys.readouterr().err)
+
+
+def run(*words: object) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([str(word) for word in words])
+    assert ended.value.code == 0
+
+
+def assert_hidden(text: str) -> None:
+    from urllib.parse import quote
+
+    assert "sesame" not in text
+    assert quote(PASSWORD, safe="") not in text
+
+
+# --- databases that do not answer ---------------------------------------------------------------
+
+
+def test_a_database_that_is_down(server: Database) -> None:
+    gone = Database(1).url("catalogue")
+    with pytest.raises(SarcastError, match=r"catalogue at 127\.0\.0\.1 cannot be reached") as told:
+        open_catalogue(gone).search()
+    assert_hidden(str(told.value))
+
+
+@pytest.mark.service
+@pytest.mark.parametrize(
+    ("name", "password", "told"),
+    [
+        ("nothing", PASSWORD, 'database "nothing" does not exist'),
+        ("catalogue", "open sesame", "password authentication failed"),
+        ("empty", PASSWORD, "holds no pgstac, expected .*: pypgstac migrate"),
+    ],
+)
+def test_a_database_that_is_not_the_one(
+    database: Database, name: str, password: str, told: str
+) -> None:
+    wrong = open_growing(database.url(name, password))
+    for attempt in (wrong.search, lambda: wrong.add(ITEMS)):
+        with pytest.raises(SarcastError, match=told) as error:
+            attempt()
+        assert_hidden(str(error.value))
+
+
+@pytest.mark.service
+def test_a_user_without_rights(database: Database) -> None:
+    sql(database, "catalogue", "CREATE ROLE guest LOGIN PASSWORD 'guest'")
+    guest = database.url("catalogue").replace("sarcast:", "guest:", 1)
+    guest = guest.replace(guest.split(":")[2].split("@")[0], "guest")
+    with pytest.raises(SarcastError, match="may read and write in the schema pgstac"):
+        open_growing(guest).add(ITEMS)
+
+
+@pytest.mark.service
+def test_a_url_that_cannot_be_read(server: Database) -> None:
+    with pytest.raises(UsageError, match="expected postgresql://USER@HOST") as error:
+        open_catalogue("postgresql://sarcast:open sesame@[::1/catalogue")
+    assert_hidden(str(error.value))
