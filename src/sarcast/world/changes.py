@@ -9,6 +9,7 @@ Reiche et al. 2021, Rüetschi et al. 2019, Belenguer-Plomer et al. 2019, Tsygans
 in ``table``. Twele et al., Int. J. Remote Sensing 37 (2016) 2990: floods over open land.
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -18,6 +19,8 @@ from sarcast.world.ground import Ground
 from sarcast.world.presets import Parameters
 
 FOREVER_DAYS = 1.0e5
+REACH = 2.5
+"""Farthest that the ragged outline of a change can lie from its middle, in radii."""
 
 
 @dataclass(frozen=True)
@@ -98,29 +101,81 @@ class Changes:
     day
         Dims (world, change), days after ``views.EPOCH``, float64; infinite for none.
     masks
-        Dims (world, change, y, x), bool.
+        Dims (world, change, y, x), bool; in ``boxes``, one to a change of a single world, where it
+        has some.
+    boxes
+        Rows and columns of the area that the mask of each change spans; none where all span it.
     """
 
     kind: torch.Tensor
     day: torch.Tensor
     masks: torch.Tensor
+    boxes: tuple[fields.Box, ...] = ()
+
+    def box(self, change: int) -> fields.Box:
+        """Rows and columns of the area that the mask of a change spans."""
+        return self.boxes[change] if self.boxes else fields.WHOLE
 
 
 def draw(
-    ground: Ground, count: int, first: torch.Tensor, last: torch.Tensor, *, rng: torch.Generator
+    ground: Ground,
+    count: int,
+    first: torch.Tensor,
+    last: torch.Tensor,
+    *,
+    boxed: bool = False,
+    rng: torch.Generator,
 ) -> Changes:
-    """Draw ``count`` changes of each world, at any time from ``first`` to ``last`` (world)."""
+    """Draw ``count`` changes of each world, at any time from ``first`` to ``last`` (world).
+
+    Parameters
+    ----------
+    ground
+        Of each world.
+    count
+        Changes of each world.
+    first, last
+        Dims (world), days after ``views.EPOCH``.
+    boxed
+        Keep of each mask the box around the change alone: a large area of a single world has
+        many changes, and each is small.
+    rng
+        Source of chance.
+    """
     worlds = len(ground.cover)
     kind = torch.randint(0, len(KINDS), (worlds, count), generator=rng, device=rng.device)
     chance = torch.rand(6, worlds, count, generator=rng, device=rng.device)
     day = first[:, None] + (last - first)[:, None] * chance[0]
-    masks = [_mask(ground, kind[:, one], chance[1:, :, one], rng=rng) for one in range(count)]
+    boxes = tuple(
+        _box(ground, chance[2:4, 0, one].tolist()) if boxed else fields.WHOLE
+        for one in range(count)
+    )
+    masks = [
+        _mask(ground, kind[:, one], chance[1:, :, one], box, rng=rng)
+        for one, box in enumerate(boxes)
+    ]
     stacked = torch.stack(masks, dim=1) if masks else ground.cover.new_zeros((worlds, 0, 1, 1))
-    return Changes(kind, day, stacked.bool())
+    return Changes(kind, day, stacked.bool(), boxes if boxed else ())
+
+
+def _box(ground: Ground, middle: list[float]) -> fields.Box:
+    """Rows and columns around the middle of a change, as many for one change as for another."""
+    widest = REACH * max(each.radius_m[1] for each in KINDS) / ground.spacing_m
+    side = 2 * math.ceil(widest) + 1
+    box = []
+    for pixels, place in zip(ground.cover.shape[1:], middle, strict=True):
+        start = min(max(round(pixels * place) - side // 2, 0), max(pixels - side, 0))
+        box.append(slice(start, min(start + side, pixels)))
+    return box[0], box[1]
 
 
 def _mask(
-    ground: Ground, kind: torch.Tensor, chance: torch.Tensor, *, rng: torch.Generator
+    ground: Ground,
+    kind: torch.Tensor,
+    chance: torch.Tensor,
+    box: fields.Box,
+    *,
+    rng: torch.Generator,
 ) -> torch.Tensor:
     """Pixels of one change in each world: a warped disc or block, cut to the covers it strikes."""
     size = (ground.cover.shape[1], ground.cover.shape[2])
@@ -128,24 +183,30 @@ def _mask(
         [[name in each.covers for name in table.NAMES] for each in KINDS], device=kind.device
     )
     square = torch.tensor([each.square for each in KINDS], device=kind.device)[kind, None, None]
+    nodes = (max(1, size[0] // 12), max(1, size[1] // 12))
+    rough = 0.3 * fields.smooth((len(kind),), size, nodes, part=box, rng=rng)
+    away = _away(ground, kind, chance, box)
+    inside = away + torch.where(square, 0.2, 1.0) * rough < 1.0
+    return torch.logical_and(inside, struck[kind[:, None, None], ground.cover[:, *box]])
+
+
+def _away(
+    ground: Ground, kind: torch.Tensor, chance: torch.Tensor, box: fields.Box
+) -> torch.Tensor:
+    """Distance from the middle of a turned disc or block, in radii, dims (world, y, x)."""
+    square = torch.tensor([each.square for each in KINDS], device=kind.device)[kind, None, None]
     low, high = torch.tensor([each.radius_m for each in KINDS], device=kind.device)[kind].T
-    radius = (low + (high - low) * chance[0]) / ground.spacing_m
+    radius: torch.Tensor = (low + (high - low) * chance[0]) / ground.spacing_m
     down, right = (
-        torch.arange(pixels, device=kind.device) - (pixels * place)[:, None]
-        for pixels, place in zip(size, chance[1:3], strict=True)
+        torch.arange(pixels, device=kind.device)[part] - (pixels * place)[:, None]
+        for pixels, part, place in zip(ground.cover.shape[1:], box, chance[1:3], strict=True)
     )
     turn = torch.pi * chance[3][:, None, None]
     along = down[:, :, None] * torch.cos(turn) + right[:, None] * torch.sin(turn)
     across = right[:, None] * torch.cos(turn) - down[:, :, None] * torch.sin(turn)
     across = across * (1.0 + chance[4])[:, None, None]
-    away = (
-        torch.where(square, torch.maximum(along.abs(), across.abs()), torch.hypot(along, across))
-        / radius[:, None, None]
-    )
-    nodes = (max(1, size[0] // 12), max(1, size[1] // 12))
-    rough = 0.3 * fields.smooth((len(kind),), size, nodes, rng=rng)
-    inside = away + torch.where(square, 0.2, 1.0) * rough < 1.0
-    return torch.logical_and(inside, struck[kind[:, None, None], ground.cover])
+    away = torch.where(square, torch.maximum(along.abs(), across.abs()), torch.hypot(along, across))
+    return away / radius[:, None, None]
 
 
 def progress(
@@ -187,7 +248,7 @@ def apply(
     states_of_rows: torch.Tensor,
     roughness: torch.Tensor,
 ) -> torch.Tensor:
-    """Change backscatter where the ground changed.
+    """Change backscatter, in place, where the ground changed.
 
     Parameters
     ----------
@@ -212,10 +273,13 @@ def apply(
     rows = torch.tensor([(_ROW[k.first], _ROW[k.then]) for k in KINDS], device=device)
     world = torch.arange(len(share), device=device)
     for one in range(changes.kind.shape[1]):
+        if changes.boxes and not bool(share[:, one].any()):
+            continue
         first, then = (states_of_rows[world, row] for row in rows[changes.kind[:, one]].T)
         level = torch.lerp(first, then, turned[:, one, :, None])[..., None, None]
         part = share[:, one, :, None, None, None] * changes.masks[:, one, None, None]
-        backscatter = torch.lerp(backscatter, level + roughness[:, None], part)
+        box = changes.box(one)
+        backscatter[..., *box].lerp_(level + roughness[:, None, :, *box], part)
     return backscatter
 
 

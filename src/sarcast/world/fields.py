@@ -8,6 +8,9 @@ import torch
 from torch.nn import functional
 
 Size = tuple[int, int]
+Box = tuple[slice, slice]
+"""Rows and columns of a part of a field."""
+WHOLE: Box = (slice(None), slice(None))
 
 
 def normal(*shape: int, rng: torch.Generator) -> torch.Tensor:
@@ -15,7 +18,14 @@ def normal(*shape: int, rng: torch.Generator) -> torch.Tensor:
     return torch.randn(shape, generator=rng, device=rng.device)
 
 
-def smooth(lead: Sequence[int], size: Size, nodes: Size, *, rng: torch.Generator) -> torch.Tensor:
+def smooth(
+    lead: Sequence[int],
+    size: Size,
+    nodes: Size,
+    *,
+    part: Box = WHOLE,
+    rng: torch.Generator,
+) -> torch.Tensor:
     """Noise that varies over ``size / nodes`` pixels, of mean 0 and variance 1.
 
     Parameters
@@ -26,6 +36,8 @@ def smooth(lead: Sequence[int], size: Size, nodes: Size, *, rng: torch.Generator
         Rows and columns of the field, pixels.
     nodes
         Rows and columns of the coarse grid that is interpolated, 1 or more each.
+    part
+        Rows and columns of the field that are wanted.
     rng
         Source of chance; its device is that of the result.
 
@@ -37,12 +49,9 @@ def smooth(lead: Sequence[int], size: Size, nodes: Size, *, rng: torch.Generator
     rows, columns = (min(node + 3, pixels + 1) for node, pixels in zip(nodes, size, strict=True))
     coarse = normal(math.prod(lead), 1, rows, columns, rng=rng)
     # one node beyond each border, so that no border is smoother than the inside
-    fine = (
-        _row_weights(size[0], rows, rng.device)
-        @ coarse
-        @ _row_weights(size[1], columns, rng.device).mT
-    )
-    return fine.reshape(*lead, *size)
+    down = _row_weights(size[0], rows, rng.device)[part[0]]
+    right = _row_weights(size[1], columns, rng.device)[part[1]]
+    return (down @ coarse @ right.mT).reshape(*lead, len(down), len(right))
 
 
 def octaves(

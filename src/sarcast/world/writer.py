@@ -3,8 +3,9 @@
 import datetime as dt
 import json
 import math
+from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -54,6 +55,11 @@ INCIDENCE_CELL_M = 1000.0
 WEATHER_CELL_M = 3000.0
 EXPECTED = "expected"
 _SCENES_AT_ONCE = 4
+_PIXELS_AT_ONCE = 2_000_000
+"""Most scenes that are made at once, and most pixels if it is more than one scene."""
+_WRITERS = 2
+_WAITING = 4
+"""Scenes that are written at once, and that wait for it or for their turn."""
 _VARIABLES = {
     "temperature": ("degC", "air_temperature", "daily mean temperature"),
     "precipitation": ("mm day-1", "lwe_precipitation_rate", "daily precipitation"),
@@ -146,7 +152,7 @@ def make_area(options: WorldOptions, *, rng: torch.Generator) -> Area:
         parameters,
         land,
         parcels.draw(land, parameters, first, rng=rng),
-        changes.draw(land, count, first, first + days, rng=rng),
+        changes.draw(land, count, first, first + days, boxed=True, rng=rng),
     )
     weather_grid = _coarse(grid, WEATHER_CELL_M, margin=1)
     sky = weather.draw(
@@ -270,18 +276,23 @@ class _Images:
 def _write_scenes(folder: Path, area: Area, *, rng: torch.Generator) -> Iterator[Scene]:
     count = area.views.time.shape[1]
     coarse = _coarse(area.grid, INCIDENCE_CELL_M, margin=0)
-    with ThreadPoolExecutor(max_workers=2) as pool:
-        numbered = enumerate(_images(area, coarse, rng=rng))
-        jobs = [
-            pool.submit(_write_scene, folder, area, coarse, number, images)
-            for number, images in track(numbered, "writing scenes", count)
-        ]
-        yield from (job.result() for job in jobs)
+    waiting: deque[Future[Scene]] = deque()
+    with ThreadPoolExecutor(_WRITERS) as pool:
+        for number, images in track(
+            enumerate(_images(area, coarse, rng=rng)), "writing scenes", count
+        ):
+            waiting.append(pool.submit(_write_scene, folder, area, coarse, number, images))
+            if len(waiting) > _WAITING:
+                yield waiting.popleft().result()
+        yield from (job.result() for job in waiting)
 
 
 def _images(area: Area, coarse: GeoBox, *, rng: torch.Generator) -> Iterator[_Images]:
-    for first in range(0, area.views.time.shape[1], _SCENES_AT_ONCE):
-        part = slice(first, first + _SCENES_AT_ONCE)
+    at_once = min(
+        _SCENES_AT_ONCE, max(1, _PIXELS_AT_ONCE // (area.grid.shape.y * area.grid.shape.x))
+    )
+    for first in range(0, area.views.time.shape[1], at_once):
+        part = slice(first, first + at_once)
         actual, expected = render(area, part, rng=rng)
         seen = area.views_of(part)
         angles = views.smooth_incidence(
@@ -318,8 +329,9 @@ def write_changes(path: Path, area: Area) -> None:
     rows = []
     for number, (kind, day) in enumerate(zip(drawn.kind[0], drawn.day[0], strict=True)):
         mask = drawn.masks[0, number].numpy()
+        grid = area.grid[drawn.box(number)]
         shapes = rasterio.features.shapes(
-            mask.astype(np.uint8), mask=mask, transform=area.grid.transform
+            mask.astype(np.uint8), mask=mask, transform=grid.transform
         )
         polygon = shapely.union_all([shapely.geometry.shape(shape) for shape, _ in shapes])
         if not polygon.is_empty:
