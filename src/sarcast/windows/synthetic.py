@@ -85,13 +85,17 @@ def to_windows(drawn: "Drawn") -> list[Window]:
     ]
 
 
-def bench_windows(name: str) -> Iterator[tuple[Window, Window, np.ndarray]]:
+def bench_windows(
+    name: str, batches: range | None = None
+) -> Iterator[tuple[Window, Window, np.ndarray]]:
     """Windows of a bench, the same on every machine.
 
     Parameters
     ----------
     name
         Of the bench, as in ``world.bench.BENCHES``.
+    batches
+        Numbers of the batches that are drawn; default all.
 
     Yields
     ------
@@ -104,7 +108,7 @@ def bench_windows(name: str) -> Iterator[tuple[Window, Window, np.ndarray]]:
     """
     from sarcast.world.bench import draw_bench
 
-    for still, moved in draw_bench(name):
+    for still, moved in draw_bench(name, batches):
         masks = moved.changed.cpu().numpy()
         for window, other, mask in zip(to_windows(still), to_windows(moved), masks, strict=True):
             yield window, replace(window, target=other.target), mask
