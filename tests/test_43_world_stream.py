@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from sarcast.bench import PHYSICAL, bench_trials, run_bench, stored_bench
 from sarcast.conditions import COLUMNS, RANGES, condition
 from sarcast.errors import SarcastError
 from sarcast.windows import Batch
@@ -134,25 +133,6 @@ def test_the_bench_has_512_windows_and_keeps_its_values():
 BENCH_MEAN = -13.2157
 
 
-def test_a_bench_gives_two_trials_of_each_window_and_compares_predictors():
-    trials = list(bench_trials("boreal-1-small"))
-    assert len(trials) == 2 * BENCHES["boreal-1-small"].windows
-    assert set(trials[1].actual) == {PHYSICAL}
-    found = run_bench("boreal-1-small")
-    by = {(each.method, each.change): each.auc for each in found.results}
-    assert by["oracle", "offset -2.5 dB"] > by["latest", "offset -2.5 dB"] + 0.05
-
-
-def test_stored_results_are_near_the_papers_figures():
-    by = {(each.method, each.change): each.auc for each in stored_bench("boreal-1").results}
-    paper = {"closest-geometry": 0.79, "latest-same-pass": 0.75, "latest": 0.71}
-    for method, auc in paper.items():
-        assert by[method, "offset -2.5 dB"] == pytest.approx(auc, abs=0.03)
-    assert by["closest-geometry", "statistical"] == pytest.approx(0.67, abs=0.03)
-
-
 def test_unknown_benches_are_named():
     with pytest.raises(SarcastError, match="there is no bench 'borea'; known are boreal-1"):
         next(bench_windows("borea"))
-    with pytest.raises(SarcastError, match="no results are stored"):
-        stored_bench("boreal-1-small")

@@ -5,14 +5,7 @@ import numpy as np
 import pytest
 
 from sarcast import differences
-from sarcast.assess import (
-    AssessOptions,
-    Trial,
-    assess,
-    assess_trials,
-    groups_of,
-    simulated_trials,
-)
+from sarcast.assess import AssessOptions, assess, assess_trials, groups_of, learn_from
 from sarcast.classifiers import FalseAlarmRate, Otsu, linear_svc
 from sarcast.conditions import COLUMNS
 from sarcast.errors import SarcastError
@@ -21,7 +14,7 @@ from sarcast.shapes import ShapeOptions, change_mask
 from sarcast.simulate import Offset, Statistical, where_change_may_be
 from sarcast.strategies import STRATEGIES, Oracle
 from sarcast.tfrecord import read_samples
-from sarcast.trials import PREDICTION, sample_trials
+from sarcast.trials import PREDICTION, Trial, sample_trials, simulated_trials
 from sarcast.windows import Expected, Window
 
 SHAPES = ShapeOptions(least=1)
@@ -187,6 +180,7 @@ def test_groups_part_the_windows():
     assert sum(by_change) == found.results[0].pixels
     inside = [g for g in found.groups if g.factor == "cover"]
     assert {g.pixels for g in inside} == {found.results[0].pixels // 2}
+    assert {g.value for g in inside} == {"forest"}
     assert not assessed(windows(2), by_condition=False)[0].groups
 
 

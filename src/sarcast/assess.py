@@ -5,9 +5,9 @@ predictor could tell are counted, so that their figures compare.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
@@ -16,22 +16,26 @@ from sarcast import differences as di
 from sarcast.classifiers import Classifier
 from sarcast.conditions import COLUMNS
 from sarcast.evaluation import (
-    Classified,
     Evaluation,
     Evaluator,
     Role,
     Scored,
     count_calibration,
-    count_confusion,
     count_errors,
     count_scores,
 )
+from sarcast.lessons import Learnt, Lesson, learn
 from sarcast.orbits import ASCENDING, DESCENDING
 from sarcast.report import Panel
-from sarcast.shapes import ShapeOptions, change_mask
-from sarcast.simulate import Change, where_change_may_be
+from sarcast.shapes import ShapeOptions
+from sarcast.simulate import Change
 from sarcast.strategies import DESCENDING_DEG, counts_in_paper
+from sarcast.trials import Trial, Within, simulated_trials
 from sarcast.windows import Bool, Expected, Float, Predictor, Window
+
+T = TypeVar("T")
+Predictors = Mapping[Role, Sequence[Predictor]]
+"""What is compared, by what it is."""
 
 WET_MM = 1.0
 """Precipitation of the day and the day before from which a window counts as wet, mm."""
@@ -47,6 +51,10 @@ class AssessOptions(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     shapes: ShapeOptions = Field(ShapeOptions(), description="how random shapes are drawn")
+    within: Within = Field(
+        "forest",
+        description="where change is simulated: in the forest, where it is known, or anywhere",
+    )
     paper_filter: bool = Field(
         False, description="count only windows that the paper's tables would count"
     )
@@ -66,28 +74,6 @@ class AssessOptions(BaseModel):
 
 
 @dataclass(frozen=True)
-class Trial:
-    """A window with simulated changes.
-
-    Attributes
-    ----------
-    window
-        As it was before.
-    changed
-        Dims (y, x): where change was simulated.
-    actual
-        Target with the change, dims (band, y, x), dB, by the name of the change.
-    expected
-        Expected images that came with it, by the name of what made them.
-    """
-
-    window: Window
-    changed: Bool
-    actual: Mapping[str, Float]
-    expected: Mapping[str, Expected] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
 class Assessed:
     """What an assessment found: the sums, and example windows."""
 
@@ -103,7 +89,7 @@ class Assessed:
 
 def assess(
     windows: Iterable[Window],
-    predictors: Mapping[Role, Sequence[Predictor]],
+    predictors: Predictors,
     changes: Sequence[Change],
     options: AssessOptions | None = None,
     classifiers: Sequence[Classifier] = (),
@@ -133,94 +119,130 @@ def assess(
         Gives the evaluation.
     """
     options = options or AssessOptions()
-    trials = simulated_trials(windows, changes, options.shapes, rng=rng)
+    trials = simulated_trials(windows, changes, options.shapes, options.within, rng=rng)
     return assess_trials(trials, predictors, options, classifiers)
-
-
-def simulated_trials(
-    windows: Iterable[Window],
-    changes: Sequence[Change],
-    shapes: ShapeOptions,
-    *,
-    rng: np.random.Generator,
-) -> Iterator[Trial]:
-    """Put every change that fits a window into the same random shapes of it.
-
-    What is drawn for a window depends on its number and not on the other windows.
-    """
-    root = rng.spawn(1)[0]
-    for window in windows:
-        own = root.spawn(1)[0]
-        changed = change_mask(where_change_may_be(window), shapes, rng=own)
-        actual = {
-            change.name: change.apply(window, changed, rng=one)
-            for change, one in zip(changes, own.spawn(len(changes)), strict=True)
-            if change.fits(window)
-        }
-        yield Trial(window, changed, actual)
 
 
 def assess_trials(
     trials: Iterable[Trial],
-    predictors: Mapping[Role, Sequence[Predictor]],
+    predictors: Predictors,
     options: AssessOptions | None = None,
-    classifiers: Sequence[Classifier] = (),
+    classifiers: Sequence[Classifier] | Learnt = (),
     recorded: Mapping[str, Role] | None = None,
+    first: int = 0,
 ) -> Assessed:
     """Count how well each predictor's difference image tells changes that are there already.
+
+    The sums of consecutive parts of the trials, each with the number of its ``first`` trial and
+    with classifiers that have learnt, add to those of the whole.
 
     Parameters
     ----------
     trials
         Windows with change.
-    predictors, options, classifiers
+    predictors, options
         As in ``assess``.
+    classifiers
+        As in ``assess``, or what ``learn_from`` gave.
     recorded
         Role of the expected images that come with the trials, by their name.
+    first
+        Number of the first trial.
     """
     options = options or AssessOptions()
-    recorded = recorded or {}
     roles = {one.name: role for role, several in predictors.items() for one in several}
-    run = _Run(Evaluator({**recorded, **roles}, options.exact), classifiers, options)
-    kept = (t for t in trials if not options.paper_filter or counts_in_paper(t.window))
-    for batch in _batches(kept, options.batch):
-        windows = [trial.window for trial in batch]
-        found = {
-            one.name: one.expect(windows) for several in predictors.values() for one in several
-        }
-        for number, trial in enumerate(batch):
-            expected = {name: trial.expected[name] for name in recorded}
-            expected |= {name: several[number] for name, several in found.items()}
-            run.take(trial, expected)
+    run = _Run(Evaluator({**(recorded or {}), **roles}, options.exact), classifiers, options)
+    for number, lesson in _lessons(trials, predictors, options, recorded, first):
+        run.take(number, lesson)
     return Assessed(run.evaluator, tuple(run.panels))
+
+
+def learn_from(
+    trials: Iterable[Trial],
+    predictors: Predictors,
+    options: AssessOptions,
+    classifiers: Sequence[Classifier],
+    share: tuple[int, int] = (0, 1),
+) -> Learnt:
+    """Let classifiers learn from the first trials with change, as ``assess_trials`` would.
+
+    Parameters
+    ----------
+    trials
+        Read as far as is needed.
+    predictors, options, classifiers
+        As in ``assess``.
+    share
+        Part of all that is to be learnt, as in ``lessons.learn``.
+    """
+    read = _lessons(trials, predictors, options)
+    showing = ((number, lesson) for number, lesson in read if lesson.shows_change)
+    found = list(islice(showing, options.fit_windows))
+    start = found[-1][0] + 1 if found else 0
+    return learn(classifiers, [lesson for _, lesson in found], start, share)
+
+
+def _lessons(
+    trials: Iterable[Trial],
+    predictors: Predictors,
+    options: AssessOptions,
+    recorded: Mapping[str, Role] | None = None,
+    first: int = 0,
+) -> Iterator[tuple[int, Lesson]]:
+    """Trials that count, with their numbers and expected images; a window is predicted once."""
+    numbered = enumerate(trials, first)
+    kept = (one for one in numbered if not options.paper_filter or counts_in_paper(one[1].window))
+    for batch in _batches(kept, options.batch):
+        windows = {id(trial.window): trial.window for _, trial in batch}
+        found = {
+            one.name: dict(zip(windows, one.expect(list(windows.values())), strict=True))
+            for several in predictors.values()
+            for one in several
+        }
+        for number, trial in batch:
+            expected = {name: trial.expected[name] for name in recorded or ()}
+            expected |= {name: several[id(trial.window)] for name, several in found.items()}
+            seen = _seen(trial.window, list(expected.values()))
+            if seen.any():
+                yield number, Lesson(trial, expected, seen)
 
 
 class _Run:
     """One assessment on its way."""
 
     def __init__(
-        self, evaluator: Evaluator, classifiers: Sequence[Classifier], options: AssessOptions
+        self,
+        evaluator: Evaluator,
+        classifiers: Sequence[Classifier] | Learnt,
+        options: AssessOptions,
     ) -> None:
         self.evaluator = evaluator
         self.panels: list[Panel] = []
         self._options = options
-        self._maps = _Maps(classifiers, options.fit_windows)
-        self._taken = 0
+        self._classifiers = classifiers
+        self._lessons: list[Lesson] = []
 
-    def take(self, trial: Trial, expected: Mapping[str, Expected]) -> None:
+    def take(self, number: int, lesson: Lesson) -> None:
         """Count one window."""
-        self._taken += 1
-        seen = _seen(trial.window, list(expected.values()))
-        if not seen.any():
-            return
-        for name, one in expected.items():
+        trial, seen = lesson.trial, lesson.seen
+        for name, one in lesson.expected.items():
             self._count_expected(name, one, trial, seen)
         for change, actual in trial.actual.items():
-            for name, one in expected.items():
-                self._count_scores(name, change, score_images(actual, one), trial, seen)
-        self._maps.take(_Lesson(trial, expected, seen), self.evaluator)
-        if len(self.panels) < self._options.panels and (trial.changed & seen).any():
-            self.panels.extend(_panel(trial, expected, self.evaluator.roles))
+            for name, one in lesson.expected.items():
+                self._count_scores(name, change, number, score_images(actual, one), lesson)
+        self._classify(number, lesson)
+        if len(self.panels) < self._options.panels and lesson.shows_change:
+            self.panels.extend(_panel(trial, lesson.expected, self.evaluator.roles))
+
+    def _classify(self, number: int, lesson: Lesson) -> None:
+        """Learn from the first windows with change, and try on the others."""
+        if isinstance(self._classifiers, Learnt):
+            self._classifiers.count(number, lesson, self.evaluator)
+        elif self._classifiers and lesson.shows_change:
+            self._lessons.append(lesson)
+            if len(self._lessons) == self._options.fit_windows:
+                self._classifiers = learn(self._classifiers, self._lessons, number + 1)
+                self._lessons = []
 
     def _count_expected(self, name: str, expected: Expected, trial: Trial, seen: Bool) -> None:
         target = trial.window.target
@@ -230,87 +252,19 @@ class _Run:
             self.evaluator.add_calibration(name, count_calibration(z, seen))
 
     def _count_scores(
-        self, name: str, change: str, images: Mapping[str, Float], trial: Trial, seen: Bool
+        self, method: str, change: str, number: int, images: Mapping[str, Float], lesson: Lesson
     ) -> None:
-        groups = groups_of(trial.window) if self._options.by_condition else ()
-        forest = trial.window.forest if self._options.by_condition else None
+        trial, seen = lesson.trial, lesson.seen
+        groups = groups_of(trial.window) if self._options.by_condition else []
+        covers = covers_of(trial.window) if self._options.by_condition else {}
         for kind, image in images.items():
-            of = Scored(name, change, kind)
+            of = Scored(method, change, kind)
             scores = count_scores(image, trial.changed, seen)
-            self.evaluator.add_scores(of, scores, f"{self._taken:08d}", groups)
+            self.evaluator.add_scores(of, scores, f"{number:08d}", groups)
             self.evaluator.add_pixels(of, image[seen], trial.changed[seen])
-            if forest is not None:
-                inside = count_scores(image, trial.changed, seen & forest)
-                self.evaluator.add_group(of, inside, ("cover", "forest alone"))
-
-
-@dataclass(frozen=True)
-class _Lesson:
-    """A window that classifiers learn from or are tried on."""
-
-    trial: Trial
-    expected: Mapping[str, Expected]
-    seen: Bool
-
-    def image(self, of: Classified, takes: str) -> Float | None:
-        """Difference image (band, y, x), NaN where not seen; None where there is none."""
-        if of.change not in self.trial.actual:
-            return None
-        one = self.expected[of.method]
-        plain = di.subtract(self.trial.actual[of.change], one.mean)
-        if takes == "z":
-            if one.std is None:
-                return None
-            plain = plain / one.std
-        return np.where(self.seen, plain, np.float32(np.nan))
-
-
-class _Maps:
-    """Classifiers on their way: the first windows with change are learnt from, then used."""
-
-    def __init__(self, classifiers: Sequence[Classifier], fit_windows: int) -> None:
-        self._classifiers = classifiers
-        self._fit_windows = fit_windows
-        self._lessons: list[_Lesson] = []
-        self._learnt: dict[Classified, Classifier] = {}
-
-    def take(self, lesson: _Lesson, evaluator: Evaluator) -> None:
-        """Keep a window to learn from, or count the change maps of it."""
-        if not self._classifiers:
-            return
-        if len(self._lessons) < self._fit_windows:
-            if (lesson.trial.changed & lesson.seen).any():
-                self._lessons.append(lesson)
-            return
-        for classifier in self._classifiers:
-            for change in lesson.trial.actual:
-                for method in lesson.expected:
-                    of = Classified(method, change, classifier.name)
-                    self._try(of, classifier, lesson, evaluator)
-
-    def _try(
-        self, of: Classified, classifier: Classifier, lesson: _Lesson, evaluator: Evaluator
-    ) -> None:
-        image = lesson.image(of, classifier.takes)
-        if image is not None and (learnt := self._fitted(of, classifier)):
-            called = learnt.predict(image)
-            evaluator.add_map(of, count_confusion(called, lesson.trial.changed, lesson.seen))
-
-    def _fitted(self, of: Classified, classifier: Classifier) -> Classifier | None:
-        """Fit on first use; None where no lesson shows this kind of change."""
-        if of not in self._learnt:
-            images = [lesson.image(of, classifier.takes) for lesson in self._lessons]
-            pairs = [
-                (image, lesson.trial.changed)
-                for image, lesson in zip(images, self._lessons, strict=True)
-                if image is not None
-            ]
-            if not pairs:
-                return None
-            self._learnt[of] = classifier.fresh().fit(
-                [image for image, _ in pairs], [changed for _, changed in pairs]
-            )
-        return self._learnt[of]
+            for cover, mask in covers.items():
+                inside = count_scores(image, trial.changed, seen & mask)
+                self.evaluator.add_group(of, inside, ("cover", cover))
 
 
 def score_images(actual: Float, expected: Expected) -> dict[str, Float]:
@@ -352,6 +306,12 @@ def groups_of(window: Window) -> list[tuple[str, str]]:
     return groups
 
 
+def covers_of(window: Window) -> dict[str, Bool]:
+    """Masks (y, x) of the covers that are known of a window, by name."""
+    known = {"forest": window.forest, "open land": window.open_land}
+    return {name: mask for name, mask in known.items() if mask is not None}
+
+
 def _seen(window: Window, expected: Sequence[Expected]) -> Bool:
     images = [window.target, *(one.mean for one in expected)]
     images += [one.std for one in expected if one.std is not None]
@@ -381,7 +341,7 @@ def _panel(
     )
 
 
-def _batches(trials: Iterable[Trial], size: int) -> Iterator[list[Trial]]:
-    source = iter(trials)
+def _batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    source = iter(items)
     while batch := list(islice(source, size)):
         yield batch

@@ -77,16 +77,16 @@ class PcaKMeans:
         seed = int(self._rng.integers(2**31))
         self._pca = PCA(self.components, random_state=seed).fit(blocks)
         reduced = self._pca.transform(blocks)
-        self._clusters = KMeans(2, n_init=4, random_state=seed).fit(reduced)
-        centres = self._pca.inverse_transform(self._clusters.cluster_centers_)
-        self._changed_cluster = int(np.argmax(centres.mean(axis=1)))
+        centres = KMeans(2, n_init=4, random_state=seed).fit(reduced).cluster_centers_
+        rising = np.argsort(self._pca.inverse_transform(centres).mean(axis=1))
+        self._unchanged, self._changed = centres[rising]
         return self
 
     def predict(self, difference: Float) -> Bool:
         """Change map, dims (y, x)."""
         reduced = self._pca.transform(self._blocks(difference))
-        cluster = self._clusters.predict(reduced.astype(np.float32))
-        called: Bool = np.asarray(cluster == self._changed_cluster)
+        away = [np.square(reduced - c).sum(axis=1) for c in (self._unchanged, self._changed)]
+        called: Bool = np.asarray(away[1] < away[0])
         return called.reshape(difference.shape[1:]) & seen_pixels(difference)
 
     def _blocks(self, difference: Float) -> Float:

@@ -107,9 +107,15 @@ def filled(polygon: npt.NDArray[np.float64], shape: tuple[int, ...]) -> Bool:
     shape
         Rows and columns of the mask.
     """
-    from rasterio.features import rasterize
+    import shapely
 
-    ring = [(float(x), float(y)) for y, x in [*polygon, polygon[0]]]
-    geometry = {"type": "Polygon", "coordinates": [ring]}
-    inside: Bool = rasterize([geometry], out_shape=shape, all_touched=True, dtype="uint8") > 0
+    inside = np.zeros(shape, dtype=bool)
+    first = np.clip(np.floor(polygon.min(axis=0)).astype(int) - 1, 0, None)
+    last = np.minimum(np.ceil(polygon.max(axis=0)).astype(int) + 1, shape)
+    here = (slice(first[0], last[0]), slice(first[1], last[1]))
+    rows, columns = np.mgrid[here]
+    outline = shapely.Polygon(polygon)
+    shapely.prepare(outline)
+    pixels = shapely.box(rows, columns, rows + 1, columns + 1)
+    inside[here] = shapely.intersects(outline, pixels)
     return inside

@@ -168,7 +168,7 @@ class Deterministic:
 
     def apply(self, window: Window, changed: Bool, *, rng: np.random.Generator) -> Float:
         """Target with its changed shapes copied from where no forest is, as far as known."""
-        seen: Bool = np.asarray(np.isfinite(window.target).all(axis=0))
+        seen = seen_by_target(window)
         wanted = seen if window.forest is None else seen & ~window.forest
         return copied(window.target, changed, wanted, rng=rng)
 
@@ -204,8 +204,13 @@ def simulate(
 
 def where_change_may_be(window: Window) -> Bool:
     """Forest that the target saw, or all that it saw where no forest is known; dims (y, x)."""
-    seen: Bool = np.asarray(np.isfinite(window.target).all(axis=0))
+    seen = seen_by_target(window)
     return seen if window.forest is None else seen & window.forest
+
+
+def seen_by_target(window: Window) -> Bool:
+    """Pixels that every band of the target saw, dims (y, x)."""
+    return np.asarray(np.isfinite(window.target).all(axis=0))
 
 
 def offset(image: Float, changed: Bool, decibels: tuple[float, ...]) -> Float:

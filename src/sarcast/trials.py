@@ -1,14 +1,20 @@
-"""Trials of the published data set: its samples as windows with simulated change."""
+"""Trials: windows with changes whose place is known, simulated here or read with samples."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from sarcast.assess import Trial, simulated_trials
-from sarcast.shapes import ShapeOptions
-from sarcast.simulate import Change, Statistical
-from sarcast.tfrecord import Sample
-from sarcast.windows import Expected
+from sarcast.shapes import ShapeOptions, change_mask
+from sarcast.simulate import Change, Statistical, seen_by_target, where_change_may_be
+from sarcast.windows import Bool, Expected, Float, Window
+
+if TYPE_CHECKING:
+    from sarcast.tfrecord import Sample
+
+Within = Literal["forest", "anywhere"]
+"""Where change is simulated: in the forest, where it is known, or wherever the target saw."""
 
 STATISTICAL = Statistical.name
 """Name of the change that the published samples hold."""
@@ -16,16 +22,103 @@ PREDICTION = "recorded prediction"
 """Name of the expected image that samples may hold."""
 
 
+@dataclass(frozen=True)
+class Trial:
+    """A window with simulated changes.
+
+    Attributes
+    ----------
+    window
+        As it was before.
+    changed
+        Dims (y, x): where change was simulated.
+    actual
+        Target with the change, dims (band, y, x), dB, by the name of the change.
+    expected
+        Expected images that came with it, by the name of what made them.
+    """
+
+    window: Window
+    changed: Bool
+    actual: Mapping[str, Float]
+    expected: Mapping[str, Expected] = field(default_factory=dict)
+
+
+def simulated_trial(
+    window: Window,
+    changes: Sequence[Change],
+    shapes: ShapeOptions,
+    within: Within = "forest",
+    *,
+    rng: np.random.Generator,
+) -> Trial:
+    """Put every change that fits a window into the same random shapes of it.
+
+    Parameters
+    ----------
+    window
+        Its target is changed in copies.
+    changes
+        Kinds of change; adding one moves no shape.
+    shapes
+        How shapes are drawn.
+    within
+        Where they may lie.
+    rng
+        Source of chance.
+    """
+    allowed = where_change_may_be(window) if within == "forest" else seen_by_target(window)
+    changed = change_mask(allowed, shapes, rng=rng)
+    actual = {
+        change.name: change.apply(window, changed, rng=one)
+        for change, one in zip(changes, rng.spawn(len(changes)), strict=True)
+        if change.fits(window)
+    }
+    return Trial(window, changed, actual)
+
+
+def simulated_trials(
+    windows: Iterable[Window],
+    changes: Sequence[Change],
+    shapes: ShapeOptions,
+    within: Within = "forest",
+    *,
+    rng: np.random.Generator,
+) -> Iterator[Trial]:
+    """Put changes into windows; what a window gets depends on its number alone."""
+    for window, own in zip(windows, chances(rng), strict=False):
+        yield simulated_trial(window, changes, shapes, within, rng=own)
+
+
+def chances(rng: np.random.Generator, first: int = 0) -> Iterator[np.random.Generator]:
+    """Sources of chance of each window from number ``first`` on, without end.
+
+    Parameters
+    ----------
+    rng
+        The same state gives the same sources, whatever ``first`` is.
+    first
+        Number of the window that the first one is of.
+    """
+    (root,) = rng.spawn(1)
+    root.spawn(first)
+    while True:
+        yield from root.spawn(1)
+
+
 def sample_trials(
-    samples: Iterable[Sample],
+    samples: Iterable["Sample"],
     changes: Sequence[Change] = (),
+    shapes: ShapeOptions | None = None,
+    within: Within = "forest",
     *,
     rng: np.random.Generator,
 ) -> Iterator[Trial]:
     """Trials of the published data set.
 
     Samples after simulation keep their shapes and their statistical change, and other changes are
-    put into the same shapes; for samples before simulation shapes are drawn.
+    put into the same shapes. Those before simulation are changed as windows of a cube are, by
+    ``simulated_trials``, so that both give the same trials.
 
     Parameters
     ----------
@@ -33,18 +126,20 @@ def sample_trials(
         Read one at a time.
     changes
         Changes to simulate, besides the statistical one that is there.
+    shapes, within
+        How shapes are drawn, and where, for samples before simulation.
     rng
         Source of chance.
     """
-    for sample in samples:
-        (own,) = rng.spawn(1)
+    shapes = shapes or ShapeOptions()
+    for sample, own in zip(samples, chances(rng), strict=False):
         if sample.shapes is None:
-            yield from simulated_trials([sample.window], changes, ShapeOptions(), rng=own)
+            yield simulated_trial(sample.window, changes, shapes, within, rng=own)
         else:
-            yield _trial(sample, changes, own)
+            yield _recorded(sample, changes, own)
 
 
-def _trial(sample: Sample, changes: Sequence[Change], rng: np.random.Generator) -> Trial:
+def _recorded(sample: "Sample", changes: Sequence[Change], rng: np.random.Generator) -> Trial:
     actual = {
         change.name: change.apply(sample.window, sample.changed, rng=rng)
         for change in changes

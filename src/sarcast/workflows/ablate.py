@@ -21,6 +21,7 @@ from sarcast.progress import say
 from sarcast.report import write_report
 from sarcast.simulate import Offset
 from sarcast.strategies import STRATEGIES
+from sarcast.tables import show_paper, show_table
 from sarcast.tfrecord import SampleStore, is_store
 from sarcast.trials import sample_trials
 from sarcast.windows import Predictor
@@ -28,8 +29,6 @@ from sarcast.windows.without import Without
 from sarcast.workflows.evaluate import (
     EvaluateConfig,
     samples_of,
-    show_paper,
-    show_table,
     target_places,
     windows_of,
 )

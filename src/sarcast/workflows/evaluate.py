@@ -7,33 +7,24 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import xarray as xr
 from pydantic import Field
-from rich.console import Console
-from rich.table import Table
 
 import sarcast
 from sarcast.assess import Assessed, AssessOptions, assess, assess_trials
-from sarcast.classifiers import (
-    BestThreshold,
-    Classifier,
-    FalseAlarmRate,
-    KittlerIllingworth,
-    Otsu,
-    linear_svc,
-)
+from sarcast.classifiers import Classifier, linear_svc
 from sarcast.conditions import WEATHER
 from sarcast.config import FLAT, Config, write_record
 from sarcast.cube import moment_of, open_cube
 from sarcast.errors import SarcastError
-from sarcast.evaluation import Evaluation, Role
+from sarcast.evaluation import Role
 from sarcast.files import new_folder
+from sarcast.lessons import every_classifier
 from sarcast.mapping import Model, load_model
-from sarcast.neighbourhood import MarkovField, PcaKMeans
-from sarcast.paper import Table as PaperTable
 from sarcast.paper import paper_tables
 from sarcast.progress import say, track
 from sarcast.report import save_panel_png, write_report
 from sarcast.simulate import Change, Deterministic, Gaussian, Offset, Statistical
 from sarcast.strategies import STRATEGIES, Oracle
+from sarcast.tables import show_paper, show_table
 from sarcast.tfrecord import Sample, SampleStore, is_store, read_samples
 from sarcast.trials import PREDICTION, sample_trials
 from sarcast.windows import Predictor, Window, grid, target_dates
@@ -158,12 +149,13 @@ def _of_samples(
     path: Path, model: Model | None, config: EvaluateConfig
 ) -> tuple[Assessed, dict[str, Any]]:
     rng, (first, samples) = np.random.default_rng(config.seed), samples_of(path)
+    counting = _counting(config)
     recorded: dict[str, Role] = {} if first.prediction is None else {PREDICTION: "network"}
     kept = [c for c in _changes(config) if first.shapes is None or c.name != "statistical"]
     found = assess_trials(
-        sample_trials(samples, kept, rng=rng),
+        sample_trials(samples, kept, counting.shapes, counting.within, rng=rng),
         _predictors(model, config, oracle=False),
-        _counting(config),
+        counting,
         _classifiers(config),
         recorded,
     )
@@ -187,11 +179,9 @@ def _counting(config: EvaluateConfig) -> AssessOptions:
 
 def _classifiers(config: EvaluateConfig) -> list[Classifier]:
     (rng,) = np.random.default_rng(config.seed).spawn(1)
-    svc = linear_svc(rng=rng)
     if config.classifiers:
-        plain = [BestThreshold(), Otsu(), KittlerIllingworth(), FalseAlarmRate(0.01)]
-        return [*plain, svc, PcaKMeans(rng=rng), MarkovField()]
-    return [svc] if config.paper else []
+        return every_classifier(rng=rng)
+    return [linear_svc(rng=rng)] if config.paper else []
 
 
 def target_places(
@@ -250,28 +240,3 @@ def _provenance(path: Path, model: Model | None, config: EvaluateConfig) -> dict
             f"{model.training.get('best_step')} steps, {model.training.get('seconds')} s"
         )
     return {**told, "sarcast": sarcast.__version__, "seed": config.seed}
-
-
-def show_table(evaluation: Evaluation) -> None:
-    """Print what every method reached, the best last, to standard output."""
-    table = Table(title=evaluation.title, title_justify="left")
-    for name in ("expected image", "change", "difference image"):
-        table.add_column(name)
-    for name in ("AUC", "MSE, dB²"):
-        table.add_column(name, justify="right")
-    for result in sorted(evaluation.results, key=lambda one: one.auc):
-        error = "" if result.mse_db2 is None else f"{result.mse_db2:.2f}"
-        name = f"{result.method} (network)" if result.role == "network" else result.method
-        table.add_row(name, result.change, result.difference, f"{result.auc:.3f}", error)
-    Console().print(table)
-
-
-def show_paper(table: PaperTable) -> None:
-    """Print a table of the paper beside ours, to standard output."""
-    shown = Table(title=table.title, title_justify="left")
-    shown.add_column("")
-    for name in ("paper", "here"):
-        shown.add_column(name, justify="right")
-    for name, known, ours in table.rows:
-        shown.add_row(name, f"{known:.2f}", "" if ours is None else f"{ours:.3f}")
-    Console().print(shown)

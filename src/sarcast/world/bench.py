@@ -39,24 +39,42 @@ BENCHES = {
 count the number up."""
 
 
-def draw_bench(name: str) -> Iterator[tuple[Drawn, Drawn]]:
+def bench_of(name: str) -> Bench:
+    """Give the bench of a name.
+
+    Raises
+    ------
+    SarcastError
+        If there is none.
+    """
+    if name not in BENCHES:
+        raise SarcastError(f"there is no bench {name!r}; known are {', '.join(BENCHES)}")
+    return BENCHES[name]
+
+
+def draw_bench(name: str, batches: range | None = None) -> Iterator[tuple[Drawn, Drawn]]:
     """Draw the windows of a bench, twice: without and with new changes of the ground.
+
+    Parameters
+    ----------
+    name
+        Of the bench.
+    batches
+        Numbers of the batches that are drawn; default all.
 
     Raises
     ------
     SarcastError
         If there is no bench of that name.
     """
-    if name not in BENCHES:
-        raise SarcastError(f"there is no bench {name!r}; known are {', '.join(BENCHES)}")
-    bench = BENCHES[name]
+    bench = bench_of(name)
     streams = [
         WindowStream(
             bench.options.model_copy(update={"new_changes": new}), seed=bench.seed, space=BENCH
         )
         for new in (False, True)
     ]
-    for number in range(bench.batches):
+    for number in range(bench.batches) if batches is None else batches:
         still, moved = (_draw_alone(stream, number) for stream in streams)
         yield still, moved
 
