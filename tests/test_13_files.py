@@ -104,6 +104,20 @@ def test_rasters_are_valid_cogs_and_hold_what_was_written(tmp_path: Path, grid: 
         assert np.isnan(source.nodata)
 
 
+def test_overviews_are_means_of_powers_and_classes_that_occur(tmp_path: Path) -> None:
+    grid = GeoBox((1024, 1024), Affine(10.0, 0.0, 0.0, 0.0, -10.0, 0.0), "EPSG:32635")
+    rng = np.random.default_rng(1)
+    power = rng.gamma(0.5, 2.0, (1024, 1024)).astype(np.float32)
+    classes = np.where(rng.random((1024, 1024)) < 0.7, 10, 80).astype(np.uint8)
+    half = {}
+    for name, layer in (("power", power), ("classes", classes)):
+        write_cog(tmp_path / f"{name}.tif", layer, grid, nodata=None)
+        with rasterio.open(tmp_path / f"{name}.tif", overview_level=0) as source:
+            half[name] = source.read(1)
+    assert half["power"] == pytest.approx(power.reshape(512, 2, 512, 2).mean((1, 3)), rel=1e-5)
+    assert set(np.unique(half["classes"])) == {10, 80}
+
+
 def test_what_is_read_is_never_replaced(tmp_path: Path) -> None:
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "model.yaml").write_text("weights")

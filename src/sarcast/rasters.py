@@ -261,7 +261,7 @@ def write_cog(
         "transform": grid.transform,
         "nodata": nodata,
     }
-    predictor = "FLOATING_POINT" if layers.dtype.kind == "f" else "STANDARD"
+    layout = _QUANTITIES if layers.dtype.kind == "f" else _CLASSES
     # GDAL does not tell a full disk from other faults: it writes to memory, Python to the disk.
     with MemoryFile() as memory, MemoryFile(ext=".tif") as cog, new_file(path) as partial:
         with memory.open(**profile) as target:
@@ -270,8 +270,13 @@ def write_cog(
             for place, name in enumerate(bands, start=1):
                 target.set_band_description(place, name)
         with rasterio.open(memory.name) as source:
-            copy(source, cog.name, driver="COG", compress="DEFLATE", predictor=predictor)
+            copy(source, cog.name, driver="COG", compress="DEFLATE", **layout)
         partial.write_bytes(cog.getbuffer())
+
+
+# GDAL's own choice for overviews, cubic, makes powers below 0 and classes that are nowhere
+_QUANTITIES = {"predictor": "FLOATING_POINT", "overview_resampling": "AVERAGE"}
+_CLASSES = {"predictor": "STANDARD", "overview_resampling": "MODE"}
 
 
 def _unreadable(path: Path, error: Exception) -> str:
