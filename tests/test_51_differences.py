@@ -69,3 +69,29 @@ def test_nan_stays_nan():
     image = np.zeros((2, 1, 2), dtype=np.float32)
     image[1, 0, 0] = np.nan
     np.testing.assert_array_equal(np.isnan(differences.norm(image)), [[True, False]])
+
+
+def test_smoothed_is_the_weighted_mean_of_what_was_seen():
+    """A slow twin: every pixel's weight by its distance, over the mirrored image."""
+    image = np.random.default_rng(4).normal(size=(2, 9, 11)).astype(np.float32)
+    image[0, 2, 3] = np.nan
+    found = differences.smoothed(image, 1.5)
+    mirrored = np.pad(image, ((0, 0), (6, 6), (6, 6)), mode="symmetric").astype(float)
+    y, x = np.mgrid[-6:7, -6:7]
+    weight = np.exp(-(y**2 + x**2) / (2 * 1.5**2))
+    for band, row, column in np.ndindex(image.shape):
+        around = mirrored[band, row : row + 13, column : column + 13]
+        seen = np.isfinite(around)
+        expected = (weight * np.where(seen, around, 0)).sum() / (weight * seen).sum()
+        if np.isnan(image[band, row, column]):
+            expected = np.nan
+        assert found[band, row, column] == pytest.approx(expected, abs=1e-5, nan_ok=True)
+
+
+def test_smoothed_keeps_what_is_wide_and_quiets_speckle():
+    rng = np.random.default_rng(5)
+    noise = rng.standard_normal((1, 2, 200, 200), dtype=np.float32)
+    assert differences.smoothed(noise, 2.0).std() < 0.2
+    np.testing.assert_allclose(differences.smoothed(noise * 0 + 3.0, 2.0), 3.0, rtol=1e-5)
+    with pytest.raises(SarcastError, match="must be above 0 pixels, not 0"):
+        differences.smoothed(noise, 0.0)

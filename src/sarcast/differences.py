@@ -8,6 +8,7 @@ import math
 
 import numpy as np
 import numpy.typing as npt
+from scipy import ndimage
 
 from sarcast.errors import SarcastError
 from sarcast.units import DB_PER_NEPER
@@ -137,6 +138,37 @@ def z(actual: Float, expected: Float, std: Float) -> Float:
     _check_one_shape(actual, std, "the standard deviation")
     positive = np.where(std > 0.0, std, np.float32(np.nan))
     return np.divide(subtract(actual, expected), positive, dtype=np.float32)
+
+
+def smoothed(difference: Float, radius_px: float) -> Float:
+    """Mean over the neighbourhood of each pixel: what is wider than speckle stands out.
+
+    Parameters
+    ----------
+    difference
+        Dims (..., band, y, x), dB, or a z difference.
+    radius_px
+        Standard deviation of the Gaussian weights, pixels, above 0; about the radius of the
+        smallest change sought.
+
+    Returns
+    -------
+    Float
+        The same dims and unit; a NaN counts nowhere and stays.
+
+    Raises
+    ------
+    SarcastError
+        If the radius is not above 0.
+    """
+    if not radius_px > 0.0:
+        raise SarcastError(f"the radius of a smoothing must be above 0 pixels, not {radius_px}")
+    seen = np.isfinite(difference)
+    radii = [0.0] * (difference.ndim - 2) + [radius_px] * 2
+    total = ndimage.gaussian_filter(np.where(seen, difference, np.float32(0.0)), radii)
+    weight = ndimage.gaussian_filter(seen.astype(np.float32), radii)
+    result = np.full(difference.shape, np.nan, dtype=np.float32)
+    return np.divide(total, weight, out=result, where=seen)
 
 
 def signed(difference: Float, direction: str) -> Float:
