@@ -1,18 +1,21 @@
-"""Systems that tests start for themselves on loopback: PostgreSQL with PostGIS, and a STAC API."""
+"""What tests start for themselves on loopback: PostgreSQL, a STAC API, servers with faults."""
 
 import os
+import re
 import shutil
 import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import parse_qsl, quote, urlsplit
 
 import pytest
 
@@ -134,3 +137,74 @@ def free_port() -> int:
         one.bind(("127.0.0.1", 0))
         port: int = one.getsockname()[1]
         return port
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A request as it came."""
+
+    method: str
+    path: str
+    query: dict[str, str]
+    headers: dict[str, str]
+    body: bytes
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What to answer, and what to spoil."""
+
+    body: bytes
+    status: int = 200
+    cut: int = 0
+    """Bytes that are announced and never sent."""
+    untold: bool = False
+    """Whether the length is not announced, so that nobody sees where a body was cut."""
+    after_s: float = 0.0
+
+
+@contextmanager
+def web(answer: Callable[[Asked], Answer]) -> Iterator[tuple[str, list[Asked]]]:
+    """An HTTP server on loopback; gives its URL and the requests that it was asked."""
+    asked: list[Asked] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def _serve(self) -> None:
+            parts = urlsplit(self.path)
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            headers = {name.lower(): value for name, value in self.headers.items()}
+            told = Asked(self.command, parts.path, dict(parse_qsl(parts.query)), headers, body)
+            asked.append(told)
+            given = answer(told)
+            time.sleep(given.after_s)
+            with suppress(OSError):  # whoever asked may have gone
+                self._send(given)
+
+        def _send(self, given: Answer) -> None:
+            start, end = 0, len(given.body)
+            if span := re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", "")):
+                start, end = int(span[1]), min(int(span[2]) + 1, end)
+            partial = span is not None and given.status == 200
+            self.send_response(206 if partial else given.status)
+            if partial:
+                self.send_header("Content-Range", f"bytes {start}-{end - 1}/{len(given.body)}")
+            if not given.untold:
+                self.send_header("Content-Length", str(end - start + given.cut))
+            self.end_headers()
+            if self.command != "HEAD":
+                self.wfile.write(given.body[start:end])
+
+        do_GET = do_POST = do_HEAD = _serve
+
+        def log_message(self, *words: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}", asked
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()

@@ -11,13 +11,14 @@ import pystac
 import requests
 from odc.geo.geom import Geometry
 from pystac_client import Client, ItemSearch
+from pystac_client.errors import ClientTypeError
 from pystac_client.exceptions import APIError
 from pystac_client.stac_api_io import StacApiIO
 from pystac_client.warnings import DoesNotConformTo
 from requests.adapters import HTTPAdapter
 from requests.auth import HTTPBasicAuth
 
-from sarcast.catalogue.protocol import TimeRange, in_order, utc
+from sarcast.catalogue.protocol import TimeRange, in_order, span, utc
 from sarcast.errors import SarcastError, UsageError, public
 from sarcast.progress import say
 from sarcast.remote import PASSING, RemoteOptions, is_remote, patiently
@@ -26,6 +27,16 @@ PAGE = 100
 """Items a page asks for: few enough for every API, whose own default is often ten."""
 
 _REASON_LENGTH = 200
+_MALFORMED = (
+    pystac.STACError,
+    pystac.STACTypeError,
+    ClientTypeError,
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+)
+"""What is raised over JSON that is not what STAC says."""
 
 
 class StacApi:
@@ -72,14 +83,14 @@ class StacApi:
                 features += page["features"]
                 matched = matched if matched is not None else _matched(page)
             items = in_order(_item(one) for one in features)
-        except (APIError, DoesNotConformTo, pystac.STACError, ValueError, KeyError) as error:
+        except (APIError, DoesNotConformTo, *_MALFORMED) as error:
             raise self._failed(error, pages, len(features)) from error
         if matched is not None and len(items) < matched:
             say(f"warning: {self.url} told of {matched} items, but gave {len(items)}")
         return items
 
     def _asked(self, area: Geometry | None, time: TimeRange | None) -> ItemSearch:
-        client = Client.open(self.url, stac_io=self._io)
+        client = Client.open(self.url, stac_io=self._io, timeout=self._options.timeout)
         offered = {
             link.extra_fields.get("method", "GET") for link in client.links if link.rel == "search"
         }
@@ -145,7 +156,7 @@ class _PatientIO(StacApiIO):
     """Asks again after faults that may pass, and reads pages to the last one."""
 
     def __init__(self, options: RemoteOptions) -> None:
-        super().__init__(timeout=options.timeout, max_retries=None)
+        super().__init__(max_retries=None)
         self._patience = options
 
     def read_json(self, source: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
@@ -208,7 +219,7 @@ def _reason(error: Exception, options: RemoteOptions) -> str:
     if isinstance(cause, requests.Timeout):
         return f"no answer within {options.timeout:g} s, {tries}"
     if isinstance(cause, _NO_ANSWER):
-        return f"no connection, {tries}"
+        return f"no whole answer, {tries}"
     if isinstance(error, json.JSONDecodeError):
         return f"no JSON, {tries}"
     return " ".join(str(error).split())[:_REASON_LENGTH] or type(error).__name__
@@ -221,7 +232,11 @@ def _matched(page: dict[str, Any]) -> int | None:
 
 def _item(feature: dict[str, Any]) -> pystac.Item:
     """Read an item; hrefs that are relative to it become whole."""
-    item = pystac.Item.from_dict(feature, preserve_dict=False)
+    try:
+        item = pystac.Item.from_dict(feature, preserve_dict=False)
+        span(item)
+    except _MALFORMED as error:
+        raise ValueError(f"{feature.get('id')!r} is no whole STAC item: {error!r}") from error
     own = item.get_self_href()
     for asset in item.assets.values():
         if own and not is_remote(asset.href) and not asset.href.startswith("/"):
