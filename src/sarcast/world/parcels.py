@@ -5,7 +5,8 @@ All of it changes backscatter, and none of it is a change of the ground.
 References
 ----------
 Veloso et al., Remote Sensing of Environment 199 (2017) 415: crops from sowing to harvest.
-Grant et al., Remote Sensing 7 (2015) 12263, and Tamm et al., Remote Sensing 8 (2016) 802: mowing.
+De Vroey, Radoux, Defourny, Remote Sensing 13 (2021) 348, and Grant et al., ISPRS Archives XL-7/W3
+(2015) 15: backscatter of grass before and after mowing.
 """
 
 from dataclasses import dataclass

@@ -6,9 +6,13 @@ randomised world may move a value to either side.
 References
 ----------
 .. [UD] Ulaby, Dobson, "Handbook of Radar Scattering Statistics for Terrain", 1989.
-.. [WBG] Widhalm, Bartsch, Goler, Remote Sensing 10 (2018) 551, incidence dependence of Sentinel-1.
-.. [MJR] Mladenova et al., IEEE TGRS 51 (2013) 1791, incidence normalisation by cover.
-.. [PHHH] Pulliainen et al., IEEE TGRS 32 (1994) 1041, boreal forest at C band in frost.
+.. [BCN] Bauer-Marschallinger, Cao, Navacchi et al., Scientific Data 8 (2021) 277, Sentinel-1
+   backscatter of the earth's land at 38 degrees, and its slope over incidence.
+.. [WBG] Widhalm, Bartsch, Goler, Remote Sensing 10 (2018) 551, incidence dependence of Sentinel-1
+   from tundra to boreal forest.
+.. [KFL] Kaplan, Fine, Lukyanov et al., Land 10 (2021) 680, incidence dependence of fields.
+.. [PHHH] Pulliainen et al., IEEE TGRS 32 (1994) 1041, boreal forest at C band by stem volume,
+   moisture and frost.
 .. [CRL] Cohen et al., Remote Sensing of Environment 254 (2021) 112267, freeze and thaw.
 .. [NRR] Nagler et al., Remote Sensing 8 (2016) 348, wet snow by Sentinel-1.
 .. [LDM] Lievens et al., Nature Communications 10 (2019) 4629, dry snow in VH.
@@ -16,15 +20,16 @@ References
 .. [VWB] Vreugdenhil et al., Remote Sensing 10 (2018) 1396, vegetation in Sentinel-1.
 .. [VMB] Veloso et al., Remote Sensing of Environment 199 (2017) 415, crops in Sentinel-1.
 .. [RSS] Rüetschi, Schaepman, Small, Remote Sensing 10 (2018) 55, forest phenology in Sentinel-1.
-.. [BSV] Bechtold et al., Remote Sensing 10 (2018) 536, peatlands and their water table at C band.
-.. [H10] Hersbach, J. Atmos. Ocean. Technol. 27 (2010) 721, CMOD5.N, wind over water.
+.. [BST] Bechtold et al., Remote Sensing 10 (2018) 536, peatlands and their water table at C band.
+.. [H10] Hersbach, J. Atmos. Ocean. Technol. 27 (2010) 721, CMOD5.N, wind over water, VV.
+.. [MC] Mouche, Chapron, J. Geophys. Res. Oceans 120 (2015) 7195, the same in VH.
 .. [KZV] Koppel et al., Int. J. Remote Sensing 38 (2017) 6298, buildings in Sentinel-1.
 .. [DU] Duguay et al., in "Remote Sensing of the Cryosphere", 2015, chapter 12, lake ice.
 .. [RSW] Rüetschi, Small, Waser, Remote Sensing 11 (2019) 115, windthrow in Sentinel-1.
-.. [BTC] Belenguer-Plomer et al., Remote Sensing of Environment 233 (2019) 111345, burned areas.
+.. [BTF] Belenguer-Plomer et al., Remote Sensing of Environment 233 (2019) 111345, burned areas.
 .. [TMM] Tsyganskaya et al., Int. J. Remote Sensing 39 (2018) 2255, flooded vegetation.
 .. [RMS] Reiche et al., Environ. Res. Lett. 16 (2021) 024005, forest disturbance in Sentinel-1.
-.. [ASW] Alatalo, Sipola, Rantonen, IEEE TGRS 61 (2023) 5218714, distributions over Finland.
+.. [ASR] Alatalo, Sipola, Rantonen, IEEE TGRS 61 (2023) 5218714, distributions over Finland.
 """
 
 from dataclasses import dataclass
@@ -65,9 +70,9 @@ class Cover:
 FOREST = Cover(
     "forest",
     10,
-    base=Response(-9.0, -15.2, 2.0, "ASW, UD table trees"),
+    base=Response(-9.0, -15.2, 2.0, "ASR, UD table trees"),
     texture=Response(1.1, 1.4, 0.5, "PHHH, spread with stem volume"),
-    per_degree=Response(-0.06, -0.05, 0.04, "WBG, MJR"),
+    per_degree=Response(-0.06, -0.05, 0.04, "WBG, BCN"),
     wet=Response(0.7, 0.5, 0.5, "PHHH, BEZ"),
     frozen=Response(-2.2, -2.6, 1.0, "PHHH, CRL"),
     wet_snow=Response(-1.5, -1.2, 0.8, "NRR, CRL"),
@@ -77,9 +82,9 @@ FOREST = Cover(
 OPEN = Cover(
     "open",
     30,
-    base=Response(-11.8, -18.6, 2.5, "ASW, UD table grasses"),
+    base=Response(-11.8, -18.6, 2.5, "ASR, UD table grasses"),
     texture=Response(0.8, 0.8, 0.4, "UD"),
-    per_degree=Response(-0.13, -0.11, 0.05, "WBG, MJR"),
+    per_degree=Response(-0.13, -0.11, 0.05, "WBG, BCN"),
     wet=Response(3.0, 2.2, 1.5, "BEZ"),
     frozen=Response(-2.5, -2.2, 1.2, "CRL"),
     wet_snow=Response(-4.5, -3.5, 1.5, "NRR"),
@@ -89,9 +94,9 @@ OPEN = Cover(
 FIELD = Cover(
     "field",
     40,
-    base=Response(-11.2, -18.4, 2.5, "ASW, UD table soil and short vegetation"),
+    base=Response(-11.2, -18.4, 2.5, "ASR, UD table soil and short vegetation"),
     texture=Response(1.2, 1.2, 0.6, "VMB, spread between parcels"),
-    per_degree=Response(-0.13, -0.11, 0.05, "MJR"),
+    per_degree=Response(-0.13, -0.11, 0.05, "KFL, BCN"),
     wet=Response(4.0, 3.0, 1.8, "BEZ"),
     frozen=Response(-2.8, -2.4, 1.2, "CRL"),
     wet_snow=Response(-4.5, -3.5, 1.5, "NRR"),
@@ -101,10 +106,10 @@ FIELD = Cover(
 MIRE = Cover(
     "mire",
     90,
-    base=Response(-12.0, -19.2, 2.5, "BSV"),
-    texture=Response(0.8, 0.8, 0.4, "BSV"),
+    base=Response(-12.0, -19.2, 2.5, "BST"),
+    texture=Response(0.8, 0.8, 0.4, "BST"),
     per_degree=Response(-0.14, -0.12, 0.05, "WBG"),
-    wet=Response(2.6, 1.8, 1.3, "BSV"),
+    wet=Response(2.6, 1.8, 1.3, "BST"),
     frozen=Response(-2.0, -1.8, 1.0, "CRL"),
     wet_snow=Response(-4.0, -3.0, 1.5, "NRR"),
     dry_snow=Response(0.2, 0.5, 0.4, "LDM"),
@@ -113,9 +118,9 @@ MIRE = Cover(
 WATER = Cover(
     "water",
     80,
-    base=Response(-19.0, -27.0, 3.0, "H10 at 4 m/s, UD"),
-    texture=Response(0.2, 0.2, 0.1, "H10"),
-    per_degree=Response(-0.35, -0.12, 0.1, "H10"),
+    base=Response(-19.0, -27.0, 3.0, "H10 at 3 to 5 m/s with noise of -24 dB, MC"),
+    texture=Response(0.2, 0.2, 0.1, "H10, wind over one lake is nearly the same"),
+    per_degree=Response(-0.35, -0.12, 0.1, "H10 at 3 to 5 m/s with noise of -24 dB, MC"),
     wet=Response(0.0, 0.0, 0.0, "no response by definition"),
     frozen=Response(4.0, 3.0, 2.0, "DU, floating ice over a calm lake"),
     wet_snow=Response(-2.0, -1.0, 1.0, "NRR, DU"),
@@ -139,7 +144,7 @@ ROCK = Cover(
     60,
     base=Response(-12.5, -20.5, 3.0, "UD table soil and rock"),
     texture=Response(1.4, 1.4, 0.6, "UD"),
-    per_degree=Response(-0.12, -0.10, 0.05, "MJR"),
+    per_degree=Response(-0.12, -0.10, 0.05, "BCN"),
     wet=Response(1.5, 1.0, 1.2, "BEZ, of thin soil"),
     frozen=Response(-0.8, -0.6, 0.6, "CRL, of thin soil"),
     wet_snow=Response(-4.5, -3.5, 1.5, "NRR"),
@@ -162,7 +167,7 @@ SLASH = Cover(
 CLEARED = Cover(
     "cleared",
     30,
-    base=Response(-11.4, -18.6, 1.5, "RMS, ASW open land"),
+    base=Response(-11.4, -18.6, 1.5, "RMS, ASR open land"),
     texture=Response(1.0, 1.0, 0.4, "UD"),
     per_degree=OPEN.per_degree,
     wet=OPEN.wet,
@@ -186,14 +191,14 @@ WINDTHROW = Cover(
 BURNT = Cover(
     "burnt",
     10,
-    base=Response(-10.3, -17.9, 1.5, "BTC, VH falls by 2 to 3 dB"),
-    texture=Response(1.3, 1.5, 0.5, "BTC"),
+    base=Response(-10.3, -17.9, 1.5, "BTF, VH falls by 2 to 3 dB"),
+    texture=Response(1.3, 1.5, 0.5, "BTF"),
     per_degree=Response(-0.10, -0.09, 0.04, "between forest and open"),
-    wet=Response(3.0, 1.8, 1.2, "BTC, soil laid open"),
+    wet=Response(3.0, 1.8, 1.2, "BTF, soil laid open"),
     frozen=FOREST.frozen,
     wet_snow=OPEN.wet_snow,
     dry_snow=OPEN.dry_snow,
-    summer=Response(0.0, 0.2, 0.2, "BTC, no leaves"),
+    summer=Response(0.0, 0.2, 0.2, "BTF, no leaves"),
 )
 FLOODED_FOREST = Cover(
     "flooded forest",
@@ -212,7 +217,7 @@ EARTHWORKS = Cover(
     60,
     base=Response(-9.8, -18.8, 2.0, "UD table soil, very rough"),
     texture=Response(2.0, 2.0, 0.6, "UD"),
-    per_degree=Response(-0.12, -0.10, 0.05, "MJR"),
+    per_degree=Response(-0.12, -0.10, 0.05, "BCN"),
     wet=FIELD.wet,
     frozen=FIELD.frozen,
     wet_snow=FIELD.wet_snow,
@@ -228,7 +233,8 @@ ROWS = (*COVERS, *STATES)
 """Rows of a world's own table."""
 
 WIND_DB = (2.2, 1.1)
-"""Standard deviation of open water with the wind, dB, VV and VH [H10]."""
+"""Standard deviation of open water with the wind, dB, VV and VH: for winds of 3 to 9 m/s from any
+direction, 2.2 dB in VV [H10]; half of it is left in VH near the noise [MC]."""
 EDGE_DB = 2.5
 """Brightening of a forest edge that faces the sensor, darkening of one that lies in shadow, dB:
 Bouvet et al., Remote Sensing 10 (2018) 1250, the shadowing effect in Sentinel-1."""
