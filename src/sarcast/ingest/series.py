@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import odc.geo.xr  # noqa: F401 - registers the accessor that reads the grid
-import xarray as xr
 
 from sarcast.catalogue.scene import BANDS
 from sarcast.errors import SarcastError
+from sarcast.ingest.cf import open_cf
 from sarcast.ingest.layouts import SceneProfile
 from sarcast.progress import track
 from sarcast.rasters import write_cog
@@ -39,7 +39,7 @@ def unpack(path: Path, profile: SceneProfile, folder: Path) -> Iterator[tuple[dt
     SarcastError
         If the file cannot be read, or lacks the dimension, the bands or a CRS.
     """
-    with _open(path) as source:
+    with open_cf(str(path)) as source:
         names = [band for band in BANDS if band in source]
         if profile.series not in source.dims or not names:
             raise SarcastError(
@@ -57,14 +57,6 @@ def unpack(path: Path, profile: SceneProfile, folder: Path) -> Iterator[tuple[dt
                 bands = np.stack([scene[name].values for name in names]).astype(np.float32)
                 write_cog(target, bands, grid, bands=names)
             yield time.replace(tzinfo=dt.UTC), target
-
-
-def _open(path: Path) -> xr.Dataset:
-    try:
-        return xr.open_dataset(path, decode_coords="all")
-    except (OSError, ValueError) as error:
-        first = str(error).splitlines()[0]
-        raise SarcastError(f"{path} cannot be read as NetCDF: {first}") from error
 
 
 def _is_newer(target: Path, source: Path) -> bool:

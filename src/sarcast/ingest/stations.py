@@ -1,0 +1,199 @@
+"""Weather of stations: CSV files, and values between stations."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import xarray as xr
+
+from sarcast.errors import SarcastError
+from sarcast.ingest.weather_layouts import Table, WeatherOptions, WeatherProfile, choose
+
+NEAREST = 4
+"""Most stations of which a value between them is made."""
+FARTHEST_KM = 100.0
+"""Distance of a station beyond which its weather is not that of a place, km."""
+EARTH_RADIUS_KM = 6371.0
+
+_SEPARATORS = (";", "\t", ",")
+_COMMA = re.compile(r"[+-]?\d*,\d+")
+
+Values = npt.NDArray[np.float64]
+
+
+def read_table(path: Path, options: WeatherOptions) -> tuple[xr.Dataset, WeatherProfile]:
+    """Read a CSV file of stations.
+
+    Parameters
+    ----------
+    path
+        The file; its separator is that of the comma, semicolon and tab which its first line holds
+        most often.
+    options
+        May name the profile and the decimal sign.
+
+    Returns
+    -------
+    Dataset
+        The variables that the profile knows, dims (time, station), with coordinates ``lat`` and
+        ``lon``.
+    WeatherProfile
+        The profile that knows the columns.
+
+    Raises
+    ------
+    SarcastError
+        If the file cannot be read, a value is no number, or nothing tells where a station is.
+    """
+    header = _header(path)
+    separator = max(_SEPARATORS, key=header.count)
+    names = [name.strip().strip('"') for name in header.split(separator)]
+    profile = choose(names, options, str(path), table=True, spacing=None)
+    assert profile.table is not None
+    decimal = options.weather_decimal or profile.table.decimal
+    told = profile.found(names)
+    frame = _frame(path, separator, profile.table, decimal)
+    for name in told.values():
+        frame[name] = _numbers(frame[name], path, decimal)
+    frame["_lat"], frame["_lon"] = _places(frame, profile.table, path)
+    frame["_time"] = _times(frame[profile.table.time], profile.table, path)
+    return _dataset(frame, list(told.values())), profile
+
+
+def _header(path: Path) -> str:
+    try:
+        with path.open(encoding="utf-8-sig") as file:
+            return file.readline().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SarcastError(f"{path} cannot be read as a CSV file in UTF-8: {error}") from error
+
+
+def _frame(path: Path, separator: str, table: Table, decimal: str) -> pd.DataFrame:
+    try:
+        return pd.read_csv(
+            path,
+            sep=separator,
+            decimal=decimal,
+            na_values=list(table.missing),
+            keep_default_na=False,
+            encoding="utf-8-sig",
+            skipinitialspace=True,
+        )
+    except (ValueError, UnicodeDecodeError) as error:
+        first = str(error).splitlines()[0]
+        raise SarcastError(f"{path} cannot be read as a CSV file: {first}") from error
+
+
+def _numbers(column: "pd.Series[float]", path: Path, decimal: str) -> "pd.Series[float]":
+    numbers = pd.to_numeric(column, errors="coerce")
+    wrong = column[numbers.isna() & column.notna()]
+    if wrong.empty:
+        return numbers
+    word = str(wrong.iloc[0])
+    if decimal == "." and _COMMA.fullmatch(word.strip()):
+        raise SarcastError(
+            f"{column.name} in {path} has decimal commas, as {word!r}: add --weather-decimal ,"
+        )
+    raise SarcastError(
+        f"{column.name} in {path} must hold numbers, but holds {word!r} in line "
+        f"{int(wrong.index[0]) + 2}; list the words for missing values in its profile"
+    )
+
+
+def _times(column: "pd.Series[str]", table: Table, path: Path) -> "pd.Series[pd.Timestamp]":
+    try:
+        told = pd.to_datetime(column, format=table.time_format or "ISO8601", utc=True)
+    except ValueError as error:
+        raise SarcastError(
+            f"{column.name} in {path} must hold times, ISO 8601 or in the time_format of its "
+            f"profile: {str(error).splitlines()[0]}"
+        ) from error
+    return told.dt.tz_localize(None)
+
+
+def _places(frame: pd.DataFrame, table: Table, path: Path) -> tuple[Any, Any]:
+    """Latitude and longitude of each row."""
+    if table.location in frame:
+        pairs = frame[table.location].astype(str).str.extract(r"(-?[\d.]+)[ ,;]+(-?[\d.]+)")
+        return pairs[0].astype(float), pairs[1].astype(float)
+    if table.latitude in frame and table.longitude in frame:
+        return frame[table.latitude], frame[table.longitude]
+    if table.place is None:
+        raise SarcastError(
+            f"{path} does not tell where its stations are: expected columns of latitude and "
+            f"longitude; give them, or the place of the one station, in a profile "
+            f"(table: {{place: [60.2, 24.9]}})"
+        )
+    return table.place
+
+
+def _dataset(frame: pd.DataFrame, names: list[str]) -> xr.Dataset:
+    places = frame[["_lat", "_lon"]].apply(tuple, axis=1)
+    numbers, stations = pd.factorize(places)
+    times, rows = np.unique(frame["_time"].to_numpy("datetime64[s]"), return_inverse=True)
+    fields = {}
+    for name in names:
+        values = np.full((times.size, len(stations)), np.nan)
+        values[rows, numbers] = frame[name]
+        fields[name] = (("time", "station"), values)
+    lat, lon = np.array([list(place) for place in stations]).T
+    return xr.Dataset(
+        fields,
+        coords={
+            "time": times.astype("datetime64[ns]"),
+            "lat": ("station", lat),
+            "lon": ("station", lon),
+        },
+    )
+
+
+def between(
+    values: Values, stations: tuple[Values, Values], cells: tuple[Values, Values]
+) -> Values:
+    """Values between stations: the mean of the nearest, weighted by one over distance squared.
+
+    Each day takes the ``NEAREST`` stations that have a value on it, within ``FARTHEST_KM``.
+
+    Parameters
+    ----------
+    values
+        Dims (day, station).
+    stations
+        Their latitude and longitude, degrees.
+    cells
+        Latitude and longitude of the cells, dims (cy, cx), degrees.
+
+    Returns
+    -------
+    ndarray
+        Dims (day, cy, cx); NaN where no station is near.
+    """
+    lat, lon = (part.reshape(-1, 1) for part in cells)
+    distance = _distance_km(lat, lon, *stations)
+    weights = np.where(distance <= FARTHEST_KM, 1.0 / np.maximum(distance, 1e-3) ** 2, 0.0)
+    layers = np.full((values.shape[0], weights.shape[0]), np.nan)
+    for day, seen in enumerate(np.isfinite(values)):
+        held = np.where(seen, weights, 0.0)
+        if held.shape[1] > NEAREST:
+            least = np.partition(held, -NEAREST, axis=1)[:, -NEAREST]
+            held = np.where(held >= least[:, np.newaxis], held, 0.0)
+        total = held.sum(axis=1)
+        near = total > 0.0
+        sums = held[near] @ np.where(seen, values[day], 0.0)
+        layers[day, near] = sums / total[near]
+    return layers.reshape(-1, *cells[0].shape)
+
+
+def _distance_km(lat: Values, lon: Values, other_lat: Values, other_lon: Values) -> Values:
+    """Great-circle distance on a sphere (haversine formula), km."""
+    north, other_north = np.radians(lat), np.radians(other_lat)
+    east = np.radians(lon - other_lon)
+    half = (
+        np.sin((north - other_north) / 2.0) ** 2
+        + np.cos(north) * np.cos(other_north) * np.sin(east / 2.0) ** 2
+    )
+    apart: Values = 2.0 * EARTH_RADIUS_KM * np.arcsin(np.sqrt(half))
+    return apart
