@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from dataclasses import dataclass
 
 import numpy as np
@@ -113,3 +115,24 @@ def test_what_is_not_beaten_is_named(alone):
     assert "except in:" in markdown(lost)
     assert not_beaten(alone) == []
     assert markdown(alone).endswith("in every score and classifier.\n")
+
+
+ABSENT = """
+import sys
+from importlib.machinery import PathFinder as P
+absent = {"rasterio", "zarr", "odc", "pystac", "dask", "matplotlib", "geopandas", "pyarrow"}
+class Bare(P):
+    @classmethod
+    def find_spec(cls, name, *more):
+        return None if name.split(".")[0] in absent else P.find_spec(name, *more)
+sys.meta_path[sys.meta_path.index(P)] = Bare
+import sarcast.mapping.model, sarcast.tables
+from sarcast.bench import BenchOptions, run_bench
+print(len(run_bench("boreal-1-small", (), BenchOptions(windows=4)).results))
+"""
+
+
+def test_a_bench_needs_no_raster_plotting_or_catalogue_library():
+    done = subprocess.run([sys.executable, "-c", ABSENT], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) == 6 * 3
