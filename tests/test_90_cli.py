@@ -349,6 +349,6 @@ def test_an_interrupt_is_one_line(
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("sarcast.cube._append", stop)
+    monkeypatch.setattr("sarcast.cube.build._Steps._finish", stop)
     said = fails(capsys, 130, "cube", area / "catalogue", "--to", tmp_path / "c")
     assert "interrupted; what was finished is kept" in said

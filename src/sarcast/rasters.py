@@ -1,6 +1,6 @@
 """Raster files: read onto a GeoBox from whatever CRS, and written as COGs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -57,6 +57,7 @@ def warp_onto(
     *,
     band: int = 1,
     nodata: float | None = None,
+    convert: Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]] | None = None,
 ) -> npt.NDArray[np.float32]:
     """Read a band of an open raster onto a grid: only the part that the grid sees.
 
@@ -75,6 +76,8 @@ def warp_onto(
         Number of the band, from 1.
     nodata
         What marks a missing value if the raster does not tell it.
+    convert
+        Done to the values before they are warped, as to those of which means make sense.
 
     Returns
     -------
@@ -89,6 +92,7 @@ def warp_onto(
     values, transform = _read_window(source, band, place.roi_src, shrink)
     told = source.nodatavals[band - 1]
     _mark_missing(values, nodata if told is None else told)
+    values = values if convert is None else convert(values)
     if place.paste_ok and place.read_shrink == 1:
         onto[place.roi_dst] = values
         return onto

@@ -1,29 +1,27 @@
-"""An acquisition: all slices of one pass over an area, fused and read onto a GeoBox."""
+"""An acquisition: all slices of one pass over an area, and what they tell of it."""
 
 import datetime as dt
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-import dask.array as da
 import numpy as np
-import numpy.typing as npt
-import odc.stac
 import pystac
-import xarray as xr
-from odc.geo.geobox import GeoBox
-from odc.stac import ConversionConfig
 
-from sarcast import orbits, units
+from sarcast import orbits
 from sarcast.catalogue.scene import BANDS, QUANTITY
-from sarcast.errors import SarcastError
+from sarcast.ingest.slices import Layer
+from sarcast.progress import say
 
 PASS_GAP = dt.timedelta(minutes=10)
 """Slices of one pass follow each other within this time; an orbit takes 98.7 minutes."""
+TRUTH = tuple(f"{band.lower()}-expected" for band in BANDS)
+"""Asset keys of the expected image, one a band, which only a synthetic world knows."""
 
-_CONFIG: ConversionConfig = {"*": {"assets": {"*": {"nodata": "nan"}}}}
-_THINNED = 8
+_SAME_TIME = dt.timedelta(seconds=1)
+_SAME_PLACE = 0.9
+_PROCESSED = ("processing:datetime", "updated", "created")
 
 
 @dataclass(frozen=True)
@@ -65,17 +63,6 @@ class Acquisition:
         return str(self._asset(BANDS[0]).extra_fields.get(QUANTITY, ""))
 
     @property
-    def unit(self) -> str:
-        """Unit of the rasters: one of ``units.UNITS``."""
-        told = {_unit(item) for item in self.items}
-        if len(told) > 1 or not told <= set(units.UNITS):
-            raise SarcastError(
-                f"{self.scene_id}: its rasters must all be in {' or in '.join(units.UNITS)}, "
-                f"but are declared in {', '.join(map(str, told))}"
-            )
-        return str(told.pop())
-
-    @property
     def heading_deg(self) -> float:
         """Heading of the ground track: told by the source, or that of the orbit at this latitude.
 
@@ -93,83 +80,39 @@ class Acquisition:
         assert bbox is not None
         return orbits.heading_deg((bbox[1] + bbox[-1]) / 2.0, self.orbit_direction)
 
+    @property
+    def has_truth(self) -> bool:
+        """Whether every slice brings its expected image, as those of a synthetic world do."""
+        return all(set(TRUTH) <= set(item.assets) for item in self.items)
+
+    @property
+    def incidence_deg(self) -> float:
+        """Incidence angle at the centre, the mean of the slices'; NaN where not told."""
+        told = [item.properties.get("view:incidence_angle", np.nan) for item in self.items]
+        return float(np.mean(told))
+
+    def layers(self, name: str) -> tuple[Layer, ...]:
+        """Rasters of a band (``VV``), or under an asset key (``incidence``), oldest slice first.
+
+        Slices that lack it are left out.
+        """
+        held = (_layer(item, name) for item in self.items)
+        return tuple(layer for layer in held if layer is not None)
+
     def _asset(self, band: str) -> pystac.Asset:
         for asset in self.items[0].assets.values():
             if any(held.get("name") == band for held in asset.extra_fields.get("bands", [])):
                 return asset
         return next(iter(self.items[0].assets.values()))
 
-    def backscatter(self, grid: GeoBox, block: int, resampling: str) -> xr.DataArray:
-        """Read the backscatter lazily, in ``block`` × ``block`` pixels.
-
-        Returns
-        -------
-        DataArray
-            Dims (band, y, x), dB, float32, Dask; NaN where nothing was seen.
-        """
-        measured = self._load(BANDS, grid, block, resampling).assign_attrs(units=self.unit)
-        checked = measured.copy(data=measured.data.map_blocks(self._checked, dtype=np.float32))
-        return checked if self.unit == units.DB else units.to_db(checked)
-
-    def truth(self, grid: GeoBox, block: int, resampling: str) -> xr.DataArray | None:
-        """Read the expected image lazily, as ``backscatter``; None where there is no truth."""
-        keys = tuple(f"{band.lower()}-expected" for band in BANDS)
-        if not set(keys) <= set(self.items[0].assets):
-            return None
-        power = self._load(keys, grid, block, resampling)
-        return units.to_db(power.assign_attrs(units=units.LINEAR_POWER))
-
-    def incidence(self, grid: GeoBox) -> npt.NDArray[np.float32]:
-        """Incidence angle on the conditions grid, dims (cy, cx), degrees; NaN where not told."""
-        if all("incidence" in item.assets for item in self.items):
-            angles: npt.NDArray[np.float32] = self._load(
-                ("incidence",), grid, max(grid.shape), "bilinear"
-            ).values[0]
-            return angles
-        told = [item.properties.get("view:incidence_angle", np.nan) for item in self.items]
-        return np.full(grid.shape, np.mean(told), dtype=np.float32)
-
-    def _load(
-        self, names: Sequence[str], grid: GeoBox, block: int, resampling: str
-    ) -> xr.DataArray:
-        """Bands that the slices have, dims (band, y, x); those they lack are NaN."""
-        wanted = [_canonical(self.items[0], name) for name in names]
-        present = [name for name in wanted if name is not None]
-        loaded = odc.stac.load(
-            self.items,
-            present,
-            geobox=grid,
-            groupby=_one_group,
-            chunks={"x": block, "y": block},
-            resampling=resampling,
-            dtype="float32",
-            nodata=np.nan,
-            stac_cfg=_CONFIG,
-        )
-        layers = [_unseen_like(loaded) if n is None else loaded[n].isel(time=0) for n in wanted]
-        stacked = xr.concat(
-            [layer.drop_vars("time", errors="ignore") for layer in layers],
-            dim="band",
-            coords="minimal",
-            compat="override",
-        )
-        return stacked.assign_coords(band=list(names)).chunk({"band": -1}).astype(np.float32)
-
-    def _checked(self, block: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Refuse a block whose values are those of another unit than declared."""
-        seen = units.looks_like(block[:, ::_THINNED, ::_THINNED])
-        if block.size and seen is not None and seen != self.unit:
-            raise SarcastError(
-                f"{self.scene_id} is declared in {self.unit}, but its values are those of {seen}; "
-                f"index it again with --unit '{seen}'"
-            )
-        return block
-
 
 def acquisitions(items: Sequence[pystac.Item]) -> list[Acquisition]:
-    """Group items into acquisitions: same platform, pass and orbit, close in time; oldest first."""
+    """Group items into acquisitions: same platform, pass and orbit, close in time; oldest first.
+
+    Of a slice that was processed more than once the newest version is taken, and that is said.
+    """
     groups: dict[tuple[Any, ...], list[pystac.Item]] = {}
-    for item in items:
+    for item in newest(items):
         told = item.properties
         key = (told.get("platform"), told.get("sat:orbit_state"), told.get("sat:relative_orbit"))
         groups.setdefault(key, []).append(item)
@@ -178,42 +121,89 @@ def acquisitions(items: Sequence[pystac.Item]) -> list[Acquisition]:
 
 
 def _split(items: list[pystac.Item]) -> Iterator[Acquisition]:
-    ordered = sorted(items, key=lambda item: (item.datetime, item.id))
+    ordered = sorted(items, key=_order)
     run = ordered[:1]
     for before, item in pairwise(ordered):
-        assert before.datetime is not None
-        assert item.datetime is not None
-        if item.datetime - before.datetime > PASS_GAP:
+        if _moment(item) - _moment(before) > PASS_GAP:
             yield Acquisition(tuple(run))
             run = []
         run.append(item)
     yield Acquisition(tuple(run))
 
 
-def _unit(item: pystac.Item) -> str | None:
-    for asset in item.assets.values():
-        for band in asset.extra_fields.get("bands", []):
-            if band.get("name") in BANDS:
-                return band.get("unit")  # type: ignore[no-any-return]
-    return None
+def newest(items: Iterable[pystac.Item]) -> list[pystac.Item]:
+    """Leave out slices of which a newer version is there, and say so.
+
+    Versions of a slice have the platform, the bands, the start to a second, and the place in
+    common. The one processed last is the newest; where no item tells when, the last in the order
+    of ids, which for products that carry the time or the version in their names is the same.
+    """
+    kept: list[pystac.Item] = []
+    replaced: list[tuple[pystac.Item, pystac.Item]] = []
+    for item in sorted(items, key=_order):
+        twin = next((place for place, one in _late(kept, item) if _versions(one, item)), None)
+        if twin is None:
+            kept.append(item)
+            continue
+        older, kept[twin] = sorted((kept[twin], item), key=_version)
+        replaced.append((older, kept[twin]))
+    if replaced:
+        older, newer = replaced[0]
+        say(
+            f"{len(replaced)} slices are there in more than one version; the newest is taken, "
+            f"as {newer.id} in place of {older.id}"
+        )
+    return kept
 
 
-def _canonical(item: pystac.Item, name: str) -> str | None:
-    """Name under which a band is loaded: an asset key, or ``asset.number`` in a stack."""
-    if name in item.assets:
-        return name
+def _late(kept: list[pystac.Item], item: pystac.Item) -> Iterator[tuple[int, pystac.Item]]:
+    """Those of the kept items, which lie in the order of time, that start with this one."""
+    for place in range(len(kept) - 1, -1, -1):
+        if _moment(item) - _moment(kept[place]) > _SAME_TIME:
+            return
+        yield place, kept[place]
+
+
+def _versions(one: pystac.Item, other: pystac.Item) -> bool:
+    same = one.properties.get("platform") == other.properties.get("platform")
+    return same and _bands(one) == _bands(other) and _shared(one, other) > _SAME_PLACE
+
+
+def _bands(item: pystac.Item) -> set[str]:
+    held = [asset.extra_fields.get("bands", []) for asset in item.assets.values()]
+    return {band.get("name", "") for bands in held for band in bands}
+
+
+def _shared(one: pystac.Item, other: pystac.Item) -> float:
+    """Area that two items' boxes share, over that which they cover together."""
+    if one.bbox is None or other.bbox is None:
+        return 0.0
+    corners = np.array([[*box[:2], *box[-2:]] for box in (one.bbox, other.bbox)])
+    sides = np.minimum(*corners[:, 2:]) - np.maximum(*corners[:, :2])
+    shared = float(np.prod(np.maximum(sides, 0.0)))
+    return shared / float(np.prod(corners[:, 2:] - corners[:, :2], axis=1).sum() - shared)
+
+
+def _version(item: pystac.Item) -> tuple[str, str]:
+    told = [str(item.properties[key]) for key in _PROCESSED if item.properties.get(key)]
+    return (told[0] if told else "", item.id)
+
+
+def _order(item: pystac.Item) -> tuple[dt.datetime, str]:
+    return _moment(item), item.id
+
+
+def _moment(item: pystac.Item) -> dt.datetime:
+    assert item.datetime is not None
+    return item.datetime
+
+
+def _layer(item: pystac.Item, name: str) -> Layer | None:
+    """Where an item holds a band or an asset key; None if it does not."""
     for key, asset in item.assets.items():
         held = [band.get("name") for band in asset.extra_fields.get("bands", [])]
-        if name in held and "truth" not in (asset.roles or []):
-            return key if len(held) == 1 else f"{key}.{held.index(name) + 1}"
+        if key == name or (name in held and "truth" not in (asset.roles or [])):
+            number = held.index(name) if name in held else 0
+            unit = asset.extra_fields.get("bands", [{}])[number].get("unit", "")
+            return Layer(asset.href, number + 1, unit, item.id, asset.extra_fields.get("nodata"))
     return None
-
-
-def _one_group(_item: pystac.Item, _parsed: object, _index: int) -> int:
-    return 0
-
-
-def _unseen_like(loaded: xr.Dataset) -> xr.DataArray:
-    """A band that the slices lack: all NaN, on the grid of those that they have."""
-    first = next(iter(loaded.data_vars.values())).isel(time=0)
-    return first.copy(data=da.full_like(first.data, np.nan))

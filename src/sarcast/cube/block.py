@@ -1,0 +1,123 @@
+"""One task: a block of an acquisition, read, warped, fused, and written."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from odc.geo.geobox import GeoBox
+
+from sarcast.catalogue.scene import BANDS
+from sarcast.cube.schema import SHARD, pack
+from sarcast.cube.store import write_block
+from sarcast.grid import conditions_grid
+from sarcast.ingest.acquisition import TRUTH, Acquisition
+from sarcast.ingest.slices import Layer, Overlap, read_fused, read_layer
+from sarcast.remote import RemoteOptions
+
+Place = tuple[slice, slice]
+"""Rows and columns of a block."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """A block of an acquisition, and all that a worker needs to know of it.
+
+    Attributes
+    ----------
+    path
+        Of the store.
+    step
+        Time step that it belongs to.
+    place
+        Rows and columns in the cube.
+    grid
+        Grid of the block.
+    bands
+        By variable, the rasters of each band, oldest slice first.
+    resampling
+        A name of ``rasterio.enums.Resampling``.
+    remote
+        How patiently servers are asked.
+    """
+
+    path: Path
+    step: int
+    place: Place
+    grid: GeoBox
+    bands: dict[str, tuple[tuple[Layer, ...], ...]]
+    resampling: str
+    remote: RemoteOptions
+
+
+@dataclass(frozen=True)
+class Written:
+    """What a block held; what its bands saw adds up over blocks."""
+
+    seen: tuple[int, ...]
+    overlap: Overlap
+
+    def __add__(self, other: "Written") -> "Written":
+        seen = tuple(a + b for a, b in zip(self.seen, other.seen, strict=True))
+        return Written(seen, self.overlap + other.overlap)
+
+
+def places(grid: GeoBox, side: int = SHARD) -> list[Place]:
+    """Blocks of a grid, ``side`` pixels square: each the place of one shard, or of several."""
+    rows, columns = ([slice(s, min(s + side, n)) for s in range(0, n, side)] for n in grid.shape)
+    return [(row, column) for row in rows for column in columns]
+
+
+def rasters(one: Acquisition, *, with_truth: bool) -> dict[str, tuple[tuple[Layer, ...], ...]]:
+    """Rasters of an acquisition by variable and band."""
+    found = {"backscatter": tuple(one.layers(band) for band in BANDS)}
+    if with_truth and one.has_truth:
+        found["expected"] = tuple(one.layers(key) for key in TRUTH)
+    return found
+
+
+def write(block: Block) -> Written:
+    """Read a block of an acquisition and write it into the store.
+
+    Raises
+    ------
+    UnreadableError
+        If a raster is gone, cut off, or does not answer.
+    SarcastError
+        If values are those of another unit than declared.
+    """
+    overlap = Overlap()
+    seen: tuple[int, ...] = ()
+    for name, bands in block.bands.items():
+        packed = np.empty((1, len(bands), *block.grid.shape), dtype=np.int16)
+        counts = []
+        for number, layers in enumerate(bands):
+            values, shared = read_fused(layers, block.grid, block.resampling, block.remote)
+            packed[0, number] = pack(values)
+            counts.append(int(np.isfinite(values).sum()))
+            overlap += shared
+        step = slice(block.step, block.step + 1)
+        write_block(block.path, name, packed, step, slice(None), *block.place)
+        seen = seen or tuple(counts)
+    return Written(seen, overlap)
+
+
+def read_incidence(
+    one: Acquisition, grid: GeoBox, remote: RemoteOptions
+) -> npt.NDArray[np.float32]:
+    """Incidence angle of an acquisition on the conditions grid of a cube's grid.
+
+    Returns
+    -------
+    ndarray
+        Dims (cy, cx), degrees; NaN where it is not told.
+    """
+    coarse = conditions_grid(grid)
+    layers = one.layers("incidence")
+    if len(layers) < len(one.items):
+        return np.full(coarse.shape, one.incidence_deg, dtype=np.float32)
+    angles = np.full(coarse.shape, np.nan, dtype=np.float32)
+    for layer in layers:
+        values = read_layer(layer, coarse, "bilinear", remote)
+        np.copyto(angles, values, where=np.isfinite(values))
+    return angles

@@ -1,0 +1,349 @@
+"""A cube built from scenes, or extended by what it lacks: one task a scene and block.
+
+Steps stand in the order in which they were written; ``open_cube`` gives them in the order of time.
+"""
+
+from collections import deque
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from concurrent.futures import Future, wait
+from dataclasses import dataclass
+from functools import reduce
+from operator import add
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pystac
+import xarray as xr
+from odc.geo.geobox import GeoBox
+from odc.geo.geom import Geometry
+from pydantic import BaseModel, ConfigDict, Field
+
+from sarcast.conditions import LAGS
+from sarcast.cube import block
+from sarcast.cube.block import Block, Written
+from sarcast.cube.crew import Crew, CrewOptions, crew
+from sarcast.cube.schema import COORDINATES, SHARD
+from sarcast.cube.store import Store
+from sarcast.errors import SarcastError
+from sarcast.files import full_disk_named
+from sarcast.grid import conditions_grid
+from sarcast.ingest.acquisition import Acquisition, acquisitions
+from sarcast.ingest.cover import FOREST, OPEN_LAND, read_cover
+from sarcast.ingest.dem import read_dem
+from sarcast.ingest.slices import Overlap, UnreadableError
+from sarcast.ingest.weather import read_weather
+from sarcast.progress import say, track
+from sarcast.remote import RemoteOptions
+
+_AHEAD = 2
+"""Blocks handed out for each worker, so that none waits for the next."""
+PART = 2 * SHARD
+"""Pixels a side of the parts in which terrain and land cover are read."""
+_WEATHER_MIB = 64
+"""Most weather read at a time, MiB."""
+
+
+class CubeOptions(BaseModel):
+    """How scenes become a cube."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    resampling: str = Field(
+        "bilinear",
+        pattern="^(nearest|bilinear|cubic|average)$",
+        description="How scenes on another grid are warped: nearest, bilinear, cubic or average.",
+    )
+    forest_classes: tuple[int, ...] = Field(
+        FOREST, description="Class numbers of forest in the land cover."
+    )
+    open_land_classes: tuple[int, ...] = Field(
+        OPEN_LAND, description="Class numbers of open land in the land cover."
+    )
+    allow_missing: bool = Field(
+        False, description="Leave out the dates of which a raster cannot be read, and name them."
+    )
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What else is known of the area: terrain, weather and land cover, each a file or None."""
+
+    dem: Path | None = None
+    weather: Path | None = None
+    cover: Path | None = None
+
+
+def build_cube(
+    items: Sequence[pystac.Item],
+    path: Path,
+    grid: GeoBox,
+    options: CubeOptions,
+    sources: Sources,
+    *,
+    workers: CrewOptions = CrewOptions(),  # noqa: B008 - frozen
+    remote: RemoteOptions = RemoteOptions(),  # noqa: B008 - frozen
+) -> None:
+    """Build a cube, or add to one what it lacks.
+
+    Parameters
+    ----------
+    items
+        Scenes, in any order; those of one pass are fused.
+    path
+        The store; a cube that is there must have the same grid.
+    grid
+        Grid of the cube.
+    options
+        How scenes are warped, and whether those that cannot be read are left out.
+    sources
+        Terrain, weather and land cover.
+    workers
+        Who works on the blocks.
+    remote
+        How patiently servers are asked.
+
+    Raises
+    ------
+    SarcastError
+        If no scene touches the grid, a source does not fit, a raster cannot be read, or the disk
+        is full. Steps that were written stay.
+    """
+    found = _touching(acquisitions(items), grid)
+    path = path.resolve()
+    with full_disk_named(path):
+        store = Store.open(path, grid, has_truth=all(one.has_truth for one in found))
+        held = store.values("scene_id").tolist()
+        todo = [one for one in found if one.scene_id not in set(held)]
+        times = [*store.values("time").astype("datetime64[s]"), *(one.time for one in todo)]
+        weather = _Weather(sources.weather, grid, times)
+        _write_static(store, grid, options, sources)
+        _write_weather(store, weather)
+        with crew(workers) as hands:
+            steps = _Steps(store, hands, grid, options, remote, weather)
+            if not todo:
+                say(f"{path} holds all {len(found)} acquisitions already")
+            for _ in track(steps.write(todo), "building the cube", len(found), done=len(held)):
+                pass
+        steps.summarise()
+
+
+def _touching(found: list[Acquisition], grid: GeoBox) -> list[Acquisition]:
+    area = grid.extent.to_crs("EPSG:4326")
+    inside = [
+        one
+        for one in found
+        if any(Geometry(item.geometry, "EPSG:4326").intersects(area) for item in one.items)
+    ]
+    if not inside:
+        west, south, east, north = area.boundingbox.bbox
+        raise SarcastError(
+            f"no scene touches the area (west {west:.4f}, south {south:.4f}, east {east:.4f}, "
+            f"north {north:.4f}); the catalogue was asked for {len(found)} acquisitions: "
+            f"give another --area, or leave it out to take all that the scenes cover"
+        )
+    return inside
+
+
+# --- what does not change with time, and weather --------------------------------------------------
+
+
+def _write_static(store: Store, grid: GeoBox, options: CubeOptions, sources: Sources) -> None:
+    """Write terrain and land cover, a part at a time; it is seen from the next commit on."""
+    for place in block.places(grid, PART):
+        for name, layer in _static(grid[place], options, sources).items():
+            store.add(name, *grid.shape)
+            store.put(name, layer.values, *place)
+    if sources.dem is not None or sources.cover is not None:
+        store.commit()
+
+
+def _static(grid: GeoBox, options: CubeOptions, sources: Sources) -> dict[str, xr.DataArray]:
+    layers: dict[str, xr.DataArray] = {}
+    if sources.dem is not None:
+        layers["elevation"] = read_dem(sources.dem, grid)
+    if sources.cover is not None:
+        cover = read_cover(
+            sources.cover,
+            grid,
+            forest=options.forest_classes,
+            open_land=options.open_land_classes,
+        )
+        layers.update({str(name): layer for name, layer in cover.items()})
+    return layers
+
+
+class _Weather:
+    """Weather of the steps that are held and of those to come, read once and a part at a time."""
+
+    def __init__(self, path: Path | None, grid: GeoBox, times: Sequence[np.datetime64]) -> None:
+        self._path, self._grid, self._times = path, conditions_grid(grid), times
+        cells = self._grid.shape[0] * self._grid.shape[1]
+        self._size = max(1, _WEATHER_MIB * 2**20 // (cells * 4 * (LAGS + 2)))
+        self._start, self._part = -1, xr.Dataset()
+
+    def parts(self, steps: int) -> Iterator[tuple[slice, xr.Dataset]]:
+        """The first ``steps`` steps, a part at a time; nothing without weather."""
+        if self._path is not None:
+            for start in range(0, steps, self._size):
+                stop = min(steps, start + self._size)
+                yield slice(start, stop), self._at(start).isel(time=slice(0, stop - start))
+
+    def layers(self, step: int) -> dict[str, npt.NDArray[np.float32]]:
+        """Layers of a step; none without weather."""
+        if self._path is None:
+            return {}
+        part = self._at(step)
+        return {str(name): part[name].values[step - self._start] for name in part}
+
+    def _at(self, step: int) -> xr.Dataset:
+        start = step - step % self._size
+        if start != self._start:
+            assert self._path is not None
+            times = self._times[start : start + self._size]
+            self._start, self._part = start, read_weather(self._path, self._grid, times)
+        return self._part
+
+
+def _write_weather(store: Store, weather: _Weather) -> None:
+    """Give the steps that are held the weather that was named, which an earlier run may lack."""
+    for place, part in weather.parts(store.steps):
+        for name in part:
+            store.put(str(name), part[name].values, place)
+
+
+# --- steps ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Step:
+    """An acquisition that is being worked on."""
+
+    place: int
+    one: Acquisition
+    blocks: list[Future[Written]]
+    incidence: Future[npt.NDArray[np.float32]]
+
+
+class _Steps:
+    """Steps on their way into the store: some are worked on at a time, each is made visible whole.
+
+    Parameters
+    ----------
+    store, hands, grid
+        Where to, by whom, and the grid.
+    options, remote
+        How scenes are read.
+    weather
+        Of the steps that are held, then of those to come.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        hands: Crew,
+        grid: GeoBox,
+        options: CubeOptions,
+        remote: RemoteOptions,
+        weather: _Weather,
+    ) -> None:
+        self._store, self._hands, self._grid = store, hands, grid
+        self._options, self._remote, self._weather = options, remote, weather
+        self._places = block.places(grid)
+        self._overlaps: list[Overlap] = []
+        self._left_out: list[str] = []
+
+    def write(self, todo: Sequence[Acquisition]) -> Iterator[Acquisition]:
+        """Write steps; yield the acquisition of each that is there, or that was left out."""
+        done = self._store.steps
+        waiting = deque(enumerate(todo, start=done))
+        flying: deque[_Step] = deque()
+        try:
+            while waiting or flying:
+                while waiting and self._has_room(flying):
+                    flying.append(self._launch(*waiting.popleft(), done + len(flying)))
+                try:
+                    self._finish(flying[0], done)
+                    done += 1
+                except UnreadableError as error:
+                    self._leave_out(flying[0].one, error)
+                    _settle(flying)
+                    while len(flying) > 1:
+                        later = flying.pop()
+                        waiting.appendleft((later.place, later.one))
+                yield flying.popleft().one
+        finally:
+            _settle(flying)
+            self._store.resize(done)
+            self._store.tidy()
+
+    def _has_room(self, flying: Collection[_Step]) -> bool:
+        return sum(len(step.blocks) + 1 for step in flying) < _AHEAD * self._hands.size
+
+    def _launch(self, place: int, one: Acquisition, step: int) -> _Step:
+        """Hand out the blocks of an acquisition."""
+        blocks = [
+            self._hands.submit(
+                block.write,
+                Block(
+                    path=self._store.path,
+                    step=step,
+                    place=where,
+                    grid=self._grid[where],
+                    bands=block.rasters(one, with_truth="expected" in self._store),
+                    resampling=self._options.resampling,
+                    remote=self._remote,
+                ),
+            )
+            for where in self._places
+        ]
+        incidence = self._hands.submit(block.read_incidence, one, self._grid, self._remote)
+        return _Step(place, one, blocks, incidence)
+
+    def _finish(self, flying: _Step, step: int) -> None:
+        """Wait for the blocks of a step, write what it tells of itself, and make it visible."""
+        written = reduce(add, (one.result() for one in flying.blocks))
+        self._store.resize(step + 1)
+        self._store.put("incidence", flying.incidence.result(), step)
+        self._store.put("seen", written.seen, step)
+        for name, layer in self._weather.layers(flying.place).items():
+            self._store.put(name, layer, step)
+        for name in COORDINATES:
+            attribute = "heading_deg" if name == "heading" else name
+            self._store.put(name, getattr(flying.one, attribute), step)
+        self._store.put("time", flying.one.time.astype(np.int64), step)
+        self._store.commit()
+        if written.overlap.differing:
+            self._overlaps.append(written.overlap)
+
+    def _leave_out(self, one: Acquisition, error: UnreadableError) -> None:
+        if not self._options.allow_missing:
+            raise error
+        self._left_out.append(one.scene_id)
+        say(f"warning: {one.time} is left out: {error}")
+
+    def summarise(self) -> None:
+        """Say what was done with slices that differ, and which dates were left out."""
+        if self._overlaps:
+            total = reduce(add, self._overlaps)
+            say(
+                f"slices of {len(self._overlaps)} dates overlap with different values, by up to "
+                f"{total.largest_db:.1f} dB at {100.0 * total.differing / total.pixels:.1f} % of "
+                f"what two of them saw; the later slice is taken"
+            )
+        if self._left_out:
+            say(
+                f"warning: {len(self._left_out)} dates were left out ({self._left_out[0]} first); "
+                f"the same command takes them up when they can be read"
+            )
+
+
+def _settle(flying: Iterable[_Step]) -> None:
+    """Let go of what has not begun, and wait for what has."""
+    futures: list[Future[Any]] = []
+    for step in flying:
+        futures += [*step.blocks, step.incidence]
+    for future in futures:
+        future.cancel()
+    wait(futures)

@@ -1,0 +1,101 @@
+"""Where the blocks of a cube are worked on: the cores of this machine, or a Dask cluster."""
+
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from sarcast.errors import SarcastError
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+MOST_WORKERS = 4
+"""Blocks at a time on this machine if not told: each takes up to 250 MB."""
+
+
+class CrewOptions(BaseModel):
+    """Who works on the blocks."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    scheduler: str | None = Field(
+        None,
+        description="Address of a Dask scheduler, as tcp://host:8786, whose workers see the same "
+        "files; default: the cores of this machine.",
+    )
+    workers: int | None = Field(
+        None,
+        ge=1,
+        le=64,
+        description=f"Blocks worked on at a time on this machine, each up to 250 MB of memory; "
+        f"default: its cores, at most {MOST_WORKERS}.",
+    )
+
+
+@dataclass(frozen=True)
+class Crew:
+    """Workers at hand.
+
+    Attributes
+    ----------
+    executor
+        Takes tasks.
+    size
+        Number of tasks that it works on at a time.
+    """
+
+    executor: Executor
+    size: int
+
+    def submit(self, task: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> "Future[R]":
+        """Hand a task to the next free worker."""
+        return self.executor.submit(task, *args, **kwargs)
+
+
+@contextmanager
+def crew(options: CrewOptions) -> Iterator[Crew]:
+    """Gather the workers, and let them go at the end.
+
+    Raises
+    ------
+    SarcastError
+        If no scheduler answers, or it has no workers.
+    """
+    if options.scheduler is None:
+        size = options.workers or min(cores(), MOST_WORKERS)
+        with ThreadPoolExecutor(size) as executor:  # a Dask cluster of its own would open ports
+            yield Crew(executor, size)
+        return
+    with _connect(options.scheduler) as client:
+        size = sum(client.nthreads().values())
+        if size == 0:
+            raise SarcastError(f"the Dask scheduler {options.scheduler} has no workers; start some")
+        yield Crew(client.get_executor(pure=False), size)
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _connect(address: str) -> "Client":
+    from distributed import Client
+
+    try:
+        return Client(address, timeout="10s")
+    except (OSError, TimeoutError, ValueError) as error:
+        first = (str(error).splitlines() or [type(error).__name__])[0]
+        raise SarcastError(
+            f"no Dask scheduler answers at {address} ({first}); give the address that "
+            f"'dask scheduler' prints, as tcp://host:8786"
+        ) from error

@@ -1,0 +1,87 @@
+"""What a cube holds: its variables, their dims, units and types on disk."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from odc.geo.geobox import GeoBox
+
+from sarcast import units
+from sarcast.conditions import RANGES
+
+VERSION = 1
+"""Version of the schema, in the store's attribute ``sarcast_cube``."""
+CHUNK = 256
+"""Pixels a side of an inner chunk."""
+SHARD = 2048
+"""Pixels a side of a shard, one file; the block in which a scene is read, warped and written."""
+
+SCALE_DB = 0.01
+"""Step of the backscatter on disk, dB."""
+MISSING = np.int16(-32768)
+"""Backscatter on disk where nothing was seen."""
+
+
+@dataclass(frozen=True)
+class Variable:
+    """An array of the store: its dims, dtype on disk and attributes."""
+
+    dims: tuple[str, ...]
+    dtype: str
+    attrs: dict[str, Any]
+
+    @property
+    def grows(self) -> bool:
+        """Whether it has one layer a time step."""
+        return self.dims[0] == "time"
+
+
+_DB = {"units": units.DB, "scale_factor": SCALE_DB, "_FillValue": int(MISSING)}
+_MAPPED = {"grid_mapping": "spatial_ref"}
+_MASK = {"dtype": "bool", **_MAPPED}
+
+SCHEMA = {
+    "backscatter": Variable(("time", "band", "y", "x"), "int16", {**_DB, **_MAPPED}),
+    "expected": Variable(("time", "band", "y", "x"), "int16", {**_DB, **_MAPPED}),
+    "elevation": Variable(("y", "x"), "float32", {"units": "m", **_MAPPED}),
+    "forest": Variable(("y", "x"), "int8", _MASK),
+    "open_land": Variable(("y", "x"), "int8", _MASK),
+    "incidence": Variable(("time", "cy", "cx"), "float32", {"units": RANGES["incidence"].unit}),
+    "temperature": Variable(("time", "cy", "cx"), "float32", {"units": RANGES["temperature"].unit}),
+    "snow_depth": Variable(("time", "cy", "cx"), "float32", {"units": RANGES["snow_depth"].unit}),
+    "precipitation": Variable(
+        ("time", "lag", "cy", "cx"), "float32", {"units": RANGES["precipitation"].unit}
+    ),
+    "time": Variable(
+        ("time",), "int64", {"units": "seconds since 1970-01-01", "calendar": "proleptic_gregorian"}
+    ),
+    "seen": Variable(
+        ("time", "band"), "int64", {"units": "1", "long_name": "pixels at which anything was seen"}
+    ),
+    "scene_id": Variable(("time",), "str", {}),
+    "platform": Variable(("time",), "str", {}),
+    "orbit_direction": Variable(("time",), "str", {}),
+    "relative_orbit": Variable(("time",), "int16", {"comment": "0 where unknown"}),
+    "heading": Variable(("time",), "float32", {"units": RANGES["heading"].unit}),
+    "quantity": Variable(("time",), "str", {}),
+}
+OPTIONAL = ("expected", "forest", "open_land")
+"""Variables that a cube may lack."""
+COORDINATES = ("scene_id", "platform", "orbit_direction", "relative_orbit", "heading", "quantity")
+"""Variables that tell of a time step what it is."""
+
+
+def pack(decibels: npt.NDArray[np.float32]) -> npt.NDArray[np.int16]:
+    """Backscatter as it lies on disk: whole steps of ``SCALE_DB``, ``MISSING`` for NaN."""
+    scaled = decibels * np.float32(1.0 / SCALE_DB)
+    np.rint(scaled, out=scaled)
+    np.nan_to_num(scaled, copy=False, nan=float(MISSING))
+    return scaled.astype(np.int16)
+
+
+def describe(grid: GeoBox) -> str:
+    """A grid in one line, by which a store knows whether it is asked for the same."""
+    rows, columns = grid.shape
+    numbers = " ".join(f"{value:.9g}" for value in list(grid.transform)[:6])
+    return f"{grid.crs} {rows}x{columns} [{numbers}]"

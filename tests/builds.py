@@ -1,0 +1,27 @@
+"""Builds in processes of their own, which tests and benchmarks kill."""
+
+import multiprocessing
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+from sarcast.cube import CubeOptions, Sources, build_cube
+from sarcast.ingest.sentinel1 import IndexOptions, find_items
+from sarcast.progress import set_quiet
+from sarcast.rasters import grid_of
+
+_SERVER = multiprocessing.get_context("forkserver")  # imports once, and is free of threads
+_SERVER.set_forkserver_preload(["sarcast.cube", "sarcast.ingest.sentinel1", "sarcast.rasters"])
+
+
+def start_build(scenes: Path, target: Path) -> BaseProcess:
+    """Begin to build a cube of a folder of scenes, on the grid of the first."""
+    process = _SERVER.Process(target=_build, args=(scenes, target), daemon=True)
+    process.start()
+    return process
+
+
+def _build(scenes: Path, target: Path) -> None:
+    set_quiet(True)
+    items = list(find_items([scenes], IndexOptions()))
+    grid = grid_of(min(scenes.glob("*.tif")))
+    build_cube(items, target, grid, CubeOptions(), Sources())
