@@ -21,7 +21,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--bench", default="boreal-1")
     parser.add_argument("--windows", type=int)
-    parser.add_argument("--fit-windows", type=int, default=32)
+    parser.add_argument("--fit-windows", type=int, default=128)
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--model", action="append", default=[])
     parser.add_argument("--to", type=Path, help="folder for evaluation.json and tables.md")

@@ -85,6 +85,20 @@ def test_blocks_are_the_neighbours_of_each_pixel():
     np.testing.assert_array_equal(blocks[2 * 6 + 3].reshape(3, 3), image[0, 1:4, 2:5])
 
 
+def test_of_many_pixels_some_are_learnt_from(monkeypatch):
+    """Pixel numbers as an image: blocks of side 1 tell which pixels were drawn, each once."""
+    monkeypatch.setattr(neighbourhood, "LARGEST_LESSON", 40)
+    images = np.arange(3 * 64, dtype=np.float32).reshape(3, 1, 8, 8)
+    images[1, :, :4] = np.nan
+    learner = PcaKMeans(1, 1, rng=np.random.default_rng(0))
+    drawn = learner._lesson(list(images))[:, 0]
+    assert len(np.unique(drawn)) == 40
+    assert set(drawn) <= set(images[np.isfinite(images)])
+    assert {int(value) // 64 for value in drawn} == {0, 1, 2}
+    monkeypatch.setattr(neighbourhood, "LARGEST_LESSON", 1000)
+    np.testing.assert_array_equal(learner._lesson(list(images))[:, 0], images[np.isfinite(images)])
+
+
 def test_same_seed_same_map():
     differences, _ = images()
     maps = [

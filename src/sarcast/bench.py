@@ -51,7 +51,7 @@ class BenchOptions(BaseModel):
         None, ge=4, description="number of windows, the first ones; default: all of the bench"
     )
     fit_windows: int = Field(
-        32,
+        128,
         ge=1,
         le=512,
         description="first windows with change that classifiers learn from and are not tried on, "

@@ -65,15 +65,7 @@ class PcaKMeans:
         from sklearn.cluster import KMeans
         from sklearn.decomposition import PCA
 
-        blocks = np.concatenate(
-            [self._blocks(one)[seen_pixels(one).ravel()] for one in differences]
-        )
-        if len(blocks) < 2 * self.components:
-            raise SarcastError(
-                f"PCA-K-means needs {2 * self.components} pixels or more, {len(blocks)} were seen"
-            )
-        if len(blocks) > LARGEST_LESSON:
-            blocks = blocks[self._rng.choice(len(blocks), LARGEST_LESSON, replace=False)]
+        blocks = self._lesson(differences)
         seed = int(self._rng.integers(2**31))
         self._pca = PCA(self.components, random_state=seed).fit(blocks)
         reduced = self._pca.transform(blocks)
@@ -88,6 +80,27 @@ class PcaKMeans:
         away = [np.square(reduced - c).sum(axis=1) for c in (self._unchanged, self._changed)]
         called: Bool = np.asarray(away[1] < away[0])
         return called.reshape(difference.shape[1:]) & seen_pixels(difference)
+
+    def _lesson(self, differences: Sequence[Float]) -> Float:
+        """Blocks around pixels that were seen, as many as are learnt from at most."""
+        seen = [np.flatnonzero(seen_pixels(one)) for one in differences]
+        ends = np.cumsum([len(places) for places in seen])
+        count = int(ends[-1]) if len(ends) else 0
+        if count < 2 * self.components:
+            raise SarcastError(
+                f"PCA-K-means needs {2 * self.components} pixels or more, {count} were seen"
+            )
+        drawn = np.arange(count)
+        if count > LARGEST_LESSON:
+            drawn = np.sort(self._rng.choice(count, LARGEST_LESSON, replace=False))
+        parts = np.split(drawn, np.searchsorted(drawn, ends[:-1]))
+        starts = ends - [len(places) for places in seen]
+        return np.concatenate(
+            [
+                self._blocks(one)[places[part - start]]
+                for one, places, part, start in zip(differences, seen, parts, starts, strict=True)
+            ]
+        )
 
     def _blocks(self, difference: Float) -> Float:
         """Dims (pixel, place in the block); what was not seen is the median of what was."""
