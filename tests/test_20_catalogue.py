@@ -1,10 +1,15 @@
 import datetime as dt
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pystac
 import pytest
-from odc.geo.geom import box
+import shapely
+from odc.geo.geom import Geometry, box
 from pystac.validation import validate_dict
 
 from conftest import GRID
@@ -125,3 +130,205 @@ def test_a_folder_without_catalogue(tmp_path: Path) -> None:
         FolderCatalogue(tmp_path).search()
     with pytest.raises(SarcastError, match="no items to write"):
         FolderCatalogue(tmp_path).add([])
+
+
+# --- many items, and odd ones -------------------------------------------------------------------
+
+
+def footprints(base: pystac.Item, count: int, rng: np.random.Generator) -> list[pystac.Item]:
+    """Items anywhere on the globe, some across the antimeridian, some with a range of time."""
+    items = []
+    for number in range(count):
+        west, south = rng.uniform(-180.0, 180.0), rng.uniform(-80.0, 79.0)
+        east, north = west + rng.uniform(0.1, 3.0), south + rng.uniform(0.1, 1.0)
+        shape = shapely.box(west, south, east, north)
+        if east > 180.0:
+            east -= 360.0
+            parts = ((west, south, 180.0, north), (-180.0, south, east, north))
+            shape = shapely.MultiPolygon([shapely.box(*part) for part in parts])
+        copy = base.clone()
+        copy.id = f"item-{number:05d}"
+        copy.geometry, copy.bbox = shapely.geometry.mapping(shape), [west, south, east, north]
+        copy.datetime = START + dt.timedelta(hours=float(rng.uniform(0, 24 * 365)))
+        if number % 7 == 0:
+            copy.common_metadata.start_datetime = copy.datetime
+            copy.common_metadata.end_datetime = copy.datetime + dt.timedelta(days=2)
+        items.append(copy)
+    return items
+
+
+START = dt.datetime(2020, 1, 1, tzinfo=dt.UTC)
+LATE = (START + dt.timedelta(days=100), START + dt.timedelta(days=130))
+MANY = 717
+
+
+@pytest.fixture(scope="module")
+def small_groups() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sarcast.catalogue.folder.GROUP_ROWS", 64)
+        yield
+
+
+@pytest.fixture(scope="module")
+def many(
+    tmp_path_factory: pytest.TempPathFactory, small_groups: None
+) -> tuple[FolderCatalogue, list[pystac.Item]]:
+    """A catalogue of a dozen row groups, filled in two goes."""
+    folder = tmp_path_factory.mktemp("many")
+    items = footprints(scene(folder, 0).to_item(), MANY, np.random.default_rng(8))
+    catalogue = FolderCatalogue(folder / "catalogue")
+    assert catalogue.add(items[:400]) == 400
+    assert catalogue.add(items[300:]) == MANY
+    return catalogue, items
+
+
+@pytest.mark.parametrize(
+    ("area", "time"),
+    [
+        (box(20.0, 50.0, 40.0, 65.0, "EPSG:4326"), None),
+        (box(179.0, -70.0, 180.0, 70.0, "EPSG:4326"), None),
+        (box(-180.0, -70.0, -179.0, 70.0, "EPSG:4326"), None),
+        (box(-60.0, -30.0, 60.0, 50.0, "EPSG:4326"), LATE),
+        (None, LATE),
+        (None, None),
+    ],
+)
+def test_a_search_over_many_row_groups_agrees_with_a_plain_loop(
+    many: tuple[FolderCatalogue, list[pystac.Item]], area: Any, time: Any
+) -> None:
+    catalogue, items = many
+    first, last = time or (START, START + dt.timedelta(days=999))
+    expected = [
+        item
+        for item in sorted(items, key=lambda item: (item.datetime, item.id))
+        if (item.common_metadata.end_datetime or item.datetime) >= first
+        and item.datetime <= last
+        and (area is None or shapely.geometry.shape(item.geometry).intersects(area.geom))
+    ]
+    assert [item.id for item in catalogue.search(area, time)] == [item.id for item in expected]
+    assert expected
+
+
+def test_a_search_of_a_place_reads_few_row_groups(
+    tmp_path: Path, small_groups: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Items of a place lie together, whatever their dates: here 32 dates of 16 places."""
+    places = footprints(scene(tmp_path, 0).to_item(), 16, np.random.default_rng(2))
+    dates = [repeated(place, day) for day in range(32) for place in places]
+    catalogue = FolderCatalogue(tmp_path)
+    catalogue.add(dates)
+    read: list[int] = []
+    plain = pq.ParquetFile.read_row_groups
+
+    def counted(self: Any, groups: list[int], **more: Any) -> Any:
+        read.extend(groups)
+        return plain(self, groups, **more)
+
+    monkeypatch.setattr(pq.ParquetFile, "read_row_groups", counted)
+    for place in places:
+        read.clear()
+        found = catalogue.search(Geometry(place.geometry, "EPSG:4326"))
+        assert {item.id for item in found} >= {f"{place.id}-{day}" for day in range(32)}
+        assert len(read) <= 2 < 512 // 64
+
+
+def repeated(place: pystac.Item, day: int) -> pystac.Item:
+    copy = place.clone()
+    copy.id, copy.datetime = f"{place.id}-{day}", START + dt.timedelta(days=day)
+    return copy
+
+
+def test_fields_that_one_item_lacks_do_not_become_null(tmp_path: Path) -> None:
+    lacking = scene(tmp_path, 0, relative_orbit=None, orbit_direction=None).to_item()
+    FolderCatalogue(tmp_path).add([lacking, scene(tmp_path, 1).to_item()])
+    found = FolderCatalogue(tmp_path).search()
+    assert not {"sat:relative_orbit", "sat:orbit_state"} & set(found[0].properties)
+    assert found[1].properties["sat:relative_orbit"] == 58
+
+
+def test_an_item_without_a_moment_keeps_its_range(tmp_path: Path) -> None:
+    item = scene(tmp_path, 0).to_item()
+    item.datetime = None
+    item.common_metadata.start_datetime = START
+    item.common_metadata.end_datetime = START + dt.timedelta(days=1)
+    FolderCatalogue(tmp_path).add([item])
+    (found,) = FolderCatalogue(tmp_path).search()
+    assert found.datetime is None
+    assert found.common_metadata.end_datetime == START + dt.timedelta(days=1)
+
+
+def without_time(item: pystac.Item) -> None:
+    item.datetime = None
+
+
+def backwards(item: pystac.Item) -> None:
+    item.common_metadata.start_datetime = START
+    item.common_metadata.end_datetime = START - dt.timedelta(days=1)
+
+
+def without_place(item: pystac.Item) -> None:
+    item.geometry = item.bbox = None
+
+
+@pytest.mark.parametrize(
+    ("spoil", "told"),
+    [
+        (without_time, "tells no time: expected datetime"),
+        (backwards, "before its start"),
+        (without_place, "tells no place: expected a geometry"),
+    ],
+)
+def test_items_that_cannot_be_found_again_are_refused(
+    tmp_path: Path, spoil: Callable[[pystac.Item], None], told: str
+) -> None:
+    item = scene(tmp_path, 0).to_item()
+    spoil(item)
+    with pytest.raises(SarcastError, match=f"item scene-0 .*{told}"):
+        FolderCatalogue(tmp_path).add([item])
+
+
+def test_a_box_that_an_item_lacks_is_that_of_its_footprint(tmp_path: Path) -> None:
+    item = scene(tmp_path, 0).to_item()
+    item.bbox = None
+    FolderCatalogue(tmp_path).add([item])
+    assert len(FolderCatalogue(tmp_path).search(GRID.extent)) == 1
+
+
+def test_fields_of_two_kinds_are_named(tmp_path: Path) -> None:
+    kinds = [scene(tmp_path, number).to_item() for number in range(2)]
+    kinds[0].properties["processing"] = "3.1"
+    kinds[1].properties["processing"] = {"version": 3}
+    catalogue = FolderCatalogue(tmp_path)
+    catalogue.add(kinds[:1])
+    for items in (kinds[1:], kinds):
+        with pytest.raises(SarcastError, match="has values of two kinds") as error:
+            catalogue.add(items)
+        assert "\n" not in str(error.value)
+    assert len(catalogue.search()) == 1
+
+
+def test_whole_and_broken_numbers_are_of_one_kind(tmp_path: Path) -> None:
+    items = [scene(tmp_path, number).to_item() for number in range(2)]
+    items[0].properties["proj:transform"] = [10, 0, 500, 0, -10, 600]
+    items[1].properties["proj:transform"] = [10.5, 0.0, 500.25, 0.0, -10.5, 600.0]
+    for item in items:
+        FolderCatalogue(tmp_path).add([item])
+    found = FolderCatalogue(tmp_path).search()
+    assert [item.properties["proj:transform"] for item in found] == [
+        item.properties["proj:transform"] for item in items
+    ]
+
+
+@pytest.mark.parametrize("content", [b"", b"PAR1 is all that is left", b"PAR1" * 100])
+def test_a_damaged_catalogue(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "items.parquet").write_bytes(content)
+    item, catalogue = scene(tmp_path, 0).to_item(), FolderCatalogue(tmp_path)
+    for attempt in (catalogue.search, lambda: catalogue.add([item])):
+        with pytest.raises(SarcastError, match=r"items\.parquet is damaged or no stac-geoparquet"):
+            attempt()
+
+
+def test_a_table_of_something_else(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"id": ["a"], "value": [1.0]}), tmp_path / "items.parquet")
+    with pytest.raises(SarcastError, match="damaged or no stac-geoparquet"):
+        FolderCatalogue(tmp_path).search(GRID.extent)

@@ -60,7 +60,7 @@ class FolderCatalogue:
             If there is none, one tells neither time nor place, or their fields do not fit those of
             the items held.
         """
-        found = in_order(self._portable(placed(item)) for item in items)
+        found = [self._portable(item) for item in in_order(map(placed, items))]
         held = self._held() if self._file.exists() else None
         if not found and not held:
             raise SarcastError(f"no items to write to {self.folder}; give at least one")
@@ -120,10 +120,9 @@ class FolderCatalogue:
         except (pa.ArrowException, ValueError, KeyError) as error:
             raise self._damaged(error) from error
 
-    def _joined(self, held: pa.Table | None, items: Sequence[pystac.Item]) -> pa.Table:
+    def _joined(self, held: pa.Table | None, items: Sequence[dict[str, Any]]) -> pa.Table:
         try:
-            reader = stac_geoparquet.arrow.parse_stac_items_to_arrow(one.to_dict() for one in items)
-            new = reader.read_all()
+            new = stac_geoparquet.arrow.parse_stac_items_to_arrow(items).read_all()
             if held is None:
                 return new
             replaced = set(_keys(new))
@@ -141,15 +140,16 @@ class FolderCatalogue:
             f"({_first_line(error)})"
         )
 
-    def _portable(self, item: pystac.Item) -> pystac.Item:
-        copy = item.clone()
-        copy.clear_links()
-        copy.bbox = copy.bbox or list(shapely.geometry.shape(copy.geometry).bounds)
-        for asset in copy.assets.values():
-            path = Path(asset.href)
+    def _portable(self, item: pystac.Item) -> dict[str, Any]:
+        """An item as the file keeps it: without links, and able to move with the folder."""
+        kept: dict[str, Any] = item.to_dict(include_self_link=False, transform_hrefs=False)
+        kept["links"] = []
+        kept["bbox"] = item.bbox or list(shapely.geometry.shape(item.geometry).bounds)
+        for asset in kept["assets"].values():
+            path = Path(asset["href"])
             if path.is_absolute() and path.is_relative_to(self.folder.resolve()):
-                asset.href = "./" + path.relative_to(self.folder.resolve()).as_posix()
-        return copy
+                asset["href"] = "./" + path.relative_to(self.folder.resolve()).as_posix()
+        return kept
 
 
 # --- columns of all items -----------------------------------------------------------------------
