@@ -1,0 +1,92 @@
+"""The published transformers of distmetrics as rivals, fed and scored as DIST-S1 does.
+
+Only the inference of the package is imported: its own ``__init__`` asks for tools that download
+and map scenes, of which nothing is used here.
+"""
+
+import importlib
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from scipy.special import expit, logit
+
+from sarcast.units import to_db, to_power
+from sarcast.windows import BANDS, Float, Window
+
+MODELS = ("transformer_original", "transformer_optimized", "transformer_anniversary_trained")
+LEAST, MOST = 1e-7, 1.0 - 1e-6
+"""Bounds of gamma nought before its logit, which has none at 0 and 1."""
+
+
+class Transformer:
+    """One of the transformers.
+
+    Parameters
+    ----------
+    name
+        One of ``MODELS``.
+    site
+        Folder that distmetrics, einops, tqdm, scikit-image and lazy_loader are installed in.
+    stride
+        Pixels between the patches of 16 x 16 that are predicted one by one and averaged.
+    """
+
+    def __init__(self, name: str, site: Path, *, stride: int) -> None:
+        load, self._inference, self._despeckle = _parts(site)
+        self._model = load.load_transformer_model(name, device="cpu")
+        self._stride = stride
+        self.name = name
+        self.context = int(load.get_model_context_length(name))
+
+    def look(self, window: Window) -> "Sight":
+        """Predict mean and deviation of the despeckled target, in logits of gamma nought."""
+        images = [self.logits(image) for image in window.previous]
+        mean, deviation = self._inference.estimate_normal_params(
+            self._model,
+            *([image[band] for image in images] for band in range(len(BANDS))),
+            stride=self._stride,
+            tqdm_enabled=False,
+            device="cpu",
+        )
+        return Sight(self, mean, deviation)
+
+    def logits(self, image: Float) -> Float:
+        """Despeckle an image, (band, y, x) in dB, by the package's total variation filter."""
+        power = to_power(image)
+        filtered = np.stack([self._despeckle.despeckle_one_rtc_arr_with_tv(b) for b in power])
+        filled = np.nan_to_num(filtered, nan=LEAST)
+        logits: Float = logit(np.clip(filled, LEAST, MOST)).astype(np.float32)
+        return logits
+
+
+class Sight:
+    """What a transformer expects of one target."""
+
+    def __init__(self, rival: Transformer, mean: Float, deviation: Float) -> None:
+        self._rival, self._mean, self._deviation = rival, mean, deviation
+        self.expected: Float = to_db(expit(mean))
+
+    def scores(self, target: Float) -> dict[str, Float]:
+        """Give the package's score: the greater of the bands' distances in deviations."""
+        away = np.abs(self._rival.logits(target) - self._mean) / self._deviation
+        return {"own": away.max(axis=0)}
+
+
+def _parts(site: Path) -> tuple[Any, Any, Any]:
+    if str(site) not in sys.path:
+        sys.path.append(str(site))
+    package = ModuleType("distmetrics")
+    package.__path__ = [str(site / "distmetrics")]
+    sys.modules.setdefault("distmetrics", package)
+    convolution = ModuleType("astropy.convolution")
+    convolution.convolve = None  # type: ignore[attr-defined]
+    sys.modules.setdefault("astropy", ModuleType("astropy"))
+    sys.modules.setdefault("astropy.convolution", convolution)
+    load, inference, despeckle = (
+        importlib.import_module(f"distmetrics.{name}")
+        for name in ("model_load", "tf_inference", "despeckle")
+    )
+    return load, inference, despeckle
