@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -16,6 +17,24 @@ from sarcast.windows.without import Sampler
 
 WINDOWS_LOOKED_AT = 64
 """Windows from which the range of the conditions of the area is found."""
+SUITED: dict[str, Any] = {
+    "minutes": 5.0,
+    "batch": 8,
+    "learning_rate": 2e-4,
+    "schedule": "cosine",
+    "warmup": 10,
+    "validate_every": 25,
+    "validation_windows": 32,
+}
+"""Options of a training that adapts a network within minutes on a CPU."""
+
+
+def suited(options: TrainOptions) -> TrainOptions:
+    """Give options that suit adapting on a CPU, wherever none were given."""
+    given = options.model_fields_set
+    return options.model_copy(
+        update={name: value for name, value in SUITED.items() if name not in given}
+    )
 
 
 def adapt(

@@ -2,8 +2,14 @@
 
 from sarcast.windows.batch import Batch, collate, in_shapes, separate
 from sarcast.windows.cut import Source, cut, grid
-from sarcast.windows.previous import Chooser, choose_previous, ranked_previous, target_dates
-from sarcast.windows.sampler import WindowSampler
+from sarcast.windows.previous import (
+    CHOOSER,
+    Chooser,
+    choose_previous,
+    ranked_previous,
+    target_dates,
+)
+from sarcast.windows.sampler import WindowSampler, split_by_date
 from sarcast.windows.window import (
     BANDS,
     Bool,
@@ -17,6 +23,7 @@ from sarcast.windows.window import (
 
 __all__ = [
     "BANDS",
+    "CHOOSER",
     "Batch",
     "Bool",
     "Chooser",
@@ -35,5 +42,6 @@ __all__ = [
     "in_shapes",
     "ranked_previous",
     "separate",
+    "split_by_date",
     "target_dates",
 ]

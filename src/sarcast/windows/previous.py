@@ -12,6 +12,11 @@ from sarcast.windows.window import Bool, Times
 
 Chooser = Literal["recent", "same-season", "both"]
 """The latest images, those of the target's season in earlier years, or half of each."""
+CHOOSER = (
+    "Which previous images: recent, the latest; same-season, those of earlier years; or both, one "
+    "of each in turn. Where too few are of the season, the latest follow."
+)
+"""What options say of a chooser."""
 
 SEASON_DAYS = 45.0
 """Days either side of the target's day of the year that count as its season."""

@@ -10,7 +10,7 @@ import xarray as xr
 
 from sarcast.errors import SarcastError
 from sarcast.windows.cut import MIN_SEEN, Source
-from sarcast.windows.previous import Chooser
+from sarcast.windows.previous import Chooser, target_dates
 from sarcast.windows.window import Window
 
 TRIES = 2000
@@ -72,6 +72,12 @@ class WindowSampler:
         other.targets = targets
         return other
 
+    def dates(self) -> list[str]:
+        """Tell the first and the last date of the targets, ISO 8601."""
+        pairs = zip(self.sources, self.targets, strict=True)
+        times = np.concatenate([source.times[places] for source, places in pairs])
+        return [str(np.datetime_as_string(one, unit="D")) for one in (times.min(), times.max())]
+
     def draw(self, count: int, *, rng: np.random.Generator) -> list[Window]:
         """Draw windows, each anew.
 
@@ -112,3 +118,46 @@ class WindowSampler:
             f"a target and {self.previous} previous images in cubes of {shapes} pixels; "
             f"use smaller windows, more dates, or fewer previous images"
         )
+
+
+def split_by_date(
+    cubes: Sequence[xr.Dataset],
+    *,
+    size: int,
+    previous: int,
+    share: float,
+    chooser: Chooser = "recent",
+    start: np.datetime64 | None = None,
+    end: np.datetime64 | None = None,
+) -> tuple[WindowSampler, WindowSampler]:
+    """Make a sampler for training and, of each cube's last target dates, one for validation.
+
+    Parameters
+    ----------
+    cubes, size, previous, chooser
+        As in ``WindowSampler``.
+    share
+        Share of the target dates of each cube that validate, above 0 and below 1.
+    start, end
+        First and last acquisition time of a target; None for no bound.
+
+    Raises
+    ------
+    SarcastError
+        If a cube has fewer than two target dates.
+    """
+    early, late = [], []
+    for cube in cubes:
+        targets = target_dates(cube, previous, start=start, end=end)
+        kept = min(len(targets) - round(len(targets) * share), len(targets) - 1)
+        if kept < 1:
+            bounds = ["the first" if start is None else start, "the last" if end is None else end]
+            raise SarcastError(
+                f"training needs at least 2 target dates with {previous} previous images each, one "
+                f"to train and one to validate, but a cube of {cube.sizes['time']} dates has "
+                f"{len(targets)} from {bounds[0]} to {bounds[1]}"
+            )
+        early.append(targets[:kept])
+        late.append(targets[kept:])
+    training = WindowSampler(cubes, early, size=size, previous=previous, chooser=chooser)
+    return training, training.of_targets(late)

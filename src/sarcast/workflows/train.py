@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
-import numpy.typing as npt
 import torch
 import xarray as xr
 from cyclopts import Parameter
@@ -15,9 +14,8 @@ from pydantic import Field
 
 from sarcast.config import FLAT, Config, write_record
 from sarcast.cube import moment_of, open_cube
-from sarcast.errors import SarcastError
 from sarcast.files import check_free, full_disk_named
-from sarcast.mapping.adapt import adapt
+from sarcast.mapping.adapt import adapt, suited
 from sarcast.mapping.model import Model, load_model, seen_conditions, write_model
 from sarcast.mapping.scores import calibrated, residual_scores
 from sarcast.mapping.temporal import Temporal, TemporalOptions
@@ -25,21 +23,11 @@ from sarcast.mapping.training import TrainOptions, fit, sampled
 from sarcast.mapping.unet import UNet, UNetOptions, paper_scaling
 from sarcast.progress import say
 from sarcast.tfrecord import SampleStore, is_store
-from sarcast.windows import WindowSampler, collate, target_dates
+from sarcast.windows import CHOOSER, Chooser, collate, split_by_date
 from sarcast.windows.without import BlindSampler, Sampler
 
 SCALING_WINDOWS = 64
 """Windows from which the scaling of images and conditions is found."""
-ADAPTING = {
-    "minutes": 5.0,
-    "batch": 8,
-    "learning_rate": 2e-4,
-    "schedule": "cosine",
-    "warmup": 10,
-    "validate_every": 25,
-    "validation_windows": 32,
-}
-"""Options of a training that adapts a network within minutes on a CPU."""
 FILES = ("model.safetensors", "model.yaml")
 """What a finished model folder holds; the last one is written last."""
 
@@ -65,6 +53,7 @@ class TrainConfig(Config):
     end: str | None = Field(
         None, description="Last target date, for training and validation; default: the last."
     )
+    chooser: Chooser = Field("recent", description=CHOOSER)
     without: tuple[str, ...] = Field(
         (), description="Conditions that the network is not told, as in 'sarcast ablate'."
     )
@@ -132,10 +121,7 @@ def _anew(samplers: "_Samplers", config: TrainConfig) -> Model:
 
 
 def _adapted(start: Model, samplers: "_Samplers", config: TrainConfig) -> Model:
-    given = config.training.model_fields_set
-    suited = {name: value for name, value in ADAPTING.items() if name not in given}
-    options = config.training.model_copy(update=suited)
-    folder = config.to / "training"
+    options, folder = suited(config.training), config.to / "training"
     return adapt(start, samplers.training, samplers.validation, options, folder=folder)
 
 
@@ -191,29 +177,13 @@ def _opened(sources: Sequence[Path], config: TrainConfig, size: int) -> _Sampler
 
 def _samplers(cubes: Sequence[xr.Dataset], config: TrainConfig, size: int) -> _Samplers:
     """Split the target dates of every cube: the last share is for validation."""
-    count = config.unet.previous
-    start = None if config.start is None else moment_of(config.start)
-    end = None if config.end is None else moment_of(config.end, last=True)
-    early, late = [], []
-    for cube in cubes:
-        targets = target_dates(cube, count, start=start, end=end)
-        kept = len(targets) - round(len(targets) * config.training.validation_share)
-        kept = min(kept, len(targets) - 1)
-        if kept < 1:
-            raise SarcastError(
-                f"training needs at least 2 target dates with {count} previous images each, one to "
-                f"train and one to validate, but a cube of {cube.sizes['time']} dates has "
-                f"{len(targets)} from {config.start or 'the first'} to {config.end or 'the last'}"
-            )
-        early.append(targets[:kept])
-        late.append(targets[kept:])
-    training, validation = (
-        WindowSampler(cubes, places, size=size, previous=count) for places in (early, late)
+    early, late = split_by_date(
+        cubes,
+        size=size,
+        previous=config.unet.previous,
+        chooser=config.chooser,
+        share=config.training.validation_share,
+        start=None if config.start is None else moment_of(config.start),
+        end=None if config.end is None else moment_of(config.end, last=True),
     )
-    return _Samplers(training, validation, (_span(cubes, early), _span(cubes, late)))
-
-
-def _span(cubes: Sequence[xr.Dataset], places: Sequence[npt.NDArray[np.intp]]) -> list[str]:
-    """First and last date of the targets."""
-    times = np.concatenate([c["time"].values[p] for c, p in zip(cubes, places, strict=True)])
-    return [str(np.datetime_as_string(one, unit="D")) for one in (times.min(), times.max())]
+    return _Samplers(early, late, (early.dates(), late.dates()))
