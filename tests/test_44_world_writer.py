@@ -147,6 +147,7 @@ def test_a_written_world_has_the_statistics_of_the_stream(tmp_path):
         ("looks", 50.0, True),
         ("speckle_correlation", 0.0, True),
         ("jitter_px", 0.5, True),
+        ("flattening", 1.0, True),
         ("strips", 1.0, True),
         ("preset", "temperate", True),
         ("available", 0.5, True),
@@ -189,7 +190,9 @@ def test_no_satellite_in_service_is_an_error_that_says_so(tmp_path):
 
 
 def test_impossible_options_are_refused():
-    with pytest.raises(ValidationError, match="must not lie before start"):
+    with pytest.raises(ValidationError, match="must not lie before the first, 2020-05-02"):
         WorldOptions(start=dt.date(2020, 5, 2), end=dt.date(2020, 5, 1))
-    with pytest.raises(ValidationError, match="more than 4000 pixels a side"):
+    with pytest.raises(ValidationError, match="16 to 4000 pixels a side, but 90 km at 10 m are 90"):
         WorldOptions(size_km=90.0, spacing_m=10.0)
+    with pytest.raises(ValidationError, match="1 km at 100 m are 10; change one of them"):
+        WorldOptions(size_km=1.0, spacing_m=100.0)

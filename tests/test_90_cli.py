@@ -351,4 +351,4 @@ def test_an_interrupt_is_one_line(
 
     monkeypatch.setattr("sarcast.cube.build._Steps._finish", stop)
     said = fails(capsys, 130, "cube", area / "catalogue", "--to", tmp_path / "c")
-    assert "interrupted; what was finished is kept" in said
+    assert "interrupted; no half-written result is left" in said

@@ -3,12 +3,13 @@
 import errno
 import sys
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
 import cyclopts.config
 import pydantic
-from cyclopts import App, CycloptsError, Parameter
+from cyclopts import App, Argument, CycloptsError, Parameter
 from rich.console import Console
 
 import sarcast
@@ -31,6 +32,7 @@ app.meta.suppress_keyboard_interrupt = False
 VERBS = {
     "demo": "The whole way on a synthetic area: world, cube, network, evaluation, change map.",
     "world": "Write a synthetic area: scenes, DEM, weather, land cover, truth, catalogue.",
+    "rtc": "Make gamma nought of Sentinel-1 GRD products, corrected for terrain, and a catalogue.",
     "index": "Make STAC items for the Sentinel-1 rasters found.",
     "cube": "Build a cube from the scenes of a catalogue, or extend one by what it lacks.",
     "train": "Train the mapping transformation function on cubes, or adapt a trained one.",
@@ -38,7 +40,7 @@ VERBS = {
     "detect": "Write what changed on the ground at a date: rasters, polygons, STAC item.",
     "evaluate": "Prove by simulated change how much better the improved difference image is.",
     "bench": "Compare networks with strategies and oracle on fixed synthetic windows.",
-    "ablate": "Train and evaluate the paper's network without each condition in turn.",
+    "ablate": "Train and evaluate a network without each condition in turn.",
 }
 for _verb, _help in VERBS.items():
     app.command(f"sarcast.workflows.{_verb}:{_verb}", name=_verb, help=_help)
@@ -88,7 +90,7 @@ def main(arguments: list[str] | None = None) -> None:
     except SarcastError as error:
         _fail(str(error), WORK_FAILED)
     except KeyboardInterrupt:
-        _fail("interrupted; what was finished is kept, and the same command goes on", INTERRUPTED)
+        _fail(_INTERRUPTED, INTERRUPTED)
     except BrokenPipeError:
         sys.exit(WORK_FAILED)
     except OSError as error:
@@ -97,6 +99,10 @@ def main(arguments: list[str] | None = None) -> None:
         _fail(f"{error.strerror}: {error.filename}", WORK_FAILED)
 
 
+_INTERRUPTED = (
+    "interrupted; no half-written result is left: run the same command again "
+    "(a cube and a training go on where they stopped)"
+)
 _ENVIRONMENT = (
     errno.EACCES,
     errno.EPERM,
@@ -112,12 +118,28 @@ _ENVIRONMENT = (
 def _usage(error: CycloptsError) -> str:
     """One line for a command line that cannot be read."""
     cause = error.__cause__
-    if isinstance(cause, pydantic.ValidationError):
-        first = cause.errors()[0]
-        names = [str(part) for part in first["loc"] if isinstance(part, str)]
-        flag = names[-1].replace("_", "-") if names else "the options"
-        return f"--{flag}: {first['msg']}, but {first['input']!r} was given"
-    return " ".join(str(error).split())
+    if not isinstance(cause, pydantic.ValidationError):
+        return " ".join(str(error).split())
+    first = cause.errors()[0]
+    said = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "value_error" and isinstance(first["input"], dict):
+        return said  # of options that do not go together; the line tells their values
+    return f"{_flag(error.argument, first['loc'])}: {said}, but {first['input']!r} was given"
+
+
+def _flag(argument: Argument | None, place: tuple[int | str, ...]) -> str:
+    """Name the flag of an option as it was given, since some have two names."""
+    names = tuple(part for part in place if isinstance(part, str))
+    for option in _options(argument) if argument else ():
+        if option.keys == names:
+            return next((token.keyword for token in option.tokens if token.keyword), option.name)
+    return f"--{names[-1].replace('_', '-')}" if names else "the options"
+
+
+def _options(argument: Argument) -> Iterator[Argument]:
+    for option in argument.children:
+        yield option
+        yield from _options(option)
 
 
 def _warn(message: Warning | str, *_where: Any, **_more: Any) -> None:

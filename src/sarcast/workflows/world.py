@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from sarcast.config import FLAT, Config
+from sarcast.config import FLAT, Config, write_record
 from sarcast.files import new_folder
 from sarcast.progress import say
 from sarcast.world.options import WorldOptions
@@ -33,4 +33,5 @@ def world(folder: Path, *, config: Annotated[WorldConfig, FLAT] = _DEFAULT) -> N
     """
     with new_folder(folder, overwrite=config.overwrite) as partial:
         write_world(partial, config.world, seed=config.seed)
+        write_record(partial, "world", {"folder": folder}, config)
     say(f"world: {folder} (a catalogue for: sarcast cube {folder} --to CUBE)")

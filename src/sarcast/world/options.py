@@ -7,8 +7,8 @@ from cyclopts import Parameter
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 PresetName = Literal["boreal", "temperate", "monsoon", "dryland", "random"]
-MOST_PIXELS = 4000
-"""Most rows and columns of a written area: its maps take 104 bytes a pixel."""
+FEWEST_PIXELS, MOST_PIXELS = 16, 4000
+"""Rows and columns that a written area can have: its maps take 104 bytes a pixel."""
 
 
 class WorldOptions(BaseModel):
@@ -16,49 +16,64 @@ class WorldOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    preset: PresetName = Field("boreal", description="kind of landscape and climate")
-    size_km: float = Field(5.0, gt=0.3, le=100.0, description="side of the square area, km")
-    spacing_m: float = Field(10.0, ge=5.0, le=100.0, description="pixel spacing, m")
+    preset: PresetName = Field("boreal", description="Kind of landscape and climate.")
+    size_km: float = Field(5.0, ge=0.5, le=100.0, description="Side of the area, 0.5..100 km.")
+    spacing_m: float = Field(
+        10.0, ge=5.0, le=100.0, description="Pixel spacing, 5..100 m; real products have 10 to 30."
+    )
     start: Annotated[dt.date, Parameter(name=("--start", "--from"))] = Field(
-        dt.date(2020, 4, 1), description="first day of the scenes, UTC"
+        dt.date(2020, 4, 1), description="First day of the scenes, UTC."
     )
     end: Annotated[dt.date, Parameter(name=("--end", "--to"))] = Field(
-        dt.date(2020, 9, 30), description="last day of the scenes, UTC"
+        dt.date(2020, 9, 30), description="Last day of the scenes, UTC."
     )
     tracks: int = Field(
-        2, ge=1, le=8, description="most relative orbits that see the area, of both passes in turn"
+        2, ge=1, le=8, description="Most relative orbits, 1..8, of both passes in turn."
     )
     available: float = Field(
-        1.0, gt=0.0, le=1.0, description="share of the planned acquisitions that exist"
+        1.0, gt=0.0, le=1.0, description="Share of the planned acquisitions that exist, 0..1."
     )
-    quantity: Literal["sigma0", "gamma0"] = Field("sigma0", description="radar quantity")
+    quantity: Literal["sigma0", "gamma0"] = Field("sigma0", description="Radar quantity.")
+    flattening: float | None = Field(
+        None,
+        ge=0.0,
+        le=1.0,
+        description="Share of the terrain's brightness taken out, 0..1, 1 for terrain-corrected "
+        "products; default: the preset's.",
+    )
     speckle_filter: Literal["none", "lee", "refined-lee", "tv"] = Field(
-        "lee", description="filter against speckle"
+        "lee", description="Filter against speckle; tv is total variation."
     )
     looks: float | None = Field(
-        None, ge=0.5, le=400.0, description="equivalent number of looks; the preset's if not given"
+        None, ge=0.5, le=400.0, description="Number of looks, 0.5..400; default: the preset's."
     )
     speckle_correlation: float | None = Field(
-        None, ge=0.0, le=0.6, description="of adjacent pixels; the preset's if not given"
+        None,
+        ge=0.0,
+        le=0.6,
+        description="Of the speckle of adjacent pixels, 0..0.6; default: the preset's.",
     )
     jitter_px: float | None = Field(
-        None, ge=0.0, le=0.5, description="geolocation error, pixels; the preset's if not given"
+        None, ge=0.0, le=0.5, description="Geolocation error, 0..0.5 pixels; default: the preset's."
     )
     strips: float = Field(
-        0.0, ge=0.0, le=1.0, description="share of scenes with a strip of no data at their border"
+        0.0, ge=0.0, le=1.0, description="Share of scenes with a strip of no data, 0..1."
     )
     changes_per_km2: float = Field(
-        0.4, ge=0.0, le=10.0, description="changes of the ground per km2 and year"
+        0.4, ge=0.0, le=10.0, description="Changes of the ground per km2 and year, 0..10."
     )
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
         if self.end < self.start:
-            raise ValueError(f"end ({self.end}) must not lie before start ({self.start})")
-        if self.size_km * 1000.0 / self.spacing_m > MOST_PIXELS:
             raise ValueError(
-                f"an area of {self.size_km:g} km at {self.spacing_m:g} m has more than "
-                f"{MOST_PIXELS} pixels a side; make it smaller or the spacing wider"
+                f"the last day, {self.end}, must not lie before the first, {self.start}"
+            )
+        pixels = round(self.size_km * 1000.0 / self.spacing_m)
+        if not FEWEST_PIXELS <= pixels <= MOST_PIXELS:
+            raise ValueError(
+                f"an area must have {FEWEST_PIXELS} to {MOST_PIXELS} pixels a side, but "
+                f"{self.size_km:g} km at {self.spacing_m:g} m are {pixels}; change one of them"
             )
         return self
 

@@ -169,7 +169,7 @@ def _parameters(options: WorldOptions, *, rng: torch.Generator) -> presets.Param
     """Parameters of the preset, with those that the options set."""
     asked: dict[str, Any] = {
         name: (value, value)
-        for name in ("looks", "speckle_correlation", "jitter_px")
+        for name in ("looks", "speckle_correlation", "jitter_px", "flattening")
         if (value := getattr(options, name)) is not None
     }
     preset = replace(
