@@ -86,16 +86,20 @@ def _timed(
 
 
 def synthesised(count: int) -> Iterator[pystac.Item]:
-    """Scenes of Europe and North Africa as tracks see them: the same frames again and again."""
+    """Scenes of Europe and North Africa as tracks see them: frames that come again in 12 days.
+
+    A frame has 200 dates, and three frames see ``AREA``.
+    """
     rng = np.random.default_rng(0)
+    corners = [(22.0, 60.0), (23.5, 60.5), (24.0, 60.2)]
+    corners += rng.uniform((-10.0, 30.0), (40.0, 58.0), (max(count // 200 - 3, 0), 2)).tolist()
     frames = []
-    for _ in range(max(count // 200, 1)):
-        west, south = rng.uniform(-10.0, 40.0), rng.uniform(30.0, 70.0)
+    for west, south in corners:
         frames.append(rotate(shapely.box(west, south, west + 3.0, south + 1.7), rng.uniform(8, 14)))
     for number in range(count):
         place, pass_ = number % len(frames), number // len(frames)
         shape = shapely.transform(frames[place], lambda xy: xy + rng.normal(0.0, 0.01, 2))
-        at = START + dt.timedelta(days=12 * pass_, seconds=place * 86_400 / len(frames))
+        at = START + 12 * DAY * (pass_ + place / len(frames))
         yield _item(number, place, shape, at)
 
 

@@ -79,8 +79,8 @@ class FolderCatalogue:
         try:
             with self._opened() as file:
                 table = self._matching(file, outline, time)
-            dicts = stac_geoparquet.arrow.stac_table_to_items(table)
-            items = [pystac.Item.from_dict(_told(one)) for one in dicts]
+            dicts = stac_geoparquet.arrow.stac_table_to_items(table.combine_chunks())
+            items = [_item(one) for one in dicts]
         except (pa.ArrowException, ValueError, KeyError) as error:
             raise self._damaged(error) from error
         return in_order(_absolute(item, self.folder) for item in items)
@@ -218,12 +218,13 @@ def _by_place(table: pa.Table) -> npt.NDArray[np.intp]:
 # --- items --------------------------------------------------------------------------------------
 
 
-def _told(item: dict[str, Any]) -> dict[str, Any]:
-    """Take out what the item itself did not tell: a table gives its every row all fields."""
-    kept: dict[str, Any] = _without_null(item)
+def _item(row: dict[str, Any]) -> pystac.Item:
+    """Make an item of a row, without what it did not tell: a table gives every row all fields."""
+    kept = _without_null(row)
     kept["properties"].setdefault("datetime", None)
     kept.setdefault("assets", {})
-    return kept
+    older = kept["stac_version"] != pystac.get_stac_version()
+    return pystac.Item.from_dict(kept, migrate=older, preserve_dict=False)
 
 
 def _without_null(value: Any) -> Any:
