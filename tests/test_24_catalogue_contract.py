@@ -45,8 +45,14 @@ def server() -> Iterator[Database]:
 @pytest.fixture(scope="module")
 def database(server: Database) -> Database:
     """The server with pgstac in ``catalogue``, set up as the README says."""
-    for name in ("empty", "catalogue"):
+    for name in ("empty", "older", "catalogue"):
         sql(server, "postgres", f"CREATE DATABASE {name}")
+    sql(server, "older", "CREATE SCHEMA pgstac")
+    sql(
+        server,
+        "older",
+        "CREATE TABLE pgstac.migrations AS SELECT '0.6.13' AS version, now() AS datetime",
+    )
     command = [Path(sys.executable).with_name("pypgstac"), "migrate", "--dsn"]
     subprocess.run([*command, server.url("catalogue")], check=True, capture_output=True)
     return server
@@ -319,6 +325,7 @@ def test_a_database_that_is_down(server: Database) -> None:
     [
         ("nothing", PASSWORD, 'database "nothing" does not exist'),
         ("catalogue", "open sesame", "password authentication failed"),
+        ("older", PASSWORD, r"holds pgstac 0\.6\.13, expected .*: pypgstac migrate"),
         ("empty", PASSWORD, "holds no pgstac, expected .*: pypgstac migrate"),
     ],
 )
@@ -343,6 +350,6 @@ def test_a_user_without_rights(database: Database) -> None:
 
 @pytest.mark.service
 def test_a_url_that_cannot_be_read(server: Database) -> None:
-    with pytest.raises(UsageError, match="expected postgresql://USER@HOST") as error:
+    with pytest.raises(UsageError, match="expected postgresql://HOST:PORT") as error:
         open_catalogue("postgresql://sarcast:open sesame@[::1/catalogue")
     assert_hidden(str(error.value))

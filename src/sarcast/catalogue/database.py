@@ -1,6 +1,7 @@
 """pgstac on PostgreSQL with PostGIS: for those who outgrow a folder (extra ``pgstac``)."""
 
 import math
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -42,7 +43,7 @@ class DatabaseCatalogue:
     collections
         Collections that are searched; none for all.
     options
-        How long the database may take to answer.
+        How long the database may take to let us in.
     """
 
     def __init__(self, url: str, collections: Sequence[str], options: RemoteOptions) -> None:
@@ -53,24 +54,26 @@ class DatabaseCatalogue:
             told = conninfo_to_dict(url)
         except psycopg.ProgrammingError:
             raise UsageError(
-                "the URL of the database cannot be read; expected "
-                "postgresql://USER@HOST:PORT/DATABASE, with special characters percent-encoded"
+                "the URL of the database cannot be read; expected postgresql://HOST:PORT/DATABASE, "
+                "where special characters of user and password are percent-encoded"
             ) from None
-        self._where = f"{told.get('dbname', '')} at {told.get('host', 'localhost')}"
+        name = told.get("dbname") or os.environ.get("PGDATABASE", "of the user's name")
+        self._where = f"{name} at {told.get('host') or os.environ.get('PGHOST', 'localhost')}"
 
     def add(self, items: Iterable[pystac.Item]) -> int:
         """Add items, replacing those of the same collection and id; gives the number now held.
 
         A collection that is not there is made; the extents of those that grow are kept true.
         """
-        found = [_filed(placed(item)) for item in in_order(items)]
+        filed = (_filed(placed(item)) for item in items)
+        found = {(item["collection"], item["id"]): item for item in filed}
         if not found:
             raise SarcastError(f"no items to write to {self._where}; give at least one")
-        names = sorted({str(item["collection"]) for item in found})
+        names = sorted({name for name, _ in found})
         with self._opened() as db:
             loader = Loader(db)
             loader.load_collections(iter(map(_collection, names)), Methods.insert_ignore)
-            loader.load_items(iter(found), Methods.delsert)
+            loader.load_items(iter(found.values()), Methods.delsert)
             return sum(_grown(db, name) for name in names)
 
     def search(
