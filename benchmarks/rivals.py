@@ -21,10 +21,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol, get_args
 
 import numpy as np
 import xarray as xr
+import yaml
 from scipy.stats import rankdata
 
 from sarcast.differences import norm, smoothed, subtract, z
@@ -38,8 +39,6 @@ CHANGES_DB = (-1.0, -2.5)
 CHANGED_SHARE, RADII_PX = 0.2, (3, 11)
 """Share of the pixels that change, and the radii of the discs."""
 SMOOTHING_PX = 1.5
-CROP, PREVIOUS = 64, 4
-"""Windows of the adaptation."""
 ALL = 10_000
 """So many previous images that it is all there are."""
 
@@ -105,13 +104,18 @@ class Row:
 
 @dataclass(frozen=True)
 class Task:
-    """One kind of system on one series; ``kind`` is a key of ``SYSTEMS``."""
+    """One kind of system on one series; ``kind`` is a key of ``SYSTEMS``.
+
+    ``training``, ``crop`` and ``given`` are how weights are adapted.
+    """
 
     kind: str
     path: Path
     model: str
-    minutes: float
     threads: int
+    training: dict[str, Any]
+    crop: int
+    given: Given
     site: Path | None
     stride: int
 
@@ -155,13 +159,17 @@ def adapted(task: Task) -> Iterator[System]:
     from sarcast.mapping.adapt import adapt, suited
     from sarcast.mapping.training import TrainOptions
 
+    start = load_model(task.model, device="cpu")
+    options = suited(TrainOptions(**task.training), start)
     cube = xr.load_dataset(task.path, engine="h5netcdf")
     early = cube.isel(time=np.flatnonzero(cube["time"].values < FIRST_TEST))
-    options = suited(TrainOptions(minutes=task.minutes, accelerator="cpu"))
     training, held = split_by_date(
-        [early], size=CROP, previous=PREVIOUS, share=options.validation_share
+        [early],
+        size=task.crop,
+        previous=task.given.previous,
+        chooser=task.given.chooser,
+        share=options.validation_share,
     )
-    start = load_model(task.model, device="cpu")
     with tempfile.TemporaryDirectory() as folder:
         model = adapt(start, training, held, options, folder=Path(folder))
     yield from _ours(f"{task.model} adapted", model)
@@ -338,7 +346,16 @@ def main() -> None:
     parser.add_argument("--distmetrics", type=Path, metavar="SITE")
     parser.add_argument("--stride", type=int, default=4)
     parser.add_argument("--model", default="base")
-    parser.add_argument("--minutes", type=float, default=5.0, help="of adapting")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="an option of adapting, as minutes=5 or learning_rate=1e-4",
+    )
+    parser.add_argument("--crop", type=int, default=64, help="pixels of a window of adapting")
+    parser.add_argument("--previous", type=int, default=4, help="its previous images")
+    parser.add_argument("--chooser", choices=get_args(Chooser), default="recent")
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--only", nargs="+", choices=SYSTEMS, default=list(SYSTEMS))
@@ -347,14 +364,17 @@ def main() -> None:
     names = options.cubes or [
         path.stem for path in sorted(options.series.glob("opera-*.nc")) if path.stem not in WATER
     ]
+    training = {key: yaml.safe_load(value) for key, value in (w.split("=", 1) for w in options.set)}
     kinds = [k for k in SYSTEMS if k in options.only and (options.distmetrics or k not in RIVALS)]
     tasks = [
         Task(
             kind,
             options.series / f"{name}.nc",
             options.model,
-            options.minutes,
             options.threads,
+            training,
+            options.crop,
+            Given(options.chooser, options.previous),
             options.distmetrics,
             options.stride,
         )

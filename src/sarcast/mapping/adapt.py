@@ -7,12 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
+from sarcast.mapping.augment import AugmentOptions
 from sarcast.mapping.model import Model, seen_conditions
 from sarcast.mapping.scores import calibrated, residual_scores
-from sarcast.mapping.training import TrainOptions, fit, sampled
+from sarcast.mapping.training import Batches, TrainOptions, fit, sampled
 from sarcast.progress import say
-from sarcast.windows import Window, collate
+from sarcast.units import YEAR_DAYS
+from sarcast.windows import Batch, Window, collate
 from sarcast.windows.without import Sampler
 
 WINDOWS_LOOKED_AT = 64
@@ -20,20 +23,26 @@ WINDOWS_LOOKED_AT = 64
 SUITED: dict[str, Any] = {
     "minutes": 5.0,
     "batch": 8,
-    "learning_rate": 2e-4,
+    "learning_rate": 5e-5,
     "schedule": "cosine",
     "warmup": 10,
+    "clip": 1.0,
+    "average": 0.95,
     "validate_every": 25,
     "validation_windows": 32,
 }
 """Options of a training that adapts a network within minutes on a CPU."""
 
 
-def suited(options: TrainOptions) -> TrainOptions:
-    """Give options that suit adapting on a CPU, wherever none were given."""
+def suited(options: TrainOptions, model: Model) -> TrainOptions:
+    """Give options that suit adapting a model on a CPU, wherever none were given.
+
+    Windows are varied where the network takes any number of previous images.
+    """
+    suits = SUITED if model.previous else {**SUITED, "augment": AugmentOptions()}
     given = options.model_fields_set
     return options.model_copy(
-        update={name: value for name, value in SUITED.items() if name not in given}
+        update={name: value for name, value in suits.items() if name not in given}
     )
 
 
@@ -70,7 +79,7 @@ def adapt(
     looked_at = training.draw(WINDOWS_LOOKED_AT, rng=np.random.default_rng([seed, 2]))
     model = _with_conditions_of(model, seen_conditions([collate(looked_at + validation)]))
     network = deepcopy(model.network)
-    batches = sampled(training, batch=options.batch, seed=seed)
+    batches = without_calendar(sampled(training, batch=options.batch, seed=seed), seed=seed)
     state = fit(batches, validation, network, options, folder=folder)
     models = {
         0: model,
@@ -88,6 +97,21 @@ def adapt(
     }
     chosen = scored[best]
     return replace(chosen, training={**chosen.training, "adapted": adapted})
+
+
+def without_calendar(batches: Batches, *, seed: int) -> Batches:
+    """Tell a random day of the year with each window; the days between its images stay true.
+
+    Of the few years of an area a network would learn by heart on which days it rained.
+    """
+
+    def batch_of(step: int, rank: int) -> Batch:
+        batch = batches(step, rank)
+        rng = np.random.default_rng([seed, step, rank, 4])
+        days = rng.uniform(0.0, YEAR_DAYS, batch.day_of_year.shape).astype(np.float32)
+        return replace(batch, day_of_year=torch.as_tensor(days, device=batch.day_of_year.device))
+
+    return batch_of
 
 
 def _scored(model: Model, validation: Sequence[Window]) -> Model:

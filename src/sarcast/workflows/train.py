@@ -28,6 +28,8 @@ from sarcast.windows.without import BlindSampler, Sampler
 
 SCALING_WINDOWS = 64
 """Windows from which the scaling of images and conditions is found."""
+ADAPTING_CROP = 64
+"""Pixels a side of a window, to adapt a network within minutes."""
 FILES = ("model.safetensors", "model.yaml")
 """What a finished model folder holds; the last one is written last."""
 
@@ -47,7 +49,11 @@ class TrainConfig(Config):
         "training that are not given then suit a few minutes on a CPU.",
     )
     crop: int = Field(
-        128, ge=16, le=4096, description="Pixels a side of a window, for networks that take any."
+        128,
+        ge=16,
+        le=4096,
+        description="Pixels a side of a window, for networks that take any; 64 where a network is "
+        "adapted and nothing is given.",
     )
     start: str | None = Field(None, description="First target date, ISO 8601; default: the first.")
     end: str | None = Field(
@@ -75,7 +81,10 @@ def train(cubes: tuple[Path, ...], *, config: Annotated[TrainConfig, FLAT]) -> N
     """
     start = None if config.start_from is None else load_model(config.start_from)
     size = config.unet.size if config.network == "unet" else config.crop
-    samplers = _opened(cubes, config, size if start is None else start.size or config.crop)
+    if start is not None:
+        config = _resolved(config, start)
+        size = start.size or config.crop
+    samplers = _opened(cubes, config, size)
     _make_ready(cubes, config)
     say(f"training on target dates {samplers.trained}, validating on {samplers.validated}")
     with full_disk_named(config.to):
@@ -90,6 +99,12 @@ def train(cubes: tuple[Path, ...], *, config: Annotated[TrainConfig, FLAT]) -> N
     assert model.scores is not None
     residuals = ", ".join(f"{one:.2f}" for one in model.scores.rmse_db)
     say(f"model: {config.to} (residuals {residuals} dB, {model.scores.of_mean:.3f} of the mean's)")
+
+
+def _resolved(config: TrainConfig, start: Model) -> TrainConfig:
+    """Give the options that suit adapting a model, wherever none were given."""
+    crop = config.crop if "crop" in config.model_fields_set else ADAPTING_CROP
+    return config.model_copy(update={"training": suited(config.training, start), "crop": crop})
 
 
 def _anew(samplers: "_Samplers", config: TrainConfig) -> Model:
@@ -121,8 +136,8 @@ def _anew(samplers: "_Samplers", config: TrainConfig) -> Model:
 
 
 def _adapted(start: Model, samplers: "_Samplers", config: TrainConfig) -> Model:
-    options, folder = suited(config.training), config.to / "training"
-    return adapt(start, samplers.training, samplers.validation, options, folder=folder)
+    folder = config.to / "training"
+    return adapt(start, samplers.training, samplers.validation, config.training, folder=folder)
 
 
 def _make_ready(cubes: tuple[Path, ...], config: TrainConfig) -> None:
