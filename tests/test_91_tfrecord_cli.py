@@ -5,10 +5,13 @@ import pytest
 
 from fuzz.fuzz_tfrecord import plain, simulated
 from sarcast.cli import main
+from sarcast.cube import open_cube
 from sarcast.errors import SarcastError
 from sarcast.evaluation import Evaluation
+from sarcast.mapping import load_model
 from sarcast.tfrecord import SampleStore, encode, read_samples, write_records, write_samples
 from sarcast.tfrecord.store import write_store
+from sarcast.workflows.demo import SOURCES
 from test_54_tfrecord import same
 
 
@@ -16,6 +19,10 @@ def run(*arguments):
     with pytest.raises(SystemExit) as ended:
         main(["--quiet", *map(str, arguments)])
     return ended.value.code
+
+
+def main_ok(*arguments):
+    assert run(*arguments) == 0, arguments
 
 
 def several(count, make=simulated, size=16):
@@ -54,6 +61,78 @@ def test_import_and_export_change_no_value(tmp_path, make):
     assert len(files) == 3
     for one, other in zip(read_samples(files), samples, strict=True):
         same(one, other)
+
+
+@pytest.fixture(scope="module")
+def cube(tmp_path_factory):
+    """A small cube as it lies on disk, with weather, forest and take identifiers."""
+    folder = tmp_path_factory.mktemp("area")
+    main_ok("world", folder / "world", "--size-km", 0.64, "--end", "2020-06-01", "--tracks", 1)
+    sources = [
+        part for name, file in SOURCES.items() for part in (f"--{name}", folder / "world" / file)
+    ]
+    main_ok("cube", folder / "world", "--to", folder / "cube.zarr", *sources)
+    return folder / "cube.zarr"
+
+
+def test_a_cube_and_its_exported_samples_give_one_evaluation(cube, tmp_path):
+    """The same windows, changed by the same shapes; the cube alone knows the oracle."""
+    main_ok("tfrecord", "export", cube, "--to", tmp_path / "out", "--window", 32)
+    main_ok("tfrecord", "import", tmp_path / "out", "--to", tmp_path / "store")
+    found = {}
+    for name, source in {"cube": cube, "store": tmp_path / "store"}.items():
+        words = [
+            "--window",
+            32,
+            "--shapes.least",
+            1,
+            "--changes",
+            "offset",
+            "--changes",
+            "gaussian",
+        ]
+        main_ok("evaluate", source, "--to", tmp_path / f"of-{name}", *words)
+        evaluation = Evaluation.read(tmp_path / f"of-{name}" / "evaluation.json")
+        found[name] = {(r.method, r.change): r for r in evaluation.results if r.role == "strategy"}
+    assert len(found["store"]) == 5 * 2
+    assert found["store"].keys() == found["cube"].keys()
+    for key, ours in found["store"].items():
+        theirs = found["cube"][key]
+        assert (ours.windows, ours.pixels) == (theirs.windows, theirs.pixels)
+        assert ours.changed_pixels == theirs.changed_pixels > 0
+        assert ours.auc == pytest.approx(theirs.auc, abs=1e-6)
+        assert ours.mse_db2 == pytest.approx(theirs.mse_db2, rel=1e-5)
+
+
+def test_exported_samples_tell_their_place_and_takes(cube, tmp_path):
+    main_ok("tfrecord", "export", cube, "--to", tmp_path / "out", "--window", 64, "--previous", 2)
+    samples = list(read_samples(sorted((tmp_path / "out").glob("*.GZIP"))))
+    opened = open_cube(cube)
+    assert len(samples) == opened.sizes["time"] - 2
+    assert samples[-1].take_ids == tuple(str(name) for name in opened["scene_id"].values[-3:])
+    x, y = (float(part) for part in samples[0].location.strip("POINT ()").split())
+    west, south, east, north = opened.odc.geobox.geographic_extent.boundingbox.bbox
+    assert (x, y) == pytest.approx(((west + east) / 2, (south + north) / 2), abs=2e-4)
+    np.testing.assert_allclose(samples[0].window.target, opened["backscatter"][2], atol=1e-6)
+
+
+def test_imports_and_exports_can_be_replaced_and_run_again(tmp_path, capsys):
+    write_samples(tmp_path / "a.tfrecord.GZIP", several(3))
+    words = ["tfrecord", "import", tmp_path / "a.tfrecord.GZIP", "--to", tmp_path / "store"]
+    main_ok(*words)
+    assert run(*words) == 1
+    assert "add --overwrite to replace it" in capsys.readouterr().err
+    main_ok(*words, "--overwrite")
+    main_ok(
+        "tfrecord", "import", "--config", tmp_path / "store" / "run.yaml", "--to", tmp_path / "b"
+    )
+    assert len(SampleStore(tmp_path / "b")) == 3
+    words = ["tfrecord", "export", tmp_path / "store", "--to", tmp_path / "out"]
+    main_ok(*words)
+    assert run(*words) == 1
+    main_ok(*words, "--overwrite", "--samples", 1)
+    assert len(list((tmp_path / "out").glob("*.GZIP"))) == 3
+    assert run("tfrecord", "export", tmp_path / "store", "--to", tmp_path / "store") == 1
 
 
 def test_published_samples_come_through_the_store(data_dir, tmp_path):
@@ -154,3 +233,40 @@ def test_ablation_of_an_unknown_condition_is_told(tmp_path, capsys):
     code = run("ablate", tmp_path / "store", "--to", tmp_path / "o", "--conditions", "wind")
     assert code == 1
     assert "there is no condition 'wind'" in capsys.readouterr().err
+
+
+ABLATION = ["--crop", 32, "--steps", 2, "--batch", 2, "--validation-windows", 2]
+ABLATION += ["--conditions", "heading", "--fit-windows", 2, "--shapes.least", 1]
+
+
+def test_ablation_of_a_cube_shows_the_papers_table(cube, tmp_path, capsys):
+    """Each network lacks its condition, in training and in evaluation, on dates after training."""
+    words = ["ablate", cube, "--to", tmp_path / "out", "--network", "temporal", "--from", "base"]
+    main_ok(*words, *ABLATION, "--end", "2020-05-15", "--without", "platform")
+    assert "Table V" in capsys.readouterr().out
+    cards = [load_model(tmp_path / "out" / name).training for name in NETWORKS]
+    assert [card["without"] for card in cards] == [["platform"], ["platform", "heading"]]
+    assert cards[0]["validation_dates"][-1] <= "2020-05-15"
+    found = Evaluation.read(tmp_path / "out" / "evaluation.json")
+    auc = {r.method: r.auc for r in found.results if r.difference == "norm"}
+    assert set(auc) == {"all conditions", "without heading", "closest-geometry", "oracle"}
+    assert auc["all conditions"] > auc["closest-geometry"]
+    assert auc["all conditions"] != auc["without heading"]
+    assert {c.classifier for c in found.classifiers} == {"linear SVC"}
+    assert "report.html" in {path.name for path in (tmp_path / "out").iterdir()}
+
+
+NETWORKS = ("all-conditions", "without-heading")
+
+
+def test_an_ablation_replaces_only_its_own(cube, tmp_path, capsys):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("years of work")
+    words = ["ablate", cube, "--to", tmp_path / "mine"]
+    assert run(*words) == 1
+    assert "exists and is not empty" in capsys.readouterr().err
+    assert run(*words, "--overwrite") == 1
+    assert "no result of sarcast" in capsys.readouterr().err
+    assert (tmp_path / "mine" / "thesis.txt").read_text() == "years of work"
+    assert run("ablate", cube, "--to", cube, "--overwrite") == 1
+    assert "which is to be read" in capsys.readouterr().err

@@ -34,7 +34,7 @@ def write_record(folder: Path, verb: str, inputs: Mapping[str, Any], config: Con
     folder
         Of the result.
     verb
-        What was done.
+        What was done; a verb of a group after the group's name, as ``"tfrecord import"``.
     inputs
         What the verb was given besides its options, by argument name.
     config
@@ -44,8 +44,9 @@ def write_record(folder: Path, verb: str, inputs: Mapping[str, Any], config: Con
     for name, field, value in flat(config):
         if value is not None:
             lines += [f"# {field.description}", _entry(name, value)]
-    text = "\n".join([f"{verb}:", *(f"  {line}" for line in lines)])
-    (folder / "run.yaml").write_text(text + "\n", encoding="utf-8")
+    for word in reversed(verb.split()):
+        lines = [f"{word}:", *(f"  {line}" for line in lines)]
+    (folder / "run.yaml").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def check_record(path: Path, verb: str) -> None:

@@ -23,7 +23,7 @@ OF_SAMPLE = ("shapes", "simulated", "prediction", "superpixels")
 OF_TEXTS = ("location", "take_ids", "superpixel_sets")
 
 
-def write_store(folder: Path, samples: Iterable[Sample], *, overwrite: bool = False) -> int:
+def write_store(folder: Path, samples: Iterable[Sample]) -> int:
     """Write samples of one schema and size to a folder that is whole or absent.
 
     Parameters
@@ -32,8 +32,6 @@ def write_store(folder: Path, samples: Iterable[Sample], *, overwrite: bool = Fa
         The folder to make.
     samples
         Read one at a time.
-    overwrite
-        Replace what is there.
 
     Returns
     -------
@@ -46,7 +44,7 @@ def write_store(folder: Path, samples: Iterable[Sample], *, overwrite: bool = Fa
         If there is none, or their schemas or sizes differ.
     """
     count = 0
-    with new_folder(folder, overwrite=overwrite) as partial:
+    with new_folder(folder, overwrite=False) as partial:
         root = zarr.open_group(partial / ARRAYS, mode="w", attributes=FORMAT)
         with (partial / TEXTS).open("w", encoding="utf-8") as texts:
             for sample in samples:

@@ -1,7 +1,9 @@
 """``sarcast ablate``: networks trained without each condition in turn, on the same windows."""
 
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 from pydantic import Field
@@ -9,55 +11,54 @@ from pydantic import Field
 from sarcast.assess import Assessed, AssessOptions, assess, assess_trials
 from sarcast.classifiers import linear_svc
 from sarcast.conditions import CONDITIONS
-from sarcast.config import FLAT, Config, write_record
+from sarcast.config import FLAT, write_record
 from sarcast.cube import open_cube
 from sarcast.errors import SarcastError
 from sarcast.evaluation import Role
-from sarcast.mapping import load_model
-from sarcast.mapping.training import TrainOptions
-from sarcast.mapping.unet import UNetOptions
+from sarcast.files import check_free
+from sarcast.mapping import Model, load_model
 from sarcast.paper import ablation_table
 from sarcast.progress import say
 from sarcast.report import write_report
 from sarcast.simulate import Offset
-from sarcast.strategies import STRATEGIES
+from sarcast.strategies import STRATEGIES, Oracle
 from sarcast.tables import show_paper, show_table
-from sarcast.tfrecord import SampleStore, is_store
+from sarcast.tfrecord import Sample, SampleStore, is_store
 from sarcast.trials import sample_trials
 from sarcast.windows import Predictor
 from sarcast.windows.without import Without
-from sarcast.workflows.evaluate import (
-    EvaluateConfig,
-    samples_of,
-    target_places,
-    windows_of,
-)
+from sarcast.workflows.evaluate import EvaluateConfig, samples_of, target_places, windows_of
 from sarcast.workflows.train import TrainConfig, train
 
 
-class AblateConfig(Config):
-    """Options of ``sarcast ablate``."""
+class AblateConfig(TrainConfig):
+    """Options of ``sarcast ablate``: those of the training, and more."""
 
-    to: Path = Field(description="Folder for the models, evaluation.json and report.html.")
+    to: Path = Field(
+        description="Folder for the models, evaluation.json and report.html; what was stopped "
+        "there goes on."
+    )
+    network: Literal["temporal", "unet"] = Field(
+        "unet",
+        description="The network: unet, the paper's; or temporal, which takes any number of "
+        "previous images and any size.",
+    )
+    without: tuple[str, ...] = Field(
+        (), description="Conditions that no network is told, besides the one in turn."
+    )
     conditions: tuple[str, ...] = Field(
         CONDITIONS, description="Conditions that are kept back, one network each."
     )
-    start: str | None = Field(None, description="First target date for training, ISO 8601.")
-    end: str | None = Field(
-        None, description="Last target date for training; later ones are for evaluation."
-    )
     test: Path | None = Field(
         None,
-        description="Imported samples or TFRecord files to evaluate on; default: those of the "
-        "source that networks were validated on.",
+        description="Imported samples or TFRecord files to evaluate on; default: dates of the "
+        "source after --end, or where none is given, those that networks were validated on.",
     )
-    unet: Annotated[UNetOptions, FLAT] = Field(default_factory=UNetOptions)
-    training: Annotated[TrainOptions, FLAT] = Field(default_factory=TrainOptions)
     counting: Annotated[AssessOptions, FLAT] = Field(default_factory=AssessOptions)
 
 
 def ablate(source: Path, *, config: Annotated[AblateConfig, FLAT]) -> None:
-    """Train and evaluate the paper's network without each condition in turn.
+    """Train and evaluate a network without each condition in turn.
 
     A run that was stopped goes on where it was.
 
@@ -70,10 +71,12 @@ def ablate(source: Path, *, config: Annotated[AblateConfig, FLAT]) -> None:
         raise SarcastError(
             f"there is no condition {sorted(unknown)[0]!r}; known are {', '.join(CONDITIONS)}"
         )
-    networks: list[Predictor] = [_network(source, None, config)]
-    networks += [_network(source, name, config) for name in config.conditions]
-    found = _assessed(source, networks, config)
+    _make_ready(source, config)
+    models = {name: _trained(source, name, config) for name in (None, *config.conditions)}
     rng = np.random.default_rng(config.training.seed)
+    found = (_on_samples if config.test or is_store(source) else _on_cube)(
+        source, models, config, rng
+    )
     evaluation = found.evaluation(
         f"Without each condition in turn: {source.name}",
         {"command": f"sarcast ablate {source} --to {config.to}"},
@@ -81,50 +84,79 @@ def ablate(source: Path, *, config: Annotated[AblateConfig, FLAT]) -> None:
     )
     evaluation.write(config.to / "evaluation.json")
     write_report(evaluation, found.panels, config.to / "report.html")
-    write_record(config.to, "ablate", {"source": source}, config)
     show_table(evaluation)
     show_paper(ablation_table(evaluation, {name: _name(name) for name in config.conditions}))
     say(f"report: {config.to / 'report.html'}")
+
+
+def _make_ready(source: Path, config: AblateConfig) -> None:
+    """Refuse a folder that is no ablation; one that is there goes on, or is begun anew."""
+    record = config.to / "run.yaml"
+    begun = record.is_file() and record.read_text().startswith("ablate:")
+    if config.overwrite or not begun:
+        inputs = [path for path in (source, config.test, config.start_from) if path is not None]
+        check_free(config.to, overwrite=config.overwrite, inputs=inputs)
+    if config.overwrite:
+        shutil.rmtree(config.to, ignore_errors=True)
+    config.to.mkdir(parents=True, exist_ok=True)
+    write_record(config.to, "ablate", {"source": source}, config)
 
 
 def _name(condition: str | None) -> str:
     return "all conditions" if condition is None else f"without {condition}"
 
 
-def _network(source: Path, condition: str | None, config: AblateConfig) -> Predictor:
+def _trained(source: Path, condition: str | None, config: AblateConfig) -> Model:
     """Train a network without a condition, unless it is there."""
     folder = config.to / _name(condition).replace(" ", "-")
-    without = () if condition is None else (condition,)
     if not (folder / "model.yaml").is_file():
         say(f"training {_name(condition)}")
-        options = TrainConfig(
-            to=folder,
-            start=config.start,
-            end=config.end,
-            unet=config.unet,
-            training=config.training,
-            without=without,
-        )
-        train((source,), config=options)
-    return Without(load_model(folder), without, _name(condition))
+        shared = {name: getattr(config, name) for name in TrainConfig.model_fields}
+        own = {"to": folder, "without": _kept_back(condition, config), "overwrite": False}
+        train((source,), config=TrainConfig.model_construct(**{**shared, **own}))
+    return load_model(folder)
 
 
-def _assessed(source: Path, networks: list[Predictor], config: AblateConfig) -> Assessed:
-    rng = np.random.default_rng(config.training.seed)
-    predictors: dict[Role, list[Predictor]] = {
-        "network": networks,
-        "strategy": [STRATEGIES["closest-geometry"]],
-    }
-    svc = [linear_svc(rng=rng)]
-    if is_store(source):
-        held = SampleStore(source).split(config.training.validation_share)[1].samples()
-        held = held if config.test is None else samples_of(config.test)[1]
-        samples = sample_trials(held, [Offset()], rng=rng)
-        return assess_trials(samples, predictors, config.counting, svc)
-    cube = open_cube(source)
-    model = load_model(config.to / "all-conditions")
-    targets = target_places(
-        cube, model, config.unet.previous, EvaluateConfig(to=config.to, end=None)
+def _kept_back(condition: str | None, config: AblateConfig) -> tuple[str, ...]:
+    return config.without if condition is None else (*config.without, condition)
+
+
+def _predictors(
+    models: dict[str | None, Model], config: AblateConfig, *, oracle: bool
+) -> dict[Role, list[Predictor]]:
+    networks: list[Predictor] = [
+        Without(model, _kept_back(condition, config), _name(condition))
+        for condition, model in models.items()
+    ]
+    strategies: list[Predictor] = [STRATEGIES["closest-geometry"]]
+    predictors: dict[Role, list[Predictor]] = {"network": networks, "strategy": strategies}
+    return {**predictors, "oracle": [Oracle()]} if oracle else predictors
+
+
+def _on_samples(
+    source: Path, models: dict[str | None, Model], config: AblateConfig, rng: np.random.Generator
+) -> Assessed:
+    samples: Iterator[Sample]
+    if config.test is not None:
+        _, samples = samples_of(config.test)
+    else:
+        samples = SampleStore(source).split(config.training.validation_share)[1].samples()
+    trials = sample_trials(
+        samples, [Offset()], config.counting.shapes, config.counting.within, rng=rng
     )
-    windows = windows_of(cube, targets, config.unet.size, config.unet.previous)
-    return assess(windows, predictors, [Offset()], config.counting, svc, rng=rng)
+    predictors = _predictors(models, config, oracle=False)
+    return assess_trials(trials, predictors, config.counting, [linear_svc(rng=rng)])
+
+
+def _on_cube(
+    source: Path, models: dict[str | None, Model], config: AblateConfig, rng: np.random.Generator
+) -> Assessed:
+    cube, whole = open_cube(source), models[None]
+    count = whole.previous or config.unet.previous
+    validated = whole.training["validation_dates"]
+    start = validated[0] if config.end is None else None
+    dates = EvaluateConfig(to=config.to, start=start)
+    size = whole.size or min(config.crop, max(cube.sizes["y"], cube.sizes["x"]))
+    windows = windows_of(cube, target_places(cube, whole, count, dates), size, count)
+    predictors = _predictors(models, config, oracle="expected" in cube)
+    return assess(windows, predictors, [Offset()], config.counting, [linear_svc(rng=rng)], rng=rng)

@@ -1,6 +1,6 @@
 """``sarcast tfrecord import`` and ``export``: the paper's published data set, in and out."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -9,9 +9,10 @@ import xarray as xr
 from odc.geo.geom import point
 from pydantic import Field
 
-from sarcast.config import FLAT, Config
+from sarcast.config import FLAT, Config, write_record
 from sarcast.cube import open_cube
 from sarcast.errors import SarcastError
+from sarcast.files import new_folder
 from sarcast.progress import say, track
 from sarcast.tfrecord import Faults, Sample, SampleStore, is_store, read_samples, write_store
 from sarcast.tfrecord import write_samples as write_file
@@ -36,6 +37,7 @@ class ExportConfig(Config):
     samples: int = Field(100, ge=1, description="Samples in a file.")
     window: int = Field(512, ge=1, description="Pixels a side of a window, for cubes.")
     previous: int = Field(4, ge=1, description="Previous images of a window, for cubes.")
+    overwrite: bool = Field(False, description="Replace the folder if it is there.")
 
 
 def import_samples(files: tuple[Path, ...], *, config: Annotated[ImportConfig, FLAT]) -> None:
@@ -50,7 +52,9 @@ def import_samples(files: tuple[Path, ...], *, config: Annotated[ImportConfig, F
     if not found:
         raise SarcastError(f"there is no TFRecord file in {', '.join(map(str, files))}")
     samples = read_samples(track(found, "importing", len(found)), config.faults)
-    count = write_store(config.to, samples, overwrite=config.overwrite)
+    with new_folder(config.to, overwrite=config.overwrite, inputs=files) as folder:
+        count = write_store(folder, samples)
+        write_record(folder, "tfrecord import", {"files": list(files)}, config)
     say(f"imported {count} samples of {len(found)} files: {config.to}")
 
 
@@ -62,21 +66,24 @@ def export_samples(source: Path, *, config: Annotated[ExportConfig, FLAT]) -> No
     source
         Imported samples, or a cube, whose windows are cut side by side.
     """
-    samples: Iterable[Sample]
-    if is_store(source):
-        store = SampleStore(source)
-        samples = track(store, "exporting", len(store))
-    else:
-        samples = _windows(open_cube(source), config)
-    count = 0
-    for number, part in enumerate(_parts(iter(samples), config.samples)):
-        count += write_file(config.to / f"{number:04d}.tfrecord.GZIP", part)
-    if count == 0:
-        raise SarcastError(
-            f"{source} has no window of {config.previous} previous images to export; "
-            f"take fewer, or a cube with more dates"
-        )
+    with new_folder(config.to, overwrite=config.overwrite, inputs=(source,)) as folder:
+        count = 0
+        for number, part in enumerate(_parts(_samples(source, config), config.samples)):
+            count += write_file(folder / f"{number:04d}.tfrecord.GZIP", part)
+        if count == 0:
+            raise SarcastError(
+                f"{source} has no window of {config.previous} previous images to export; "
+                f"take fewer, or a cube with more dates"
+            )
+        write_record(folder, "tfrecord export", {"source": source}, config)
     say(f"exported {count} samples: {config.to}")
+
+
+def _samples(source: Path, config: ExportConfig) -> Iterator[Sample]:
+    if not is_store(source):
+        return _windows(open_cube(source), config)
+    store = SampleStore(source)
+    return iter(track(store, "exporting", len(store)))
 
 
 def _parts(samples: Iterator[Sample], size: int) -> Iterator[list[Sample]]:
