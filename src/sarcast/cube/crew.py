@@ -1,11 +1,12 @@
 """Where the blocks of a cube are worked on: the cores of this machine, or a Dask cluster."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -19,6 +20,9 @@ R = TypeVar("R")
 
 MOST_WORKERS = 4
 """Blocks at a time on this machine if not told: each takes up to 250 MB."""
+
+AHEAD = 2
+"""Tasks handed out for each worker, so that none waits for the next."""
 
 
 class CrewOptions(BaseModel):
@@ -54,6 +58,17 @@ class Crew:
 
     executor: Executor
     size: int
+
+    def each(
+        self, task: Callable[..., R], calls: Iterable[tuple[Any, ...]]
+    ) -> Iterator["Future[R]"]:
+        """Hand out a task for each of the calls' arguments; futures in order, few at a time."""
+        flying: deque[Future[R]] = deque()
+        for arguments in calls:
+            flying.append(self.executor.submit(task, *arguments))
+            if len(flying) >= AHEAD * self.size:
+                yield flying.popleft()
+        yield from flying
 
     def submit(self, task: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> "Future[R]":
         """Hand a task to the next free worker."""

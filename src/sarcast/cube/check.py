@@ -1,0 +1,338 @@
+"""A cube looked at from all sides: schema, units, chunks, dates, statistics, platforms."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial, reduce
+from itertools import product
+from operator import add
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+import zarr
+
+from sarcast.conditions import RANGES, WEATHER
+from sarcast.cube.block import Place, places
+from sarcast.cube.crew import Crew, CrewOptions, crew
+from sarcast.cube.opening import open_cube
+from sarcast.cube.platforms import (
+    LARGEST_LEVEL_DB,
+    LARGEST_SHIFT,
+    Comparison,
+    Series,
+    Values,
+    compare,
+)
+from sarcast.cube.schema import OPTIONAL, SCHEMA
+from sarcast.cube.statistics import Tally, cell_side, nothing, tally
+from sarcast.errors import SarcastError
+from sarcast.progress import track
+
+FIRST_LAUNCH = np.datetime64("2014-04-03")
+"""Launch of Sentinel-1A (ESA): no acquisition is older."""
+LONGEST_GAP = 3.0
+"""A gap is worth a warning when it is so many times the usual step between dates, and over
+``LONGEST_GAP_DAYS``."""
+LONGEST_GAP_DAYS = 24.0
+FARTHEST_MEAN_DB = 6.0
+"""A date is worth a warning when its mean lies so far from the median over its view's dates, dB."""
+LEAST_SEEN = 0.01
+"""A date is worth a warning when it saw less than this share of the area."""
+
+_WINDOW = 512
+_WINDOWS_A_SIDE = 3
+_MOST_DATES = 24
+
+
+@dataclass(frozen=True)
+class DateStatistics:
+    """What a date of a cube holds: its name, the share of pixels seen, mean and spread by band."""
+
+    time: np.datetime64
+    platform: str
+    orbit_direction: str
+    relative_orbit: int
+    seen: float
+    mean_db: tuple[float, ...]
+    spread_db: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Report:
+    """What the look at a cube found.
+
+    Attributes
+    ----------
+    faults
+        Where the store contradicts its schema or itself, or cannot be read; a line each.
+    warnings
+        What can be true, but should be known; a line each.
+    dates
+        In the order of time.
+    platforms
+        Each pair that shares a view.
+    """
+
+    faults: tuple[str, ...]
+    warnings: tuple[str, ...]
+    dates: tuple[DateStatistics, ...]
+    platforms: tuple[Comparison, ...]
+
+
+def check_cube(path: Path, *, workers: CrewOptions = CrewOptions()) -> Report:  # noqa: B008 - frozen
+    """Look at a cube: every chunk is read.
+
+    Parameters
+    ----------
+    path
+        The store.
+    workers
+        Who reads.
+
+    Raises
+    ------
+    SarcastError
+        If it is no cube, or its metadata cannot be read.
+    """
+    cube = open_cube(path)
+    faults = list(_schema_faults(cube, path))
+    if faults:
+        return Report(tuple(faults), (), (), ())
+    with crew(workers) as hands:
+        tallied = _read(path.resolve(), cube, hands)
+    faults += [*tallied.damages, *_other_damages(cube), *_deleted(cube, tallied)]
+    dates = _statistics(cube, tallied)
+    compared = () if tallied.damages else compare(_series(cube, tallied), partial(_images, cube))
+    warnings = [*_date_warnings(cube), *_value_warnings(dates), *_weather_warnings(cube)]
+    warnings += [line for one in compared for line in _platform_warnings(one)]
+    return Report(tuple(faults), tuple(warnings), dates, compared)
+
+
+# --- the store ------------------------------------------------------------------------------------
+
+
+def _schema_faults(cube: xr.Dataset, path: Path) -> Iterator[str]:
+    """Where the arrays on disk are not as the schema has them."""
+    store = zarr.open_group(path, mode="r")
+    for name, variable in SCHEMA.items():
+        if name not in store:
+            if name not in (*OPTIONAL, "seen"):
+                yield f"{name} is missing"
+            continue
+        array = store[name]
+        assert isinstance(array, zarr.Array)
+        dims = array.metadata.dimension_names  # type: ignore[union-attr]
+        if dims != variable.dims:
+            yield f"{name} has the dims {dims}, not {variable.dims}"
+        if variable.dtype != "str" and array.dtype != np.dtype(variable.dtype):
+            yield f"{name} is of type {array.dtype}, not {variable.dtype}"
+        for key in ("units", "scale_factor", "_FillValue"):
+            if array.attrs.get(key) != variable.attrs.get(key):
+                told, wanted = array.attrs.get(key), variable.attrs.get(key)
+                yield f"{name} has {key} {told!r}, not {wanted!r}"
+    if cube.odc.geobox is None:
+        yield "the cube has no grid: its coordinates or its spatial_ref are damaged"
+
+
+def _other_damages(cube: xr.Dataset) -> Iterator[str]:
+    """What cannot be read besides the backscatter, which is read by blocks."""
+    for name in cube.variables:
+        if name in SCHEMA and name not in ("backscatter", "expected"):
+            try:
+                _ = cube[name].values
+            except SarcastError as error:
+                yield str(error)
+
+
+# --- backscatter ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Tallied:
+    """All dates read, in the order of the opened cube."""
+
+    tallies: list[Tally]
+    fields: npt.NDArray[np.float32]
+    damages: list[str]
+
+
+def _read(path: Path, cube: xr.Dataset, hands: Crew) -> _Tallied:
+    rows, columns = cube.sizes["y"], cube.sizes["x"]
+    side = cell_side(rows, columns)
+    blocks = places(cube.odc.geobox)
+    steps = _steps(path, cube)
+    bands, cells = cube.sizes["band"], (-(-rows // side), -(-columns // side))
+    fields = np.full((len(steps), bands, *cells), np.nan, dtype=np.float32)
+    parts: list[list[Tally]] = [[] for _ in steps]
+    damages = []
+    calls = [(path, step, place, side) for step in steps for place in blocks]
+    which = product(range(len(steps)), blocks)
+    futures = hands.each(tally, track(calls, "reading the cube", len(calls)))
+    for (number, place), future in zip(which, futures, strict=True):
+        try:
+            part, means = future.result()
+        except Exception as error:  # a codec may raise anything on bytes that are not its own
+            damages.append(_damage(cube, number, place, error))
+            continue
+        parts[number].append(part)
+        fields[number, :, _coarse(place[0], side), _coarse(place[1], side)] = means
+    return _Tallied([reduce(add, held, nothing(bands)) for held in parts], fields, damages)
+
+
+def _steps(path: Path, cube: xr.Dataset) -> list[int]:
+    """Where the dates of an opened cube lie in the store."""
+    held = np.asarray(zarr.open_array(path / "scene_id", mode="r")[:]).tolist()
+    return [held.index(one) for one in cube["scene_id"].values.tolist()]
+
+
+def _coarse(place: slice, side: int) -> slice:
+    return slice(place.start // side, -(-place.stop // side))
+
+
+def _damage(cube: xr.Dataset, number: int, place: Place, error: Exception) -> str:
+    rows, columns = place
+    why = (str(error).splitlines() or [type(error).__name__])[0]
+    return (
+        f"backscatter of {_shown(cube['time'].values[number])} cannot be read in rows "
+        f"{rows.start} to {rows.stop - 1}, columns {columns.start} to {columns.stop - 1} ({why})"
+    )
+
+
+def _deleted(cube: xr.Dataset, tallied: _Tallied) -> Iterator[str]:
+    """Dates of which fewer pixels are there than were written."""
+    if "seen" not in cube or tallied.damages:
+        return
+    for time, told, found in zip(
+        cube["time"].values, cube["seen"].values, tallied.tallies, strict=True
+    ):
+        if np.any(told != found.count):
+            yield (
+                f"backscatter of {_shown(time)} holds {found.count.tolist()} pixels, not the "
+                f"{told.tolist()} that were written: chunks were deleted or changed"
+            )
+
+
+def _statistics(cube: xr.Dataset, tallied: _Tallied) -> tuple[DateStatistics, ...]:
+    pixels = cube.sizes["y"] * cube.sizes["x"]
+    return tuple(
+        DateStatistics(
+            time=time,
+            platform=str(platform),
+            orbit_direction=str(direction),
+            relative_orbit=int(orbit),
+            seen=float(found.count.max()) / pixels,
+            mean_db=tuple(found.mean_db.tolist()),
+            spread_db=tuple(found.spread_db.tolist()),
+        )
+        for time, platform, direction, orbit, found in zip(
+            *(cube[name].values for name in ("time", "platform", *_VIEW)),
+            tallied.tallies,
+            strict=True,
+        )
+    )
+
+
+# --- platforms ------------------------------------------------------------------------------------
+
+_VIEW = ("orbit_direction", "relative_orbit")
+
+
+def _series(cube: xr.Dataset, tallied: _Tallied) -> Series:
+    views = list(zip(*(cube[name].values.tolist() for name in _VIEW), strict=True))
+    platforms = cube["platform"].values.tolist()
+    fields = tallied.fields.reshape(*tallied.fields.shape[:2], -1)
+    return Series(cube["time"].values, platforms, views, fields)
+
+
+def _images(cube: xr.Dataset, dates: npt.NDArray[np.intp]) -> Iterator[Values]:
+    """Mean images of some dates, dims (band, y, x), in windows spread over the cube."""
+    few = dates[np.unique(np.linspace(0, dates.size - 1, _MOST_DATES).round().astype(int))]
+    rows, columns = cube.sizes["y"], cube.sizes["x"]
+    size = min(_WINDOW, rows, columns)
+    for top, left in product(_starts(rows, size), _starts(columns, size)):
+        window = cube["backscatter"].isel(
+            time=few, y=slice(top, top + size), x=slice(left, left + size)
+        )
+        seen = np.isfinite(window.values)
+        count = seen.sum(axis=0)
+        total = np.where(seen, window.values, 0.0).sum(axis=0)
+        yield np.divide(total, count, out=np.full(count.shape, np.nan), where=count > 0)
+
+
+def _starts(whole: int, size: int) -> list[int]:
+    number = min(_WINDOWS_A_SIDE, -(-whole // size))
+    return sorted({int(start) for start in np.linspace(0, whole - size, number)})
+
+
+def _platform_warnings(one: Comparison) -> Iterator[str]:
+    if one.level_differs:
+        levels = ", ".join(
+            f"{level:+.2f} ± {error:.2f} dB"
+            for level, error in zip(one.level_db, one.error_db, strict=True)
+        )
+        yield (
+            f"{one.platform} differs from {one.reference} by {levels} in the bands over unchanged "
+            f"ground ({one.dates} dates; over {LARGEST_LEVEL_DB} dB)"
+        )
+    if one.is_shifted and one.shift is not None:
+        down, right = one.shift
+        yield (
+            f"{one.platform} is shifted against {one.reference} by {down:+.2f} rows and "
+            f"{right:+.2f} columns (over {LARGEST_SHIFT} pixels)"
+        )
+
+
+# --- dates and values -----------------------------------------------------------------------------
+
+
+def _date_warnings(cube: xr.Dataset) -> Iterator[str]:
+    times = cube["time"].values
+    odd = times[(times < FIRST_LAUNCH) | (times > np.datetime64("now"))]
+    if odd.size:
+        yield f"{odd.size} dates are none of Sentinel-1's, as {_shown(odd[0])}"
+    days = np.diff(times) / np.timedelta64(1, "D")
+    usual = float(np.median(days)) if days.size else 0.0
+    for place in np.flatnonzero(days > max(LONGEST_GAP * usual, LONGEST_GAP_DAYS)):
+        yield (
+            f"no acquisition for {days[place]:.0f} days from {_shown(times[place])} to "
+            f"{_shown(times[place + 1])}, where {usual:.0f} days are usual"
+        )
+
+
+def _value_warnings(dates: Sequence[DateStatistics]) -> Iterator[str]:
+    """Dates that saw next to nothing, or whose level is far from that of their view."""
+    for date in dates:
+        if date.seen < LEAST_SEEN:
+            yield f"{_shown(date.time)} saw {100.0 * date.seen:.1f} % of the area"
+    views: dict[tuple[Any, ...], list[DateStatistics]] = {}
+    for date in dates:
+        if date.seen >= LEAST_SEEN:
+            views.setdefault((date.orbit_direction, date.relative_orbit), []).append(date)
+    for held in views.values():
+        means = np.array([date.mean_db for date in held])
+        apart = means - np.median(means, axis=0)
+        for place in np.flatnonzero(np.abs(apart).max(axis=1) > FARTHEST_MEAN_DB):
+            told = ", ".join(f"{value:+.1f}" for value in apart[place])
+            yield (
+                f"{_shown(held[place].time)} lies {told} dB in the bands from the median of its "
+                f"view: another unit, or a wet or frozen day?"
+            )
+
+
+def _weather_warnings(cube: xr.Dataset) -> Iterator[str]:
+    """Conditions that are missing on some dates, or that cannot be."""
+    for name in (*WEATHER, "incidence"):
+        values = cube[name].values.reshape(cube.sizes["time"], -1)
+        missing = int(np.isnan(values).any(axis=1).sum())
+        if missing:
+            yield f"{name} is missing, at least in part, on {missing} of {len(values)} dates"
+        low, high = RANGES[name].low, RANGES[name].high
+        odd = int(((values < low) | (values > high)).any(axis=1).sum())
+        if odd:
+            yield f"{name} lies outside {low:g} to {high:g} {RANGES[name].unit} on {odd} dates"
+
+
+def _shown(time: np.datetime64) -> str:
+    return str(np.datetime_as_string(time, unit="s"))
