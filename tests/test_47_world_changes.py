@@ -1,0 +1,217 @@
+"""Changes of the ground over the days after them, against a twin that knows one pixel alone."""
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from sarcast.world import backscatter, changes, fields, ground, parcels, presets, table, views
+from sarcast.world.weather import States
+
+SIZE = (40, 40)
+DAY = 1000.0
+QUIET = dataclasses.replace(
+    presets.BOREAL, relief_m=(0.0, 0.0), parcel_db=(0.0, 0.0), growth_day=(300.0, 300.0)
+)
+ROWS = {row.name: row for row in table.ROWS}
+KINDS = {kind.name: kind for kind in changes.KINDS}
+DAYS = (-1.0, 0.5, 3.0, 9.0, 30.0, 100.0, 400.0, 2500.0)
+
+
+def generator(seed: int = 1) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def ground_of(cover: str, size: fields.Size = SIZE, spacing_m: float = 10.0):
+    shares = tuple(float(name == cover) for name in table.NAMES)
+    preset = dataclasses.replace(QUIET, mixture=shares, mixture_spread=(0.0, 0.0))
+    parameters = presets.draw(preset, 1, rng=generator())
+    return parameters, ground.draw(parameters, size, spacing_m, rng=generator())
+
+
+def world_of(cover: str, kind: str) -> backscatter.World:
+    parameters, land = ground_of(cover)
+    calendar = parcels.draw(land, parameters, torch.tensor([DAY]).double(), rng=generator())
+    happened = changes.Changes(
+        torch.tensor([[changes.NAMES.index(kind)]]),
+        torch.tensor([[DAY]], dtype=torch.float64),
+        torch.ones(1, 1, *SIZE, dtype=torch.bool),
+    )
+    return backscatter.World(parameters, land, calendar, happened)
+
+
+def seen(days: tuple[float, ...], until: float = math.inf, **state: float) -> backscatter.Seen:
+    ones = torch.ones(1, len(days))
+    time = (DAY + torch.tensor([days], dtype=torch.float64)).expand(1, -1)
+    looks = views.Views(time, 0 * ones.long(), ones.bool(), ones.long(), 38.0 * ones, -15.0 * ones)
+    values = {f.name: state.get(f.name, 0.0) * ones for f in dataclasses.fields(States)}
+    values["wet"] = values["wet"][..., None, None]
+    values["precipitation"] = torch.zeros(1, len(days), 4, 1, 1)
+    angle = torch.full((1, len(days), *SIZE), 38.0)
+    until_day = torch.full((1, len(days)), DAY + until, dtype=torch.float64)
+    return backscatter.Seen(looks, States(**values), angle, until_day)
+
+
+def course(cover: str, kind: str, **view: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Mean backscatter with and without the change, dims (day, band), and mean unit noise, dB."""
+    world = world_of(cover, kind)
+    none = dataclasses.replace(world, changes=_none(world.changes))
+    changed, untouched = (
+        backscatter.expected(each, seen(DAYS, **view))[0].mean((2, 3)).numpy()
+        for each in (world, none)
+    )
+    return changed, untouched, world.ground.rough[0].mean((1, 2)).numpy()
+
+
+def _none(happened: changes.Changes) -> changes.Changes:
+    return dataclasses.replace(happened, day=torch.full_like(happened.day, math.inf))
+
+
+def level(name: str, band: str, column: str | None = None) -> float:
+    row = ROWS[name]
+    return getattr(row.base, band) + (getattr(getattr(row, column), band) if column else 0.0)
+
+
+def course_by_hand(
+    untouched: np.ndarray, noise: np.ndarray, kind: changes.Kind, column: str | None = None
+) -> np.ndarray:
+    """The same of one pixel, from the definition of the kind."""
+    out = untouched.copy()
+    for place, days in enumerate(DAYS):
+        if days <= 0.0:
+            continue
+        grown = 0.6 + 0.4 * (1.0 - math.exp(-days / kind.onset_days))
+        share = kind.share * grown * math.exp(-days / kind.fades_days)
+        turned = min(1.0, days / kind.turn_days)
+        for number, band in enumerate(("vv", "vh")):
+            first, then = level(kind.first, band, column), level(kind.then, band, column)
+            after = first + turned * (then - first) + noise[number]
+            out[place, number] += share * (after - untouched[place, number])
+    return out
+
+
+PAIRS = [(cover, kind.name) for kind in changes.KINDS for cover in kind.covers if cover != "mire"]
+
+
+@pytest.mark.parametrize(("cover", "kind"), PAIRS)
+def test_each_change_takes_its_own_course_over_the_days_that_follow(cover, kind):
+    found, untouched, noise = course(cover, kind)
+    assert found == pytest.approx(course_by_hand(untouched, noise, KINDS[kind]), abs=2e-3)
+
+
+@pytest.mark.parametrize(
+    ("state", "column"), [("wet", "wet"), ("wet_snow", "wet_snow"), ("dry_snow", "dry_snow")]
+)
+def test_changed_ground_answers_to_the_weather_as_its_new_row_does(state, column):
+    found, untouched, noise = course("forest", "clear-cut", **{state: 1.0})
+    by_hand = course_by_hand(untouched, noise, KINDS["clear-cut"], column)
+    assert found == pytest.approx(by_hand, abs=2e-3)
+    assert np.abs(found - course("forest", "clear-cut")[0]).max() > 0.1
+
+
+def effect(kind: changes.Kind) -> np.ndarray:
+    """Course of a change of the first cover that it strikes, over that cover, dB."""
+    level_of = np.array([[level(kind.covers[0], band) for band in ("vv", "vh")]] * len(DAYS))
+    return course_by_hand(level_of, np.zeros(2), kind) - level_of
+
+
+def test_no_two_kinds_take_the_same_course():
+    courses = [effect(kind) for kind in changes.KINDS]
+    for place, one in enumerate(courses):
+        for other in courses[place + 1 :]:
+            assert np.abs(one - other).max() > 0.3
+
+
+def test_water_goes_within_weeks_burnt_land_within_years_and_buildings_stay():
+    left = {name: np.abs(effect(kind)[-1]).max() for name, kind in KINDS.items()}
+    assert left["flood"] < 1e-6 and left["forest flood"] < 1e-6
+    assert left["fire"] < 0.05 < left["thinning"] < left["clear-cut"]
+    built = table.BUILT_UP.base.vv - table.FOREST.base.vv
+    assert left["construction"] == pytest.approx(built, rel=0.03)
+
+
+def test_what_was_not_yet_known_is_not_seen():
+    world = world_of("forest", "flood")
+    still = backscatter.expected(world, seen(DAYS, until=-0.5))
+    never = backscatter.expected(
+        dataclasses.replace(world, changes=_none(world.changes)), seen(DAYS)
+    )
+    assert torch.equal(still, never)
+
+
+def test_every_kind_names_covers_and_rows_that_there_are():
+    for kind in changes.KINDS:
+        assert set(kind.covers) <= set(table.NAMES)
+        assert {kind.first, kind.then} <= set(ROWS)
+        assert 0.0 < kind.share <= 1.0 and 0.0 < kind.radius_m[0] < kind.radius_m[1]
+        assert min(kind.onset_days, kind.turn_days, kind.fades_days) > 0.0
+    assert len(set(changes.NAMES)) == len(changes.KINDS)
+
+
+def test_all_kinds_happen_equally_often_over_the_whole_time():
+    _, land = ground_of("forest", (16, 16))
+    first = torch.tensor([0.0], dtype=torch.float64)
+    drawn = changes.draw(land, 700, first, first + 100.0, rng=generator())
+    counts = torch.bincount(drawn.kind[0], minlength=len(changes.KINDS))
+    assert counts.min() > 70 and counts.max() < 135
+    assert 0.0 <= drawn.day.min() < 2.0 and 98.0 < drawn.day.max() <= 100.0
+
+
+@pytest.mark.parametrize("kind", ["clear-cut", "storm"])
+def test_outlines_are_discs_and_blocks_of_the_drawn_size(kind):
+    _, land = ground_of("forest", (120, 120))
+    number = changes.NAMES.index(kind)
+    # chance: size, middle down and right, turn, flatness
+    chance = torch.tensor([[0.5], [0.5], [0.5], [0.3], [0.25]])
+    away = changes._away(land, torch.tensor([number]), chance, fields.WHOLE)[0]
+    radius = np.mean(KINDS[kind].radius_m) / 10.0
+    shape = 4.0 if KINDS[kind].square else math.pi
+    inside = away < 1.0
+    assert int(inside.sum()) == pytest.approx(shape * radius**2 / 1.25, rel=0.03)
+    rows, columns = torch.nonzero(inside, as_tuple=True)
+    assert float(rows.float().mean()) == pytest.approx(60.0, abs=1.0)
+    assert float(columns.float().mean()) == pytest.approx(60.0, abs=1.0)
+
+
+@pytest.mark.parametrize(("size", "spacing_m"), [((300, 260), 10.0), ((90, 300), 20.0)])
+def test_boxes_hold_all_of_each_change_and_change_nothing(size, spacing_m):
+    parameters, land = ground_of("forest", size, spacing_m)
+    first = torch.tensor([DAY], dtype=torch.float64)
+    whole, boxed = (
+        changes.draw(land, 25, first - 50.0, first, boxed=boxed, rng=generator(4))
+        for boxed in (False, True)
+    )
+    assert torch.equal(whole.kind, boxed.kind) and torch.equal(whole.day, boxed.day)
+    side = boxed.masks.shape[2:]
+    assert boxed.masks[0, 0].numel() < whole.masks[0, 0].numel()
+    for one, box in enumerate(boxed.boxes):
+        rebuilt = torch.zeros(size, dtype=torch.bool)
+        rebuilt[box] = boxed.masks[0, one]
+        assert torch.equal(rebuilt, whole.masks[0, one])
+        assert rebuilt[box].shape == side and boxed.box(one) == box
+    assert whole.masks.any((2, 3)).sum() > 15
+    calendar = parcels.draw(land, parameters, first, rng=generator())
+    view = dataclasses.replace(seen((-20.0, 5.0)), incidence_deg=torch.full((1, 2, *size), 38.0))
+    images = [
+        backscatter.expected(backscatter.World(parameters, land, calendar, drawn), view)
+        for drawn in (whole, boxed)
+    ]
+    assert torch.equal(*images)
+
+
+def test_an_area_smaller_than_a_box_is_one_box():
+    _, land = ground_of("forest", (30, 50))
+    first = torch.tensor([DAY], dtype=torch.float64)
+    drawn = changes.draw(land, 8, first, first, boxed=True, rng=generator())
+    assert drawn.masks.shape == (1, 8, 30, 50)
+    assert set(map(str, drawn.boxes)) == {str((slice(0, 30), slice(0, 50)))}
+
+
+def test_no_change_at_all_is_possible():
+    _, land = ground_of("forest")
+    first = torch.tensor([DAY], dtype=torch.float64)
+    for boxed in (False, True):
+        drawn = changes.draw(land, 0, first, first, boxed=boxed, rng=generator())
+        assert drawn.masks.shape[1] == 0 and drawn.kind.shape == (1, 0)
