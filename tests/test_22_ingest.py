@@ -1,19 +1,22 @@
+import datetime as dt
+import json
+import re
 from pathlib import Path
 
+import geopandas as gpd
 import numpy as np
+import pystac
 import pytest
-import xarray as xr
-from affine import Affine
+import rasterio
+import shapely
 from odc.geo.geobox import GeoBox
-from odc.geo.xr import xr_coords
 
 from conftest import GRID
-from sarcast.errors import SarcastError
-from sarcast.grid import axes, conditions_grid
-from sarcast.ingest.cover import read_cover
-from sarcast.ingest.dem import read_dem
-from sarcast.ingest.weather import read_weather
-from sarcast.rasters import write_cog
+from sarcast.errors import SarcastError, UsageError
+from sarcast.grid import axes
+from sarcast.ingest.cover import CoverOptions, LandCover, read_cover
+from sarcast.ingest.dem import Dem, read_dem
+from sarcast.rasters import grid_of, write_cog
 
 
 def plane(grid: GeoBox) -> np.ndarray:
@@ -41,98 +44,174 @@ def test_a_dem_in_another_crs(tmp_path: Path, crs: str) -> None:
     np.testing.assert_allclose(read, plane(GRID), atol=0.3)
 
 
-def test_a_dem_that_covers_half(tmp_path: Path) -> None:
+def test_a_dem_that_covers_half(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     half = GRID[:, :40]
     write_cog(tmp_path / "dem.tif", plane(half), half)
-    with pytest.raises(SarcastError, match=r"covers 50\.\d % of the area"):
+    read = read_dem(tmp_path / "dem.tif", GRID).values
+    np.testing.assert_allclose(read[:, :40], plane(GRID)[:, :40], atol=1e-3)
+    assert np.isnan(read[:, 41:]).all()
+    assert re.search(r"covers 5\d\.\d % of the area; the elevation of", capsys.readouterr().err)
+
+
+def test_a_dem_with_a_hole(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    heights = plane(GRID)
+    heights[10:20, 30:50] = -9999.0
+    write_cog(tmp_path / "dem.tif", heights, GRID, nodata=-9999.0)
+    read = read_dem(tmp_path / "dem.tif", GRID).values
+    assert np.isnan(read[10:20, 30:50]).all()
+    assert np.isfinite(read).sum() == 60 * 80 - 200
+    assert "the other 200 pixels counts as missing" in capsys.readouterr().err
+    write_cog(tmp_path / "coarse.tif", plane(GRID.pad(20)), GRID.pad(20))
+    filled = read_dem([tmp_path / "dem.tif", tmp_path / "coarse.tif"], GRID)
+    np.testing.assert_allclose(filled, plane(GRID), atol=1e-3)
+
+
+def test_a_dem_elsewhere(tmp_path: Path) -> None:
+    away = GRID.translate_pix(1000, 0)
+    write_cog(tmp_path / "dem.tif", plane(away), away)
+    with pytest.raises(SarcastError, match="covers nothing of the area"):
         read_dem(tmp_path / "dem.tif", GRID)
     with pytest.raises(SarcastError, match="does not exist"):
         read_dem(tmp_path / "nowhere.tif", GRID)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(SarcastError, match="holds no raster"):
+        read_dem(tmp_path / "empty", GRID)
+
+
+@pytest.mark.parametrize("seam", [37, 40, 43])
+def test_no_seam_between_tiles_of_a_dem(tmp_path: Path, seam: int) -> None:
+    """Tiles in degrees, as GLO-30's: warped together they give what one raster gives."""
+    wide = GeoBox.from_bbox(GRID.pad(20).extent.to_crs("EPSG:4326").boundingbox, resolution=0.0003)
+    rough = plane(wide) + np.random.default_rng(1).normal(0, 30, wide.shape).astype(np.float32)
+    column = wide.shape[1] * seam // 80
+    tiles = tmp_path / "tiles"
+    write_cog(tiles / "east.tif", rough[:, column:], wide[:, column:])
+    write_cog(tiles / "west.tif", rough[:, :column], wide[:, :column])
+    write_cog(tmp_path / "one.tif", rough, wide)
+    whole = read_dem(tmp_path / "one.tif", GRID)
+    np.testing.assert_allclose(read_dem(tiles, GRID), whole, atol=1e-3)
+
+
+def test_parts_of_a_dem_are_those_of_the_whole(tmp_path: Path) -> None:
+    source = GeoBox.from_bbox(GRID.pad(20).extent.to_crs("EPSG:3067").boundingbox, resolution=10.0)
+    rough = np.random.default_rng(2).normal(0, 30, source.shape).astype(np.float32)
+    write_cog(tmp_path / "dem.tif", rough, source)
+    dem = Dem([tmp_path / "dem.tif"])
+    parts = [[dem.read(GRID[y : y + 30, x : x + 40]).values for x in (0, 40)] for y in (0, 30)]
+    np.testing.assert_allclose(np.block(parts), dem.read(GRID), atol=1e-2)
+
+
+def test_a_dem_of_a_stac_item(tmp_path: Path) -> None:
+    """The layout of items of Copernicus GLO-30: the heights are the asset ``data``."""
+    write_cog(tmp_path / "heights.tif", plane(GRID), GRID)
+    item = pystac.Item("Copernicus_DSM_COG_10_N62", None, None, dt.datetime(2021, 4, 22), {})
+    item.add_asset("thumbnail", pystac.Asset("preview.jpg", roles=["thumbnail"]))
+    item.add_asset("data", pystac.Asset("./heights.tif", roles=["data"]))
+    (tmp_path / "item.json").write_text(json.dumps(item.to_dict()))
+    np.testing.assert_array_equal(read_dem(tmp_path / "item.json", GRID), plane(GRID))
+    item.assets.pop("data")
+    (tmp_path / "item.json").write_text(json.dumps(item.to_dict()))
+    with pytest.raises(SarcastError, match=r"has no asset .* it has thumbnail"):
+        read_dem(tmp_path / "item.json", GRID)
+
+
+def test_a_dem_in_feet(tmp_path: Path) -> None:
+    write_cog(tmp_path / "dem.tif", plane(GRID) / np.float32(0.3048), GRID)
+    with rasterio.open(tmp_path / "dem.tif", "r+", IGNORE_COG_LAYOUT_BREAK="YES") as dem:
+        dem.units = ["ft"]
+    np.testing.assert_allclose(read_dem(tmp_path / "dem.tif", GRID), plane(GRID), rtol=1e-6)
+    with rasterio.open(tmp_path / "dem.tif", "r+", IGNORE_COG_LAYOUT_BREAK="YES") as dem:
+        dem.units = ["kelvin"]
+    with pytest.raises(SarcastError, match="is in kelvin, which cannot be converted to m"):
+        read_dem(tmp_path / "dem.tif", GRID)
+
+
+def test_the_real_dem(data_dir: Path) -> None:
+    dem = data_dir / "worldcereal" / "dem" / "dem_31UDS.tif"
+    own = grid_of(dem)
+    some = own[: min(40, own.shape[0]), : min(50, own.shape[1])]
+    with rasterio.open(dem) as source:
+        direct = source.read(1)[: some.shape[0], : some.shape[1]]
+    np.testing.assert_array_equal(read_dem(dem, some), direct)
+
+
+# --- land cover ---------------------------------------------------------------------------------
+
+
+def strips(path: Path, *numbers: int) -> np.ndarray:
+    """Classes in strips of ten rows, the last one the rest."""
+    classes = np.full(GRID.shape, numbers[-1], dtype=np.uint8)
+    for place, number in enumerate(numbers[:-1]):
+        classes[10 * place : 10 * place + 10] = number
+    write_cog(path, classes, GRID, nodata=0)
+    return classes
 
 
 def test_land_cover(tmp_path: Path) -> None:
-    classes = np.full(GRID.shape, 80, dtype=np.uint8)
-    classes[:20], classes[20:30], classes[30:40] = 10, 30, 40
-    write_cog(tmp_path / "cover.tif", classes, GRID, nodata=0)
+    classes = strips(tmp_path / "cover.tif", 10, 30, 40, 80)
     cover = read_cover(tmp_path / "cover.tif", GRID)
     np.testing.assert_array_equal(cover["forest"], classes == 10)
     np.testing.assert_array_equal(cover["open_land"], (classes == 30) | (classes == 40))
-    other = read_cover(tmp_path / "cover.tif", GRID, forest=(80,), open_land=(10,))
+    given = CoverOptions(forest_classes=("80",), open_land_classes=("10",))
+    other = read_cover(tmp_path / "cover.tif", GRID, given)
     np.testing.assert_array_equal(other["forest"], classes == 80)
+    np.testing.assert_array_equal(other["open_land"], classes == 10)
     with pytest.raises(SarcastError, match="expected class 95, found 10, 30, 40, 80"):
-        read_cover(tmp_path / "cover.tif", GRID, forest=(95,))
+        read_cover(tmp_path / "cover.tif", GRID, CoverOptions(forest_classes=("95",)))
 
 
-COARSE = GeoBox((5, 6), Affine(1000.0, 0, 498_000.0, 0, -1000.0, 6_902_000.0), "EPSG:32635")
-DAYS = np.arange("2020-03-01", "2020-03-11", dtype="datetime64[D]")
+def test_corine_by_grid_code(tmp_path: Path) -> None:
+    classes = strips(tmp_path / "clc.tif", 23, 24, 25, 12, 40)
+    cover = read_cover(tmp_path / "clc.tif", GRID, CoverOptions(cover_table="corine"))
+    np.testing.assert_array_equal(cover["forest"], (classes >= 23) & (classes <= 25))
+    np.testing.assert_array_equal(cover["open_land"], classes == 12)
 
 
-def weather(path: Path, grid: GeoBox = COARSE, **units: str) -> None:
-    """Rain is the day of March; temperature is linear in x and y, degC; snow is a constant."""
-    y, x = np.meshgrid(*axes(grid), indexing="ij")
-    warm = ((x - 500_000.0) + 2.0 * (y - 6_900_000.0)) / 1000.0
-    shape = (len(DAYS), *grid.shape)
-    fields = {
-        "precipitation": np.broadcast_to(np.arange(1.0, 11.0)[:, None, None], shape),
-        "temperature": np.broadcast_to(warm, shape),
-        "snow_depth": np.full(shape, 12.0),
-    }
-    known = {"precipitation": "mm day-1", "temperature": "degC", "snow_depth": "cm", **units}
-    dataset = xr.Dataset(
-        {
-            name: (
-                ("time", "y", "x"),
-                values,
-                {"units": known[name], "grid_mapping": "spatial_ref"},
-            )
-            for name, values in fields.items()
-        },
-        coords={"time": DAYS.astype("datetime64[ns]"), **xr_coords(grid)},
+def test_a_table_of_classes_in_yaml(tmp_path: Path) -> None:
+    classes = strips(tmp_path / "cover.tif", 1, 2, 3)
+    (tmp_path / "own.yaml").write_text("title: A national map\nforest: [2]\nopen_land: [3]\n")
+    cover = read_cover(
+        tmp_path / "cover.tif", GRID, CoverOptions(cover_table=f"{tmp_path}/own.yaml")
     )
-    dataset.to_netcdf(path, engine="h5netcdf")
+    np.testing.assert_array_equal(cover["forest"], classes == 2)
+    np.testing.assert_array_equal(cover["open_land"], classes == 3)
+    (tmp_path / "own.yaml").write_text("title: A national map\nwoods: [2]\n")
+    with pytest.raises(
+        UsageError, match=r"own\.yaml is no profile of cover: forest: Field required"
+    ):
+        read_cover(tmp_path / "cover.tif", GRID, CoverOptions(cover_table=f"{tmp_path}/own.yaml"))
+    with pytest.raises(UsageError, match="is no profile of cover: .* one of corine, worldcover"):
+        read_cover(tmp_path / "cover.tif", GRID, CoverOptions(cover_table="corin"))
 
 
-def test_weather_by_day_and_place(tmp_path: Path) -> None:
-    weather(tmp_path / "weather.nc")
-    at = conditions_grid(GRID)
-    dates = [np.datetime64("2020-03-07T15:40"), np.datetime64("2020-03-02T04:00")]
-    read = read_weather(tmp_path / "weather.nc", at, dates)
-    np.testing.assert_array_equal(read["precipitation"][0, :, 0, 0], [7, 6, 5, 4])
-    np.testing.assert_array_equal(read["precipitation"][1, :, 0, 0], [2, 1, np.nan, np.nan])
-    x, y = at.coordinates["x"].values[0], at.coordinates["y"].values[0]
-    expected = ((x - 500_000.0) + 2.0 * (y - 6_900_000.0)) / 1000.0
-    np.testing.assert_allclose(read["temperature"][:, 0, 0], expected, atol=1e-5)
-    assert read["snow_depth"].dims == ("time", "cy", "cx")
-    assert (read["snow_depth"] == 12.0).all()
+@pytest.mark.parametrize("kind", ["gpkg", "geojson"])
+def test_polygons_of_land_cover(tmp_path: Path, kind: str) -> None:
+    """CORINE's polygons: a pixel is of the polygon that holds its centre."""
+    left, bottom, right, top = GRID.boundingbox.bbox
+    shapes = gpd.GeoDataFrame(
+        {"Code_18": ["312", "231", "512"]},
+        geometry=[
+            shapely.box(left, top - 200, right, top),
+            shapely.box(left, top - 304, right, top - 200),
+            shapely.box(left, bottom, right, top - 304),
+        ],
+        crs=GRID.crs.to_wkt(),
+    ).to_crs("EPSG:4326" if kind == "geojson" else "EPSG:3067")
+    shapes.to_file(tmp_path / f"clc.{kind}")
+    cover = read_cover(tmp_path / f"clc.{kind}", GRID, CoverOptions(cover_table="corine"))
+    rows = np.arange(60)[:, None] * np.ones((1, 80))
+    np.testing.assert_array_equal(cover["forest"], rows < 20)
+    np.testing.assert_array_equal(cover["open_land"], (rows >= 20) & (rows < 30))
+    plain = read_cover(tmp_path / f"clc.{kind}", GRID)  # no column of the table: all is forest
+    assert plain["forest"].all()
+    assert not plain["open_land"].any()
+    with pytest.raises(UsageError, match="has no column 'use'; it has Code_18"):
+        read_cover(tmp_path / f"clc.{kind}", GRID, CoverOptions(cover_column="use"))
 
 
-def test_weather_in_other_units(tmp_path: Path) -> None:
-    weather(tmp_path / "weather.nc", temperature="K", precipitation="m", snow_depth="m")
-    read = read_weather(
-        tmp_path / "weather.nc", conditions_grid(GRID), [np.datetime64("2020-03-07")]
-    )
-    assert float(read["precipitation"][0, 0, 0, 0]) == 7000.0
-    assert float(read["snow_depth"][0, 0, 0]) == 1200.0
-    assert float(read["temperature"][0, 0, 0]) < -200.0
-
-
-def test_weather_elsewhere_is_missing(tmp_path: Path) -> None:
-    away = GeoBox((5, 6), Affine(1000.0, 0, 800_000.0, 0, -1000.0, 6_902_000.0), "EPSG:32635")
-    weather(tmp_path / "weather.nc", away)
-    read = read_weather(
-        tmp_path / "weather.nc", conditions_grid(GRID), [np.datetime64("2020-03-07")]
-    )
-    assert all(np.isnan(read[name]).all() for name in read)
-
-
-def test_weather_that_cannot_be_read(tmp_path: Path) -> None:
-    weather(tmp_path / "weather.nc", temperature="smoots")
-    dates = [np.datetime64("2020-03-07")]
-    with pytest.raises(SarcastError, match="temperature .* is in 'smoots', which cannot be conv"):
-        read_weather(tmp_path / "weather.nc", conditions_grid(GRID), dates)
-    xr.Dataset({"wind": ("x", [1.0])}).to_netcdf(tmp_path / "wind.nc", engine="h5netcdf")
-    with pytest.raises(SarcastError, match="holds no weather that is known: .* found wind"):
-        read_weather(tmp_path / "wind.nc", conditions_grid(GRID), dates)
-    (tmp_path / "text.nc").write_text("no NetCDF")
-    with pytest.raises(SarcastError, match="cannot be read as NetCDF"):
-        read_weather(tmp_path / "text.nc", conditions_grid(GRID), dates)
+def test_forest_may_lie_in_one_part_alone(tmp_path: Path) -> None:
+    strips(tmp_path / "cover.tif", 10, 30)
+    cover = LandCover([tmp_path / "cover.tif"], CoverOptions())
+    assert not cover.read(GRID[30:])["forest"].any()
+    assert cover.read(GRID[:30])["forest"].any()
+    cover.summarise()

@@ -26,7 +26,8 @@ from sarcast.ingest.acquisition import acquisitions
 from sarcast.ingest.sentinel1 import IndexOptions, find_items
 from sarcast.orbits import heading_deg
 from sarcast.rasters import write_cog
-from test_22_ingest import plane, weather
+from small_weather import weather
+from test_22_ingest import plane
 
 Scenes = dict[str, np.ndarray]
 
@@ -124,7 +125,7 @@ def test_terrain_cover_and_weather(scene_folder: Callable[..., Path], tmp_path: 
     classes[:, 40:] = 30
     write_cog(tmp_path / "cover.tif", classes, GRID, nodata=0)
     weather(tmp_path / "weather.nc")
-    sources = Sources(tmp_path / "dem.tif", tmp_path / "weather.nc", tmp_path / "cover.tif")
+    sources = Sources(*((tmp_path / name,) for name in ("dem.tif", "weather.nc", "cover.tif")))
     items = items_of(scene_folder(series(5)))
     cube = build(items, tmp_path / "cube.zarr", sources)
     np.testing.assert_array_equal(cube["elevation"], plane(GRID))

@@ -19,6 +19,7 @@ from rasterio.windows import Window
 
 from sarcast.errors import SarcastError
 from sarcast.files import new_file
+from sarcast.remote import is_remote
 
 
 def read_onto(path: Path, grid: GeoBox, resampling: str) -> npt.NDArray[np.float32]:
@@ -148,7 +149,7 @@ def _warp(
     return warped
 
 
-def open_raster(path: Path) -> rasterio.DatasetReader:
+def open_raster(path: Path | str) -> rasterio.DatasetReader:
     """Open a raster and see that it has a CRS."""
     try:
         source = rasterio.open(path)
@@ -163,7 +164,7 @@ def open_raster(path: Path) -> rasterio.DatasetReader:
     return source
 
 
-def grid_of(path: Path) -> GeoBox:
+def grid_of(path: Path | str) -> GeoBox:
     """Grid of a raster file, which must have a CRS."""
     with open_raster(path) as source:
         return _grid(source)
@@ -283,7 +284,7 @@ _QUANTITIES = {"predictor": "FLOATING_POINT", "overview_resampling": "AVERAGE"}
 _CLASSES = {"predictor": "STANDARD", "overview_resampling": "MODE"}
 
 
-def _unreadable(path: Path, error: Exception) -> str:
-    if not Path(path).exists():
+def _unreadable(path: Path | str, error: Exception) -> str:
+    if not is_remote(str(path)) and not Path(path).exists():
         return f"{path} does not exist; name a raster file"
     return f"{path} cannot be read, it may be cut off or damaged: fetch it again ({error})"

@@ -6,7 +6,7 @@ Steps stand in the order in which they were written; ``open_cube`` gives them in
 from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import reduce
 from operator import add
 from pathlib import Path
@@ -23,22 +23,21 @@ from pydantic import BaseModel, ConfigDict, Field
 from sarcast.conditions import LAGS
 from sarcast.cube import block
 from sarcast.cube.block import Block, Written
-from sarcast.cube.crew import Crew, CrewOptions, crew
+from sarcast.cube.crew import AHEAD, Crew, CrewOptions, crew
 from sarcast.cube.schema import COORDINATES, SHARD
 from sarcast.cube.store import Store
 from sarcast.errors import SarcastError
 from sarcast.files import full_disk_named
 from sarcast.grid import conditions_grid
 from sarcast.ingest.acquisition import Acquisition, acquisitions
-from sarcast.ingest.cover import FOREST, OPEN_LAND, read_cover
-from sarcast.ingest.dem import read_dem
+from sarcast.ingest.cover import CoverOptions, LandCover
+from sarcast.ingest.dem import Dem
 from sarcast.ingest.slices import Overlap, UnreadableError
-from sarcast.ingest.weather import read_weather
+from sarcast.ingest.weather import Weather
+from sarcast.ingest.weather_layouts import WeatherOptions
 from sarcast.progress import say, track
 from sarcast.remote import RemoteOptions
 
-_AHEAD = 2
-"""Blocks handed out for each worker, so that none waits for the next."""
 PART = 2 * SHARD
 """Pixels a side of the parts in which terrain and land cover are read."""
 _WEATHER_MIB = 64
@@ -55,12 +54,6 @@ class CubeOptions(BaseModel):
         pattern="^(nearest|bilinear|cubic|average)$",
         description="How scenes on another grid are warped: nearest, bilinear, cubic or average.",
     )
-    forest_classes: tuple[int, ...] = Field(
-        FOREST, description="Class numbers of forest in the land cover."
-    )
-    open_land_classes: tuple[int, ...] = Field(
-        OPEN_LAND, description="Class numbers of open land in the land cover."
-    )
     allow_missing: bool = Field(
         False, description="Leave out the dates of which a raster cannot be read, and name them."
     )
@@ -68,11 +61,16 @@ class CubeOptions(BaseModel):
 
 @dataclass(frozen=True)
 class Sources:
-    """What else is known of the area: terrain, weather and land cover, each a file or None."""
+    """What else is known of the area: files of terrain, weather and land cover, and how to read it.
 
-    dem: Path | None = None
-    weather: Path | None = None
-    cover: Path | None = None
+    Each is none, one or several paths or URLs.
+    """
+
+    dem: tuple[Path | str, ...] = ()
+    weather: tuple[Path | str, ...] = ()
+    cover: tuple[Path | str, ...] = ()
+    weather_options: WeatherOptions = field(default_factory=WeatherOptions)
+    cover_options: CoverOptions = field(default_factory=CoverOptions)
 
 
 def build_cube(
@@ -117,8 +115,8 @@ def build_cube(
         held = store.values("scene_id").tolist()
         todo = [one for one in found if one.scene_id not in set(held)]
         times = [*store.values("time").astype("datetime64[s]"), *(one.time for one in todo)]
-        weather = _Weather(sources.weather, grid, times)
-        _write_static(store, grid, options, sources)
+        weather = _Weather(sources, grid, times)
+        _write_static(store, grid, sources)
         _write_weather(store, weather)
         with crew(workers) as hands:
             steps = _Steps(store, hands, grid, options, remote, weather)
@@ -126,6 +124,7 @@ def build_cube(
                 say(f"{path} holds all {len(found)} acquisitions already")
             for _ in track(steps.write(todo), "building the cube", len(found), done=len(held)):
                 pass
+        weather.summarise()
         steps.summarise()
 
 
@@ -149,50 +148,45 @@ def _touching(found: list[Acquisition], grid: GeoBox) -> list[Acquisition]:
 # --- what does not change with time, and weather --------------------------------------------------
 
 
-def _write_static(store: Store, grid: GeoBox, options: CubeOptions, sources: Sources) -> None:
+def _write_static(store: Store, grid: GeoBox, sources: Sources) -> None:
     """Write terrain and land cover, a part at a time; it is seen from the next commit on."""
+    dem = Dem(sources.dem) if sources.dem else None
+    cover = LandCover(sources.cover, sources.cover_options) if sources.cover else None
     for place in block.places(grid, PART):
-        for name, layer in _static(grid[place], options, sources).items():
-            store.add(name, *grid.shape)
-            store.put(name, layer.values, *place)
-    if sources.dem is not None or sources.cover is not None:
+        layers = {} if cover is None else dict(cover.read(grid[place]))
+        if dem is not None:
+            layers["elevation"] = dem.read(grid[place])
+        for name, layer in layers.items():
+            store.add(str(name), *grid.shape)
+            store.put(str(name), layer.values, *place)
+    for source in (dem, cover):
+        if source is not None:
+            source.summarise()
+    if sources.dem or sources.cover:
         store.commit()
-
-
-def _static(grid: GeoBox, options: CubeOptions, sources: Sources) -> dict[str, xr.DataArray]:
-    layers: dict[str, xr.DataArray] = {}
-    if sources.dem is not None:
-        layers["elevation"] = read_dem(sources.dem, grid)
-    if sources.cover is not None:
-        cover = read_cover(
-            sources.cover,
-            grid,
-            forest=options.forest_classes,
-            open_land=options.open_land_classes,
-        )
-        layers.update({str(name): layer for name, layer in cover.items()})
-    return layers
 
 
 class _Weather:
     """Weather of the steps that are held and of those to come, read once and a part at a time."""
 
-    def __init__(self, path: Path | None, grid: GeoBox, times: Sequence[np.datetime64]) -> None:
-        self._path, self._grid, self._times = path, conditions_grid(grid), times
+    def __init__(self, sources: Sources, grid: GeoBox, times: Sequence[np.datetime64]) -> None:
+        named = sources.weather
+        self._source = Weather(named, sources.weather_options) if named else None
+        self._grid, self._times = conditions_grid(grid), times
         cells = self._grid.shape[0] * self._grid.shape[1]
         self._size = max(1, _WEATHER_MIB * 2**20 // (cells * 4 * (LAGS + 2)))
         self._start, self._part = -1, xr.Dataset()
 
     def parts(self, steps: int) -> Iterator[tuple[slice, xr.Dataset]]:
         """The first ``steps`` steps, a part at a time; nothing without weather."""
-        if self._path is not None:
+        if self._source is not None:
             for start in range(0, steps, self._size):
                 stop = min(steps, start + self._size)
                 yield slice(start, stop), self._at(start).isel(time=slice(0, stop - start))
 
     def layers(self, step: int) -> dict[str, npt.NDArray[np.float32]]:
         """Layers of a step; none without weather."""
-        if self._path is None:
+        if self._source is None:
             return {}
         part = self._at(step)
         return {str(name): part[name].values[step - self._start] for name in part}
@@ -200,10 +194,16 @@ class _Weather:
     def _at(self, step: int) -> xr.Dataset:
         start = step - step % self._size
         if start != self._start:
-            assert self._path is not None
+            assert self._source is not None
             times = self._times[start : start + self._size]
-            self._start, self._part = start, read_weather(self._path, self._grid, times)
+            self._start, self._part = start, self._source.read(self._grid, times)
         return self._part
+
+    def summarise(self) -> None:
+        """Say what the weather lacks, and let go of its files."""
+        if self._source is not None:
+            self._source.close()
+            self._source.summarise()
 
 
 def _write_weather(store: Store, weather: _Weather) -> None:
@@ -279,7 +279,7 @@ class _Steps:
             self._store.tidy()
 
     def _has_room(self, flying: Collection[_Step]) -> bool:
-        return sum(len(step.blocks) + 1 for step in flying) < _AHEAD * self._hands.size
+        return sum(len(step.blocks) + 1 for step in flying) < AHEAD * self._hands.size
 
     def _launch(self, place: int, one: Acquisition, step: int) -> _Step:
         """Hand out the blocks of an acquisition."""

@@ -1,5 +1,6 @@
 """NetCDF and Zarr opened by the CF conventions, also where their attributes stray from them."""
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -29,3 +30,43 @@ def open_cf(place: str) -> xr.Dataset:
         first = (str(error).splitlines() or [type(error).__name__])[0]
         kind = "Zarr" if zarr else "NetCDF"
         raise SarcastError(f"{place} cannot be read as {kind}: {first}") from error
+
+
+@cache
+def registry() -> Any:
+    """CF units, as pint's registry."""
+    from cf_xarray.units import units  # slow to load
+
+    return units
+
+
+def unit(word: str, place: str) -> Any:
+    """Read a CF unit.
+
+    Raises
+    ------
+    SarcastError
+        If it is none.
+    """
+    try:
+        return registry().Unit(word)
+    except Exception as error:  # pint fails in many ways at words that are no units
+        raise SarcastError(f"{place} is in {word!r}, which is no unit of CF") from error
+
+
+def convert(quantity: Any, target: str, place: str) -> Any:
+    """Values of a quantity in another unit.
+
+    Raises
+    ------
+    SarcastError
+        If they are those of something else.
+    """
+    from pint import DimensionalityError
+
+    try:
+        return quantity.to(target).magnitude
+    except DimensionalityError as error:
+        raise SarcastError(
+            f"{place} is in {quantity.units}, which cannot be converted to {target}"
+        ) from error

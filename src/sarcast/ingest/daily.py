@@ -1,13 +1,12 @@
 """From the steps of a source to days, and from its units to those of the conditions."""
 
-from functools import cache
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 
 from sarcast.conditions import RANGES
 from sarcast.errors import SarcastError
+from sarcast.ingest.cf import convert, registry
+from sarcast.ingest.cf import unit as read_unit
 from sarcast.ingest.weather_layouts import Condition, WeatherVariable
 
 WATER_DENSITY = "1000 kg m-3"
@@ -41,43 +40,40 @@ def to_condition(
     SarcastError
         If the unit is unknown, or that of something else.
     """
-    registry = _registry()
-    target = "mm" if condition == "precipitation" else RANGES[condition].unit
-    try:
-        quantity = registry.Quantity(values, registry.Unit(unit))
-        if condition == "precipitation":
-            if "[time]" in quantity.dimensionality:
-                quantity = quantity * registry.Quantity(step / np.timedelta64(1, "s"), "s")
-            if "[mass]" in quantity.dimensionality:
-                quantity = quantity / registry.Quantity(WATER_DENSITY)
-        converted: Values = quantity.to(target).magnitude
-    except Exception as error:
-        if not type(error).__module__.startswith("pint"):
-            raise
-        hint = ": it is an amount of water, not a depth" if condition == "snow_depth" else ""
+    what = f"{condition} in {place}"
+    quantity = registry().Quantity(values, read_unit(unit, what))
+    if condition == "precipitation":
+        if "[time]" in quantity.dimensionality:
+            quantity = quantity * registry().Quantity(step / np.timedelta64(1, "s"), "s")
+        if "[mass]" in quantity.dimensionality:
+            quantity = quantity / registry().Quantity(WATER_DENSITY)
+    elif condition == "snow_depth" and "[mass]" in quantity.dimensionality:
         raise SarcastError(
-            f"{condition} in {place} is in {unit!r}, which cannot be converted to {target}{hint}; "
-            f"give its unit in a profile (--weather-profile)"
-        ) from error
+            f"{what} is in {unit!r}: an amount of water, not a depth of snow; leave it out, or "
+            f"name the density of snow in a profile (density)"
+        )
+    target = "mm" if condition == "precipitation" else RANGES[condition].unit
+    converted: Values = convert(quantity, target, what)
     return converted
 
 
-def snow_depth(water: Values, water_unit: str, density: Values, density_unit: str) -> Values:
-    """Depth of snow, m, of its water and its density.
+def snow_depth(water: tuple[Values, str], density: tuple[Values, str], place: str) -> Values:
+    """Depth of snow, m, of its water (a depth or a mass) and its density, each with its unit.
 
-    The water may be given as a depth or as a mass; a density of 0 gives NaN.
+    A density of 0 gives NaN.
     """
-    registry = _registry()
-    amount = registry.Quantity(water, registry.Unit(water_unit))
+    amount = registry().Quantity(water[0], read_unit(water[1], place))
     if "[mass]" not in amount.dimensionality:
-        amount = amount * registry.Quantity(WATER_DENSITY)
-    held = registry.Quantity(np.where(density > 0.0, density, np.nan), registry.Unit(density_unit))
-    depth: Values = (amount / held).to("m").magnitude
+        amount = amount * registry().Quantity(WATER_DENSITY)
+    held = np.where(density[0] > 0.0, density[0], np.nan)
+    depth: Values = convert(
+        amount / registry().Quantity(held, read_unit(density[1], place)), "m", place
+    )
     return depth
 
 
-def step_of(times: Times) -> np.timedelta64:
-    """Length of a step of a sorted axis of time: the median, a day where there is but one.
+def step_of(times: Times, place: str) -> np.timedelta64:
+    """Length of a step of an axis of time: the median, a day where there is but one.
 
     Raises
     ------
@@ -86,13 +82,18 @@ def step_of(times: Times) -> np.timedelta64:
     """
     if times.size < 2:
         return DAY
-    step: np.timedelta64 = np.median(np.diff(times.astype("datetime64[s]")))
+    step: np.timedelta64 = np.median(np.diff(np.sort(times.astype("datetime64[s]"))))
     if step / DAY > 1.5:
-        raise SarcastError(f"weather must be daily or finer, but its steps are {step / DAY:g} days")
+        raise SarcastError(
+            f"{place} must be daily or finer, but its steps are {step / DAY:g} days; give daily "
+            f"weather"
+        )
     return step
 
 
-def to_days(values: Values, times: Times, variable: WeatherVariable) -> tuple[Times, Values]:
+def to_days(
+    values: Values, times: Times, variable: WeatherVariable, step: np.timedelta64
+) -> tuple[Times, Values]:
     """Make days of the steps of a source, by its own clock.
 
     A day counts only if all its steps are there; of running totals, the one at its end.
@@ -105,6 +106,8 @@ def to_days(values: Values, times: Times, variable: WeatherVariable) -> tuple[Ti
         Sorted.
     variable
         How the source tells the condition.
+    step
+        Length of a step.
 
     Returns
     -------
@@ -112,13 +115,14 @@ def to_days(values: Values, times: Times, variable: WeatherVariable) -> tuple[Ti
     values : ndarray
         Dims (day, ...); NaN where the day is not whole.
     """
-    step = step_of(times)
     stamps = times.astype("datetime64[s]")
     if step / DAY < 0.75:
         stamps = stamps - hours(variable.day_starts)
     if variable.stamp == "end":
         stamps = stamps - np.timedelta64(1, "s")
     days = stamps.astype("datetime64[D]")
+    if days.size == 0:
+        return days, values
     if variable.day == "last":
         last = stamps == (days + 1).astype("datetime64[s]") - np.timedelta64(1, "s")
         return days[last], values[last]
@@ -134,10 +138,3 @@ def to_days(values: Values, times: Times, variable: WeatherVariable) -> tuple[Ti
 def hours(count: float) -> np.timedelta64:
     """A number of hours as a span of time, to the second."""
     return np.timedelta64(round(3600.0 * count), "s")
-
-
-@cache
-def _registry() -> Any:
-    from cf_xarray.units import units  # slow to load
-
-    return units

@@ -1,5 +1,6 @@
-"""Terrain heights from any raster."""
+"""Terrain heights from any rasters."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -8,35 +9,79 @@ from odc.geo.geobox import GeoBox
 from odc.geo.xr import wrap_xr
 
 from sarcast.errors import SarcastError
-from sarcast.rasters import read_onto
+from sarcast.ingest.cf import convert, registry, unit
+from sarcast.ingest.mosaic import Mosaic
+from sarcast.progress import say
 
 
-def read_dem(path: Path, grid: GeoBox) -> xr.DataArray:
-    """Read heights onto a grid, bilinearly.
+class Dem:
+    """Terrain heights, which can be read a part of an area at a time.
 
     Parameters
     ----------
-    path
-        A raster of heights in metres, in any CRS.
-    grid
-        The grid wanted.
-
-    Returns
-    -------
-    DataArray
-        ``elevation``, dims (y, x), m, float32.
+    sources
+        Rasters of heights in any CRS, folders of them, JSON files of STAC items; the first named
+        wins where they overlap.
 
     Raises
     ------
     SarcastError
-        If the raster does not cover the whole grid.
+        If a raster cannot be read, has no CRS, or is not in a unit of length.
     """
-    heights = read_onto(path, grid, "bilinear")
-    covered = float(np.mean(np.isfinite(heights)))
-    if covered < 1.0:
-        raise SarcastError(
-            f"the DEM {path} covers {100.0 * covered:.1f} % of the area; "
-            f"give one that covers all of it, or a smaller --area"
-        )
-    elevation: xr.DataArray = wrap_xr(heights, grid, nodata=np.nan).rename("elevation")
-    return elevation.assign_attrs(units="m", standard_name="surface_altitude")
+
+    def __init__(self, sources: Sequence[Path | str]) -> None:
+        self._mosaic = Mosaic(sources)
+        told = {tile.unit for tile in self._mosaic.tiles if tile.unit}
+        if len(told) > 1:
+            raise SarcastError(
+                f"the DEM {self._mosaic.names} is in several units ({', '.join(sorted(told))}); "
+                f"give rasters of one unit"
+            )
+        self._to_m = _metres(told.pop(), f"the DEM {self._mosaic.names}") if told else 1.0
+        self._seen = self._asked = 0
+
+    def read(self, grid: GeoBox) -> xr.DataArray:
+        """Read heights onto a grid, bilinearly.
+
+        Returns
+        -------
+        DataArray
+            ``elevation``, dims (y, x), m, float32; NaN where no raster has a height.
+        """
+        heights = self._mosaic.read(grid, "bilinear") * np.float32(self._to_m)
+        self._seen += int(np.isfinite(heights).sum())
+        self._asked += heights.size
+        elevation: xr.DataArray = wrap_xr(heights, grid, nodata=np.nan).rename("elevation")
+        return elevation.assign_attrs(units="m", standard_name="surface_altitude")
+
+    def summarise(self) -> None:
+        """Say how much of what was read has no height.
+
+        Raises
+        ------
+        SarcastError
+            If all of it has none.
+        """
+        share = 100.0 * self._seen / max(1, self._asked)
+        if self._seen == 0:
+            raise SarcastError(
+                f"the DEM {self._mosaic.names} covers nothing of the area; give one that does, or "
+                f"leave --dem out"
+            )
+        if self._seen < self._asked:
+            say(
+                f"the DEM {self._mosaic.names} covers {share:.1f} % of the area; the elevation of "
+                f"the other {self._asked - self._seen} pixels counts as missing"
+            )
+
+
+def _metres(word: str, place: str) -> float:
+    return float(convert(registry().Quantity(1.0, unit(word, place)), "m", place))
+
+
+def read_dem(sources: Path | str | Sequence[Path | str], grid: GeoBox) -> xr.DataArray:
+    """Read heights onto a grid, and say where there are none; as ``Dem``."""
+    dem = Dem([sources] if isinstance(sources, Path | str) else sources)
+    elevation = dem.read(grid)
+    dem.summarise()
+    return elevation

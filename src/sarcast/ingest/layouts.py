@@ -6,7 +6,7 @@ file, properties of a STAC item, and what the profile states for all scenes.
 
 import datetime as dt
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from typing import ClassVar, Literal, get_args
 
@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from sarcast import orbits, units
 from sarcast.conditions import PLATFORMS
 from sarcast.errors import SarcastError
-from sarcast.ingest.profiles import Profile
+from sarcast.ingest.profiles import Profile, find_profile, shipped
 
 Fact = Literal[
     "time",
@@ -164,6 +164,18 @@ class SceneProfile(Profile):
             return None
         filled = _HOLE.sub(lambda hole: re.escape(groups[hole[1]]), self.incidence.file)
         return re.compile(filled)
+
+
+def scene_profiles(own: Iterable[str] = ()) -> tuple[SceneProfile, ...]:
+    """Profiles in the order in which they are tried.
+
+    Parameters
+    ----------
+    own
+        YAML files of the user's, which come first; those that know any file by its name come last.
+    """
+    known = sorted(shipped(SceneProfile), key=lambda one: (one.generic, one.needs_tag is None))
+    return (*(find_profile(SceneProfile, word) for word in own), *known)
 
 
 def platform(word: str | None) -> str | None:

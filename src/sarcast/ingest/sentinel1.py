@@ -17,9 +17,8 @@ from sarcast.errors import SarcastError, UsageError
 from sarcast.ingest import series
 from sarcast.ingest.containers import snap_header
 from sarcast.ingest.foreign import describe
-from sarcast.ingest.layouts import Fact, SceneProfile, check_unit
+from sarcast.ingest.layouts import Fact, SceneProfile, check_unit, scene_profiles
 from sarcast.ingest.products import Product, check_values
-from sarcast.ingest.profiles import find_profile, shipped
 from sarcast.progress import say
 from sarcast.rasters import sample
 
@@ -51,11 +50,6 @@ class IndexOptions(BaseModel):
         given: dict[Fact, str | None] = {"unit": self.unit, "quantity": self.quantity}
         return {fact: word for fact, word in given.items() if word is not None}
 
-    def profiles(self) -> tuple[SceneProfile, ...]:
-        """The user's profiles first, those that know any file by its name last."""
-        known = sorted(shipped(SceneProfile), key=lambda one: (one.generic, one.needs_tag is None))
-        return (*(find_profile(SceneProfile, word) for word in self.profile), *known)
-
 
 def find_items(
     paths: Sequence[Path], options: IndexOptions, *, unpack_to: Path | None = None
@@ -82,7 +76,7 @@ def find_items(
     SarcastError
         If there is none, a raster cannot be read, has no CRS, or holds another unit than declared.
     """
-    profiles = options.profiles()
+    profiles = scene_profiles(options.profile)
     files = sorted(set(_files(paths)))
     described = [item for path in files if path.suffix == ".json" for item in _stac_item(path)]
     claimed = {Path(asset.href) for item in described for asset in item.assets.values()}
@@ -179,8 +173,8 @@ def _apart(product: Product, unpack_to: Path | None) -> Iterator[Product]:
     for path, _ in product.files:
         if unpack_to is None:
             raise UsageError(
-                f"{path} holds a series of scenes, which are unpacked beside the catalogue: "
-                f"name a folder as catalogue"
+                f"{path} holds a series of scenes, which are written one GeoTIFF each: "
+                f"say where with --unpack-to"
             )
         for time, written in series.unpack(path, profile, unpack_to / product.name):
             groups = {**product.groups, "time": time.strftime(profile.time_format)}

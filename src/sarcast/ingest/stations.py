@@ -73,10 +73,11 @@ def _header(path: Path) -> str:
 
 def _frame(path: Path, separator: str, table: Table, decimal: str) -> pd.DataFrame:
     try:
-        return pd.read_csv(
+        frame = pd.read_csv(
             path,
             sep=separator,
             decimal=decimal,
+            dtype={table.time: str},
             na_values=list(table.missing),
             keep_default_na=False,
             encoding="utf-8-sig",
@@ -85,6 +86,9 @@ def _frame(path: Path, separator: str, table: Table, decimal: str) -> pd.DataFra
     except (ValueError, UnicodeDecodeError) as error:
         first = str(error).splitlines()[0]
         raise SarcastError(f"{path} cannot be read as a CSV file: {first}") from error
+    if not isinstance(frame.index, pd.RangeIndex):
+        raise SarcastError(f"{path} has lines with more fields than its first line has names")
+    return frame
 
 
 def _numbers(column: "pd.Series[float]", path: Path, decimal: str) -> "pd.Series[float]":

@@ -39,89 +39,107 @@ Values = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Source:
-    """A file of weather: what it holds, and the profile that says how."""
+    """A file of weather: what it holds, the profile that says how, and the length of its steps."""
 
     place: str
     data: xr.Dataset
     profile: WeatherProfile
+    step: np.timedelta64
 
 
-def read_weather(
-    paths: Path | str | Sequence[Path | str],
-    grid: GeoBox,
-    dates: Sequence[np.datetime64],
-    options: WeatherOptions | None = None,
-) -> xr.Dataset:
-    """Read the weather of some dates onto the conditions grid.
-
-    Grids are read bilinearly, of the cells that have a value; between stations, the nearest count.
-    How many dates lack a condition is said.
+class Weather:
+    """Daily weather, which can be read a part of the dates at a time.
 
     Parameters
     ----------
-    paths
+    sources
         NetCDF files, Zarr stores, CSV files of stations; each condition and date is taken from the
         first that tells it.
-    grid
-        The conditions grid.
-    dates
-        Times of the acquisitions, UTC; the day that counts is the one that the source's profile
-        makes of them.
     options
         How the files are read.
-
-    Returns
-    -------
-    Dataset
-        ``temperature`` (time, cy, cx) degC, ``snow_depth`` (time, cy, cx) cm and ``precipitation``
-        (time, lag, cy, cx) mm per day, lag days before: those that any file tells; NaN where it
-        tells nothing.
 
     Raises
     ------
     SarcastError
-        If a file holds no weather that a profile knows, or one in an unknown unit, or no CRS.
+        If a file cannot be read, holds no weather that a profile knows, or no CRS.
     """
-    options = options or WeatherOptions()
-    moments = np.asarray(dates, dtype="datetime64[s]")
-    merged = xr.Dataset()
-    for path in [paths] if isinstance(paths, Path | str) else paths:
-        found = _read(path, grid, moments, options)
-        for name, layer in found.items():
-            merged[name] = merged[name].fillna(layer) if name in merged else layer
-    for name in WEATHER:
-        if name in merged:
-            _say_missing(name, merged[name], moments)
-    return merged
+
+    def __init__(self, sources: Sequence[Path | str], options: WeatherOptions) -> None:
+        self._sources = [_open(str(source), options) for source in sources]
+        self._known: dict[str, dict[np.datetime64, float]] = {}
+
+    def read(self, grid: GeoBox, dates: Sequence[np.datetime64]) -> xr.Dataset:
+        """Read the weather of some dates onto the conditions grid.
+
+        Grids are read bilinearly, of the cells that have a value; between stations, as
+        ``stations.between`` does.
+
+        Parameters
+        ----------
+        grid
+            The conditions grid.
+        dates
+            Times of the acquisitions, UTC; the day that counts is the one that the source's
+            profile makes of them.
+
+        Returns
+        -------
+        Dataset
+            ``temperature`` (time, cy, cx) degC, ``snow_depth`` (time, cy, cx) cm and
+            ``precipitation`` (time, lag, cy, cx) mm per day, lag days before: those that any
+            source tells; NaN where it tells nothing.
+
+        Raises
+        ------
+        SarcastError
+            If a unit is unknown, or a value is not physically possible.
+        """
+        moments = np.asarray(dates, dtype="datetime64[s]")
+        merged = xr.Dataset()
+        for source in self._sources:
+            told = source.profile.found(map(str, source.data.variables))
+            for condition, name in told.items():
+                layer = _field(source, condition, name, grid, moments)
+                held = condition in merged
+                merged[condition] = merged[condition].fillna(layer) if held else layer
+        for told_name, layer in merged.items():
+            shares = np.isfinite(layer.values).reshape(moments.size, -1).mean(axis=1)
+            self._known.setdefault(str(told_name), {}).update(zip(moments, shares, strict=True))
+        return merged
+
+    def close(self) -> None:
+        """Let go of the files."""
+        for source in self._sources:
+            source.data.close()
+
+    def summarise(self) -> None:
+        """Say on how many of the dates that were read a condition is missing."""
+        for name in (name for name in WEATHER if name in self._known):
+            shares = self._known[name]
+            missing = sorted(date for date, share in shares.items() if share == 0.0)
+            partly = sorted(date for date, share in shares.items() if 0.0 < share < 1.0)
+            if missing or partly:
+                say(
+                    f"weather: {name} is missing on {len(missing)} of {len(shares)} dates"
+                    f"{f' and partly on {len(partly)}' if partly else ''}, the first "
+                    f"{str(min(missing + partly))[:10]}; it counts as a missing condition there"
+                )
 
 
-def _read(
-    path: Path | str, grid: GeoBox, moments: daily.Times, options: WeatherOptions
+def read_weather(
+    sources: Path | str | Sequence[Path | str],
+    grid: GeoBox,
+    dates: Sequence[np.datetime64],
+    options: WeatherOptions = WeatherOptions(),  # noqa: B008 - frozen
 ) -> xr.Dataset:
-    source = _open(str(path), options)
-    told = source.profile.found(map(str, source.data.variables))
-    with source.data:
-        return xr.Dataset(
-            {
-                condition: _field(source, condition, name, grid, moments)
-                for condition, name in told.items()
-            }
-        )
-
-
-def _say_missing(name: str, layer: xr.DataArray, moments: daily.Times) -> None:
-    """Count the dates on which a condition is nowhere known."""
-    other = [dim for dim in layer.dims if dim != "time"]
-    missing = ~np.isfinite(layer.transpose("time", *other).values)
-    lacking = missing.reshape(len(moments), -1).all(axis=1)
-    partly = missing.reshape(len(moments), -1).any(axis=1) & ~lacking
-    if not (lacking.any() or partly.any()):
-        return
-    first = str(moments[lacking | partly].min())[:10]
-    say(
-        f"weather: {name} is missing on {int(lacking.sum())} of {len(moments)} dates and partly on "
-        f"{int(partly.sum())}, the first {first}; it counts as a missing condition there"
-    )
+    """Read the weather of some dates onto the conditions grid, as ``Weather``; say what lacks."""
+    weather = Weather([sources] if isinstance(sources, Path | str) else sources, options)
+    try:
+        read = weather.read(grid, dates)
+    finally:
+        weather.close()
+    weather.summarise()
+    return read
 
 
 # --- opening ------------------------------------------------------------------------------------
@@ -131,11 +149,17 @@ def _open(place: str, options: WeatherOptions) -> Source:
     path = Path(place)
     if path.suffix.lower() in _TABLES:
         data, profile = stations.read_table(path, options)
-        return Source(place, data, profile)
-    data = open_cf(place)
-    names = [str(name) for name in data.variables]
-    profile = choose(names, options, place, table=False, spacing=_spacing(data))
-    return Source(place, _canonical(data, profile, place), profile)
+    else:
+        held = open_cf(place)
+        try:
+            names = [str(name) for name in held.variables]
+            profile = choose(names, options, place, table=False, spacing=_spacing(held))
+            data = _canonical(held, profile, place)
+        except SarcastError:
+            held.close()
+            raise
+        data.set_close(held.close)
+    return Source(place, data, profile, daily.step_of(data["time"].values, place))
 
 
 def _spacing(data: xr.Dataset) -> float | None:
@@ -217,7 +241,7 @@ def _field(
     asked = np.stack([wanted - lag for lag in lags], axis=1)
     near = _near(source.data, grid, asked.min(), asked.max())
     values = _values(source, near, condition, name)
-    days, layers = daily.to_days(values, near["time"].values, variable)
+    days, layers = daily.to_days(values, near["time"].values, variable, source.step)
     unique = np.unique(asked)
     sampled = _sampled(near, _on_days(layers, days, unique), grid)
     held = sampled[np.searchsorted(unique, asked)].astype(np.float32)
@@ -268,12 +292,10 @@ def _values(source: Source, near: xr.Dataset, condition: Condition, name: str) -
     density = next((one for one in variable.density if one in near), None)
     if density is not None:
         held = _plain(near, density, source.place)
-        values = daily.snow_depth(values, unit, held, near[density].attrs.get("units", "kg m-3"))
+        density_unit = str(near[density].attrs.get("units", "kg m-3"))
+        values = daily.snow_depth((values, unit), (held, density_unit), source.place)
         unit = "m"
-    if values.shape[0] == 0:
-        return values
-    step = daily.step_of(near["time"].values)
-    converted = daily.to_condition(values, unit, condition, step, source.place)
+    converted = daily.to_condition(values, unit, condition, source.step, source.place)
     if condition != "temperature":  # packing leaves traces below 0
         converted[(converted < 0.0) & (converted > -_TRACE)] = 0.0
     _check_range(converted, condition, source.place)

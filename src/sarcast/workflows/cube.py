@@ -12,6 +12,10 @@ from sarcast.config import FLAT, Config
 from sarcast.cube import CubeOptions, Sources, build_cube, moment_of, open_cube
 from sarcast.errors import SarcastError
 from sarcast.grid import make_grid, outline
+from sarcast.ingest.cover import CoverOptions
+from sarcast.ingest.foreign import describe_all
+from sarcast.ingest.layouts import scene_profiles
+from sarcast.ingest.weather_layouts import WeatherOptions
 from sarcast.progress import say
 from sarcast.remote import RemoteOptions
 
@@ -34,10 +38,27 @@ class CubeConfig(Config):
     )
     start: str | None = Field(None, description="First date of the scenes taken, ISO 8601.")
     end: str | None = Field(None, description="Last date of the scenes taken, ISO 8601.")
-    dem: Path | None = Field(None, description="Raster of terrain heights, m.")
-    weather: Path | None = Field(None, description="NetCDF of daily weather.")
-    cover: Path | None = Field(None, description="Raster of land-cover classes.")
+    profile: tuple[str, ...] = Field(
+        (), description="YAML file that declares a source of your own among the catalogue's items."
+    )
+    dem: tuple[str, ...] = Field(
+        (),
+        description="Terrain heights: raster, folder of rasters, or JSON of a STAC item; may be "
+        "given several times, the first wins.",
+    )
+    weather: tuple[str, ...] = Field(
+        (),
+        description="Daily or hourly weather: NetCDF, Zarr, or CSV of stations; may be given "
+        "several times, the first wins.",
+    )
+    cover: tuple[str, ...] = Field(
+        (),
+        description="Land cover: raster of classes, folder of rasters, JSON of a STAC item, or "
+        "polygons; may be given several times.",
+    )
     building: Annotated[CubeOptions, FLAT] = Field(default_factory=CubeOptions)
+    weather_reading: Annotated[WeatherOptions, FLAT] = Field(default_factory=WeatherOptions)
+    cover_reading: Annotated[CoverOptions, FLAT] = Field(default_factory=CoverOptions)
     server: Annotated[RemoteOptions, FLAT] = Field(default_factory=RemoteOptions)
 
 
@@ -60,8 +81,15 @@ def cube(catalogue: str, *, config: Annotated[CubeConfig, FLAT]) -> None:
             f"{catalogue} holds no scene from {config.start or 'the first'} to "
             f"{config.end or 'the last'}; ask for other dates"
         )
+    items = describe_all(items, scene_profiles(config.profile))
     grid = make_grid(area, items, crs=config.crs, resolution=config.resolution)
-    sources = Sources(dem=config.dem, weather=config.weather, cover=config.cover)
+    sources = Sources(
+        dem=config.dem,
+        weather=config.weather,
+        cover=config.cover,
+        weather_options=config.weather_reading,
+        cover_options=config.cover_reading,
+    )
     build_cube(items, config.to, grid, config.building, sources)
     built = open_cube(config.to)
     say(

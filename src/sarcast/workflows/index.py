@@ -5,8 +5,9 @@ from typing import Annotated
 
 from pydantic import Field
 
-from sarcast.catalogue import open_growing
+from sarcast.catalogue import FolderCatalogue, open_growing
 from sarcast.config import FLAT, Config
+from sarcast.errors import SarcastError
 from sarcast.ingest.sentinel1 import IndexOptions, find_items
 from sarcast.progress import say
 
@@ -21,6 +22,11 @@ class IndexConfig(Config):
     collection: str | None = Field(
         None, description="Collection that the items are put into; default: the one they name."
     )
+    unpack_to: Path | None = Field(
+        None,
+        description="Folder for the scenes of NetCDF series, which become a GeoTIFF each; default: "
+        "the folder scenes of the catalogue.",
+    )
     names: Annotated[IndexOptions, FLAT] = Field(default_factory=IndexOptions)
 
 
@@ -33,7 +39,12 @@ def index(paths: tuple[Path, ...], *, config: Annotated[IndexConfig, FLAT]) -> N
         Rasters, STAC items, or folders that are searched at every depth.
     """
     catalogue = open_growing(config.to)
-    items = list(find_items(paths, config.names))
+    unpack_to = config.unpack_to
+    if unpack_to is None and isinstance(catalogue, FolderCatalogue):
+        unpack_to = catalogue.folder / "scenes"
+    items = list(find_items(paths, config.names, unpack_to=unpack_to))
+    if not items:
+        raise SarcastError("none of the scenes found holds any data, so there is nothing to index")
     for item in items:
         item.collection_id = config.collection or item.collection_id
     held = catalogue.add(items)

@@ -1,0 +1,198 @@
+"""Rasters that lie side by side, read as one: tiles of terrain heights or of land cover."""
+
+import json
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from xml.sax.saxutils import escape
+
+import numpy as np
+import numpy.typing as npt
+import pystac
+import rasterio
+from odc.geo.geobox import GeoBox
+from rasterio.errors import RasterioError
+
+from sarcast.errors import SarcastError
+from sarcast.rasters import grid_of, open_raster, warp_onto
+
+SUFFIXES = {".tif", ".tiff", ".vrt", ".img", ".hgt", ".dt2", ".asc", ".nc"}
+"""Files that are taken of a folder."""
+_KEYS = ("data", "elevation", "dem", "map")
+_ALIGNED = 0.01
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A raster: where it lies, its grid, and what its first band tells."""
+
+    href: str
+    grid: GeoBox
+    nodata: float | None
+    unit: str | None
+
+
+class Mosaic:
+    """Rasters read as one; where they overlap the first named wins, and later ones fill its holes.
+
+    Tiles of one CRS and spacing whose pixels lie on a common grid are warped together, so that no
+    seam is seen between them.
+
+    Parameters
+    ----------
+    sources
+        Rasters, folders of rasters, and JSON files of STAC items; paths or URLs.
+
+    Raises
+    ------
+    SarcastError
+        If a source cannot be read, or has no CRS.
+    """
+
+    def __init__(self, sources: Sequence[Path | str]) -> None:
+        self.names = ", ".join(map(str, sources))
+        self.tiles = tuple(_tile(href) for source in sources for href in _hrefs(str(source)))
+
+    @cached_property
+    def _groups(self) -> tuple[tuple[Tile, ...], ...]:
+        groups: list[list[Tile]] = []
+        for tile in self.tiles:
+            group = next((one for one in groups if _fit(one[0], tile)), None)
+            if group is None:
+                groups.append([tile])
+            else:
+                group.append(tile)
+        return tuple(map(tuple, groups))
+
+    def read(self, grid: GeoBox, resampling: str) -> npt.NDArray[np.float32]:
+        """Read the first band onto a grid.
+
+        Parameters
+        ----------
+        grid
+            The grid wanted.
+        resampling
+            A name of ``rasterio.enums.Resampling``.
+
+        Returns
+        -------
+        ndarray
+            Dims (y, x), float32; NaN where no raster has a value.
+        """
+        values = np.full(grid.shape, np.nan, dtype=np.float32)
+        for group in self._groups:
+            hole = np.isnan(values)
+            if not hole.any():
+                break
+            with _open(group) as source:
+                try:
+                    np.copyto(values, warp_onto(source, grid, resampling), where=hole)
+                except RasterioError as error:
+                    raise SarcastError(
+                        f"{group[0].href} or a tile beside it cannot be read: {error}"
+                    ) from error
+        return values
+
+
+def _hrefs(source: str) -> Iterator[str]:
+    """Rasters that a source stands for."""
+    path = Path(source)
+    if path.is_dir():
+        found = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES)
+        if not found:
+            raise SarcastError(f"{source} holds no raster; name one, or a folder with some")
+        yield from map(str, found)
+    elif path.suffix == ".json":
+        yield from (_asset_of(item) for item in _items(path))
+    else:
+        yield source
+
+
+def _items(path: Path) -> list[pystac.Item]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if content["type"] == "FeatureCollection":
+            return [pystac.Item.from_dict(feature) for feature in content["features"]]
+        item = pystac.Item.from_dict(content)
+    except (OSError, ValueError, KeyError, TypeError, pystac.STACError) as error:
+        raise SarcastError(f"{path} is no STAC item: {error!r}") from error
+    item.set_self_href(path.resolve().as_posix())
+    return [item]
+
+
+def _asset_of(item: pystac.Item) -> str:
+    """Href of the raster of an item."""
+    rasters = {
+        key: asset
+        for key, asset in item.assets.items()
+        if key in _KEYS or "data" in (asset.roles or [])
+    }
+    key = next((key for key in (*_KEYS, *rasters) if key in rasters), None)
+    if key is None:
+        raise SarcastError(
+            f"{item.id} has no asset {' or '.join(_KEYS)} and none with the role data; it has "
+            f"{', '.join(item.assets)}: name the raster itself"
+        )
+    return rasters[key].get_absolute_href() or rasters[key].href
+
+
+def _tile(href: str) -> Tile:
+    with open_raster(href) as source:
+        return Tile(href, grid_of(href), source.nodata, source.units[0])
+
+
+def _fit(one: Tile, other: Tile) -> bool:
+    """Whether the pixels of two tiles lie on one grid."""
+    if one.grid.crs != other.grid.crs or one.unit != other.unit or not _is_upright(one.grid):
+        return False
+    step = one.grid.resolution
+    same = math.isclose(step.x, other.grid.resolution.x, rel_tol=1e-6) and math.isclose(
+        step.y, other.grid.resolution.y, rel_tol=1e-6
+    )
+    return same and all(
+        abs(part - round(part)) < _ALIGNED for part in _offset(one.grid, other.grid)
+    )
+
+
+def _is_upright(grid: GeoBox) -> bool:
+    return bool(grid.transform.b == 0.0 and grid.transform.d == 0.0)
+
+
+def _offset(origin: GeoBox, grid: GeoBox) -> tuple[float, float]:
+    """Column and row of a grid's corner in the pixels of another."""
+    column, row = ~origin.transform * (grid.transform.c, grid.transform.f)
+    return column, row
+
+
+def _open(tiles: Sequence[Tile]) -> rasterio.DatasetReader:
+    return open_raster(tiles[0].href) if len(tiles) == 1 else rasterio.open(_vrt(tiles))
+
+
+def _vrt(tiles: Sequence[Tile]) -> str:
+    """GDAL's virtual raster of tiles on one grid; the first named lies on top."""
+    first = tiles[0].grid
+    places = [tuple(map(round, _offset(first, tile.grid))) for tile in tiles]
+    left, top = (min(part) for part in zip(*places, strict=True))
+    width = max(x + t.grid.width for (x, _), t in zip(places, tiles, strict=True)) - left
+    height = max(y + t.grid.height for (_, y), t in zip(places, tiles, strict=True)) - top
+    transform = first.translate_pix(left, top).transform
+    sources = [_source(tile, x - left, y - top) for (x, y), tile in zip(places, tiles, strict=True)]
+    return (
+        f'<VRTDataset rasterXSize="{width}" rasterYSize="{height}">'
+        f"<SRS>{escape(first.crs.to_wkt())}</SRS>"
+        f"<GeoTransform>{', '.join(repr(v) for v in transform.to_gdal())}</GeoTransform>"
+        f'<VRTRasterBand dataType="Float32" band="1"><NoDataValue>nan</NoDataValue>'
+        f"{''.join(reversed(sources))}</VRTRasterBand></VRTDataset>"
+    )
+
+
+def _source(tile: Tile, column: int, row: int) -> str:
+    size = f'xSize="{tile.grid.width}" ySize="{tile.grid.height}"'
+    nodata = "" if tile.nodata is None else f"<NODATA>{tile.nodata!r}</NODATA>"
+    return (
+        f'<ComplexSource><SourceFilename relativeToVRT="0">{escape(tile.href)}</SourceFilename>'
+        f'<SourceBand>1</SourceBand><SrcRect xOff="0" yOff="0" {size}/>'
+        f'<DstRect xOff="{column}" yOff="{row}" {size}/>{nodata}</ComplexSource>'
+    )
