@@ -1,6 +1,5 @@
 import errno
 import os
-import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -59,18 +58,6 @@ def test_a_full_disk_is_named(tmp_path: Path) -> None:
         with new_folder(tmp_path / "result", overwrite=False):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     assert list(tmp_path.iterdir()) == []
-
-
-@pytest.fixture
-def tiny_disk(tmp_path: Path):
-    """A disk of 256 kB, where the system lets tests mount one."""
-    mount = tmp_path / "disk"
-    mount.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(mount)]
-    if subprocess.run(command, capture_output=True, check=False).returncode:
-        pytest.skip("a small disk cannot be mounted here; it needs root")
-    yield mount
-    subprocess.run(["umount", str(mount)], check=True)
 
 
 def test_a_raster_on_a_full_disk(tiny_disk: Path) -> None:

@@ -1,0 +1,170 @@
+"""``sarcast world`` as a user meets it: help, records, bad input, an interrupt, a full disk."""
+
+import filecmp
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from sarcast.catalogue import FolderCatalogue
+from sarcast.cli import main
+from sarcast.world.options import WorldOptions
+
+SMALL = ("--size-km", "0.6", "--from", "2020-05-01", "--to", "2020-05-14")
+
+
+def ends(*words: object) -> int:
+    """Run the command line and give its exit status."""
+    with pytest.raises(SystemExit) as ended:
+        main([str(word) for word in words])
+    return int(ended.value.code or 0)
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("cli") / "area"
+    more = ("--looks", "9", "--strips", "0.5", "--flattening", "1", "--seed", "3")
+    assert ends("--quiet", "world", folder, *SMALL, *more) == 0
+    return folder
+
+
+def files_of(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+def test_the_record_repeats_the_world_byte_by_byte(written: Path, tmp_path: Path) -> None:
+    record = yaml.safe_load((written / "run.yaml").read_text())["world"]
+    assert record["seed"] == 3 and record["looks"] == 9.0 and record["flattening"] == 1.0
+    other = tmp_path / "other"
+    assert ends("--quiet", "--config", written / "run.yaml", "world", other) == 0
+    names = [name for name in files_of(written) if name != "run.yaml"]
+    assert [name for name in files_of(other) if name != "run.yaml"] == names
+    assert filecmp.cmpfiles(written, other, names, shallow=False)[1:] == ([], [])
+
+
+def test_flags_win_over_the_record(written: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    words = ("--config", written / "run.yaml", "world", other, "--to", "2020-05-04")
+    assert ends("--quiet", *words) == 0
+    assert len(FolderCatalogue(other).search()) < len(FolderCatalogue(written).search())
+
+
+def test_every_option_is_in_the_help_with_its_range(capsys: pytest.CaptureFixture[str]) -> None:
+    assert ends("world", "--help") == 0
+    shown = " ".join(re.sub(r"[│╭╰─╮╯]", " ", capsys.readouterr().out).split())
+    for name, field in WorldOptions.model_fields.items():
+        flag = "--" + name.replace("_", "-")
+        assert flag in shown
+        limits = {type(each).__name__: each for each in field.metadata}
+        if {"Ge", "Le"} <= limits.keys():
+            low, high = f"{limits['Ge'].ge:g}", f"{limits['Le'].le:g}"
+            assert f"{low}..{high}" in field.description
+    assert "boreal, temperate, monsoon, dryland, random" in shown
+    assert "none, lee, refined-lee, tv" in shown
+    assert "--start --from" in shown and "--end --to" in shown
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--from", "2021-05-01", "--to", "2020-01-01"),
+         "the last day, 2020-01-01, must not lie before the first, 2021-05-01"),
+        (("--size-km", "0"), "--size-km: Input should be greater than or equal to 0.5, but '0'"),
+        (("--size-km", "nan"), "--size-km: Input should be"),
+        (("--size-km", "90"), "16 to 4000 pixels a side, but 90 km at 10 m are 9000"),
+        (("--preset", "tundra"), "--preset: Input should be 'boreal', 'temperate'"),
+        (("--from", "yesterday"), "--from: Input should be a valid date"),
+        (("--start", "2020-13-01"), "--start: Input should be a valid date"),
+        (("--to", "soon"), "--to: Input should be a valid date"),
+        (("--changes", "foo"), "Unknown option: --changes. Did you mean --changes-per-km2?"),
+        (("--changes-per-km2", "foo"), "--changes-per-km2: Input should be a valid number"),
+        (("--speckle-filter", "box"), "--speckle-filter: Input should be 'none', 'lee'"),
+        (("--strips", "2"), "--strips: Input should be less than or equal to 1, but '2'"),
+        (("--seed", "-1"), "--seed: Input should be greater than or equal to 0"),
+    ],
+)  # fmt: skip
+def test_bad_usage_is_one_line_that_names_the_flag_as_it_was_typed(
+    words: tuple[str, ...], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ends("world", tmp_path / "area", *words) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1 and lines[0].startswith("sarcast: ") and said in lines[0]
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--from", "2014-01-01", "--to", "2014-02-01"), "no satellite was in service"),
+        (("--from", "2020-05-01", "--to", "2020-05-01", "--tracks", "1", "--seed", "6"),
+         "the time is shorter than its 6 to 12 days"),
+    ],
+)  # fmt: skip
+def test_worlds_without_a_scene_are_one_line(
+    words: tuple[str, ...], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ends("world", tmp_path / "area", "--size-km", "0.6", *words) == 1
+    assert said in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_is_replaced_when_asked_and_only_a_world(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    area, thesis = tmp_path / "area", tmp_path / "thesis"
+    short = ("--size-km", "0.6", "--from", "2020-05-01", "--to", "2020-05-04")
+    assert ends("--quiet", "world", area, *short) == 0
+    before = (area / "dem.tif").read_bytes()
+    assert ends("world", area, *short, "--seed", "1") == 1
+    assert "add --overwrite to replace it" in capsys.readouterr().err
+    assert (area / "dem.tif").read_bytes() == before
+    assert ends("--quiet", "world", area, *short, "--seed", "1", "--overwrite") == 0
+    assert (area / "dem.tif").read_bytes() != before
+    thesis.mkdir()
+    (thesis / "chapter.txt").write_text("years")
+    assert ends("world", thesis, *short, "--overwrite") == 1
+    assert "is not replaced" in capsys.readouterr().err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["area", "thesis"]
+
+
+def test_progress_is_shown_unless_quiet(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    short = ("--size-km", "0.6", "--from", "2020-05-01", "--to", "2020-05-04")
+    assert ends("world", tmp_path / "loud", *short) == 0
+    said = capsys.readouterr()
+    assert re.search(r"writing scenes: (\d+) of \1\n", said.err) and said.out == ""
+    assert f"sarcast cube {tmp_path / 'loud'} --to CUBE" in said.err.replace("\n", "")
+    assert ends("--quiet", "world", tmp_path / "quiet", *short) == 0
+    said = capsys.readouterr()
+    assert said.err == "" and said.out == ""
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing(
+    tiny_disk: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ends("--quiet", "world", tiny_disk / "area", *SMALL) == 1
+    assert "no space left on the disk of" in capsys.readouterr().err
+    assert list(tiny_disk.iterdir()) == []
+
+
+def test_an_interrupt_leaves_nothing_and_the_same_command_runs_again(tmp_path: Path) -> None:
+    words = ("world", tmp_path / "area", "--size-km", "2", "--to", "2021-12-31")
+    command = [sys.executable, "-m", "sarcast.cli", *map(str, words)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        patience = time.monotonic() + 60.0
+        while not any(tmp_path.glob(".area-*.partial/scenes/*_VV.tif")):
+            assert process.poll() is None
+            if time.monotonic() > patience:
+                process.kill()
+            time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=60.0)
+    assert process.returncode == 130
+    assert "interrupted; no half-written result is left" in said and "Traceback" not in said
+    assert list(tmp_path.iterdir()) == []
+    assert ends("--quiet", "world", tmp_path / "area", *SMALL) == 0
+    assert (tmp_path / "area" / "items.parquet").is_file()
