@@ -1,3 +1,4 @@
+import logging
 import threading
 import time
 from pathlib import Path
@@ -139,6 +140,15 @@ def test_gdal_waits_out_what_passes(status: int, cog: bytes) -> None:
     with web(Spoiled(cog, Answer(b"busy", status=status), 2)) as (url, _):
         values = read(f"{url}/{status}.tif", RemoteOptions(tries=3, pause=0.05))
     np.testing.assert_array_equal(values, np.arange(60 * 80).reshape(60, 80))
+
+
+def test_gdal_logs_no_credentials(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    with web(Spoiled(b"", Answer(b"", status=503), 99)) as (url, _), pytest.raises(RasterioError):
+        keyed = url.replace("://", f"://me:{SECRET}@") + f"/keyed.tif?sig={SECRET}"
+        read(keyed, RemoteOptions(tries=2, pause=0.05))
+    assert "/keyed.tif?sig=*** Retrying again" in caplog.text
+    assert SECRET not in caplog.text
 
 
 @pytest.mark.parametrize(("status", "most"), [(503, 6), (404, 3)])

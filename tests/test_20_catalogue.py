@@ -323,7 +323,7 @@ def test_whole_and_broken_numbers_are_of_one_kind(tmp_path: Path) -> None:
 def test_a_damaged_catalogue(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "items.parquet").write_bytes(content)
     item, catalogue = scene(tmp_path, 0).to_item(), FolderCatalogue(tmp_path)
-    for attempt in (catalogue.search, lambda: catalogue.add([item])):
+    for attempt in (catalogue.search, catalogue.check, lambda: catalogue.add([item])):
         with pytest.raises(SarcastError, match=r"items\.parquet is damaged or no stac-geoparquet"):
             attempt()
 

@@ -332,8 +332,8 @@ def test_a_database_that_is_down(server: Database) -> None:
 def test_a_database_that_is_not_the_one(
     database: Database, name: str, password: str, told: str
 ) -> None:
-    wrong = open_growing(database.url(name, password))
-    for attempt in (wrong.search, lambda: wrong.add(ITEMS)):
+    wrong = database.url(name, password)
+    for attempt in (open_catalogue(wrong).search, lambda: open_growing(wrong)):
         with pytest.raises(SarcastError, match=told) as error:
             attempt()
         assert_hidden(str(error.value))
@@ -344,6 +344,9 @@ def test_a_user_without_rights(database: Database) -> None:
     sql(database, "catalogue", "CREATE ROLE guest LOGIN PASSWORD 'guest'")
     guest = database.url("catalogue").replace("sarcast:", "guest:", 1)
     guest = guest.replace(guest.split(":")[2].split("@")[0], "guest")
+    with pytest.raises(SarcastError, match="may read and write in the schema pgstac"):
+        open_growing(guest)
+    sql(database, "catalogue", "GRANT pgstac_read TO guest")
     with pytest.raises(SarcastError, match="may read and write in the schema pgstac"):
         open_growing(guest).add(ITEMS)
 

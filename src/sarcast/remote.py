@@ -1,10 +1,13 @@
 """Patience with what lies behind a URL: how long an answer may take, how often it is asked for."""
 
+import logging
 import math
 from collections.abc import Callable
 from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
+
+from sarcast.errors import public
 
 T = TypeVar("T")
 
@@ -72,9 +75,10 @@ def patiently(
 def gdal_settings(options: RemoteOptions) -> dict[str, str]:
     """GDAL's configuration for the same patience with rasters behind URLs.
 
-    GDAL itself asks again after the faults that may pass; for ``rasterio.Env`` or
-    ``odc.stac.configure_rio``.
+    GDAL itself asks again after the faults that may pass, and logs the URL; credentials are taken
+    out of that. For ``rasterio.Env``.
     """
+    hide_credentials("rasterio._env")
     return {
         "GDAL_HTTP_MAX_RETRY": str(options.tries - 1),
         "GDAL_HTTP_RETRY_DELAY": str(options.pause),
@@ -82,3 +86,13 @@ def gdal_settings(options: RemoteOptions) -> dict[str, str]:
         "GDAL_HTTP_CONNECTTIMEOUT": str(math.ceil(options.timeout)),
         "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
     }
+
+
+def hide_credentials(logger: str) -> None:
+    """Take credentials out of all that a library logs from now on."""
+    logging.getLogger(logger).addFilter(_hidden)
+
+
+def _hidden(record: logging.LogRecord) -> bool:
+    record.msg, record.args = public(record.getMessage()), ()
+    return True

@@ -2,7 +2,6 @@
 
 import datetime as dt
 import json
-import logging
 from collections.abc import Iterator, Sequence
 from typing import Any
 from urllib.parse import unquote, urljoin, urlsplit, urlunsplit
@@ -19,9 +18,9 @@ from requests.adapters import HTTPAdapter
 from requests.auth import HTTPBasicAuth
 
 from sarcast.catalogue.protocol import TimeRange, in_order, span, utc
-from sarcast.errors import SarcastError, UsageError, public
+from sarcast.errors import SarcastError, UsageError
 from sarcast.progress import say
-from sarcast.remote import PASSING, RemoteOptions, is_remote, patiently
+from sarcast.remote import PASSING, RemoteOptions, hide_credentials, is_remote, patiently
 
 PAGE = 100
 """Items a page asks for: few enough for every API, whose own default is often ten."""
@@ -68,7 +67,7 @@ class StacApi:
             user, password = unquote(parts.username or ""), unquote(parts.password or "")
             auth = HTTPBasicAuth(user, password) if parts.username is not None else None
             self._io.session.mount(f"{parts.scheme}://{host}/", _Keyed(auth, parts.query))
-            logging.getLogger("urllib3.connectionpool").addFilter(_hide)
+            hide_credentials("urllib3.connectionpool")
 
     def search(
         self, area: Geometry | None = None, time: TimeRange | None = None
@@ -144,12 +143,6 @@ class _Keyed(HTTPAdapter):
         if not self._query:
             return url
         return f"{url}{'&' if '?' in url else '?'}{self._query}"
-
-
-def _hide(record: logging.LogRecord) -> bool:
-    """Take credentials out of a record of the connection's log."""
-    record.msg, record.args = public(record.getMessage()), ()
-    return True
 
 
 class _PatientIO(StacApiIO):

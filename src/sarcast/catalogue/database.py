@@ -60,6 +60,11 @@ class DatabaseCatalogue:
         name = told.get("dbname") or os.environ.get("PGDATABASE", "of the user's name")
         self._where = f"{name} at {told.get('host') or os.environ.get('PGHOST', 'localhost')}"
 
+    def check(self) -> None:
+        """See that the database can be reached and holds pgstac."""
+        with self._opened():
+            pass
+
     def add(self, items: Iterable[pystac.Item]) -> int:
         """Add items, replacing those of the same collection and id; gives the number now held.
 

@@ -51,6 +51,11 @@ class FolderCatalogue:
         self.collections = tuple(collections)
         self._file = self.folder / "items.parquet"
 
+    def check(self) -> None:
+        """See that a catalogue that is there can be read."""
+        if self._file.exists():
+            self._held(["id"])
+
     def add(self, items: Iterable[pystac.Item]) -> int:
         """Add items, replacing those of the same collection and id; gives the number now held.
 
@@ -113,10 +118,10 @@ class FolderCatalogue:
             )
         return pq.ParquetFile(self._file)
 
-    def _held(self) -> pa.Table:
+    def _held(self, columns: Sequence[str] | None = None) -> pa.Table:
         try:
             with self._opened() as file:
-                return file.read()
+                return file.read(columns)
         except (pa.ArrowException, ValueError, KeyError) as error:
             raise self._damaged(error) from error
 

@@ -57,11 +57,14 @@ def open_growing(target: Path | str) -> GrowingCatalogue:
     ------
     UsageError
         If it can only be read.
+    SarcastError
+        If it is damaged, or does not answer.
     """
     found = open_catalogue(target)
-    if isinstance(found, GrowingCatalogue):
-        return found
-    raise UsageError(
-        f"{target} is a STAC API, which is only read; give the folder of a catalogue, "
-        f"or postgresql:// of the database behind the API"
-    )
+    if not isinstance(found, GrowingCatalogue):
+        raise UsageError(
+            f"{target} is a STAC API, which is only read; give the folder of a catalogue, "
+            f"or postgresql:// of the database behind the API"
+        )
+    found.check()
+    return found

@@ -46,6 +46,10 @@ class Catalogue(Protocol):
 class GrowingCatalogue(Catalogue, Protocol):
     """A catalogue that items can be added to."""
 
+    def check(self) -> None:
+        """See that items can be added, before the work of making them."""
+        ...
+
     def add(self, items: Iterable[pystac.Item]) -> int:
         """Add items, replacing those of the same collection and id; gives the number now held."""
         ...
