@@ -1,0 +1,6 @@
+"""Sentinel-1 GRD products to gamma nought on a grid."""
+
+from sarcast.ingest.grd.product import Product, find_products, open_product
+from sarcast.ingest.grd.rtc import RtcOptions, make_scene, product_grid
+
+__all__ = ["Product", "RtcOptions", "find_products", "make_scene", "open_product", "product_grid"]

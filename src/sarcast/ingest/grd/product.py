@@ -1,0 +1,278 @@
+"""Sentinel-1 GRD products, SAFE folders: found, opened, and checked to be whole.
+
+References
+----------
+ESA, Sentinel-1 Product Specification, S1-RS-MDA-52-7441, 3.9.
+"""
+
+import datetime as dt
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+import xarray as xr
+from rasterio.windows import Window
+
+from sarcast.catalogue.scene import BANDS
+from sarcast.errors import SarcastError
+from sarcast.ingest.grd.image import (
+    Floats,
+    Image,
+    Vectors,
+    number,
+    open_measurement,
+    read_noise,
+)
+from sarcast.progress import say
+
+_KINDS = {
+    "s1Level1ProductSchema": "annotation",
+    "s1Level1CalibrationSchema": "calibration",
+    "s1Level1NoiseSchema": "noise",
+    "s1Level1MeasurementSchema": "measurement",
+}
+
+
+@dataclass(frozen=True)
+class Points:
+    """Geolocation points of the annotation, on a regular grid of lines and pixels.
+
+    Attributes
+    ----------
+    lines, pixels
+        Of the grid.
+    latitude, longitude, incidence
+        Dims (line, pixel), degrees.
+    delay
+        Dims (pixel), s: by how much the zero-Doppler time of a point lies after that of its line.
+    """
+
+    lines: Floats
+    pixels: Floats
+    latitude: Floats
+    longitude: Floats
+    incidence: Floats
+    delay: Floats
+
+
+@dataclass(frozen=True)
+class Product:
+    """A GRD product: its images by polarisation and what its annotation tells of their geometry.
+
+    Attributes
+    ----------
+    path
+        The SAFE folder.
+    attrs
+        As xarray-sentinel reads them: mode, pass, orbits, spacings, times.
+    images
+        By polarisation, VV first.
+    position
+        State vectors of the satellite, dims (axis, azimuth_time), m.
+    conversion
+        Polynomials from slant to ground range.
+    points
+        Geolocation points.
+    heading_deg
+        Of the platform, clockwise from north.
+    """
+
+    path: Path
+    attrs: Mapping[str, Any]
+    images: Mapping[str, Image]
+    position: xr.DataArray
+    conversion: xr.Dataset
+    points: Points
+    heading_deg: float
+
+    @property
+    def name(self) -> str:
+        """Name of the product, without ``.SAFE``."""
+        return self.path.name.removesuffix(".SAFE")
+
+    @property
+    def time(self) -> dt.datetime:
+        """Start of the acquisition, UTC."""
+        return dt.datetime.fromisoformat(self.attrs["start_time"]).replace(tzinfo=dt.UTC)
+
+    @property
+    def first_line(self) -> np.datetime64:
+        """Zero-Doppler time of the first line."""
+        return np.datetime64(self.attrs["product_first_line_utc_time"], "ns")
+
+
+def library() -> ModuleType:
+    """xarray-sentinel, which the extra ``grd`` brings.
+
+    Raises
+    ------
+    SarcastError
+        If it is not installed.
+    """
+    try:
+        import xarray_sentinel
+    except ImportError as error:
+        raise SarcastError(
+            f"GRD products need the extra grd ({error.name} is missing): "
+            f"install it with pip install 'sarcast[grd]'"
+        ) from error
+    module: ModuleType = xarray_sentinel
+    return module
+
+
+def find_products(paths: Sequence[Path]) -> list[Path]:
+    """Find SAFE folders, in the order of their names.
+
+    Parameters
+    ----------
+    paths
+        SAFE folders, and folders that are searched at every depth.
+
+    Raises
+    ------
+    SarcastError
+        If there is none, or one is zipped.
+    """
+    found = sorted({product for path in paths for product in _products(path)})
+    if not found:
+        raise SarcastError(
+            f"no Sentinel-1 product in {', '.join(map(str, paths))}: expected a folder whose name "
+            f"ends in .SAFE and that holds manifest.safe"
+        )
+    return found
+
+
+def _products(path: Path) -> Iterator[Path]:
+    if path.suffix.lower() == ".zip" and path.exists():
+        raise SarcastError(f"{path} is zipped; unzip it and name the .SAFE folder")
+    if not path.is_dir():
+        raise SarcastError(f"{path} is no folder; name a .SAFE folder, or a folder that holds some")
+    if path.suffix == ".SAFE" or (path / "manifest.safe").exists():
+        yield path
+        return
+    zipped = sorted(path.rglob("S1*.zip"))
+    products = sorted(folder for folder in path.rglob("*.SAFE") if folder.is_dir())
+    if zipped:
+        say(f"warning: {len(zipped)} zipped products are left out, the first is {zipped[0]}")
+    yield from products
+
+
+def open_product(path: Path) -> Product:
+    """Open a GRD product; images are read later.
+
+    Parameters
+    ----------
+    path
+        A SAFE folder. A polarisation of which it holds no file is left out, and said.
+
+    Raises
+    ------
+    SarcastError
+        If it is no whole GRD product.
+    """
+    library()
+    attrs, files = _manifest(path)
+    if attrs["product_type"] != "GRD":
+        raise SarcastError(
+            f"{path} is a product of type {attrs['product_type']}; expected GRD (ground range "
+            f"detected): fetch the GRD product of the same acquisition"
+        )
+    complete = {band: files[band] for band in BANDS if _whole(path, band, files.get(band, {}))}
+    if not complete:
+        raise SarcastError(
+            f"{path} holds neither a VV nor a VH image; its manifest tells of "
+            f"{', '.join(sorted(files)) or 'none'}: fetch it again, or another product"
+        )
+    try:
+        images = {band: _image(path, band, complete[band], attrs) for band in complete}
+        first = next(iter(complete))
+        annotation = ElementTree.parse(complete[first]["annotation"])
+        return Product(
+            path=path,
+            attrs=_group(path, attrs, first).attrs,
+            images=images,
+            position=_group(path, attrs, first, "orbit")["position"],
+            conversion=_group(path, attrs, first, "coordinate_conversion"),
+            points=_points(annotation),
+            heading_deg=number(annotation, ".//platformHeading"),
+        )
+    except (ElementTree.ParseError, OSError, ValueError, KeyError, TypeError) as error:
+        told = " ".join(str(error).split())
+        raise SarcastError(f"{path} is damaged, fetch it again ({told})") from error
+
+
+def _manifest(path: Path) -> tuple[dict[str, Any], dict[str, dict[str, Path]]]:
+    """What the manifest tells of the product, and its files by polarisation and kind."""
+    manifest = path / "manifest.safe"
+    if not manifest.is_file():
+        raise SarcastError(f"{path} is no SAFE folder: it lacks manifest.safe; fetch it again")
+    try:
+        attrs, listed = library().esa_safe.parse_manifest_sentinel1(str(manifest))
+    except (ElementTree.ParseError, ValueError) as error:
+        raise SarcastError(f"{manifest} cannot be read ({error}); fetch it again") from error
+    files: dict[str, dict[str, Path]] = {}
+    for name, (kind, _, _, polarisation, _) in listed.items():
+        if kind in _KINDS:
+            files.setdefault(polarisation.upper(), {})[_KINDS[kind]] = path / name
+    return attrs, files
+
+
+def _whole(path: Path, band: str, files: Mapping[str, Path]) -> bool:
+    missing = [f"{kind} ({file.name})" for kind, file in files.items() if not file.is_file()]
+    if files and not missing:
+        return True
+    if len(missing) < len(files):
+        raise SarcastError(f"{path} lacks the {', the '.join(missing)} of {band}; fetch it again")
+    if files:
+        say(f"warning: {path} tells of {band} but holds none of its files: {band} is left out")
+    return False
+
+
+def _group(path: Path, attrs: Mapping[str, Any], band: str, name: str = "") -> xr.Dataset:
+    group = "/".join([attrs["swaths"][0], band, *([name] if name else [])])
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Dataset has no geotransform")  # it has points instead
+        opened = xr.open_dataset(
+            path, engine="sentinel-1", group=group, parse_geospatial_attrs=False
+        )
+    return opened if not name else opened.load()
+
+
+def _image(path: Path, band: str, files: Mapping[str, Path], attrs: Mapping[str, Any]) -> Image:
+    table = _group(path, attrs, band, "calibration")
+    pixels, count = table["pixel"].values.astype(float), table.sizes["line"]
+    calibration = Vectors(
+        table["line"].values.astype(float), [pixels] * count, list(table["betaNought"].values)
+    )
+    with open_measurement(files["measurement"]) as source:
+        shape = (source.height, source.width)
+        source.read(1, window=Window(0, source.height - 1, source.width, 1))  # as proof of the end
+    return Image(files["measurement"], shape, calibration, read_noise(files["noise"]))
+
+
+def _points(annotation: Any) -> Points:
+    found = annotation.findall(".//geolocationGridPoint")
+    start = np.datetime64(annotation.findtext(".//productFirstLineUtcTime"), "ns")
+    interval = number(annotation, ".//azimuthTimeInterval")
+    table = {
+        name: np.array([number(point, name) for point in found])
+        for name in ("line", "pixel", "latitude", "longitude", "incidenceAngle")
+    }
+    lines, pixels = np.unique(table["line"]), np.unique(table["pixel"])
+    shape = (lines.size, pixels.size)
+    order = np.lexsort((table["pixel"], table["line"]))
+    times = np.array([point.findtext("azimuthTime") for point in found], dtype="datetime64[ns]")
+    delay = (times - start) / np.timedelta64(1, "s") - table["line"] * interval
+    return Points(
+        lines,
+        pixels,
+        table["latitude"][order].reshape(shape),
+        table["longitude"][order].reshape(shape),
+        table["incidenceAngle"][order].reshape(shape),
+        delay[order].reshape(shape).mean(axis=0),
+    )

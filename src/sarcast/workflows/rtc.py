@@ -1,0 +1,87 @@
+"""``sarcast rtc``: GRD products to gamma nought, corrected for terrain, in a catalogue."""
+
+from pathlib import Path
+from typing import Annotated
+
+import pystac
+from odc.geo.geobox import GeoBox
+from odc.geo.geom import Geometry
+from pydantic import Field
+
+from sarcast.catalogue import FolderCatalogue
+from sarcast.catalogue.scene import grid_fields
+from sarcast.config import FLAT, Config
+from sarcast.grid import outline
+from sarcast.ingest.grd import (
+    RtcOptions,
+    find_products,
+    make_scene,
+    open_product,
+    product_grid,
+)
+from sarcast.progress import say
+
+
+class RtcConfig(Config):
+    """Options of ``sarcast rtc``."""
+
+    to: Path = Field(
+        description="Folder of the rasters and their catalogue; scenes are added to one that "
+        "exists, and those that it holds are left as they are."
+    )
+    area: str | None = Field(
+        None,
+        description="west,south,east,north in degrees, a vector file, or a raster; default: all "
+        "that the products see.",
+    )
+    terrain: Annotated[RtcOptions, FLAT]
+
+
+def rtc(paths: tuple[Path, ...], *, config: Annotated[RtcConfig, FLAT]) -> None:
+    """Make gamma nought of Sentinel-1 GRD products, corrected for terrain, and a catalogue.
+
+    Parameters
+    ----------
+    paths
+        SAFE folders, or folders that are searched for them at every depth.
+    """
+    products = find_products(paths)
+    if config.terrain.geoid is None:
+        say(
+            "warning: the DEM's heights are taken to be above the ellipsoid; if they are above sea "
+            "level, give --geoid: places lie off by up to twice the geoid's height without it"
+        )
+    area = _extent(config.area)
+    catalogue = FolderCatalogue(config.to)
+    held = {item.id: item for item in _held(catalogue)}
+    for path in products:
+        product = open_product(path)
+        grid = product_grid(product, config.terrain.resolution, area)
+        if product.name in held and _is(held[product.name], grid):
+            say(f"{config.to} holds {product.name} already")
+            continue
+        scene = make_scene(product, grid, config.terrain, config.to / "scenes")
+        catalogue.add([scene.to_item()])
+        say(
+            f"{product.name}: {', '.join(product.images)} on {grid.height} x {grid.width} pixels "
+            f"of {grid.resolution.x:g} m in {grid.crs}"
+        )
+
+
+def _extent(area: str | None) -> Geometry | None:
+    asked = None if area is None else outline(area)
+    return asked.extent if isinstance(asked, GeoBox) else asked
+
+
+def _held(catalogue: FolderCatalogue) -> list[pystac.Item]:
+    return (
+        catalogue.search() if catalogue.folder.is_dir() and any(catalogue.folder.iterdir()) else []
+    )
+
+
+def _is(item: pystac.Item, grid: GeoBox) -> bool:
+    fields = grid_fields(grid)
+    same = all(item.properties.get(name) == fields[name] for name in ("proj:code", "proj:shape"))
+    corner = [float(number) for number in item.properties.get("proj:transform", [])][:6]
+    there = all(Path(asset.href).is_file() for asset in item.assets.values())
+    return same and corner == fields["proj:transform"] and there

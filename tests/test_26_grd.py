@@ -1,0 +1,530 @@
+"""GRD products: calibration, noise and place by hand-computed truth from the real annotation."""
+
+import shutil
+import warnings
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+import rasterio
+from affine import Affine
+from odc.geo.geobox import GeoBox
+from odc.geo.geom import box, point
+from rasterio.errors import NotGeoreferencedWarning
+from rasterio.windows import Window
+
+from sarcast.catalogue import FolderCatalogue
+from sarcast.cli import main
+from sarcast.cube import open_cube
+from sarcast.errors import SarcastError
+from sarcast.ingest import grd
+from sarcast.ingest.grd import image as images
+from sarcast.ingest.grd import product as products
+from sarcast.ingest.grd import rtc, view
+
+DN = 200
+BRIGHT = 60_000
+SPACING = 20.0
+NAME = "S1B_IW_GRDH_1SDV_20211223T051122_20211223T051147_030148_039993_5371"
+POINTS = ((2, 2), (5, 10), (8, 19))
+"""Rows and columns of the annotation's geolocation points that are looked at."""
+
+
+# --- an image alone ------------------------------------------------------------------------------
+
+
+def steady(value: float, lines: int, pixels: int) -> images.Vectors:
+    ends = np.array([0.0, pixels - 1.0])
+    return images.Vectors(np.array([0.0, lines - 1.0]), [ends] * 2, [np.full(2, value)] * 2)
+
+
+def alone(path: Path, numbers: np.ndarray, noise: images.Noise | None = None) -> images.Image:
+    with rasterio.open(
+        path,
+        "w",
+        driver="GTiff",
+        height=numbers.shape[0],
+        width=numbers.shape[1],
+        count=1,
+        dtype="uint16",
+        transform=Affine(2, 0, 0, 0, -2, 0),
+    ) as target:
+        target.write(numbers.astype(np.uint16), 1)
+    noise = images.Noise(steady(400.0, *numbers.shape), ()) if noise is None else noise
+    return images.Image(path, numbers.shape, steady(50.0, *numbers.shape), noise)
+
+
+def all_of(image: images.Image) -> np.ndarray:
+    return image.beta0(*(slice(0, size) for size in image.shape))
+
+
+def test_beta0_is_the_squared_number_less_noise_over_the_squared_calibration(tmp_path):
+    numbers = np.full((30, 40), 100)
+    numbers[10, 10] = 10  # under the noise, but inside the image: kept, and negative
+    numbers[20, 20] = 0
+    beta = all_of(alone(tmp_path / "a.tif", numbers))
+    assert beta[5, 5] == pytest.approx((100.0**2 - 400.0) / 50.0**2)
+    assert beta[10, 10] == pytest.approx((10.0**2 - 400.0) / 50.0**2)
+    assert np.isnan(beta[20, 20]) and np.isnan(beta).sum() == 1
+
+
+def test_vectors_are_linear_along_both_axes_and_end_with_their_last_number():
+    vectors = images.Vectors(
+        np.array([0.0, 10.0, 30.0]),
+        [np.array([0.0, 20.0]), np.array([0.0, 10.0, 20.0]), np.array([0.0, 20.0])],
+        [np.array([0.0, 20.0]), np.array([10.0, 25.0, 30.0]), np.array([50.0, 50.0])],
+    )
+    found = vectors.at(slice(0, 40), slice(0, 25))
+    assert found[0, :21] == pytest.approx(np.arange(21))
+    assert found[10, 5] == pytest.approx(17.5)
+    assert found[5, 10] == pytest.approx((10.0 + 25.0) / 2)
+    assert found[20, 15] == pytest.approx((27.5 + 50.0) / 2)
+    assert (found[30:] == 50.0).all() and (found[:1, 20:] == 20.0).all()
+    part = vectors.at(slice(7, 12), slice(3, 9))
+    assert (part == found[7:12, 3:9]).all()
+
+
+def test_noise_along_azimuth_is_a_factor_on_the_pixels_of_its_swath(tmp_path):
+    blocks = [
+        images.AzimuthBlock(slice(0, 30), slice(0, 20), np.array([0, 29]), np.array([1.0, 2.0])),
+        images.AzimuthBlock(slice(0, 30), slice(20, 40), np.array([0, 29]), np.array([3.0, 3.0])),
+    ]
+    noise = images.Noise(steady(400.0, 30, 40), blocks)
+    found = noise.at(slice(10, 25), slice(15, 30))
+    assert found[0, 4] == pytest.approx(400.0 * (1.0 + 10.0 / 29.0))
+    assert found[14, 5] == pytest.approx(1200.0)
+
+
+def bordered() -> np.ndarray:
+    """An image with noise at its near, far and upper border, and a dark lake inside."""
+    numbers = np.full((80, 1300), 100)
+    numbers[:, :37] = 12
+    numbers[:, -21:] = 7
+    numbers[:5] = 3
+    numbers[40:50, 600:700] = 5
+    numbers[60, 20] = 90  # over the noise
+    return numbers
+
+
+def test_border_noise_is_cut_from_each_side_and_dark_ground_inside_is_kept(tmp_path):
+    beta = all_of(alone(tmp_path / "a.tif", bordered()))
+    seen = np.isfinite(beta)
+    wanted = np.zeros_like(seen)
+    wanted[5:, 37:-21] = True
+    wanted[60, 20] = True
+    assert (seen == wanted).all()
+    assert beta[45, 650] < 0.0
+
+
+def test_parts_of_an_image_are_those_of_the_whole(tmp_path):
+    image = alone(tmp_path / "a.tif", bordered())
+    whole = all_of(image)
+    for lines, pixels in ((slice(3, 9), slice(30, 50)), (slice(60, 80), slice(1250, 1300))):
+        np.testing.assert_array_equal(image.beta0(lines, pixels), whole[lines, pixels])
+
+
+def test_noise_of_old_products_is_read_and_noise_that_is_not_told_is_none(tmp_path):
+    vector = (
+        "<noiseVector><line>{}</line><pixel>0 9</pixel><noiseLut>{} {}</noiseLut></noiseVector>"
+    )
+    old = tmp_path / "old.xml"
+    old.write_text(f"<noise>{vector.format(0, 4, 8)}{vector.format(5, 4, 8)}</noise>")
+    assert images.read_noise(old).at(slice(0, 2), slice(0, 10))[1, 9] == pytest.approx(8.0)
+    old.write_text(f"<noise>{vector.format(0, 0, 0)}</noise>")
+    assert images.read_noise(old).along_range is None
+    assert (images.read_noise(old).at(slice(0, 2), slice(0, 3)) == 0.0).all()
+
+
+def test_facets_share_their_area_among_four_cells_and_lose_none():
+    along, across = np.meshgrid(np.arange(0.0, 30.0, 0.5), np.arange(0.0, 30.0, 0.5))
+    even = view._shared(along + 0.2, across + 0.7, np.ones(along.shape))
+    assert even[8:-8, 8:-8] == pytest.approx(np.full((44, 44), 4.0), abs=1e-9)
+    # one facet at a quarter of a cell, seen from the nodes around it
+    places = np.array([[5.25, 5.0, 6.0, 5.0, 6.0]]), np.array([[7.5, 7.0, 7.0, 8.0, 8.0]])
+    lone = view._shared(*places, np.array([[1.0, 0.0, 0.0, 0.0, 0.0]]))
+    assert lone[0, 1:] == pytest.approx([0.375, 0.125, 0.375, 0.125])
+
+
+# --- a real product, its blank measurement filled ------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def annotation(data_dir: Path) -> Path:
+    return data_dir / "grd" / f"{NAME}.SAFE"
+
+
+def tree(safe: Path, kind: str = "") -> ElementTree.ElementTree:
+    part = safe / "annotation" / "calibration" if kind else safe / "annotation"
+    return ElementTree.parse(next(part.glob(f"{kind}*vv*.xml")))
+
+
+def geolocation(safe: Path) -> dict[tuple[int, int], SimpleNamespace]:
+    """The annotation's geolocation points by row and column."""
+    found = list(tree(safe).iter("geolocationGridPoint"))
+    names = ("line", "pixel", "latitude", "longitude", "height", "incidenceAngle")
+    points = [SimpleNamespace(**{n: float(each.findtext(n)) for n in names}) for each in found]
+    lines = sorted({each.line for each in points})
+    pixels = sorted({each.pixel for each in points})
+    return {(lines.index(p.line), pixels.index(p.pixel)): p for p in points}
+
+
+def number_at(vectors: list[ElementTree.Element], name: str, line: float, pixel: float) -> float:
+    """A table of the annotation, linear between its vectors and along them."""
+    lines = [float(each.findtext("line")) for each in vectors]
+    rows = [
+        np.interp(pixel, *(np.array(each.findtext(n).split(), float) for n in ("pixel", name)))
+        for each in vectors
+    ]
+    return float(np.interp(line, lines, rows))
+
+
+def noise_at(safe: Path, line: float, pixel: float) -> float:
+    noise = tree(safe, "noise")
+    along = number_at(noise.findall(".//noiseRangeVector"), "noiseRangeLut", line, pixel)
+    for each in noise.findall(".//noiseAzimuthVector"):
+        ends = [int(each.findtext(f"{end}RangeSample")) for end in ("first", "last")]
+        if ends[0] <= pixel <= ends[1]:
+            pair = [np.array(each.findtext(n).split(), float) for n in ("line", "noiseAzimuthLut")]
+            return along * float(np.interp(line, *pair))
+    raise AssertionError
+
+
+@pytest.fixture(scope="module")
+def safe(annotation: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The real product with a constant measurement, and a bright pixel at some of its points."""
+    folder = tmp_path_factory.mktemp("safe") / f"{NAME}.SAFE"
+    shutil.copytree(annotation, folder)
+    measurement = next(folder.glob("measurement/*.tiff"))
+    with images.open_measurement(measurement) as blank:
+        shape = blank.shape
+    measurement.parent.chmod(0o755)
+    measurement.unlink()
+    bright = [each for place, each in geolocation(folder).items() if place in POINTS]
+    profile = {"driver": "GTiff", "count": 1, "dtype": "uint16", "compress": "zstd"}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)  # as the product's own
+        with rasterio.open(
+            measurement, "w", **profile, height=shape[0], width=shape[1], blockysize=256
+        ) as target:
+            for first in range(0, shape[0], 256):
+                numbers = np.full((min(256, shape[0] - first), shape[1]), DN, dtype=np.uint16)
+                for found in bright:
+                    if first <= found.line < first + len(numbers):
+                        numbers[round(found.line) - first, round(found.pixel)] = BRIGHT
+                window = Window(0, first, shape[1], len(numbers))
+                target.write(numbers, 1, window=window)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def product(safe: Path) -> grd.Product:
+    return grd.open_product(safe)
+
+
+@pytest.fixture
+def flat(tmp_path: Path) -> Callable[..., Path]:
+    """Write a DEM, or a geoid, of one height around a place."""
+
+    def write(height: float, found: SimpleNamespace, name: str = "dem.tif") -> Path:
+        corner = Affine(0.01, 0.0, found.longitude - 0.2, 0.0, -0.01, found.latitude + 0.2)
+        with rasterio.open(
+            tmp_path / name, "w", driver="GTiff", height=40, width=40, count=1, dtype="float32",
+            crs="EPSG:4326", transform=corner,
+        ) as target:  # fmt: skip
+            target.write(np.full((40, 40), height, dtype=np.float32), 1)
+        return tmp_path / name
+
+    return write
+
+
+def around(found: SimpleNamespace, spacing: float = SPACING, pixels: int = 60) -> GeoBox:
+    """A small grid in UTM around a geolocation point."""
+    zone = int((found.longitude + 180.0) // 6.0) + 1
+    middle = point(found.longitude, found.latitude, "EPSG:4326").to_crs(f"EPSG:{32600 + zone}")
+    x, y = (round(each / spacing) * spacing for each in middle.coords[0])
+    half = pixels * spacing / 2
+    return GeoBox.from_bbox(
+        (x - half, y - half, x + half, y + half), crs=middle.crs, resolution=spacing
+    )
+
+
+def seen_from(product: grd.Product, grid: GeoBox, heights: np.ndarray | float) -> np.ndarray:
+    height = np.broadcast_to(np.asarray(heights, float), grid.shape)
+    return rtc.gamma0(view.View(product), grid, height, product.images)["VV"]
+
+
+@pytest.mark.parametrize("line", [0, 5000, 16704])
+@pytest.mark.parametrize("pixel", [10, 8889, 8890, 17701, 26101])
+def test_calibration_and_noise_are_those_of_the_annotation(product, safe, line, pixel):
+    scale = number_at(
+        tree(safe, "calibration").findall(".//calibrationVector"), "betaNought", line, pixel
+    )
+    wanted = (DN**2 - noise_at(safe, line, pixel)) / scale**2
+    beta = product.images["VV"].beta0(slice(line, line + 1), slice(pixel, pixel + 1))
+    assert float(beta[0, 0]) == pytest.approx(wanted, rel=1e-4)
+
+
+@pytest.mark.parametrize("place", POINTS)
+def test_gamma0_of_flat_ground_is_beta0_by_the_annotations_incidence(product, safe, place):
+    found = geolocation(safe)[place]
+    vectors = tree(safe, "calibration").findall(".//calibrationVector")
+    scales = [number_at(vectors, n, found.line, found.pixel) for n in ("betaNought", "gamma")]
+    beta, table = ((DN**2 - noise_at(safe, found.line, found.pixel)) / s**2 for s in scales)
+    gamma = seen_from(product, around(found), found.height)[20:40, 20:40]
+    level = float(np.median(gamma))  # which the bright pixel does not move
+    wanted = beta * np.tan(np.radians(found.incidenceAngle))
+    assert 10 * np.log10(level / wanted) == pytest.approx(0.0, abs=0.02)
+    # the annotation's own table of gamma takes the whole scene to lie at its mean height
+    assert 10 * np.log10(level / table) == pytest.approx(0.0, abs=0.06)
+
+
+@pytest.mark.parametrize("place", POINTS)
+@pytest.mark.parametrize(("spacing", "within_m"), [(10.0, 2.5), (20.0, 6.0)])
+def test_a_point_target_lies_where_the_annotation_says(product, safe, place, spacing, within_m):
+    found = geolocation(safe)[place]
+    grid = around(found, spacing, 40)
+    gamma = seen_from(product, grid, found.height)
+    excess = np.where(gamma > 3.0 * np.median(gamma), gamma - np.median(gamma), 0.0)
+    row, column = (
+        float((np.indices(gamma.shape)[axis] * excess).sum() / excess.sum()) for axis in (0, 1)
+    )
+    wanted = point(found.longitude, found.latitude, "EPSG:4326").to_crs(grid.crs).coords[0]
+    x, y = grid.transform * (column + 0.5, row + 0.5)
+    assert np.hypot(x - wanted[0], y - wanted[1]) < within_m
+
+
+@pytest.mark.parametrize("slope_deg", [-15.0, -5.0, 5.0, 15.0])
+def test_gamma0_of_a_slope_follows_its_own_incidence(product, safe, slope_deg):
+    # A plane tilted along range shows cot(local incidence) per area of the slant plane.
+    found = geolocation(safe)[5, 10]
+    away = SimpleNamespace(**{**vars(found), "latitude": found.latitude + 0.04})
+    grid = around(away, SPACING, 200)
+    look = np.radians(product.heading_deg + 90.0)
+    y, x = np.meshgrid(*(np.arange(200) - 100.0,) * 2, indexing="ij")
+    range_m = SPACING * (x * np.sin(look) - y * np.cos(look))
+    heights = found.height + np.tan(np.radians(slope_deg)) * range_m
+    middle = (slice(95, 105), slice(95, 105))
+    flat_db, slope_db = (
+        10 * np.log10(seen_from(product, grid, each)[middle].mean())
+        for each in (found.height, heights)
+    )
+    angle = np.radians(found.incidenceAngle)
+    # a slope that rises away from the sensor faces it
+    wanted = np.tan(angle - np.radians(slope_deg)) / np.tan(angle)
+    assert slope_db - flat_db == pytest.approx(10 * np.log10(wanted), abs=0.1)
+
+
+def test_ground_that_faces_away_lies_in_shadow(product, safe):
+    found = geolocation(safe)[5, 10]
+    grid = around(found, SPACING, 60)
+    look = np.radians(product.heading_deg + 90.0)
+    y, x = np.meshgrid(*(np.arange(60) - 30.0,) * 2, indexing="ij")
+    range_m = SPACING * (x * np.sin(look) - y * np.cos(look))
+    gamma = seen_from(product, grid, found.height - np.tan(np.radians(75.0)) * range_m)
+    assert np.isnan(gamma[20:40, 20:40]).all()
+
+
+def test_unknown_heights_are_no_image_and_change_nothing_elsewhere(product, safe):
+    found = geolocation(safe)[5, 10]
+    grid = around(found, SPACING, 80)
+    heights = np.full(grid.shape, found.height)
+    whole = seen_from(product, grid, heights)
+    heights[40:44, 10:14] = np.nan
+    holed = seen_from(product, grid, heights)
+    assert np.isnan(holed[40:44, 10:14]).all()
+    assert np.isnan(holed).sum() < 100
+    assert holed[:30] == pytest.approx(whole[:30], rel=1e-6)
+
+
+def test_tiles_change_nothing(product, safe, flat, tmp_path, monkeypatch):
+    found = geolocation(safe)[5, 10]
+    grid = around(found, SPACING, 90)
+    options = rtc.RtcOptions(dem=(str(flat(found.height, found)),))
+    whole = seen_from(product, grid.pad(30), found.height)[30:-30, 30:-30]
+    monkeypatch.setattr(rtc, "_TILE", 37)
+    scene = rtc.make_scene(product, grid, options, tmp_path / "out")
+    with rasterio.open(scene.rasters["vv"].path) as written:
+        tiled = written.read(1)
+        assert written.descriptions == ("VV",)
+        assert written.tags()["unit"] == "linear power"
+    assert 10 * np.log10(tiled / whole) == pytest.approx(np.zeros(grid.shape), abs=2e-3)
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        f"{NAME}_VV.tif",
+        f"{NAME}_incidence.tif",
+    ]
+
+
+@pytest.mark.parametrize("place", POINTS)
+def test_incidence_is_kept(product, safe, place):
+    found = geolocation(safe)[place]
+    grid = around(found, 500.0, 8)
+    angles = view.View(product).incidence(grid, np.full(grid.shape, found.height))
+    assert angles[3:5, 3:5].mean() == pytest.approx(found.incidenceAngle, abs=0.03)
+
+
+def test_noise_over_the_signal_leaves_the_least_power(product, safe, monkeypatch):
+    found = geolocation(safe)[5, 10]
+    image = product.images["VV"]
+    noisy = replace(image, noise=images.Noise(steady(1e6, *image.shape), ()))
+    monkeypatch.setattr(images.Image, "_inside", lambda *_: True)
+    gamma = seen_from(replace(product, images={"VV": noisy}), around(found), found.height)
+    assert 10 * np.log10(np.nanmin(gamma)) == pytest.approx(rtc.LEAST_DB, abs=1e-3)
+
+
+# --- options and bad input -----------------------------------------------------------------------
+
+
+def test_a_geoid_is_added_to_the_heights_and_a_fill_stands_in_for_sea(product, safe, flat):
+    found = geolocation(safe)[5, 10]
+    grid = around(found)
+    dem, geoid = flat(found.height - 45.0, found), flat(45.0, found, "geoid.tif")
+    plain = rtc.RtcOptions(dem=(str(dem),))
+    assert rtc.Terrain(plain).heights(grid) == pytest.approx(found.height - 45.0)
+    raised = rtc.RtcOptions(dem=(str(dem),), geoid=geoid)
+    assert rtc.Terrain(raised).heights(grid) == pytest.approx(found.height)
+    far = SimpleNamespace(**{**vars(found), "longitude": found.longitude + 0.2})
+    assert np.isnan(rtc.Terrain(plain).heights(around(far, 500.0))).any()
+    sea = rtc.Terrain(plain.model_copy(update={"fill": 0.0})).heights(around(far, 500.0))
+    assert set(np.unique(np.round(sea))) == {0.0, np.round(found.height - 45.0)}
+
+
+def test_a_dem_that_covers_too_little_is_an_error_with_the_share(product, safe, flat, tmp_path):
+    found = geolocation(safe)[5, 10]
+    dem = flat(found.height, found)
+    wide = rtc.product_grid(
+        product,
+        SPACING,
+        box(found.longitude, found.latitude, found.longitude + 0.4, found.latitude + 0.1, 4326),
+    )
+    with pytest.raises(SarcastError, match=r"cover (49|50|51)\.\d % of what .* sees .* --fill 0"):
+        rtc.make_scene(product, wide, rtc.RtcOptions(dem=(str(dem),)), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_area_that_the_product_does_not_see_is_an_error(product):
+    with pytest.raises(SarcastError, match=r"does not see the area; it sees west 11\.8"):
+        rtc.product_grid(product, SPACING, box(24.0, 60.0, 24.1, 60.1, "EPSG:4326"))
+
+
+def test_the_grid_lies_on_whole_spacings_in_the_areas_own_zone(product):
+    for west, zone in ((11.93, 32632), (14.0, 32633)):
+        area = box(west, 41.35, west + 0.03, 41.38, "EPSG:4326")
+        grid = rtc.product_grid(product, 30.0, area)
+        assert grid.crs.epsg == zone
+        assert grid.transform.c % 30.0 == grid.transform.f % 30.0 == 0.0
+        assert grid.footprint(4326).contains(area)
+
+
+def copied(safe: Path, tmp_path: Path) -> Path:
+    """A copy without its measurement's numbers."""
+    folder = tmp_path / safe.name
+    shutil.copytree(safe, folder, ignore=shutil.ignore_patterns("*.tiff"))
+    for path in [folder, *folder.rglob("*")]:
+        path.chmod(0o755)
+    measurement = next(safe.glob("measurement/*.tiff"))
+    (folder / "measurement" / measurement.name).write_bytes(measurement.read_bytes()[:1000])
+    return folder
+
+
+@pytest.mark.parametrize("kind", ["annotation", "calibration", "noise"])
+def test_a_product_without_annotation_is_named(annotation, tmp_path, kind):
+    folder = copied(annotation, tmp_path)
+    part = folder / "annotation" / ("calibration" if kind != "annotation" else "")
+    lost = next(part.glob("s1b*.xml" if kind == "annotation" else f"{kind}-*.xml"))
+    lost.unlink()
+    with pytest.raises(SarcastError, match=rf"lacks the {kind} \({lost.name}\) of VV; fetch it"):
+        grd.open_product(folder)
+
+
+def test_damaged_products_are_named(annotation, tmp_path):
+    folder = copied(annotation, tmp_path)
+    with pytest.raises(SarcastError, match=r"tiff is damaged, fetch it again"):
+        grd.open_product(folder)
+    noise = next((folder / "annotation" / "calibration").glob("noise-*.xml"))
+    shutil.copy(next(annotation.glob("measurement/*.tiff")), folder / "measurement")
+    noise.write_text(noise.read_text()[:5000])
+    with pytest.raises(SarcastError, match=r"is damaged, fetch it again \(.*line"):
+        grd.open_product(folder)
+
+
+def test_a_damaged_manifest_is_named(annotation, tmp_path):
+    folder = copied(annotation, tmp_path)
+    (folder / "manifest.safe").write_text("<")
+    with pytest.raises(SarcastError, match=r"manifest\.safe cannot be read"):
+        grd.open_product(folder)
+
+
+def test_a_slant_range_product_is_refused(annotation, tmp_path):
+    folder = copied(annotation, tmp_path)
+    manifest = folder / "manifest.safe"
+    text = manifest.read_text()
+    manifest.write_text(text.replace(">GRD</s1sarl1:productType>", ">SLC</s1sarl1:productType>"))
+    assert manifest.read_text() != text
+    with pytest.raises(SarcastError, match="of type SLC; expected GRD"):
+        grd.open_product(folder)
+
+
+def test_products_are_found_and_what_is_none_is_refused(tmp_path):
+    with pytest.raises(SarcastError, match="no Sentinel-1 product in .* ends in .SAFE"):
+        grd.find_products([tmp_path])
+    empty = tmp_path / "deep" / f"{NAME}.SAFE"
+    empty.mkdir(parents=True)
+    assert grd.find_products([tmp_path, empty]) == [empty]
+    with pytest.raises(SarcastError, match=r"is no SAFE folder: it lacks manifest\.safe"):
+        grd.open_product(empty)
+    packed = tmp_path / f"{NAME}.zip"
+    packed.touch()
+    with pytest.raises(SarcastError, match=r"is zipped; unzip it and name the \.SAFE folder"):
+        grd.find_products([packed])
+    with pytest.raises(SarcastError, match="is no folder"):
+        grd.find_products([tmp_path / "nothing"])
+
+
+def test_the_extra_is_named_where_it_is_missing(monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "xarray_sentinel", None)
+    with pytest.raises(SarcastError, match=r"need the extra grd .* pip install 'sarcast\[grd\]'"):
+        products.library()
+
+
+# --- the command ---------------------------------------------------------------------------------
+
+
+def run(*words: object) -> int:
+    with pytest.raises(SystemExit) as ended:
+        main([str(word) for word in words])
+    code = ended.value.code
+    return int(code or 0)
+
+
+def test_rtc_makes_a_catalogue_from_which_a_cube_is_built(safe, flat, tmp_path, capsys):
+    found = geolocation(safe)[5, 10]
+    dem = flat(found.height, found)
+    corner = (found.longitude + 0.01, found.latitude + 0.01)
+    area = f"{corner[0]},{corner[1]},{corner[0] + 0.02},{corner[1] + 0.015}"
+    command = ("rtc", safe, "--to", tmp_path / "made", "--dem", dem, "--area", area)
+    assert run(*command) == 0
+    assert "VV is left out" not in capsys.readouterr().err
+    (item,) = FolderCatalogue(tmp_path / "made").search()
+    assert item.properties["platform"] == "sentinel-1b"
+    assert item.properties["sat:orbit_state"] == "descending"
+    assert item.properties["sat:relative_orbit"] == 22
+    assert item.properties["view:azimuth"] == pytest.approx(-166.3128 + 90.0 + 360.0, abs=1e-3)
+    assert item.datetime.isoformat() == "2021-12-23T05:11:22.594441+00:00"
+    assert run(*command) == 0
+    assert f"holds {NAME} already" in capsys.readouterr().err
+    assert run("cube", tmp_path / "made", "--to", tmp_path / "area.zarr", "--dem", dem) == 0
+    cube = open_cube(tmp_path / "area.zarr")
+    assert cube["quantity"].item() == "gamma0"
+    assert float(cube["backscatter"].sel(band="VV").median()) == pytest.approx(-8.5, abs=0.3)
+    assert cube["backscatter"].sel(band="VH").isnull().all()
+    assert float(cube["incidence"].mean()) == pytest.approx(found.incidenceAngle, abs=0.2)
+
+
+def test_rtc_says_what_is_wrong_on_one_line(tmp_path, capsys):
+    assert run("rtc", tmp_path, "--to", tmp_path / "made", "--dem", tmp_path / "dem.tif") == 1
+    told = capsys.readouterr().err.strip()
+    assert told.startswith("sarcast: no Sentinel-1 product in") and "\n" not in told
