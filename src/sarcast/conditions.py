@@ -209,7 +209,7 @@ def read_conditions(words: Mapping[str, str], latitude_deg: float) -> dict[str, 
     Raises
     ------
     UsageError
-        If a value cannot be read.
+        If a value cannot be read, or heading and orbit direction contradict each other.
     """
     read: dict[str, float] = {}
     for name, word in words.items():
@@ -226,4 +226,18 @@ def read_conditions(words: Mapping[str, str], latitude_deg: float) -> dict[str, 
                 read[name] = float(word)
             except ValueError as error:
                 raise UsageError(f"{name} must be a number, not {word!r}") from error
+    if "heading" in words and "orbit_direction" in words:
+        read["heading"] = _agreed_heading(words, latitude_deg)
     return read
+
+
+def _agreed_heading(words: Mapping[str, str], latitude_deg: float) -> float:
+    """Give the heading, where it is of the orbit direction that stands beside it."""
+    heading, direction = float(words["heading"]), words["orbit_direction"]
+    usual = heading_deg(latitude_deg, direction)
+    if not abs((heading - usual + 180.0) % 360.0 - 180.0) < 90.0:
+        raise UsageError(
+            f"heading {heading:g} contradicts orbit_direction {direction}, which flies at "
+            f"{usual:.0f} degrees here; give one of the two"
+        )
+    return heading

@@ -16,7 +16,16 @@ from sarcast.conditions import set_conditions
 from sarcast.errors import SarcastError
 from sarcast.progress import track
 from sarcast.units import DB
-from sarcast.windows import BANDS, Expected, Float, Predictor, Source, Window, choose_previous
+from sarcast.windows import (
+    BANDS,
+    Expected,
+    Float,
+    Predictor,
+    PreviousOptions,
+    Source,
+    Window,
+    choose_previous,
+)
 
 TILES_AT_ONCE = 4
 
@@ -43,7 +52,8 @@ def predict(
     at: int,
     *,
     conditions: Mapping[str, float] | None = None,
-    previous: int = 4,
+    given: PreviousOptions | None = None,
+    before: np.datetime64 | None = None,
     tiles: TileOptions | None = None,
 ) -> xr.Dataset:
     """Predict the expected image of a whole cube at one date.
@@ -59,8 +69,10 @@ def predict(
     conditions
         Conditions of the target to be replaced, by name, units as in ``conditions.RANGES``: the
         expected image under conditions that never were.
-    previous
-        Number of previous images, where the predictor takes any.
+    given
+        Which previous images; their number counts where the predictor takes any.
+    before
+        Only images before this time: a baseline that stays while a change is watched.
     tiles
         How the cube is cut.
 
@@ -75,21 +87,23 @@ def predict(
     SarcastError
         If too few dates precede the target, or no tile has enough previous images.
     """
-    tiles = tiles or TileOptions()
+    tiles, given = tiles or TileOptions(), given or PreviousOptions()
+    if predictor.previous is not None:
+        given = given.model_copy(update={"previous": predictor.previous})
     source = Source.of(cube)
-    count = predictor.previous or previous
-    choose_previous(source.times, at, count)
+    choose_previous(source.times, at, given.previous, chooser=given.chooser, before=before)
     size = predictor.size or min(tiles.tile, max(source.shape))
     places = list(_places(source.shape, size, tiles.overlap))
     blend = _Blend(source.shape, size)
-    found = _windows(source, at, track(places, "predicting", len(places)), size, count)
+    tracked = track(places, "predicting", len(places))
+    found = _windows(source, at, tracked, size, given, before)
     while several := list(islice(found, TILES_AT_ONCE)):
         windows = [_under(window, conditions) for window in several]
         for window, expected in zip(windows, predictor.expect(windows), strict=True):
             blend.add(window.place, expected)
     if not blend.any:
         raise SarcastError(
-            f"no place of the cube was seen by {count} images before "
+            f"no place of the cube was seen by {given.previous} images before "
             f"{np.datetime_as_string(source.times[at], 'D')}; choose a later date"
         )
     return blend.result(cube["backscatter"].sel(band=list(BANDS)).isel(time=at, drop=True))
@@ -117,13 +131,20 @@ def _starts(pixels: int, size: int, step: int) -> list[int]:
 
 
 def _windows(
-    source: Source, at: int, places: Iterator[tuple[int, int]], size: int, count: int
+    source: Source,
+    at: int,
+    places: Iterator[tuple[int, int]],
+    size: int,
+    given: PreviousOptions,
+    before: np.datetime64 | None,
 ) -> Iterator[Window]:
     for place in places:
         if source.seen(at, place, (size, size)) == 0.0:
             continue
-        chosen = source.previous(at, place, (size, size), count)
-        if len(chosen) == count:
+        chosen = source.previous(
+            at, place, (size, size), given.previous, chooser=given.chooser, before=before
+        )
+        if len(chosen) == given.previous:
             yield source.cut(at, place, (size, size), chosen)
 
 

@@ -5,6 +5,7 @@ from sarcast.windows.cut import Source, cut, grid
 from sarcast.windows.previous import (
     CHOOSER,
     Chooser,
+    PreviousOptions,
     choose_previous,
     ranked_previous,
     target_dates,
@@ -31,6 +32,7 @@ __all__ = [
     "Float",
     "Place",
     "Predictor",
+    "PreviousOptions",
     "Source",
     "Times",
     "Window",

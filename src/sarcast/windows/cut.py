@@ -147,7 +147,9 @@ def cut(
     return Source.of(cube).cut(target, place, size, previous)
 
 
-def grid(cube: xr.Dataset, target: int, size: int, n: int) -> Iterator[Window]:
+def grid(
+    cube: xr.Dataset, target: int, size: int, n: int, *, chooser: Chooser = "recent"
+) -> Iterator[Window]:
     """Cut the windows that cover a cube at one date, row by row.
 
     The last window of a row or column ends at the cube's edge and overlaps the one before it.
@@ -163,6 +165,8 @@ def grid(cube: xr.Dataset, target: int, size: int, n: int) -> Iterator[Window]:
         Rows and columns of a window.
     n
         Number of previous images.
+    chooser
+        Which, as in ``ranked_previous``.
 
     Raises
     ------
@@ -170,11 +174,11 @@ def grid(cube: xr.Dataset, target: int, size: int, n: int) -> Iterator[Window]:
         If fewer than ``n`` images precede the target.
     """
     source = Source.of(cube)
-    choose_previous(source.times, target, n)
+    choose_previous(source.times, target, n, chooser=chooser)
     shape = (size, size)
     for row in _starts(source.shape[0], size):
         for column in _starts(source.shape[1], size):
-            previous = source.previous(target, (row, column), shape, n)
+            previous = source.previous(target, (row, column), shape, n, chooser=chooser)
             if len(previous) == n and source.seen(target, (row, column), shape) > 0.0:
                 yield source.cut(target, (row, column), shape, previous)
 

@@ -5,6 +5,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
+from pydantic import BaseModel, ConfigDict, Field
 
 from sarcast.errors import SarcastError
 from sarcast.units import YEAR_DAYS
@@ -17,6 +18,18 @@ CHOOSER = (
     "of each in turn. Where too few are of the season, the latest follow."
 )
 """What options say of a chooser."""
+
+
+class PreviousOptions(BaseModel):
+    """Which previous images are given."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    previous: int = Field(
+        4, ge=1, le=64, description="Number of previous images, for networks that take any."
+    )
+    chooser: Chooser = Field("recent", description=CHOOSER)
+
 
 SEASON_DAYS = 45.0
 """Days either side of the target's day of the year that count as its season."""
@@ -96,9 +109,10 @@ def choose_previous(
     if seen is not None:
         ranked = ranked[seen[ranked]]
     if len(ranked) < n:
+        end = times[target] if before is None else min(times[target], before)
         raise SarcastError(
             f"{n} previous images are needed, but {len(ranked)} precede "
-            f"{np.datetime_as_string(times[target], 's')}; "
+            f"{np.datetime_as_string(end, 's')}; "
             f"choose a later date, or a network that needs fewer"
         )
     chosen = ranked[:n]

@@ -14,7 +14,8 @@ from sarcast.errors import SarcastError
 from sarcast.files import new_folder
 from sarcast.mapping import Model, load_model
 from sarcast.progress import say
-from sarcast.workflows.predict import DateConfig, described, expected_image
+from sarcast.windows import ranked_previous
+from sarcast.workflows.predict import DateConfig, baseline, described, expected_image
 
 
 class DetectConfig(DateConfig):
@@ -47,10 +48,11 @@ def detect(cube: Path, *, config: Annotated[DetectConfig, FLAT]) -> None:
         opened, model = open_cube(cube), load_model(config.model)
         place = place_of_date(opened, config.at)
         threshold = _threshold(config, model)
-        found = expected_image(opened, model, place, config.tiles)
+        found = expected_image(opened, model, place, config)
         actual = opened["backscatter"].isel(time=place).values
         expected = found["expected"].values
         changed = Threshold(threshold).predict(actual - expected)
+        latest = ranked_previous(opened["time"].values, place, before=baseline(config))[0]
         detection = Detection(
             grid=opened["backscatter"].odc.geobox,
             actual=actual,
@@ -58,7 +60,7 @@ def detect(cube: Path, *, config: Annotated[DetectConfig, FLAT]) -> None:
             std=found["std"].values,
             changed=without_specks(changed, config.min_pixels),
             date=opened["time"].values[place],
-            previous_date=opened["time"].values[place - 1],
+            previous_date=opened["time"].values[latest],
         )
         provenance = {**described(opened, model, place), "sarcast:threshold_db": threshold}
         write_detection(detection, folder, f"change-{config.at}", provenance)

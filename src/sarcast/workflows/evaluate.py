@@ -9,11 +9,12 @@ import xarray as xr
 from pydantic import Field
 
 import sarcast
+from sarcast.analysis import dates_to_evaluate, roles, windows_of
 from sarcast.assess import Assessed, AssessOptions, assess, assess_trials
 from sarcast.classifiers import Classifier, linear_svc
 from sarcast.conditions import WEATHER
 from sarcast.config import FLAT, Config, write_record
-from sarcast.cube import moment_of, open_cube
+from sarcast.cube import open_cube
 from sarcast.errors import SarcastError
 from sarcast.evaluation import Role
 from sarcast.files import new_folder
@@ -23,11 +24,10 @@ from sarcast.paper import paper_tables
 from sarcast.progress import say, track
 from sarcast.report import save_panel_png, write_report
 from sarcast.simulate import Change, Deterministic, Gaussian, Offset, Statistical
-from sarcast.strategies import STRATEGIES, Oracle
 from sarcast.tables import show_paper, show_table
 from sarcast.tfrecord import Sample, SampleStore, is_store, read_samples
 from sarcast.trials import PREDICTION, sample_trials
-from sarcast.windows import Predictor, Window, grid, target_dates
+from sarcast.windows import Predictor, PreviousOptions
 from sarcast.windows.without import Without
 
 ChangeName = Literal["offset", "statistical", "gaussian", "deterministic"]
@@ -60,9 +60,7 @@ class EvaluateConfig(Config):
         description="Repeat the paper: its changes, its filter, the linear SVC and the network "
         "without weather; its tables are printed beside ours.",
     )
-    previous: int = Field(
-        4, ge=1, description="Number of previous images, for networks that take any."
-    )
+    given: Annotated[PreviousOptions, FLAT] = Field(default_factory=PreviousOptions)
     window: int = Field(
         256, ge=16, description="Pixels a side of a window, for networks that take any."
     )
@@ -130,12 +128,15 @@ def _of_cube(
     path: Path, model: Model | None, config: EvaluateConfig
 ) -> tuple[Assessed, dict[str, Any]]:
     cube = open_cube(path)
-    count = (model and model.previous) or config.previous
+    count = (model and model.previous) or config.given.previous
     largest = max(cube.sizes["y"], cube.sizes["x"])
     size = (model and model.size) or min(config.window, largest)
-    targets = target_places(cube, model, count, config)
+    seen = model.training.get("validation_dates") if model else None
+    targets = dates_to_evaluate(
+        cube, count, start=config.start, after=seen[-1] if seen else None, end=config.end
+    )
     found = assess(
-        windows_of(cube, targets, size, count),
+        windows_of(cube, targets, size, count, config.given.chooser),
         _predictors(model, config, oracle="expected" in cube),
         _changes(config),
         _counting(config),
@@ -184,41 +185,13 @@ def _classifiers(config: EvaluateConfig) -> list[Classifier]:
     return [linear_svc(rng=rng)] if config.paper else []
 
 
-def target_places(
-    cube: xr.Dataset, model: Model | None, count: int, config: EvaluateConfig
-) -> list[int]:
-    """Places on ``time`` of the target dates, after all that the model has seen by default."""
-    start = None if config.start is None else moment_of(config.start)
-    last_seen = model.training.get("validation_dates") if model else None
-    if config.start is None and last_seen:
-        start = moment_of(last_seen[-1], last=True)
-    end = None if config.end is None else moment_of(config.end, last=True)
-    targets = target_dates(cube, count, start=start, end=end)
-    if len(targets) == 0:
-        raise SarcastError(
-            f"no date of the cube from {config.start or start or 'the first'} to "
-            f"{config.end or 'the last'} has {count} previous images; "
-            f"give another --start or --end, or a cube with later dates"
-        )
-    return [int(place) for place in targets]
-
-
-def windows_of(cube: xr.Dataset, targets: list[int], size: int, count: int) -> Iterator[Window]:
-    """Windows side by side of each target date."""
-    for target in track(targets, "evaluating", len(targets)):
-        yield from grid(cube, target, size, count)
-
-
 def _predictors(
     model: Model | None, config: EvaluateConfig, *, oracle: bool
 ) -> dict[Role, list[Predictor]]:
-    predictors: dict[Role, list[Predictor]] = {"strategy": list(STRATEGIES.values())}
-    if model is not None:
-        predictors = {"network": [model], **predictors}
-        if config.paper:
-            blind = Without(model, WEATHER, f"{model.name} without weather")
-            predictors["network"].append(blind)
-    return {**predictors, "oracle": [Oracle()]} if oracle else predictors
+    networks: list[Predictor] = [] if model is None else [model]
+    if model is not None and config.paper:
+        networks.append(Without(model, WEATHER, f"{model.name} without weather"))
+    return roles(networks, oracle=oracle)
 
 
 def _span(path: Path, cube: xr.Dataset, targets: list[int]) -> dict[str, Any]:

@@ -9,13 +9,14 @@ from pydantic import Field
 
 from sarcast.conditions import read_conditions
 from sarcast.config import FLAT, Config, read_settings, write_record
-from sarcast.cube import open_cube, place_of_date
+from sarcast.cube import moment_of, open_cube, place_of_date
 from sarcast.detection import write_expected, write_item
 from sarcast.files import new_folder
 from sarcast.inference import TileOptions
 from sarcast.inference import predict as predict_cube
 from sarcast.mapping import Model, load_model
 from sarcast.progress import say
+from sarcast.windows import PreviousOptions
 
 
 class DateConfig(Config):
@@ -24,6 +25,12 @@ class DateConfig(Config):
     model: Path = Field(description="Model folder, or 'base' for the shipped weights.")
     at: str = Field(description="Date of the target in the cube, ISO 8601.")
     to: Path = Field(description="Folder for the result.")
+    given: Annotated[PreviousOptions, FLAT] = Field(default_factory=PreviousOptions)
+    before: str | None = Field(
+        None,
+        description="Only previous images before this date, ISO 8601: a baseline that stays while "
+        "a change is watched.",
+    )
     tiles: Annotated[TileOptions, FLAT] = Field(default_factory=TileOptions)
     overwrite: bool = Field(False, description="Replace the folder if it is there.")
 
@@ -52,7 +59,7 @@ def predict(cube: Path, *, config: Annotated[PredictConfig, FLAT]) -> None:
         grid = opened["backscatter"].odc.geobox
         latitude = float(grid.geographic_extent.centroid.coords[0][1])
         conditions = read_conditions(read_settings(config.set), latitude)
-        found = expected_image(opened, model, place, config.tiles, conditions)
+        found = expected_image(opened, model, place, config, conditions)
         write_expected(folder, grid, found["expected"].values, found["std"].values)
         provenance = {**described(opened, model, place), "sarcast:set": list(config.set)}
         date = opened["time"].values[place]
@@ -65,19 +72,32 @@ def expected_image(
     cube: xr.Dataset,
     model: Model,
     place: int,
-    tiles: TileOptions,
+    config: DateConfig,
     conditions: dict[str, float] | None = None,
 ) -> xr.Dataset:
-    """Expected image and standard deviation of a date.
+    """Expected image and standard deviation of a date, by the options of its verb.
 
     The standard deviation of a network that tells none is that of its validation residuals, the
     same for every pixel of a band.
     """
-    found = predict_cube(cube, model, place, conditions=conditions, tiles=tiles)
+    found = predict_cube(
+        cube,
+        model,
+        place,
+        conditions=conditions,
+        given=config.given,
+        before=baseline(config),
+        tiles=config.tiles,
+    )
     if np.isnan(found["std"]).all() and model.scores is not None:
         spread = xr.DataArray(np.array(model.scores.rmse_db, dtype=np.float32), dims="band")
         found["std"] = (spread + xr.zeros_like(found["expected"])).astype(np.float32)
     return found
+
+
+def baseline(config: DateConfig) -> np.datetime64 | None:
+    """Time that all previous images must precede; None for that of the target."""
+    return None if config.before is None else moment_of(config.before)
 
 
 def described(cube: xr.Dataset, model: Model, place: int) -> dict[str, object]:
