@@ -118,6 +118,6 @@ def read_incidence(
         return np.full(coarse.shape, one.incidence_deg, dtype=np.float32)
     angles = np.full(coarse.shape, np.nan, dtype=np.float32)
     for layer in layers:
-        values = read_layer(layer, coarse, "bilinear", remote)
+        values = read_layer(layer, coarse, "average", remote)
         np.copyto(angles, values, where=np.isfinite(values))
     return angles

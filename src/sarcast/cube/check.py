@@ -104,10 +104,12 @@ def check_cube(path: Path, *, workers: CrewOptions = CrewOptions()) -> Report:  
         tallied = _read(path.resolve(), cube, hands)
     faults += [*tallied.damages, *_other_damages(cube), *_deleted(cube, tallied)]
     dates = _statistics(cube, tallied)
-    compared = () if tallied.damages else compare(_series(cube, tallied), partial(_images, cube))
+    if faults:
+        return Report(tuple(faults), (), dates, ())
+    compared = compare(_series(cube, tallied), partial(_images, cube))
     warnings = [*_date_warnings(cube), *_value_warnings(dates), *_weather_warnings(cube)]
     warnings += [line for one in compared for line in _platform_warnings(one)]
-    return Report(tuple(faults), tuple(warnings), dates, compared)
+    return Report((), tuple(warnings), dates, compared)
 
 
 # --- the store ------------------------------------------------------------------------------------

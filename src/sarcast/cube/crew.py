@@ -1,6 +1,7 @@
 """Where the blocks of a cube are worked on: the cores of this machine, or a Dask cluster."""
 
 import os
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
+from rasterio.errors import NotGeoreferencedWarning
 
 from sarcast.errors import SarcastError
 
@@ -86,7 +88,8 @@ def crew(options: CrewOptions) -> Iterator[Crew]:
     """
     if options.scheduler is None:
         size = options.workers or min(cores(), MOST_WORKERS)
-        with ThreadPoolExecutor(size) as executor:  # a Dask cluster of its own would open ports
+        # A Dask cluster of its own would open ports.
+        with _warnings_of_threads_unheard(), ThreadPoolExecutor(size) as executor:
             yield Crew(executor, size)
         return
     with _connect(options.scheduler) as client:
@@ -94,6 +97,14 @@ def crew(options: CrewOptions) -> Iterator[Crew]:
         if size == 0:
             raise SarcastError(f"the Dask scheduler {options.scheduler} has no workers; start some")
         yield Crew(client.get_executor(pure=False), size)
+
+
+@contextmanager
+def _warnings_of_threads_unheard() -> Iterator[None]:
+    """Ignore what rasterio ignores itself while it warps, which it cannot in several threads."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        yield
 
 
 def cores() -> int:

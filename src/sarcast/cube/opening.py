@@ -54,8 +54,10 @@ def open_cube(path: Path | str) -> xr.Dataset:
         order = _in_order(cube)
         if not np.array_equal(order, np.arange(cube.sizes["time"])):
             cube = cube.isel(time=order)
-    except (KeyError, ValueError, TypeError, AttributeError, IndexError) as error:
-        raise SarcastError(_damaged(path, "its metadata", error)) from error
+    except SarcastError:
+        raise
+    except Exception as error:  # a codec may raise anything on bytes that are not its own
+        raise SarcastError(_damaged(path, "its coordinates", error)) from error
     for name in ("forest", "open_land"):
         if name in cube:
             cube[name] = cube[name].astype(bool)

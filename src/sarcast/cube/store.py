@@ -200,17 +200,20 @@ def attributes(path: Path) -> dict[str, Any]:
     SarcastError
         If there is no cube, or its metadata cannot be read.
     """
+    why: Exception | None = None
     try:
-        return dict(zarr.open_group(path, mode="r").attrs)
+        told = dict(zarr.open_group(path, mode="r").attrs)
+        if "sarcast_cube" in told:
+            return told
     except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError) as error:
-        if (path / "backscatter").is_dir():
-            raise SarcastError(
-                f"{path} is a damaged cube: its zarr.json cannot be read; "
-                f"remove it and build it again"
-            ) from error
+        why = error
+    if (path / "backscatter").is_dir():
         raise SarcastError(
-            f"{path} is no cube; build one with: sarcast cube CATALOGUE --to {path}"
-        ) from error
+            f"{path} is a damaged cube: its zarr.json cannot be read; remove it and build it again"
+        ) from why
+    raise SarcastError(
+        f"{path} is no cube; build one with: sarcast cube CATALOGUE --to {path}"
+    ) from why
 
 
 def write_block(path: Path, name: str, values: npt.NDArray[Any], *place: slice) -> None:
