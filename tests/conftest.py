@@ -72,3 +72,22 @@ def tiny_disk(tmp_path: Path) -> Iterator[Path]:
         pytest.skip("a small disk cannot be mounted here; it needs root")
     yield mount
     subprocess.run(["umount", str(mount)], check=True)
+
+
+@pytest.fixture(scope="session")
+def world_cube(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small cube of a synthetic world as it lies on disk: weather, cover and the oracle."""
+    from sarcast.cli import main
+
+    folder = tmp_path_factory.mktemp("world-cube")
+    world, cube = folder / "world", folder / "cube.zarr"
+    sources = {"--dem": "dem.tif", "--weather": "weather.nc", "--cover": "cover.tif"}
+    options = [str(part) for flag, file in sources.items() for part in (flag, world / file)]
+    for words in (
+        ["world", str(world), "--size-km", "0.64", "--end", "2020-06-01", "--tracks", "1"],
+        ["cube", str(world), "--to", str(cube), *options],
+    ):
+        with pytest.raises(SystemExit) as ended:
+            main(["--quiet", *words])
+        assert ended.value.code == 0
+    return cube

@@ -32,7 +32,7 @@ LAYERS = [
     ["trials"],
     ["lessons"],
     ["assess", "detection"],
-    ["bench", "paper"],
+    ["analysis", "bench", "paper"],
     ["tables"],
     ["config"],
     ["workflows"],

@@ -11,7 +11,6 @@ from sarcast.evaluation import Evaluation
 from sarcast.mapping import load_model
 from sarcast.tfrecord import SampleStore, encode, read_samples, write_records, write_samples
 from sarcast.tfrecord.store import write_store
-from sarcast.workflows.demo import SOURCES
 from test_54_tfrecord import same
 
 
@@ -63,24 +62,12 @@ def test_import_and_export_change_no_value(tmp_path, make):
         same(one, other)
 
 
-@pytest.fixture(scope="module")
-def cube(tmp_path_factory):
-    """A small cube as it lies on disk, with weather, forest and take identifiers."""
-    folder = tmp_path_factory.mktemp("area")
-    main_ok("world", folder / "world", "--size-km", 0.64, "--end", "2020-06-01", "--tracks", 1)
-    sources = [
-        part for name, file in SOURCES.items() for part in (f"--{name}", folder / "world" / file)
-    ]
-    main_ok("cube", folder / "world", "--to", folder / "cube.zarr", *sources)
-    return folder / "cube.zarr"
-
-
-def test_a_cube_and_its_exported_samples_give_one_evaluation(cube, tmp_path):
+def test_a_cube_and_its_exported_samples_give_one_evaluation(world_cube, tmp_path):
     """The same windows, changed by the same shapes; the cube alone knows the oracle."""
-    main_ok("tfrecord", "export", cube, "--to", tmp_path / "out", "--window", 32)
+    main_ok("tfrecord", "export", world_cube, "--to", tmp_path / "out", "--window", 32)
     main_ok("tfrecord", "import", tmp_path / "out", "--to", tmp_path / "store")
     found = {}
-    for name, source in {"cube": cube, "store": tmp_path / "store"}.items():
+    for name, source in {"cube": world_cube, "store": tmp_path / "store"}.items():
         words = [
             "--window",
             32,
@@ -104,10 +91,12 @@ def test_a_cube_and_its_exported_samples_give_one_evaluation(cube, tmp_path):
         assert ours.mse_db2 == pytest.approx(theirs.mse_db2, rel=1e-5)
 
 
-def test_exported_samples_tell_their_place_and_takes(cube, tmp_path):
-    main_ok("tfrecord", "export", cube, "--to", tmp_path / "out", "--window", 64, "--previous", 2)
+def test_exported_samples_tell_their_place_and_takes(world_cube, tmp_path):
+    main_ok(
+        "tfrecord", "export", world_cube, "--to", tmp_path / "out", "--window", 64, "--previous", 2
+    )
     samples = list(read_samples(sorted((tmp_path / "out").glob("*.GZIP"))))
-    opened = open_cube(cube)
+    opened = open_cube(world_cube)
     assert len(samples) == opened.sizes["time"] - 2
     assert samples[-1].take_ids == tuple(str(name) for name in opened["scene_id"].values[-3:])
     x, y = (float(part) for part in samples[0].location.strip("POINT ()").split())
@@ -239,9 +228,18 @@ ABLATION = ["--crop", 32, "--steps", 2, "--batch", 2, "--validation-windows", 2]
 ABLATION += ["--conditions", "heading", "--fit-windows", 2, "--shapes.least", 1]
 
 
-def test_ablation_of_a_cube_shows_the_papers_table(cube, tmp_path, capsys):
+def test_ablation_of_a_cube_shows_the_papers_table(world_cube, tmp_path, capsys):
     """Each network lacks its condition, in training and in evaluation, on dates after training."""
-    words = ["ablate", cube, "--to", tmp_path / "out", "--network", "temporal", "--from", "base"]
+    words = [
+        "ablate",
+        world_cube,
+        "--to",
+        tmp_path / "out",
+        "--network",
+        "temporal",
+        "--from",
+        "base",
+    ]
     main_ok(*words, *ABLATION, "--end", "2020-05-15", "--without", "platform")
     assert "Table V" in capsys.readouterr().out
     cards = [load_model(tmp_path / "out" / name).training for name in NETWORKS]
@@ -259,14 +257,14 @@ def test_ablation_of_a_cube_shows_the_papers_table(cube, tmp_path, capsys):
 NETWORKS = ("all-conditions", "without-heading")
 
 
-def test_an_ablation_replaces_only_its_own(cube, tmp_path, capsys):
+def test_an_ablation_replaces_only_its_own(world_cube, tmp_path, capsys):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("years of work")
-    words = ["ablate", cube, "--to", tmp_path / "mine"]
+    words = ["ablate", world_cube, "--to", tmp_path / "mine"]
     assert run(*words) == 1
     assert "exists and is not empty" in capsys.readouterr().err
     assert run(*words, "--overwrite") == 1
     assert "no result of sarcast" in capsys.readouterr().err
     assert (tmp_path / "mine" / "thesis.txt").read_text() == "years of work"
-    assert run("ablate", cube, "--to", cube, "--overwrite") == 1
+    assert run("ablate", world_cube, "--to", world_cube, "--overwrite") == 1
     assert "which is to be read" in capsys.readouterr().err

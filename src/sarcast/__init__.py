@@ -14,19 +14,23 @@ _HOMES = {
     "build_cube": "cube",
     "load_model": "mapping",
     "predict": "inference",
-    "subtract": "differences",
-    "norm": "differences",
+    "difference": "analysis",
+    "classify": "analysis",
+    "evaluate": "analysis",
+    "simulate_change": "analysis",
 }
 
 __all__ = [
     "SarcastError",
     "__version__",
     "build_cube",
+    "classify",
+    "difference",
+    "evaluate",
     "load_model",
-    "norm",
     "open_cube",
     "predict",
-    "subtract",
+    "simulate_change",
 ]
 
 

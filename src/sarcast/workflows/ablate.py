@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field
 
+from sarcast.analysis import dates_to_evaluate, windows_of
 from sarcast.assess import Assessed, AssessOptions, assess, assess_trials
 from sarcast.classifiers import linear_svc
 from sarcast.conditions import CONDITIONS
@@ -27,7 +28,7 @@ from sarcast.tfrecord import Sample, SampleStore, is_store
 from sarcast.trials import sample_trials
 from sarcast.windows import Predictor
 from sarcast.windows.without import Without
-from sarcast.workflows.evaluate import EvaluateConfig, samples_of, target_places, windows_of
+from sarcast.workflows.evaluate import samples_of
 from sarcast.workflows.train import TrainConfig, train
 
 
@@ -155,8 +156,8 @@ def _on_cube(
     count = whole.previous or config.unet.previous
     validated = whole.training["validation_dates"]
     start = validated[0] if config.end is None else None
-    dates = EvaluateConfig(to=config.to, start=start)
+    dates = dates_to_evaluate(cube, count, start=start, after=validated[-1])
     size = whole.size or min(config.crop, max(cube.sizes["y"], cube.sizes["x"]))
-    windows = windows_of(cube, target_places(cube, whole, count, dates), size, count)
+    windows = windows_of(cube, dates, size, count, config.chooser)
     predictors = _predictors(models, config, oracle="expected" in cube)
     return assess(windows, predictors, [Offset()], config.counting, [linear_svc(rng=rng)], rng=rng)
