@@ -1,7 +1,11 @@
 """A world as files: what lies there, and that it is the world of the stream."""
 
+import dataclasses
 import datetime as dt
+import errno
 import filecmp
+import os
+import time
 from pathlib import Path
 
 import geopandas as gpd
@@ -12,16 +16,17 @@ import rasterio
 import torch
 import xarray as xr
 from pydantic import ValidationError
+from rasterio.features import rasterize
 from rio_cogeo.cogeo import cog_validate
 
 from sarcast.catalogue import FolderCatalogue
 from sarcast.errors import SarcastError
 from sarcast.ingest.weather import read_weather
 from sarcast.units import to_db
-from sarcast.world import WorldOptions
+from sarcast.world import WorldOptions, changes, writer
 from sarcast.world.options import StreamOptions
 from sarcast.world.stream import WindowStream
-from sarcast.world.writer import write_world
+from sarcast.world.writer import make_area, render, write_changes, write_world
 
 OPTIONS = WorldOptions(
     size_km=1.5, start=dt.date(2020, 5, 1), end=dt.date(2020, 5, 30), changes_per_km2=10.0
@@ -139,45 +144,157 @@ def test_a_written_world_has_the_statistics_of_the_stream(tmp_path):
     assert abs(noise) < 0.15
 
 
+SHORT = OPTIONS.model_copy(update={"size_km": 0.8, "end": dt.date(2020, 5, 8)})
+
+
+def write(folder: Path, **asked: object) -> dict[str, np.ndarray]:
+    """Write a small world and give its backscatter by file name."""
+    folder.mkdir()
+    write_world(folder, SHORT.model_copy(update=asked), seed=3)
+    return {path.name: read(path) for path in sorted((folder / "scenes").glob("*V?.tif"))}
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> dict[str, np.ndarray]:
+    return write(tmp_path_factory.mktemp("plain") / "world")
+
+
 @pytest.mark.parametrize(
-    ("option", "value", "differs"),
+    ("option", "value"),
     [
-        ("quantity", "gamma0", True),
-        ("speckle_filter", "none", True),
-        ("looks", 50.0, True),
-        ("speckle_correlation", 0.0, True),
-        ("jitter_px", 0.5, True),
-        ("flattening", 1.0, True),
-        ("strips", 1.0, True),
-        ("preset", "temperate", True),
-        ("available", 0.5, True),
-        ("tracks", 1, True),
-        ("changes_per_km2", 0.0, False),
+        ("quantity", "gamma0"),
+        ("speckle_filter", "none"),
+        ("speckle_filter", "refined-lee"),
+        ("speckle_filter", "tv"),
+        ("looks", 50.0),
+        ("speckle_correlation", 0.0),
+        ("jitter_px", 0.5),
+        ("flattening", 1.0),
+        ("strips", 1.0),
+        ("preset", "temperate"),
+        ("preset", "monsoon"),
+        ("preset", "dryland"),
+        ("preset", "random"),
+        ("tracks", 1),
+        ("spacing_m", 20.0),
     ],
 )
-def test_every_option_is_used(folder, tmp_path, option, value, differs):
-    end = dt.date(2020, 5, 30 if option == "available" else 8)
-    options = OPTIONS.model_copy(update={option: value, "end": end})
-    write_world(tmp_path, options, seed=3)
-    base = OPTIONS.model_copy(update={"end": end})
-    other = tmp_path / "base"
-    other.mkdir()
-    write_world(other, base, seed=3)
-    one, two = (
-        {path.name: read(path) for path in sorted((each / "scenes").glob("*V?.tif"))}
-        for each in (tmp_path, other)
+def test_every_option_is_used(plain, tmp_path, option, value):
+    found = write(tmp_path / "world", **{option: value})
+    alike = found.keys() == plain.keys() and all(
+        np.array_equal(found[name], plain[name], equal_nan=True) for name in plain
     )
-    alike = one.keys() == two.keys() and all(np.array_equal(one[n], two[n]) for n in one)
-    assert not alike or not differs
-    if option == "strips":
-        assert any(np.isnan(image).any() for image in one.values())
-    if option == "changes_per_km2":
-        assert len(gpd.read_file(tmp_path / "truth" / "changes.gpkg")) == 0
+    assert not alike
+    missing = any(np.isnan(image).any() for image in found.values())
+    assert missing == (option == "strips") or value == "random"
+
+
+def test_as_many_acquisitions_exist_as_were_asked_for():
+    counts = []
+    for share in (0.4, 1.0):
+        asked = {"size_km": 0.5, "end": dt.date(2021, 4, 30), "available": share}
+        with torch.inference_mode():
+            area = make_area(OPTIONS.model_copy(update=asked), rng=torch.Generator().manual_seed(1))
+        counts.append(area.views.time.shape[1])
+    assert counts[1] == 2 * 2 * 365 // 12 + 1  # two tracks, two satellites
+    assert counts[0] / counts[1] == pytest.approx(0.4, abs=0.1)
+
+
+@pytest.mark.parametrize(("rate", "count"), [(0.0, 0), (4.0, 9), (10.0, 23)])
+def test_as_many_changes_happen_as_were_asked_for(tmp_path, rate, count):
+    # over 2.25 km2 and a year; some strike no ground that they can change
+    year = {"start": dt.date(2020, 1, 1), "end": dt.date(2020, 12, 31), "changes_per_km2": rate}
+    with torch.inference_mode():
+        area = make_area(OPTIONS.model_copy(update=year), rng=torch.Generator().manual_seed(1))
+    assert area.world.changes.kind.shape[1] == count
+    write_changes(tmp_path / "changes.gpkg", area)
+    found = gpd.read_file(tmp_path / "changes.gpkg")
+    assert 0.5 * count <= len(found) <= count
+
+
+def test_polygons_lie_where_the_ground_changed(folder):
+    with torch.inference_mode():
+        area = make_area(OPTIONS, rng=torch.Generator().manual_seed(3))
+    drawn = area.world.changes
+    polygons = gpd.read_file(folder / "truth" / "changes.gpkg")
+    shown = [number for number in range(drawn.kind.shape[1]) if drawn.masks[0, number].any()]
+    assert len(polygons) == len(shown) >= 1
+    for number, (_, row) in zip(shown, polygons.iterrows(), strict=True):
+        mask = np.zeros(area.grid.shape.yx, dtype=bool)
+        mask[drawn.box(number)] = drawn.masks[0, number].numpy()
+        burnt = rasterize([row.geometry], out_shape=mask.shape, transform=area.grid.transform)
+        assert np.array_equal(burnt.astype(bool), mask)
+        assert row["area_m2"] == pytest.approx(mask.sum() * 100.0)
+        assert row["kind"] == changes.NAMES[int(drawn.kind[0, number])]
+
+
+def test_a_change_is_in_the_first_image_after_it_and_in_no_expected_image_before(tmp_path):
+    options = SHORT.model_copy(update={"end": dt.date(2020, 6, 10), "changes_per_km2": 10.0})
+    with torch.inference_mode():
+        area = make_area(options, rng=torch.Generator().manual_seed(8))
+        none = dataclasses.replace(area.world.changes, day=area.world.changes.day + torch.inf)
+        still = dataclasses.replace(area, world=dataclasses.replace(area.world, changes=none))
+        count = area.views.time.shape[1]
+        (_, shown), (_, without) = (
+            render(each, slice(0, count), rng=torch.Generator().manual_seed(1))
+            for each in (area, still)
+        )
+    time, days = area.views.time[0], area.world.changes.day[0]
+    mask = area.world.changes.masks[0].any((1, 2))
+    first = torch.searchsorted(time, days[mask].min())
+    differs = (shown != without).any(-1).any(-1).any(-1)[0]
+    assert 0 < first < count - 1
+    assert not differs[: first + 1].any() and differs[first + 1 :].all()
+
+
+def test_scenes_wait_for_the_disk_and_never_fill_the_memory(tmp_path, monkeypatch):
+    made, done, most = 0, 0, 0
+    make, save = writer._images, writer._write_scene
+
+    def count_made(*parts: object, **more: object):
+        nonlocal made, most
+        for images in make(*parts, **more):
+            made += 1
+            most = max(most, made - done)
+            yield images
+
+    def slow(*parts: object):
+        nonlocal done
+        time.sleep(0.02)
+        scene = save(*parts)
+        done += 1
+        return scene
+
+    monkeypatch.setattr(writer, "_images", count_made)
+    monkeypatch.setattr(writer, "_write_scene", slow)
+    write_world(tmp_path, SHORT.model_copy(update={"end": dt.date(2020, 6, 30)}), seed=3)
+    assert made == done > 15
+    assert writer._WRITERS < most <= writer._WAITING + 2
+
+
+def test_a_scene_that_cannot_be_written_ends_the_work_at_once(tmp_path, monkeypatch):
+    made = 0
+    make = writer._images
+
+    def count_made(*parts: object, **more: object):
+        nonlocal made
+        for images in make(*parts, **more):
+            made += 1
+            yield images
+
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(writer, "_images", count_made)
+    monkeypatch.setattr(writer, "_write_scene", fail)
+    with pytest.raises(SarcastError, match="no space left on the disk"):
+        write_world(tmp_path, SHORT.model_copy(update={"end": dt.date(2020, 12, 31)}), seed=3)
+    assert made <= writer._WAITING + 2
 
 
 @pytest.mark.parametrize("spacing_m", [10.0, 20.0, 30.0])
 def test_spacing_is_that_of_the_grid(tmp_path, spacing_m):
-    options = OPTIONS.model_copy(update={"spacing_m": spacing_m, "end": dt.date(2020, 5, 4)})
+    options = SHORT.model_copy(update={"spacing_m": spacing_m})
     write_world(tmp_path, options, seed=1)
     with rasterio.open(next((tmp_path / "scenes").glob("*_VV.tif"))) as source:
         assert source.res == (spacing_m, spacing_m)
