@@ -1,29 +1,44 @@
-"""``sarcast cube``: a cube built or extended from a catalogue."""
+"""``sarcast cube``: a cube built or extended from a catalogue or from rasters, and looked at."""
 
 import datetime as dt
 from pathlib import Path
 from typing import Annotated
 
+import pystac
 from odc.geo.geobox import GeoBox
+from odc.geo.geom import Geometry
 from pydantic import Field
+from rich.console import Console
+from rich.table import Table
 
 from sarcast.catalogue import open_catalogue
 from sarcast.config import FLAT, Config
 from sarcast.cube import CubeOptions, Sources, build_cube, moment_of, open_cube
-from sarcast.errors import SarcastError
+from sarcast.cube.check import Report, check_cube
+from sarcast.cube.crew import CrewOptions
+from sarcast.errors import SarcastError, UsageError
 from sarcast.grid import make_grid, outline
 from sarcast.ingest.cover import CoverOptions
 from sarcast.ingest.foreign import describe_all
 from sarcast.ingest.layouts import scene_profiles
+from sarcast.ingest.sentinel1 import IndexOptions
 from sarcast.ingest.weather_layouts import WeatherOptions
 from sarcast.progress import say
 from sarcast.remote import RemoteOptions
+from sarcast.workflows.index import IndexConfig, index
 
 
 class CubeConfig(Config):
     """Options of ``sarcast cube``."""
 
-    to: Path = Field(description="The cube, a Zarr store; one that exists is extended.")
+    to: Path | None = Field(
+        None, description="The cube, a Zarr store; one that exists is extended."
+    )
+    check: Path | None = Field(
+        None,
+        description="Look at this cube instead: schema, units, every chunk, dates and gaps, "
+        "statistics of each date, level and shift of each platform.",
+    )
     area: str | None = Field(
         None,
         description="west,south,east,north in degrees, a vector file, or a raster whose grid is "
@@ -38,9 +53,6 @@ class CubeConfig(Config):
     )
     start: str | None = Field(None, description="First date of the scenes taken, ISO 8601.")
     end: str | None = Field(None, description="Last date of the scenes taken, ISO 8601.")
-    profile: tuple[str, ...] = Field(
-        (), description="YAML file that declares a source of your own among the catalogue's items."
-    )
     dem: tuple[str, ...] = Field(
         (),
         description="Terrain heights: raster, folder of rasters, or JSON of a STAC item; may be "
@@ -56,32 +68,39 @@ class CubeConfig(Config):
         description="Land cover: raster of classes, folder of rasters, JSON of a STAC item, or "
         "polygons; may be given several times.",
     )
+    names: Annotated[IndexOptions, FLAT] = Field(default_factory=IndexOptions)
     building: Annotated[CubeOptions, FLAT] = Field(default_factory=CubeOptions)
     weather_reading: Annotated[WeatherOptions, FLAT] = Field(default_factory=WeatherOptions)
     cover_reading: Annotated[CoverOptions, FLAT] = Field(default_factory=CoverOptions)
+    workers: Annotated[CrewOptions, FLAT] = Field(default_factory=CrewOptions)
     server: Annotated[RemoteOptions, FLAT] = Field(default_factory=RemoteOptions)
 
 
-def cube(catalogue: str, *, config: Annotated[CubeConfig, FLAT]) -> None:
+def cube(catalogue: str | None = None, *, config: Annotated[CubeConfig, FLAT]) -> None:
     """Build a cube from the scenes of a catalogue, or extend one by what it lacks.
 
     Parameters
     ----------
     catalogue
-        Folder that ``sarcast index`` or ``sarcast world`` wrote, https:// of a STAC API, or
-        postgresql:// of a database with pgstac.
+        Folder that ``sarcast index`` or ``sarcast world`` wrote, https:// of a STAC API,
+        postgresql:// of a database with pgstac, or scenes as ``sarcast index`` takes them, which
+        are indexed into a folder beside the cube.
     """
-    held = open_catalogue(catalogue, config.collection, config.server)
-    time = (_utc(config.start), _utc(config.end, last=True))
-    area = None if config.area is None else outline(config.area)
-    extent = area.extent if isinstance(area, GeoBox) else area
-    items = held.search(extent, time) or held.search(None, time)
-    if not items:
-        raise SarcastError(
-            f"{catalogue} holds no scene from {config.start or 'the first'} to "
-            f"{config.end or 'the last'}; ask for other dates"
+    if config.check is not None:
+        if catalogue is not None or config.to is not None:
+            raise UsageError("--check looks at a cube that is there: leave out CATALOGUE and --to")
+        _look_at(config.check, config.workers)
+    elif catalogue is None or config.to is None:
+        raise UsageError(
+            "name a CATALOGUE and --to CUBE to build one, or --check CUBE to look at it"
         )
-    items = describe_all(items, scene_profiles(config.profile))
+    else:
+        _build(_indexed(catalogue, config.to, config.names), config.to, config)
+
+
+def _build(catalogue: str, to: Path, config: CubeConfig) -> None:
+    area = None if config.area is None else outline(config.area)
+    items = _search(catalogue, area.extent if isinstance(area, GeoBox) else area, config)
     grid = make_grid(area, items, crs=config.crs, resolution=config.resolution)
     sources = Sources(
         dem=config.dem,
@@ -90,12 +109,85 @@ def cube(catalogue: str, *, config: Annotated[CubeConfig, FLAT]) -> None:
         weather_options=config.weather_reading,
         cover_options=config.cover_reading,
     )
-    build_cube(items, config.to, grid, config.building, sources)
-    built = open_cube(config.to)
+    build_cube(
+        items, to, grid, config.building, sources, workers=config.workers, remote=config.server
+    )
+    built = open_cube(to)
     say(
-        f"{config.to}: {built.sizes['time']} dates, {grid.height} x {grid.width} pixels of "
+        f"{to}: {built.sizes['time']} dates, {grid.height} x {grid.width} pixels of "
         f"{grid.resolution.x:g} in {grid.crs}"
     )
+
+
+def _indexed(source: str, to: Path, names: IndexOptions) -> str:
+    """The catalogue itself, or that of scenes, which is made beside the cube."""
+    path = Path(source)
+    if "://" in source or not path.exists() or (path / "items.parquet").exists():
+        if names.declared():
+            raise UsageError(
+                f"--unit and --quantity are for scenes that are not indexed yet: leave them out, "
+                f"{source} is a catalogue that tells them"
+            )
+        return source
+    beside = to.with_name(f"{to.stem}-catalogue")
+    index((path,), config=IndexConfig(to=str(beside), names=names))
+    return str(beside)
+
+
+def _search(catalogue: str, area: Geometry | None, config: CubeConfig) -> list[pystac.Item]:
+    held = open_catalogue(catalogue, config.collection, config.server)
+    items = held.search(area, (_utc(config.start), _utc(config.end, last=True)))
+    if not items:
+        where = "" if area is None else f"no scene touches the area {config.area}: "
+        raise SarcastError(
+            f"{where}{catalogue} holds no scene from {config.start or 'the first'} to "
+            f"{config.end or 'the last'}{' there' if where else ''}; ask for other dates"
+            f"{' or another --area' if where else ''}"
+        )
+    return describe_all(items, scene_profiles(config.names.profile))
+
+
+def _look_at(path: Path, workers: CrewOptions) -> None:
+    """Tell what is in a cube, and what is wrong with it."""
+    report = check_cube(path, workers=workers)
+    if report.dates:
+        Console().print(_table(report))
+    for one in report.platforms:
+        levels = ", ".join(f"{level:+.2f} dB" for level in one.level_db)
+        shift = "untold" if one.shift is None else "{:+.2f}, {:+.2f} pixels".format(*one.shift)
+        say(
+            f"{one.platform} against {one.reference}, {one.dates} dates: level {levels}; "
+            f"shift {shift}"
+        )
+    for line in report.warnings:
+        say(f"warning: {line}")
+    for line in report.faults:
+        say(f"fault: {line}")
+    if report.faults:
+        raise SarcastError(
+            f"{path} is damaged in {len(report.faults)} places, told above; remove it and build "
+            f"it again"
+        )
+    say(f"{path}: no fault in {len(report.dates)} dates, {len(report.warnings)} warnings")
+
+
+def _table(report: Report) -> Table:
+    table = Table(title="dates", title_justify="left")
+    for name in ("time", "platform", "pass", "orbit"):
+        table.add_column(name)
+    for name in ("seen", "VV, dB", "VH, dB"):
+        table.add_column(name, justify="right")
+    for date in report.dates:
+        told = zip(date.mean_db, date.spread_db, strict=True)
+        table.add_row(
+            str(date.time.astype("datetime64[s]")),
+            date.platform,
+            date.orbit_direction,
+            str(date.relative_orbit or ""),
+            f"{100.0 * date.seen:.1f} %",
+            *(f"{mean:.2f} ± {spread:.2f}" for mean, spread in told),
+        )
+    return table
 
 
 def _utc(date: str | None, *, last: bool = False) -> dt.datetime | None:

@@ -49,8 +49,8 @@ def demo(*, config: Annotated[DemoConfig, FLAT] = _DEFAULT) -> None:
     with _step("1 of 5: a synthetic area, written as real scenes come"):
         world(area, config=WorldConfig(world=config.world, seed=config.seed))
     with _step("2 of 5: the cube"):
-        sources = {name: area / file for name, file in SOURCES.items()}
-        cube(area, config=CubeConfig(to=store, **sources))
+        sources = {name: (str(area / file),) for name, file in SOURCES.items()}
+        cube(str(area), config=CubeConfig(to=store, **sources))
     times = open_cube(store)["time"].values
     end = str(times[int(len(times) * (1.0 - HELD_OUT)) - 1])
     with _step("3 of 5: the shipped network, adapted on the dates before the last quarter"):
