@@ -76,7 +76,10 @@ class CubeConfig(Config):
     server: Annotated[RemoteOptions, FLAT] = Field(default_factory=RemoteOptions)
 
 
-def cube(catalogue: str | None = None, *, config: Annotated[CubeConfig, FLAT]) -> None:
+_DEFAULT = CubeConfig()
+
+
+def cube(catalogue: str | None = None, *, config: Annotated[CubeConfig, FLAT] = _DEFAULT) -> None:
     """Build a cube from the scenes of a catalogue, or extend one by what it lacks.
 
     Parameters
