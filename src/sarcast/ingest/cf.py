@@ -22,14 +22,16 @@ def open_cf(place: str) -> xr.Dataset:
     zarr = place.rstrip("/").endswith(".zarr") or Path(place).is_dir()
     more: dict[str, Any] = {"engine": "zarr"} if zarr else {}
     try:
-        try:
-            return xr.open_dataset(place, decode_coords="all", **more)
-        except AttributeError:  # an attribute such as bounds that holds no names
-            return xr.open_dataset(place, **more)
+        # decode_coords="all" stumbles over attributes such as bounds that name no variable
+        data = xr.open_dataset(place, **more)
     except (OSError, ValueError, KeyError) as error:
         first = (str(error).splitlines() or [type(error).__name__])[0]
         kind = "Zarr" if zarr else "NetCDF"
         raise SarcastError(f"{place} cannot be read as {kind}: {first}") from error
+    told = [str(v.attrs.get("grid_mapping", "")) for v in data.data_vars.values()]
+    placed = data.set_coords([name for name in set(told) if name in data])
+    placed.set_close(data.close)
+    return placed
 
 
 @cache

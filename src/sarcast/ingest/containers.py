@@ -69,11 +69,12 @@ def snap_header(path: Path) -> ET.Element | None:
     try:
         with _unheard("tifffile"), tifffile.TiffFile(path) as file:
             tag = file.pages.first.tags.get(SNAP_HEADER_TAG)
+            value = None if tag is None else tag.value
     except (OSError, ValueError, IndexError, tifffile.TiffFileError):
         return None  # damaged files are named where their pixels are read
-    if tag is None:
+    if value is None:
         return None
-    text = tag.value if isinstance(tag.value, str) else bytes(tag.value).decode("utf-8", "replace")
+    text = value if isinstance(value, str) else bytes(value).decode("utf-8", "replace")
     try:
         return ET.fromstring(text.strip("\0 \n"))
     except ET.ParseError:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pystac
 
-from sarcast.catalogue.scene import INCIDENCE, QUANTITY
+from sarcast.catalogue.scene import BANDS, INCIDENCE, QUANTITY
 from sarcast.errors import SarcastError
 from sarcast.ingest import layouts
 from sarcast.ingest.layouts import SceneProfile
@@ -38,12 +38,16 @@ def describe(item: pystac.Item, profiles: Sequence[SceneProfile]) -> pystac.Item
     Raises
     ------
     SarcastError
-        If no profile knows the item's collection, or the item lacks the assets it should have.
+        If no profile knows the item's collection, the item lacks the assets it should have, or its
+        unit is none that can be read.
     """
     if any(QUANTITY in asset.extra_fields for asset in item.assets.values()):
+        for unit in _units(item):
+            layouts.check_unit(unit, item.id)
         return item
     profile = _profile_of(item, profiles)
     told = profile.read({}, properties=item.properties)
+    layouts.check_unit(told.get("unit"), item.id)
     known = item.clone()
     known.assets = {**_angles(item, profile), **_bands(item, profile, told)}
     _set_properties(known, told)
@@ -54,6 +58,16 @@ def describe(item: pystac.Item, profiles: Sequence[SceneProfile]) -> pystac.Item
         if first is not None:
             known.properties.setdefault(key, first)
     return known
+
+
+def _units(item: pystac.Item) -> set[str | None]:
+    """Units in which an item of ours declares its backscatter."""
+    return {
+        band.get("unit")
+        for asset in item.assets.values()
+        for band in asset.extra_fields.get("bands", [])
+        if band.get("name") in BANDS
+    }
 
 
 def _profile_of(item: pystac.Item, profiles: Sequence[SceneProfile]) -> SceneProfile:
@@ -79,7 +93,7 @@ def _bands(
     more: dict[str, Any] = {} if profile.nodata is None else {"nodata": profile.nodata}
     if "quantity" in told:
         more[QUANTITY] = told["quantity"]
-    unit = told.get("unit", "")
+    unit = told["unit"]
     return {band.lower(): _asset(item.assets[keys[band]], band, unit, more) for band in keys}
 
 

@@ -215,7 +215,7 @@ def check_unit(unit: str | None, place: str) -> str:
     if unit == units.DIGITAL_NUMBER:
         raise SarcastError(
             f"{place} is a level-1 product in radar geometry (digital numbers): make gamma0 of it "
-            f"first, by sarcast with the extra grd or by another processor"
+            f"first, with sarcast rtc or another processor"
         )
     if unit not in units.SOURCE_UNITS:
         raise SarcastError(
