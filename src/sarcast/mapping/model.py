@@ -76,6 +76,8 @@ class Model:
         Scores on the validation windows; None if there were none.
     std_factor
         What the network's standard deviation is multiplied by, found from validation windows.
+    warned
+        What was warned of: each is said once, however many windows are strange.
     """
 
     network: nn.Module
@@ -83,6 +85,7 @@ class Model:
     training: dict[str, Any] = field(default_factory=dict)
     scores: Scores | None = None
     std_factor: float = 1.0
+    warned: set[str] = field(default_factory=set, repr=False, compare=False)
 
     @property
     def size(self) -> int | None:
@@ -131,22 +134,25 @@ class Model:
             column = rows[:, COLUMNS.index(name)]
             margin = FAR * (high - low)
             if name != "platform" and np.any((column < low - margin) | (column > high + margin)):
-                warnings.warn(
+                self._warn(
                     f"{name} lies far outside the {low:g} to {high:g} "
-                    f"that the network {self.name} was trained on",
-                    stacklevel=3,
+                    f"that the network {self.name} was trained on"
                 )
         place = COLUMNS.index("platform")
         newest = seen.get("platform", [0.0, -1.0])[1]
         if not np.any(rows[:, place] > newest):
             return windows
         names = sorted({PLATFORMS[int(number)] for number in rows[:, place] if number > newest})
-        warnings.warn(
+        self._warn(
             f"the network {self.name} was not trained on {', '.join(names)}: "
-            f"the platform counts as missing",
-            stacklevel=3,
+            f"the platform counts as missing"
         )
         return [_without_platform(window, newest) for window in windows]
+
+    def _warn(self, line: str) -> None:
+        if line not in self.warned:
+            self.warned.add(line)
+            warnings.warn(line, stacklevel=4)
 
     @torch.inference_mode()
     def _expect(self, windows: Sequence[Window]) -> list[Expected]:
