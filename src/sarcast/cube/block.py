@@ -8,12 +8,14 @@ import numpy.typing as npt
 from odc.geo.geobox import GeoBox
 
 from sarcast.catalogue.scene import BANDS
+from sarcast.cube.filtering import read_filtered
 from sarcast.cube.schema import SHARD, pack
 from sarcast.cube.store import write_block
 from sarcast.grid import conditions_grid
 from sarcast.ingest.acquisition import TRUTH, Acquisition
-from sarcast.ingest.slices import Layer, Overlap, read_fused, read_layer
+from sarcast.ingest.slices import Layer, Overlap, read_layer
 from sarcast.remote import RemoteOptions
+from sarcast.speckle import SpeckleOptions
 
 Place = tuple[slice, slice]
 """Rows and columns of a block."""
@@ -39,6 +41,10 @@ class Block:
         A name of ``rasterio.enums.Resampling``.
     remote
         How patiently servers are asked.
+    speckle
+        Filter of the backscatter.
+    before
+        Of each earlier acquisition that the filter joins, the rasters of each band of backscatter.
     """
 
     path: Path
@@ -48,6 +54,8 @@ class Block:
     bands: dict[str, tuple[tuple[Layer, ...], ...]]
     resampling: str
     remote: RemoteOptions
+    speckle: SpeckleOptions
+    before: tuple[tuple[tuple[Layer, ...], ...], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -92,7 +100,14 @@ def write(block: Block) -> Written:
         packed = np.empty((1, len(bands), *block.grid.shape), dtype=np.int16)
         counts = []
         for number, layers in enumerate(bands):
-            values, shared = read_fused(layers, block.grid, block.resampling, block.remote)
+            noisy = name == "backscatter"
+            values, shared = read_filtered(
+                [*(bands[number] for bands in block.before if noisy), layers],
+                block.grid,
+                block.resampling,
+                block.speckle if noisy else SpeckleOptions(),
+                block.remote,
+            )
             packed[0, number] = pack(values)
             counts.append(int(np.isfinite(values).sum()))
             overlap += shared

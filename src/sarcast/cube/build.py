@@ -18,10 +18,10 @@ import pystac
 import xarray as xr
 from odc.geo.geobox import GeoBox
 from odc.geo.geom import Geometry
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
 from sarcast.conditions import LAGS
-from sarcast.cube import block
+from sarcast.cube import block, filtering
 from sarcast.cube.block import Block, Written
 from sarcast.cube.crew import AHEAD, Crew, CrewOptions, crew
 from sarcast.cube.schema import COORDINATES, SHARD
@@ -37,6 +37,7 @@ from sarcast.ingest.weather import Weather
 from sarcast.ingest.weather_layouts import WeatherOptions
 from sarcast.progress import say, track
 from sarcast.remote import RemoteOptions
+from sarcast.speckle import SpeckleOptions
 
 PART = 2 * SHARD
 """Pixels a side of the parts in which terrain and land cover are read."""
@@ -44,8 +45,8 @@ _WEATHER_MIB = 64
 """Most weather read at a time, MiB."""
 
 
-class CubeOptions(BaseModel):
-    """How scenes become a cube."""
+class CubeOptions(SpeckleOptions):
+    """How scenes become a cube, and how their speckle is filtered."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -111,7 +112,9 @@ def build_cube(
     found = _touching(acquisitions(items), grid)
     path = path.resolve()
     with full_disk_named(path):
-        store = Store.open(path, grid, has_truth=all(one.has_truth for one in found))
+        speckle = filtering.agreed(path, found, grid, options.resampling, options, remote)
+        has_truth = all(one.has_truth for one in found)
+        store = Store.open(path, grid, has_truth=has_truth, told=filtering.recorded(speckle))
         held = store.values("scene_id").tolist()
         todo = [one for one in found if one.scene_id not in set(held)]
         times = [*store.values("time").astype("datetime64[s]"), *(one.time for one in todo)]
@@ -120,6 +123,7 @@ def build_cube(
         _write_weather(store, weather)
         with crew(workers) as hands:
             steps = _Steps(store, hands, grid, options, remote, weather)
+            steps.filter_with(speckle, filtering.joined(found, speckle))
             if not todo:
                 say(f"{path} holds all {len(found)} acquisitions already")
             for _ in track(steps.write(todo), "building the cube", len(found), done=len(held)):
@@ -253,6 +257,11 @@ class _Steps:
         self._places = block.places(grid)
         self._overlaps: list[Overlap] = []
         self._left_out: list[str] = []
+        self._speckle, self._joined = SpeckleOptions(), dict[str, list[Acquisition]]()
+
+    def filter_with(self, speckle: SpeckleOptions, joined: dict[str, list[Acquisition]]) -> None:
+        """Filter speckle, each acquisition with those that are joined to its scene id."""
+        self._speckle, self._joined = speckle, joined
 
     def write(self, todo: Sequence[Acquisition]) -> Iterator[Acquisition]:
         """Write steps; yield the acquisition of each that is there, or that was left out."""
@@ -283,6 +292,8 @@ class _Steps:
 
     def _launch(self, place: int, one: Acquisition, step: int) -> _Step:
         """Hand out the blocks of an acquisition."""
+        joined = self._joined.get(one.scene_id, [])
+        before = [each for each in joined if each.scene_id not in self._left_out]
         blocks = [
             self._hands.submit(
                 block.write,
@@ -294,6 +305,10 @@ class _Steps:
                     bands=block.rasters(one, with_truth="expected" in self._store),
                     resampling=self._options.resampling,
                     remote=self._remote,
+                    speckle=self._speckle,
+                    before=tuple(
+                        block.rasters(each, with_truth=False)["backscatter"] for each in before
+                    ),
                 ),
             )
             for where in self._places

@@ -8,6 +8,7 @@ started again.
 
 import shutil
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -42,10 +43,15 @@ class Store:
     def __init__(self, path: Path, group: zarr.Group) -> None:
         self.path = path
         self._group = group
+        self._arrays: dict[str, zarr.Array[Any]] = dict(group.arrays())
 
     @classmethod
-    def open(cls, path: Path, grid: GeoBox, *, has_truth: bool) -> "Store":
+    def open(
+        cls, path: Path, grid: GeoBox, *, has_truth: bool, told: Mapping[str, Any] | None = None
+    ) -> "Store":
         """Open or make the store, and take back what a killed run left half done.
+
+        A store that is made has the attributes ``told`` besides its own.
 
         Raises
         ------
@@ -57,11 +63,11 @@ class Store:
                 raise SarcastError(
                     f"{path} exists and is no cube; name another target for the cube"
                 )
-            return cls._create(path, grid, has_truth=has_truth)
-        told = attributes(path)
-        if told.get("grid") != describe(grid):
+            return cls._create(path, grid, has_truth=has_truth, told=told or {})
+        held = attributes(path)
+        if held.get("grid") != describe(grid):
             raise SarcastError(
-                f"{path} is a cube on another grid ({told.get('grid')}) than asked for "
+                f"{path} is a cube on another grid ({held.get('grid')}) than asked for "
                 f"({describe(grid)}); name another target, or ask for the same area and resolution"
             )
         store = cls(path, zarr.open_group(path, mode="r+", use_consolidated=False))
@@ -69,8 +75,11 @@ class Store:
         return store
 
     @classmethod
-    def _create(cls, path: Path, grid: GeoBox, *, has_truth: bool) -> "Store":
-        attrs = {"Conventions": "CF-1.11", "sarcast_cube": VERSION, "grid": describe(grid)}
+    def _create(
+        cls, path: Path, grid: GeoBox, *, has_truth: bool, told: Mapping[str, Any]
+    ) -> "Store":
+        own = {"Conventions": "CF-1.11", "sarcast_cube": VERSION, "grid": describe(grid)}
+        attrs = {**own, **told}
         store = cls(path, zarr.create_group(path, zarr_format=3, attributes=attrs))
         coarse = conditions_grid(grid)
         sizes = {
@@ -88,29 +97,29 @@ class Store:
         return store
 
     def _take_back(self) -> None:
-        visible = zarr.open_group(self.path, mode="r", use_consolidated=True)
-        self.resize(_array(visible, "time").shape[0])
+        visible = zarr.open_group(self.path, mode="r", use_consolidated=True)["time"]
+        assert isinstance(visible, zarr.Array)
+        self.resize(visible.shape[0])
         self.tidy()
         for left in self.path.rglob("*.partial"):
             left.unlink(missing_ok=True)
 
     def __contains__(self, name: str) -> bool:
         """Whether there is a variable of this name."""
-        return name in self._group
+        return name in self._arrays
 
     @property
     def steps(self) -> int:
         """Time steps that there is room for."""
-        return int(_array(self._group, "time").shape[0])
+        return int(self._arrays["time"].shape[0])
 
     def values(self, name: str) -> npt.NDArray[Any]:
         """All values of a variable."""
-        return np.asarray(_array(self._group, name)[:])
+        return np.asarray(self._arrays[name][:])
 
     def put(self, name: str, value: Any, *place: int | slice) -> None:
         """Write values of a variable at a place on its leading dims."""
-        array = _array(self._group, name)
-        array[place or ...] = value
+        self._arrays[name][place or ...] = value
 
     def add(self, name: str, rows: int, columns: int) -> None:
         """Make room for a variable that does not change with time, unless it is there."""
@@ -121,7 +130,7 @@ class Store:
         """Make room for so many time steps; data of any beyond is deleted."""
         for name, variable in SCHEMA.items():
             if variable.grows and name in self:
-                array = _array(self._group, name)
+                array = self._arrays[name]
                 if array.shape[0] != steps:
                     array.resize((steps, *array.shape[1:]))
 
@@ -152,7 +161,7 @@ class Store:
                 chunks.append((1 if len(variable.dims) > 2 else CHUNK) if dim == "time" else whole)
                 shards.append(chunks[-1])
         fill: Any = {"str": "", "float32": np.nan}.get(variable.dtype, 0)
-        self._group.create_array(
+        self._arrays[name] = self._group.create_array(
             name,
             shape=[sizes[dim] for dim in variable.dims],
             dtype=variable.dtype,
@@ -233,9 +242,3 @@ def write_block(path: Path, name: str, values: npt.NDArray[Any], *place: slice) 
     held = zarr.open_array(path / name, mode="r+")
     taller: Any = held.metadata.update_shape((place[0].stop, *held.shape[1:]))
     zarr.Array(zarr.AsyncArray(taller, held.store_path))[place] = values
-
-
-def _array(group: zarr.Group, name: str) -> zarr.Array[Any]:
-    found = group[name]
-    assert isinstance(found, zarr.Array)
-    return found

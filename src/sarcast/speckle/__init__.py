@@ -3,10 +3,10 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sarcast.speckle.images import SpeckleOptions, despeckle
+    from sarcast.speckle.images import SpeckleOptions, despeckle, despeckle_block, settle
     from sarcast.speckle.looks import equivalent_looks
 
-__all__ = ["SpeckleOptions", "despeckle", "equivalent_looks"]
+__all__ = ["SpeckleOptions", "despeckle", "despeckle_block", "equivalent_looks", "settle"]
 
 
 def __getattr__(name: str) -> Any:

@@ -42,8 +42,8 @@ class SpeckleOptions(BaseModel):
     looks: float | None = Field(
         None,
         gt=0.0,
-        description="Equivalent number of looks of the scenes; default: estimated from the first "
-        "scene (lee) or around each pixel (refined-lee).",
+        description="Equivalent number of looks of the scenes; default: estimated from one of them "
+        "(lee) or around each pixel (refined-lee).",
     )
     speckle_size: int | None = Field(
         None, ge=3, le=63, description="Pixels a side of the window of lee and quegan, odd; or 7."
@@ -60,7 +60,8 @@ class SpeckleOptions(BaseModel):
 
     @model_validator(mode="after")
     def _used(self) -> "SpeckleOptions":
-        given = {name for name in self.model_fields_set if getattr(self, name) is not None}
+        own = self.model_fields_set & set(SpeckleOptions.model_fields)
+        given = {name for name in own if getattr(self, name) is not None}
         idle = sorted(given - {"speckle"} - _USES[self.speckle])
         if idle:
             raise ValueError(f"{', '.join(idle)} has no meaning for the filter {self.speckle}")
@@ -86,6 +87,8 @@ class SpeckleOptions(BaseModel):
     @property
     def reach(self) -> int:
         """Pixels that a pixel reaches to each side."""
+        if self.speckle == "none":
+            return 0
         if self.speckle == "tv":
             return VARIATION_STEPS + 1
         return (_REFINED_SIZE if self.speckle == "refined-lee" else self.size) // 2
@@ -148,6 +151,37 @@ def despeckle(backscatter: xr.DataArray, options: SpeckleOptions) -> xr.DataArra
     if backscatter.attrs["units"] == units.DB:
         filtered = units.to_db(filtered)
     return filtered.assign_attrs({ATTRIBUTE: options.label})
+
+
+def despeckle_block(
+    decibels: npt.NDArray[np.float32], options: SpeckleOptions
+) -> npt.NDArray[np.float32]:
+    """Filter a block of a larger image.
+
+    Parameters
+    ----------
+    decibels
+        Dims (date, y, x), dB, NaN where nothing was seen: the date that is wanted, the last, and
+        those before it that quegan joins; with ``options.reach`` pixels more to each side.
+    options
+        The filter, with the looks that lee needs.
+
+    Returns
+    -------
+    ndarray
+        Dims (y, x), dB, of the last date and without the margin.
+    """
+    margin = options.reach
+    rows, columns = (size - 2 * margin for size in decibels.shape[-2:])
+    filtered = np.full((rows, columns), np.nan, dtype=np.float32)
+    for row in range(0, rows, TILE):
+        for column in range(0, columns, TILE):
+            part = decibels[:, row : row + TILE + 2 * margin, column : column + TILE + 2 * margin]
+            if np.isfinite(part[-1]).any():
+                power = _filter_block(units.to_power(part), options=options)[-1]
+                inner = power[margin:-margin, margin:-margin]
+                filtered[row : row + TILE, column : column + TILE] = units.to_db(inner)
+    return filtered
 
 
 def _check(backscatter: xr.DataArray, options: SpeckleOptions) -> None:
