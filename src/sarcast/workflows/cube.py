@@ -175,16 +175,16 @@ def _look_at(path: Path, workers: CrewOptions) -> None:
 
 
 def _table(report: Report) -> Table:
-    table = Table(title="dates", title_justify="left")
-    for name in ("time", "platform", "pass", "orbit"):
-        table.add_column(name)
+    table = Table(box=None, pad_edge=False)
+    for name in ("date", "", "pass", "orbit"):
+        table.add_column(name, no_wrap=True)
     for name in ("seen", "VV, dB", "VH, dB"):
-        table.add_column(name, justify="right")
+        table.add_column(name, no_wrap=True, justify="right")
     for date in report.dates:
         told = zip(date.mean_db, date.spread_db, strict=True)
         table.add_row(
-            str(date.time.astype("datetime64[s]")),
-            date.platform,
+            str(date.time.astype("datetime64[m]")).replace("T", " "),
+            date.platform.upper().replace("SENTINEL-", "S"),
             date.orbit_direction,
             str(date.relative_orbit or ""),
             f"{100.0 * date.seen:.1f} %",
