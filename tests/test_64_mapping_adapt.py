@@ -1,16 +1,19 @@
 """Adapting a network to an area: it learns, or stays as it was."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
+from sarcast.conditions import PaperScaling
 from sarcast.mapping import adapt as room
-from sarcast.mapping.adapt import adapt
+from sarcast.mapping.adapt import adapt, suited, without_calendar
 from sarcast.mapping.model import Model
 from sarcast.mapping.temporal import Temporal, TemporalOptions
-from sarcast.mapping.training import TrainOptions
-from sarcast.windows import WindowSampler, target_dates
+from sarcast.mapping.training import TrainOptions, sampled
+from sarcast.mapping.unet import UNet, UNetOptions
+from sarcast.windows import WindowSampler, split_by_date, target_dates
 from small_cubes import learnable_cube
 
 CUBE = learnable_cube(dates=24)
@@ -81,3 +84,33 @@ def test_conditions_of_the_area_count_as_seen(tmp_path: Path) -> None:
     assert low < 5.0
     assert high > 6.0
     assert adapted.training["seen_conditions"]["incidence"] == [30.0, 40.0]
+
+
+def test_options_that_are_given_win_over_those_that_suit() -> None:
+    options = suited(TrainOptions(batch=3, schedule="constant"), _model())
+    assert (options.batch, options.schedule) == (3, "constant")
+    assert (options.minutes, options.learning_rate, options.average) == (5.0, 5e-5, 0.95)
+    assert options.augment is not None
+    network = UNet(UNetOptions(size=16, filters=(8, 8)), PaperScaling())
+    assert suited(TrainOptions(), Model(network, "unet")).augment is None
+
+
+def test_days_of_the_year_are_drawn_and_all_else_is_kept() -> None:
+    training, _ = _samplers()
+    batch = sampled(training, batch=100, seed=3)(5, 0)
+    told = [without_calendar(lambda *_: batch, seed=3)(step, 0) for step in (5, 5, 6)]
+    days = [one.day_of_year for one in told]
+    assert days[0].equal(days[1]) and not days[0].equal(days[2])
+    assert abs(float(days[0].mean()) - 182.6) < 5.0 * 105.0 / 10.0
+    assert 0.0 <= float(days[0].min()) < 20.0 and 345.0 < float(days[0].max()) < 366.0
+    assert replace(told[0], day_of_year=batch.day_of_year) == batch
+
+
+@pytest.mark.parametrize(("share", "kept"), [(0.2, 17), (0.01, 20), (0.99, 1)])
+def test_the_last_dates_validate_and_at_least_one_does_each(share: float, kept: int) -> None:
+    early, late = split_by_date([CUBE], size=16, previous=3, share=share)
+    assert len(early.targets[0]) == kept
+    both = [*early.targets[0], *late.targets[0]]
+    assert both == list(target_dates(CUBE, 3))
+    first, last = (str(CUBE["time"].values[place])[:10] for place in (both[0], both[-1]))
+    assert (early.dates()[0], late.dates()[-1]) == (first, last)

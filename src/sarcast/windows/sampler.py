@@ -149,7 +149,7 @@ def split_by_date(
     early, late = [], []
     for cube in cubes:
         targets = target_dates(cube, previous, start=start, end=end)
-        kept = min(len(targets) - round(len(targets) * share), len(targets) - 1)
+        kept = min(max(len(targets) - round(len(targets) * share), 1), len(targets) - 1)
         if kept < 1:
             bounds = ["the first" if start is None else start, "the last" if end is None else end]
             raise SarcastError(
