@@ -13,9 +13,8 @@ from odc.geo.geobox import GeoBox
 from conftest import GRID
 from sarcast.errors import SarcastError, UsageError
 from sarcast.grid import conditions_grid
-from sarcast.ingest import daily
-from sarcast.ingest.weather import Weather, read_weather
-from sarcast.ingest.weather_layouts import WeatherOptions, WeatherVariable
+from sarcast.ingest.weather import Weather, WeatherOptions, daily, read_weather
+from sarcast.ingest.weather.layouts import WeatherVariable
 from small_weather import degrees, slope, weather
 
 AT = conditions_grid(GRID)
@@ -57,7 +56,7 @@ def test_units(
     units: dict[str, str],
     expected: tuple[float, float, float],
 ) -> None:
-    monkeypatch.setattr("sarcast.ingest.weather._check_range", lambda *_: None)
+    monkeypatch.setattr("sarcast.ingest.weather.reading._check_range", lambda *_: None)
     weather(tmp_path / "weather.nc", slopes=0.0, **units)
     read = read_weather(tmp_path / "weather.nc", AT, [EVENING])
     found = (first(read, "temperature")[0], first(read, "precipitation")[0][0])
@@ -80,7 +79,10 @@ def test_weather_of_half_the_period(tmp_path: Path, capsys: pytest.CaptureFixtur
     np.testing.assert_array_equal(seen, np.arange(20) < 10)
     said = capsys.readouterr().err
     assert "temperature is missing on 10 of 20 dates, the first 2020-03-11" in said
-    assert "precipitation is missing on 7 of 20 dates and partly on 6, the first 2020-03-01" in said
+    assert (
+        "precipitation is missing on 7 and partly missing on 6 of 20 dates, the first 2020-03-01"
+        in said
+    )
 
 
 def test_dates_read_in_parts_are_counted_once(
@@ -244,7 +246,7 @@ def test_stations(tmp_path: Path, separator: str) -> None:
 
 
 def test_stations_by_hand() -> None:
-    from sarcast.ingest.stations import between
+    from sarcast.ingest.weather.stations import between
 
     known = (np.array([62.0, 62.0, 62.0]), np.array([26.9, 27.1, 29.5]))
     cell = (np.array([[62.0]]), np.array([[27.05]]))
@@ -255,7 +257,7 @@ def test_stations_by_hand() -> None:
 
 
 def test_only_the_four_nearest_stations_count() -> None:
-    from sarcast.ingest.stations import between
+    from sarcast.ingest.weather.stations import between
 
     known = (np.full(6, 62.0), 27.0 + np.array([0.1, 0.2, 0.3, 0.4, 0.5, 0.6]))
     values = np.array([[1.0, 1.0, 1.0, 1.0, 99.0, 99.0]])

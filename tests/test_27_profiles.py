@@ -21,7 +21,7 @@ from sarcast.ingest.layouts import SceneProfile, orbit_direction, platform, scen
 from sarcast.ingest.profiles import find_profile, shipped
 from sarcast.ingest.sentinel1 import IndexOptions, find_items
 from sarcast.ingest.slices import read_fused, read_layer
-from sarcast.ingest.weather_layouts import WeatherProfile
+from sarcast.ingest.weather.layouts import WeatherProfile
 from sarcast.rasters import write_cog
 from sarcast.remote import RemoteOptions
 

@@ -33,8 +33,7 @@ from sarcast.ingest.acquisition import Acquisition, acquisitions
 from sarcast.ingest.cover import CoverOptions, LandCover
 from sarcast.ingest.dem import Dem
 from sarcast.ingest.slices import Overlap, UnreadableError
-from sarcast.ingest.weather import Weather
-from sarcast.ingest.weather_layouts import WeatherOptions
+from sarcast.ingest.weather import Weather, WeatherOptions
 from sarcast.progress import say, track
 from sarcast.remote import RemoteOptions
 from sarcast.speckle import SpeckleOptions

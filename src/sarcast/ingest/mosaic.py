@@ -17,6 +17,7 @@ from rasterio.errors import RasterioError
 
 from sarcast.errors import SarcastError
 from sarcast.rasters import grid_of, open_raster, warp_onto
+from sarcast.remote import RemoteOptions, gdal_settings, is_remote
 
 SUFFIXES = {".tif", ".tiff", ".vrt", ".img", ".hgt", ".dt2", ".asc", ".nc"}
 """Files that are taken of a folder."""
@@ -86,13 +87,7 @@ class Mosaic:
             hole = np.isnan(values)
             if not hole.any():
                 break
-            with _open(group) as source:
-                try:
-                    np.copyto(values, warp_onto(source, grid, resampling), where=hole)
-                except RasterioError as error:
-                    raise SarcastError(
-                        f"{group[0].href} or a tile beside it cannot be read: {error}"
-                    ) from error
+            np.copyto(values, _read(group, grid, resampling), where=hole)
         return values
 
 
@@ -139,7 +134,7 @@ def _asset_of(item: pystac.Item) -> str:
 
 
 def _tile(href: str) -> Tile:
-    with open_raster(href) as source:
+    with _patience(href), open_raster(href) as source:
         return Tile(href, grid_of(href), source.nodata, source.units[0])
 
 
@@ -166,8 +161,20 @@ def _offset(origin: GeoBox, grid: GeoBox) -> tuple[float, float]:
     return column, row
 
 
-def _open(tiles: Sequence[Tile]) -> rasterio.DatasetReader:
-    return open_raster(tiles[0].href) if len(tiles) == 1 else rasterio.open(_vrt(tiles))
+def _read(tiles: Sequence[Tile], grid: GeoBox, resampling: str) -> npt.NDArray[np.float32]:
+    name = tiles[0].href if len(tiles) == 1 else _vrt(tiles)
+    try:
+        with _patience(tiles[0].href), rasterio.open(name) as source:
+            return warp_onto(source, grid, resampling)
+    except RasterioError as error:
+        fault = " ".join(str(error).split())
+        raise SarcastError(
+            f"{tiles[0].href}{' or a tile beside it' if tiles[1:] else ''} cannot be read: {fault}"
+        ) from error
+
+
+def _patience(href: str) -> rasterio.Env:
+    return rasterio.Env(**(gdal_settings(RemoteOptions()) if is_remote(href) else {}))
 
 
 def _vrt(tiles: Sequence[Tile]) -> str:

@@ -7,7 +7,7 @@ from sarcast.conditions import RANGES
 from sarcast.errors import SarcastError
 from sarcast.ingest.cf import convert, registry
 from sarcast.ingest.cf import unit as read_unit
-from sarcast.ingest.weather_layouts import Condition, WeatherVariable
+from sarcast.ingest.weather.layouts import Condition, WeatherVariable
 
 WATER_DENSITY = "1000 kg m-3"
 """Density by which an amount of water, kg m-2, is a depth of water."""

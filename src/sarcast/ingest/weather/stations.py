@@ -10,7 +10,7 @@ import pandas as pd
 import xarray as xr
 
 from sarcast.errors import SarcastError
-from sarcast.ingest.weather_layouts import Table, WeatherOptions, WeatherProfile, choose
+from sarcast.ingest.weather.layouts import Table, WeatherOptions, WeatherProfile, choose
 
 NEAREST = 4
 """Most stations of which a value between them is made."""

@@ -1,0 +1,6 @@
+"""Daily weather from grids and stations, by profiles, onto the conditions grid."""
+
+from sarcast.ingest.weather.layouts import WeatherOptions
+from sarcast.ingest.weather.reading import Weather, read_weather
+
+__all__ = ["Weather", "WeatherOptions", "read_weather"]

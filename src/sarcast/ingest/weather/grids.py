@@ -1,0 +1,99 @@
+"""Weather on the conditions grid: between the cells of a grid, or between stations."""
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+from odc.geo.crs import CRS
+from odc.geo.geobox import GeoBox
+from scipy.ndimage import map_coordinates
+
+from sarcast.grid import axes
+from sarcast.ingest.weather import stations
+from sarcast.ingest.weather.opening import CRS_KEY, WGS84
+
+_MARGIN_DAYS = 2
+_MARGIN_CELLS = 2
+_LEAST_WEIGHT = 1e-6
+
+Values = npt.NDArray[np.float64]
+
+
+def near(data: xr.Dataset, grid: GeoBox, first: np.datetime64, last: np.datetime64) -> xr.Dataset:
+    """The part of an opened source that the days and the place need, sorted by time."""
+    ordered = data.sortby("time")
+    times = ordered["time"].values.astype("datetime64[D]")
+    kept = (times >= first - _MARGIN_DAYS) & (times <= last + _MARGIN_DAYS)
+    part = ordered.isel(time=np.flatnonzero(kept))
+    if "station" in part.dims:
+        return part
+    rows, columns = _places(part, grid)
+    return part.isel(y=_around(rows, part.sizes["y"]), x=_around(columns, part.sizes["x"]))
+
+
+def _around(places: Values, size: int) -> slice:
+    """The cells that places lie among, with a margin; one cell where none lies inside."""
+    inside = places[np.isfinite(places)]
+    if inside.size == 0:
+        return slice(0, 1)
+    first = max(0, int(np.floor(inside.min())) - _MARGIN_CELLS)
+    return slice(first, min(size, int(np.ceil(inside.max())) + _MARGIN_CELLS + 1))
+
+
+def sampled(part: xr.Dataset, layers: Values, grid: GeoBox) -> Values:
+    """Layers of a source on the cells of the conditions grid.
+
+    Parameters
+    ----------
+    part
+        What ``near`` gave.
+    layers
+        Dims (day, y, x) or (day, station); NaN where there is no value.
+    grid
+        The conditions grid.
+
+    Returns
+    -------
+    ndarray
+        Dims (day, cy, cx); NaN where no neighbour has a value.
+    """
+    if "station" in part.dims:
+        lon, lat = _centres(grid, CRS(WGS84))
+        known = (part["lat"].values.astype(float), part["lon"].values.astype(float))
+        return stations.between(layers, known, (lat, lon))
+    rows, columns = _places(part, grid)
+    inside = np.isfinite(rows) & np.isfinite(columns)
+    at = np.stack([np.nan_to_num(rows), np.nan_to_num(columns)])
+    return np.stack([_bilinear(layer, at, inside) for layer in layers])
+
+
+def _bilinear(layer: Values, at: Values, inside: npt.NDArray[np.bool_]) -> Values:
+    """Bilinear values of the neighbours that have one."""
+    seen = np.isfinite(layer)
+    weight = map_coordinates(seen.astype(float), at, order=1, mode="nearest")
+    total = map_coordinates(np.where(seen, layer, 0.0), at, order=1, mode="nearest")
+    known = inside & (weight > _LEAST_WEIGHT)
+    return np.where(known, total / np.where(known, weight, 1.0), np.nan)
+
+
+def _places(data: xr.Dataset, grid: GeoBox) -> tuple[Values, Values]:
+    """Fractional rows and columns of the source at the centres of the grid's cells."""
+    x, y = _centres(grid, CRS(data.attrs[CRS_KEY]))
+    axis_y, axis_x = (data[name].values.astype(np.float64) for name in ("y", "x"))
+    if CRS(data.attrs[CRS_KEY]).geographic:
+        x = x + 360.0 * np.round((axis_x.mean() - x) / 360.0)
+    steps = [abs(np.ptp(axis)) / (axis.size - 1) for axis in (axis_y, axis_x) if axis.size > 1]
+    return _fractional(axis_y, y, steps[0]), _fractional(axis_x, x, steps[-1])
+
+
+def _centres(grid: GeoBox, crs: CRS) -> tuple[Values, Values]:
+    """Coordinates x and y of the centres of the grid's cells in another CRS."""
+    y, x = np.meshgrid(*axes(grid), indexing="ij")
+    return (x, y) if crs == grid.crs else grid.crs.transformer_to_crs(crs)(x, y)
+
+
+def _fractional(axis: Values, wanted: Values, step: float) -> Values:
+    """Place of each wanted value along an axis; NaN more than half a cell outside it."""
+    signed = step if axis.size == 1 else (axis[-1] - axis[0]) / (axis.size - 1)
+    places = (wanted - axis[0]) / signed
+    inside = (places >= -0.5 - 1e-6) & (places <= axis.size - 0.5 + 1e-6)
+    return np.where(inside, np.clip(places, 0.0, axis.size - 1.0), np.nan)
