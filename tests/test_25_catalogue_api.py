@@ -3,6 +3,7 @@
 import datetime as dt
 import json
 import logging
+from base64 import b64encode
 from typing import Any
 
 import pytest
@@ -266,20 +267,34 @@ def test_a_url_of_nothing() -> None:
         open_catalogue("ftp://example.org/stac")
 
 
+def test_a_long_search_says_how_far_it_is(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with web(Api()) as (url, _):
+        assert found(url) == ALL
+        assert "so far" not in capsys.readouterr().err
+        monkeypatch.setattr("sarcast.catalogue.api.SAID_S", 0.0)
+        assert found(url) == ALL
+    assert [int(line.split()[1]) for line in capsys.readouterr().err.splitlines()] == [3, 6, 9, 12]
+
+
 # --- credentials --------------------------------------------------------------------------------
 
 SECRETS = ("Rumpel", "stilz", "UnVfa2V5", "b3BlbiBz")
 
 
 def keyed(url: str) -> str:
-    return url.replace("://", "://Rumpel:s%40stilz@") + "/?key=UnVfa2V5"
+    return url.replace("://", "://Rumpel:s%40%E2%82%ACstilz@") + "/?key=UnVfa2V5"
 
 
 def test_credentials_reach_their_host() -> None:
     with web(Api()) as (url, asked):
         assert found(keyed(url)) == ALL
     for one in asked:
-        assert one.headers["authorization"] == "Basic UnVtcGVsOnNAc3RpbHo="
+        assert (
+            one.headers["authorization"]
+            == "Basic " + b64encode("Rumpel:s@€stilz".encode()).decode()
+        )
         assert one.query["key"] == "UnVfa2V5"
 
 

@@ -3,8 +3,9 @@
 import datetime as dt
 import json
 from collections.abc import Iterator, Sequence
+from time import monotonic
 from typing import Any
-from urllib.parse import unquote, urljoin, urlsplit, urlunsplit
+from urllib.parse import SplitResult, unquote, urljoin, urlsplit, urlunsplit
 
 import pystac
 import requests
@@ -24,6 +25,9 @@ from sarcast.remote import PASSING, RemoteOptions, hide_credentials, is_remote, 
 
 PAGE = 100
 """Items a page asks for: few enough for every API, whose own default is often ten."""
+
+SAID_S = 10.0
+"""Seconds after which a long search says how far it is."""
 
 _REASON_LENGTH = 200
 _MALFORMED = (
@@ -64,9 +68,7 @@ class StacApi:
         self._options = options
         self._io = _PatientIO(options)
         if parts.username is not None or parts.query:
-            user, password = unquote(parts.username or ""), unquote(parts.password or "")
-            auth = HTTPBasicAuth(user, password) if parts.username is not None else None
-            self._io.session.mount(f"{parts.scheme}://{host}/", _Keyed(auth, parts.query))
+            self._io.session.mount(f"{parts.scheme}://{host}/", _Keyed(_login(parts), parts.query))
             hide_credentials("urllib3.connectionpool")
 
     def search(
@@ -74,13 +76,16 @@ class StacApi:
     ) -> list[pystac.Item]:
         """Items that touch ``area`` and ``time``, oldest first; see ``Catalogue.search``."""
         features: list[dict[str, Any]] = []
-        matched, pages = None, 0
+        matched, pages, said = None, 0, monotonic()
         try:
             search = self._asked(area, time)
             for page in self._io.pages(search):
                 pages += 1
                 features += page["features"]
                 matched = matched if matched is not None else _matched(page)
+                if monotonic() - said >= SAID_S:
+                    said = monotonic()
+                    say(f"{self.url}: {len(features)} items so far")
             items = in_order(_item(one) for one in features)
         except (APIError, DoesNotConformTo, *_MALFORMED) as error:
             raise self._failed(error, pages, len(features)) from error
@@ -123,6 +128,13 @@ def interval(time: TimeRange | None) -> str | None:
 
 def _rfc3339(moment: dt.datetime) -> str:
     return utc(moment).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def _login(parts: SplitResult) -> HTTPBasicAuth | None:
+    if parts.username is None:
+        return None
+    user, password = (unquote(one or "").encode() for one in (parts.username, parts.password))
+    return HTTPBasicAuth(user, password)
 
 
 class _Keyed(HTTPAdapter):
