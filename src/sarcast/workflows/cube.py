@@ -22,7 +22,7 @@ from sarcast.ingest.cover import CoverOptions
 from sarcast.ingest.foreign import describe_all
 from sarcast.ingest.layouts import scene_profiles
 from sarcast.ingest.sentinel1 import IndexOptions
-from sarcast.ingest.weather_layouts import WeatherOptions
+from sarcast.ingest.weather import WeatherOptions
 from sarcast.progress import say
 from sarcast.remote import RemoteOptions
 from sarcast.workflows.index import IndexConfig, index
