@@ -343,10 +343,10 @@ def test_unknown_heights_are_no_image_and_change_nothing_elsewhere(product, safe
 def test_tiles_change_nothing(product, safe, flat, tmp_path, monkeypatch):
     found = geolocation(safe)[5, 10]
     grid = around(found, SPACING, 90)
-    options = rtc.RtcOptions(dem=(str(flat(found.height, found)),))
+    terrain = rtc.Terrain([str(flat(found.height, found))], rtc.RtcOptions())
     whole = seen_from(product, grid.pad(30), found.height)[30:-30, 30:-30]
     monkeypatch.setattr(rtc, "_TILE", 37)
-    scene = rtc.make_scene(product, grid, options, tmp_path / "out")
+    scene = rtc.make_scene(product, grid, terrain, tmp_path / "out")
     with rasterio.open(scene.rasters["vv"].path) as written:
         tiled = written.read(1)
         assert written.descriptions == ("VV",)
@@ -381,14 +381,14 @@ def test_noise_over_the_signal_leaves_the_least_power(product, safe, monkeypatch
 def test_a_geoid_is_added_to_the_heights_and_a_fill_stands_in_for_sea(product, safe, flat):
     found = geolocation(safe)[5, 10]
     grid = around(found)
-    dem, geoid = flat(found.height - 45.0, found), flat(45.0, found, "geoid.tif")
-    plain = rtc.RtcOptions(dem=(str(dem),))
-    assert rtc.Terrain(plain).heights(grid) == pytest.approx(found.height - 45.0)
-    raised = rtc.RtcOptions(dem=(str(dem),), geoid=geoid)
-    assert rtc.Terrain(raised).heights(grid) == pytest.approx(found.height)
+    dem, geoid = str(flat(found.height - 45.0, found)), flat(45.0, found, "geoid.tif")
+    plain = rtc.Terrain([dem], rtc.RtcOptions())
+    assert plain.heights(grid) == pytest.approx(found.height - 45.0)
+    raised = rtc.Terrain([dem], rtc.RtcOptions(geoid=geoid))
+    assert raised.heights(grid) == pytest.approx(found.height)
     far = SimpleNamespace(**{**vars(found), "longitude": found.longitude + 0.2})
-    assert np.isnan(rtc.Terrain(plain).heights(around(far, 500.0))).any()
-    sea = rtc.Terrain(plain.model_copy(update={"fill": 0.0})).heights(around(far, 500.0))
+    assert np.isnan(plain.heights(around(far, 500.0))).any()
+    sea = rtc.Terrain([dem], rtc.RtcOptions(fill=0.0)).heights(around(far, 500.0))
     assert set(np.unique(np.round(sea))) == {0.0, np.round(found.height - 45.0)}
 
 
@@ -401,7 +401,7 @@ def test_a_dem_that_covers_too_little_is_an_error_with_the_share(product, safe, 
         box(found.longitude, found.latitude, found.longitude + 0.4, found.latitude + 0.1, 4326),
     )
     with pytest.raises(SarcastError, match=r"cover (49|50|51)\.\d % of what .* sees .* --fill 0"):
-        rtc.make_scene(product, wide, rtc.RtcOptions(dem=(str(dem),)), tmp_path / "out")
+        rtc.make_scene(product, wide, rtc.Terrain([str(dem)], rtc.RtcOptions()), tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
@@ -528,3 +528,12 @@ def test_rtc_says_what_is_wrong_on_one_line(tmp_path, capsys):
     assert run("rtc", tmp_path, "--to", tmp_path / "made", "--dem", tmp_path / "dem.tif") == 1
     told = capsys.readouterr().err.strip()
     assert told.startswith("sarcast: no Sentinel-1 product in") and "\n" not in told
+    assert run("rtc", tmp_path, "--to", tmp_path / "made") == 2
+    assert "--dem" in capsys.readouterr().err
+
+
+def test_index_sends_level_1_products_to_rtc(tmp_path, capsys):
+    product = tmp_path / f"{NAME}.SAFE"
+    product.mkdir()
+    assert run("index", tmp_path, "--to", tmp_path / "made") == 1
+    assert "SAFE folders are for sarcast rtc" in capsys.readouterr().err

@@ -113,7 +113,12 @@ def _nothing_found(paths: Sequence[Path], rasters: int, profiles: Sequence[Scene
         f"no Sentinel-1 raster in {where} ({rasters} other rasters there): expected files of one "
         f"of the profiles {known}, or STAC items beside the rasters; "
         f"declare a source of your own with --profile"
+        f"{'; SAFE folders are for sarcast rtc' if any(map(_holds_products, paths)) else ''}"
     )
+
+
+def _holds_products(path: Path) -> bool:
+    return path.suffix == ".SAFE" or next(path.rglob("*.SAFE"), None) is not None
 
 
 def _stac_item(path: Path) -> Iterator[pystac.Item]:

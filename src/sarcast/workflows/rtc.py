@@ -14,6 +14,7 @@ from sarcast.config import FLAT, Config
 from sarcast.grid import outline
 from sarcast.ingest.grd import (
     RtcOptions,
+    Terrain,
     find_products,
     make_scene,
     open_product,
@@ -34,7 +35,12 @@ class RtcConfig(Config):
         description="west,south,east,north in degrees, a vector file, or a raster; default: all "
         "that the products see.",
     )
-    terrain: Annotated[RtcOptions, FLAT]
+    dem: tuple[str, ...] = Field(
+        min_length=1,
+        description="Terrain heights: raster, folder of rasters, or JSON of a STAC item; may be "
+        "given several times, the first wins.",
+    )
+    correction: Annotated[RtcOptions, FLAT] = Field(default_factory=RtcOptions)
 
 
 def rtc(paths: tuple[Path, ...], *, config: Annotated[RtcConfig, FLAT]) -> None:
@@ -46,21 +52,22 @@ def rtc(paths: tuple[Path, ...], *, config: Annotated[RtcConfig, FLAT]) -> None:
         SAFE folders, or folders that are searched for them at every depth.
     """
     products = find_products(paths)
-    if config.terrain.geoid is None:
+    if config.correction.geoid is None:
         say(
             "warning: the DEM's heights are taken to be above the ellipsoid; if they are above sea "
             "level, give --geoid: places lie off by up to twice the geoid's height without it"
         )
     area = _extent(config.area)
+    terrain = Terrain(config.dem, config.correction)
     catalogue = FolderCatalogue(config.to)
     held = {item.id: item for item in _held(catalogue)}
     for path in products:
         product = open_product(path)
-        grid = product_grid(product, config.terrain.resolution, area)
+        grid = product_grid(product, config.correction.resolution, area)
         if product.name in held and _is(held[product.name], grid):
             say(f"{config.to} holds {product.name} already")
             continue
-        scene = make_scene(product, grid, config.terrain, config.to / "scenes")
+        scene = make_scene(product, grid, terrain, config.to / "scenes")
         catalogue.add([scene.to_item()])
         say(
             f"{product.name}: {', '.join(product.images)} on {grid.height} x {grid.width} pixels "

@@ -1,6 +1,14 @@
 """Sentinel-1 GRD products to gamma nought on a grid."""
 
 from sarcast.ingest.grd.product import Product, find_products, open_product
-from sarcast.ingest.grd.rtc import RtcOptions, make_scene, product_grid
+from sarcast.ingest.grd.rtc import RtcOptions, Terrain, make_scene, product_grid
 
-__all__ = ["Product", "RtcOptions", "find_products", "make_scene", "open_product", "product_grid"]
+__all__ = [
+    "Product",
+    "RtcOptions",
+    "Terrain",
+    "find_products",
+    "make_scene",
+    "open_product",
+    "product_grid",
+]

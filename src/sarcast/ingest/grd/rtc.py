@@ -63,11 +63,6 @@ class RtcOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    dem: tuple[str, ...] = Field(
-        min_length=1,
-        description="Terrain heights: raster, folder of rasters, or JSON of a STAC item; may be "
-        "given several times, the first wins.",
-    )
     geoid: Path | None = Field(
         None,
         description="Raster of the geoid's height over the ellipsoid, m (as PROJ's us_nga_egm08_25 "
@@ -87,13 +82,15 @@ class Terrain:
 
     Parameters
     ----------
+    dem
+        Sources of heights, the first wins.
     options
-        DEM, geoid and fill.
+        What is added to them, and what stands in for them.
     """
 
-    def __init__(self, options: RtcOptions) -> None:
+    def __init__(self, dem: Sequence[str], options: RtcOptions) -> None:
         self._options = options
-        self._dem = Dem(options.dem)
+        self._dem = Dem(dem)
 
     def heights(self, grid: GeoBox) -> Floats:
         """Heights on a grid, dims (y, x), m; NaN where DEM or geoid tell none."""
@@ -105,7 +102,7 @@ class Terrain:
         return heights
 
 
-def make_scene(product: Product, grid: GeoBox, options: RtcOptions, folder: Path) -> Scene:
+def make_scene(product: Product, grid: GeoBox, terrain: Terrain, folder: Path) -> Scene:
     """Write gamma nought of a product's images and the incidence angle, as COGs.
 
     Parameters
@@ -114,8 +111,8 @@ def make_scene(product: Product, grid: GeoBox, options: RtcOptions, folder: Path
         A GRD product.
     grid
         Grid of the images, in metres.
-    options
-        DEM and geoid.
+    terrain
+        Heights.
     folder
         Where the rasters go, named after the product; whole or not at all.
 
@@ -129,7 +126,7 @@ def make_scene(product: Product, grid: GeoBox, options: RtcOptions, folder: Path
     SarcastError
         If the DEM does not cover what the product sees of the grid, or sarsen is not installed.
     """
-    view, terrain = View(product), Terrain(options)
+    view = View(product)
     _check_cover(product, grid, terrain)
     rasters = {}
     for band, path in _write_images(view, grid, terrain, folder).items():
