@@ -32,7 +32,7 @@ LAYERS = [
     ["trials"],
     ["lessons"],
     ["assess", "detection"],
-    ["analysis", "bench", "paper"],
+    ["analysis", "bench", "paper", "scenarios"],
     ["tables"],
     ["config"],
     ["workflows"],

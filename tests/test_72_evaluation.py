@@ -1,3 +1,5 @@
+import dask
+import dask.array as da
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -95,6 +97,18 @@ def test_states_add_up_whatever_the_parts(scores, data):
     assert summed.pages.keys() == whole.pages.keys()
     for page, counts in whole.pages.items():
         np.testing.assert_array_equal(summed.pages[page], counts)
+
+
+def test_blocks_of_dask_add_to_the_whole():
+    scores, changed = (part.reshape(100, 200) for part in scored())
+    chunked = [da.from_array(part, chunks=(33, 70)) for part in (scores, changed)]
+    blocks = zip(*(part.to_delayed().ravel() for part in chunked), strict=True)
+    states = dask.compute(*(dask.delayed(count_scores)(*pair) for pair in blocks))
+    assert len(states) == 12
+    summed, whole = sum(states, Scores()), count_scores(scores, changed)
+    assert roc(summed).auc == roc(whole).auc
+    assert summed.pages.keys() == whole.pages.keys()
+    assert all((summed.pages[page] == counts).all() for page, counts in whole.pages.items())
 
 
 def test_adding_changes_neither_part():

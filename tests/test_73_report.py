@@ -16,8 +16,8 @@ from sarcast.evaluation import (
     count_errors,
     count_scores,
 )
-from sarcast.figures import composite, groups_figure, panel_figure, roc_figure
-from sarcast.report import Panel, best_of, headline, save_panel_png, write_report
+from sarcast.figures import composite, groups_figure, panel_figure, roc_figure, views_figure
+from sarcast.report import Beside, Panel, View, best_of, headline, save_panel_png, write_report
 
 ROLES = {"unet": "network", "latest": "strategy", "oracle": "oracle"}
 
@@ -87,6 +87,32 @@ def test_page_stands_alone_and_tells_the_figures(evaluation, panel, tmp_path):
         assert sentence in page.words
     assert "sarcast x" in page.words
     assert "Is the standard deviation right?" in page.words
+
+
+def test_page_shows_set_conditions_and_the_papers_figures(evaluation, tmp_path):
+    image = np.random.default_rng(2).normal(-12, 2, (2, 8, 9)).astype(np.float32)
+    views = [View("as it was", "3 °C, ascending", image), View("frost", "-15 °C", image - 2.0)]
+    beside = [Beside("Table II", (("latest", 0.71, 0.6949), ("mean", 0.5, None)))]
+    write_report(evaluation, [], tmp_path / "report.html", views=views, beside=beside)
+    page = Page((tmp_path / "report.html").read_text())
+    assert page.tags.count("img") == 1
+    assert "The same place under other conditions" in page.words
+    for word in ("Table II", "0.71", "0.695", "0.50", "–"):
+        assert word in page.words
+
+
+def test_views_show_the_change_against_the_first_in_decibels():
+    image = np.random.default_rng(2).normal(-12, 2, (2, 8, 9)).astype(np.float32)
+    gain = np.array([-2.0, 1.0], dtype=np.float32)[:, None, None]
+    views = [View("as it was", "3 °C, ascending", image), View("frost", "-15 °C", image + gain)]
+    axes = np.array(views_figure(views).axes[:6]).reshape(3, 2)
+    assert [one.get_title() for one in axes[0]] == ["as it was\n3 °C\nascending", "frost\n-15 °C"]
+    for row, band in enumerate(("VV", "VH"), start=1):
+        first, other = (one.images[0].get_array() for one in axes[row])
+        assert (first == 0.0).all()
+        np.testing.assert_allclose(other, gain[row - 1, 0, 0], atol=1e-5)
+        assert axes[row, 0].get_ylabel() == f"change of {band}, dB"
+    assert len({one.images[0].get_clim() for one in axes[1:].ravel()}) == 1
 
 
 def test_same_evaluation_same_bytes(evaluation, panel, tmp_path):

@@ -1,6 +1,9 @@
 import json
 from dataclasses import replace
+from functools import reduce
+from operator import add
 
+import dask
 import numpy as np
 import pytest
 
@@ -10,6 +13,7 @@ from sarcast.classifiers import FalseAlarmRate, Otsu, linear_svc
 from sarcast.conditions import COLUMNS
 from sarcast.errors import SarcastError
 from sarcast.evaluation import auc_exact
+from sarcast.lessons import Learnt
 from sarcast.shapes import ShapeOptions, change_mask
 from sarcast.simulate import Offset, Statistical, where_change_may_be
 from sarcast.strategies import STRATEGIES, Oracle
@@ -253,9 +257,80 @@ def test_panels_show_the_network_beside_a_strategy():
     assert len(panels) == 2
     assert panels[0].improved_name == "network"
     assert panels[0].conventional_name == "latest"
+    assert [one.title.split(": ")[1] for one in panels] == ["offset -2.5 dB", "statistical"]
     assert panels[0].changed.any()
     np.testing.assert_array_equal(panels[0].actual - panels[0].improved, panels[0].expected)
     assert found.results
+
+
+def test_the_example_is_the_window_of_the_first_panel():
+    several = windows(2)
+    found = assess(
+        several, predictors(), CHANGES, AssessOptions(shapes=SHAPES), rng=np.random.default_rng(0)
+    )
+    assert found.example is several[0]
+
+
+def test_change_may_be_anywhere_and_covers_are_told_apart():
+    """Of an offset that is the same everywhere, the AUC over both covers is that of each."""
+    found, panels = assessed(windows(), within="anywhere", panels=10)
+    assert any(panel.changed[24:].any() for panel in panels)
+    cover = {
+        g.value: g
+        for g in found.groups
+        if (g.factor, g.method, g.change) == ("cover", "oracle", "offset -2.5 dB")
+    }
+    assert set(cover) == {"forest", "open land"}
+    (whole,) = (r for r in found.results if (r.method, r.change) == ("oracle", "offset -2.5 dB"))
+    assert sum(one.pixels for one in cover.values()) == whole.pixels
+    for one in cover.values():
+        assert one.auc == pytest.approx(whole.auc, abs=0.03)
+
+
+def test_a_window_is_predicted_once_however_often_it_is_tried():
+    network, several = Network(), windows(3)
+    trials = [
+        Trial(one, np.eye(48, dtype=bool), {name: one.target - 2.0})
+        for one in several
+        for name in ("one", "other")
+    ]
+    assess_trials(trials, predictors(network), AssessOptions(batch=4))
+    assert network.batches == [2, 1]
+
+
+def test_parts_that_learnt_once_add_to_the_whole():
+    """From a loop, and from Dask."""
+    several, options = windows(), AssessOptions(shapes=SHAPES, fit_windows=3, batch=2)
+    trials = list(simulated_trials(several, CHANGES, SHAPES, rng=np.random.default_rng(0)))
+
+    def classifiers():
+        return [Otsu(), linear_svc(rng=np.random.default_rng(1))]
+
+    whole = assess_trials(trials, predictors(), options, classifiers()).evaluator
+    learnt = sum(
+        (learn_from(trials, predictors(), options, classifiers(), (k, 2)) for k in (1, 0)),
+        start=Learnt((), 3),
+    )
+    parts = [
+        dask.delayed(assess_trials)(
+            trials[first : first + 4], predictors(), options, learnt, first=first
+        ).evaluator
+        for first in (0, 4, 8)
+    ]
+    summed = reduce(add, dask.compute(*parts, scheduler="threads"))
+    found, known = (one.result("t", {}, rng=np.random.default_rng(0)) for one in (summed, whole))
+    assert found.groups == known.groups
+    assert [r.curve for r in found.results] == [r.curve for r in known.results]
+    for name, measures in {
+        "results": ("auc", "auc_low", "auc_high", "mse_db2", "pixels", "windows"),
+        "classifiers": ("balanced_accuracy", "kappa", "f1", "pixels"),
+        "calibration": ("spread", "values"),
+        "paired": ("gain", "low", "high"),
+    }.items():
+        for one, other in zip(getattr(found, name), getattr(known, name), strict=True):
+            assert one.method == other.method
+            for measure in measures:
+                assert getattr(one, measure) == pytest.approx(getattr(other, measure), rel=1e-12)
 
 
 def test_recorded_predictions_are_methods():

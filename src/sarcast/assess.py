@@ -75,10 +75,11 @@ class AssessOptions(BaseModel):
 
 @dataclass(frozen=True)
 class Assessed:
-    """What an assessment found: the sums, and example windows."""
+    """What an assessment found: the sums, example windows, and the window of the first example."""
 
     evaluator: Evaluator
     panels: tuple[Panel, ...]
+    example: Window | None = None
 
     def evaluation(
         self, title: str, provenance: dict[str, Any], *, rng: np.random.Generator
@@ -154,7 +155,7 @@ def assess_trials(
     run = _Run(Evaluator({**(recorded or {}), **roles}, options.exact), classifiers, options)
     for number, lesson in _lessons(trials, predictors, options, recorded, first):
         run.take(number, lesson)
-    return Assessed(run.evaluator, tuple(run.panels))
+    return Assessed(run.evaluator, tuple(run.panels), run.example)
 
 
 def learn_from(
@@ -218,6 +219,7 @@ class _Run:
     ) -> None:
         self.evaluator = evaluator
         self.panels: list[Panel] = []
+        self.example: Window | None = None
         self._options = options
         self._classifiers = classifiers
         self._lessons: list[Lesson] = []
@@ -232,7 +234,9 @@ class _Run:
                 self._count_scores(name, change, number, score_images(actual, one), lesson)
         self._classify(number, lesson)
         if len(self.panels) < self._options.panels and lesson.shows_change:
-            self.panels.extend(_panel(trial, lesson.expected, self.evaluator.roles))
+            place = len(self.panels)
+            self.panels.extend(_panel(trial, lesson.expected, self.evaluator.roles, place))
+            self.example = self.example or trial.window
 
     def _classify(self, number: int, lesson: Lesson) -> None:
         """Learn from the first windows with change, and try on the others."""
@@ -319,13 +323,16 @@ def _seen(window: Window, expected: Sequence[Expected]) -> Bool:
 
 
 def _panel(
-    trial: Trial, expected: Mapping[str, Expected], roles: Mapping[str, Role]
+    trial: Trial, expected: Mapping[str, Expected], roles: Mapping[str, Role], place: int
 ) -> Iterator[Panel]:
-    """Example of the window: the first network beside the first strategy, if there are both."""
+    """Example of the window: the first network beside the first strategy, if there are both.
+
+    The changes that the window was given take turns by the place of the example.
+    """
     first = {role: name for name, role in reversed(list(roles.items()))}
     if not {"network", "strategy"} <= first.keys() or not trial.actual:
         return
-    change, actual = next(iter(trial.actual.items()))
+    change, actual = list(trial.actual.items())[place % len(trial.actual)]
     improved, conventional = (expected[first[role]].mean for role in ("network", "strategy"))
     date = np.datetime_as_string(trial.window.times[-1], unit="D")
     row, column = trial.window.place

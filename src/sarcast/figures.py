@@ -1,6 +1,7 @@
 """Figures of the report: curves, points, and example windows."""
 
 import base64
+from collections.abc import Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -62,6 +63,50 @@ class Panel:
     improved: Float
     conventional_name: str = "conventional"
     improved_name: str = "improved"
+
+
+@dataclass(frozen=True)
+class View:
+    """What a place is expected to look like under some conditions.
+
+    Attributes
+    ----------
+    name
+        Of the scenario, as ``"frost"``.
+    conditions
+        In words, with units.
+    expected
+        Dims (band, y, x), dB.
+    """
+
+    name: str
+    conditions: str
+    expected: Float
+
+
+def views_figure(views: Sequence[View]) -> "Figure":
+    """Expected images under set conditions, and what each band gains over the first, in dB."""
+    bands = ("VV", "VH")[: views[0].expected.shape[0]]
+    figure, axes = _grid(1 + len(bands), len(views), width=2.7 * len(views), height=8.6)
+    low, high = _stretch([view.expected for view in views])
+    gains = np.stack([view.expected - views[0].expected for view in views])
+    largest = max(_percentile(np.abs(gains), BRIGHTEST), 0.1)
+    for column, view in enumerate(views):
+        axes[0, column].imshow(composite(view.expected, low, high), interpolation="nearest")
+        label = "\n".join([view.name, *view.conditions.split(", ")])
+        axes[0, column].set_title(label, fontsize=11)
+        for row in range(len(bands)):
+            shown = axes[row + 1, column].imshow(
+                gains[column, row], vmin=-largest, vmax=largest, cmap="RdBu_r"
+            )
+    for row, band in enumerate(bands, start=1):
+        axes[row, 0].set_ylabel(f"change of {band}, dB", fontsize=11)
+    figure.colorbar(
+        shown, ax=axes[1:], label="against the conditions as they were, dB", fraction=0.02, pad=0.01
+    )
+    for one in axes.ravel():
+        one.set(xticks=[], yticks=[])
+    return figure
 
 
 def save_panel_png(panel: Panel, path: Path, *, dpi: int = 150) -> None:
@@ -126,7 +171,7 @@ def groups_figure(evaluation: Evaluation, change: str) -> "Figure | None":
 def panel_figure(panel: Panel) -> "Figure":
     """Actual and expected image, mask, and both difference images on one scale."""
     figure, axes = _canvas(5, width=15.0, height=3.5)
-    low, high = _bounds(panel)
+    low, high = _stretch([panel.actual, panel.expected])
     for place, image, title in ((0, panel.actual, "Actual"), (1, panel.expected, "Expected")):
         axes[place].imshow(composite(image, low, high), interpolation="nearest")
         axes[place].set_title(title)
@@ -173,15 +218,12 @@ def _channels(image: Float) -> Float:
     return np.stack([image[0], image[1], image[0] - image[1]])
 
 
-def _bounds(panel: Panel) -> tuple[Float, Float]:
-    both = np.concatenate([_channels(image).reshape(3, -1) for image in _images(panel)], axis=1)
+def _stretch(images: Sequence[Float]) -> tuple[Float, Float]:
+    """What is shown dark and bright of each colour, the same for all images."""
+    both = np.concatenate([_channels(image).reshape(3, -1) for image in images], axis=1)
     low = np.array([_percentile(channel, STRETCH[0]) for channel in both], dtype=np.float32)
     high = np.array([_percentile(channel, STRETCH[1]) for channel in both], dtype=np.float32)
     return low, np.maximum(high, low + np.float32(0.1))
-
-
-def _images(panel: Panel) -> tuple[Float, Float]:
-    return panel.actual, panel.expected
 
 
 def _percentile(values: Float, percent: float) -> float:
@@ -232,10 +274,15 @@ def _colours(evaluation: Evaluation) -> dict[str, str]:
 
 
 def _canvas(count: int, *, width: float, height: float) -> tuple["Figure", Any]:
+    figure, axes = _grid(1, count, width=width, height=height)
+    return figure, axes[0]
+
+
+def _grid(rows: int, columns: int, *, width: float, height: float) -> tuple["Figure", Any]:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), layout="constrained")
-    return figure, figure.subplots(1, count, squeeze=False)[0]
+    return figure, figure.subplots(rows, columns, squeeze=False)
 
 
 def svg(figure: "Figure") -> str:

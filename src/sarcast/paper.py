@@ -6,9 +6,9 @@ Alatalo, Sipola, Rantonen 2023, doi 10.1109/TGRS.2023.3324994, Tables II to V.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from sarcast.evaluation import ClassifierResult, Evaluation, MethodResult
+from sarcast.report import Beside
 
 SHIFT = "offset -2.5 dB"
 STATISTICAL = "statistical"
@@ -33,15 +33,7 @@ ABLATION = {
 """Accuracy of the linear SVC under the shift, without each condition in turn."""
 
 
-@dataclass(frozen=True)
-class Table:
-    """A table of the paper: rows of a name, the paper's figure, and ours or None."""
-
-    title: str
-    rows: tuple[tuple[str, float, float | None], ...]
-
-
-def paper_tables(evaluation: Evaluation) -> list[Table]:
+def paper_tables(evaluation: Evaluation) -> list[Beside]:
     """Tables II, III and IV, and the row without weather.
 
     Parameters
@@ -50,16 +42,16 @@ def paper_tables(evaluation: Evaluation) -> list[Table]:
         With the paper's changes, strategies and filter; what it lacks stays None.
     """
     return [
-        Table(
+        Beside(
             "Table II: AUC of conventional strategies, threshold, -2.5 dB",
             tuple((name, known, _auc(evaluation, name, SHIFT)) for name, known in METHODS.items()),
         ),
-        Table("Table III: AUC, threshold", (*_threshold(evaluation), _weather(evaluation))),
-        Table("Table IV: accuracy, linear SVC", tuple(_svc(evaluation))),
+        Beside("Table III: AUC, threshold", (*_threshold(evaluation), _weather(evaluation))),
+        Beside("Table IV: accuracy, linear SVC", tuple(_svc(evaluation))),
     ]
 
 
-def ablation_table(evaluation: Evaluation, without: Mapping[str, str]) -> Table:
+def ablation_table(evaluation: Evaluation, without: Mapping[str, str]) -> Beside:
     """Table V: accuracy of the linear SVC without each condition in turn.
 
     Parameters
@@ -75,7 +67,7 @@ def ablation_table(evaluation: Evaluation, without: Mapping[str, str]) -> Table:
         (f"without {name}", known, _accuracy(evaluation, without.get(name), SHIFT))
         for name, known in ABLATION.items()
     ]
-    return Table("Table V: accuracy, linear SVC, -2.5 dB", tuple(rows))
+    return Beside("Table V: accuracy, linear SVC, -2.5 dB", tuple(rows))
 
 
 def network_of(evaluation: Evaluation) -> str | None:

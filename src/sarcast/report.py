@@ -2,12 +2,14 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sarcast.evaluation import Evaluation, MethodResult, PairedResult, Role
 from sarcast.figures import (
     Panel,
+    View,
     groups_figure,
     label,
     panel_figure,
@@ -15,13 +17,37 @@ from sarcast.figures import (
     roc_figure,
     save_panel_png,
     svg,
+    views_figure,
 )
 from sarcast.files import new_file
 
-__all__ = ["Panel", "best_of", "headline", "save_panel_png", "write_report"]
+__all__ = [
+    "Beside",
+    "Panel",
+    "View",
+    "best_of",
+    "headline",
+    "save_panel_png",
+    "write_report",
+]
 
 
-def write_report(evaluation: Evaluation, panels: Sequence[Panel], path: Path) -> None:
+@dataclass(frozen=True)
+class Beside:
+    """A published table: rows of a name, the published figure, and ours or None."""
+
+    title: str
+    rows: tuple[tuple[str, float, float | None], ...]
+
+
+def write_report(
+    evaluation: Evaluation,
+    panels: Sequence[Panel],
+    path: Path,
+    *,
+    views: Sequence[View] = (),
+    beside: Sequence[Beside] = (),
+) -> None:
     """Write the report as one HTML file that needs no other.
 
     Parameters
@@ -32,6 +58,10 @@ def write_report(evaluation: Evaluation, panels: Sequence[Panel], path: Path) ->
         Example windows; may be none.
     path
         The file to write; it is whole or absent.
+    views
+        One place under conditions that were set, its own first; may be none.
+    beside
+        Tables of the paper beside ours; may be none.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -52,6 +82,8 @@ def write_report(evaluation: Evaluation, panels: Sequence[Panel], path: Path) ->
         classifiers=_classifiers(evaluation),
         calibration=evaluation.calibration,
         panels=[(panel.title, png_address(panel_figure(panel))) for panel in panels],
+        views=png_address(views_figure(views)) if views else None,
+        beside=beside,
         provenance=[(key, _plain(value)) for key, value in evaluation.provenance.items()],
     )
     with new_file(path) as partial:

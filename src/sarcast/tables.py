@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from sarcast.evaluation import ClassifierResult, Evaluation, MethodResult, Role
-from sarcast.paper import Table as PaperTable
+from sarcast.report import Beside
 
 
 def show_table(evaluation: Evaluation) -> None:
@@ -24,7 +24,7 @@ def show_table(evaluation: Evaluation) -> None:
     Console().print(table)
 
 
-def show_paper(table: PaperTable) -> None:
+def show_paper(table: Beside) -> None:
     """Print a table of the paper beside ours, to standard output."""
     shown = Table(title=table.title, title_justify="left")
     shown.add_column("")

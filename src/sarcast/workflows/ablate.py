@@ -21,6 +21,7 @@ from sarcast.mapping import Model, load_model
 from sarcast.paper import ablation_table
 from sarcast.progress import say
 from sarcast.report import write_report
+from sarcast.scenarios import views_of
 from sarcast.simulate import Offset
 from sarcast.strategies import STRATEGIES, Oracle
 from sarcast.tables import show_paper, show_table
@@ -84,9 +85,12 @@ def ablate(source: Path, *, config: Annotated[AblateConfig, FLAT]) -> None:
         rng=rng,
     )
     evaluation.write(config.to / "evaluation.json")
-    write_report(evaluation, found.panels, config.to / "report.html")
+    table = ablation_table(evaluation, {name: _name(name) for name in config.conditions})
+    views = views_of(models[None], found.example) if found.example else []
+    path = config.to / "report.html"
+    write_report(evaluation, found.panels, path, views=views, beside=[table])
     show_table(evaluation)
-    show_paper(ablation_table(evaluation, {name: _name(name) for name in config.conditions}))
+    show_paper(table)
     say(f"report: {config.to / 'report.html'}")
 
 

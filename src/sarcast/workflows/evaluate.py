@@ -23,6 +23,7 @@ from sarcast.mapping import Model, load_model
 from sarcast.paper import paper_tables
 from sarcast.progress import say, track
 from sarcast.report import save_panel_png, write_report
+from sarcast.scenarios import views_of
 from sarcast.simulate import Change, Deterministic, Gaussian, Offset, Statistical
 from sarcast.tables import show_paper, show_table
 from sarcast.tfrecord import Sample, SampleStore, is_store, read_samples
@@ -89,14 +90,16 @@ def evaluate(source: Path, *, config: Annotated[EvaluateConfig, FLAT]) -> None:
             rng=np.random.default_rng(config.seed),
         )
         evaluation.write(folder / "evaluation.json")
-        write_report(evaluation, found.panels, folder / "report.html")
+        tables = paper_tables(evaluation) if config.paper else []
+        views = views_of(model, found.example) if model and found.example else []
+        path = folder / "report.html"
+        write_report(evaluation, found.panels, path, views=views, beside=tables)
         if found.panels:
             save_panel_png(found.panels[0], folder / "panel.png")
         write_record(folder, "evaluate", {"source": source}, config)
     show_table(evaluation)
-    if config.paper:
-        for table in paper_tables(evaluation):
-            show_paper(table)
+    for table in tables:
+        show_paper(table)
     say(f"report: {config.to / 'report.html'}")
 
 
