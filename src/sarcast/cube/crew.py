@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -25,6 +26,9 @@ MOST_WORKERS = 4
 
 AHEAD = 2
 """Tasks handed out for each worker, so that none waits for the next."""
+
+PATIENCE_S = 10
+"""Time in which a Dask scheduler must answer, seconds."""
 
 
 class CrewOptions(BaseModel):
@@ -74,7 +78,16 @@ class Crew:
 
     def submit(self, task: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> "Future[R]":
         """Hand a task to the next free worker."""
-        return self.executor.submit(task, *args, **kwargs)
+        return self.executor.submit(_alone, partial(task, *args, **kwargs))
+
+
+def _alone(task: Callable[[], R]) -> R:
+    """Do a task; an error of ours comes back without its cause, which may not be able to travel."""
+    try:
+        return task()
+    except SarcastError as error:
+        error.__cause__ = error.__context__ = None
+        raise
 
 
 @contextmanager
@@ -118,7 +131,7 @@ def _connect(address: str) -> "Client":
     from distributed import Client
 
     try:
-        return Client(address, timeout="10s")
+        return Client(address, timeout=PATIENCE_S)
     except (OSError, TimeoutError, ValueError) as error:
         first = (str(error).splitlines() or [type(error).__name__])[0]
         raise SarcastError(

@@ -1,0 +1,368 @@
+"""What goes into a cube: slices that overlap, versions, units, files that are gone, workers."""
+
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import numpy as np
+import pystac
+import pytest
+import xarray as xr
+from odc.geo.geobox import GeoBox
+
+from conftest import GRID, opera_name
+from sarcast.cli import main
+from sarcast.cube import CubeOptions, Sources, build_cube, open_cube
+from sarcast.cube.block import places
+from sarcast.cube.crew import CrewOptions
+from sarcast.cube.schema import MISSING, pack
+from sarcast.errors import SarcastError
+from sarcast.ingest.acquisition import newest
+from sarcast.ingest.sentinel1 import IndexOptions, find_items
+from sarcast.ingest.slices import Layer, Overlap, read_fused
+from sarcast.rasters import open_raster, warp_onto, write_cog
+from sarcast.remote import RemoteOptions
+
+REMOTE = RemoteOptions()
+ELSEWHERE = GeoBox.from_bbox(
+    GRID.pad(40).extent.to_crs("EPSG:32634").boundingbox, "EPSG:32634", resolution=10.0
+)
+
+
+def power(seed: int, shape: tuple[int, int] = GRID.shape) -> np.ndarray:
+    return (0.1 * np.random.default_rng(seed).gamma(4.4, 1 / 4.4, (2, *shape))).astype(np.float32)
+
+
+def items_of(folder: Path) -> list[pystac.Item]:
+    return list(find_items([folder], IndexOptions()))
+
+
+def build(items: list[pystac.Item], path: Path, **more: object) -> xr.Dataset:
+    options = CubeOptions(allow_missing=bool(more.pop("allow_missing", False)))
+    build_cube(items, path, GRID, options, Sources(), **more)  # type: ignore[arg-type]
+    return open_cube(path)
+
+
+def run(*words: object) -> object:
+    with pytest.raises(SystemExit) as ended:
+        main([str(word) for word in words])
+    return ended.value.code
+
+
+# --- slices ---------------------------------------------------------------------------------------
+
+
+def test_the_later_of_two_slices_wins_and_that_is_said(
+    scene_folder: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The second slice is 3 dB brighter, and saw the lower 35 of 60 rows."""
+    first = power(1)
+    second = first * np.float32(10.0**0.3)
+    first[:, 35:], second[:, :25] = np.nan, np.nan
+    names = [opera_name(f"20200301T15400{s}", burst=f"T058-12345{s}-IW2") for s in (5, 8)]
+    cube = build(
+        items_of(scene_folder(dict(zip(names, (first, second), strict=True)))), tmp_path / "c"
+    )
+    fused = 10.0 * np.log10(np.where(np.isfinite(second), second, first))
+    np.testing.assert_allclose(cube["backscatter"][0], fused, atol=0.0051)
+    assert (
+        "slices of 1 dates overlap with different values, by up to 3.0 dB at 100.0 % of what two "
+        "of them saw; the later slice is taken"
+    ) in capsys.readouterr().err
+
+
+def test_slices_that_agree_are_not_talked_of(
+    scene_folder: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = [opera_name(f"20200301T15400{s}", burst=f"T058-12345{s}-IW2") for s in (5, 8)]
+    build(items_of(scene_folder(dict.fromkeys(names, power(1)))), tmp_path / "c")
+    assert "overlap" not in capsys.readouterr().err
+
+
+def test_overlaps_add_up() -> None:
+    total = Overlap(10, 2, 1.5) + Overlap() + Overlap(5, 5, 0.5)
+    assert total == Overlap(15, 7, 1.5)
+
+
+def test_the_newest_version_wins_and_that_is_said(
+    scene_folder: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Reprocessed a year later: taken at once, and by a cube that held the older one."""
+    old = opera_name("20200301T154005")
+    new = old.replace("20250101T000000Z", "20260101T000000Z")
+    items = items_of(scene_folder({old: power(1), new: power(2)}))
+    cube = build(items, tmp_path / "cube.zarr")
+    assert cube["scene_id"].values.tolist() == [new]
+    told = capsys.readouterr().err
+    assert f"1 slices are there in more than one version; the newest is taken, as {new} in" in told
+    grown = build(items[:1], tmp_path / "grown.zarr")
+    assert grown["scene_id"].values.tolist() == [old]
+    grown = build(items, tmp_path / "grown.zarr")
+    assert grown["scene_id"].values.tolist() == [new]
+    np.testing.assert_array_equal(grown["backscatter"], cube["backscatter"])
+    assert build(items[:1], tmp_path / "grown.zarr")["scene_id"].values.tolist() == [new]
+
+
+def test_what_tells_the_newest_version(scene_folder: Callable[..., Path]) -> None:
+    """When it was processed, where items tell it; other places, bands, times are no versions."""
+    (item,) = items_of(scene_folder({opera_name("20200301T154005"): power(1)}))
+
+    def other(name: str, **more: object) -> pystac.Item:
+        copy = item.clone()
+        copy.id = name
+        copy.properties.update(more)
+        return copy
+
+    late, early = other("a", created="2025-03-01"), other("b", created="2025-02-01")
+    assert [one.id for one in newest([early, late])] == ["a"]
+    assert [one.id for one in newest([other("b"), late])] == ["a"]
+    moved = other("moved")
+    moved.bbox = [corner + 0.5 for corner in item.bbox or []]
+    later = other("later")
+    later.datetime = item.datetime + timedelta(seconds=2)  # type: ignore[operator]
+    single = other("single")
+    del single.assets["vh"]
+    twins = [other("s1b", platform="sentinel-1b"), moved, later, single, item]
+    assert len(newest(twins)) == 5
+
+
+def test_a_slice_more_makes_the_acquisition_anew(
+    scene_folder: Callable[..., Path], tmp_path: Path
+) -> None:
+    """A pass of which a second slice comes later stays one date."""
+    upper, lower = power(1), power(2)
+    upper[:, 30:], lower[:, :30] = np.nan, np.nan
+    names = [opera_name(f"20200301T15400{s}", burst=f"T058-12345{s}-IW2") for s in (5, 8)]
+    items = items_of(scene_folder(dict(zip(names, (upper, lower), strict=True))))
+    build(items[1:], tmp_path / "cube.zarr")
+    cube = build(items, tmp_path / "cube.zarr")
+    assert cube["scene_id"].values.tolist() == ["+".join(names)]
+    assert np.isfinite(cube["backscatter"]).all()
+
+
+# --- reading --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("grid", [GRID, GRID.translate_pix(0.3, -0.4), ELSEWHERE])
+def test_blocks_equal_the_whole(grid: GeoBox, tmp_path: Path) -> None:
+    ramp = np.add(*np.indices(grid.shape)).astype(np.float32) / 1000.0 + 0.01
+    write_cog(tmp_path / "vv.tif", ramp, grid)
+    layer = Layer(str(tmp_path / "vv.tif"), 1, "linear power", "scene")
+    whole, _ = read_fused([layer], GRID, "bilinear", REMOTE)
+    pieces = np.full(GRID.shape, np.nan, dtype=np.float32)
+    for place in places(GRID, 32):
+        pieces[place], _ = read_fused([layer], GRID[place], "bilinear", REMOTE)
+    np.testing.assert_allclose(pieces, whole, atol=0.01)
+    assert np.isfinite(whole).mean() > 0.95
+
+
+def test_a_missing_pixel_changes_its_neighbours_alone(tmp_path: Path) -> None:
+    """Rasters without holes are warped on a faster way; its values are those of the slower one."""
+    shifted = GRID.translate_pix(0.3, -0.4)
+    values = power(3)[0]
+    holed = values.copy()
+    holed[20, 30] = np.nan
+    warped = []
+    for number, one in enumerate((values, holed)):
+        write_cog(tmp_path / f"{number}.tif", one, shifted)
+        with open_raster(tmp_path / f"{number}.tif") as source:
+            warped.append(warp_onto(source, GRID, "bilinear"))
+    far = np.ones(GRID.shape, dtype=bool)
+    far[17:24, 27:34] = False
+    np.testing.assert_allclose(warped[0][far], warped[1][far], rtol=1e-5)
+    assert not np.array_equal(warped[0][~far], warped[1][~far])
+
+
+def test_a_fine_raster_is_thinned_as_it_is_read(tmp_path: Path) -> None:
+    """Means of 16 x 16 fine pixels; the oracle is numpy's."""
+    fine = GRID.zoom_to((GRID.height * 16, GRID.width * 16))
+    values = np.random.default_rng(4).uniform(1.0, 2.0, fine.shape).astype(np.float32)
+    write_cog(tmp_path / "fine.tif", values, fine)
+    with open_raster(tmp_path / "fine.tif") as source:
+        coarse = warp_onto(source, GRID, "average")
+    truth = values.reshape(GRID.height, 16, GRID.width, 16).mean(axis=(1, 3))
+    np.testing.assert_allclose(coarse, truth, atol=0.02)
+
+
+@pytest.mark.parametrize("grid", [GRID, GRID.translate_pix(0.5, 0.5)])
+def test_every_unit_gives_the_same_decibels(grid: GeoBox, tmp_path: Path) -> None:
+    """Warped as power, whatever the file's unit: the mean of pixels is that of their powers."""
+    values = power(5)[0]
+    found = {}
+    for unit, layer in {
+        "linear power": values,
+        "dB": 10.0 * np.log10(values),
+        "amplitude": np.sqrt(values),
+    }.items():
+        write_cog(tmp_path / f"{unit}.tif", layer, grid)
+        place = Layer(str(tmp_path / f"{unit}.tif"), 1, unit, "scene")
+        found[unit], _ = read_fused([place], GRID, "bilinear", REMOTE)
+    np.testing.assert_allclose(found["dB"], found["linear power"], atol=1e-3)
+    np.testing.assert_allclose(found["amplitude"], found["linear power"], atol=1e-3)
+    if grid == GRID:
+        np.testing.assert_allclose(found["dB"], 10.0 * np.log10(values), atol=1e-4)
+
+
+def test_no_data_of_a_file_and_of_its_item(tmp_path: Path) -> None:
+    values = power(6)[0]
+    values[:10] = -9999.0
+    write_cog(tmp_path / "told.tif", values, GRID, nodata=-9999.0)
+    write_cog(tmp_path / "untold.tif", values, GRID, nodata=None)
+    for name, nodata in (("told", None), ("untold", -9999.0), ("untold", "-9999")):
+        layer = Layer(str(tmp_path / f"{name}.tif"), 1, "linear power", "scene", nodata)
+        found, _ = read_fused([layer], GRID, "bilinear", REMOTE)
+        np.testing.assert_array_equal(np.isnan(found), values < 0.0)
+
+
+def test_packing_loses_half_a_step() -> None:
+    decibels = np.array([-80.0, -12.3456, 0.004, np.nan, 30.0], dtype=np.float32)
+    packed = pack(decibels)
+    assert packed.dtype == np.int16
+    assert packed[3] == MISSING
+    np.testing.assert_allclose(np.delete(packed, 3) / 100.0, np.delete(decibels, 3), atol=0.00501)
+
+
+# --- what is gone ---------------------------------------------------------------------------------
+
+
+def test_a_file_that_is_gone(
+    scene_folder: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Named; its date is left out if that is allowed, and taken up when the file is back."""
+    names = [opera_name(f"2020030{day}T154005") for day in range(1, 8)]
+    folder = scene_folder({name: power(day) for day, name in enumerate(names)})
+    items = items_of(folder)
+    whole = build(items, tmp_path / "whole.zarr").load()
+    gone = folder / f"{names[1]}_VH.tif"
+    kept = gone.read_bytes()
+    gone.unlink()
+    with pytest.raises(SarcastError, match=rf"{gone.name} cannot be read.*--allow-missing"):
+        build(items, tmp_path / "cube.zarr")
+    assert open_cube(tmp_path / "cube.zarr").sizes["time"] == 1
+    capsys.readouterr()
+    left = build(items, tmp_path / "cube.zarr", allow_missing=True)
+    told = capsys.readouterr().err
+    assert f"warning: 2020-03-02T15:40:05 is left out: {gone}" in told
+    assert f"warning: 1 dates were left out ({names[1]} first)" in told
+    assert left["scene_id"].values.tolist() == [names[0], *names[2:]]
+    np.testing.assert_array_equal(
+        left["backscatter"], whole["backscatter"].isel(time=[0, *range(2, 7)])
+    )
+    gone.write_bytes(kept)
+    xr.testing.assert_identical(build(items, tmp_path / "cube.zarr").load(), whole)
+
+
+def test_nothing_stays_of_dates_that_were_left_out(
+    scene_folder: Callable[..., Path], tmp_path: Path
+) -> None:
+    names = [opera_name(f"2020030{day}T154005") for day in range(1, 5)]
+    folder = scene_folder({name: power(day) for day, name in enumerate(names)})
+    items = items_of(folder)
+    (folder / f"{names[0]}_VV.tif").unlink()
+    build(items, tmp_path / "cube.zarr", allow_missing=True)
+    steps = {path.name for path in (tmp_path / "cube.zarr" / "backscatter" / "c").iterdir()}
+    assert steps == {"0", "1", "2"}
+
+
+# --- workers --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def scheduler() -> Iterator[str]:
+    """A Dask cluster on loopback, with one worker of two threads."""
+    from distributed import LocalCluster
+
+    with LocalCluster(
+        n_workers=1,
+        threads_per_worker=2,
+        processes=False,
+        protocol="tcp",
+        host="127.0.0.1",
+        dashboard_address="127.0.0.1:0",
+    ) as cluster:
+        yield cluster.scheduler_address
+
+
+def test_a_cluster_builds_the_same_cube(
+    scheduler: str, scene_folder: Callable[..., Path], tmp_path: Path
+) -> None:
+    names = [opera_name(f"2020030{day}T154005") for day in range(1, 5)]
+    folder = scene_folder({name: power(day) for day, name in enumerate(names)})
+    items, cluster = items_of(folder), CrewOptions(scheduler=scheduler)
+    here = build(items, tmp_path / "here.zarr", workers=CrewOptions(workers=1))
+    there = build(items, tmp_path / "there.zarr", workers=cluster)
+    xr.testing.assert_identical(there.load(), here.load())
+    (folder / f"{names[1]}_VV.tif").unlink()
+    with pytest.raises(SarcastError, match=rf"{names[1]}_VV\.tif cannot be read"):
+        build(items, tmp_path / "third.zarr", workers=cluster)
+
+
+def test_no_scheduler_answers(
+    scene_folder: Callable[..., Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("sarcast.cube.crew.PATIENCE_S", 0.5)
+    folder = scene_folder({opera_name("20200301T154005"): power(0)})
+    run("index", folder, "--to", tmp_path / "catalogue")
+    for address in ("tcp://127.0.0.1:1", "here"):
+        words = ("--to", tmp_path / "cube.zarr", "--scheduler", address)
+        assert run("cube", tmp_path / "catalogue", *words) == 1
+        assert f"no Dask scheduler answers at {address}" in capsys.readouterr().err
+
+
+# --- the command line -----------------------------------------------------------------------------
+
+
+def test_rasters_become_a_cube_with_one_command(
+    scene_folder: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = scene_folder({opera_name(f"2020030{day}T154005"): power(day) for day in range(1, 4)})
+    to = tmp_path / "area.zarr"
+    assert run("--quiet", "cube", folder, "--to", to, "--workers", 1) == 0
+    assert open_cube(to).sizes["time"] == 3
+    assert run("--quiet", "cube", tmp_path / "area-catalogue", "--to", tmp_path / "b.zarr") == 0
+    xr.testing.assert_identical(open_cube(tmp_path / "b.zarr").load(), open_cube(to).load())
+    capsys.readouterr()
+    assert run("cube", tmp_path / "area-catalogue", "--to", to, "--unit", "dB") == 2
+    assert "is a catalogue that tells them" in capsys.readouterr().err
+
+
+def test_a_look_from_the_command_line(
+    scene_folder: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = scene_folder({opera_name(f"2020030{day}T154005"): power(day) for day in range(1, 4)})
+    to = tmp_path / "area.zarr"
+    run("--quiet", "cube", folder, "--to", to)
+    capsys.readouterr()
+    assert run("cube", "--check", to) == 0
+    told = capsys.readouterr()
+    assert "2020-03-02 15:40  S1A  ascending  58     100.0 %" in told.out
+    assert "warning: snow_depth is missing" in told.err
+    assert f"{to}: no fault in 3 dates, 4 warnings" in told.err
+    (to / "backscatter" / "c" / "1" / "0" / "0" / "0").unlink()
+    assert run("cube", "--check", to) == 1
+    assert "fault: backscatter of 2020-03-02T15:40:05 holds [0, 0]" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ((), "name a CATALOGUE and --to CUBE to build one, or --check CUBE"),
+        (("somewhere",), "name a CATALOGUE and --to CUBE"),
+        (("somewhere", "--check", "cube.zarr"), "leave out CATALOGUE and --to"),
+        (("--check", "cube.zarr", "--to", "b"), "leave out CATALOGUE and --to"),
+        (("somewhere", "--to", "b", "--workers", "0"), "--workers: "),
+    ],
+)
+def test_what_cannot_be_asked(
+    words: tuple[str, ...], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("cube", *words) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_a_look_at_what_is_no_cube(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("cube", "--check", tmp_path / "nowhere") == 1
+    assert "nowhere is no cube" in capsys.readouterr().err
