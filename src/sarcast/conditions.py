@@ -26,6 +26,12 @@ COLUMNS = (
     "platform",
 )
 """Columns of a row of conditions; ``RANGES`` gives unit and range of each."""
+TEMPERATURE, SNOW_DEPTH, HEADING, INCIDENCE, PLATFORM = (
+    COLUMNS.index(name)
+    for name in ("temperature", "snow_depth", "heading", "incidence", "platform")
+)
+RAIN = slice(COLUMNS.index("precipitation_0"), COLUMNS.index("precipitation_0") + LAGS)
+"""Places of single columns, and of the days of precipitation."""
 
 PLATFORMS = ("sentinel-1a", "sentinel-1b", "sentinel-1c", "sentinel-1d")
 """The column ``platform`` holds the place of the platform in this tuple."""
@@ -163,13 +169,13 @@ def paper_vector(rows: Row, scaling: PaperScaling) -> tuple[Row, npt.NDArray[np.
     scaled = _scale(rows, scaling)
     lead = scaled.shape[:-2]
     previous, target = scaled[..., :-1, :], scaled[..., -1, :]
-    rain = slice(4, 4 + LAGS)
+    scalars = [TEMPERATURE, SNOW_DEPTH, HEADING, INCIDENCE]
     parts = [
-        *(previous[..., column] for column in range(4)),
-        previous[..., rain].reshape(*lead, -1),
-        previous[..., 8],
-        target[..., [0, 1, 2, 3, 8]],
-        target[..., rain],
+        *(previous[..., column] for column in scalars),
+        previous[..., RAIN].reshape(*lead, -1),
+        previous[..., PLATFORM],
+        target[..., [*scalars, PLATFORM]],
+        target[..., RAIN],
     ]
     values = np.concatenate(parts, axis=-1).astype(np.float32)
     present = np.isfinite(values)
@@ -179,14 +185,14 @@ def paper_vector(rows: Row, scaling: PaperScaling) -> tuple[Row, npt.NDArray[np.
 def _scale(rows: Row, scaling: PaperScaling) -> npt.NDArray[np.float64]:
     scaled = rows.astype(np.float64)
     low, high = scaling.temperature_bounds
-    scaled[..., 0] = 2.0 * (scaled[..., 0] - low) / (high - low) - 1.0
-    scaled[..., 1] /= scaling.snow_depth_max
-    scaled[..., 2] /= 360.0
+    scaled[..., TEMPERATURE] = 2.0 * (scaled[..., TEMPERATURE] - low) / (high - low) - 1.0
+    scaled[..., SNOW_DEPTH] /= scaling.snow_depth_max
+    scaled[..., HEADING] /= 360.0
     low, high = scaling.incidence_bounds
-    scaled[..., 3] = (scaled[..., 3] - low) / (high - low)
-    scaled[..., 4 : 4 + LAGS] /= scaling.precipitation_max
-    platform = scaled[..., 8]
-    scaled[..., 8] = np.where(platform == 0.0, 1.0, np.where(platform == 1.0, 0.0, np.nan))
+    scaled[..., INCIDENCE] = (scaled[..., INCIDENCE] - low) / (high - low)
+    scaled[..., RAIN] /= scaling.precipitation_max
+    number = scaled[..., PLATFORM]
+    scaled[..., PLATFORM] = np.where(number == 0.0, 1.0, np.where(number == 1.0, 0.0, np.nan))
     return scaled
 
 

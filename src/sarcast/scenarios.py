@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from sarcast.conditions import COLUMNS, Row, set_conditions
+from sarcast.conditions import COLUMNS, HEADING, Row, set_conditions
 from sarcast.figures import View
 from sarcast.orbits import ASCENDING, DESCENDING
 from sarcast.strategies import DESCENDING_DEG
@@ -39,7 +39,7 @@ def views_of(predictor: Predictor, window: Window) -> list[View]:
         The first is under the window's own conditions; the other pass is last, where the heading
         is known.
     """
-    heading = float(window.conditions[-1, COLUMNS.index("heading")])
+    heading = float(window.conditions[-1, HEADING])
     wanted = dict(SCENARIOS)
     if np.isfinite(heading):
         wanted[OTHER_PASS] = {"heading": _mirrored(heading)}

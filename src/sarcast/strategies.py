@@ -9,13 +9,10 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from sarcast.conditions import COLUMNS
+from sarcast.conditions import HEADING, INCIDENCE
 from sarcast.errors import SarcastError
 from sarcast.units import YEAR_DAYS
 from sarcast.windows import Expected, Float, Window
-
-HEADING = COLUMNS.index("heading")
-INCIDENCE = COLUMNS.index("incidence")
 
 DESCENDING_DEG = 90.0
 """A pass is descending where the heading is further than this from north, degrees."""

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sarcast.conditions import COLUMNS, LAGS
+from sarcast.conditions import COLUMNS, LAGS, PLATFORM, RAIN
 from sarcast.errors import SarcastError
 from sarcast.progress import say
 from sarcast.tfrecord.records import Faults, read_records, write_records
@@ -40,8 +40,6 @@ _COLUMN = {
     "incidence_angle": "incidence",
     "platform_heading": "heading",
 }
-_RAIN = slice(COLUMNS.index("precipitation_0"), COLUMNS.index("precipitation_0") + LAGS)
-_PLATFORM = COLUMNS.index("platform")
 
 
 @dataclass(frozen=True)
@@ -160,7 +158,7 @@ def encode(sample: Sample) -> bytes:
     forest = np.empty(0) if window.forest is None else window.forest
     times = [_text_of(time) for time in window.times]
     takes = sample.take_ids or ("",) * (count + 1)
-    missions = [_mission(number) for number in window.conditions[:, _PLATFORM]]
+    missions = [_mission(number) for number in window.conditions[:, PLATFORM]]
     features: dict[str, Feature] = {
         "image_location": [sample.location.encode()],
         "dem_rast": _tensor(window.elevation, "f4"),
@@ -173,8 +171,8 @@ def encode(sample: Sample) -> bytes:
         "input_image_data_take_ids": _tensor(takes[:-1], "O"),
         "target_image_mission_id": [missions[-1].encode()],
         "input_image_mission_ids": _tensor(missions[:-1], "O"),
-        "target_image_precipitations": _tensor(window.conditions[-1, _RAIN], "f8"),
-        "input_image_precipitations": _tensor(window.conditions[:-1, _RAIN], "f8"),
+        "target_image_precipitations": _tensor(window.conditions[-1, RAIN], "f8"),
+        "input_image_precipitations": _tensor(window.conditions[:-1, RAIN], "f8"),
     }
     for name in SCALARS:
         values = window.conditions[:, COLUMNS.index(_COLUMN[name])]
@@ -252,11 +250,11 @@ def _conditions(features: _Features, count: int) -> Float:
         column = COLUMNS.index(_COLUMN[name])
         rows[:-1, column] = features.tensor(f"input_image_{name}s", "f8", (count,))
         rows[-1, column] = features.number(f"target_image_{name}")
-    rows[:-1, _RAIN] = features.tensor("input_image_precipitations", "f8", (count, LAGS))
-    rows[-1, _RAIN] = features.tensor("target_image_precipitations", "f8", (LAGS,))
+    rows[:-1, RAIN] = features.tensor("input_image_precipitations", "f8", (count, LAGS))
+    rows[-1, RAIN] = features.tensor("target_image_precipitations", "f8", (LAGS,))
     missions = features.texts("input_image_mission_ids", count, absent=True)
     missions.append(features.text("target_image_mission_id", absent=""))
-    rows[:, _PLATFORM] = [MISSIONS.index(m) if m in MISSIONS else np.nan for m in missions]
+    rows[:, PLATFORM] = [MISSIONS.index(m) if m in MISSIONS else np.nan for m in missions]
     possible = np.abs(rows) < np.finfo(np.float32).max
     return np.where(possible, rows, np.nan).astype(np.float32)
 
