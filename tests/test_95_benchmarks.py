@@ -1,0 +1,88 @@
+"""The benchmark of real series, on a series small enough to be computed by hand."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+from sklearn.metrics import roc_auc_score
+
+from sarcast.differences import norm
+
+ROOT = Path(__file__).parents[1]
+DAYS = np.arange(0, 30 * 24, 24)
+
+
+@pytest.fixture
+def rivals(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.syspath_prepend(str(ROOT))
+    from benchmarks import rivals
+
+    return rivals
+
+
+@pytest.fixture
+def series(tmp_path: Path) -> Path:
+    """Thirty dates, of which the last ten are tests; a corner that one of them did not see."""
+    rng = np.random.default_rng(2)
+    images = rng.normal(-12.0, 2.0, (30, 2, 40, 32)).astype("f4")
+    images[25, :, :3, :4] = np.nan
+    cube = xr.Dataset(
+        {"backscatter": (("time", "band", "y", "x"), images)},
+        coords={
+            "time": np.datetime64("2022-09-10T05:00", "ns") + DAYS * np.timedelta64(1, "D"),
+            "band": ["VV", "VH"],
+            "y": np.arange(40.0),
+            "x": np.arange(32.0),
+        },
+    )
+    cube.to_netcdf(tmp_path / "opera-1.nc", engine="h5netcdf")
+    return tmp_path / "opera-1.nc"
+
+
+def test_strategies_are_scored_as_a_loop_over_dates_would(rivals, series: Path) -> None:
+    task = rivals.Task("strategies", series, "base", 1, {}, 64, rivals.Given("recent", 4), None, 4)
+    rows = {(row.system, row.given): row for row in rivals.run(task)}
+    cube = xr.load_dataset(series, engine="h5netcdf")
+    images = cube["backscatter"].values
+    seen = np.ones((40, 32), dtype=bool)
+    seen[:3, :4] = False
+    tests = np.flatnonzero(cube["time"].values >= rivals.FIRST_TEST)
+    assert len(tests) == 10
+    squares, scores, truths = [], [], []
+    for date in tests:
+        expected = np.nanmean(images[date - 4 : date], axis=0)
+        squares.append(np.square(images[date] - expected)[:, seen].mean())
+        changed = rivals.discs((40, 32), rng=np.random.default_rng(date))
+        assert 0.2 <= changed.mean() < 0.6
+        scores.append(norm(images[date] - 2.5 * changed - expected)[seen])
+        truths.append(changed[seen])
+    row = rows["mean", "recent 4"]
+    assert row.mse_db2 == pytest.approx(np.mean(squares), rel=1e-5)
+    area = roc_auc_score(np.concatenate(truths), np.concatenate(scores))
+    assert row.auc["-2.5 dB"]["norm"] == pytest.approx(area, abs=1e-6)
+    assert (
+        row.auc["-1 dB"]["norm"] < row.auc["-2.5 dB"]["norm"] < row.auc["-2.5 dB"]["norm, smoothed"]
+    )
+    latest = [np.square(images[k] - images[k - 1])[:, seen].mean() for k in tests]
+    assert rows["latest", "recent 1"].mse_db2 == pytest.approx(np.mean(latest), rel=1e-5)
+
+
+def test_ties_count_half(rivals) -> None:
+    rng = np.random.default_rng(0)
+    score, changed = rng.integers(0, 5, 500), rng.random(500) < 0.3
+    area = rivals.area_under_curve(score, changed)
+    assert area == pytest.approx(roc_auc_score(changed, score))
+
+
+def test_the_table_sets_errors_beside_the_best_conventional(rivals) -> None:
+    def row(series: str, system: str, mse: float):
+        auc = {"-1 dB": {"norm": 0.6}, "-2.5 dB": {"norm": 0.8}}
+        return rivals.Row(series, system, "recent 8", mse, {}, auc, 2.0)
+
+    rows = [row("a", "latest", 5.0), row("a", "mean", 4.0), row("a", "base", 3.0),
+            row("b", "latest", 1.0), row("b", "mean", 2.0), row("b", "base", 1.5)]  # fmt: skip
+    (line,) = [line for line in rivals.table(rows).splitlines() if line.startswith("| base")]
+    cells = [cell.strip() for cell in line.strip("|").split("|")]
+    assert cells[3:6] == ["2.250", "0.750", "1.125"]
+    assert cells[-2:] == ["0.750", "1.500"]
