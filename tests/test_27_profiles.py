@@ -2,6 +2,8 @@
 
 import datetime as dt
 import json
+import re
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from odc.geo.geobox import GeoBox
 from conftest import GRID, opera_name
 from sarcast.errors import SarcastError, UsageError
 from sarcast.ingest.acquisition import acquisitions
-from sarcast.ingest.foreign import describe
+from sarcast.ingest.foreign import describe, describe_all
 from sarcast.ingest.layouts import SceneProfile, orbit_direction, platform, scene_profiles
 from sarcast.ingest.profiles import find_profile, shipped
 from sarcast.ingest.sentinel1 import IndexOptions, find_items
@@ -370,6 +372,17 @@ def test_items_that_no_profile_knows(tmp_path: Path) -> None:
         describe(item, own)
 
 
+def test_items_of_other_polarisations_are_left_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    both = foreign(tmp_path, "sentinel-1-rtc", ("vv", "vh"), POWER)
+    other = foreign(tmp_path, "sentinel-1-rtc", ("hh", "hv"), POWER)
+    assert len(describe_all([both, other, both], scene_profiles())) == 2
+    assert "1 items without VV and VH are left out: " in capsys.readouterr().err
+    with pytest.raises(SarcastError, match="none of the assets vv, vh .* it has hh, hv"):
+        describe_all([other], scene_profiles())
+
+
 def test_an_item_of_ours_without_a_unit(tmp_path: Path) -> None:
     item = describe(foreign(tmp_path, "sentinel-1-rtc", ("vv", "vh"), POWER), scene_profiles())
     item.assets["vv"].extra_fields["bands"] = [{"name": "VV"}]
@@ -427,6 +440,23 @@ def test_a_profile_extends_another(tmp_path: Path) -> None:
     assert own.variables["temperature"].names == ("a",)
     assert own.variables["temperature"].units == "K"
     assert own.variables["precipitation"] == base.variables["precipitation"]
+
+
+def test_the_profiles_of_the_documentation(tmp_path: Path) -> None:
+    """Profiles stand in docs/sources.md as indented blocks that begin with their title."""
+    text = (Path(__file__).parents[1] / "docs" / "sources.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"(?:^    .*\n)+", text, re.MULTILINE)
+    kinds = [SceneProfile, WeatherProfile]
+    assert len(blocks) == len(kinds)
+    for kind, block in zip(kinds, blocks, strict=True):
+        (tmp_path / "own.yaml").write_text(textwrap.dedent(block), encoding="utf-8")
+        own = find_profile(kind, str(tmp_path / "own.yaml"))
+        if isinstance(own, SceneProfile):
+            told = own.groups("kuva_20200301T051122_D168_vv_S1A.tif")
+            assert told is not None
+            assert told["scene"] == "kuva_20200301T051122_D168"
+    for profile in (*shipped(SceneProfile), *shipped(WeatherProfile)):
+        assert f"`{profile.name}`" in text
 
 
 def test_shipped_profiles_say_what_they_are() -> None:

@@ -24,7 +24,7 @@ def open_cf(place: str) -> xr.Dataset:
     try:
         # decode_coords="all" stumbles over attributes such as bounds that name no variable
         data = xr.open_dataset(place, **more)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, ImportError) as error:
         first = (str(error).splitlines() or [type(error).__name__])[0]
         kind = "Zarr" if zarr else "NetCDF"
         raise SarcastError(f"{place} cannot be read as {kind}: {first}") from error

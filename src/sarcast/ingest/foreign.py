@@ -9,6 +9,12 @@ from sarcast.catalogue.scene import BANDS, INCIDENCE, QUANTITY
 from sarcast.errors import SarcastError
 from sarcast.ingest import layouts
 from sarcast.ingest.layouts import SceneProfile
+from sarcast.progress import say
+
+
+class NoBandsError(SarcastError):
+    """An item that has none of the polarisations wanted."""
+
 
 _PROJECTION = {"proj:code", "proj:epsg", "proj:wkt2", "proj:shape", "proj:transform"}
 
@@ -16,8 +22,24 @@ _PROJECTION = {"proj:code", "proj:epsg", "proj:wkt2", "proj:shape", "proj:transf
 def describe_all(
     items: Iterable[pystac.Item], profiles: Sequence[SceneProfile]
 ) -> list[pystac.Item]:
-    """Describe items as ``describe`` does."""
-    return [describe(item, profiles) for item in items]
+    """Describe items as ``describe`` does; those of other polarisations are left out, and said.
+
+    Raises
+    ------
+    SarcastError
+        As ``describe``, and if none of the items has VV or VH.
+    """
+    known, without = [], []
+    for item in items:
+        try:
+            known.append(describe(item, profiles))
+        except NoBandsError as error:
+            without.append(error)
+    if without and not known:
+        raise without[0]
+    if without:
+        say(f"{len(without)} items without VV and VH are left out: {without[0]}")
+    return known
 
 
 def describe(item: pystac.Item, profiles: Sequence[SceneProfile]) -> pystac.Item:
@@ -86,7 +108,7 @@ def _bands(
 ) -> dict[str, pystac.Asset]:
     keys = {band: key for band, key in profile.assets.items() if key in item.assets}
     if not keys:
-        raise SarcastError(
+        raise NoBandsError(
             f"{item.id} has none of the assets {', '.join(profile.assets.values())} that the "
             f"profile {profile.name} expects; it has {', '.join(item.assets)}"
         )

@@ -121,7 +121,7 @@ class Product:
         time = self.profile.time(told["time"])
         direction = layouts.orbit_direction(told.get("orbit_direction"))
         if direction is None and self.profile.tells_hours:
-            longitude = grid_of(first).geographic_extent.centroid.coords[0][0]
+            longitude = grid_of(first).extent.centroid.to_crs("EPSG:4326").coords[0][0]
             direction = orbits.orbit_direction(time, longitude)
         return Scene(
             id=self.name,
