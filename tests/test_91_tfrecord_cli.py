@@ -11,6 +11,7 @@ from sarcast.evaluation import Evaluation
 from sarcast.mapping import load_model
 from sarcast.tfrecord import SampleStore, encode, read_samples, write_records, write_samples
 from sarcast.tfrecord.store import write_store
+from sarcast.tfrecord.wire import read_example, write_example, write_tensor
 from test_54_tfrecord import same
 
 
@@ -268,3 +269,71 @@ def test_an_ablation_replaces_only_its_own(world_cube, tmp_path, capsys):
     assert (tmp_path / "mine" / "thesis.txt").read_text() == "years of work"
     assert run("ablate", world_cube, "--to", world_cube, "--overwrite") == 1
     assert "which is to be read" in capsys.readouterr().err
+
+
+def still(sample):
+    return replace(sample, shapes=np.zeros_like(sample.shapes))
+
+
+def everywhere(sample):
+    return replace(sample, shapes=np.ones_like(sample.shapes))
+
+
+def unseen(sample):
+    blank = np.full_like(sample.window.target, np.nan)
+    return replace(sample, window=replace(sample.window, target=blank))
+
+
+@pytest.mark.parametrize(
+    ("spoilt", "said"),
+    [
+        (still, "there are 0 changed and 1536 unchanged ones; simulate change in more windows"),
+        (everywhere, "there are 1536 changed and 0 unchanged ones"),
+        (unseen, "nothing was evaluated; no window was valid for every method"),
+    ],
+    ids=lambda one: getattr(one, "__name__", ""),
+)
+def test_what_cannot_be_evaluated_is_one_line(tmp_path, capsys, spoilt, said):
+    """Masks without change, one class alone, images that are all NaN: also with classifiers."""
+    write_samples(tmp_path / "a.tfrecord.GZIP", [spoilt(one) for one in several(6)])
+    for more in ((), ("--classifiers", "--fit-windows", 2)):
+        words = ["evaluate", tmp_path / "a.tfrecord.GZIP", "--to", tmp_path / "out", *more]
+        assert run(*words) == 1
+        lines = capsys.readouterr().err.splitlines()
+        assert len(lines) == 1
+        assert said in lines[0] or "a classifier learns from changed and unchanged" in lines[0]
+        assert not (tmp_path / "out").exists()
+
+
+def test_shapes_that_are_none_are_one_line(world_cube, tmp_path, capsys):
+    words = ["evaluate", world_cube, "--to", tmp_path / "out", "--shapes.most", 0, "--window", 32]
+    assert run(*words) == 1
+    assert "needs changed and unchanged pixels" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("dem_rast", None, "the sample has no feature 'dem_rast'"),
+        ("dem_rast", np.zeros((16, 16), "f8"), "dem_rast must be of type float32"),
+        ("target_image", np.zeros((2, 16, 15), "f4"), "must have shape"),
+        ("target_image", b"\x08\x63", "unknown type 99"),
+    ],
+)
+def test_a_record_that_is_no_sample_is_named_or_skipped(tmp_path, capsys, name, value, said):
+    features = dict(read_example(memoryview(encode(plain()))))
+    if value is None:
+        del features[name]
+    else:
+        features[name] = [value if isinstance(value, bytes) else write_tensor(value)]
+    path = tmp_path / "a.tfrecord"
+    good = encode(plain())
+    write_records(path, [good, write_example(features), good])
+    for words in (("tfrecord", "import"), ("evaluate",)):
+        assert run(*words, path, "--to", tmp_path / "out") == 1
+        error = capsys.readouterr().err
+        assert said in error
+        assert f"{path}, record at byte {len(good) + 16}: " in error
+    assert run("tfrecord", "import", path, "--to", tmp_path / "out", "--faults", "skip") == 0
+    assert len(SampleStore(tmp_path / "out")) == 2
