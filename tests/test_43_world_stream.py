@@ -25,8 +25,10 @@ def drawn(seed: int = 1, number: int = 0, rank: int = 0, **asked: object) -> Dra
 
 def same(one: Drawn, other: Drawn, names: tuple[str, ...] | None = None) -> bool:
     names = names or tuple(field.name for field in dataclasses.fields(Drawn))
+    pairs = [(getattr(one, name), getattr(other, name)) for name in names]
     return all(
-        torch.equal(getattr(one, n).nan_to_num(), getattr(other, n).nan_to_num()) for n in names
+        left is right if left is None else torch.equal(left.nan_to_num(), right.nan_to_num())
+        for left, right in pairs
     )
 
 
@@ -36,6 +38,18 @@ def test_the_same_seed_gives_the_same_windows_and_others_give_others():
     for other in (drawn(seed=2), drawn(number=1), drawn(rank=1), space):
         assert not same(drawn(), other, ("elevation",))
         assert not same(drawn(), other, ("target",))
+
+
+def test_the_goal_is_what_the_sensor_makes_of_the_expected_image_in_the_mean():
+    """Its departure from the expected image is speckle of so many looks, and the filter's bias."""
+    one, many = (drawn(preset="boreal", batch=6, goal_looks=looks) for looks in (1, 16))
+    assert drawn(preset="boreal", batch=6).goal is None
+    assert same(one, many, ("previous", "target", "expected", "conditions"))
+    rough, smooth = (found.goal - found.expected for found in (one, many))
+    assert float(smooth.mean()) == pytest.approx(float(rough.mean()), abs=0.05)
+    speckle = float(rough.var() - smooth.var()) * 16.0 / 15.0
+    assert speckle > 0.8
+    assert float(smooth.var()) < 0.35 * float(rough.var())
 
 
 def test_windows_of_a_batch_are_of_worlds_of_their_own():

@@ -20,7 +20,7 @@ from sarcast.mapping import load_model, save_model
 from sarcast.mapping.model import Model
 from sarcast.mapping.scores import residual_scores
 from sarcast.mapping.temporal import Temporal, TemporalOptions
-from sarcast.mapping.training import TrainOptions, _Loop, fit, mixed, sampled
+from sarcast.mapping.training import TrainOptions, _Loop, fit, launched, mixed, sampled
 from sarcast.mapping.unet import UNet, UNetOptions, paper_scaling
 from sarcast.windows import Batch, WindowSampler, collate, cut, target_dates
 from small_cubes import learnable_cube
@@ -129,7 +129,8 @@ class _NoLog:
 
 def _loop(work: Path, options: TrainOptions) -> _Loop:
     network = UNet(NETWORK, PaperScaling())
-    return _Loop(network, [cut(learnable_cube(), 5, (0, 0), (16, 16), [3, 4])] * 2, options, work)
+    windows = [cut(learnable_cube(), 5, (0, 0), (16, 16), [3, 4])] * 2
+    return _Loop(network, windows, options, work, launched(options))
 
 
 def test_learning_rate_rises_and_falls_as_asked(tmp_path: Path) -> None:
@@ -261,7 +262,8 @@ def _plain_loop(work: Path, **changes: object) -> _Loop:
     torch.manual_seed(0)
     network = Temporal(TemporalOptions(widths=(8, 8, 8, 8), decoder_width=8, embedding=8))
     options = OPTIONS.model_copy(update=changes)
-    return _Loop(network, [cut(learnable_cube(), 5, (0, 0), (16, 16), [3, 4])], options, work)
+    windows = [cut(learnable_cube(), 5, (0, 0), (16, 16), [3, 4])]
+    return _Loop(network, windows, options, work, launched(options))
 
 
 def _gradients(loop: _Loop) -> torch.Tensor:
@@ -311,13 +313,15 @@ def test_true_changes_are_no_target_and_the_oracle_falls_to_nothing(tmp_path: Pa
     assert loop._targets(replace(batch, expected=None))[1] is None
 
 
-def test_streams_are_mixed_by_their_weights() -> None:
-    streams = [(3.0, lambda step, rank: ("a", step, rank)), (1.0, lambda *_: "b")]
+def test_streams_are_mixed_by_their_weights_and_each_in_its_order() -> None:
+    streams = [(3.0, lambda *place: ("a", *place)), (1.0, lambda *place: ("b", *place))]
     batches = mixed(streams, seed=0)
     drawn = [batches(step, 1) for step in range(400)]
     assert drawn == [batches(step, 1) for step in range(400)]
-    assert drawn.count("b") == pytest.approx(100, abs=25)
-    assert {one for step, one in enumerate(drawn) if one != ("a", step, 1)} == {"b"}
+    by_name = {name: [one for one in drawn if one[0] == name] for name in "ab"}
+    assert len(by_name["b"]) == pytest.approx(100, abs=25)
+    for name, several in by_name.items():
+        assert several == [(name, number, 1) for number in range(len(several))]
 
 
 def test_devices_get_windows_of_their_own() -> None:
@@ -342,7 +346,7 @@ def test_dropout_differs_from_step_to_step_and_not_from_run_to_run(tmp_path: Pat
         network = UNet(NETWORK.model_copy(update={"dropout": 0.5}), PaperScaling())
         window = cut(learnable_cube(), 5, (0, 0), (16, 16), [3, 4])
         still = OPTIONS.model_copy(update={"learning_rate": 1e-12})
-        loop = _Loop(network, [window], still, work)
+        loop = _Loop(network, [window], still, work, launched(still))
         for step in range(2):
             loop.train(step, _one_batch())
         return [float(loss) for loss in loop.losses]

@@ -107,7 +107,7 @@ def test_schooling_stopped_half_way_goes_on_to_the_same_bytes(tmp_path: Path, mo
 
 def test_training_and_validation_worlds_and_dates_differ() -> None:
     options = TrainOptions(batch=4, validation_windows=4, validation_share=0.4)
-    batches = world_batches(TINY.worlds[0].worlds, options, device="cpu")
+    batches = world_batches(TINY.worlds[0], options, device="cpu")
     assert batches(0, 0).previous.equal(batches(0, 0).previous)
     assert not batches(0, 0).previous.equal(batches(0, 1).previous)
     held = world_windows(TINY.worlds, options, device="cpu")
@@ -121,9 +121,19 @@ def test_training_and_validation_worlds_and_dates_differ() -> None:
     assert len(training.targets[0]) + len(validation.targets[0]) == before_the_end.sum() - 3
 
 
+def test_batches_drawn_at_once_are_the_parts_of_a_larger_one() -> None:
+    together = TINY.worlds[0].model_copy(update={"at_once": 3})
+    parts = world_batches(together, TrainOptions(batch=2), device="cpu")
+    whole = world_batches(TINY.worlds[0], TrainOptions(batch=6), device="cpu")
+    for step in (4, 0, 5):
+        start = 2 * (step % 3)
+        expected = whole(step // 3, 1).target[start : start + 2]
+        torch.testing.assert_close(parts(step, 1).target, expected, equal_nan=True)
+
+
 def test_days_and_season_of_worlds_are_those_of_their_times() -> None:
     options = TrainOptions(batch=4)
-    batch = world_batches(TINY.worlds[0].worlds, options, device="cpu")(0, 0)
+    batch = world_batches(TINY.worlds[0], options, device="cpu")(0, 0)
     assert (batch.days[:, -1] == 0).all()
     assert (batch.days.diff(dim=1) > 0).all()
     assert ((batch.day_of_year >= 0) & (batch.day_of_year < 366)).all()
@@ -131,7 +141,7 @@ def test_days_and_season_of_worlds_are_those_of_their_times() -> None:
 
 def test_seen_conditions_are_the_range_of_what_is_known() -> None:
     options = TrainOptions(batch=4)
-    batch = world_batches(TINY.worlds[0].worlds, options, device="cpu")(0, 0)
+    batch = world_batches(TINY.worlds[0], options, device="cpu")(0, 0)
     batch.conditions[0, 0, 0] = -40.0
     batch.conditions[..., 3] = torch.nan
     seen = seen_conditions([batch])

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import torch
 
 from sarcast.mapping.series import SeriesBatches
 from sarcast.windows import Source
@@ -68,6 +69,10 @@ def test_the_same_step_gives_the_same_batch() -> None:
     assert (batches(7, 0).target != batches(7, 1).target).any()
 
 
-def test_a_window_larger_than_the_cube() -> None:
-    _, batches = drawn(size=64)
-    assert batches(0, 0).target.shape == (64, 2, ROWS, COLUMNS)
+def test_a_window_larger_than_the_cube_sees_nothing_beyond_it() -> None:
+    batch = drawn(size=64)[1](0, 0)
+    assert batch.target.shape == (64, 2, 64, 64)
+    assert batch.elevation.shape == (64, 64, 64)
+    inside = torch.zeros(64, 64, dtype=torch.bool)
+    inside[:ROWS, :COLUMNS] = True
+    assert (batch.target.isfinite() == inside).all()

@@ -92,7 +92,16 @@ def mirror(batch: Batch, axis: int) -> Batch:
     conditions = batch.conditions.clone()
     turned = -conditions[..., HEADING] - (180.0 if axis == -1 else 0.0)
     conditions[..., HEADING] = (turned + 180.0) % 360.0 - 180.0
-    images = ("previous", "target", "elevation", "expected", "forest", "open_land", "changed")
+    images = (
+        "previous",
+        "target",
+        "elevation",
+        "expected",
+        "goal",
+        "forest",
+        "open_land",
+        "changed",
+    )
     parts = {name: getattr(batch, name) for name in images}
     flipped = {name: part.flip(axis) for name, part in parts.items() if part is not None}
     return replace(batch, conditions=conditions, **flipped)

@@ -14,20 +14,26 @@ class Prediction(NamedTuple):
         Dims (window, band, y, x), dB.
     log_variance
         Dims (window, band, y, x), natural logarithm of dB²; None from a network without.
+    usual
+        Dims (window, band, 1, 1), dB²: variance over the previous images, which errors are weighed
+        by in training; None from a network that weighs none.
     """
 
     mean: Tensor
     log_variance: Tensor | None = None
+    usual: Tensor | None = None
 
 
 class Network(Protocol):
     """A ``torch.nn.Module`` that predicts expected images of ``windows.Batch`` inputs.
 
-    ``kind`` names it in ``model.yaml``; ``options`` are its own, a pydantic model. ``size`` and
+    ``kind`` names it in ``model.yaml``; ``compiled`` are the modules in it that gain from being
+    compiled; ``options`` are its own, a pydantic model. ``size`` and
     ``previous`` are as in ``windows.Predictor``.
     """
 
     kind: ClassVar[str]
+    compiled: ClassVar[tuple[type, ...]]
     size: int | None
     previous: int | None
     options: Any

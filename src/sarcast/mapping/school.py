@@ -15,7 +15,7 @@ from sarcast.mapping.model import Model, seen_conditions, write_model
 from sarcast.mapping.scores import calibrated, residual_scores
 from sarcast.mapping.series import SeriesBatches
 from sarcast.mapping.temporal import Temporal, TemporalOptions
-from sarcast.mapping.training import Batches, TrainOptions, fit, mixed
+from sarcast.mapping.training import Batches, TrainOptions, fit, launched, mixed
 from sarcast.mapping.unet import UNet, UNetOptions, paper_scaling
 from sarcast.windows import Chooser, Window, WindowSampler, separate, target_dates
 from sarcast.windows.synthetic import synthetic
@@ -34,6 +34,7 @@ class WorldLesson(BaseModel):
 
     weight: float = Field(gt=0.0, description="share of the batches, beside the other lessons")
     worlds: StreamOptions = Field(description="what windows; their batch is the training's")
+    at_once: int = Field(1, ge=1, le=64, description="batches that are drawn together")
 
 
 class SeriesLesson(BaseModel):
@@ -93,10 +94,10 @@ def school(
     """
     check_free(to, overwrite=overwrite)
     options = recipe.training
-    device = "cuda" if options.accelerator != "cpu" and torch.cuda.is_available() else "cpu"
+    fabric = launched(options)
+    device = fabric.device.type
     lessons = [
-        (lesson.weight, world_batches(lesson.worlds, options, device=device))
-        for lesson in recipe.worlds
+        (lesson.weight, world_batches(lesson, options, device=device)) for lesson in recipe.worlds
     ]
     validation = world_windows(recipe.worlds, options, device=device)
     for lesson in recipe.series:
@@ -122,7 +123,7 @@ def school(
     if recipe.unet is not None:
         looked_at = [window for step in range(4) for window in separate(batches(step, 0))]
         network = UNet(recipe.unet, paper_scaling(looked_at))
-    state = fit(batches, validation, network, options, folder=work)
+    state = fit(batches, validation, network, options, folder=work, fabric=fabric)
     told = {
         "recipe": recipe.model_dump(mode="json", exclude={"name", "network", "unet"}),
         "steps": state.step,
@@ -146,9 +147,10 @@ def school(
     return model
 
 
-def world_batches(worlds: StreamOptions, options: TrainOptions, *, device: str) -> Batches:
+def world_batches(lesson: WorldLesson, options: TrainOptions, *, device: str) -> Batches:
     """Draw the batches of a stream of synthetic worlds."""
-    return synthetic(_in_batches(worlds, options.batch), seed=options.seed, device=device)
+    worlds = _in_batches(lesson.worlds, options.batch)
+    return synthetic(worlds, seed=options.seed, device=device, at_once=lesson.at_once)
 
 
 def world_windows(
@@ -159,7 +161,7 @@ def world_windows(
     windows = []
     for lesson in lessons:
         count = max(1, round(options.validation_windows * lesson.weight / total))
-        worlds = _in_batches(lesson.worlds, count)
+        worlds = _in_batches(lesson.worlds, count).model_copy(update={"goal_looks": 0})
         batches = synthetic(worlds, seed=options.seed + VALIDATION_SEED, device=device)
         windows += separate(batches(0, 0))
     return windows

@@ -106,13 +106,14 @@ class _Series:
             y[:, None, None, :, None],
             x[:, None, None, None, :],
         ]
+        stack = _padded(stack, size)
         cells = self._rows[rows + height // 2], self._columns[columns + width // 2]
         conditions = self._conditions[images, :, cells[0][:, None], cells[1][:, None]]
         days = self._days[images]
         return Batch(
             previous=stack[:, :-1],
             target=stack[:, -1],
-            elevation=self._elevation[y[:, :, None], x[:, None, :]],
+            elevation=_padded(self._elevation[y[:, :, None], x[:, None, :]], size),
             conditions=self._tensor(conditions.astype(np.float32)),
             days=self._tensor((days - days[:, -1:]).astype(np.float32)),
             day_of_year=self._tensor(days_of_year.astype(np.float32)),
@@ -120,6 +121,12 @@ class _Series:
 
     def _tensor(self, values: npt.NDArray[np.generic]) -> torch.Tensor:
         return torch.as_tensor(values, device=self._device)
+
+
+def _padded(images: torch.Tensor, size: int) -> torch.Tensor:
+    """Fill images of a cube that is smaller than a window with what nothing saw."""
+    missing = (0, size - images.shape[-1], 0, size - images.shape[-2])
+    return torch.nn.functional.pad(images, missing, value=torch.nan)
 
 
 def _previous(target: Places, count: int, *, rng: np.random.Generator) -> Places:

@@ -19,6 +19,8 @@ LEAST_SPREAD_DB = 0.5
 """Spread of a window that images are scaled by at least, dB."""
 LEAST_VARIANCE = 0.05
 """Variance over previous images, in squared spreads, that a window counts with at least."""
+LEAST_USUAL_DB2 = 0.1
+"""Variance over previous images, dB², that a window's errors are weighed by at least."""
 LOG_VARIANCE_BOUND = 6.0
 """Largest departure of the log-variance from that of the window."""
 SLOPE_M = 3.0
@@ -62,6 +64,7 @@ class Temporal(nn.Module):
     """
 
     kind: ClassVar[str] = "temporal"
+    compiled: ClassVar[tuple[type[nn.Module], ...]]
     size: int | None = None
     previous: int | None = None
 
@@ -114,13 +117,14 @@ class Temporal(nn.Module):
         out = self.fine(decoded, fine).float()
         mean = (weighted.float() + out[:, :2]) * scaled.spread + scaled.level
         bounded = LOG_VARIANCE_BOUND * torch.tanh(out[:, 2:] / LOG_VARIANCE_BOUND)
-        log_variance = bounded + (scaled.variance * scaled.spread.square()).log()
-        return Prediction(mean[..., :height, :width], log_variance[..., :height, :width])
+        usual = scaled.variance * scaled.spread.square()
+        log_variance = bounded + usual.log()
+        return Prediction(mean[..., :height, :width], log_variance[..., :height, :width], usual)
 
     def loss(self, prediction: Prediction, target: Tensor, goal: Tensor | None = None) -> Tensor:
         """Squared error of the mean, and Gaussian likelihood of the variance with the mean held.
 
-        A window's squared error counts in units of the variance that is expected of it, so that
+        A window's squared error counts in units of the variance over its previous images, so that
         rough windows do not drown smooth ones.
 
         Parameters
@@ -132,14 +136,13 @@ class Temporal(nn.Module):
         goal
             What the mean is drawn to, dims as ``target``; the target where None.
         """
-        assert prediction.log_variance is not None
+        assert prediction.log_variance is not None and prediction.usual is not None
         seen = torch.isfinite(target)
         square = torch.where(seen, prediction.mean - target, 0.0).square()
-        usual = prediction.log_variance.detach().mean(dim=(1, 2, 3), keepdim=True).exp()
         drawn = square
         if goal is not None:
             drawn = torch.where(seen, prediction.mean - goal, 0.0).square()
-        weighed = drawn / usual.clamp(min=0.1)
+        weighed = drawn / prediction.usual.mean(dim=1, keepdim=True).clamp(min=LEAST_USUAL_DB2)
         likelihood = square.detach() * torch.exp(-prediction.log_variance) + prediction.log_variance
         total = torch.where(seen, weighed + 0.1 * likelihood, 0.0)
         return total.sum() / seen.sum().clamp(min=1)
@@ -173,6 +176,8 @@ class Temporal(nn.Module):
             flat = stage(features.flatten(0, 1), embedded.flatten(0, 1))
             features = flat.reshape(-1, count, *flat.shape[1:])
             levels.append(features)
+        if self.training:
+            _of_any_number(1, *levels, scaled.images, scaled.seen)
         merged = [merge(level) for merge, level in zip(self.merge, levels, strict=True)]
         decoded = self.decoder[3](merged[3], target)
         for place in (2, 1, 0):
@@ -279,6 +284,8 @@ class _Stage(nn.ModuleList):
 
     def forward(self, x: Tensor, embedded: Tensor) -> Tensor:
         for block in self:
+            if self.training:
+                _of_any_number(0, x, embedded)
             x = block(x, embedded)
         return x
 
@@ -359,10 +366,19 @@ class _Fine(nn.Module):
         return last
 
 
+Temporal.compiled = (_Block, _Merge, _Mover, _Fine)
+
+
 def _perceptron(entering: int, length: int) -> nn.Sequential:
     return nn.Sequential(
         nn.Linear(entering, length), nn.SiLU(), nn.Linear(length, length), nn.SiLU()
     )
+
+
+def _of_any_number(dim: int, *tensors: Tensor) -> None:
+    """Tell a compiler which dimension of tensors has another length at every step."""
+    for tensor in tensors:
+        torch._dynamo.maybe_mark_dynamic(tensor, dim)
 
 
 def _silence(layer: nn.Conv2d | nn.Linear) -> None:

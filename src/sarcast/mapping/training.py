@@ -2,9 +2,10 @@
 
 import math
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -36,6 +37,10 @@ Batches = Callable[[int, int], Batch]
 
 MOST_DEVICES = 1024
 """Number of devices under which each has seeds of its own at every step."""
+AGREE_EVERY = 16
+"""Steps after which several devices agree on the time."""
+AHEAD = 6
+"""Batches that are made before they are needed."""
 LOG_EVERY = 20
 """Steps between scalars in the log; each asks the GPU to be done."""
 
@@ -67,10 +72,13 @@ class TrainOptions(BaseModel):
         0.0,
         ge=0.0,
         le=1.0,
-        description="weight of a world's oracle beside the speckled image, falling to 0 at the end",
+        description="weight of a world's oracle beside what the sensor makes of it, falling to 0",
     )
     augment: AugmentOptions | None = Field(
         None, description="how batches are varied; only for networks of any number of images"
+    )
+    compiled: bool = Field(
+        False, description="compile the network's parts for the device, which takes a minute"
     )
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = Field(
         "32-true", description="number format of the computation"
@@ -101,7 +109,7 @@ def sampled(sampler: Sampler, *, batch: int, seed: int) -> Batches:
 
 
 def mixed(streams: Sequence[tuple[float, Batches]], *, seed: int) -> Batches:
-    """Take each step's batch from one of several streams, by their weights.
+    """Take each step's batch from one of several streams, by their weights, and in their order.
 
     Parameters
     ----------
@@ -114,8 +122,10 @@ def mixed(streams: Sequence[tuple[float, Batches]], *, seed: int) -> Batches:
     shares = shares / shares.sum()
 
     def batch_of(step: int, rank: int) -> Batch:
-        chosen = np.random.default_rng([seed, step, 2**31]).choice(len(streams), p=shares)
-        return streams[chosen][1](step, rank)
+        chosen = np.random.default_rng([seed, 2**31]).choice(len(streams), step + 1, p=shares)
+        earlier = int((chosen[:-1] == chosen[-1]).sum())
+        _, batches = streams[int(chosen[-1])]
+        return batches(earlier, rank)
 
     return batch_of
 
@@ -127,6 +137,7 @@ def fit(
     options: TrainOptions,
     *,
     folder: Path,
+    fabric: Fabric | None = None,
 ) -> State:
     """Train a network; its weights at the end have the lowest validation error in dB².
 
@@ -144,15 +155,19 @@ def fit(
         Where checkpoints and TensorBoard logs are kept. Training that was stopped, killed even,
         goes on from the last checkpoint there; with the same number of threads and without a time
         limit the result is the same as if it had not been stopped.
+    fabric
+        What ``launched`` gave for the same options, where devices were needed before.
 
     Raises
     ------
     SarcastError
         If a checkpoint in the folder is of another training, or the loss is no longer finite.
     """
-    loop = _Loop(network, validation, options, folder)
+    loop = _Loop(network, validation, options, folder, fabric or launched(options))
     last = loop.state.step if loop.over() else options.steps
     with ExitStack() as stack:
+        if options.compiled:
+            stack.enter_context(_compiled(network))
         log = None
         if loop.fabric.is_global_zero:
             writer = SummaryWriter(str(folder / "logs"), purge_step=loop.state.step)
@@ -171,28 +186,46 @@ def fit(
     return loop.state
 
 
+def launched(options: TrainOptions) -> Fabric:
+    """Start a process for each device of a training; ``cuda`` is then its own in each.
+
+    Raises
+    ------
+    SarcastError
+        If a GPU is asked for and there is none.
+    """
+    if options.accelerator == "cuda" and not torch.cuda.is_available():
+        raise SarcastError("accelerator cuda was asked for, but there is no GPU; take cpu or auto")
+    fabric = Fabric(
+        accelerator=options.accelerator, devices=options.devices, precision=options.precision
+    )
+    fabric.launch()
+    torch.backends.cudnn.benchmark = True
+    torch.set_float32_matmul_precision("high")
+    return fabric
+
+
 class _Loop:
     """One training: network, optimiser and where they stand."""
 
     def __init__(
-        self, network: nn.Module, validation: Sequence[Window], options: TrainOptions, folder: Path
+        self,
+        network: nn.Module,
+        validation: Sequence[Window],
+        options: TrainOptions,
+        folder: Path,
+        fabric: Fabric,
     ) -> None:
         self.options = options
+        self.fabric = fabric
         self.folder = folder / "checkpoints"
         self.folder.mkdir(parents=True, exist_ok=True)
-        if options.accelerator == "cuda" and not torch.cuda.is_available():
-            raise SarcastError(
-                "accelerator cuda was asked for, but there is no GPU; take cpu or auto"
-            )
-        self.fabric = Fabric(
-            accelerator=options.accelerator, devices=options.devices, precision=options.precision
-        )
-        self.fabric.launch()
-        torch.backends.cudnn.benchmark = True
-        torch.set_float32_matmul_precision("high")
         self.raw: Any = cast(Any, network).to(memory_format=torch.channels_last)
         optimiser = torch.optim.AdamW(
-            network.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay
+            network.parameters(),
+            lr=options.learning_rate,
+            weight_decay=options.weight_decay,
+            fused=fabric.device.type == "cuda",
         )
         self.network, self.optimiser = self.fabric.setup(network, optimiser)
         self.average = Average(self.raw, options.average)
@@ -227,14 +260,16 @@ class _Loop:
             self.average.update(step)
         self.windows += len(batch.target) * self.fabric.world_size
         self.state.step = step + 1
-        self.state.seconds = time.monotonic() - self.started
+        seconds = time.monotonic() - self.started
+        if self.fabric.world_size == 1:
+            self.state.seconds = seconds
+        elif self.state.step % AGREE_EVERY == 0:
+            self.state.seconds = self.fabric.broadcast(seconds)
 
     def over(self) -> bool:
         """Tell whether steps, time or patience are used up; the same on every device."""
         state, options = self.state, self.options
         late = options.minutes is not None and state.seconds >= options.minutes * 60.0
-        if options.minutes is not None and self.fabric.world_size > 1:
-            late = self.fabric.broadcast(late)
         since = sum(record["step"] > state.best_step for record in state.history)
         tired = options.patience is not None and since >= options.patience
         return late or tired or state.step >= options.steps
@@ -245,6 +280,7 @@ class _Loop:
         training = float(torch.stack(self.losses).mean()) if self.losses else math.nan
         self.losses.clear()
         with ExitStack() as stack:
+            stack.enter_context(torch.compiler.set_stance("force_eager"))
             if self.options.average:
                 stack.enter_context(self.average.used())
             loss, rmse = self._validation_loss(log)
@@ -315,11 +351,12 @@ class _Loop:
         if batch.changed is not None:
             target = target.masked_fill(batch.changed[:, None], torch.nan)
         if batch.expected is None or not self.options.oracle:
-            return target, None
-        departure = target - batch.expected
+            return target, batch.goal
+        seen = target if batch.goal is None else batch.goal
+        departure = seen - batch.expected
         bias = departure.nanmean(dim=(2, 3), keepdim=True)
         weight = self.options.oracle * (1.0 - self._progress(self.state.step))
-        return target, target - weight * (departure - bias)
+        return target, seen - weight * (departure - bias)
 
     @torch.no_grad()
     def _validation_loss(self, log: SummaryWriter | None) -> tuple[float, list[float]]:
@@ -400,6 +437,21 @@ def _split(batch: Batch, parts: int) -> list[Batch]:
     ]
 
 
+@contextmanager
+def _compiled(network: nn.Module) -> Iterator[None]:
+    """Compile for a while the parts that a network names as its ``compiled``."""
+    kinds = cast(Any, network).compiled
+    parts = [part for part in network.modules() if isinstance(part, kinds)]
+    with torch._dynamo.config.patch({"recompile_limit": 64, "automatic_dynamic_shapes": False}):
+        for part in parts:
+            part.compile()
+        try:
+            yield
+        finally:
+            for part in parts:
+                part._compiled_call_impl = None
+
+
 def _panel(batch: Batch, mean: Tensor) -> Tensor:
     """Put actual and expected VV of the first window side by side, (1, y, x), 0..1."""
     pair = torch.cat([batch.target[0, 0], mean[0, 0]], dim=1).float().cpu()
@@ -413,12 +465,14 @@ def _use(device: int | None) -> None:
 
 
 def _ahead(batches: Batches, first: int, steps: int, rank: int) -> Iterator[tuple[int, Batch]]:
-    """Give the batch of each step, the next one made while one is worked on."""
+    """Give the batch of each step, the next ones made while one is worked on."""
     device = torch.cuda.current_device() if torch.cuda.is_available() else None
+    coming: deque[Future[Batch]] = deque()
     with ThreadPoolExecutor(max_workers=1, initializer=_use, initargs=(device,)) as pool:
-        coming = pool.submit(batches, first, rank) if first < steps else None
-        for step in track(range(first, steps), "training", steps, done=first):
-            assert coming is not None
-            batch = coming.result()
-            coming = pool.submit(batches, step + 1, rank) if step + 1 < steps else None
-            yield step, batch
+        try:
+            for step in track(range(first, steps), "training", steps, done=first):
+                while len(coming) < AHEAD and step + len(coming) < steps:
+                    coming.append(pool.submit(batches, step + len(coming), rank))
+                yield step, coming.popleft().result()
+        finally:
+            pool.shutdown(cancel_futures=True)

@@ -70,6 +70,7 @@ class UNet(nn.Module):
     """
 
     kind: ClassVar[str] = "unet"
+    compiled: ClassVar[tuple[type[nn.Module], ...]] = ()
 
     def __init__(
         self, options: UNetOptions, scaling: PaperScaling, *, ignored: Sequence[str] = ()

@@ -36,6 +36,8 @@ class Batch:
         Dims (window, band, y, x), dB: the oracle, None outside a synthetic world.
     forest, open_land, changed
         Dims (window, y, x), bool, None if unknown; ``changed`` marks true changes of the ground.
+    goal
+        Dims (window, band, y, x), dB: what the mean is drawn to in training, None for the target.
     """
 
     previous: "torch.Tensor"
@@ -48,6 +50,7 @@ class Batch:
     forest: "torch.Tensor | None" = None
     open_land: "torch.Tensor | None" = None
     changed: "torch.Tensor | None" = None
+    goal: "torch.Tensor | None" = None
 
     def to(self, device: "torch.device | str") -> Self:
         """Give the same batch on a device."""

@@ -93,3 +93,10 @@ class StreamOptions(BaseModel):
     missing: float = Field(
         0.0, ge=0.0, le=1.0, description="chance that a window does not know a condition"
     )
+    goal_looks: int = Field(
+        0,
+        ge=0,
+        le=64,
+        description="times that the expected image is seen anew through the sensor: the mean of "
+        "these is what training draws to, with less speckle than the target; 0: there is none",
+    )

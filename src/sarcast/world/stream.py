@@ -44,6 +44,9 @@ class Drawn:
         Dims (window, y, x), bool.
     changed
         Dims (window, y, x), bool: where the ground changed after the last previous image.
+    goal
+        Dims (window, band, y, x), dB: the mean of what the sensor would make of the expected image
+        over and over again, ``goal_looks`` times; None where that is 0.
     """
 
     previous: torch.Tensor
@@ -55,6 +58,7 @@ class Drawn:
     forest: torch.Tensor
     open_land: torch.Tensor
     changed: torch.Tensor
+    goal: torch.Tensor | None = None
 
 
 class WindowStream:
@@ -122,16 +126,23 @@ def _draw(options: StreamOptions, *, host: np.random.Generator, rng: torch.Gener
     power = sensor.observe(actual, parameters, filters, rng=rng)
     images = (DB_PER_NEPER * torch.log(power)).clamp_(min=FLOOR_DB)
     new = _new(world.changes, time) if options.new_changes else torch.zeros_like(time[:, :1, None])
+    known = _forget(rows, options.missing, rng=rng)
+    goal = None
+    if options.goal_looks:
+        again = expected.expand(-1, options.goal_looks, -1, -1, -1)
+        looks = torch.log(sensor.observe(again, parameters, filters, rng=rng))
+        goal = (DB_PER_NEPER * looks).clamp_(min=FLOOR_DB).nanmean(1)
     return Drawn(
         previous=images[:, :-1],
         target=images[:, -1],
         elevation=land.elevation,
-        conditions=_forget(rows, options.missing, rng=rng),
+        conditions=known,
         time=time,
         expected=expected[:, 0],
         forest=land.cover == _FOREST,
         open_land=(land.cover == _OPEN[0]) | (land.cover == _OPEN[1]),
         changed=new.expand(land.cover.shape).bool(),
+        goal=goal,
     )
 
 
