@@ -191,7 +191,8 @@ def test_work_that_cannot_be_done_is_one_line(
     for said, words in {
         "no Sentinel-1 raster in": ("index", tmp_path / "empty", "--to", to),
         "lacks items.parquet": ("cube", tmp_path / "nowhere", "--to", to),
-        "no scene touches the area": ("cube", catalogue, "--to", to, "--area", "10,50,11,51"),
+        "no scene touches the area 1": ("cube", catalogue, "--to", to, "--area", "10,50,11,51"),
+        "no scene touches the area -": ("cube", catalogue, "--to", to, "--area", "-10,50,-9,51"),
         "holds no scene from 2021": ("cube", catalogue, "--to", to, "--start", "2021-01-01"),
         "covers 37.5 % of the area": (
             "cube",

@@ -18,6 +18,8 @@ from sarcast.errors import UsageError, public
 
 FLAT = Parameter(name="*")
 """Marks options whose fields are flags of the verb itself."""
+MAY_BE_NEGATIVE = Parameter(allow_leading_hyphen=True)
+"""Marks a text whose value may begin with a minus sign, as a western longitude."""
 
 
 class Config(BaseModel):

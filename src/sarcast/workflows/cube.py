@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from sarcast.catalogue import open_catalogue
-from sarcast.config import FLAT, Config
+from sarcast.config import FLAT, MAY_BE_NEGATIVE, Config
 from sarcast.cube import CubeOptions, Sources, build_cube, moment_of, open_cube
 from sarcast.cube.check import Report, check_cube
 from sarcast.cube.crew import CrewOptions
@@ -39,7 +39,7 @@ class CubeConfig(Config):
         description="Look at this cube instead: schema, units, every chunk, dates and gaps, "
         "statistics of each date, level and shift of each platform.",
     )
-    area: str | None = Field(
+    area: Annotated[str | None, MAY_BE_NEGATIVE] = Field(
         None,
         description="west,south,east,north in degrees, a vector file, or a raster whose grid is "
         "taken; default: all that the scenes cover.",

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from sarcast.catalogue import FolderCatalogue
 from sarcast.catalogue.scene import grid_fields
-from sarcast.config import FLAT, Config
+from sarcast.config import FLAT, MAY_BE_NEGATIVE, Config
 from sarcast.grid import outline
 from sarcast.ingest.grd import (
     RtcOptions,
@@ -30,7 +30,7 @@ class RtcConfig(Config):
         description="Folder of the rasters and their catalogue; scenes are added to one that "
         "exists, and those that it holds are left as they are."
     )
-    area: str | None = Field(
+    area: Annotated[str | None, MAY_BE_NEGATIVE] = Field(
         None,
         description="west,south,east,north in degrees, a vector file, or a raster; default: all "
         "that the products see.",
