@@ -335,5 +335,11 @@ def test_a_record_that_is_no_sample_is_named_or_skipped(tmp_path, capsys, name, 
         error = capsys.readouterr().err
         assert said in error
         assert f"{path}, record at byte {len(good) + 16}: " in error
-    assert run("tfrecord", "import", path, "--to", tmp_path / "out", "--faults", "skip") == 0
+    main_ok("tfrecord", "import", path, "--to", tmp_path / "out", "--faults", "skip")
     assert len(SampleStore(tmp_path / "out")) == 2
+    main_ok("evaluate", path, "--to", tmp_path / "proof", "--faults", "skip", *SMALL)
+    found = Evaluation.read(tmp_path / "proof" / "evaluation.json")
+    assert {result.windows for result in found.results} == {2}
+
+
+SMALL = ("--shapes.least", 3, "--shapes.size", 0.9)

@@ -26,7 +26,7 @@ from sarcast.report import save_panel_png, write_report
 from sarcast.scenarios import views_of
 from sarcast.simulate import Change, Deterministic, Gaussian, Offset, Statistical
 from sarcast.tables import show_paper, show_table
-from sarcast.tfrecord import Sample, SampleStore, is_store, read_samples
+from sarcast.tfrecord import Faults, Sample, SampleStore, is_store, read_samples
 from sarcast.trials import PREDICTION, sample_trials
 from sarcast.windows import Predictor, PreviousOptions
 from sarcast.windows.without import Without
@@ -64,6 +64,9 @@ class EvaluateConfig(Config):
     given: Annotated[PreviousOptions, FLAT] = Field(default_factory=PreviousOptions)
     window: int = Field(
         256, ge=16, description="Pixels a side of a window, for networks that take any."
+    )
+    faults: Faults = Field(
+        "fatal", description="A damaged TFRecord ends the evaluation, or is skipped."
     )
     seed: int = Field(0, ge=0, description="Seed of the simulated changes.")
     counting: Annotated[AssessOptions, FLAT] = Field(default_factory=AssessOptions)
@@ -109,8 +112,15 @@ def tfrecords(source: Path) -> list[Path]:
     return [path for path in named if ".tfrecord" in path.name and path.is_file()]
 
 
-def samples_of(source: Path) -> tuple[Sample, Iterator[Sample]]:
+def samples_of(source: Path, faults: Faults = "fatal") -> tuple[Sample, Iterator[Sample]]:
     """Give the first sample of TFRecord files or of an import, and all of them, one at a time.
+
+    Parameters
+    ----------
+    source
+        What ``sarcast tfrecord import`` wrote, a TFRecord file or a folder of them.
+    faults
+        What is done with a damaged record, as in ``read_samples``.
 
     Raises
     ------
@@ -121,10 +131,10 @@ def samples_of(source: Path) -> tuple[Sample, Iterator[Sample]]:
         store = SampleStore(source)
         return store[0], iter(track(store, "samples", len(store)))
     files = tfrecords(source)
-    first = next(read_samples(files), None)
+    first = next(read_samples(files, faults), None)
     if first is None:
         raise SarcastError(f"{source} holds no sample; name TFRecord files that hold some")
-    return first, read_samples(track(files, "files", len(files)))
+    return first, read_samples(track(files, "files", len(files)), faults)
 
 
 def _of_cube(
@@ -152,7 +162,7 @@ def _of_cube(
 def _of_samples(
     path: Path, model: Model | None, config: EvaluateConfig
 ) -> tuple[Assessed, dict[str, Any]]:
-    rng, (first, samples) = np.random.default_rng(config.seed), samples_of(path)
+    rng, (first, samples) = np.random.default_rng(config.seed), samples_of(path, config.faults)
     counting = _counting(config)
     recorded: dict[str, Role] = {} if first.prediction is None else {PREDICTION: "network"}
     kept = [c for c in _changes(config) if first.shapes is None or c.name != "statistical"]
