@@ -1,4 +1,5 @@
 import datetime as dt
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from odc.geo.geom import Geometry, box
 from pystac.validation import validate_dict
 
 from conftest import GRID
-from sarcast.catalogue import FolderCatalogue, Raster, Scene
+from sarcast.catalogue import FolderCatalogue, Raster, Scene, open_catalogue
 from sarcast.errors import SarcastError
 from sarcast.grid import item_grid
 from sarcast.orbits import heading_deg
@@ -332,3 +333,10 @@ def test_a_table_of_something_else(tmp_path: Path) -> None:
     pq.write_table(pa.table({"id": ["a"], "value": [1.0]}), tmp_path / "items.parquet")
     with pytest.raises(SarcastError, match="damaged or no stac-geoparquet"):
         FolderCatalogue(tmp_path).search(GRID.extent)
+
+
+def test_a_database_without_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    monkeypatch.delitem(sys.modules, "sarcast.catalogue.database", raising=False)
+    with pytest.raises(SarcastError, match=r"needs psycopg; .*'sarcast\[pgstac\]'"):
+        open_catalogue("postgresql://localhost/scenes")

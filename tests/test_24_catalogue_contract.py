@@ -317,6 +317,7 @@ def assert_hidden(text: str) -> None:
 # --- databases that do not answer ---------------------------------------------------------------
 
 
+@pytest.mark.service
 def test_a_database_that_is_down(server: Database) -> None:
     gone = Database(1).url("catalogue")
     with pytest.raises(SarcastError, match=r"catalogue at 127\.0\.0\.1 cannot be reached") as told:

@@ -6,25 +6,18 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import psycopg
 import pystac
 from odc.geo.geom import Geometry
+from psycopg.conninfo import conninfo_to_dict
+from pypgstac import __version__ as PYPGSTAC
+from pypgstac.db import PgstacDB
+from pypgstac.load import Loader, Methods
 
 from sarcast.catalogue.api import interval
 from sarcast.catalogue.protocol import TimeRange, in_order, placed
 from sarcast.errors import SarcastError, UsageError
 from sarcast.remote import RemoteOptions
-
-try:
-    import psycopg
-    from psycopg.conninfo import conninfo_to_dict
-    from pypgstac import __version__ as PYPGSTAC
-    from pypgstac.db import PgstacDB
-    from pypgstac.load import Loader, Methods
-except ModuleNotFoundError as error:
-    raise SarcastError(
-        f"a catalogue in PostgreSQL needs {error.name}; "
-        f"install it with: pip install 'sarcast[pgstac]'"
-    ) from error
 
 COLLECTION = "sentinel-1"
 """Collection of items that name none: in pgstac each item belongs to one."""

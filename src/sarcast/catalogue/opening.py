@@ -5,7 +5,7 @@ from pathlib import Path
 
 from sarcast.catalogue.folder import FolderCatalogue
 from sarcast.catalogue.protocol import Catalogue, GrowingCatalogue
-from sarcast.errors import UsageError
+from sarcast.errors import SarcastError, UsageError
 from sarcast.remote import RemoteOptions
 
 _API = ("http", "https")
@@ -32,6 +32,8 @@ def open_catalogue(
     ------
     UsageError
         If it is another kind of URL.
+    SarcastError
+        If what is needed to read it is not installed.
     """
     scheme, divider, _ = str(source).partition("://")
     if not divider:
@@ -41,13 +43,22 @@ def open_catalogue(
 
         return StacApi(str(source), collections, options or RemoteOptions())
     if scheme in _DATABASE:
-        from sarcast.catalogue.database import DatabaseCatalogue
-
-        return DatabaseCatalogue(str(source), collections, options or RemoteOptions())
+        return _database(str(source), collections, options or RemoteOptions())
     raise UsageError(
         f"{scheme}:// leads to no catalogue; give a folder, http:// or https:// of a STAC API, "
         f"or postgresql:// of a database with pgstac"
     )
+
+
+def _database(url: str, collections: Sequence[str], options: RemoteOptions) -> Catalogue:
+    try:
+        from sarcast.catalogue.database import DatabaseCatalogue
+    except ModuleNotFoundError as error:
+        raise SarcastError(
+            f"a catalogue in PostgreSQL needs {error.name}; "
+            f"install it with: pip install 'sarcast[pgstac]'"
+        ) from error
+    return DatabaseCatalogue(url, collections, options)
 
 
 def open_growing(target: Path | str) -> GrowingCatalogue:
