@@ -42,8 +42,8 @@ def test_the_record_repeats_the_world_byte_by_byte(written: Path, tmp_path: Path
     assert record["seed"] == 3 and record["looks"] == 9.0 and record["flattening"] == 1.0
     other = tmp_path / "other"
     assert ends("--quiet", "--config", written / "run.yaml", "world", other) == 0
-    names = [name for name in files_of(written) if name != "run.yaml"]
-    assert [name for name in files_of(other) if name != "run.yaml"] == names
+    names = files_of(written)
+    assert files_of(other) == names
     assert filecmp.cmpfiles(written, other, names, shallow=False)[1:] == ([], [])
 
 
@@ -155,7 +155,7 @@ def test_an_interrupt_leaves_nothing_and_the_same_command_runs_again(tmp_path: P
     words = ("world", tmp_path / "area", "--size-km", "2", "--to", "2021-12-31")
     command = [sys.executable, "-m", "sarcast.cli", *map(str, words)]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
-        patience = time.monotonic() + 60.0
+        patience = time.monotonic() + 150.0
         while not any(tmp_path.glob(".area-*.partial/scenes/*_VV.tif")):
             assert process.poll() is None
             if time.monotonic() > patience:

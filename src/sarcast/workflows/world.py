@@ -33,5 +33,5 @@ def world(folder: Path, *, config: Annotated[WorldConfig, FLAT] = _DEFAULT) -> N
     """
     with new_folder(folder, overwrite=config.overwrite) as partial:
         write_world(partial, config.world, seed=config.seed)
-        write_record(partial, "world", {"folder": folder}, config)
+        write_record(partial, "world", {}, config)
     say(f"world: {folder} (a catalogue for: sarcast cube {folder} --to CUBE)")
