@@ -192,6 +192,18 @@ def test_snap_dimap_in_decibels(tmp_path: Path) -> None:
     check(item, "sigma0", sat__relative_orbit=168)
 
 
+def test_a_scene_that_is_there_twice(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The same file in another folder, and the same product in another form."""
+    for folder in ("a", "b"):
+        write_cog(tmp_path / folder / f"{GRD}.tif", DECIBELS, GRID, bands=["VV", "VH"])
+    dimap(tmp_path / "c", {"Gamma0_VV": POWER[0], "Gamma0_VH": POWER[1]})
+    (tmp_path / "c" / "product.dim").rename(tmp_path / "c" / f"{GRD}.dim")
+    (item,) = find_items([tmp_path], NOTHING)
+    check(item, "sigma0")
+    assert item.assets["vv-vh"].href == str(tmp_path / "a" / f"{GRD}.tif")
+    assert capsys.readouterr().err.count("is left out:") == 2
+
+
 def test_snap_dimap_whose_data_is_gone(tmp_path: Path) -> None:
     dimap(tmp_path, {"Gamma0_VV": POWER[0], "Gamma0_VH": POWER[1]})
     (tmp_path / "product.data" / "Gamma0_VH.img").unlink()
@@ -347,6 +359,17 @@ def test_an_item_of_another_maker_on_disk(tmp_path: Path) -> None:
     (tmp_path / "item.json").write_text(json.dumps(item.to_dict()))
     (found,) = find_items([tmp_path], NOTHING)
     check(found, "gamma0", sat__relative_orbit=168)
+
+
+def test_a_remote_item_is_indexed_unread(tmp_path: Path) -> None:
+    item = foreign(tmp_path, "sentinel-1-rtc", ("vv", "vh"), POWER)
+    for key in ("vv", "vh"):
+        item.assets[key].href = f"https://example.com/{key}.tif"
+    (tmp_path / "vv.tif").unlink()
+    (tmp_path / "item.json").write_text(json.dumps(item.to_dict()))
+    (found,) = find_items([tmp_path / "item.json"], NOTHING)
+    assert found.assets["vv"].href == "https://example.com/vv.tif"
+    assert found.properties["platform"] == "sentinel-1a"
 
 
 def test_grd_items_are_refused_with_what_to_do(tmp_path: Path) -> None:

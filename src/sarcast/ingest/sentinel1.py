@@ -21,6 +21,7 @@ from sarcast.ingest.layouts import Fact, SceneProfile, check_unit, scene_profile
 from sarcast.ingest.products import Product, check_values
 from sarcast.progress import say
 from sarcast.rasters import sample
+from sarcast.remote import is_remote
 
 _SUFFIXES = {".tif", ".tiff", ".dim", ".nc"}
 
@@ -145,6 +146,7 @@ def _has_bands(assets: object) -> bool:
 
 
 def _products(rasters: Sequence[Path], profiles: Sequence[SceneProfile]) -> dict[str, Product]:
+    """Files by scene; a file, or a scene in another form, that is there twice is taken once."""
     products: dict[str, Product] = {}
     for path in rasters:
         found = _profile_of(path, profiles)
@@ -153,7 +155,11 @@ def _products(rasters: Sequence[Path], profiles: Sequence[SceneProfile]) -> dict
         profile, groups = found
         band = groups.pop("band", None)
         name = groups.get("scene", path.stem)
-        products.setdefault(name, Product(name, profile, groups)).files.append((path, band))
+        product = products.setdefault(name, Product(name, profile, groups))
+        if product.profile is not profile or path.name in {one.name for one, _ in product.files}:
+            say(f"warning: {path} is left out: {product.files[0][0]} is the same scene")
+            continue
+        product.files.append((path, band))
     return products
 
 
@@ -189,6 +195,6 @@ def _apart(product: Product, unpack_to: Path | None) -> Iterator[Product]:
 def _check_item(item: pystac.Item) -> None:
     for asset in item.assets.values():
         bands = asset.extra_fields.get("bands", [])
-        if {band.get("name") for band in bands} & set(BANDS):
+        if {band.get("name") for band in bands} & set(BANDS) and not is_remote(asset.href):
             unit = check_unit(bands[0].get("unit"), asset.href)
             check_values(asset.href, sample(Path(asset.href)), unit)
