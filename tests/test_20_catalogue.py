@@ -329,6 +329,25 @@ def test_a_damaged_catalogue(tmp_path: Path, content: bytes) -> None:
             attempt()
 
 
+def test_spoiled_bytes_are_named_or_harmless(tmp_path: Path) -> None:
+    """Whatever byte of the file is spoiled, a search gives items or one line."""
+    catalogue, rng = FolderCatalogue(tmp_path), np.random.default_rng(4)
+    catalogue.add(footprints(scene(tmp_path, 0).to_item(), 40, rng))
+    file = tmp_path / "items.parquet"
+    whole = file.read_bytes()
+    named = 0
+    for _ in range(150):
+        spoiled = np.frombuffer(whole, np.uint8).copy()
+        spoiled[rng.integers(0, len(whole), 4)] = rng.integers(0, 256, 4)
+        file.write_bytes(spoiled.tobytes())
+        try:
+            catalogue.search(box(-90.0, -60.0, 90.0, 60.0, "EPSG:4326"))
+        except SarcastError as error:
+            assert "damaged or no stac-geoparquet" in str(error)
+            named += 1
+    assert named > 50
+
+
 def test_a_table_of_something_else(tmp_path: Path) -> None:
     pq.write_table(pa.table({"id": ["a"], "value": [1.0]}), tmp_path / "items.parquet")
     with pytest.raises(SarcastError, match="damaged or no stac-geoparquet"):

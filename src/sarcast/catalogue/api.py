@@ -18,7 +18,7 @@ from pystac_client.warnings import DoesNotConformTo
 from requests.adapters import HTTPAdapter
 from requests.auth import HTTPBasicAuth
 
-from sarcast.catalogue.protocol import TimeRange, in_order, span, utc
+from sarcast.catalogue.protocol import MALFORMED, TimeRange, in_order, span, utc
 from sarcast.errors import SarcastError, UsageError
 from sarcast.progress import say
 from sarcast.remote import PASSING, RemoteOptions, hide_credentials, is_remote, patiently
@@ -30,16 +30,6 @@ SAID_S = 10.0
 """Seconds after which a long search says how far it is."""
 
 _REASON_LENGTH = 200
-_MALFORMED = (
-    pystac.STACError,
-    pystac.STACTypeError,
-    ClientTypeError,
-    ValueError,
-    KeyError,
-    TypeError,
-    AttributeError,
-)
-"""What is raised over JSON that is not what STAC says."""
 
 
 class StacApi:
@@ -87,7 +77,7 @@ class StacApi:
                     said = monotonic()
                     say(f"{self.url}: {len(features)} items so far")
             items = in_order(_item(one) for one in features)
-        except (APIError, DoesNotConformTo, *_MALFORMED) as error:
+        except (APIError, DoesNotConformTo, ClientTypeError, *MALFORMED) as error:
             raise self._failed(error, pages, len(features)) from error
         if matched is not None and len(items) < matched:
             say(f"warning: {self.url} told of {matched} items, but gave {len(items)}")
@@ -240,7 +230,7 @@ def _item(feature: dict[str, Any]) -> pystac.Item:
     try:
         item = pystac.Item.from_dict(feature, preserve_dict=False)
         span(item)
-    except _MALFORMED as error:
+    except MALFORMED as error:
         raise ValueError(f"{feature.get('id')!r} is no whole STAC item: {error!r}") from error
     own = item.get_self_href()
     for asset in item.assets.values():

@@ -1,7 +1,8 @@
 """The embedded catalogue: a folder with one stac-geoparquet file."""
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -16,7 +17,7 @@ import shapely
 import stac_geoparquet.arrow
 from odc.geo.geom import Geometry
 
-from sarcast.catalogue.protocol import TimeRange, in_order, placed, utc
+from sarcast.catalogue.protocol import MALFORMED, TimeRange, in_order, placed, utc
 from sarcast.errors import SarcastError
 from sarcast.files import new_file
 
@@ -81,13 +82,9 @@ class FolderCatalogue:
     ) -> list[pystac.Item]:
         """Items that touch ``area`` and ``time``, oldest first; see ``Catalogue.search``."""
         outline = None if area is None else area.to_crs("EPSG:4326").geom
-        try:
-            with self._opened() as file:
-                table = self._matching(file, outline, time)
-            dicts = stac_geoparquet.arrow.stac_table_to_items(table.combine_chunks())
-            items = [_item(one) for one in dicts]
-        except (pa.ArrowException, ValueError, KeyError) as error:
-            raise self._damaged(error) from error
+        with self._opened() as file:
+            table = self._matching(file, outline, time).combine_chunks()
+            items = [_item(row) for row in stac_geoparquet.arrow.stac_table_to_items(table)]
         return in_order(_absolute(item, self.folder) for item in items)
 
     def _matching(
@@ -110,20 +107,28 @@ class FolderCatalogue:
         shapes = shapely.from_wkb(found["geometry"].to_numpy())
         return found.filter(pa.array(shapely.intersects(outline, shapes), pa.bool_()))
 
-    def _opened(self) -> pq.ParquetFile:
+    @contextmanager
+    def _opened(self) -> Iterator[pq.ParquetFile]:
+        """Open the file, and name it where it turns out to be damaged."""
         if not self._file.is_file():
             raise SarcastError(
                 f"{self.folder} is no catalogue: it lacks items.parquet; "
                 f"make one with: sarcast index PATH... --to {self.folder}"
             )
-        return pq.ParquetFile(self._file)
+        try:
+            with pq.ParquetFile(self._file) as file:
+                yield file
+        except (pa.ArrowException, OSError, shapely.errors.ShapelyError, *MALFORMED) as error:
+            if isinstance(error, OSError) and error.errno is not None:
+                raise  # the disk or the rights, not what the file holds
+            raise SarcastError(
+                f"{self._file} is damaged or no stac-geoparquet; remove it and index again "
+                f"({_first_line(error)})"
+            ) from error
 
     def _held(self, columns: Sequence[str] | None = None) -> pa.Table:
-        try:
-            with self._opened() as file:
-                return file.read(columns)
-        except (pa.ArrowException, ValueError, KeyError) as error:
-            raise self._damaged(error) from error
+        with self._opened() as file:
+            return file.read(columns)
 
     def _joined(self, held: pa.Table | None, items: Sequence[dict[str, Any]]) -> pa.Table:
         try:
@@ -138,12 +143,6 @@ class FolderCatalogue:
                 f"the items do not fit into one table in {self.folder}, a field has values of two "
                 f"kinds ({_first_line(error)}); keep them in catalogues of their own"
             ) from error
-
-    def _damaged(self, error: Exception) -> SarcastError:
-        return SarcastError(
-            f"{self._file} is damaged or no stac-geoparquet; remove it and index again "
-            f"({_first_line(error)})"
-        )
 
     def _portable(self, item: pystac.Item) -> dict[str, Any]:
         """An item as the file keeps it: without links, and able to move with the folder."""

@@ -11,6 +11,15 @@ from sarcast.errors import SarcastError
 
 TimeRange = tuple[dt.datetime | None, dt.datetime | None]
 """First and last moment, both included; None leaves that side open, no time zone means UTC."""
+MALFORMED = (
+    pystac.STACError,
+    pystac.STACTypeError,
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+)
+"""What is raised over an item that is not what STAC says."""
 
 
 class Catalogue(Protocol):
