@@ -63,9 +63,14 @@ def test_units(
     assert (*found, first(read, "snow_depth")[0]) == pytest.approx(expected, rel=1e-6)
 
 
-def test_weather_elsewhere_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    away = GeoBox((5, 6), Affine(1000.0, 0, 800_000.0, 0, -1000.0, 6_902_000.0), "EPSG:32635")
-    weather(tmp_path / "weather.nc", away, slopes=0.01)
+@pytest.mark.parametrize("away", [(3e5, 0.0), (0.0, 3e5), (3e5, 3e5), (-1100.0, 0.0)])
+def test_weather_elsewhere_is_missing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], away: tuple[float, float]
+) -> None:
+    """To the side, above, both, or just beside."""
+    origin = 498_000.0 + away[0], 6_902_000.0 + away[1]
+    there = GeoBox((5, 3), Affine(1000.0, 0, origin[0], 0, -1000.0, origin[1]), "EPSG:32635")
+    weather(tmp_path / "weather.nc", there, slopes=0.01)
     read = read_weather(tmp_path / "weather.nc", AT, [EVENING])
     assert all(np.isnan(read[name]).all() for name in read)
     assert "weather: temperature is missing on 1 of 1 dates" in capsys.readouterr().err

@@ -387,9 +387,15 @@ def test_items_that_no_profile_knows(tmp_path: Path) -> None:
         "collections: [my-own-rtc]\n"
         "assets: {VV: backscatter_vv, VH: backscatter_vh}\n"
         "facts: {unit: dB, quantity: gamma0}\n"
+        "incidence: {asset: angle}\n"
     )
     own = scene_profiles([str(tmp_path / "own.yaml")])
-    check(describe(item, own), "gamma0")
+    assert "incidence" not in describe(item, own).assets
+    write_cog(tmp_path / "angle.tif", np.full(GRID.shape, 38.5, "f4"), GRID)
+    item.add_asset("angle", pystac.Asset(f"{tmp_path}/angle.tif"))
+    known = describe(item, own)
+    check(known, "gamma0")
+    assert set(np.unique(angles(known))) == {38.5}
     item.assets.clear()
     with pytest.raises(SarcastError, match="has none of the assets backscatter_vv, backscatter_vh"):
         describe(item, own)

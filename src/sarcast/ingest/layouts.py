@@ -68,7 +68,9 @@ class SceneProfile(Profile):
     others: str | None = Field(
         None, description="Regular expression for other files of the product, which are left alone."
     )
-    needs_tag: str | None = Field(None, description="A tag without which a file is another's.")
+    snap_header: bool = Field(
+        False, description="Known only by the header that SNAP leaves in a TIFF, not by its name."
+    )
     generic: bool = Field(False, description="Tried only where no other profile knows a file.")
     series: str | None = Field(None, description="Dimension of time in a NetCDF of many scenes.")
     collections: tuple[str, ...] = Field((), description="Collections of the STAC items it knows.")
@@ -162,7 +164,7 @@ class SceneProfile(Profile):
         """Expression for the name of the file of incidence angles that belongs to a scene."""
         if self.incidence is None or self.incidence.file is None:
             return None
-        filled = _HOLE.sub(lambda hole: re.escape(groups[hole[1]]), self.incidence.file)
+        filled = _HOLE.sub(lambda hole: re.escape(groups.get(hole[1], "")), self.incidence.file)
         return re.compile(filled)
 
 
@@ -174,7 +176,7 @@ def scene_profiles(own: Iterable[str] = ()) -> tuple[SceneProfile, ...]:
     own
         YAML files of the user's, which come first; those that know any file by its name come last.
     """
-    known = sorted(shipped(SceneProfile), key=lambda one: (one.generic, one.needs_tag is None))
+    known = sorted(shipped(SceneProfile), key=lambda one: (one.generic, not one.snap_header))
     return (*(find_profile(SceneProfile, word) for word in own), *known)
 
 

@@ -168,7 +168,7 @@ def _profile_of(
 ) -> tuple[SceneProfile, dict[str, str]] | None:
     for profile in profiles:
         groups = profile.groups(path.name)
-        if groups is not None and (profile.needs_tag is None or snap_header(path) is not None):
+        if groups is not None and (not profile.snap_header or snap_header(path) is not None):
             return profile, groups
         if profile.owns(path.name):
             return None

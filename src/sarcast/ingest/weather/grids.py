@@ -1,5 +1,7 @@
 """Weather on the conditions grid: between the cells of a grid, or between stations."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
@@ -12,34 +14,46 @@ from sarcast.ingest.weather import stations
 from sarcast.ingest.weather.opening import CRS_KEY, WGS84
 
 _MARGIN_DAYS = 2
-_MARGIN_CELLS = 2
 _LEAST_WEIGHT = 1e-6
 
 Values = npt.NDArray[np.float64]
 
 
-def near(data: xr.Dataset, grid: GeoBox, first: np.datetime64, last: np.datetime64) -> xr.Dataset:
-    """The part of an opened source that the days and the place need, sorted by time."""
+@dataclass(frozen=True)
+class Part:
+    """The part of a source that some days and a place need.
+
+    ``rows`` and ``columns`` are the places of the conditions grid's cells among those of a grid,
+    dims (cy, cx), NaN outside of it; None for stations.
+    """
+
+    data: xr.Dataset
+    rows: Values | None = None
+    columns: Values | None = None
+
+
+def near(data: xr.Dataset, grid: GeoBox, first: np.datetime64, last: np.datetime64) -> Part:
+    """Take the part of an opened source that the days and the place need, sorted by time."""
     ordered = data.sortby("time")
     times = ordered["time"].values.astype("datetime64[D]")
     kept = (times >= first - _MARGIN_DAYS) & (times <= last + _MARGIN_DAYS)
     part = ordered.isel(time=np.flatnonzero(kept))
     if "station" in part.dims:
-        return part
+        return Part(part)
     rows, columns = _places(part, grid)
-    return part.isel(y=_around(rows, part.sizes["y"]), x=_around(columns, part.sizes["x"]))
+    y, x = _around(rows, part.sizes["y"]), _around(columns, part.sizes["x"])
+    return Part(part.isel(y=y, x=x), rows - y.start, columns - x.start)
 
 
 def _around(places: Values, size: int) -> slice:
-    """The cells that places lie among, with a margin; one cell where none lies inside."""
+    """The cells that places lie among; one cell where none lies inside."""
     inside = places[np.isfinite(places)]
     if inside.size == 0:
         return slice(0, 1)
-    first = max(0, int(np.floor(inside.min())) - _MARGIN_CELLS)
-    return slice(first, min(size, int(np.ceil(inside.max())) + _MARGIN_CELLS + 1))
+    return slice(int(inside.min()), min(size, int(inside.max()) + 2))
 
 
-def sampled(part: xr.Dataset, layers: Values, grid: GeoBox) -> Values:
+def sampled(part: Part, layers: Values, grid: GeoBox) -> Values:
     """Layers of a source on the cells of the conditions grid.
 
     Parameters
@@ -56,13 +70,12 @@ def sampled(part: xr.Dataset, layers: Values, grid: GeoBox) -> Values:
     ndarray
         Dims (day, cy, cx); NaN where no neighbour has a value.
     """
-    if "station" in part.dims:
+    if part.rows is None or part.columns is None:
         lon, lat = _centres(grid, CRS(WGS84))
-        known = (part["lat"].values.astype(float), part["lon"].values.astype(float))
+        known = (part.data["lat"].values.astype(float), part.data["lon"].values.astype(float))
         return stations.between(layers, known, (lat, lon))
-    rows, columns = _places(part, grid)
-    inside = np.isfinite(rows) & np.isfinite(columns)
-    at = np.stack([np.nan_to_num(rows), np.nan_to_num(columns)])
+    inside = np.isfinite(part.rows) & np.isfinite(part.columns)
+    at = np.stack([np.nan_to_num(part.rows), np.nan_to_num(part.columns)])
     return np.stack([_bilinear(layer, at, inside) for layer in layers])
 
 
