@@ -25,7 +25,13 @@ from sarcast.evaluation import (
     count_scores,
     roc,
 )
-from sarcast.evaluation.intervals import CoarseCounts, draw_weights, interval, replicate_auc
+from sarcast.evaluation.intervals import (
+    CoarseCounts,
+    Draws,
+    draw_weights,
+    interval,
+    replicate_auc,
+)
 from sarcast.evaluation.scores import _bin_starts, _bins
 from sarcast.evaluation.statistics import LEVELS
 
@@ -270,7 +276,7 @@ def filled(order, **options):
             evaluator.add_scores(of, state, str(number), [group])
             evaluator.add_pixels(of, scores, changed)
             called = count_confusion(scores > 2, changed)
-            evaluator.add_map(Classified(method, "offset", "t"), called)
+            evaluator.add_map(Classified(method, "offset", "t"), called, str(number))
             evaluator.add_errors(method, count_errors(scores[None, None], np.zeros((1, 1, 400))))
             evaluator.add_calibration(method, count_calibration(scores[None, None]))
     return evaluator
@@ -310,6 +316,35 @@ def test_result_of_an_evaluator():
     assert gain.gain == pytest.approx(by_name["unet"].auc - by_name["latest"].auc)
     assert {c.classifier for c in found.classifiers} == {"t"}
     assert len(found.calibration) == 4
+
+
+def test_accuracies_of_replicates_equal_a_plain_bootstrap():
+    rng = np.random.default_rng(0)
+    maps = {name: Confusion(*rng.integers(1, 50, 4)) for name in "abcd"}
+    draws = Draws.of(set("abcdef"), rng=np.random.default_rng(1))
+    found = draws.accuracies(maps)
+    names = sorted("abcdef")
+    for number in (0, 7, 500):
+        times = dict(zip(names, draws.weights[number + 1], strict=True))
+        drawn = [maps[name] for name in maps for _ in range(int(times[name]))]
+        summed = sum(drawn, Confusion())
+        assert found[number] == pytest.approx(summed.accuracy)
+    assert (draws.weights[0] == 1).all()
+
+
+def test_gains_of_classifiers_are_over_the_best_strategy_with_their_interval():
+    found = evaluated(filled(range(12)))
+    reached = {one.method: one for one in found.classifiers}
+    gains = {one.method: one for one in found.paired_classifiers}
+    assert set(gains) == {"unet", "oracle"}
+    best = max(("latest", "mean"), key=lambda name: reached[name].balanced_accuracy)
+    for method, one in gains.items():
+        assert one.than == best
+        step = reached[method].balanced_accuracy - reached[best].balanced_accuracy
+        assert one.gain == pytest.approx(step)
+        assert one.low < one.gain < one.high
+        own = reached[method]
+        assert own.balanced_accuracy_low < own.balanced_accuracy < own.balanced_accuracy_high
 
 
 def test_pairing_makes_the_interval_of_a_gain_narrower():

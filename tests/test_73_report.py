@@ -35,7 +35,7 @@ def evaluation() -> Evaluation:
                 state = count_scores(scores.astype(np.float32), changed)
                 evaluator.add_scores(of, state, str(number), [("pass", "ascending")])
                 called = count_confusion(scores > 1, changed)
-                evaluator.add_map(Classified(method, change, "otsu"), called)
+                evaluator.add_map(Classified(method, change, "otsu"), called, str(number))
             evaluator.add_errors(method, count_errors(scores[None], np.zeros((1, 20, 20))))
         evaluator.add_calibration("unet", count_calibration(rng.normal(size=(2, 20, 20))))
     return evaluator.result(
@@ -86,6 +86,7 @@ def test_page_stands_alone_and_tells_the_figures(evaluation, panel, tmp_path):
     for sentence in headline(evaluation):
         assert sentence in page.words
     assert "sarcast x" in page.words
+    assert "offset, otsu: unet against latest +" in page.words
     assert "Is the standard deviation right?" in page.words
 
 

@@ -24,8 +24,8 @@ def evaluation():
             evaluator.add_scores(Scored(method, change, "norm"), state, "w")
             right = 90.0 - 10.0 * place
             found = Confusion(right, 100.0 - right, 100.0 - right, right)
-            evaluator.add_map(Classified(method, change, "linear SVC"), found)
-            evaluator.add_map(Classified(method, change, "otsu"), Confusion(1, 1, 1, 1))
+            evaluator.add_map(Classified(method, change, "linear SVC"), found, "w")
+            evaluator.add_map(Classified(method, change, "otsu"), Confusion(1, 1, 1, 1), "w")
     return evaluator.result("t", {}, rng=rng)
 
 

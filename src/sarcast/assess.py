@@ -24,7 +24,7 @@ from sarcast.evaluation import (
     count_errors,
     count_scores,
 )
-from sarcast.lessons import Learnt, Lesson, learn
+from sarcast.lessons import Learnt, Lesson, learn, window_name
 from sarcast.orbits import ASCENDING, DESCENDING
 from sarcast.report import Panel
 from sarcast.shapes import ShapeOptions
@@ -264,7 +264,7 @@ class _Run:
         for kind, image in images.items():
             of = Scored(method, change, kind)
             scores = count_scores(image, trial.changed, seen)
-            self.evaluator.add_scores(of, scores, f"{number:08d}", groups)
+            self.evaluator.add_scores(of, scores, window_name(number), groups)
             self.evaluator.add_pixels(of, image[seen], trial.changed[seen])
             for cover, mask in covers.items():
                 inside = count_scores(image, trial.changed, seen & mask)

@@ -92,7 +92,13 @@ class Learnt:
             image = lesson.image(of.method, of.change, classifier.takes)
             if image is not None:
                 called = classifier.predict(image)
-                evaluator.add_map(of, count_confusion(called, lesson.trial.changed, lesson.seen))
+                found = count_confusion(called, lesson.trial.changed, lesson.seen)
+                evaluator.add_map(of, found, window_name(number))
+
+
+def window_name(number: int) -> str:
+    """Identifier of a trial's window in an evaluation."""
+    return f"{number:08d}"
 
 
 def learn(

@@ -6,7 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sarcast.evaluation import Evaluation, MethodResult, PairedResult, Role
+from sarcast.evaluation import (
+    Evaluation,
+    MethodResult,
+    PairedClassifier,
+    PairedResult,
+    Role,
+)
 from sarcast.figures import (
     Panel,
     View,
@@ -80,6 +86,7 @@ def write_report(
             if (figure := groups_figure(evaluation, change))
         ],
         classifiers=_classifiers(evaluation),
+        called=[_classifier_gain(gain) for gain in evaluation.paired_classifiers],
         calibration=evaluation.calibration,
         panels=[(panel.title, png_address(panel_figure(panel))) for panel in panels],
         views=png_address(views_figure(views)) if views else None,
@@ -129,9 +136,17 @@ def _table(evaluation: Evaluation) -> dict[str, Any]:
 
 def _gain(gain: PairedResult) -> str:
     name = gain.method if gain.difference == "norm" else f"{gain.method}, {gain.difference}"
+    return f"{gain.change}: {name} against {gain.than} {_bounded(gain)}"
+
+
+def _classifier_gain(gain: PairedClassifier) -> str:
+    return f"{gain.change}, {gain.classifier}: {gain.method} against {gain.than} {_bounded(gain)}"
+
+
+def _bounded(gain: PairedResult | PairedClassifier) -> str:
     known = gain.low is not None and gain.high is not None
     bounds = f" (95 % interval {gain.low:+.3f} to {gain.high:+.3f})" if known else ""
-    return f"{gain.change}: {name} against {gain.than} {gain.gain:+.3f}{bounds}"
+    return f"{gain.gain:+.3f}{bounds}"
 
 
 def _classifiers(evaluation: Evaluation) -> list[dict[str, Any]]:

@@ -1,12 +1,17 @@
 """Tables of an evaluation: on a terminal, and in Markdown."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
 
 from rich.console import Console
 from rich.table import Table
 
-from sarcast.evaluation import ClassifierResult, Evaluation, MethodResult, Role
+from sarcast.evaluation import (
+    ClassifierResult,
+    Evaluation,
+    MethodResult,
+    PairedClassifier,
+    PairedResult,
+)
 from sarcast.report import Beside
 
 
@@ -39,60 +44,41 @@ def markdown(evaluation: Evaluation) -> str:
     """Tables of AUCs with their intervals, and of the balanced accuracy of every classifier."""
     lines = ["AUC over all pixels, with its 95 % interval over windows:", ""]
     lines += _auc_lines(evaluation)
-    for change in dict.fromkeys(one.change for one in evaluation.classifiers):
-        found = [one for one in evaluation.classifiers if one.change == change]
+    for change in dict.fromkeys(c.change for c in evaluation.classifiers):
+        found = [c for c in evaluation.classifiers if c.change == change]
         lines += ["", f"Balanced accuracy, {change}:", "", *_accuracy_lines(found)]
-    for told in evaluation.calibration:
-        shares = (f"{share:.3f} of {nominal}" for nominal, share in told.coverage.items())
-        lines += [
-            "",
-            f"Share of values inside sigma's intervals, {told.method}: {', '.join(shares)}.",
-        ]
+    for one in evaluation.calibration:
+        shares = ", ".join(f"{share:.3f} of {nominal}" for nominal, share in one.coverage.items())
+        lines += ["", f"Share of values inside sigma's intervals, {one.method}: {shares}."]
     if any(result.role == "network" for result in evaluation.results):
         left = not_beaten(evaluation)
         what = "The networks beat every strategy in every score and classifier"
-        lines += ["", f"{what} except in:" if left else f"{what}.", ""]
+        but = f"{what} except in (gain and its 95 % interval over windows):"
+        lines += ["", but if left else f"{what}.", ""]
         lines += [f"- {line}" for line in left]
     return "\n".join(lines).rstrip() + "\n"
-
-
-class _Reached(NamedTuple):
-    """What a method reached, and in what it is compared."""
-
-    change: str
-    kind: str
-    what: str
-    method: str
-    role: Role
-    value: float
 
 
 def not_beaten(evaluation: Evaluation) -> list[str]:
     """Where a network is not above every strategy under the same change, one line each.
 
     Its norm and its z are each compared with the norm of the strategies, and a classifier's
-    balanced accuracy with that of the same classifier.
+    balanced accuracy with that of the same classifier. A gain whose interval holds 0 may be chance.
     """
-    reached = list(_reached(evaluation))
-    lines = []
-    for one in reached:
-        rivals = [r for r in reached if r.role == "strategy" and r[:2] == one[:2]]
-        best = max(rivals, key=lambda rival: rival.value, default=one)
-        if one.role == "network" and rivals and best.value >= one.value:
-            lines.append(
-                f"{one.change}, {one.what}: {one.method} {one.value:.3f}, "
-                f"{best.method} {best.value:.3f}"
-            )
-    return lines
+    networks = {result.method for result in evaluation.results if result.role == "network"}
+    named: list[tuple[str, PairedResult | PairedClassifier]]
+    named = [(f"AUC of {one.difference}", one) for one in evaluation.paired]
+    named += [(one.classifier, one) for one in evaluation.paired_classifiers]
+    return [
+        f"{one.change}, {what}: {one.method} against {one.than} {_gain(one)}"
+        for what, one in named
+        if one.method in networks and one.gain <= 0.0
+    ]
 
 
-def _reached(evaluation: Evaluation) -> Iterator[_Reached]:
-    for r in evaluation.results:
-        yield _Reached(r.change, "AUC", f"AUC of {r.difference}", r.method, r.role, r.auc)
-    for c in evaluation.classifiers:
-        if c.balanced_accuracy is not None:
-            own = c.classifier
-            yield _Reached(c.change, own, own, c.method, c.role, c.balanced_accuracy)
+def _gain(one: PairedResult | PairedClassifier) -> str:
+    known = one.low is not None and one.high is not None
+    return f"{one.gain:+.3f}" + (f" ({one.low:+.3f} to {one.high:+.3f})" if known else "")
 
 
 def _auc_lines(evaluation: Evaluation) -> Iterator[str]:

@@ -12,6 +12,7 @@ from sarcast.evaluation.records import (
     Evaluation,
     GroupResult,
     MethodResult,
+    PairedClassifier,
     PairedResult,
     Role,
 )
@@ -45,6 +46,7 @@ __all__ = [
     "Evaluator",
     "GroupResult",
     "MethodResult",
+    "PairedClassifier",
     "PairedResult",
     "Roc",
     "Role",

@@ -4,13 +4,15 @@ Windows are resampled and not pixels: pixels of one image share their weather, t
 simulated change, so that they are no independent witnesses.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from sarcast.evaluation.scores import Scores
+from sarcast.evaluation.statistics import Confusion
 
 Column = npt.NDArray[np.float64]
 
@@ -45,6 +47,44 @@ class Interval:
 
     low: float
     high: float
+
+
+@dataclass(frozen=True)
+class Draws:
+    """How often each window comes in each bootstrap sample, after a row of the windows as they are.
+
+    Attributes
+    ----------
+    weights
+        Dims (1 + replicate, window).
+    place
+        Place of each window, by its identifier.
+    """
+
+    weights: npt.NDArray[np.float32]
+    place: Mapping[str, int]
+
+    @classmethod
+    def of(cls, names: Set[str], *, rng: np.random.Generator) -> Self:
+        """Draw samples of windows of these identifiers."""
+        drawn = draw_weights(len(names), rng=rng)
+        place = {name: number for number, name in enumerate(sorted(names))}
+        return cls(np.concatenate([np.ones_like(drawn[:1]), drawn]), place)
+
+    def areas(self, windows: Mapping[str, CoarseCounts]) -> Column:
+        """AUC of the windows as they are and of each sample, dims (1 + replicate,)."""
+        return replicate_auc(list(windows.values()), self._own(windows))
+
+    def accuracies(self, windows: Mapping[str, Confusion]) -> Column:
+        """Accuracy over the pixels of each sample, dims (replicate,); NaN of no pixel."""
+        counts = [(one.true_positive + one.true_negative, one.pixels) for one in windows.values()]
+        right, pixels = (self._own(windows)[1:].astype(np.float64) @ np.array(counts)).T
+        shares: Column = np.full_like(right, np.nan)
+        np.divide(right, pixels, out=shares, where=pixels > 0)
+        return shares
+
+    def _own(self, windows: Mapping[str, Any]) -> npt.NDArray[np.float32]:
+        return self.weights[:, [self.place[name] for name in windows]]
 
 
 def draw_weights(windows: int, *, rng: np.random.Generator) -> npt.NDArray[np.float32]:

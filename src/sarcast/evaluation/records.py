@@ -87,7 +87,23 @@ class ClassifierResult(_Record):
         description="accuracy over as many unchanged pixels as changed ones of each image, as in "
         "the paper"
     )
+    balanced_accuracy_low: float | None = Field(
+        None, description="lower end of its 95 % interval over windows"
+    )
+    balanced_accuracy_high: float | None = Field(None, description="upper end of the same")
     pixels: int
+
+
+class PairedClassifier(_Record):
+    """Difference of the balanced accuracies of two methods with one classifier."""
+
+    method: str
+    than: str = Field(description="the method that it is compared with: the best strategy")
+    change: str
+    classifier: str
+    gain: float = Field(description="accuracy of the method minus that of the other")
+    low: float | None = Field(description="lower end of its 95 % interval over windows")
+    high: float | None = Field(description="upper end of the same")
 
 
 class CalibrationResult(_Record):
@@ -108,6 +124,7 @@ class Evaluation(_Record):
     paired: tuple[PairedResult, ...] = ()
     groups: tuple[GroupResult, ...] = ()
     classifiers: tuple[ClassifierResult, ...] = ()
+    paired_classifiers: tuple[PairedClassifier, ...] = ()
     calibration: tuple[CalibrationResult, ...] = ()
     provenance: dict[str, Any] = Field(
         default_factory=dict, description="command, versions and data that it comes from"

@@ -1,14 +1,16 @@
 """The tally of an evaluation: all its statistics, added up window by window."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import reduce
+from operator import add
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
 from sarcast.errors import SarcastError
-from sarcast.evaluation.intervals import CoarseCounts, draw_weights, interval, replicate_auc
+from sarcast.evaluation.intervals import CoarseCounts, Draws, interval
 from sarcast.evaluation.records import (
     CalibrationResult,
     ClassifierResult,
@@ -16,6 +18,7 @@ from sarcast.evaluation.records import (
     Evaluation,
     GroupResult,
     MethodResult,
+    PairedClassifier,
     PairedResult,
     Role,
 )
@@ -78,7 +81,7 @@ class Evaluator:
     _errors: dict[str, Errors] = field(default_factory=dict)
     _calibration: dict[str, Calibration] = field(default_factory=dict)
     _maps: dict[Classified, Confusion] = field(default_factory=dict)
-    _balanced: dict[Classified, Confusion] = field(default_factory=dict)
+    _balanced: dict[Classified, dict[str, Confusion]] = field(default_factory=dict)
 
     def add_scores(
         self, of: Scored, scores: Scores, window: str, groups: Sequence[Group] = ()
@@ -118,14 +121,14 @@ class Evaluator:
         """Add how often a method's sigma held where nothing changed."""
         _add(self._calibration, method, calibration)
 
-    def add_map(self, of: Classified, confusion: Confusion) -> None:
-        """Add the change map of one window."""
+    def add_map(self, of: Classified, confusion: Confusion, window: str) -> None:
+        """Add the change map of one window, identified as its scores are."""
         _add(self._maps, of, confusion)
-        _add(self._balanced, of, confusion.balanced())
+        _add(self._balanced.setdefault(of, {}), window, confusion.balanced())
 
     def __add__(self, other: "Evaluator") -> "Evaluator":
         summed = Evaluator({**self.roles, **other.roles}, self.exact and other.exact)
-        for name in ("_scores", "_groups", "_errors", "_calibration", "_maps", "_balanced"):
+        for name in ("_scores", "_groups", "_errors", "_calibration", "_maps"):
             states = getattr(summed, name)
             for source in (self, other):
                 for key, state in getattr(source, name).items():
@@ -133,6 +136,8 @@ class Evaluator:
         for source in (self, other):
             for of, windows in source._windows.items():
                 summed._windows.setdefault(of, {}).update(windows)
+            for key, maps in source._balanced.items():
+                summed._balanced.setdefault(key, {}).update(maps)
             for of, pixels in source._pixels.items() if summed.exact else ():
                 summed._pixels.setdefault(of, []).extend(pixels)
         return summed
@@ -158,31 +163,31 @@ class Evaluator:
         """
         if not self._scores:
             raise SarcastError("nothing was evaluated; no window was valid for every method")
-        replicates = self._replicates(rng)
+        draws = self._draws(rng)
+        replicates = self._replicates(draws)
         results = tuple(self._method(of, replicates[of]) for of in self._scores)
+        called = {of: draws.accuracies(maps) for of, maps in self._balanced.items()}
+        classifiers = tuple(self._classifier(of, called[of]) for of in self._maps)
         return Evaluation(
             title=title,
             results=results,
             paired=tuple(_paired(results, replicates)),
             groups=tuple(self._group_results()),
-            classifiers=tuple(self._classifier(of) for of in self._maps),
+            classifiers=classifiers,
+            paired_classifiers=tuple(_paired_classifiers(classifiers, called)),
             calibration=tuple(_calibration(*item) for item in self._calibration.items()),
             provenance=provenance,
         )
 
-    def _replicates(self, rng: np.random.Generator) -> dict[Scored, Column]:
-        """AUCs of bootstrap samples; the samples are the same for all that saw the same windows.
+    def _draws(self, rng: np.random.Generator) -> Draws:
+        """Bootstrap samples, the same for all that saw the same windows."""
+        return Draws.of({name for windows in self._windows.values() for name in windows}, rng=rng)
 
-        What the coarse bins make of the windows as they are is taken off again.
-        """
-        names = sorted({name for windows in self._windows.values() for name in windows})
-        drawn = draw_weights(len(names), rng=rng)
-        weights = np.concatenate([np.ones_like(drawn[:1]), drawn])
-        place = {name: number for number, name in enumerate(names)}
+    def _replicates(self, draws: Draws) -> dict[Scored, Column]:
+        """AUCs of bootstrap samples; what the coarse bins make of the windows is taken off."""
         replicates = {}
         for of, windows in self._windows.items():
-            own = weights[:, [place[name] for name in windows]]
-            areas = replicate_auc(list(windows.values()), own)
+            areas = draws.areas(windows)
             replicates[of] = areas[1:] + (roc(self._scores[of]).auc - areas[0])
         return replicates
 
@@ -228,9 +233,10 @@ class Evaluator:
             if scores.changed and scores.unchanged
         ]
 
-    def _classifier(self, of: Classified) -> ClassifierResult:
-        found, balanced = self._maps[of], self._balanced[of]
+    def _classifier(self, of: Classified, replicates: Column) -> ClassifierResult:
+        found, bounds = self._maps[of], interval(replicates)
         unchanged = found.false_positive + found.true_negative
+        balanced = reduce(add, self._balanced[of].values())
         return ClassifierResult(
             **of._asdict(),
             role=self.roles[of.method],
@@ -240,6 +246,8 @@ class Evaluator:
             detection_rate=_or_none(found.recall),
             false_alarm_rate=found.false_positive / unchanged if unchanged else None,
             balanced_accuracy=_or_none(balanced.accuracy),
+            balanced_accuracy_low=bounds and bounds.low,
+            balanced_accuracy_high=bounds and bounds.high,
             pixels=int(found.pixels),
         )
 
@@ -269,6 +277,34 @@ def _paired(
             )
         )
     return gains
+
+
+def _paired_classifiers(
+    results: Sequence[ClassifierResult], replicates: Mapping[Classified, Column]
+) -> Iterator[PairedClassifier]:
+    """Gain of each network and oracle over the best strategy with the same classifier."""
+    known = {_classified(one): one for one in results if one.balanced_accuracy is not None}
+    for of, one in known.items():
+        rivals = [
+            (other.balanced_accuracy or 0.0, rival)
+            for rival, other in known.items()
+            if other.role == "strategy" and rival[1:] == of[1:]
+        ]
+        if one.role == "strategy" or one.balanced_accuracy is None or not rivals:
+            continue
+        reached, best = max(rivals)
+        bounds = interval(replicates[of] - replicates[best])
+        yield PairedClassifier(
+            **of._asdict(),
+            than=best.method,
+            gain=one.balanced_accuracy - reached,
+            low=bounds and bounds.low,
+            high=bounds and bounds.high,
+        )
+
+
+def _classified(result: ClassifierResult) -> Classified:
+    return Classified(result.method, result.change, result.classifier)
 
 
 def _scored(result: MethodResult) -> Scored:
