@@ -443,6 +443,21 @@ def test_a_file_profile_of_ones_own(tmp_path: Path) -> None:
     assert "sat:orbit_state" not in item.properties  # a date alone does not tell the pass
 
 
+def test_a_profile_that_tells_another_quantity(tmp_path: Path) -> None:
+    write_cog(tmp_path / "kuva_20200301T051122_VV.tif", DECIBELS[0], GRID)
+    (tmp_path / "own.yaml").write_text(
+        "title: Our own\n"
+        r"files: 'kuva_(?P<time>\w+)_(?P<band>VV)\.tif'"
+        "\nfacts: {unit: dB, quantity: beta0, incidence: steep}\n"
+    )
+    own = IndexOptions(profile=(str(tmp_path / "own.yaml"),))
+    with pytest.raises(SarcastError, match="is declared as 'beta0'; expected gamma0 or sigma0"):
+        list(find_items([tmp_path], own))
+    (item,) = find_items([tmp_path], own.model_copy(update={"quantity": "sigma0"}))
+    assert item.id == "kuva_20200301T051122_VV"
+    assert "view:incidence_angle" not in item.properties
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [

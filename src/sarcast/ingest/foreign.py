@@ -112,10 +112,10 @@ def _bands(
             f"{item.id} has none of the assets {', '.join(profile.assets.values())} that the "
             f"profile {profile.name} expects; it has {', '.join(item.assets)}"
         )
-    more: dict[str, Any] = {} if profile.nodata is None else {"nodata": profile.nodata}
-    if "quantity" in told:
-        more[QUANTITY] = told["quantity"]
-    unit = told["unit"]
+    quantity, unit = layouts.check_quantity(told.get("quantity"), item.id), told["unit"]
+    more: dict[str, Any] = {QUANTITY: quantity}
+    if profile.nodata is not None:
+        more["nodata"] = profile.nodata
     return {band.lower(): _asset(item.assets[keys[band]], band, unit, more) for band in keys}
 
 
@@ -140,7 +140,7 @@ def _set_properties(item: pystac.Item, told: dict[layouts.Fact, str]) -> None:
         "platform": layouts.platform(told.get("platform")),
         "sat:orbit_state": layouts.orbit_direction(told.get("orbit_direction")),
         "sat:relative_orbit": layouts.relative_orbit(told),
-        "view:incidence_angle": float(told["incidence"]) if "incidence" in told else None,
+        "view:incidence_angle": layouts.incidence_deg(told),
     }
     for key, value in facts.items():
         item.properties.pop(key, None)

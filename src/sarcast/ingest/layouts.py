@@ -40,6 +40,9 @@ STAC_PROPERTIES: Mapping[Fact, str] = {
 }
 """Where STAC's extensions sat and view tell facts."""
 
+QUANTITIES = ("gamma0", "sigma0")
+"""What the backscatter of a scene may be."""
+
 _HOLE = re.compile(r"\{([a-z_]+)\}")
 
 
@@ -204,6 +207,30 @@ def relative_orbit(told: Mapping[Fact, str]) -> int | None:
     if satellite is None or not told.get("absolute_orbit", "").isdigit():
         return None
     return orbits.relative_orbit(satellite, int(told["absolute_orbit"]))
+
+
+def incidence_deg(told: Mapping[Fact, str]) -> float | None:
+    """Incidence angle at the centre, degrees, where it is told as a number."""
+    try:
+        return float(told["incidence"])
+    except (KeyError, ValueError):
+        return None
+
+
+def check_quantity(quantity: str | None, place: str) -> str:
+    """See that a quantity is one that scenes may have.
+
+    Raises
+    ------
+    SarcastError
+        If it is not told, or another one.
+    """
+    if quantity not in QUANTITIES:
+        raise SarcastError(
+            f"{place} is declared as {quantity!r}; expected {' or '.join(QUANTITIES)}: see the "
+            f"facts and words of its profile"
+        )
+    return quantity
 
 
 def check_unit(unit: str | None, place: str) -> str:

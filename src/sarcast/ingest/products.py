@@ -126,12 +126,12 @@ class Product:
         return Scene(
             id=self.name,
             time=time,
-            quantity=told["quantity"],
+            quantity=layouts.check_quantity(told["quantity"], str(first)),
             rasters=rasters,
             platform=layouts.platform(told.get("platform")),
             orbit_direction=direction,
             relative_orbit=layouts.relative_orbit(told),
-            incidence_deg=float(told["incidence"]) if "incidence" in told else None,
+            incidence_deg=layouts.incidence_deg(told),
             more={"sarcast:burst": self.groups["burst"]} if "burst" in self.groups else {},
         )
 
