@@ -33,6 +33,7 @@ from sarcast.cube import CubeOptions, Sources, build_cube, open_cube
 from sarcast.cube.block import places
 from sarcast.cube.crew import CrewOptions
 from sarcast.cube.schema import CHUNK, pack
+from sarcast.cube.store import is_begun
 from sarcast.ingest.sentinel1 import IndexOptions, find_items
 from sarcast.progress import set_quiet
 
@@ -198,16 +199,18 @@ def kill(case: Case, kills: int, workers: int) -> None:
     """Kill a build at random moments, restart it, and compare the files with those of another."""
     whole, killed = case.folder / "whole.zarr", case.folder / "killed.zarr"
     seconds, _ = timed(build, case, whole, workers)
+    idle, _ = timed(build, case, whole, workers)
     rng = np.random.default_rng()
     for number in range(kills):
         process = multiprocessing.get_context("spawn").Process(
             target=build, args=(case, killed, workers)
         )
         process.start()
-        process.join(rng.uniform(0.2, 0.9) * seconds)
+        process.join(idle + rng.uniform(-0.2 * idle, 2.0 * (seconds - idle) / kills))
         process.kill()
         process.join()
-        held = open_cube(killed).sizes["time"] if (killed / "zarr.json").exists() else 0
+        there = (killed / "zarr.json").exists() and not is_begun(killed)
+        held = open_cube(killed).sizes["time"] if there else 0
         print(f"killed {number + 1} of {kills}: {held} dates held")
     timed(build, case, killed, workers)
     print(f"the same files: {_digests(whole) == _digests(killed)}")

@@ -1,4 +1,6 @@
 import hashlib
+import json
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +22,7 @@ from sarcast.cube import (
     open_cube,
     place_of_date,
 )
-from sarcast.cube.store import Store
+from sarcast.cube.store import Store, is_begun
 from sarcast.errors import SarcastError, UsageError
 from sarcast.ingest.acquisition import acquisitions
 from sarcast.ingest.sentinel1 import IndexOptions, find_items
@@ -208,15 +210,18 @@ def test_a_build_killed_ten_times_goes_on(
     start_build(folder, tmp_path / "first.zarr").join()
     started = time.monotonic()
     start_build(folder, tmp_path / "whole.zarr").join()
-    most = time.monotonic() - started
+    seconds = time.monotonic() - started
+    started = time.monotonic()
+    start_build(folder, tmp_path / "whole.zarr").join()
+    idle = time.monotonic() - started
     rng = np.random.default_rng(0)
     held = 0
     for _ in range(10):
         process = start_build(folder, tmp_path / "killed.zarr")
-        time.sleep(rng.uniform(0.3, 1.0) * most)
+        time.sleep(idle + rng.uniform(-0.3 * idle, 0.3 * max(seconds - idle, 0.0)))
         process.kill()
         process.join()
-        if (tmp_path / "killed.zarr" / "zarr.json").exists():
+        if has_steps(tmp_path / "killed.zarr"):
             cube = open_cube(tmp_path / "killed.zarr")
             assert np.isfinite(cube["backscatter"]).all()
             assert cube.sizes["time"] >= held
@@ -224,6 +229,38 @@ def test_a_build_killed_ten_times_goes_on(
     start_build(folder, tmp_path / "killed.zarr").join()
     assert arrays(tmp_path / "killed.zarr") == arrays(tmp_path / "whole.zarr")
     assert open_cube(tmp_path / "killed.zarr").sizes["time"] == 12
+
+
+def has_steps(store: Path) -> bool:
+    return (store / "zarr.json").exists() and not is_begun(store)
+
+
+@pytest.mark.parametrize("files", [0, 1, 2, 5, 20])
+def test_a_build_killed_while_it_makes_the_store(
+    files: int, scene_folder: Callable[..., Path], tmp_path: Path
+) -> None:
+    """Of a store whose first files alone are there, nothing is seen, and the build goes on."""
+    items = items_of(scene_folder(series(1)))
+    whole = build(items, tmp_path / "whole.zarr")
+    Store.open(tmp_path / "cube.zarr", GRID, has_truth=False)
+    metadata = json.loads((tmp_path / "cube.zarr" / "zarr.json").read_text())
+    del metadata["consolidated_metadata"]
+    written = sorted(
+        (p for p in (tmp_path / "cube.zarr").rglob("*") if p.is_file()),
+        key=lambda path: (len(path.parts), path),
+    )
+    for path in written[files:]:
+        path.unlink()
+    for folder in (tmp_path / "cube.zarr").iterdir():
+        if folder.is_dir() and not any(path.is_file() for path in folder.rglob("*")):
+            shutil.rmtree(folder)
+    (tmp_path / "cube.zarr" / "zarr.0123.partial").write_text("{")
+    if files:
+        (tmp_path / "cube.zarr" / "zarr.json").write_text(json.dumps(metadata))
+        with pytest.raises(SarcastError, match="holds nothing yet: its build was stopped"):
+            open_cube(tmp_path / "cube.zarr")
+    xr.testing.assert_identical(build(items, tmp_path / "cube.zarr").load(), whole.load())
+    assert arrays(tmp_path / "cube.zarr") == arrays(tmp_path / "whole.zarr")
 
 
 def test_a_half_written_step_is_not_data(

@@ -12,7 +12,7 @@ from xarray.backends import BackendArray
 from xarray.core import indexing
 
 from sarcast.cube.schema import COORDINATES, VERSION
-from sarcast.cube.store import attributes
+from sarcast.cube.store import attributes, is_begun
 from sarcast.errors import SarcastError
 from sarcast.ingest.acquisition import PASS_GAP
 
@@ -40,6 +40,10 @@ def open_cube(path: Path | str) -> xr.Dataset:
     """
     path = Path(path)
     version = attributes(path).get("sarcast_cube")
+    if is_begun(path):
+        raise SarcastError(
+            f"{path} holds nothing yet: its build was stopped at the start; run it again"
+        )
     if version != VERSION:
         raise SarcastError(
             f"{path} is a cube of version {version}; this program reads {VERSION}: build it again"

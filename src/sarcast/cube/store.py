@@ -58,8 +58,10 @@ class Store:
         SarcastError
             If something else is there, or a cube on another grid.
         """
+        if is_begun(path):
+            shutil.rmtree(path)
         if not (path / "zarr.json").exists():
-            if path.exists() and (path.is_file() or any(path.iterdir())):
+            if path.is_file() or (path.exists() and any(map(_is_whole, path.iterdir()))):
                 raise SarcastError(
                     f"{path} exists and is no cube; name another target for the cube"
                 )
@@ -199,6 +201,18 @@ class Store:
             for key, value in attrs.items()
         }
         self._group.create_array(name, data=values, dimension_names=dims, attributes=plain)
+
+
+def is_begun(path: Path) -> bool:
+    """Whether a store was being made when its build was stopped, so that nothing is visible."""
+    if not (path / "zarr.json").exists() or (path / "backscatter" / "c").exists():
+        return False
+    attributes(path)
+    return zarr.open_group(path, mode="r").metadata.consolidated_metadata is None
+
+
+def _is_whole(path: Path) -> bool:
+    return path.suffix != ".partial"
 
 
 def attributes(path: Path) -> dict[str, Any]:
