@@ -46,7 +46,7 @@ def read(path: Path) -> np.ndarray:
 
 
 def test_all_parts_are_there_and_every_raster_is_a_cog_on_a_utm_grid(folder):
-    for name in ("dem.tif", "cover.tif", "weather.nc", "items.parquet", "world.yaml"):
+    for name in ("dem.tif", "cover.tif", "weather.nc", "items.parquet"):
         assert (folder / name).is_file()
     rasters = sorted(folder.rglob("*.tif"))
     assert len(rasters) == 2 + 5 * 10

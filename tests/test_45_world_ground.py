@@ -32,6 +32,13 @@ def _correlation(field: torch.Tensor, lag: int) -> float:
     return float((field[..., lag:] * field[..., :-lag]).mean() / field.var())
 
 
+@pytest.mark.parametrize("part", [(slice(3, 9), slice(0, 40)), (slice(0, 1), slice(20, 21))])
+def test_a_part_of_smooth_noise_is_that_part_of_the_whole(part):
+    whole = fields.smooth((2, 3), (30, 40), (4, 5), rng=generator())
+    alone = fields.smooth((2, 3), (30, 40), (4, 5), part=part, rng=generator())
+    assert alone == pytest.approx(whole[:, :, *part], abs=1e-5)
+
+
 def test_octaves_have_unit_variance_and_finer_detail():
     rough = fields.octaves((300,), (64, 64), (2, 2), 4, gain=0.8, rng=generator())
     fine = fields.octaves((300,), (64, 64), (2, 2), 1, rng=generator())

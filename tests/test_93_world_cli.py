@@ -98,6 +98,25 @@ def test_bad_usage_is_one_line_that_names_the_flag_as_it_was_typed(
 
 
 @pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("world: {looks: many}", "--looks: Input should be a valid number"),
+        ("world: {start: 2020-05-09, end: 2020-05-01}", "the last day, 2020-05-01, must not"),
+        ("world: {hills: 3}", 'Unknown option: "[hills]"'),
+        ("size_km: 3", "must hold the options under the key 'world', but holds size_km"),
+    ],
+)
+def test_a_bad_config_is_one_line(
+    text: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "run.yaml").write_text(text)
+    assert ends("--config", tmp_path / "run.yaml", "world", tmp_path / "area") == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1 and said in lines[0]
+    assert not (tmp_path / "area").exists()
+
+
+@pytest.mark.parametrize(
     ("words", "said"),
     [
         (("--from", "2014-01-01", "--to", "2014-02-01"), "no satellite was in service"),

@@ -132,7 +132,8 @@ def _flag(argument: Argument | None, place: tuple[int | str, ...]) -> str:
     names = tuple(part for part in place if isinstance(part, str))
     for option in _options(argument) if argument else ():
         if option.keys == names:
-            return next((token.keyword for token in option.tokens if token.keyword), option.name)
+            typed = (token.keyword or "" for token in option.tokens)
+            return next((word for word in typed if word.startswith("-")), option.name)
     return f"--{names[-1].replace('_', '-')}" if names else "the options"
 
 

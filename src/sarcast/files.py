@@ -15,7 +15,7 @@ from sarcast.errors import SarcastError
 if TYPE_CHECKING:
     pass
 
-RESULTS = ("run.yaml", "world.yaml", "model.yaml")
+RESULTS = ("run.yaml", "model.yaml")
 """Every folder that is written holds one of these; a folder without is never replaced."""
 
 

@@ -1,7 +1,6 @@
 """A world as files: scenes, DEM, weather, land cover, truth and catalogue, as real data comes."""
 
 import datetime as dt
-import json
 import math
 from collections import deque
 from collections.abc import Iterator
@@ -20,7 +19,6 @@ import shapely
 import shapely.geometry
 import torch
 import xarray as xr
-import yaml
 from odc.geo import CRS
 from odc.geo.geobox import GeoBox
 from odc.geo.geom import point
@@ -98,8 +96,8 @@ def write_world(folder: Path, options: WorldOptions, *, seed: int) -> None:
     Parameters
     ----------
     folder
-        Gets ``scenes/``, ``truth/``, ``dem.tif``, ``cover.tif``, ``weather.nc``, ``items.parquet``
-        and ``world.yaml``; must exist.
+        Gets ``scenes/``, ``truth/``, ``dem.tif``, ``cover.tif``, ``weather.nc`` and
+        ``items.parquet``; must exist.
     options
         What to write.
     seed
@@ -122,8 +120,6 @@ def write_world(folder: Path, options: WorldOptions, *, seed: int) -> None:
             item.set_self_href((folder.resolve() / "scenes" / f"{item.id}.json").as_posix())
             item.make_asset_hrefs_relative()
             item.save_object(include_self_link=False)
-        told = {"seed": seed, **json.loads(options.model_dump_json())}
-        (folder / "world.yaml").write_text(yaml.safe_dump(told, sort_keys=False))
 
 
 @contextmanager
