@@ -1,0 +1,121 @@
+"""Forty sites worldwide: error of the weights beside conventional strategies, on 3 x 3 pixels.
+
+    python -m benchmarks.sites DATA/opera-dist-sites/sites.parquet [--model base] [--to sites.json]
+
+Targets are the acquisitions of 2022 before a site's change, every ``EVERY``-th; a series is one
+track of a site, or all of its tracks. No weather and no terrain is told.
+"""
+
+import argparse
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from sarcast.mapping import load_model
+from sarcast.orbits import heading_deg
+from sarcast.strategies import STRATEGIES
+from sarcast.units import to_db
+from sarcast.windows import Chooser, Float, Predictor, Source, Window
+
+SIDE = 3
+FIRST_TEST = np.datetime64("2022-01-01")
+EVERY = 3
+AT_ONCE = 32
+"""Windows that a network takes at once: it works on 16 x 16 pixels for the nine of each."""
+GIVEN: tuple[tuple[Chooser, int], ...] = (("recent", 4), ("recent", 8), ("recent", 16), ("both", 8))
+RULES = ("latest-same-pass", "mean")
+
+
+def main() -> None:
+    """Print a table, and write the error of each site."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("sites", type=Path)
+    parser.add_argument("--model", default="base")
+    parser.add_argument("--to", type=Path, help="where the errors of each site are written")
+    options = parser.parse_args()
+    table = pd.read_parquet(options.sites)
+    predictors: dict[str, Predictor] = {
+        **{name: STRATEGIES[name] for name in RULES},
+        "model": load_model(options.model),
+    }
+    names = list(predictors)
+    print(f"| series | previous | sites | {' | '.join(f'{n}, dB²' for n in names)} "
+          "| of the mean's, average | median | sites with less |")  # fmt: skip
+    print("|---" * (6 + len(names)) + "|")
+    told = []
+    for mixed in (False, True):
+        cubes = dict(series(table, mixed=mixed))
+        for chooser, previous in GIVEN:
+            errors = {}
+            for site, cube in cubes.items():
+                windows = list(windows_of(cube, chooser, previous))
+                if windows:
+                    errors[site] = [error(windows, predictors[name]) for name in names]
+            values = np.array(list(errors.values()))
+            share = values[:, -1] / values[:, names.index("mean")]
+            kind = "all tracks" if mixed else "one track"
+            told.append({"series": kind, "given": [chooser, previous], "errors": errors})
+            cells = [kind, f"{chooser} {previous}", f"{len(values)}",
+                     *(f"{one:.3f}" for one in values.mean(axis=0)), f"{share.mean():.3f}",
+                     f"{np.median(share):.3f}", f"{np.mean(share < 1.0):.2f}"]  # fmt: skip
+            print(f"| {' | '.join(cells)} |", flush=True)
+    if options.to:
+        options.to.write_text(json.dumps({"names": names, "rows": told}, indent=1))
+
+
+def series(table: pd.DataFrame, *, mixed: bool) -> Iterator[tuple[str, xr.Dataset]]:
+    """One cube a site, or a burst of a site, of what came before its change."""
+    known = table[table["vv0"].notna() & (table["vv0"] > 0)]
+    known = known.assign(time=pd.to_datetime(known["datetime"]))
+    changed = pd.to_datetime(known["change_time"])
+    before = known[changed.isna() | (known["time"] < changed)]
+    for key, rows in before.groupby(["site"] if mixed else ["site", "burst"]):
+        yield " ".join(map(str, key)), _cube(rows)
+
+
+def _cube(rows: pd.DataFrame) -> xr.Dataset:
+    bands = [rows[[f"{band}{k}" for k in range(SIDE**2)]].to_numpy() for band in ("vv", "vh")]
+    power = np.stack(bands, axis=1).reshape(-1, 2, SIDE, SIDE).astype(np.float32)
+    latitude = float(rows["lat"].iloc[0])
+    headings = [heading_deg(latitude, direction) for direction in rows["orbit"]]
+    image = to_db(np.where(power > 0, power, np.float32(np.nan)))
+    cube = xr.Dataset(
+        {"backscatter": (("time", "band", "y", "x"), image)},
+        coords={
+            "time": rows["time"].to_numpy().astype("datetime64[ns]"),
+            "band": ["VV", "VH"],
+            "y": np.arange(SIDE, 0, -1.0),
+            "x": np.arange(float(SIDE)),
+            "heading": ("time", np.array(headings, dtype=np.float32)),
+        },
+    )
+    return cube.sortby("time").drop_duplicates("time")
+
+
+def windows_of(cube: xr.Dataset, chooser: Chooser, previous: int) -> Iterator[Window]:
+    """Cut the targets that have sixteen images before them."""
+    source = Source.of(cube, in_memory=True)
+    most = max(count for _, count in GIVEN)
+    for date in np.flatnonzero(source.times >= FIRST_TEST)[::EVERY]:
+        if date >= most and source.seen(int(date), (0, 0), source.shape) == 1.0:
+            chosen = source.previous(int(date), (0, 0), source.shape, previous, chooser=chooser)
+            if len(chosen) == previous:
+                yield source.cut(int(date), (0, 0), source.shape, chosen)
+
+
+def error(windows: list[Window], predictor: Predictor) -> float:
+    """Mean squared error over all windows of a site, dB²."""
+    squares: list[Float] = []
+    for first in range(0, len(windows), AT_ONCE):
+        several = windows[first : first + AT_ONCE]
+        found = predictor.expect(several)
+        squares += [np.square(w.target - one.mean) for w, one in zip(several, found, strict=True)]
+    return float(np.nanmean(squares))
+
+
+if __name__ == "__main__":
+    main()
