@@ -358,6 +358,19 @@ def test_monthly_weather_is_refused(tmp_path: Path) -> None:
         read_weather(tmp_path / "month.nc", AT, [EVENING])
 
 
+def test_times_that_are_no_dates(tmp_path: Path) -> None:
+    days = degrees({"tas": (np.full(11, 280.0), {"units": "K"})}, HOURS[::24][:11])
+    for units, said in (
+        ("", "are no dates: expected a CF unit such as"),
+        ("days since 2020-01-01", "cannot be read as NetCDF: .* calendar"),
+    ):
+        told = {"units": units, "calendar": "noleap"} if units else {}
+        path = tmp_path / f"{len(units)}.nc"
+        days.assign_coords(time=("time", np.arange(11), told)).to_netcdf(path)
+        with pytest.raises(SarcastError, match=said):
+            read_weather(path, AT, [EVENING])
+
+
 def test_a_grid_without_crs(tmp_path: Path) -> None:
     weather(tmp_path / "weather.nc")
     with xr.open_dataset(tmp_path / "weather.nc") as held:

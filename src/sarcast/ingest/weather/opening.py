@@ -80,6 +80,11 @@ def _canonical(data: xr.Dataset, profile: WeatherProfile, place: str) -> xr.Data
         if found != target:
             renamed[found] = target
     canonical = data.rename(renamed)
+    if not np.issubdtype(canonical["time"].dtype, np.datetime64):
+        raise SarcastError(
+            f"the times of {place} are no dates: expected a CF unit such as "
+            f"'days since 1961-01-01', found {canonical['time'].attrs.get('units')!r}"
+        )
     crs = _crs(canonical, renamed, profile)
     if crs is None:
         raise SarcastError(
