@@ -45,6 +45,10 @@ def server() -> Iterator[Database]:
 @pytest.fixture(scope="module")
 def database(server: Database) -> Database:
     """The server with pgstac in ``catalogue``, set up as the README says."""
+    if not sql(
+        server, "postgres", "SELECT name FROM pg_available_extensions WHERE name = 'postgis'"
+    ):
+        required("PostGIS")
     for name in ("empty", "older", "catalogue"):
         sql(server, "postgres", f"CREATE DATABASE {name}")
     sql(server, "older", "CREATE SCHEMA pgstac")
@@ -64,11 +68,12 @@ def api(database: Database) -> Iterator[str]:
         yield url
 
 
-def sql(server: Database, name: str, command: str) -> None:
+def sql(server: Database, name: str, command: str) -> list[Any]:
     import psycopg
 
     with psycopg.connect(server.url(name), autocommit=True) as connection:
-        connection.execute(command)
+        done = connection.execute(command)
+        return done.fetchall() if done.description else []
 
 
 # --- the items ----------------------------------------------------------------------------------
