@@ -1,7 +1,7 @@
 """A product: the files of one scene on disk, made into a scene by what its profile tells."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -16,6 +16,21 @@ from sarcast.ingest.containers import Layer, open_container
 from sarcast.ingest.layouts import Fact, SceneProfile
 from sarcast.progress import say
 from sarcast.rasters import grid_of, holds_data, sample
+
+
+class Nearby:
+    """Files that lie near a product, found by their names; each expression is looked for once."""
+
+    def __init__(self, files: Iterable[Path]) -> None:
+        self._files = sorted(files, key=lambda path: path.name)
+        self._found: dict[str, Path | None] = {}
+
+    def find(self, pattern: re.Pattern[str]) -> Path | None:
+        """The first file whose whole name fits; None if there is none."""
+        if pattern.pattern not in self._found:
+            fitting = (path for path in self._files if pattern.fullmatch(path.name))
+            self._found[pattern.pattern] = next(fitting, None)
+        return self._found[pattern.pattern]
 
 
 @dataclass
@@ -39,7 +54,7 @@ class Product:
     groups: dict[str, str]
     files: list[tuple[Path, str | None]] = field(default_factory=list)
 
-    def to_scene(self, declared: Mapping[Fact, str], nearby: Mapping[str, Path]) -> Scene | None:
+    def to_scene(self, declared: Mapping[Fact, str], nearby: Nearby) -> Scene | None:
         """Make the scene, and see that its rasters can be read.
 
         Parameters
@@ -47,7 +62,7 @@ class Product:
         declared
             Unit and quantity that the user declares; they go before what the profile tells.
         nearby
-            All files by name, for the incidence angles that belong to the scene.
+            All files that were found, for the incidence angles that belong to the scene.
 
         Returns
         -------
@@ -104,15 +119,12 @@ class Product:
             return {}
         return dict(sorted(rasters.items(), reverse=True))
 
-    def _incidence(self, nearby: Mapping[str, Path]) -> dict[str, Raster]:
+    def _incidence(self, nearby: Nearby) -> dict[str, Raster]:
         pattern = self.profile.incidence_file(self.groups)
-        if pattern is None:
+        path = None if pattern is None else nearby.find(pattern)
+        if path is None:
             return {}
-        found = (path for name, path in sorted(nearby.items()) if pattern.fullmatch(name))
-        path = next(found, None)
-        return (
-            {} if path is None else {INCIDENCE: Raster(path, (INCIDENCE,), "degree", ("metadata",))}
-        )
+        return {INCIDENCE: Raster(path, (INCIDENCE,), "degree", ("metadata",))}
 
     def _scene(self, told: Mapping[Fact, str], rasters: Mapping[str, Raster]) -> Scene:
         first = next(iter(rasters.values())).path

@@ -18,7 +18,7 @@ from sarcast.ingest import series
 from sarcast.ingest.containers import snap_header
 from sarcast.ingest.foreign import describe
 from sarcast.ingest.layouts import Fact, SceneProfile, check_unit, scene_profiles
-from sarcast.ingest.products import Product, check_values
+from sarcast.ingest.products import Nearby, Product, check_values
 from sarcast.progress import say
 from sarcast.rasters import sample
 from sarcast.remote import is_remote
@@ -89,7 +89,7 @@ def find_items(
         known = describe(item, profiles)
         _check_item(known)
         yield known
-    nearby = {path.name: path for path in files}
+    nearby = Nearby(files)
     for name in sorted(products):
         for product in _apart(products[name], unpack_to):
             scene = product.to_scene(options.declared(), nearby)
