@@ -285,7 +285,7 @@ def test_a_series_in_netcdf(tmp_path: Path) -> None:
 
 
 def test_the_real_series(data_dir: Path, tmp_path: Path) -> None:
-    (path,) = data_dir.glob("worldcereal/00002806639B424A/S1_GRD*.nc")
+    (path,) = data_dir.glob("worldcereal/2021_TZA*/S1_GRD*.nc")
     items = list(find_items([path], NOTHING, unpack_to=tmp_path))
     with xr.open_dataset(path) as held:
         third = held.isel(timestamp=3).load()
