@@ -3,6 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from pydantic import ValidationError
+from rasterio.features import rasterize
 from scipy import stats
 
 from sarcast import simulate
@@ -213,3 +214,22 @@ def test_polygon_parameters_each_change_it():
 def test_options_are_checked():
     with pytest.raises(ValidationError, match=r"least \(3\) must not exceed most \(2\)"):
         ShapeOptions(least=3, most=2)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_filled_equals_gdals_burning_of_all_touched_pixels(seed):
+    rng = np.random.default_rng(seed)
+    size = int(rng.integers(20, 200))
+    shape = ShapeOptions(spikiness=float(rng.uniform(0, 0.9)), irregularity=float(rng.uniform()))
+    polygon = random_polygon(size / 5, shape, rng=rng) + rng.uniform(0, size, 2)
+    ring = [(float(x), float(y)) for y, x in [*polygon, polygon[0]]]
+    burnt = rasterize(
+        [{"type": "Polygon", "coordinates": [ring]}], out_shape=(size, size + 7), all_touched=True
+    )
+    np.testing.assert_array_equal(filled(polygon, (size, size + 7)), burnt > 0)
+
+
+def test_a_shape_beside_the_image_fills_nothing():
+    polygon = random_polygon(5.0, ONE, rng=np.random.default_rng(0))
+    for away in ([-50.0, 10.0], [10.0, 90.0], [200.0, 200.0]):
+        assert not filled(polygon + away, (30, 40)).any()

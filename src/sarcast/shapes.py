@@ -110,8 +110,8 @@ def filled(polygon: npt.NDArray[np.float64], shape: tuple[int, ...]) -> Bool:
     import shapely
 
     inside = np.zeros(shape, dtype=bool)
-    first = np.clip(np.floor(polygon.min(axis=0)).astype(int) - 1, 0, None)
-    last = np.minimum(np.ceil(polygon.max(axis=0)).astype(int) + 1, shape)
+    first = np.clip(np.floor(polygon.min(axis=0)).astype(int) - 1, 0, shape)
+    last = np.clip(np.ceil(polygon.max(axis=0)).astype(int) + 1, first, shape)
     here = (slice(first[0], last[0]), slice(first[1], last[1]))
     rows, columns = np.mgrid[here]
     outline = shapely.Polygon(polygon)
