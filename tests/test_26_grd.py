@@ -525,6 +525,55 @@ def test_rtc_makes_a_catalogue_from_which_a_cube_is_built(safe, flat, tmp_path, 
     assert float(cube["incidence"].mean()) == pytest.approx(found.incidenceAngle, abs=0.2)
 
 
+def test_an_interrupted_run_leaves_nothing_and_can_be_started_again(
+    safe, flat, tmp_path, monkeypatch
+):
+    found = geolocation(safe)[5, 10]
+    place = f"{found.longitude},{found.latitude}"
+    area = f"{place},{found.longitude + 0.01},{found.latitude + 0.01}"
+    dem = flat(found.height, found)
+    command = ("rtc", safe, "--to", tmp_path / "made", "--dem", dem, "--area", area)
+    whole = rtc._tile
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(rtc, "_tile", interrupted)
+    assert run(*command) == 130
+    assert [path for path in (tmp_path / "made").rglob("*") if path.is_file()] == []
+    monkeypatch.setattr(rtc, "_tile", whole)
+    assert run(*command) == 0
+    assert len(FolderCatalogue(tmp_path / "made").search()) == 1
+
+
+def test_layover_is_brought_from_a_mountain_beyond_the_tile(product, safe, monkeypatch):
+    # A mountain towards which the sensor looks leans over the flat ground before it.
+    found = geolocation(safe)[5, 10]
+    grid = around(found, SPACING, 200)
+    look = np.radians(product.heading_deg + 90.0)
+
+    class Mountain:
+        def heights(self, part: GeoBox) -> np.ndarray:
+            column, row = np.meshgrid(*(np.arange(size) + 0.5 for size in part.shape[::-1]))
+            x, y = part.transform * (column, row)
+            middle = grid.transform * (100.0, 100.0)
+            range_m = (x - middle[0]) * np.sin(look) + (y - middle[1]) * np.cos(look)
+            rise = np.clip(1.0 - np.abs(range_m - 900.0) / 600.0, 0.0, 1.0)
+            return found.height + 800.0 * rise
+
+    def tile(part: GeoBox) -> np.ndarray:
+        gamma, margin = rtc._tile(view.View(product), part, Mountain())
+        return gamma["VV"][margin : margin + part.height, margin : margin + part.width]
+
+    whole, before = tile(grid), (slice(60, 140), slice(100, 125))
+    alone = tile(grid[before])
+    seen = np.isfinite(alone)
+    assert (seen == np.isfinite(whole[before])).all()
+    assert 10 * np.log10(alone[seen] / whole[before][seen]) == pytest.approx(0.0, abs=0.02)
+    level = np.nanmedian(whole[:, -40:])
+    assert np.nanmin(alone) < 0.5 * level  # layover: much area is shown there
+
+
 def test_rtc_says_what_is_wrong_on_one_line(tmp_path, capsys):
     assert run("rtc", tmp_path, "--to", tmp_path / "made", "--dem", tmp_path / "dem.tif") == 1
     told = capsys.readouterr().err.strip()

@@ -81,9 +81,7 @@ def _extent(area: str | None) -> Geometry | None:
 
 
 def _held(catalogue: FolderCatalogue) -> list[pystac.Item]:
-    return (
-        catalogue.search() if catalogue.folder.is_dir() and any(catalogue.folder.iterdir()) else []
-    )
+    return catalogue.search() if (catalogue.folder / "items.parquet").is_file() else []
 
 
 def _is(item: pystac.Item, grid: GeoBox) -> bool:

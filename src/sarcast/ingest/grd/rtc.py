@@ -42,11 +42,12 @@ Sentinel-1 lies at -22 dB or under (Torres et al. 2012)."""
 LEAST_AREA = 0.1
 """Least area shown to the sensor per area of the slant plane; under it the ground is in shadow."""
 
-_TILE = 768
+_TILE = 512
 _REACH = 2.0
 """Ground range over which layover moves a facet, per metre of height: 1 / tan(27 degrees)."""
-_UNSEEN_RELIEF_M = 300.0
-"""By how much ground just beyond a tile may rise over what the tile holds, m."""
+_FARTHEST_M = 5000.0
+"""From how far facets are brought to a tile, m: from 2500 m over it."""
+_LEAST_MARGIN = 8
 _LEAST_SEEN = 0.499
 _COARSE_M = 500.0
 _CHECKED = 1000
@@ -330,11 +331,12 @@ def _tiles(
 def _tile(
     view: View, tile: GeoBox, terrain: Terrain
 ) -> tuple[dict[str, npt.NDArray[np.float32]], int]:
-    """Images of a tile with a margin, as wide as its relief can reach over, in pixels."""
+    """Images of a tile with a margin in pixels, over which the relief around it can reach."""
     spacing = tile.resolution.x
-    heights = terrain.heights(tile)
+    around = tile.pad(math.ceil(_FARTHEST_M / spacing))
+    heights = terrain.heights(around.zoom_out(max(1.0, max(around.shape) / _TILE)))
     relief = np.nanmax(heights) - np.nanmin(heights) if np.isfinite(heights).any() else 0.0
-    margin = math.ceil(_REACH * (relief + _UNSEEN_RELIEF_M) / spacing)
+    margin = _LEAST_MARGIN + math.ceil(min(_REACH * relief, _FARTHEST_M) / spacing)
     wide = tile.pad(margin)
     return gamma0(view, wide, terrain.heights(wide), view.product.images), margin
 
