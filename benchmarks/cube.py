@@ -199,14 +199,15 @@ def kill(case: Case, kills: int, workers: int) -> None:
     """Kill a build at random moments, restart it, and compare the files with those of another."""
     whole, killed = case.folder / "whole.zarr", case.folder / "killed.zarr"
     seconds, _ = timed(build, case, whole, workers)
-    idle, _ = timed(build, case, whole, workers)
     rng = np.random.default_rng()
     for number in range(kills):
         process = multiprocessing.get_context("spawn").Process(
             target=build, args=(case, killed, workers)
         )
         process.start()
-        process.join(idle + rng.uniform(-0.2 * idle, 2.0 * (seconds - idle) / kills))
+        while process.is_alive() and _begun(killed) <= number * case.scenes / (kills + 1):
+            process.join(0.01)
+        process.join(rng.uniform(0.0, seconds / case.scenes))
         process.kill()
         process.join()
         there = (killed / "zarr.json").exists() and not is_begun(killed)
@@ -214,6 +215,11 @@ def kill(case: Case, kills: int, workers: int) -> None:
         print(f"killed {number + 1} of {kills}: {held} dates held")
     timed(build, case, killed, workers)
     print(f"the same files: {_digests(whole) == _digests(killed)}")
+
+
+def _begun(store: Path) -> int:
+    """Dates of which something is written."""
+    return len(list(store.glob("backscatter/c/*")))
 
 
 def _digests(store: Path) -> dict[str, str]:

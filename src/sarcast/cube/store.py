@@ -65,6 +65,7 @@ class Store:
                 raise SarcastError(
                     f"{path} exists and is no cube; name another target for the cube"
                 )
+            _clear_partial(path)
             return cls._create(path, grid, has_truth=has_truth, told=told or {})
         held = attributes(path)
         if held.get("grid") != describe(grid):
@@ -72,6 +73,7 @@ class Store:
                 f"{path} is a cube on another grid ({held.get('grid')}) than asked for "
                 f"({describe(grid)}); name another target, or ask for the same area and resolution"
             )
+        _clear_partial(path)
         store = cls(path, zarr.open_group(path, mode="r+", use_consolidated=False))
         store._take_back()
         return store
@@ -103,8 +105,6 @@ class Store:
         assert isinstance(visible, zarr.Array)
         self.resize(visible.shape[0])
         self.tidy()
-        for left in self.path.rglob("*.partial"):
-            left.unlink(missing_ok=True)
 
     def __contains__(self, name: str) -> bool:
         """Whether there is a variable of this name."""
@@ -213,6 +213,12 @@ def is_begun(path: Path) -> bool:
 
 def _is_whole(path: Path) -> bool:
     return path.suffix != ".partial"
+
+
+def _clear_partial(path: Path) -> None:
+    """Delete files that were being written when a build was killed."""
+    for left in path.rglob("*.partial"):
+        left.unlink(missing_ok=True)
 
 
 def attributes(path: Path) -> dict[str, Any]:
