@@ -177,6 +177,26 @@ def test_era5_and_era5_land_are_told_apart_or_asked_for(tmp_path: Path) -> None:
     assert first(read, "temperature") == pytest.approx([-3.15], abs=1e-3)
 
 
+def test_snow_water_without_its_density_tells_nothing(tmp_path: Path) -> None:
+    """ERA5-Land with ``sd`` stays ERA5-Land: its rain runs from 0 UTC, and water is no depth."""
+    fields = {
+        "t2m": (np.full(HOURS.size, 270.0), {"units": "K"}),
+        "tp": (np.where(np.datetime64("2020-03-08T00") == HOURS, 5e-3, 1e-3), {"units": "m"}),
+        "sd": (np.full(HOURS.size, 0.06), {"units": "m of water equivalent"}),
+    }
+    degrees(fields, HOURS).to_netcdf(tmp_path / "land.nc")
+    read = read_weather(tmp_path / "land.nc", AT, [EVENING])
+    assert first(read, "precipitation")[0] == pytest.approx([5.0, 1.0, 1.0, 1.0], rel=1e-5)
+    assert "snow_depth" not in read
+    degrees(fields, HOURS, spacing=0.25).to_netcdf(tmp_path / "era5.nc")
+    read = read_weather(tmp_path / "era5.nc", AT, [EVENING])
+    assert first(read, "precipitation")[0] == pytest.approx([28.0, 24.0, 24.0, 24.0], rel=1e-5)
+    assert "snow_depth" not in read
+    degrees(fields, HOURS, spacing=0.5).to_netcdf(tmp_path / "odd.nc")
+    with pytest.raises(UsageError, match="fits more than one profile"):
+        read_weather(tmp_path / "odd.nc", AT, [EVENING])
+
+
 def test_e_obs_and_fmi_grids_in_several_files(tmp_path: Path) -> None:
     days = np.arange("2020-03-01", "2020-03-11", dtype="datetime64[D]")
     rain = np.arange(1.0, 11.0)

@@ -88,11 +88,15 @@ class WeatherProfile(Profile):
     table: Table | None = Field(None, description="Columns, where the source is a CSV file.")
 
     def found(self, names: Iterable[str]) -> dict[Condition, str]:
-        """Which of some names tells which condition."""
+        """Which of some names tells which condition.
+
+        An amount of snow water tells nothing without the density that makes it a depth.
+        """
         known = {name.lower(): name for name in names}
         return {
             condition: known[name.lower()]
             for condition, variable in self.variables.items()
+            if not variable.density or set(variable.density) & set(known.values())
             for name in reversed(variable.names)
             if name.lower() in known
         }
@@ -158,14 +162,20 @@ def choose(
 def _fitting(
     profiles: Sequence[WeatherProfile], names: Sequence[str], *, table: bool, spacing: float | None
 ) -> list[WeatherProfile]:
-    """The profiles that know the most of the names, and the spacing where that is not enough."""
+    """The profiles that know the most of the names.
+
+    Sources that share names are told apart by the spacing of their grids alone: where it fits none
+    of them, all are given.
+    """
     usable = [p for p in profiles if (p.table is not None) == table and _complete(p, names)]
     told = {profile.name: len(profile.found(names)) for profile in usable}
-    most = max(told.values(), default=0)
-    best = [profile for profile in usable if most and told[profile.name] == most]
-    if len(best) > 1:
-        return [profile for profile in best if _same(profile.spacing, spacing)] or best
-    return best
+    known = [profile for profile in usable if told[profile.name]]
+    spaced = [profile for profile in known if profile.spacing is not None]
+    alike = [profile for profile in spaced if _same(profile.spacing, spacing)] or spaced
+    known = [profile for profile in known if profile.spacing is None or profile in alike]
+    most = max((told[profile.name] for profile in known), default=0)
+    best = [profile for profile in known if told[profile.name] == most]
+    return alike if any(profile in alike for profile in best) else best
 
 
 def _complete(profile: WeatherProfile, names: Iterable[str]) -> bool:
