@@ -1,6 +1,7 @@
 """What goes into a cube: slices that overlap, versions, units, files that are gone, workers."""
 
-from collections.abc import Callable, Iterator
+import shutil
+from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
 
@@ -20,8 +21,10 @@ from sarcast.errors import SarcastError
 from sarcast.ingest.acquisition import newest
 from sarcast.ingest.sentinel1 import IndexOptions, find_items
 from sarcast.ingest.slices import Layer, Overlap, read_fused
+from sarcast.ingest.weather import Weather
 from sarcast.rasters import open_raster, warp_onto, write_cog
 from sarcast.remote import RemoteOptions
+from small_weather import weather as daily_weather
 
 REMOTE = RemoteOptions()
 ELSEWHERE = GeoBox.from_bbox(
@@ -171,6 +174,7 @@ def test_a_missing_pixel_changes_its_neighbours_alone(tmp_path: Path) -> None:
     far[17:24, 27:34] = False
     np.testing.assert_allclose(warped[0][far], warped[1][far], rtol=1e-5)
     assert not np.array_equal(warped[0][~far], warped[1][~far])
+    assert np.isnan(warped[1]).sum() <= 1  # four pixels see the hole, and three others each
 
 
 def test_a_fine_raster_is_thinned_as_it_is_read(tmp_path: Path) -> None:
@@ -255,13 +259,36 @@ def test_a_file_that_is_gone(
 def test_nothing_stays_of_dates_that_were_left_out(
     scene_folder: Callable[..., Path], tmp_path: Path
 ) -> None:
-    names = [opera_name(f"2020030{day}T154005") for day in range(1, 5)]
-    folder = scene_folder({name: power(day) for day, name in enumerate(names)})
+    """Images written ahead of a date that had to be left out are deleted."""
+    folder = scene_folder({opera_name(f"2020030{day}T154005"): power(day) for day in range(1, 5)})
     items = items_of(folder)
-    (folder / f"{names[0]}_VV.tif").unlink()
-    build(items, tmp_path / "cube.zarr", allow_missing=True)
-    steps = {path.name for path in (tmp_path / "cube.zarr" / "backscatter" / "c").iterdir()}
-    assert steps == {"0", "1", "2"}
+    build(items[:2], tmp_path / "cube.zarr")
+    images = tmp_path / "cube.zarr" / "backscatter" / "c"
+    shutil.copytree(images / "1", images / "7")
+    build(items, tmp_path / "cube.zarr")
+    assert {path.name for path in images.iterdir()} == {"0", "1", "2", "3"}
+
+
+def test_weather_is_read_once(
+    scene_folder: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two dates held and two to come: four are asked of the weather, each once."""
+    folder = scene_folder({opera_name(f"2020030{day}T154005"): power(day) for day in range(1, 5)})
+    items = items_of(folder)
+    daily_weather(tmp_path / "weather.nc")
+    sources = Sources(weather=(tmp_path / "weather.nc",))
+    build(items[2:], tmp_path / "cube.zarr")
+    asked: list[np.datetime64] = []
+    read = Weather.read
+
+    def listen(self: Weather, grid: GeoBox, dates: Sequence[np.datetime64]) -> xr.Dataset:
+        asked.extend(dates)
+        return read(self, grid, dates)
+
+    monkeypatch.setattr(Weather, "read", listen)
+    build_cube(items, tmp_path / "cube.zarr", GRID, CubeOptions(), sources)
+    assert [str(date)[:10] for date in asked] == [f"2020-03-0{day}" for day in (3, 4, 1, 2)]
+    assert np.isfinite(open_cube(tmp_path / "cube.zarr")["temperature"]).all()
 
 
 # --- workers --------------------------------------------------------------------------------------
