@@ -315,6 +315,12 @@ def test_fmi_stations(tmp_path: Path) -> None:
         ("time,latitude,longitude,temperature\n2020-03-01,62,27,warm\n", r"holds 'warm' in line 2"),
         ("time,latitude,longitude,temperature\n1.3.20,62,27,1\n", r"must hold times, ISO 8601"),
         ("time,temperature\n2020-03-01,1\n", "does not tell where its stations are"),
+        (
+            "time;latitude;longitude;snow_depth\n2020-03-01;62,2;27;1\n",
+            "station latitude .* decimal comma",
+        ),
+        ("time,latitude,longitude,snow_depth\n2020-03-01,6880000,27,1\n", "station of line 2 is"),
+        ("time,place,location,snow\n2020-03-01,Oulu,somewhere,1\n", "station of line 2 is"),
         ("time,wind\n2020-03-01,1\n", r"holds no weather that is known: .* found time, wind"),
         (
             "time,latitude,longitude,temperature\n2020-03-01,62,27,1,5,6\n",

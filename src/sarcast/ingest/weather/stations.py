@@ -19,6 +19,7 @@ FARTHEST_KM = 100.0
 EARTH_RADIUS_KM = 6371.0
 
 _SEPARATORS = (";", "\t", ",")
+_LAT, _LON, _TIME = "station latitude", "station longitude", "time of the row"
 _COMMA = re.compile(r"[+-]?\d*,\d+")
 
 Values = npt.NDArray[np.float64]
@@ -58,12 +59,17 @@ def read_table(path: Path, options: WeatherOptions) -> tuple[xr.Dataset, Weather
     frame = _frame(path, separator, profile.table, decimal)
     for name in told.values():
         frame[name] = _numbers(frame[name], path, decimal)
-    frame["_lat"], frame["_lon"] = _places(frame, profile.table, path)
-    frame["_time"] = _times(frame[profile.table.time], profile.table, path)
+    for name, values in zip((_LAT, _LON), _places(frame, profile.table, path), strict=True):
+        frame[name] = values
+        frame[name] = _numbers(frame[name], path, decimal)
+    _check_places(frame, path)
+    frame[_TIME] = _times(frame[profile.table.time], profile.table, path)
     return _dataset(frame, list(told.values())), profile
 
 
 def _header(path: Path) -> str:
+    if not path.is_file():
+        raise SarcastError(f"{path} does not exist; name a CSV file of stations")
     try:
         with path.open(encoding="utf-8-sig") as file:
             return file.readline().strip()
@@ -122,7 +128,7 @@ def _places(frame: pd.DataFrame, table: Table, path: Path) -> tuple[Any, Any]:
     """Latitude and longitude of each row."""
     if table.location in frame:
         pairs = frame[table.location].astype(str).str.extract(r"(-?[\d.]+)[ ,;]+(-?[\d.]+)")
-        return pairs[0].astype(float), pairs[1].astype(float)
+        return pairs[0], pairs[1]
     if table.latitude in frame and table.longitude in frame:
         return frame[table.latitude], frame[table.longitude]
     if table.place is None:
@@ -134,22 +140,30 @@ def _places(frame: pd.DataFrame, table: Table, path: Path) -> tuple[Any, Any]:
     return table.place
 
 
+def _check_places(frame: pd.DataFrame, path: Path) -> None:
+    wrong = frame[~((frame[_LAT].abs() <= 90.0) & (frame[_LON].abs() <= 360.0))]
+    if not wrong.empty:
+        raise SarcastError(
+            f"{path} does not tell where the station of line {int(wrong.index[0]) + 2} is: "
+            f"expected its latitude and longitude in degrees"
+        )
+
+
 def _dataset(frame: pd.DataFrame, names: list[str]) -> xr.Dataset:
-    places = frame[["_lat", "_lon"]].apply(tuple, axis=1)
-    numbers, stations = pd.factorize(places)
-    times, rows = np.unique(frame["_time"].to_numpy("datetime64[s]"), return_inverse=True)
+    numbers = frame.groupby([_LAT, _LON], sort=False).ngroup().to_numpy()
+    stations = frame.drop_duplicates([_LAT, _LON])
+    times, rows = np.unique(frame[_TIME].to_numpy("datetime64[s]"), return_inverse=True)
     fields = {}
     for name in names:
         values = np.full((times.size, len(stations)), np.nan)
         values[rows, numbers] = frame[name]
         fields[name] = (("time", "station"), values)
-    lat, lon = np.array([list(place) for place in stations]).T
     return xr.Dataset(
         fields,
         coords={
             "time": times.astype("datetime64[ns]"),
-            "lat": ("station", lat),
-            "lon": ("station", lon),
+            "lat": ("station", stations[_LAT].to_numpy(float)),
+            "lon": ("station", stations[_LON].to_numpy(float)),
         },
     )
 
