@@ -469,12 +469,16 @@ def test_a_slant_range_product_is_refused(annotation, tmp_path):
         grd.open_product(folder)
 
 
-def test_products_are_found_and_what_is_none_is_refused(tmp_path):
+def test_products_are_found_and_what_is_none_is_refused(tmp_path, capsys):
     with pytest.raises(SarcastError, match="no Sentinel-1 product in .* ends in .SAFE"):
         grd.find_products([tmp_path])
     empty = tmp_path / "deep" / f"{NAME}.SAFE"
     empty.mkdir(parents=True)
     assert grd.find_products([tmp_path, empty]) == [empty]
+    (tmp_path / "deep" / "S1A_IW_GRDH_1SDV_X.zip").touch()
+    capsys.readouterr()
+    assert grd.find_products([tmp_path]) == [empty]
+    assert "1 zipped products are left out, the first is" in capsys.readouterr().err
     with pytest.raises(SarcastError, match=r"is no SAFE folder: it lacks manifest\.safe"):
         grd.open_product(empty)
     packed = tmp_path / f"{NAME}.zip"

@@ -43,6 +43,8 @@ LEAST_AREA = 0.1
 """Least area shown to the sensor per area of the slant plane; under it the ground is in shadow."""
 
 _TILE = 512
+_TILE_M = 15_000.0
+"""Most metres a side of a tile, which bounds the part of an image that is in memory."""
 _REACH = 2.0
 """Ground range over which layover moves a facet, per metre of height: 1 / tan(27 degrees)."""
 _FARTHEST_M = 5000.0
@@ -314,7 +316,8 @@ def _tiles(
     view: View, grid: GeoBox, terrain: Terrain
 ) -> Iterator[tuple[Window, dict[str, npt.NDArray[np.float32]]]]:
     """Images of one tile of the grid after the other; those that are empty are left out."""
-    tiles = GeoboxTiles(grid, (_TILE, _TILE))
+    side = max(1, min(_TILE, int(_TILE_M / grid.resolution.x)))
+    tiles = GeoboxTiles(grid, (side, side))
     rows, columns = tiles.shape
     places = [(row, column) for row in range(rows) for column in range(columns)]
     outline = footprint(view.product).to_crs(grid.crs)
@@ -324,7 +327,7 @@ def _tiles(
             continue
         images, margin = _tile(view, tile, terrain)
         inner = (slice(margin, margin + tile.height), slice(margin, margin + tile.width))
-        window = Window(place[1] * _TILE, place[0] * _TILE, tile.width, tile.height)
+        window = Window(place[1] * side, place[0] * side, tile.width, tile.height)
         yield window, {band: image[inner] for band, image in images.items()}
 
 
