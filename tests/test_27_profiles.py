@@ -179,6 +179,7 @@ def test_snap_dimap(tmp_path: Path) -> None:
     )
     (item,) = find_items([tmp_path], NOTHING)
     assert set(item.assets) == {"vv", "vh", "incidence"}
+    assert item.assets["incidence"].roles == ["metadata"]
     assert item.datetime == dt.datetime(2020, 3, 1, 5, 11, 22, 123456, tzinfo=dt.UTC)
     assert item.properties["sat:relative_orbit"] == 168
     assert np.isnan(pixels(item)[:5]).all()

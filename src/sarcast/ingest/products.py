@@ -104,18 +104,17 @@ class Product:
         return files, tags, told
 
     def _rasters(self, files: Mapping[Path, Mapping[int, Layer]], unit: str) -> dict[str, Raster]:
+        """Rasters by asset key, those without any data left out; none if no backscatter is left."""
         rasters = {}
         for path, layers in files.items():
             held = tuple(layers[number].name for number in sorted(layers))
-            nodata = next((x.nodata for x in layers.values() if x.nodata is not None), None)
-            raster = Raster(
-                path, held, unit, nodata=self.profile.nodata if nodata is None else nodata
-            )
             seen = tuple(band for band in held if band in BANDS)
-            if seen and not _usable(raster, held.index(seen[0]) + 1):
-                continue
-            rasters["-".join(seen).lower() or INCIDENCE] = raster
-        if not any(set(raster.bands) & set(BANDS) for raster in rasters.values()):
+            told = next((x.nodata for x in layers.values() if x.nodata is not None), None)
+            nodata = self.profile.nodata if told is None else told
+            raster = Raster(path, held, unit, ("data",) if seen else ("metadata",), nodata)
+            if not seen or _usable(raster, held.index(seen[0]) + 1):
+                rasters["-".join(seen).lower() or INCIDENCE] = raster
+        if set(rasters) <= {INCIDENCE}:
             return {}
         return dict(sorted(rasters.items(), reverse=True))
 
