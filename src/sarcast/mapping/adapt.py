@@ -32,14 +32,23 @@ SUITED: dict[str, Any] = {
     "validation_windows": 32,
 }
 """Options of a training that adapts a network within minutes on a CPU."""
+FEWER_IMAGES = AugmentOptions(
+    no_condition=0.0,
+    no_weather=0.0,
+    no_conditions=0.0,
+    no_elevation=0.0,
+    strips=0.0,
+    mirror=False,
+)
+"""How windows of an area are varied: what is known of it stays known, and its slopes stay."""
 
 
 def suited(options: TrainOptions, model: Model) -> TrainOptions:
     """Give options that suit adapting a model on a CPU, wherever none were given.
 
-    Windows are varied where the network takes any number of previous images.
+    A network that takes any number of previous images is given now more, now fewer of them.
     """
-    suits = SUITED if model.previous else {**SUITED, "augment": AugmentOptions()}
+    suits = SUITED if model.previous else {**SUITED, "augment": FEWER_IMAGES}
     given = options.model_fields_set
     return options.model_copy(
         update={name: value for name, value in suits.items() if name not in given}
