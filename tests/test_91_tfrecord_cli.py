@@ -267,6 +267,9 @@ def test_an_ablation_replaces_only_its_own(world_cube, tmp_path, capsys):
     assert run(*words, "--overwrite") == 1
     assert "no result of sarcast" in capsys.readouterr().err
     assert (tmp_path / "mine" / "thesis.txt").read_text() == "years of work"
+    assert run("ablate", tmp_path / "nowhere", "--to", tmp_path / "new") == 1
+    assert "is no cube" in capsys.readouterr().err
+    assert not (tmp_path / "new").exists()
     assert run("ablate", world_cube, "--to", world_cube, "--overwrite") == 1
     assert "which is to be read" in capsys.readouterr().err
 

@@ -96,6 +96,8 @@ def ablate(source: Path, *, config: Annotated[AblateConfig, FLAT]) -> None:
 
 def _make_ready(source: Path, config: AblateConfig) -> None:
     """Refuse a folder that is no ablation; one that is there goes on, or is begun anew."""
+    if not is_store(source):
+        open_cube(source)
     record = config.to / "run.yaml"
     begun = record.is_file() and record.read_text().startswith("ablate:")
     if config.overwrite or not begun:
