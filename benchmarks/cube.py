@@ -29,6 +29,7 @@ from rasterio.windows import Window
 from scipy.ndimage import gaussian_filter
 
 from sarcast import units
+from sarcast.catalogue import FolderCatalogue
 from sarcast.cube import CubeOptions, Sources, build_cube, open_cube
 from sarcast.cube.block import places
 from sarcast.cube.crew import CrewOptions
@@ -66,7 +67,7 @@ class Case:
 
 
 def write_scenes(case: Case) -> None:
-    """Write scenes of speckle over smooth ground, named and laid out as OPERA's."""
+    """Write scenes of speckle over smooth ground, named and laid out as OPERA's; index them."""
     (case.folder / "scenes").mkdir(parents=True)
     bounds = case.grid.pad(50).extent.to_crs("EPSG:32636").boundingbox
     grid = GeoBox.from_bbox(bounds, "EPSG:32636", resolution=SPACING_M)
@@ -78,6 +79,8 @@ def write_scenes(case: Case) -> None:
             _path(case.folder, number, band).hardlink_to(
                 _path(case.folder, number % DISTINCT, band)
             )
+    items = find_items([case.folder / "scenes"], IndexOptions())
+    FolderCatalogue(case.folder / "catalogue").add(items)
 
 
 def _path(folder: Path, number: int, band: str) -> Path:
@@ -109,7 +112,7 @@ def _write_scene(number: int, folder: Path, grid: GeoBox) -> None:
 def build(case: Case, target: Path, workers: int) -> None:
     """Build the cube as ``sarcast cube`` does."""
     set_quiet(True)
-    items = list(find_items([case.folder / "scenes"], IndexOptions()))
+    items = FolderCatalogue(case.folder / "catalogue").search()
     options = CrewOptions(workers=workers)
     build_cube(items, target, case.grid, CubeOptions(), Sources(), workers=options)
 

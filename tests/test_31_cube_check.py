@@ -229,6 +229,15 @@ def test_a_garbled_chunk_is_named(small: Path) -> None:
         _ = cube["backscatter"][2].values
 
 
+@pytest.mark.parametrize("share", [0.01, 0.3, 0.7, 0.999])
+def test_a_single_changed_byte_is_found(small: Path, share: float) -> None:
+    content = bytearray(image(small, 1).read_bytes())
+    content[int(share * len(content))] ^= 0x55
+    image(small, 1).write_bytes(content)
+    (fault,) = check_cube(small).faults
+    assert fault.startswith("backscatter of 2020-03-02T15:40:05 cannot be read")
+
+
 def test_a_cut_off_chunk_is_named(small: Path) -> None:
     image(small, 0).write_bytes(image(small, 0).read_bytes()[:1000])
     assert len(check_cube(small).faults) == 1
