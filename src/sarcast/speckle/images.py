@@ -2,7 +2,6 @@
 
 from typing import Any, Literal
 
-import dask.array as da
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
@@ -147,7 +146,9 @@ def despeckle(backscatter: xr.DataArray, options: SpeckleOptions) -> xr.DataArra
     power = as_power(backscatter).astype(np.float32)
     first = ("time",) if options.speckle == "quegan" else ()
     power = power.transpose(*first, ..., "y", "x")
-    filtered = power.copy(data=_filtered(power.data, options)).transpose(*backscatter.dims)
+    chunked = power.chunks is not None
+    data = _mapped(power.data, options) if chunked else _filter_block(power.values, options=options)
+    filtered = power.copy(data=data).transpose(*backscatter.dims)
     if backscatter.attrs["units"] == units.DB:
         filtered = units.to_db(filtered)
     return filtered.assign_attrs({ATTRIBUTE: options.label})
@@ -203,9 +204,8 @@ def _check(backscatter: xr.DataArray, options: SpeckleOptions) -> None:
         )
 
 
-def _filtered(power: Any, options: SpeckleOptions) -> Any:
-    if not isinstance(power, da.Array):
-        return _filter_block(np.asarray(power), options=options)
+def _mapped(power: Any, options: SpeckleOptions) -> Any:
+    """Filter a Dask array in tiles that overlap, with the chunks that it had."""
     axes = (power.ndim - 2, power.ndim - 1)
     lead = -1 if options.speckle == "quegan" else 1
     tile = max(TILE, 8 * options.reach)

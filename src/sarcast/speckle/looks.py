@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import dask
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
@@ -46,10 +45,9 @@ def equivalent_looks(backscatter: xr.DataArray) -> float:
         y=("row", "down"), x=("column", "right")
     )
     inside = ("down", "right")
-    mean, variance = dask.compute(
-        squares.mean(inside, skipna=False), squares.var(inside, skipna=False, ddof=1)
-    )
-    looks = _counted(mean.values.ravel(), variance.values.ravel())
+    mean, variance = squares.mean(inside, skipna=False), squares.var(inside, skipna=False, ddof=1)
+    counted = xr.Dataset({"mean": mean, "variance": variance}).compute()
+    looks = _counted(counted["mean"].values.ravel(), counted["variance"].values.ravel())
     if looks.size < _FEWEST:
         raise SarcastError(
             f"{backscatter.name or 'the image'} has {looks.size} squares of {WINDOW} x {WINDOW} "
