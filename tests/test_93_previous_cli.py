@@ -186,3 +186,19 @@ def test_a_heading_of_the_orbit_direction_is_taken(place: Path, tmp_path: Path) 
         "--set", "heading=347", "--set", "orbit_direction=ascending", "--to", tmp_path)  # fmt: skip
     told = yaml.safe_load((tmp_path / "run.yaml").read_text())["predict"]
     assert told["set"] == ["heading=347", "orbit_direction=ascending"]
+
+
+def test_an_adaptation_tells_its_options_and_can_be_run_again(place: Path, tmp_path: Path) -> None:
+    """What stands in the record is what was done, not what holds for other trainings."""
+    first, second = tmp_path / "first", tmp_path / "second"
+    run("--quiet", "train", place / "cube.zarr", "--from", place / "model", "--to", first,
+        "--steps", 2, "--batch", 2, "--validation-windows", 2, "--previous", 3,
+        "--chooser", "both")  # fmt: skip
+    told = yaml.safe_load((first / "run.yaml").read_text())["train"]
+    assert (told["crop"], told["learning_rate"], told["average"]) == (64, 5e-5, 0.95)
+    assert told["augment"]["mirror"] is False
+    assert told["chooser"] == "both"
+    run("--quiet", "train", "--config", first / "run.yaml", "--to", second)
+    assert (first / "model.safetensors").read_bytes() == (second / "model.safetensors").read_bytes()
+    again = yaml.safe_load((second / "run.yaml").read_text())["train"]
+    assert {**again, "to": None} == {**told, "to": None}

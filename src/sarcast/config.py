@@ -79,13 +79,21 @@ def check_record(path: Path, verb: str) -> None:
 
 
 def flat(config: BaseModel) -> Iterator[tuple[str, FieldInfo, Any]]:
-    """Give name, field and value of every key of a verb's options."""
+    """Give name, field and value of every key of a verb's options, named as its flag."""
     for name, field in type(config).model_fields.items():
         value = getattr(config, name)
         if FLAT in field.metadata:
             yield from flat(value)
         else:
-            yield name, field, value
+            yield _flag_name(field) or name, field, value
+
+
+def _flag_name(field: FieldInfo) -> str | None:
+    """Name of a field's first flag, where it is not the field's own."""
+    for part in field.metadata:
+        if isinstance(part, Parameter) and part.name:
+            return next(iter(part.name)).removeprefix("--")
+    return None
 
 
 def read_settings(settings: tuple[str, ...]) -> dict[str, str]:
