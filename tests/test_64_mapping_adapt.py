@@ -89,7 +89,7 @@ def test_conditions_of_the_area_count_as_seen(tmp_path: Path) -> None:
 def test_options_that_are_given_win_over_those_that_suit() -> None:
     options = suited(TrainOptions(batch=3, schedule="constant"), _model())
     assert (options.batch, options.schedule) == (3, "constant")
-    assert (options.minutes, options.learning_rate, options.average) == (5.0, 5e-5, 0.95)
+    assert (options.minutes, options.learning_rate, options.average) == (5.0, 3e-5, 0.95)
     assert options.augment is not None
     network = UNet(UNetOptions(size=16, filters=(8, 8)), PaperScaling())
     assert suited(TrainOptions(), Model(network, "unet")).augment is None

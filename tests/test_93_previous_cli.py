@@ -195,7 +195,7 @@ def test_an_adaptation_tells_its_options_and_can_be_run_again(place: Path, tmp_p
         "--steps", 2, "--batch", 2, "--validation-windows", 2, "--previous", 3,
         "--chooser", "both")  # fmt: skip
     told = yaml.safe_load((first / "run.yaml").read_text())["train"]
-    assert (told["crop"], told["learning_rate"], told["average"]) == (64, 5e-5, 0.95)
+    assert (told["crop"], told["learning_rate"], told["average"]) == (64, 3e-5, 0.95)
     assert told["augment"]["mirror"] is False
     assert told["chooser"] == "both"
     run("--quiet", "train", "--config", first / "run.yaml", "--to", second)

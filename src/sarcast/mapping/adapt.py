@@ -23,7 +23,7 @@ WINDOWS_LOOKED_AT = 64
 SUITED: dict[str, Any] = {
     "minutes": 5.0,
     "batch": 8,
-    "learning_rate": 5e-5,
+    "learning_rate": 3e-5,
     "schedule": "cosine",
     "warmup": 10,
     "clip": 1.0,
