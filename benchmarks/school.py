@@ -23,12 +23,17 @@ def main() -> None:
         metavar="KEY=VALUE",
         help="replace an option of the training, such as minutes=12 or devices=2",
     )
+    parser.add_argument(
+        "--from", dest="start", type=Path, help="model folder whose weights training starts from"
+    )
     parser.add_argument("--overwrite", action="store_true")
     options = parser.parse_args()
     recipe = read_recipe(options.recipe, options.set)
     names = sorted({name for lesson in recipe.series for name in lesson.cubes})
     cubes = {name: xr.open_dataset(options.cubes / f"{name}.nc").load() for name in names}
-    model = school(recipe, to=options.to, cubes=cubes, overwrite=options.overwrite)
+    model = school(
+        recipe, to=options.to, cubes=cubes, start=options.start, overwrite=options.overwrite
+    )
     print(json.dumps({key: model.training[key] for key in ("steps", "best_step", "seconds")}))
     print(model.scores)
 

@@ -310,7 +310,34 @@ def test_true_changes_are_no_target_and_the_oracle_falls_to_nothing(tmp_path: Pa
     torch.testing.assert_close(goal[0], (0.2 * batch.target + 0.8 * biased)[0])
     loop.state.step = OPTIONS.steps
     torch.testing.assert_close(loop._targets(batch)[1], target, equal_nan=True)
-    assert loop._targets(replace(batch, expected=None))[1] is None
+    unknown = loop._targets(replace(batch, expected=None))[1]
+    torch.testing.assert_close(unknown, target, equal_nan=True)
+
+
+def test_the_goal_is_drawn_to_where_it_is_known(tmp_path: Path) -> None:
+    batch = _one_batch()
+    goal = batch.target + 1.0
+    goal[1, 0, 2, 3] = torch.nan
+    _, drawn = _plain_loop(tmp_path)._targets(replace(batch, goal=goal))
+    expected = batch.target + 1.0
+    expected[1, 0, 2, 3] -= 1.0
+    torch.testing.assert_close(drawn, expected)
+
+
+def test_what_enters_the_network_keeps_its_precision(tmp_path: Path, monkeypatch) -> None:
+    loop = _plain_loop(tmp_path, precision="bf16-mixed")
+    batch, entered = _one_batch(), []
+    forward = loop.raw.forward
+
+    def watched(*inputs):
+        assert torch.is_autocast_enabled("cpu")
+        entered.extend(inputs)
+        return forward(*inputs)
+
+    monkeypatch.setattr(loop.raw, "forward", watched)
+    loop._prediction(batch)
+    for asked, came in zip(batch.inputs(), entered, strict=True):
+        torch.testing.assert_close(came, asked, rtol=0, atol=0, equal_nan=True)
 
 
 def test_streams_are_mixed_by_their_weights_and_each_in_its_order() -> None:

@@ -11,7 +11,7 @@ import xarray as xr
 from pydantic import BaseModel, ConfigDict, Field
 
 from sarcast.files import check_free, new_folder
-from sarcast.mapping.model import Model, seen_conditions, write_model
+from sarcast.mapping.model import Model, load_model, seen_conditions, write_model
 from sarcast.mapping.scores import calibrated, residual_scores
 from sarcast.mapping.series import SeriesBatches
 from sarcast.mapping.temporal import Temporal, TemporalOptions
@@ -69,7 +69,12 @@ class Recipe(BaseModel):
 
 
 def school(
-    recipe: Recipe, *, to: Path, cubes: dict[str, xr.Dataset] | None = None, overwrite: bool = False
+    recipe: Recipe,
+    *,
+    to: Path,
+    cubes: dict[str, xr.Dataset] | None = None,
+    start: Path | None = None,
+    overwrite: bool = False,
 ) -> Model:
     """Train a network by a recipe and write its model folder.
 
@@ -84,6 +89,8 @@ def school(
         The model folder; TensorBoard logs are kept in its ``logs``.
     cubes
         Cubes of the real series, by the names in the recipe.
+    start
+        Model folder of the same network, whose weights training starts from.
     overwrite
         Replace a model folder that is there.
 
@@ -123,9 +130,12 @@ def school(
     if recipe.unet is not None:
         looked_at = [window for step in range(4) for window in separate(batches(step, 0))]
         network = UNet(recipe.unet, paper_scaling(looked_at))
+    if start is not None:
+        network.load_state_dict(load_model(start, device="cpu").network.state_dict())
     state = fit(batches, validation, network, options, folder=work, fabric=fabric)
     told = {
         "recipe": recipe.model_dump(mode="json", exclude={"name", "network", "unet"}),
+        "start": None if start is None else start.name,
         "steps": state.step,
         "best_step": state.best_step,
         "seconds": round(state.seconds, 1),

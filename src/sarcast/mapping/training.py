@@ -28,6 +28,7 @@ from sarcast.mapping.checkpoint import (
     restore_optimiser,
 )
 from sarcast.mapping.model import weights
+from sarcast.mapping.network import Prediction
 from sarcast.progress import say, track
 from sarcast.windows import BANDS, Batch, Window, collate, in_shapes
 from sarcast.windows.without import Sampler
@@ -80,7 +81,7 @@ class TrainOptions(BaseModel):
     compiled: bool = Field(
         False, description="compile the network's parts for the device, which takes a minute"
     )
-    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = Field(
+    precision: Literal["32-true", "bf16-mixed"] = Field(
         "32-true", description="number format of the computation"
     )
     accelerator: Literal["auto", "cpu", "cuda"] = Field("auto", description="where to compute")
@@ -196,9 +197,7 @@ def launched(options: TrainOptions) -> Fabric:
     """
     if options.accelerator == "cuda" and not torch.cuda.is_available():
         raise SarcastError("accelerator cuda was asked for, but there is no GPU; take cpu or auto")
-    fabric = Fabric(
-        accelerator=options.accelerator, devices=options.devices, precision=options.precision
-    )
+    fabric = Fabric(accelerator=options.accelerator, devices=options.devices)
     fabric.launch()
     torch.backends.cudnn.benchmark = True
     torch.set_float32_matmul_precision("high")
@@ -339,20 +338,29 @@ class _Loop:
             unfinished = place < len(parts) - 1
             with self.fabric.no_backward_sync(self.network, enabled=unfinished):
                 target, goal = self._targets(part)
-                loss = self.raw.loss(self.network(*part.inputs()), target, goal)
+                loss = self.raw.loss(self._prediction(part), target, goal)
                 share = len(part.target) / len(batch.target)
                 self.fabric.backward(loss * share)
             total += loss.detach() * share
         return total
+
+    def _prediction(self, batch: Batch) -> Prediction:
+        """Predict in the number format asked for; what enters, elevation too, stays 32 bits."""
+        mixed = self.options.precision == "bf16-mixed"
+        with torch.autocast(self.fabric.device.type, torch.bfloat16, enabled=mixed):
+            prediction: Prediction = self.network(*batch.inputs())
+        return prediction
 
     def _targets(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
         """Give the actual image where nothing changed, and what the mean is to be drawn to."""
         target = batch.target
         if batch.changed is not None:
             target = target.masked_fill(batch.changed[:, None], torch.nan)
+        seen = target
+        if batch.goal is not None:
+            seen = torch.where(torch.isfinite(batch.goal), batch.goal, target)
         if batch.expected is None or not self.options.oracle:
-            return target, batch.goal
-        seen = target if batch.goal is None else batch.goal
+            return target, seen
         departure = seen - batch.expected
         bias = departure.nanmean(dim=(2, 3), keepdim=True)
         weight = self.options.oracle * (1.0 - self._progress(self.state.step))
@@ -363,7 +371,7 @@ class _Loop:
         self.network.eval()
         losses, squares, counts = [], torch.zeros(2), torch.zeros(2)
         for place, batch in enumerate(self.validation):
-            prediction = self.network(*batch.inputs())
+            prediction = self._prediction(batch)
             losses.append(float(self.raw.loss(prediction, batch.target)) * len(batch.target))
             seen = torch.isfinite(batch.target)
             error = torch.where(seen, prediction.mean - batch.target, 0.0)
