@@ -24,7 +24,7 @@ from sarcast.conditions import LAGS
 from sarcast.cube import block, filtering
 from sarcast.cube.block import Block, Written
 from sarcast.cube.crew import AHEAD, Crew, CrewOptions, crew
-from sarcast.cube.schema import COORDINATES, SHARD
+from sarcast.cube.schema import COORDINATES, PART
 from sarcast.cube.store import Store
 from sarcast.errors import SarcastError
 from sarcast.files import full_disk_named
@@ -38,8 +38,6 @@ from sarcast.progress import say, track
 from sarcast.remote import RemoteOptions
 from sarcast.speckle import SpeckleOptions
 
-PART = 2 * SHARD
-"""Pixels a side of the parts in which terrain and land cover are read."""
 _WEATHER_MIB = 64
 """Most weather read at a time, MiB."""
 

@@ -25,7 +25,7 @@ from sarcast.cube.platforms import (
     Values,
     compare,
 )
-from sarcast.cube.schema import OPTIONAL, SCHEMA
+from sarcast.cube.schema import OPTIONAL, PART, SCHEMA
 from sarcast.cube.statistics import Tally, cell_side, nothing, tally
 from sarcast.errors import SarcastError
 from sarcast.progress import track
@@ -143,9 +143,18 @@ def _other_damages(cube: xr.Dataset) -> Iterator[str]:
     for name in cube.variables:
         if name in SCHEMA and name not in ("backscatter", "expected"):
             try:
-                _ = cube[name].values
+                for part in _parts(cube, str(name)):
+                    part.load()
             except SarcastError as error:
                 yield str(error)
+
+
+def _parts(cube: xr.Dataset, name: str) -> Iterator[xr.DataArray]:
+    """A variable whole, or in parts if it is an image of the ground, which may be large."""
+    if cube[name].dims == ("y", "x"):
+        yield from (cube[name][place] for place in places(cube.odc.geobox, PART))
+    else:
+        yield cube[name]
 
 
 # --- backscatter ----------------------------------------------------------------------------------

@@ -16,6 +16,8 @@ CHUNK = 256
 """Pixels a side of an inner chunk."""
 SHARD = 2048
 """Pixels a side of a shard, one file; the block in which a scene is read, warped and written."""
+PART = 2 * SHARD
+"""Pixels a side of the parts in which terrain and land cover are read."""
 
 SCALE_DB = 0.01
 """Step of the backscatter on disk, dB."""
