@@ -15,24 +15,6 @@ from sarcast.errors import SarcastError
 from sarcast.shapes import ShapeOptions, change_mask
 from sarcast.windows import Bool, Float, Window
 
-__all__ = [
-    "Change",
-    "Deterministic",
-    "Gaussian",
-    "Offset",
-    "ShapeOptions",
-    "Simulated",
-    "Statistical",
-    "change_mask",
-    "copied",
-    "gaussian",
-    "map_distribution",
-    "offset",
-    "simulate",
-    "statistical",
-    "where_change_may_be",
-]
-
 LEAST_SAMPLE = 100
 """Fewest pixels that a distribution is estimated from."""
 LARGEST_SAMPLE = 20_000
