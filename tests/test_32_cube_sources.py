@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
 
+import dask
 import numpy as np
 import pystac
 import pytest
@@ -337,6 +338,7 @@ def test_no_scheduler_answers(
         words = ("--to", tmp_path / "cube.zarr", "--scheduler", address)
         assert run("cube", tmp_path / "catalogue", *words) == 1
         assert f"no Dask scheduler answers at {address}" in capsys.readouterr().err
+    assert dask.base.get_scheduler() is None  # what else uses Dask does not wait for it
 
 
 # --- the command line -----------------------------------------------------------------------------

@@ -131,7 +131,7 @@ def _connect(address: str) -> "Client":
     from distributed import Client
 
     try:
-        return Client(address, timeout=PATIENCE_S)
+        return Client(address, timeout=PATIENCE_S, set_as_default=False)
     except (OSError, TimeoutError, ValueError) as error:
         first = (str(error).splitlines() or [type(error).__name__])[0]
         raise SarcastError(
