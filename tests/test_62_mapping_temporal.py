@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from sarcast.conditions import COLUMNS, CONDITIONS
+from sarcast.conditions import COLUMNS, CONDITIONS, HEADING
 from sarcast.mapping import encoding
 from sarcast.mapping.augment import AugmentOptions, augment, fewer_images, mirror
 from sarcast.mapping.average import Average
@@ -193,15 +193,15 @@ def test_goal_draws_the_mean_and_leaves_the_variance() -> None:
 
 def test_mirrored_windows_keep_their_slopes_along_the_look() -> None:
     batch = _batch()
-    headings = batch.conditions[..., encoding.HEADING]
+    headings = batch.conditions[..., HEADING]
     slopes = encoding.slope_along_look(batch.elevation, headings)
     for axis in (-1, -2):
         other = mirror(batch, axis)
-        turned = other.conditions[..., encoding.HEADING]
+        turned = other.conditions[..., HEADING]
         again = encoding.slope_along_look(other.elevation, turned).flip(axis)
         torch.testing.assert_close(again, slopes, rtol=0, atol=1e-4)
         torch.testing.assert_close(other.previous.flip(axis), batch.previous)
-    east = mirror(batch, -1).conditions[0, :2, encoding.HEADING]
+    east = mirror(batch, -1).conditions[0, :2, HEADING]
     torch.testing.assert_close(east, torch.tensor([-168.0, -12.0]), rtol=0, atol=1e-4)
 
 

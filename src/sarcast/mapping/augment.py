@@ -7,8 +7,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
-from sarcast.conditions import COLUMNS, CONDITIONS, WEATHER, condition
-from sarcast.mapping.encoding import HEADING
+from sarcast.conditions import COLUMNS, CONDITIONS, HEADING, WEATHER, condition
 from sarcast.windows import Batch
 
 

@@ -5,16 +5,22 @@ import math
 import torch
 from torch import Tensor
 
-from sarcast.conditions import COLUMNS, CONDITIONS, PLATFORMS, condition
+from sarcast.conditions import (
+    COLUMNS,
+    CONDITIONS,
+    HEADING,
+    INCIDENCE,
+    LAGS,
+    PLATFORM,
+    PLATFORMS,
+    RAIN,
+    SNOW_DEPTH,
+    TEMPERATURE,
+    condition,
+)
 from sarcast.units import YEAR_DAYS
 
-TEMPERATURE, SNOW, HEADING, INCIDENCE = (
-    COLUMNS.index(name) for name in ("temperature", "snow_depth", "heading", "incidence")
-)
-PLATFORM = COLUMNS.index("platform")
-RAIN = [place for place, name in enumerate(COLUMNS) if condition(name) == "precipitation"]
-
-VALUES = 6 + len(RAIN) + len(PLATFORMS)
+VALUES = 6 + LAGS + len(PLATFORMS)
 """Values of one encoded row: temperature 2, snow, heading 2, incidence, rain, platforms."""
 STATISTICS = 10
 """Values that tell of an image within its window."""
@@ -47,7 +53,7 @@ def encode_rows(rows: Tensor) -> tuple[Tensor, Tensor]:
     values = [
         temperature / 15.0,
         torch.tanh(temperature / 3.0),
-        torch.log1p(rows[..., SNOW, None].clamp(min=0.0) / 5.0),
+        torch.log1p(rows[..., SNOW_DEPTH, None].clamp(min=0.0) / 5.0),
         torch.sin(heading),
         torch.cos(heading),
         (rows[..., INCIDENCE, None] - 38.0) / 6.0,
@@ -107,7 +113,7 @@ def encode_way(conditions: Tensor, days: Tensor, day_of_year: Tensor) -> tuple[T
 
 def _known_values(present: Tensor) -> Tensor:
     """Spread flags of conditions over the values that ``encode_rows`` gives of each."""
-    counts = {"temperature": 2, "heading": 2, "precipitation": len(RAIN)}
+    counts = {"temperature": 2, "heading": 2, "precipitation": LAGS}
     counts["platform"] = len(PLATFORMS)
     repeats = torch.tensor([counts.get(name, 1) for name in CONDITIONS], device=present.device)
     return (present > 0).to(present.dtype).repeat_interleave(repeats, dim=-1)

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sarcast.conditions import COLUMNS, condition
+from sarcast.conditions import COLUMNS, HEADING, condition
 from sarcast.mapping import encoding
 from sarcast.mapping.network import Prediction
 from sarcast.windows import BANDS
@@ -111,7 +111,7 @@ class Temporal(nn.Module):
             rows[..., hidden] = torch.nan
         scaled = scale(_pad(previous))
         embedded, target = self._embed(scaled, rows, days, day_of_year)
-        images, shared = _channels(scaled, _pad(elevation), rows[..., encoding.HEADING])
+        images, shared = _channels(scaled, _pad(elevation), rows[..., HEADING])
         weighted, decoded = self._decode(scaled, images, shared, embedded, target)
         fine = torch.cat([weighted, scaled.mean, scaled.deviation], dim=1)
         out = self.fine(decoded, fine).float()
