@@ -108,6 +108,7 @@ def build_cube(
     """
     found = _touching(acquisitions(items), grid)
     path = path.resolve()
+    opened = _Opened.of(sources)
     with full_disk_named(path):
         speckle = filtering.agreed(path, found, grid, options.resampling, options, remote)
         has_truth = all(one.has_truth for one in found)
@@ -115,8 +116,8 @@ def build_cube(
         held = store.values("scene_id").tolist()
         todo = [one for one in found if one.scene_id not in set(held)]
         times = [*store.values("time").astype("datetime64[s]"), *(one.time for one in todo)]
-        weather = _Weather(sources, grid, times)
-        _write_static(store, grid, sources)
+        weather = _Weather(opened.weather, grid, times)
+        _write_static(store, grid, opened)
         _write_weather(store, weather)
         with crew(workers) as hands:
             steps = _Steps(store, hands, grid, options, remote, weather)
@@ -149,10 +150,26 @@ def _touching(found: list[Acquisition], grid: GeoBox) -> list[Acquisition]:
 # --- what does not change with time, and weather --------------------------------------------------
 
 
-def _write_static(store: Store, grid: GeoBox, sources: Sources) -> None:
+@dataclass(frozen=True)
+class _Opened:
+    """Sources that can be read; those that cannot are named before there is a store."""
+
+    dem: Dem | None
+    cover: LandCover | None
+    weather: Weather | None
+
+    @classmethod
+    def of(cls, sources: Sources) -> "_Opened":
+        return cls(
+            Dem(sources.dem) if sources.dem else None,
+            LandCover(sources.cover, sources.cover_options) if sources.cover else None,
+            Weather(sources.weather, sources.weather_options) if sources.weather else None,
+        )
+
+
+def _write_static(store: Store, grid: GeoBox, opened: _Opened) -> None:
     """Write terrain and land cover, a part at a time; it is seen from the next commit on."""
-    dem = Dem(sources.dem) if sources.dem else None
-    cover = LandCover(sources.cover, sources.cover_options) if sources.cover else None
+    dem, cover = opened.dem, opened.cover
     for place in block.places(grid, PART):
         layers = {} if cover is None else dict(cover.read(grid[place]))
         if dem is not None:
@@ -163,16 +180,17 @@ def _write_static(store: Store, grid: GeoBox, sources: Sources) -> None:
     for source in (dem, cover):
         if source is not None:
             source.summarise()
-    if sources.dem or sources.cover:
+    if dem is not None or cover is not None:
         store.commit()
 
 
 class _Weather:
     """Weather of the steps that are held and of those to come, read once and a part at a time."""
 
-    def __init__(self, sources: Sources, grid: GeoBox, times: Sequence[np.datetime64]) -> None:
-        named = sources.weather
-        self._source = Weather(named, sources.weather_options) if named else None
+    def __init__(
+        self, source: Weather | None, grid: GeoBox, times: Sequence[np.datetime64]
+    ) -> None:
+        self._source = source
         self._grid, self._times = conditions_grid(grid), times
         cells = self._grid.shape[0] * self._grid.shape[1]
         self._size = max(1, _WEATHER_MIB * 2**20 // (cells * 4 * (LAGS + 2)))
