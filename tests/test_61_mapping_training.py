@@ -17,10 +17,11 @@ import yaml
 from sarcast.conditions import PaperScaling
 from sarcast.errors import SarcastError
 from sarcast.mapping import load_model, save_model
+from sarcast.mapping.batches import mixed, sampled
 from sarcast.mapping.model import Model
 from sarcast.mapping.scores import residual_scores
 from sarcast.mapping.temporal import Temporal, TemporalOptions
-from sarcast.mapping.training import TrainOptions, _Loop, fit, launched, mixed, sampled
+from sarcast.mapping.training import TrainOptions, _Loop, fit, launched
 from sarcast.mapping.unet import UNet, UNetOptions, paper_scaling
 from sarcast.windows import Batch, WindowSampler, collate, cut, target_dates
 from small_cubes import learnable_cube

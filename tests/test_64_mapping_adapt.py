@@ -9,9 +9,10 @@ import torch
 from sarcast.conditions import PaperScaling
 from sarcast.mapping import adapt as room
 from sarcast.mapping.adapt import adapt, suited, without_calendar
+from sarcast.mapping.batches import sampled
 from sarcast.mapping.model import Model
 from sarcast.mapping.temporal import Temporal, TemporalOptions
-from sarcast.mapping.training import TrainOptions, sampled
+from sarcast.mapping.training import TrainOptions
 from sarcast.mapping.unet import UNet, UNetOptions
 from sarcast.windows import WindowSampler, split_by_date, target_dates
 from small_cubes import learnable_cube

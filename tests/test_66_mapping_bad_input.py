@@ -13,8 +13,9 @@ from sarcast.conditions import COLUMNS
 from sarcast.errors import SarcastError
 from sarcast.inference import TileOptions, predict
 from sarcast.mapping import Model
+from sarcast.mapping.batches import sampled
 from sarcast.mapping.temporal import Temporal, TemporalOptions
-from sarcast.mapping.training import TrainOptions, fit, sampled
+from sarcast.mapping.training import TrainOptions, fit
 from sarcast.windows import collate, split_by_date
 from small_cubes import learnable_cube
 

@@ -10,9 +10,10 @@ import numpy as np
 import torch
 
 from sarcast.mapping.augment import AugmentOptions
+from sarcast.mapping.batches import Batches, sampled
 from sarcast.mapping.model import Model, seen_conditions
 from sarcast.mapping.scores import calibrated, residual_scores
-from sarcast.mapping.training import Batches, TrainOptions, fit, sampled
+from sarcast.mapping.training import TrainOptions, fit
 from sarcast.progress import say
 from sarcast.units import YEAR_DAYS
 from sarcast.windows import Batch, Window, collate

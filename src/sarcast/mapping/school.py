@@ -11,11 +11,12 @@ import xarray as xr
 from pydantic import BaseModel, ConfigDict, Field
 
 from sarcast.files import check_free, new_folder
+from sarcast.mapping.batches import Batches, mixed
 from sarcast.mapping.model import Model, load_model, seen_conditions, write_model
 from sarcast.mapping.scores import calibrated, residual_scores
 from sarcast.mapping.series import SeriesBatches
 from sarcast.mapping.temporal import Temporal, TemporalOptions
-from sarcast.mapping.training import Batches, TrainOptions, fit, launched, mixed
+from sarcast.mapping.training import TrainOptions, fit, launched
 from sarcast.mapping.unet import UNet, UNetOptions, paper_scaling
 from sarcast.windows import Chooser, Window, WindowSampler, separate, target_dates
 from sarcast.windows.synthetic import synthetic

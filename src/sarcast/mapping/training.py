@@ -2,9 +2,7 @@
 
 import math
 import time
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import fields, replace
 from pathlib import Path
@@ -20,6 +18,7 @@ from torch.utils.tensorboard import SummaryWriter
 from sarcast.errors import SarcastError
 from sarcast.mapping.augment import AugmentOptions, augment, fewer_images
 from sarcast.mapping.average import Average
+from sarcast.mapping.batches import Batches, ahead
 from sarcast.mapping.checkpoint import (
     Checkpoint,
     State,
@@ -29,19 +28,13 @@ from sarcast.mapping.checkpoint import (
 )
 from sarcast.mapping.model import weights
 from sarcast.mapping.network import Prediction
-from sarcast.progress import say, track
+from sarcast.progress import say
 from sarcast.windows import BANDS, Batch, Window, collate, in_shapes
-from sarcast.windows.without import Sampler
-
-Batches = Callable[[int, int], Batch]
-"""The batch of a step on a device: the same step and device always give the same batch."""
 
 MOST_DEVICES = 1024
 """Number of devices under which each has seeds of its own at every step."""
 AGREE_EVERY = 16
 """Steps after which several devices agree on the time."""
-AHEAD = 6
-"""Batches that are made before they are needed."""
 LOG_EVERY = 20
 """Steps between scalars in the log; each asks the GPU to be done."""
 
@@ -100,37 +93,6 @@ class TrainOptions(BaseModel):
     seed: int = Field(0, ge=0, description="seed of weights, windows and dropout")
 
 
-def sampled(sampler: Sampler, *, batch: int, seed: int) -> Batches:
-    """Draw the batches of a sampler, each step and device from its own seed."""
-
-    def batch_of(step: int, rank: int) -> Batch:
-        return collate(sampler.draw(batch, rng=np.random.default_rng([seed, step, rank])))
-
-    return batch_of
-
-
-def mixed(streams: Sequence[tuple[float, Batches]], *, seed: int) -> Batches:
-    """Take each step's batch from one of several streams, by their weights, and in their order.
-
-    Parameters
-    ----------
-    streams
-        Weight, above 0, and batches of each stream.
-    seed
-        Seed of the choice, which is the same on every device.
-    """
-    shares = np.array([weight for weight, _ in streams])
-    shares = shares / shares.sum()
-
-    def batch_of(step: int, rank: int) -> Batch:
-        chosen = np.random.default_rng([seed, 2**31]).choice(len(streams), step + 1, p=shares)
-        earlier = int((chosen[:-1] == chosen[-1]).sum())
-        _, batches = streams[int(chosen[-1])]
-        return batches(earlier, rank)
-
-    return batch_of
-
-
 def fit(
     batches: Batches,
     validation: Sequence[Window],
@@ -173,7 +135,7 @@ def fit(
         if loop.fabric.is_global_zero:
             writer = SummaryWriter(str(folder / "logs"), purge_step=loop.state.step)
             log = stack.enter_context(writer)
-        for step, batch in _ahead(batches, loop.state.step, last, loop.fabric.global_rank):
+        for step, batch in ahead(batches, loop.state.step, last, loop.fabric.global_rank):
             loop.train(step, batch)
             over = loop.over()
             if log is not None and step % LOG_EVERY == 0:
@@ -464,23 +426,3 @@ def _panel(batch: Batch, mean: Tensor) -> Tensor:
     """Put actual and expected VV of the first window side by side, (1, y, x), 0..1."""
     pair = torch.cat([batch.target[0, 0], mean[0, 0]], dim=1).float().cpu()
     return ((pair + 25.0) / 25.0).nan_to_num(0.0).clamp(0.0, 1.0)[None]
-
-
-def _use(device: int | None) -> None:
-    """Let a thread compute on the device of its process."""
-    if device is not None:
-        torch.cuda.set_device(device)
-
-
-def _ahead(batches: Batches, first: int, steps: int, rank: int) -> Iterator[tuple[int, Batch]]:
-    """Give the batch of each step, the next ones made while one is worked on."""
-    device = torch.cuda.current_device() if torch.cuda.is_available() else None
-    coming: deque[Future[Batch]] = deque()
-    with ThreadPoolExecutor(max_workers=1, initializer=_use, initargs=(device,)) as pool:
-        try:
-            for step in track(range(first, steps), "training", steps, done=first):
-                while len(coming) < AHEAD and step + len(coming) < steps:
-                    coming.append(pool.submit(batches, step + len(coming), rank))
-                yield step, coming.popleft().result()
-        finally:
-            pool.shutdown(cancel_futures=True)

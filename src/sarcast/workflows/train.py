@@ -16,10 +16,11 @@ from sarcast.config import FLAT, Config, write_record
 from sarcast.cube import moment_of, open_cube
 from sarcast.files import check_free, full_disk_named
 from sarcast.mapping.adapt import adapt, suited
+from sarcast.mapping.batches import sampled
 from sarcast.mapping.model import Model, load_model, seen_conditions, write_model
 from sarcast.mapping.scores import calibrated, residual_scores
 from sarcast.mapping.temporal import Temporal, TemporalOptions
-from sarcast.mapping.training import TrainOptions, fit, sampled
+from sarcast.mapping.training import TrainOptions, fit
 from sarcast.mapping.unet import UNet, UNetOptions, paper_scaling
 from sarcast.progress import say
 from sarcast.tfrecord import SampleStore, is_store
