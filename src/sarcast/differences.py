@@ -168,7 +168,8 @@ def smoothed(difference: Float, radius_px: float) -> Float:
     total = ndimage.gaussian_filter(np.where(seen, difference, np.float32(0.0)), radii)
     weight = ndimage.gaussian_filter(seen.astype(np.float32), radii)
     result = np.full(difference.shape, np.nan, dtype=np.float32)
-    return np.divide(total, weight, out=result, where=seen)
+    np.divide(total, weight, out=result, where=seen)
+    return result
 
 
 def signed(difference: Float, direction: str) -> Float:
