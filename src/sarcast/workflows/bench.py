@@ -6,12 +6,15 @@ from typing import Annotated
 from pydantic import Field
 
 from sarcast.bench import BenchOptions, run_bench
+from sarcast.conditions import WEATHER
 from sarcast.config import FLAT, Config, write_record
 from sarcast.files import new_folder
 from sarcast.mapping import load_model
 from sarcast.progress import say
 from sarcast.report import write_report
 from sarcast.tables import markdown, show_table
+from sarcast.windows import Predictor
+from sarcast.windows.without import Without
 
 
 class BenchConfig(Config):
@@ -21,6 +24,7 @@ class BenchConfig(Config):
     model: tuple[Path, ...] = Field(
         (), description="Model folder, or 'base' for the shipped weights; may be repeated."
     )
+    without_weather: bool = Field(False, description="Each model once more, not told the weather.")
     name: str = Field("boreal-1", description="Name and version of the bench.")
     running: Annotated[BenchOptions, FLAT] = Field(default_factory=BenchOptions)
     overwrite: bool = Field(False, description="Replace the folder if it is there.")
@@ -29,7 +33,10 @@ class BenchConfig(Config):
 def bench(*, config: Annotated[BenchConfig, FLAT]) -> None:
     """Compare networks with the strategies and the oracle on windows that no training saw."""
     with new_folder(config.to, overwrite=config.overwrite, inputs=config.model) as folder:
-        networks = [load_model(path, device="cpu") for path in config.model]
+        networks: list[Predictor] = [load_model(path, device="cpu") for path in config.model]
+        if config.without_weather:
+            blind = [Without(one, WEATHER, f"{one.name} without weather") for one in networks]
+            networks += blind
         evaluation = run_bench(config.name, networks, config.running)
         evaluation.write(folder / "evaluation.json")
         (folder / "tables.md").write_text(markdown(evaluation), encoding="utf-8")

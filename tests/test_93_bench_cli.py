@@ -1,0 +1,37 @@
+"""``sarcast bench`` from the command line."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sarcast.bench import bench_trials
+from sarcast.cli import main
+from sarcast.conditions import WEATHER
+from sarcast.mapping import load_model
+from sarcast.windows.without import window_without
+
+SMALL = "boreal-1-small"
+
+
+def errors(folder: Path) -> dict[str, float]:
+    told = json.loads((folder / "evaluation.json").read_text())
+    return {one["method"]: one["mse_db2"] for one in told["results"]}
+
+
+def test_each_model_is_tried_without_weather_too(tmp_path: Path) -> None:
+    command = ["bench", "--model", "base", "--name", SMALL, "--windows", "4", "--fit-windows", "1"]
+    with pytest.raises(SystemExit, match="0"):
+        main([*command, "--without-weather", "--to", str(tmp_path / "bench")])
+    model = load_model("base")
+    windows = [trial.window for trial in bench_trials(SMALL, range(4))][::2]
+    for name, told in (
+        ("base", windows),
+        ("base without weather", [window_without(one, WEATHER) for one in windows]),
+    ):
+        squares = [
+            np.square(window.target - expected.mean).mean()
+            for window, expected in zip(windows, model.expect(told), strict=True)
+        ]
+        assert errors(tmp_path / "bench")[name] == pytest.approx(np.mean(squares), rel=1e-4)
