@@ -1,5 +1,7 @@
 import errno
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -127,3 +129,62 @@ def test_a_link_to_a_folder_stays_a_link(tmp_path: Path) -> None:
         (folder / "whole").write_text("whole")
     assert (tmp_path / "link").is_symlink()
     assert (tmp_path / "real" / "whole").read_text() == "whole"
+
+
+def _left(target: Path, end: str, *, name: str) -> Path:
+    left = target.with_name(f".{target.name}-0123abcd.{end}")
+    left.mkdir()
+    (left / name).write_text(name)
+    return left
+
+
+def test_what_a_killed_run_left_is_deleted_and_a_live_one_is_left_alone(tmp_path: Path) -> None:
+    target = tmp_path / "result.v1"
+    with new_folder(target, overwrite=False) as live:
+        stale = _left(target, "partial", name="half")
+        other = _left(tmp_path / "result.v2", "partial", name="half")
+        with new_folder(target, overwrite=False) as folder:
+            (folder / "whole").write_text("whole")
+        assert live.is_dir()
+        assert not stale.exists()
+        assert other.is_dir()
+        (target / "whole").unlink()
+    assert sorted(path.name for path in tmp_path.iterdir()) == [other.name, "result.v1"]
+
+
+def test_a_run_killed_outright_leaves_nothing_for_long(tmp_path: Path) -> None:
+    target = tmp_path / "result"
+    killed = (
+        "import os, signal, sys; from pathlib import Path; from sarcast.files import new_folder\n"
+        "with new_folder(Path(sys.argv[1]), overwrite=False) as folder:\n"
+        "    (folder / 'half').write_text('half'); os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", killed, str(target)], check=False)
+    assert ended.returncode < 0
+    assert [path.suffix for path in tmp_path.iterdir()] == [".partial"]
+    with new_folder(target, overwrite=False) as folder:
+        (folder / "whole").write_text("whole")
+    assert [path.name for path in tmp_path.iterdir()] == ["result"]
+
+
+def test_a_result_that_a_killed_run_took_away_is_put_back(tmp_path: Path) -> None:
+    target = tmp_path / "result"
+    _left(target, "replaced", name="model.yaml")
+    with pytest.raises(SarcastError, match="not empty; add --overwrite"):
+        new_folder(target, overwrite=False).__enter__()
+    assert [path.name for path in target.iterdir()] == ["model.yaml"]
+    stale = _left(target, "replaced", name="older")
+    with new_folder(target, overwrite=True) as folder:
+        (folder / "new").write_text("new")
+    assert not stale.exists()
+    assert [path.name for path in target.iterdir()] == ["new"]
+
+
+def test_a_place_that_cannot_be_written_is_named_as_it_was_given(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for target in (tmp_path / "file" / "result", tmp_path / ("n" * 250)):
+        for opened in (new_folder(target, overwrite=False), new_file(target)):
+            with pytest.raises(SarcastError, match="cannot be written") as said, opened:
+                pass
+            assert str(said.value).startswith(f"{target} cannot be written: ")
+            assert ".partial" not in str(said.value)

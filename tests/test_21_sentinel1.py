@@ -113,3 +113,12 @@ def test_power_where_decibels_are_declared(tmp_path: Path) -> None:
     write_cog(path, power()[0].astype(np.float32), GRID)
     with pytest.raises(SarcastError, match="declared in dB, but its values are those of linear"):
         list(find_items([path], IndexOptions(unit="dB", quantity="gamma0")))
+
+
+def test_what_a_killed_run_left_is_no_scene(scene_folder: Callable[..., Path]) -> None:
+    folder = scene_folder({opera_name("20200301T154005"): power()})
+    left = folder / ".scene-0123abcd.partial"
+    left.mkdir()
+    (left / f"{opera_name('20200401T154005')}_VV.tif").write_bytes(b"half")
+    (item,) = find_items([folder], NOTHING)
+    assert item.id == opera_name("20200301T154005")

@@ -71,6 +71,25 @@ def area(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def test_a_flag_that_is_needed_is_told_plainly(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    said = fails(capsys, 2, "rtc", tmp_path, "--to", tmp_path / "out")
+    assert said.startswith("sarcast: --dem is needed: Terrain heights")
+    assert "{" not in said
+    said = fails(capsys, 2, "index", tmp_path, "--to", tmp_path / "out", "--unit", "furlongs")
+    assert said.endswith("takes one of linear power, dB, amplitude, but 'furlongs' was given")
+
+
+def test_a_target_that_cannot_be_is_named(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, scene_folder: Callable[..., Path]
+) -> None:
+    scenes = scene_folder({opera_name("20200301T154005"): np.full((2, *GRID.shape), 0.1)})
+    (tmp_path / "file").write_text("")
+    for target in (tmp_path / "file" / "catalogue", tmp_path / ("n" * 300)):
+        assert str(target) in fails(capsys, 1, "index", scenes, "--to", target)
+
+
 def test_every_verb_has_a_manual(capsys: pytest.CaptureFixture[str]) -> None:
     run("--help")
     listed = capsys.readouterr().out

@@ -111,6 +111,12 @@ _ENVIRONMENT = (
     errno.EDQUOT,
     errno.ENOTDIR,
     errno.ENOENT,
+    errno.ENAMETOOLONG,
+    errno.ELOOP,
+    errno.EISDIR,
+    errno.EIO,
+    errno.EMFILE,
+    errno.ESTALE,
 )
 """What the surroundings refuse, and no fault of the program."""
 
@@ -124,17 +130,32 @@ def _usage(error: CycloptsError) -> str:
     said = first["msg"].removeprefix("Value error, ")
     if first["type"] == "value_error" and isinstance(first["input"], dict):
         return said  # of options that do not go together; the line tells their values
-    return f"{_flag(error.argument, first['loc'])}: {said}, but {first['input']!r} was given"
+    flag = _flag(error.argument, first["loc"])
+    if first["type"] == "missing":
+        return f"{flag} is needed{_told(error.argument, first['loc'])}"
+    if first["type"] == "string_pattern_mismatch":
+        said = f"takes one of {', '.join(first['ctx']['pattern'].strip('^()$').split('|'))}"
+    return f"{flag}: {said}, but {first['input']!r} was given"
 
 
 def _flag(argument: Argument | None, place: tuple[int | str, ...]) -> str:
     """Name the flag of an option as it was given, since some have two names."""
     names = tuple(part for part in place if isinstance(part, str))
-    for option in _options(argument) if argument else ():
-        if option.keys == names:
-            typed = (token.keyword or "" for token in option.tokens)
-            return next((word for word in typed if word.startswith("-")), option.name)
+    option = _option(argument, names)
+    if option is not None:
+        typed = (token.keyword or "" for token in option.tokens)
+        return next((word for word in typed if word.startswith("-")), option.name)
     return f"--{names[-1].replace('_', '-')}" if names else "the options"
+
+
+def _told(argument: Argument | None, place: tuple[int | str, ...]) -> str:
+    option = _option(argument, tuple(part for part in place if isinstance(part, str)))
+    return f": {option.parameter.help}" if option is not None and option.parameter.help else ""
+
+
+def _option(argument: Argument | None, names: tuple[str, ...]) -> Argument | None:
+    found = _options(argument) if argument else iter(())
+    return next((option for option in found if option.keys == names), None)
 
 
 def _options(argument: Argument) -> Iterator[Argument]:

@@ -6,14 +6,15 @@ import re
 import shutil
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from sarcast.errors import SarcastError
 
-if TYPE_CHECKING:
-    pass
+try:
+    import fcntl
+except ModuleNotFoundError:  # a system without file locks, where nothing is known to be left over
+    fcntl = None  # type: ignore[assignment]
 
 RESULTS = ("run.yaml", "model.yaml")
 """Every folder that is written holds one of these; a folder without is never replaced."""
@@ -38,15 +39,11 @@ def new_folder(target: Path, *, overwrite: bool, inputs: Sequence[Path] = ()) ->
         If the target is not empty and may not be replaced, or the disk is full.
     """
     target = target.resolve()
+    clear_left(target)
     check_free(target, overwrite=overwrite, inputs=inputs)
-    partial = beside(target)
-    try:
-        with full_disk_named(target):
-            partial.mkdir(parents=True)
-            yield partial
-            _replace(partial, target)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    with _workplace(target) as partial:
+        yield partial
+        _replace(partial, target)
 
 
 def _is_result(folder: Path) -> bool:
@@ -63,14 +60,11 @@ _RECORD = re.compile(r"[a-z]+:\n")
 @contextmanager
 def new_file(target: Path) -> Iterator[Path]:
     """Give a path to write to, which takes the place of ``target`` when all went well."""
-    partial = beside(target).with_suffix(target.suffix)
-    try:
-        with full_disk_named(target):
-            target.parent.mkdir(parents=True, exist_ok=True)
-            yield partial
-            partial.replace(target)
-    finally:
-        partial.unlink(missing_ok=True)
+    target = target.parent.resolve() / target.name
+    clear_left(target)
+    with _workplace(target) as folder:
+        yield folder / target.name
+        (folder / target.name).replace(target)
 
 
 def check_free(target: Path, *, overwrite: bool, inputs: Sequence[Path] = ()) -> None:
@@ -94,10 +88,87 @@ def check_free(target: Path, *, overwrite: bool, inputs: Sequence[Path] = ()) ->
         )
 
 
-def beside(target: Path) -> Path:
-    """Give a hidden path next to ``target``, on the same disk, that nothing else uses."""
-    resolved = target.resolve()
-    return resolved.with_name(f".{resolved.stem}-{uuid.uuid4().hex[:8]}.partial")
+# --- hidden folders beside a target ---------------------------------------------------------------
+
+
+_PARTIAL, _REPLACED = "partial", "replaced"
+"""Ends of hidden names: what is being written, and what was there before."""
+
+
+def is_partial(path: Path) -> bool:
+    """Whether a path lies in a hidden folder that is being written, or was left by a killed run."""
+    return any(part.startswith(".") and part.endswith(f".{_PARTIAL}") for part in path.parts)
+
+
+def clear_left(target: Path) -> None:
+    """Delete what killed runs left beside a target, and put back what they had taken away.
+
+    A run holds a lock on its hidden folder, which the system lets go of when the run ends, however
+    it ends: what is locked is left alone.
+    """
+    pattern = re.compile(rf"\.{re.escape(target.name)}-[0-9a-f]{{8}}\.({_PARTIAL}|{_REPLACED})")
+    with suppress(OSError):
+        for left in [one for one in target.parent.iterdir() if pattern.fullmatch(one.name)]:
+            with suppress(OSError), _locked(left, wait=False):
+                if left.suffix == f".{_REPLACED}" and not target.exists():
+                    left.rename(target)
+                else:
+                    shutil.rmtree(left, ignore_errors=True)
+
+
+@contextmanager
+def _workplace(target: Path) -> Iterator[Path]:
+    """Give a hidden folder beside a target that nothing else uses; it is gone at the end."""
+    partial = _beside(target, _PARTIAL)
+    try:
+        with full_disk_named(target), _target_named(target, partial):
+            partial.mkdir(parents=True)
+            with _locked(partial, wait=True):
+                yield partial
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _beside(target: Path, end: str) -> Path:
+    return target.with_name(f".{target.name}-{uuid.uuid4().hex[:8]}.{end}")
+
+
+@contextmanager
+def _locked(folder: Path, *, wait: bool) -> Iterator[None]:
+    """Hold the lock of a folder, as far as its disk has locks.
+
+    Raises
+    ------
+    OSError
+        If not ``wait`` and another holds it, or there are no locks.
+    """
+    if fcntl is None and not wait:
+        raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP))
+    opened = os.open(folder, os.O_RDONLY) if fcntl is not None else None
+    try:
+        if opened is not None:
+            with suppress(*(OSError,) if wait else ()):
+                fcntl.flock(opened, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        yield
+    finally:
+        if opened is not None:
+            os.close(opened)
+
+
+@contextmanager
+def _target_named(target: Path, partial: Path) -> Iterator[None]:
+    """Name the target in what the system says of the hidden folder, of which nobody knows."""
+    try:
+        yield
+    except OSError as error:
+        named = Path(error.filename or "")
+        ours = named.is_relative_to(partial) or (named.name and partial.is_relative_to(named))
+        if _is_full_disk(error) or not ours:
+            raise
+        raise SarcastError(
+            f"{target} cannot be written: {error.strerror}; name another target, or see to it "
+            f"that its folder can be written to"
+        ) from error
 
 
 @contextmanager
@@ -126,9 +197,10 @@ def _is_full_disk(error: BaseException | None) -> bool:
 
 def _replace(partial: Path, target: Path) -> None:
     if target.exists():
-        old = beside(target)
-        target.rename(old)
-        partial.rename(target)
-        shutil.rmtree(old)
+        old = _beside(target, _REPLACED)
+        with _locked(target, wait=True):
+            target.rename(old)
+            partial.rename(target)
+            shutil.rmtree(old)
     else:
         partial.rename(target)

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from sarcast import units
 from sarcast.catalogue.scene import BANDS
 from sarcast.errors import SarcastError, UsageError
+from sarcast.files import is_partial
 from sarcast.ingest import series
 from sarcast.ingest.containers import snap_header
 from sarcast.ingest.foreign import describe
@@ -100,7 +101,9 @@ def find_items(
 def _files(paths: Sequence[Path]) -> Iterator[Path]:
     for path in paths:
         if path.is_dir():
-            yield from (found for found in path.rglob("*") if found.is_file())
+            for found in path.rglob("*"):
+                if found.is_file() and not is_partial(found.relative_to(path)):
+                    yield found
         elif path.is_file():
             yield path
         else:
