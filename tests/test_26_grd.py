@@ -512,7 +512,9 @@ def test_rtc_makes_a_catalogue_from_which_a_cube_is_built(safe, flat, tmp_path, 
     area = f"{corner[0]},{corner[1]},{corner[0] + 0.02},{corner[1] + 0.015}"
     command = ("rtc", safe, "--to", tmp_path / "made", "--dem", dem, "--area", area)
     assert run(*command) == 0
-    assert "VV is left out" not in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "VV is left out" not in said
+    assert "has no value" not in said
     (item,) = FolderCatalogue(tmp_path / "made").search()
     assert item.properties["platform"] == "sentinel-1b"
     assert item.properties["sat:orbit_state"] == "descending"
@@ -527,6 +529,15 @@ def test_rtc_makes_a_catalogue_from_which_a_cube_is_built(safe, flat, tmp_path, 
     assert float(cube["backscatter"].sel(band="VV").median()) == pytest.approx(-8.5, abs=0.3)
     assert cube["backscatter"].sel(band="VH").isnull().all()
     assert float(cube["incidence"].mean()) == pytest.approx(found.incidenceAngle, abs=0.2)
+
+
+def test_a_blank_measurement_is_said(annotation, flat, tmp_path, capsys):
+    found = geolocation(annotation)[5, 10]
+    west, south = found.longitude + 0.01, found.latitude + 0.01
+    area = f"{west},{south},{west + 0.02},{south + 0.015}"
+    dem = flat(found.height, found)
+    assert run("rtc", annotation, "--to", tmp_path / "made", "--dem", dem, "--area", area) == 0
+    assert f"VV of {NAME} has no value in the area" in capsys.readouterr().err
 
 
 def test_an_interrupted_run_leaves_nothing_and_can_be_started_again(

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
+import xarray as xr
 import zarr
 from odc.geo.geobox import GeoBox
 from scipy import ndimage
@@ -14,7 +15,7 @@ from scipy import ndimage
 from conftest import opera_name
 from sarcast.catalogue import FolderCatalogue
 from sarcast.cube import CubeOptions, Sources, build_cube, open_cube
-from sarcast.cube.check import check_cube
+from sarcast.cube.check import _weather_warnings, check_cube
 from sarcast.cube.crew import CrewOptions
 from sarcast.cube.platforms import Series, compare
 from sarcast.cube.registration import CLEAR, Correlation
@@ -315,4 +316,19 @@ def test_what_is_odd_about_dates_is_a_warning(
         "2020-01-19T15:40:05 lies +10.0, +10.0 dB"
     ]
     assert "2020-02-12T15:40:05 saw 0.0 % of the area" in warnings
-    assert "temperature is missing, at least in part, on 13 of 13 dates" in warnings
+    assert "temperature is missing on 13 of 13 dates" in warnings
+
+
+def test_conditions_missing_everywhere_and_in_part_are_told_apart() -> None:
+    """Of three dates the first lacks everything, the second one place, the third nothing."""
+    held = np.full((3, 2, 2), 5.0)
+    held[0], held[1, 0, 0] = np.nan, np.nan
+    names = ("temperature", "snow_depth", "precipitation", "incidence")
+    cube = xr.Dataset({name: (("time", "cy", "cx"), held) for name in names})
+    cube["snow_depth"] = xr.full_like(cube["snow_depth"], 0.0)
+    assert [line for line in _weather_warnings(cube) if not line.startswith("prec")] == [
+        "temperature is missing on 1 of 3 dates",
+        "temperature is missing in part on 1 of 3 dates",
+        "incidence is missing on 1 of 3 dates",
+        "incidence is missing in part on 1 of 3 dates",
+    ]

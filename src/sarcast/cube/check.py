@@ -336,9 +336,12 @@ def _weather_warnings(cube: xr.Dataset) -> Iterator[str]:
     """Conditions that are missing on some dates, or that cannot be."""
     for name in (*WEATHER, "incidence"):
         values = cube[name].values.reshape(cube.sizes["time"], -1)
-        missing = int(np.isnan(values).any(axis=1).sum())
-        if missing:
-            yield f"{name} is missing, at least in part, on {missing} of {len(values)} dates"
+        missing = np.isnan(values)
+        none, some = int(missing.all(axis=1).sum()), int(missing.any(axis=1).sum())
+        if none:
+            yield f"{name} is missing on {none} of {len(values)} dates"
+        if some > none:
+            yield f"{name} is missing in part on {some - none} of {len(values)} dates"
         low, high = RANGES[name].low, RANGES[name].high
         odd = int(((values < low) | (values > high)).any(axis=1).sum())
         if odd:

@@ -33,7 +33,7 @@ from sarcast.ingest.dem import Dem
 from sarcast.ingest.grd.image import Floats, Image
 from sarcast.ingest.grd.product import Product
 from sarcast.ingest.grd.view import Places, View, footprint
-from sarcast.progress import track
+from sarcast.progress import say, track
 from sarcast.rasters import read_onto, write_cog
 
 LEAST_DB = -40.0
@@ -273,12 +273,16 @@ def _write_images(view: View, grid: GeoBox, terrain: Terrain, folder: Path) -> d
                 band: files.enter_context(rasterio.open(path, "w", **_profile(grid)))
                 for band, path in plain.items()
             }
+            seen: set[str] = set()
             for window, values in _tiles(view, grid, terrain):
                 for band, target in targets.items():
                     target.write(values[band], 1, window=window)
+                    seen |= {band} if np.isfinite(values[band]).any() else set()
             for band, target in targets.items():
                 target.set_band_description(1, band)
                 target.update_tags(unit=units.LINEAR_POWER, quantity="gamma0")
+        for band in sorted(paths.keys() - seen):
+            say(f"warning: {band} of {product.name} has no value in the area: its image is empty")
         for band, path in plain.items():
             with new_file(paths[band]) as partial:
                 rasterio.shutil.copy(path, partial, **_COG)
