@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -115,6 +116,28 @@ def test_from_scenes_to_a_change_map(area: Path, tmp_path: Path) -> None:
     assert frame.crs.to_epsg() == 32635
 
 
+def test_the_command_in_an_evaluation_gives_the_same_again(
+    area: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Options that are not the defaults stand in it: the command is run as it is read."""
+    run("--quiet", "evaluate", area / "cube.zarr", "--model", area / "model", "--to",
+        tmp_path / "proof", "--previous", "3", "--changes", "offset", "--changes", "gaussian",
+        "--offset", "-1.5", "--offset", "-2", "--shapes.most", "2",
+        "--by-condition=false")  # fmt: skip
+    rows = re.findall(r"(offset -1.5/-2|gaussian 2.5) dB .* (0\.\d+) ", capsys.readouterr().out)
+    assert rows == sorted(rows, key=lambda row: (row[0] == "gaussian 2.5", float(row[1])))
+    first = Evaluation.read(tmp_path / "proof" / "evaluation.json")
+    assert len(rows) == len(first.results)
+    words = shlex.split(first.provenance["command"])
+    run("--quiet", *words[1:], "--overwrite")
+    again = Evaluation.read(tmp_path / "proof" / "evaluation.json")
+    assert again.results == first.results
+    assert {result.change for result in again.results} == {"offset -1.5/-2 dB", "gaussian 2.5 dB"}
+    made = yaml.safe_load((area / "model" / "model.yaml").read_text())["training"]
+    assert " to ".join(made["training_dates"]) in again.provenance["network"]
+    assert "None" not in again.provenance["network"]
+
+
 def test_evaluate_looks_at_dates_that_no_training_saw(area: Path, tmp_path: Path) -> None:
     run("--quiet", "evaluate", area / "cube.zarr", "--model", area / "model",
         "--to", tmp_path / "proof")  # fmt: skip
@@ -205,12 +228,14 @@ def test_work_that_cannot_be_done_is_one_line(
     to = tmp_path / "to"
     (tmp_path / "empty").mkdir()
     at = ("--model", model, "--to", to, "--at")
+    none = ("--collection", "none")
     for said, words in {
         "no Sentinel-1 raster in": ("index", tmp_path / "empty", "--to", to),
         "lacks items.parquet": ("cube", tmp_path / "nowhere", "--to", to),
         "no scene touches the area 1": ("cube", catalogue, "--to", to, "--area", "10,50,11,51"),
         "no scene touches the area -": ("cube", catalogue, "--to", to, "--area", "-10,50,-9,51"),
         "holds no scene from 2021": ("cube", catalogue, "--to", to, "--start", "2021-01-01"),
+        "holds no scene of none from the first": ("cube", catalogue, "--to", to, *none),
         "nearest is 2020-03-10": ("detect", cube, *at, "2020-05-01"),
         "2 previous images are needed, but 1 precede": ("detect", cube, *at, "2020-03-02"),
         "is no cube": ("detect", tmp_path / "empty", *at, "2020-03-09"),

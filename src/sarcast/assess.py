@@ -59,7 +59,8 @@ class AssessOptions(BaseModel):
         False, description="count only windows that the paper's tables would count"
     )
     by_condition: bool = Field(
-        True, description="also by pass, incidence, season, weather and cover"
+        True,
+        description="also by pass, incidence, season, weather and cover; =false turns it off",
     )
     exact: bool = Field(
         False,

@@ -88,6 +88,36 @@ def flat(config: BaseModel) -> Iterator[tuple[str, FieldInfo, Any]]:
             yield _flag_name(field) or name, field, value
 
 
+def flags(config: BaseModel) -> list[str]:
+    """Give the flags of a command line that asks for these options; those of defaults are left out.
+
+    Parameters
+    ----------
+    config
+        Options of a verb, or of a part of them.
+
+    Returns
+    -------
+    list of str
+        Words, as ``["--previous", "8", "--by-condition=false"]``.
+    """
+    words: list[str] = []
+    for name, field, value in flat(config):
+        if value != field.get_default(call_default_factory=True):
+            words += _flag(name.replace("_", "-"), value)
+    return words
+
+
+def _flag(name: str, value: Any) -> list[str]:
+    if isinstance(value, BaseModel):
+        return [word.replace("--", f"--{name}.", 1) for word in flags(value)]
+    if isinstance(value, bool):
+        return [f"--{name}" if value else f"--{name}=false"]
+    if isinstance(value, tuple):
+        return [word for one in value for word in _flag(name, one)]
+    return [f"--{name}", str(_plain(value))]
+
+
 def _flag_name(field: FieldInfo) -> str | None:
     """Name of a field's first flag, where it is not the field's own."""
     for part in field.metadata:

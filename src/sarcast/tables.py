@@ -16,13 +16,14 @@ from sarcast.report import Beside
 
 
 def show_table(evaluation: Evaluation) -> None:
-    """Print what every method reached, the best last, to standard output."""
+    """Print what every method reached, change by change, the best last, to standard output."""
     table = Table(title=evaluation.title, title_justify="left")
     for name in ("expected image", "change", "difference image"):
         table.add_column(name)
     for name in ("AUC", "MSE, dB²"):
         table.add_column(name, justify="right")
-    for result in sorted(evaluation.results, key=lambda one: one.auc):
+    changes = list(dict.fromkeys(result.change for result in evaluation.results))
+    for result in sorted(evaluation.results, key=lambda one: (changes.index(one.change), one.auc)):
         error = "" if result.mse_db2 is None else f"{result.mse_db2:.2f}"
         name = f"{result.method} (network)" if result.role == "network" else result.method
         table.add_row(name, result.change, result.difference, f"{result.auc:.3f}", error)

@@ -32,7 +32,10 @@ class AugmentOptions(BaseModel):
     strips: float = Field(
         0.03, ge=0.0, le=1.0, description="share of previous images with an unseen strip"
     )
-    mirror: bool = Field(True, description="mirror east to west and north to south, with the looks")
+    mirror: bool = Field(
+        True,
+        description="mirror east to west and north to south, with the looks; =false turns it off",
+    )
 
 
 def augment(batch: Batch, options: AugmentOptions, *, generator: torch.Generator) -> Batch:

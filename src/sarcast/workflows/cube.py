@@ -142,10 +142,11 @@ def _search(catalogue: str, area: Geometry | None, config: CubeConfig) -> list[p
     items = held.search(area, (_utc(config.start), _utc(config.end, last=True)))
     if not items:
         where = "" if area is None else f"no scene touches the area {config.area}: "
+        of = f" of {', '.join(config.collection)}" if config.collection else ""
         raise SarcastError(
-            f"{where}{catalogue} holds no scene from {config.start or 'the first'} to "
+            f"{where}{catalogue} holds no scene{of} from {config.start or 'the first'} to "
             f"{config.end or 'the last'}{' there' if where else ''}; ask for other dates"
-            f"{' or another --area' if where else ''}"
+            f"{' or another --area' if where else ''}{' or --collection' if of else ''}"
         )
     return describe_all(items, scene_profiles(config.names.profile))
 

@@ -1,5 +1,6 @@
 """``sarcast evaluate``: simulated changes on a cube or samples, strategies beside the network."""
 
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -13,7 +14,7 @@ from sarcast.analysis import dates_to_evaluate, roles, windows_of
 from sarcast.assess import Assessed, AssessOptions, assess, assess_trials
 from sarcast.classifiers import Classifier, linear_svc
 from sarcast.conditions import WEATHER
-from sarcast.config import FLAT, Config, write_record
+from sarcast.config import FLAT, Config, flags, write_record
 from sarcast.cube import open_cube
 from sarcast.errors import SarcastError
 from sarcast.evaluation import Role
@@ -38,7 +39,9 @@ class EvaluateConfig(Config):
     """Options of ``sarcast evaluate``."""
 
     model: Path | None = Field(
-        None, description="Model folder; without one strategies, oracle and recorded predictions."
+        None,
+        description="Model folder, or 'base' for the shipped weights; without one strategies, "
+        "oracle and recorded predictions.",
     )
     to: Path = Field(description="Folder for evaluation.json and report.html.")
     start: str | None = Field(
@@ -218,11 +221,19 @@ def _span(path: Path, cube: xr.Dataset, targets: list[int]) -> dict[str, Any]:
 
 
 def _provenance(path: Path, model: Model | None, config: EvaluateConfig) -> dict[str, Any]:
-    given = "" if config.model is None else f" --model {config.model}"
-    told = {"command": f"sarcast evaluate {path}{given} --to {config.to}"}
+    told = {"command": shlex.join(["sarcast", "evaluate", str(path), *flags(config)])}
     if model is not None:
-        told["network"] = (
-            f"{model.name}, trained on {model.training.get('training_dates')}, "
-            f"{model.training.get('best_step')} steps, {model.training.get('seconds')} s"
-        )
+        told["network"] = _network(model)
     return {**told, "sarcast": sarcast.__version__, "seed": config.seed}
+
+
+def _network(model: Model) -> str:
+    """Name of a network, and what its folder tells of its training."""
+    made = model.training
+    dates = made.get("training_dates")
+    told = {
+        "trained on {}": " to ".join(dates) if dates else None,
+        "{} steps": made.get("best_step"),
+        "{} s": made.get("seconds"),
+    }
+    return ", ".join([model.name, *(form.format(it) for form, it in told.items() if it)])
