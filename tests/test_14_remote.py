@@ -9,6 +9,7 @@ import rasterio
 from rasterio.errors import RasterioError
 
 from conftest import GRID
+from sarcast.catalogue import open_catalogue
 from sarcast.cli import main
 from sarcast.config import Config, write_record
 from sarcast.errors import SarcastError, UsageError, public
@@ -165,3 +166,14 @@ def test_gdal_does_not_wait_for_ever(cog: bytes) -> None:
         with pytest.raises(RasterioError):
             read(f"{url}/slow.tif", RemoteOptions(tries=2, timeout=1.0, pause=0.05))
         assert time.monotonic() - start < 4.9
+
+
+def test_credentials_without_a_scheme_are_taken_out_too() -> None:
+    assert public("invalid address 'me:secret@host:8786'") == "invalid address 'host:8786'"
+    assert public("at 15:58 from S1A: me@here") == "at 15:58 from S1A: me@here"
+
+
+def test_a_url_that_is_none() -> None:
+    with pytest.raises(UsageError, match="is no URL") as said:
+        open_catalogue("https://me:secret@[half")
+    assert "secret" not in str(said.value)

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
+from odc.geo.geobox import GeoBox
 
 from conftest import GRID, opera_name
 from sarcast.errors import SarcastError
@@ -122,3 +123,27 @@ def test_what_a_killed_run_left_is_no_scene(scene_folder: Callable[..., Path]) -
     (left / f"{opera_name('20200401T154005')}_VV.tif").write_bytes(b"half")
     (item,) = find_items([folder], NOTHING)
     assert item.id == opera_name("20200301T154005")
+
+
+def test_power_that_is_mostly_negative(scene_folder: Callable[..., Path]) -> None:
+    folder = scene_folder({opera_name("20200301T154005"): -power()})
+    with pytest.raises(SarcastError, match="never negative, but 100 % of its values are"):
+        list(find_items([folder], NOTHING))
+
+
+def test_coordinates_that_are_not_those_of_the_crs(scene_folder: Callable[..., Path]) -> None:
+    metres_as_degrees = GeoBox(GRID.shape, GRID.transform, "EPSG:4326")
+    folder = scene_folder({opera_name("20200301T154005"): power()}, metres_as_degrees)
+    with pytest.raises(SarcastError, match="lies nowhere on the Earth: from 500000"):
+        list(find_items([folder], NOTHING))
+
+
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+def test_a_raster_without_a_place(tmp_path: Path) -> None:
+    for band, values in zip(("VV", "VH"), power().astype(np.float32), strict=True):
+        path = tmp_path / f"{opera_name('20200301T154005')}_{band}.tif"
+        shape = {"height": 60, "width": 80, "count": 1, "dtype": "float32"}
+        with rasterio.open(path, "w", driver="GTiff", crs="EPSG:32635", **shape) as target:
+            target.write(values, 1)
+    with pytest.raises(SarcastError, match="a CRS but no geotransform"):
+        list(find_items([tmp_path], NOTHING))

@@ -215,3 +215,12 @@ def test_forest_may_lie_in_one_part_alone(tmp_path: Path) -> None:
     assert not cover.read(GRID[30:])["forest"].any()
     assert cover.read(GRID[:30])["forest"].any()
     cover.summarise()
+
+
+def test_a_hole_that_the_dem_does_not_declare(tmp_path: Path) -> None:
+    heights = plane(GRID)
+    heights[:30] = -32768.0
+    write_cog(tmp_path / "dem.tif", heights, GRID, nodata=None)
+    read = read_dem(tmp_path / "dem.tif", GRID).values
+    assert np.isnan(read[:30]).all()
+    np.testing.assert_array_equal(read[30:], plane(GRID)[30:])

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import geopandas
 import numpy as np
+import pystac
 import pytest
 from affine import Affine
 from odc.geo.geobox import GeoBox
@@ -11,6 +12,7 @@ from shapely.geometry import box
 
 from conftest import GRID
 from sarcast.catalogue import Raster, Scene
+from sarcast.catalogue.scene import grid_fields
 from sarcast.errors import UsageError
 from sarcast.grid import conditions_grid, make_grid, outline
 from sarcast.rasters import write_cog
@@ -87,3 +89,26 @@ def test_conditions_have_a_cell_a_kilometre() -> None:
     assert coarse.shape == (12, 7)
     assert coarse.extent.contains(grid.extent)
     assert conditions_grid(GRID).shape == (1, 1)
+
+
+def test_an_area_that_its_crs_cannot_show() -> None:
+    with pytest.raises(UsageError, match="too large to be shown in EPSG:32635"):
+        make_grid(outline("-180,-90,180,90"), [_flat_item()])
+    with pytest.raises(UsageError, match="across the antimeridian as a vector file"):
+        outline("179,65,-179,66")
+
+
+def test_a_raster_with_too_many_pixels_for_a_cube() -> None:
+    huge = GeoBox((100_000, 100_000), Affine(10.0, 0, 5e5, 0, -10.0, 6.9e6), "EPSG:32635")
+    with pytest.raises(UsageError, match=r"has over 4e\+09 pixels"):
+        make_grid(huge, [_flat_item()])
+
+
+def test_conditions_are_kept_on_no_finer_a_grid_than_pixels() -> None:
+    coarse = GeoBox((60, 80), Affine(10.0, 0, -400.0, 0, -10.0, 80.0), "EPSG:4326")
+    assert conditions_grid(coarse).shape == (60, 80)
+
+
+def _flat_item() -> pystac.Item:
+    fields = grid_fields(GRID)
+    return pystac.Item("one", None, None, dt.datetime(2020, 1, 1, tzinfo=dt.UTC), fields)

@@ -494,3 +494,15 @@ def test_the_real_agera5(data_dir: Path) -> None:
         float(day["temperature_mean"]) - 273.15, abs=1e-3
     )
     assert first(read, "precipitation")[0][0] == pytest.approx(float(day["precipitation_flux"]))
+
+
+def test_times_that_are_told_twice() -> None:
+    days = np.array(["2020-03-01", "2020-03-01", "2020-03-02"], dtype="datetime64[s]")
+    with pytest.raises(SarcastError, match="1 of its 3 times more than once; keep one"):
+        daily.step_of(days, "twice.nc")
+
+
+def test_an_empty_file_of_weather(tmp_path: Path) -> None:
+    (tmp_path / "weather.nc").write_bytes(b"")
+    with pytest.raises(SarcastError, match="weather.nc is empty; fetch it again"):
+        read_weather(tmp_path / "weather.nc", AT, [EVENING])

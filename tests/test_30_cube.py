@@ -318,3 +318,27 @@ def test_a_real_burst(data_dir: Path, tmp_path: Path) -> None:
                 truth = 10.0 * np.log10(source.read(1))
             held = cube["backscatter"][place].sel(band=band)
             np.testing.assert_allclose(held, truth, atol=0.0051)
+
+
+def test_a_build_without_a_step_leaves_no_store(
+    scene_folder: Callable[..., Path], tmp_path: Path
+) -> None:
+    write_cog(
+        tmp_path / "far.tif", np.ones((9, 9), np.float32), GRID.translate_pix(10**5, 0)[:9, :9]
+    )
+    items = items_of(scene_folder(series(1)))
+    with pytest.raises(SarcastError, match="covers nothing of the area"):
+        build(items, tmp_path / "cube.zarr", Sources(dem=(tmp_path / "far.tif",)))
+    assert not (tmp_path / "cube.zarr").exists()
+
+
+def test_a_cube_whose_arrays_are_not_told(
+    scene_folder: Callable[..., Path], tmp_path: Path
+) -> None:
+    scenes, path = items_of(scene_folder(series(1))), tmp_path / "cube.zarr"
+    build(scenes, path)
+    told = json.loads((path / "zarr.json").read_text())
+    del told["consolidated_metadata"]
+    (path / "zarr.json").write_text(json.dumps(told))
+    with pytest.raises(SarcastError, match="zarr.json does not tell its arrays"):
+        build(scenes, path)

@@ -96,9 +96,15 @@ def main(arguments: list[str] | None = None) -> None:
     except OSError as error:
         if error.errno not in _ENVIRONMENT:
             raise
-        _fail(f"{error.strerror}: {error.filename}", WORK_FAILED)
+        _fail(_refusal(error), WORK_FAILED)
+    except RuntimeError as error:
+        if not str(error).startswith(_LOOP):
+            raise
+        _fail(f"{error}: name another path", WORK_FAILED)
 
 
+_LOOP = "Symlink loop"
+"""How pathlib tells of links that lead back to themselves, until Python 3.13."""
 _INTERRUPTED = (
     "interrupted; no half-written result is left: run the same command again "
     "(a cube and a training go on where they stopped)"
@@ -119,6 +125,15 @@ _ENVIRONMENT = (
     errno.ESTALE,
 )
 """What the surroundings refuse, and no fault of the program."""
+
+
+def _refusal(error: OSError) -> str:
+    """One line for what the surroundings refuse; a file that is half written goes unnamed."""
+    if error.filename is None:
+        return " ".join(str(error).split())
+    path = Path(error.filename)
+    hidden = (one.parent for one in (path, *path.parents) if one.suffix == ".partial")
+    return f"{error.strerror}: {next(hidden, path)}"
 
 
 def _usage(error: CycloptsError) -> str:
@@ -154,7 +169,7 @@ def _told(argument: Argument | None, place: tuple[int | str, ...]) -> str:
 
 
 def _option(argument: Argument | None, names: tuple[str, ...]) -> Argument | None:
-    found = _options(argument) if argument else iter(())
+    found = (argument, *_options(argument)) if argument else ()
     return next((option for option in found if option.keys == names), None)
 
 

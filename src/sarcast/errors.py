@@ -6,12 +6,13 @@ No line tells a credential: what stands in a URL before the host, or in its quer
 import re
 
 _USER = re.compile(r"(?<=:/)(/?)[^\s'\"]*@")
+_BARE = re.compile(r"[^\s'\"/@:]+:[^\s'\"/@:]+@(?=[\w\[])")
 _QUERY = re.compile(r"(?<=[?&])([^\s=&#'\"]+)=[^\s&#'\")]*")
 
 
 def public(text: str) -> str:
     """Take user, password and the values of queries out of the URLs in a text."""
-    return _QUERY.sub(r"\1=***", _USER.sub(r"\1", text))
+    return _QUERY.sub(r"\1=***", _BARE.sub("", _USER.sub(r"\1", text)))
 
 
 class SarcastError(Exception):

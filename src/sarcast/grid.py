@@ -43,9 +43,10 @@ def outline(area: str) -> Geometry | GeoBox:
             f"{area!r} is none of them"
         ) from error
     if not (-180.0 <= west < east <= 180.0 and -90.0 <= south < north <= 90.0):
+        across = "; give one across the antimeridian as a vector file" if west > east else ""
         raise UsageError(
             f"--area must be west,south,east,north with west < east in -180..180 and "
-            f"south < north in -90..90; {area!r} is not"
+            f"south < north in -90..90; {area!r} is not{across}"
         )
     return box(west, south, east, north, "EPSG:4326")
 
@@ -81,6 +82,7 @@ def make_grid(
                 "--area names a raster, whose grid is taken: leave out --crs and "
                 "--resolution, or give --area as a box"
             )
+        _check_size(area.height, area.width, abs(area.resolution.x), area.crs)
         return area
     native = item_grid(items[0])
     wanted = native.crs if crs is None else _crs(crs)
@@ -93,19 +95,35 @@ def make_grid(
     extent = area or unary_union(item_grid(i).extent.to_crs(wanted) for i in items)
     corner = native.transform
     anchor = xy_((corner.c / step) % 1.0, (corner.f / step) % 1.0) if same else "edge"
+    if area is not None:
+        _check_shown(area, wanted)
     bounds = extent.to_crs(wanted).boundingbox
-    if not bounds.span_x * bounds.span_y / step**2 <= MOST_PIXELS:
-        raise UsageError(
-            f"an area of {bounds.span_x:g} x {bounds.span_y:g} at a resolution of {step:g} "
-            f"(units of {wanted}) has over {MOST_PIXELS:g} pixels; give a smaller --area or a "
-            f"larger --resolution"
-        )
+    _check_size(bounds.span_y / step, bounds.span_x / step, step, wanted)
     if not step <= max(bounds.span_x, bounds.span_y):
         raise UsageError(
             f"a --resolution of {step:g} is coarser than the whole area, {bounds.span_x:g} x "
             f"{bounds.span_y:g} in units of {wanted}; give a finer one"
         )
     return GeoBox.from_bbox(bounds, resolution=step, anchor=anchor, tol=0.01)
+
+
+def _check_size(rows: float, columns: float, step: float, crs: CRS | None) -> None:
+    if not rows * columns <= MOST_PIXELS:
+        raise UsageError(
+            f"an area of {columns * step:g} x {rows * step:g} at a resolution of {step:g} "
+            f"(units of {crs}) has over {MOST_PIXELS:g} pixels; give a smaller --area or a "
+            f"larger --resolution"
+        )
+
+
+def _check_shown(area: Geometry, crs: CRS) -> None:
+    """See that a CRS shows a whole area: one that is made for a part of the Earth folds others."""
+    back = area.to_crs(crs).to_crs(area.crs)
+    if not abs(back.area - area.area) <= 0.01 * area.area:
+        raise UsageError(
+            f"the area is too large to be shown in {crs}; give a smaller --area, or a --crs that "
+            f"is made for all of it, with --resolution"
+        )
 
 
 def item_grid(item: pystac.Item) -> GeoBox:
@@ -122,11 +140,10 @@ def item_grid(item: pystac.Item) -> GeoBox:
 
 
 def conditions_grid(grid: GeoBox) -> GeoBox:
-    """Coarse grid over the same area, about 1 km, on which conditions are kept."""
+    """Coarse grid over the same area, about 1 km, or of its pixels if they are coarser."""
     unit = METRES_A_DEGREE if grid.crs.geographic else 1.0
-    return GeoBox.from_bbox(
-        grid.boundingbox, resolution=CONDITIONS_SPACING_M / unit, anchor="edge", tol=0.01
-    )
+    spacing = max(CONDITIONS_SPACING_M / unit, abs(grid.resolution.x))
+    return GeoBox.from_bbox(grid.boundingbox, resolution=spacing, anchor="edge", tol=0.01)
 
 
 def axes(grid: GeoBox) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:

@@ -161,6 +161,12 @@ def open_raster(path: Path | str) -> rasterio.DatasetReader:
             f"{path} has no CRS, so its place on the ground is unknown; "
             f"write it into the file (gdal_edit.py -a_srs) or leave the file out"
         )
+    if source.transform.is_identity:
+        source.close()
+        raise SarcastError(
+            f"{path} does not tell where its pixels lie, it has a CRS but no geotransform; write "
+            f"it into the file (gdal_edit.py -a_ullr) or leave the file out"
+        )
     return source
 
 

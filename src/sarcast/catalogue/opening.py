@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from sarcast.catalogue.folder import FolderCatalogue
 from sarcast.catalogue.protocol import Catalogue, GrowingCatalogue
@@ -38,6 +39,7 @@ def open_catalogue(
     scheme, divider, _ = str(source).partition("://")
     if not divider:
         return FolderCatalogue(Path(source), collections)
+    _check_url(str(source))
     if scheme in _API:
         from sarcast.catalogue.api import StacApi
 
@@ -48,6 +50,16 @@ def open_catalogue(
         f"{scheme}:// leads to no catalogue; give a folder, http:// or https:// of a STAC API, "
         f"or postgresql:// of a database with pgstac"
     )
+
+
+def _check_url(url: str) -> None:
+    try:
+        _ = urlsplit(url).port
+    except ValueError as error:
+        if url.startswith(_API):
+            raise UsageError(
+                f"{url} is no URL ({error}); give one such as https://HOST/PATH"
+            ) from None
 
 
 def _database(url: str, collections: Sequence[str], options: RemoteOptions) -> Catalogue:

@@ -19,6 +19,7 @@ from pystac.extensions.sar import FrequencyBand, Polarization, SarExtension
 from pystac.extensions.sat import OrbitState, SatExtension
 from pystac.extensions.view import ViewExtension
 
+from sarcast.errors import SarcastError
 from sarcast.orbits import look_direction_deg
 from sarcast.rasters import grid_of
 
@@ -95,6 +96,7 @@ class Scene:
         """Make the STAC item, on the grid of the first raster."""
         grid = grid_of(next(iter(self.rasters.values())).path)
         footprint = grid.extent.to_crs("EPSG:4326")
+        self._check_place(*footprint.boundingbox.bbox)
         item = pystac.Item(
             id=self.id,
             geometry=json.loads(json.dumps(footprint.json)),
@@ -112,6 +114,14 @@ class Scene:
         for key, raster in self.rasters.items():
             item.add_asset(key, self._asset(raster))
         return item
+
+    def _check_place(self, west: float, south: float, east: float, north: float) -> None:
+        if not (-360.0 <= west <= east <= 360.0 and -90.0 <= south <= north <= 90.0):
+            raise SarcastError(
+                f"{next(iter(self.rasters.values())).path} lies nowhere on the Earth: from "
+                f"{west:g}, {south:g} to {east:g}, {north:g} degrees; see that its CRS is that of "
+                f"its coordinates"
+            )
 
     def _add_sar(self, item: pystac.Item) -> None:
         seen = {band for raster in self.rasters.values() for band in raster.bands}

@@ -3,9 +3,11 @@
 Steps stand in the order in which they were written; ``open_cube`` gives them in the order of time.
 """
 
+import shutil
 from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future, wait
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import reduce
 from operator import add
@@ -25,7 +27,7 @@ from sarcast.cube import block, filtering
 from sarcast.cube.block import Block, Written
 from sarcast.cube.crew import AHEAD, Crew, CrewOptions, crew
 from sarcast.cube.schema import COORDINATES, PART
-from sarcast.cube.store import Store
+from sarcast.cube.store import Store, is_empty
 from sarcast.errors import SarcastError
 from sarcast.files import full_disk_named
 from sarcast.grid import conditions_grid
@@ -109,7 +111,7 @@ def build_cube(
     found = _touching(acquisitions(items), grid)
     path = path.resolve()
     opened = _Opened.of(sources)
-    with full_disk_named(path):
+    with full_disk_named(path), _no_empty_store(path):
         speckle = filtering.agreed(path, found, grid, options.resampling, options, remote)
         has_truth = all(one.has_truth for one in found)
         store = Store.open(path, grid, has_truth=has_truth, told=filtering.recorded(speckle))
@@ -128,6 +130,18 @@ def build_cube(
                 pass
         weather.summarise()
         steps.summarise()
+
+
+@contextmanager
+def _no_empty_store(path: Path) -> Iterator[None]:
+    """Remove a store that was made here and got no step because the work failed."""
+    there = path.exists()
+    try:
+        yield
+    except Exception:
+        if not there and is_empty(path):
+            shutil.rmtree(path, ignore_errors=True)
+        raise
 
 
 def _touching(found: list[Acquisition], grid: GeoBox) -> list[Acquisition]:

@@ -101,7 +101,13 @@ class Store:
         return store
 
     def _take_back(self) -> None:
-        visible = zarr.open_group(self.path, mode="r", use_consolidated=True)["time"]
+        try:
+            visible = zarr.open_group(self.path, mode="r", use_consolidated=True)["time"]
+        except (ValueError, KeyError) as error:
+            raise SarcastError(
+                f"{self.path} is a damaged cube: its zarr.json does not tell its arrays; remove it "
+                f"and build it again"
+            ) from error
         assert isinstance(visible, zarr.Array)
         self.resize(visible.shape[0])
         self.tidy()
@@ -209,6 +215,14 @@ def is_begun(path: Path) -> bool:
         return False
     attributes(path)
     return zarr.open_group(path, mode="r").metadata.consolidated_metadata is None
+
+
+def is_empty(path: Path) -> bool:
+    """Whether there is a store in which no step is visible."""
+    if not (path / "zarr.json").exists() or is_begun(path):
+        return (path / "zarr.json").exists()
+    time = zarr.open_group(path, mode="r")["time"]
+    return isinstance(time, zarr.Array) and time.shape[0] == 0
 
 
 def _is_whole(path: Path) -> bool:

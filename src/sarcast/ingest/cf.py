@@ -19,6 +19,8 @@ def open_cf(place: str) -> xr.Dataset:
     """
     if "://" not in place and not Path(place).exists():
         raise SarcastError(f"{place} does not exist; name a NetCDF file or a Zarr store")
+    if Path(place).is_file() and not Path(place).stat().st_size:
+        raise SarcastError(f"{place} is empty; fetch it again")
     zarr = place.rstrip("/").endswith(".zarr") or Path(place).is_dir()
     more: dict[str, Any] = {"engine": "zarr"} if zarr else {}
     try:
@@ -26,6 +28,8 @@ def open_cf(place: str) -> xr.Dataset:
         data = xr.open_dataset(place, **more)
     except (OSError, ValueError, KeyError, ImportError) as error:
         first = (str(error).splitlines() or [type(error).__name__])[0]
+        if "IO backends" in first:
+            first = "it is in no format that is known"
         kind = "Zarr" if zarr else "NetCDF"
         raise SarcastError(f"{place} cannot be read as {kind}: {first}") from error
     told = [str(v.attrs.get("grid_mapping", "")) for v in data.data_vars.values()]

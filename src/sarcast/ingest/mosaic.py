@@ -21,6 +21,8 @@ from sarcast.remote import RemoteOptions, gdal_settings, is_remote
 
 SUFFIXES = {".tif", ".tiff", ".vrt", ".img", ".hgt", ".dt2", ".asc", ".nc"}
 """Files that are taken of a folder."""
+VOID = -32768.0
+"""What marks a height that is missing where a raster does not tell it, as in SRTM and DTED."""
 _KEYS = ("data", "elevation", "dem", "map")
 _ALIGNED = 0.01
 
@@ -31,7 +33,7 @@ class Tile:
 
     href: str
     grid: GeoBox
-    nodata: float | None
+    nodata: float
     unit: str | None
 
 
@@ -135,7 +137,8 @@ def _asset_of(item: pystac.Item) -> str:
 
 def _tile(href: str) -> Tile:
     with _patience(href), open_raster(href) as source:
-        return Tile(href, grid_of(href), source.nodata, source.units[0])
+        nodata = VOID if source.nodata is None else source.nodata
+        return Tile(href, grid_of(href), nodata, source.units[0])
 
 
 def _fit(one: Tile, other: Tile) -> bool:
@@ -165,7 +168,7 @@ def _read(tiles: Sequence[Tile], grid: GeoBox, resampling: str) -> npt.NDArray[n
     name = tiles[0].href if len(tiles) == 1 else _vrt(tiles)
     try:
         with _patience(tiles[0].href), rasterio.open(name) as source:
-            return warp_onto(source, grid, resampling)
+            return warp_onto(source, grid, resampling, nodata=tiles[0].nodata)
     except RasterioError as error:
         fault = " ".join(str(error).split())
         raise SarcastError(
@@ -197,7 +200,7 @@ def _vrt(tiles: Sequence[Tile]) -> str:
 
 def _source(tile: Tile, column: int, row: int) -> str:
     size = f'xSize="{tile.grid.width}" ySize="{tile.grid.height}"'
-    nodata = "" if tile.nodata is None else f"<NODATA>{tile.nodata!r}</NODATA>"
+    nodata = f"<NODATA>{tile.nodata!r}</NODATA>"
     return (
         f'<ComplexSource><SourceFilename relativeToVRT="0">{escape(tile.href)}</SourceFilename>'
         f'<SourceBand>1</SourceBand><SrcRect xOff="0" yOff="0" {size}/>'

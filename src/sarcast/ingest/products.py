@@ -212,3 +212,9 @@ def check_values(place: str, values: npt.NDArray[np.float32], unit: str) -> None
             f"{place} is declared in {unit}, but its values are those of {seen}; "
             f"declare it with --unit '{seen}'"
         )
+    negative = np.mean(values[np.isfinite(values)] < 0.0) if np.isfinite(values).any() else 0.0
+    if unit != units.DB and negative > 0.5:
+        raise SarcastError(
+            f"{place} is declared in {unit}, which is never negative, but {100 * negative:.0f} % "
+            f"of its values are; see what the file holds"
+        )

@@ -5,6 +5,7 @@ is shipped in ``profiles/scenes``, or one of the user's own.
 """
 
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -101,6 +102,8 @@ def find_items(
 def _files(paths: Sequence[Path]) -> Iterator[Path]:
     for path in paths:
         if path.is_dir():
+            if not os.access(path, os.R_OK | os.X_OK):
+                raise SarcastError(f"{path} may not be read; see to it that you have the right to")
             for found in path.rglob("*"):
                 if found.is_file() and not is_partial(found.relative_to(path)):
                     yield found

@@ -78,10 +78,15 @@ def step_of(times: Times, place: str) -> np.timedelta64:
     Raises
     ------
     SarcastError
-        If it is longer than a day.
+        If it is longer than a day, or a time is there twice.
     """
     if times.size < 2:
         return DAY
+    twice = times.size - np.unique(times).size
+    if twice:
+        raise SarcastError(
+            f"{place} tells {twice} of its {times.size} times more than once; keep one value a time"
+        )
     step: np.timedelta64 = np.median(np.diff(np.sort(times.astype("datetime64[s]"))))
     if step / DAY > 1.5:
         raise SarcastError(

@@ -93,7 +93,10 @@ def _frame(path: Path, separator: str, table: Table, decimal: str) -> pd.DataFra
         first = str(error).splitlines()[0]
         raise SarcastError(f"{path} cannot be read as a CSV file: {first}") from error
     if not isinstance(frame.index, pd.RangeIndex):
-        raise SarcastError(f"{path} has lines with more fields than its first line has names")
+        raise SarcastError(
+            f"{path} has lines with more fields than its first line has names; write decimals "
+            f"with points, or separate the fields by semicolons and add --weather-decimal ,"
+        )
     return frame
 
 
