@@ -19,7 +19,7 @@ from rio_cogeo.cogeo import cog_validate
 from scipy.ndimage import gaussian_filter
 
 from conftest import GRID, opera_name
-from sarcast.cli import VERBS, main
+from sarcast.cli import VERBS, _refusal, main
 from sarcast.cube import open_cube
 from sarcast.evaluation import Evaluation
 from sarcast.mapping import load_model
@@ -387,3 +387,29 @@ def test_an_interrupt_is_one_line(
     monkeypatch.setattr("sarcast.cube.build._Steps._finish", stop)
     said = fails(capsys, 130, "cube", area / "catalogue", "--to", tmp_path / "c")
     assert "interrupted; no half-written result is left" in said
+
+
+@pytest.mark.parametrize(
+    ("refused", "said"),
+    [
+        (PermissionError(13, "Permission denied", "/a/c.zarr/x/0.7f.partial"), "/a/c.zarr/x"),
+        (PermissionError(13, "Permission denied", "/a/run.yaml"), "/a/run.yaml"),
+    ],
+)
+def test_what_the_system_refuses_is_named_by_a_path_that_the_user_knows(
+    refused: OSError, said: str
+) -> None:
+    assert _refusal(refused) == f"Permission denied: {said}"
+
+
+def test_a_refusal_without_a_path_is_told_as_it_is() -> None:
+    told = OSError("Failed to open local file '/a/items.parquet'.\n Permission denied")
+    assert _refusal(told) == "Failed to open local file '/a/items.parquet'. Permission denied"
+
+
+def test_links_that_lead_back_to_themselves(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, area: Path
+) -> None:
+    (tmp_path / "one").symlink_to(tmp_path / "two")
+    (tmp_path / "two").symlink_to(tmp_path / "one")
+    assert str(tmp_path) in fails(capsys, 1, "cube", area, "--to", tmp_path / "one")
