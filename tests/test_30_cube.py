@@ -22,6 +22,7 @@ from sarcast.cube import (
     open_cube,
     place_of_date,
 )
+from sarcast.cube.check import check_cube
 from sarcast.cube.store import Store, is_begun
 from sarcast.errors import SarcastError, UsageError
 from sarcast.ingest.acquisition import acquisitions
@@ -342,3 +343,14 @@ def test_a_cube_whose_arrays_are_not_told(
     (path / "zarr.json").write_text(json.dumps(told))
     with pytest.raises(SarcastError, match="zarr.json does not tell its arrays"):
         build(scenes, path)
+
+
+@pytest.mark.parametrize(
+    ("lost", "said"), [("temperature", "lost its files"), ("time/c", "lost its values")]
+)
+def test_files_that_a_cube_has_lost_are_faults(
+    scene_folder: Callable[..., Path], tmp_path: Path, lost: str, said: str
+) -> None:
+    build(items_of(scene_folder(series(2))), tmp_path / "cube.zarr")
+    shutil.rmtree(tmp_path / "cube.zarr" / lost)
+    assert any(said in fault for fault in check_cube(tmp_path / "cube.zarr").faults)

@@ -125,6 +125,10 @@ def _schema_faults(cube: xr.Dataset, path: Path) -> Iterator[str]:
             continue
         array = store[name]
         assert isinstance(array, zarr.Array)
+        if not (path / name / "zarr.json").is_file():
+            yield f"{name} has lost its files"
+        elif name == "time" and array.size and not (path / name / "c").is_dir():
+            yield "time has lost its values"
         dims = array.metadata.dimension_names  # type: ignore[union-attr]
         if dims != variable.dims:
             yield f"{name} has the dims {dims}, not {variable.dims}"
