@@ -109,7 +109,7 @@ def clear_left(target: Path) -> None:
     pattern = re.compile(rf"\.{re.escape(target.name)}-[0-9a-f]{{8}}\.({_PARTIAL}|{_REPLACED})")
     with suppress(OSError):
         for left in [one for one in target.parent.iterdir() if pattern.fullmatch(one.name)]:
-            with suppress(OSError), _locked(left, wait=False):
+            with suppress(OSError), _locked(left, must=True):
                 if left.suffix == f".{_REPLACED}" and not target.exists():
                     left.rename(target)
                 else:
@@ -123,7 +123,7 @@ def _workplace(target: Path) -> Iterator[Path]:
     try:
         with full_disk_named(target), _target_named(target, partial):
             partial.mkdir(parents=True)
-            with _locked(partial, wait=True):
+            with _locked(partial, must=False):
                 yield partial
     finally:
         shutil.rmtree(partial, ignore_errors=True)
@@ -134,21 +134,21 @@ def _beside(target: Path, end: str) -> Path:
 
 
 @contextmanager
-def _locked(folder: Path, *, wait: bool) -> Iterator[None]:
-    """Hold the lock of a folder, as far as its disk has locks.
+def _locked(folder: Path, *, must: bool) -> Iterator[None]:
+    """Hold the lock of a folder, as far as its disk has locks; never wait for it.
 
     Raises
     ------
     OSError
-        If not ``wait`` and another holds it, or there are no locks.
+        If it ``must`` be held, but another holds it, or there are no locks.
     """
-    if fcntl is None and not wait:
+    if fcntl is None and must:
         raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP))
     opened = os.open(folder, os.O_RDONLY) if fcntl is not None else None
     try:
         if opened is not None:
-            with suppress(*(OSError,) if wait else ()):
-                fcntl.flock(opened, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            with suppress(*() if must else (OSError,)):
+                fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
     finally:
         if opened is not None:
@@ -198,7 +198,7 @@ def _is_full_disk(error: BaseException | None) -> bool:
 def _replace(partial: Path, target: Path) -> None:
     if target.exists():
         old = _beside(target, _REPLACED)
-        with _locked(target, wait=True):
+        with _locked(target, must=False):
             target.rename(old)
             partial.rename(target)
             shutil.rmtree(old)
