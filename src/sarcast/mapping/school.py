@@ -103,36 +103,9 @@ def school(
     check_free(to, overwrite=overwrite)
     options = recipe.training
     fabric = launched(options)
-    device = fabric.device.type
-    lessons = [
-        (lesson.weight, world_batches(lesson, options, device=device)) for lesson in recipe.worlds
-    ]
-    validation = world_windows(recipe.worlds, options, device=device)
-    for lesson in recipe.series:
-        training, held = series_samplers(lesson, cubes or {}, options)
-        series = SeriesBatches(
-            training.sources,
-            training.targets,
-            size=lesson.size,
-            previous=lesson.previous,
-            batch=options.batch,
-            seed=options.seed,
-            device=device,
-        )
-        lessons.append((lesson.weight, series))
-        validation += held.draw(
-            options.validation_windows // (2 * len(recipe.series)) or 1,
-            rng=np.random.default_rng([options.seed, 1]),
-        )
+    batches, validation = _lessons(recipe, cubes or {}, device=fabric.device.type)
     work = to.with_name(f"{to.name}.training")
-    batches = mixed(lessons, seed=options.seed)
-    torch.manual_seed(options.seed)
-    network: Temporal | UNet = Temporal(recipe.network)
-    if recipe.unet is not None:
-        looked_at = [window for step in range(4) for window in separate(batches(step, 0))]
-        network = UNet(recipe.unet, paper_scaling(looked_at))
-    if start is not None:
-        network.load_state_dict(load_model(start, device="cpu").network.state_dict())
+    network = _network(recipe, batches, start)
     state = fit(batches, validation, network, options, folder=work, fabric=fabric)
     told = {
         "recipe": recipe.model_dump(mode="json", exclude={"name", "network", "unet"}),
@@ -156,6 +129,45 @@ def school(
         shutil.copytree(work / "logs", partial / "logs")
     shutil.rmtree(work)
     return model
+
+
+def _lessons(
+    recipe: Recipe, cubes: dict[str, xr.Dataset], *, device: str
+) -> tuple[Batches, list[Window]]:
+    """Give the batches of a recipe's lessons, and windows for validation that are in none."""
+    options = recipe.training
+    lessons = [
+        (lesson.weight, world_batches(lesson, options, device=device)) for lesson in recipe.worlds
+    ]
+    validation = world_windows(recipe.worlds, options, device=device)
+    for lesson in recipe.series:
+        training, held = series_samplers(lesson, cubes, options)
+        series = SeriesBatches(
+            training.sources,
+            training.targets,
+            size=lesson.size,
+            previous=lesson.previous,
+            batch=options.batch,
+            seed=options.seed,
+            device=device,
+        )
+        lessons.append((lesson.weight, series))
+        validation += held.draw(
+            options.validation_windows // (2 * len(recipe.series)) or 1,
+            rng=np.random.default_rng([options.seed, 1]),
+        )
+    return mixed(lessons, seed=options.seed), validation
+
+
+def _network(recipe: Recipe, batches: Batches, start: Path | None) -> Temporal | UNet:
+    torch.manual_seed(recipe.training.seed)
+    network: Temporal | UNet = Temporal(recipe.network)
+    if recipe.unet is not None:
+        looked_at = [window for step in range(4) for window in separate(batches(step, 0))]
+        network = UNet(recipe.unet, paper_scaling(looked_at))
+    if start is not None:
+        network.load_state_dict(load_model(start, device="cpu").network.state_dict())
+    return network
 
 
 def world_batches(lesson: WorldLesson, options: TrainOptions, *, device: str) -> Batches:

@@ -4,7 +4,6 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -398,13 +397,11 @@ class _Loop:
 
 def _split(batch: Batch, parts: int) -> list[Batch]:
     """Split a batch into parts of nearly equal size."""
-    named = {field.name: getattr(batch, field.name) for field in fields(batch)}
-    tensors = {name: tensor for name, tensor in named.items() if tensor is not None}
-    pieces = {name: torch.tensor_split(tensor, parts) for name, tensor in tensors.items()}
-    return [
-        replace(batch, **{name: several[place] for name, several in pieces.items()})
-        for place in range(parts)
-    ]
+
+    def part(place: int) -> Batch:
+        return batch.each(lambda tensor: torch.tensor_split(tensor, parts)[place])
+
+    return [part(place) for place in range(parts)]
 
 
 @contextmanager

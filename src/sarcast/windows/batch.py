@@ -1,6 +1,6 @@
 """Windows as tensors: stacked into batches, and taken apart again."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Self
 
@@ -52,11 +52,15 @@ class Batch:
     changed: "torch.Tensor | None" = None
     goal: "torch.Tensor | None" = None
 
+    def each(self, change: "Callable[[torch.Tensor], torch.Tensor]") -> Self:
+        """Give a batch of what a function makes of each of the tensors."""
+        tensors = {field.name: getattr(self, field.name) for field in fields(self)}
+        known = {name: tensor for name, tensor in tensors.items() if tensor is not None}
+        return replace(self, **{name: change(tensor) for name, tensor in known.items()})
+
     def to(self, device: "torch.device | str") -> Self:
         """Give the same batch on a device."""
-        tensors = {field.name: getattr(self, field.name) for field in fields(self)}
-        moved = {name: tensor.to(device) for name, tensor in tensors.items() if tensor is not None}
-        return replace(self, **moved)
+        return self.each(lambda tensor: tensor.to(device))
 
     def inputs(self) -> "tuple[torch.Tensor, ...]":
         """Give what a network may see: previous, elevation, conditions, days, day_of_year."""

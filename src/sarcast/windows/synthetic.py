@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable, Iterator
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -48,8 +48,9 @@ def synthetic(
 
     def batch_of(step: int, rank: int) -> Batch:
         number, part = divmod(step, at_once)
-        start = part * options.batch
-        return _copied(drawn(number, rank), slice(start, start + options.batch))
+        windows = slice(part * options.batch, (part + 1) * options.batch)
+        # copied, as a stream draws in inference mode, and gradients are taken of what is given
+        return drawn(number, rank).each(lambda tensor: tensor[windows].clone())
 
     return batch_of
 
@@ -77,15 +78,6 @@ def to_batch(drawn: "Drawn") -> Batch:
         changed=drawn.changed,
         goal=drawn.goal,
     )
-
-
-def _copied(batch: Batch, windows: slice) -> Batch:
-    """Give windows of which gradients may be taken: a stream draws in inference mode."""
-    tensors = {field.name: getattr(batch, field.name) for field in fields(batch)}
-    copies = {
-        name: tensor[windows].clone() for name, tensor in tensors.items() if tensor is not None
-    }
-    return replace(batch, **copies)
 
 
 def to_windows(drawn: "Drawn") -> list[Window]:
