@@ -7,12 +7,15 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
 from sarcast.catalogue import FolderCatalogue
+from sarcast.catalogue.scene import Scene
 from sarcast.cli import main
+from sarcast.world import writer
 from sarcast.world.options import WorldOptions
 
 SMALL = ("--size-km", "0.6", "--from", "2020-05-01", "--to", "2020-05-14")
@@ -187,3 +190,22 @@ def test_an_interrupt_leaves_nothing_and_the_same_command_runs_again(tmp_path: P
     assert list(tmp_path.iterdir()) == []
     assert ends("--quiet", "world", tmp_path / "area", *SMALL) == 0
     assert (tmp_path / "area" / "items.parquet").is_file()
+
+
+def test_an_interrupt_between_scenes_waits_for_those_being_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = writer._write_scene
+
+    def slowly(folder: Path, *others: Any) -> Scene:
+        time.sleep(0.3)
+        (folder / "scenes").mkdir(parents=True, exist_ok=True)
+        return write(folder, *others)
+
+    def interrupted(scene: Scene) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(writer, "_write_scene", slowly)
+    monkeypatch.setattr(Scene, "to_item", interrupted)
+    assert ends("--quiet", "world", tmp_path / "area", *SMALL[:-1], "2020-06-30") == 130
+    assert list(tmp_path.iterdir()) == []

@@ -3,9 +3,9 @@
 import datetime as dt
 import math
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -114,7 +114,8 @@ def write_world(folder: Path, options: WorldOptions, *, seed: int) -> None:
         _write_ground(folder, area)
         _write_weather(folder, area)
         write_changes(folder / "truth" / "changes.gpkg", area)
-        items = [scene.to_item() for scene in _write_scenes(folder, area, rng=rng)]
+        with closing(_write_scenes(folder, area, rng=rng)) as scenes:
+            items = [scene.to_item() for scene in scenes]
         FolderCatalogue(folder).add(items)
         for item in items:
             item.set_self_href((folder.resolve() / "scenes" / f"{item.id}.json").as_posix())
@@ -269,18 +270,24 @@ class _Images:
     incidence: npt.NDArray[np.float32]
 
 
-def _write_scenes(folder: Path, area: Area, *, rng: torch.Generator) -> Iterator[Scene]:
+def _write_scenes(
+    folder: Path, area: Area, *, rng: torch.Generator
+) -> Generator[Scene, None, None]:
+    """Write the scenes in threads, which have ended when this is closed."""
     count = area.views.time.shape[1]
     coarse = _coarse(area.grid, INCIDENCE_CELL_M, margin=0)
     waiting: deque[Future[Scene]] = deque()
     with ThreadPoolExecutor(_WRITERS) as pool:
-        for number, images in track(
-            enumerate(_images(area, coarse, rng=rng)), "writing scenes", count
-        ):
-            waiting.append(pool.submit(_write_scene, folder, area, coarse, number, images))
-            if len(waiting) > _WAITING:
-                yield waiting.popleft().result()
-        yield from (job.result() for job in waiting)
+        try:
+            for number, images in track(
+                enumerate(_images(area, coarse, rng=rng)), "writing scenes", count
+            ):
+                waiting.append(pool.submit(_write_scene, folder, area, coarse, number, images))
+                if len(waiting) > _WAITING:
+                    yield waiting.popleft().result()
+            yield from (job.result() for job in waiting)
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 def _images(area: Area, coarse: GeoBox, *, rng: torch.Generator) -> Iterator[_Images]:
