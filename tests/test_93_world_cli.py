@@ -196,11 +196,15 @@ def test_an_interrupt_between_scenes_waits_for_those_being_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write = writer._write_scene
+    begun: list[str] = []
+    ended: list[str] = []
 
     def slowly(folder: Path, *others: Any) -> Scene:
+        begun.append(folder.name)
         time.sleep(0.3)
-        (folder / "scenes").mkdir(parents=True, exist_ok=True)
-        return write(folder, *others)
+        scene = write(folder, *others)
+        ended.append(folder.name)
+        return scene
 
     def interrupted(scene: Scene) -> None:
         raise KeyboardInterrupt
@@ -208,4 +212,5 @@ def test_an_interrupt_between_scenes_waits_for_those_being_written(
     monkeypatch.setattr(writer, "_write_scene", slowly)
     monkeypatch.setattr(Scene, "to_item", interrupted)
     assert ends("--quiet", "world", tmp_path / "area", *SMALL[:-1], "2020-06-30") == 130
+    assert begun and ended == begun
     assert list(tmp_path.iterdir()) == []
