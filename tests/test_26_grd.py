@@ -17,14 +17,17 @@ from odc.geo.geom import box, point
 from rasterio.errors import NotGeoreferencedWarning
 from rasterio.windows import Window
 
+from conftest import GRID
 from sarcast.catalogue import FolderCatalogue
 from sarcast.cli import main
 from sarcast.cube import open_cube
 from sarcast.errors import SarcastError
+from sarcast.files import alone_in
 from sarcast.ingest import grd
 from sarcast.ingest.grd import image as images
 from sarcast.ingest.grd import product as products
 from sarcast.ingest.grd import rtc, view
+from sarcast.rasters import write_cog
 
 DN = 200
 BRIGHT = 60_000
@@ -595,6 +598,18 @@ def test_rtc_says_what_is_wrong_on_one_line(tmp_path, capsys):
     assert told.startswith("sarcast: no Sentinel-1 product in") and "\n" not in told
     assert run("rtc", tmp_path, "--to", tmp_path / "made") == 2
     assert "--dem" in capsys.readouterr().err
+
+
+def test_a_second_run_into_one_catalogue_is_refused(tmp_path, capsys):
+    (tmp_path / f"{NAME}.SAFE").mkdir()
+    write_cog(tmp_path / "dem.tif", np.zeros((4, 4), np.float32), GRID[:4, :4])
+    command = ("rtc", tmp_path, "--to", tmp_path / "made", "--dem", tmp_path / "dem.tif")
+    with alone_in(tmp_path / "made"):
+        assert run(*command) == 1
+    assert f"another run is writing {tmp_path / 'made'}; wait for" in capsys.readouterr().err
+    assert run(*command) == 1
+    assert "lacks manifest.safe" in capsys.readouterr().err
+    assert not (tmp_path / "made").exists()
 
 
 def test_index_sends_level_1_products_to_rtc(tmp_path, capsys):

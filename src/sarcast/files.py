@@ -156,6 +156,50 @@ def _locked(folder: Path, *, must: bool) -> Iterator[None]:
 
 
 @contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Work in a folder alone, as far as its disk has locks.
+
+    Parameters
+    ----------
+    folder
+        Made if it is not there; gone again if it is empty at the end.
+
+    Raises
+    ------
+    SarcastError
+        If another run works in it; that one is never waited for.
+    """
+    made = not folder.exists()
+    folder.mkdir(parents=True, exist_ok=True)
+    opened = os.open(folder, os.O_RDONLY) if fcntl is not None else None
+    try:
+        if opened is not None and not _is_ours(opened, folder):
+            raise SarcastError(
+                f"another run is writing {folder}; wait for it to end, or name another target"
+            )
+        try:
+            yield
+        finally:
+            with suppress(OSError):
+                if made:
+                    folder.rmdir()
+    finally:
+        if opened is not None:
+            os.close(opened)
+
+
+def _is_ours(opened: int, folder: Path) -> bool:
+    """Take the lock of an opened folder; False if another has it, or has deleted the folder."""
+    try:
+        fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return os.path.samestat(os.fstat(opened), folder.stat())
+    except (BlockingIOError, FileNotFoundError):
+        return False
+    except OSError:  # a disk without locks
+        return True
+
+
+@contextmanager
 def _target_named(target: Path, partial: Path) -> Iterator[None]:
     """Name the target in what the system says of the hidden folder, of which nobody knows."""
     try:

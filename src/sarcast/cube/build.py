@@ -7,7 +7,7 @@ import shutil
 from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future, wait
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import reduce
 from operator import add
@@ -17,20 +17,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pystac
-import xarray as xr
 from odc.geo.geobox import GeoBox
 from odc.geo.geom import Geometry
 from pydantic import ConfigDict, Field
 
-from sarcast.conditions import LAGS
 from sarcast.cube import block, filtering
 from sarcast.cube.block import Block, Written
 from sarcast.cube.crew import AHEAD, Crew, CrewOptions, crew
 from sarcast.cube.schema import COORDINATES, PART
 from sarcast.cube.store import Store, is_empty
+from sarcast.cube.weather import StepWeather, write_weather
 from sarcast.errors import SarcastError
-from sarcast.files import full_disk_named
-from sarcast.grid import conditions_grid
+from sarcast.files import alone_in, full_disk_named
 from sarcast.ingest.acquisition import Acquisition, acquisitions
 from sarcast.ingest.cover import CoverOptions, LandCover
 from sarcast.ingest.dem import Dem
@@ -39,9 +37,6 @@ from sarcast.ingest.weather import Weather, WeatherOptions
 from sarcast.progress import say, track
 from sarcast.remote import RemoteOptions
 from sarcast.speckle import SpeckleOptions
-
-_WEATHER_MIB = 64
-"""Most weather read at a time, MiB."""
 
 
 class CubeOptions(SpeckleOptions):
@@ -82,7 +77,7 @@ def build_cube(
     *,
     workers: CrewOptions = CrewOptions(),  # noqa: B008 - frozen
     remote: RemoteOptions = RemoteOptions(),  # noqa: B008 - frozen
-) -> None:
+) -> int:
     """Build a cube, or add to one what it lacks.
 
     Parameters
@@ -102,40 +97,54 @@ def build_cube(
     remote
         How patiently servers are asked.
 
+    Returns
+    -------
+    int
+        Number of acquisitions that were added.
+
     Raises
     ------
     SarcastError
-        If no scene touches the grid, a source does not fit, a raster cannot be read, or the disk
-        is full. Steps that were written stay.
+        If no scene touches the grid, a source does not fit, a raster cannot be read or none at all
+        is left, or the disk is full. Steps that were written stay.
     """
     found = _touching(acquisitions(items), grid)
     path = path.resolve()
     opened = _Opened.of(sources)
-    with full_disk_named(path), _no_empty_store(path):
+    with full_disk_named(path), _held_alone(path), _no_empty_store(path):
         speckle = filtering.agreed(path, found, grid, options.resampling, options, remote)
         has_truth = all(one.has_truth for one in found)
         store = Store.open(path, grid, has_truth=has_truth, told=filtering.recorded(speckle))
         held = store.values("scene_id").tolist()
         todo = [one for one in found if one.scene_id not in set(held)]
         times = [*store.values("time").astype("datetime64[s]"), *(one.time for one in todo)]
-        weather = _Weather(opened.weather, grid, times)
+        weather = StepWeather(opened.weather, grid, times)
+        weather.check()
         _write_static(store, grid, opened)
-        _write_weather(store, weather)
+        write_weather(store, weather)
         with crew(workers) as hands:
             steps = _Steps(store, hands, grid, options, remote, weather)
             steps.filter_with(speckle, filtering.joined(found, speckle))
             if not todo:
                 say(f"{path} holds all {len(found)} acquisitions already")
-            for _ in track(steps.write(todo), "building the cube", len(found), done=len(held)):
+            total = len(held) + len(todo)
+            for _ in track(steps.write(todo), "building the cube", total, done=len(held)):
                 pass
+        steps.check()
         weather.summarise()
         steps.summarise()
+        return store.steps - len(held)
+
+
+def _held_alone(path: Path) -> AbstractContextManager[None]:
+    """The lock of a store; none of a file, which is refused later."""
+    return nullcontext() if path.is_file() else alone_in(path)
 
 
 @contextmanager
 def _no_empty_store(path: Path) -> Iterator[None]:
     """Remove a store that was made here and got no step because the work failed."""
-    there = path.exists()
+    there = (path / "zarr.json").exists()
     try:
         yield
     except Exception:
@@ -161,7 +170,7 @@ def _touching(found: list[Acquisition], grid: GeoBox) -> list[Acquisition]:
     return inside
 
 
-# --- what does not change with time, and weather --------------------------------------------------
+# --- what does not change with time ---------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -198,54 +207,6 @@ def _write_static(store: Store, grid: GeoBox, opened: _Opened) -> None:
         store.commit()
 
 
-class _Weather:
-    """Weather of the steps that are held and of those to come, read once and a part at a time."""
-
-    def __init__(
-        self, source: Weather | None, grid: GeoBox, times: Sequence[np.datetime64]
-    ) -> None:
-        self._source = source
-        self._grid, self._times = conditions_grid(grid), times
-        cells = self._grid.shape[0] * self._grid.shape[1]
-        self._size = max(1, _WEATHER_MIB * 2**20 // (cells * 4 * (LAGS + 2)))
-        self._start, self._part = -1, xr.Dataset()
-
-    def parts(self, steps: int) -> Iterator[tuple[slice, xr.Dataset]]:
-        """The first ``steps`` steps, a part at a time; nothing without weather."""
-        if self._source is not None:
-            for start in range(0, steps, self._size):
-                stop = min(steps, start + self._size)
-                yield slice(start, stop), self._at(start).isel(time=slice(0, stop - start))
-
-    def layers(self, step: int) -> dict[str, npt.NDArray[np.float32]]:
-        """Layers of a step; none without weather."""
-        if self._source is None:
-            return {}
-        part = self._at(step)
-        return {str(name): part[name].values[step - self._start] for name in part}
-
-    def _at(self, step: int) -> xr.Dataset:
-        start = step - step % self._size
-        if start != self._start:
-            assert self._source is not None
-            times = self._times[start : start + self._size]
-            self._start, self._part = start, self._source.read(self._grid, times)
-        return self._part
-
-    def summarise(self) -> None:
-        """Say what the weather lacks, and let go of its files."""
-        if self._source is not None:
-            self._source.close()
-            self._source.summarise()
-
-
-def _write_weather(store: Store, weather: _Weather) -> None:
-    """Give the steps that are held the weather that was named, which an earlier run may lack."""
-    for place, part in weather.parts(store.steps):
-        for name in part:
-            store.put(str(name), part[name].values, place)
-
-
 # --- steps ----------------------------------------------------------------------------------------
 
 
@@ -279,7 +240,7 @@ class _Steps:
         grid: GeoBox,
         options: CubeOptions,
         remote: RemoteOptions,
-        weather: _Weather,
+        weather: StepWeather,
     ) -> None:
         self._store, self._hands, self._grid = store, hands, grid
         self._options, self._remote, self._weather = options, remote, weather
@@ -366,6 +327,20 @@ class _Steps:
             raise error
         self._left_out.append(one.scene_id)
         say(f"warning: {one.time} is left out: {error}")
+
+    def check(self) -> None:
+        """See that the store holds any step.
+
+        Raises
+        ------
+        SarcastError
+            If all that was to be written had to be left out.
+        """
+        if self._store.steps == 0:
+            raise SarcastError(
+                f"none of the {len(self._left_out)} dates can be read, so there is no cube to "
+                f"build; see above why, and fetch the rasters again or mend their catalogue"
+            )
 
     def summarise(self) -> None:
         """Say what was done with slices that differ, and which dates were left out."""

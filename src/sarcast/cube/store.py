@@ -59,12 +59,9 @@ class Store:
             If something else is there, or a cube on another grid.
         """
         if is_begun(path):
-            shutil.rmtree(path)
+            _empty(path)
         if not (path / "zarr.json").exists():
-            if path.is_file() or (path.exists() and any(map(_is_whole, path.iterdir()))):
-                raise SarcastError(
-                    f"{path} exists and is no cube; name another target for the cube"
-                )
+            _check_new(path)
             _clear_partial(path)
             return cls._create(path, grid, has_truth=has_truth, told=told or {})
         held = attributes(path)
@@ -225,8 +222,26 @@ def is_empty(path: Path) -> bool:
     return isinstance(time, zarr.Array) and time.shape[0] == 0
 
 
-def _is_whole(path: Path) -> bool:
-    return path.suffix != ".partial"
+def _check_new(path: Path) -> None:
+    """See that nothing is there but what a killed build can have left of its very start."""
+    held = {one.name for one in path.iterdir() if one.suffix != ".partial"} if path.is_dir() else ()
+    parts = sorted({*SCHEMA} & {*held})
+    if parts:
+        raise SarcastError(
+            f"{path} is a damaged cube: it holds {', '.join(parts)} but no zarr.json, which tells "
+            f"what they are; put that file back, or remove {path} and build it again"
+        )
+    if held or path.is_file():
+        raise SarcastError(f"{path} exists and is no cube; name another target for the cube")
+
+
+def _empty(path: Path) -> None:
+    """Delete all that a folder holds; the folder itself, which may be locked, stays."""
+    for one in path.iterdir():
+        if one.is_dir():
+            shutil.rmtree(one)
+        else:
+            one.unlink()
 
 
 def _clear_partial(path: Path) -> None:
@@ -251,8 +266,10 @@ def attributes(path: Path) -> dict[str, Any]:
     except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError) as error:
         why = error
     if (path / "backscatter").is_dir():
+        lost = "cannot be read" if (path / "zarr.json").exists() else "is gone"
         raise SarcastError(
-            f"{path} is a damaged cube: its zarr.json cannot be read; remove it and build it again"
+            f"{path} is a damaged cube: its zarr.json {lost}; put it back, or remove {path} and "
+            f"build it again"
         ) from why
     raise SarcastError(
         f"{path} is no cube; build one with: sarcast cube CATALOGUE --to {path}"

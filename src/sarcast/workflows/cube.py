@@ -112,13 +112,13 @@ def _build(catalogue: str, to: Path, config: CubeConfig) -> None:
         weather_options=config.weather_reading,
         cover_options=config.cover_reading,
     )
-    build_cube(
+    added = build_cube(
         items, to, grid, config.building, sources, workers=config.workers, remote=config.server
     )
     built = open_cube(to)
     say(
-        f"{to}: {built.sizes['time']} dates, {grid.height} x {grid.width} pixels of "
-        f"{grid.resolution.x:g} in {grid.crs}"
+        f"{to}: added {added} acquisitions; it holds {built.sizes['time']} dates, "
+        f"{grid.height} x {grid.width} pixels of {grid.resolution.x:g} in {grid.crs}"
     )
 
 

@@ -11,6 +11,7 @@ from pydantic import Field
 from sarcast.catalogue import FolderCatalogue
 from sarcast.catalogue.scene import grid_fields
 from sarcast.config import FLAT, MAY_BE_NEGATIVE, Config
+from sarcast.files import alone_in
 from sarcast.grid import outline
 from sarcast.ingest.grd import (
     RtcOptions,
@@ -59,20 +60,25 @@ def rtc(paths: tuple[Path, ...], *, config: Annotated[RtcConfig, FLAT]) -> None:
         )
     area = _extent(config.area)
     terrain = Terrain(config.dem, config.correction)
+    with alone_in(config.to):
+        for path in products:
+            _add(path, area, terrain, config)
+
+
+def _add(path: Path, area: Geometry | None, terrain: Terrain, config: RtcConfig) -> None:
+    """Make the scene of a product, unless the catalogue holds it."""
     catalogue = FolderCatalogue(config.to)
-    held = {item.id: item for item in _held(catalogue)}
-    for path in products:
-        product = open_product(path)
-        grid = product_grid(product, config.correction.resolution, area)
-        if product.name in held and _is(held[product.name], grid):
-            say(f"{config.to} holds {product.name} already")
-            continue
-        scene = make_scene(product, grid, terrain, config.to / "scenes")
-        catalogue.add([scene.to_item()])
-        say(
-            f"{product.name}: {', '.join(product.images)} on {grid.height} x {grid.width} pixels "
-            f"of {grid.resolution.x:g} m in {grid.crs}"
-        )
+    product = open_product(path)
+    grid = product_grid(product, config.correction.resolution, area)
+    if any(item.id == product.name and _is(item, grid) for item in _held(catalogue)):
+        say(f"{config.to} holds {product.name} already")
+        return
+    scene = make_scene(product, grid, terrain, config.to / "scenes")
+    catalogue.add([scene.to_item()])
+    say(
+        f"{product.name}: {', '.join(product.images)} on {grid.height} x {grid.width} pixels "
+        f"of {grid.resolution.x:g} m in {grid.crs}"
+    )
 
 
 def _extent(area: str | None) -> Geometry | None:

@@ -43,6 +43,7 @@ class Weather:
     """
 
     def __init__(self, sources: Sequence[Path | str], options: WeatherOptions) -> None:
+        self.names = ", ".join(map(str, sources))
         self._sources = [open_source(str(source), options) for source in sources]
         self._known: dict[str, dict[np.datetime64, float]] = {}
 
@@ -84,6 +85,12 @@ class Weather:
             shares = np.isfinite(layer.values).reshape(moments.size, -1).mean(axis=1)
             self._known.setdefault(str(told_name), {}).update(zip(moments, shares, strict=True))
         return merged
+
+    @property
+    def period(self) -> str:
+        """First and last time that the files hold, as text."""
+        times = np.concatenate([source.data["time"].values for source in self._sources])
+        return f"{str(times.min())[:10]} to {str(times.max())[:10]}" if times.size else "none"
 
     def close(self) -> None:
         """Let go of the files."""

@@ -1,0 +1,96 @@
+"""Weather of a cube's steps: read a part of the dates at a time, and never none at all."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+from odc.geo.geobox import GeoBox
+
+from sarcast.conditions import LAGS
+from sarcast.cube.store import Store
+from sarcast.errors import SarcastError
+from sarcast.grid import conditions_grid
+from sarcast.ingest.weather import Weather
+
+_WEATHER_MIB = 64
+"""Most weather read at a time, MiB."""
+
+
+class StepWeather:
+    """Weather of the steps that are held and of those to come, read once and a part at a time.
+
+    Parameters
+    ----------
+    source
+        The weather; None if there is none.
+    grid
+        Of the cube.
+    times
+        Of the steps that are held, then of those to come.
+    """
+
+    def __init__(
+        self, source: Weather | None, grid: GeoBox, times: Sequence[np.datetime64]
+    ) -> None:
+        self._source = source
+        self._grid, self._times = conditions_grid(grid), times
+        cells = self._grid.shape[0] * self._grid.shape[1]
+        self._size = max(1, _WEATHER_MIB * 2**20 // (cells * 4 * (LAGS + 2)))
+        self._start, self._part = -1, xr.Dataset()
+
+    def check(self) -> None:
+        """See that the weather tells anything of the area on any date.
+
+        Raises
+        ------
+        SarcastError
+            If it tells nothing.
+        """
+        if self._source is None or not self._times:
+            return
+        for start in range(0, len(self._times), self._size):
+            part = self._at(start)
+            if any(np.isfinite(part[name].values).any() for name in part):
+                return
+        dates = " to ".join(str(day(self._times))[:10] for day in (min, max))
+        raise SarcastError(
+            f"the weather {self._source.names} has no value in the area on any of the "
+            f"{len(self._times)} dates from {dates} (its own times run from "
+            f"{self._source.period}): give weather of this place and time, or leave --weather out"
+        )
+
+    def parts(self, steps: int) -> Iterator[tuple[slice, xr.Dataset]]:
+        """The first ``steps`` steps, a part at a time; nothing without weather."""
+        if self._source is not None:
+            for start in range(0, steps, self._size):
+                stop = min(steps, start + self._size)
+                yield slice(start, stop), self._at(start).isel(time=slice(0, stop - start))
+
+    def layers(self, step: int) -> dict[str, npt.NDArray[np.float32]]:
+        """Layers of a step; none without weather."""
+        if self._source is None:
+            return {}
+        part = self._at(step)
+        return {str(name): part[name].values[step - self._start] for name in part}
+
+    def _at(self, step: int) -> xr.Dataset:
+        start = step - step % self._size
+        if start != self._start:
+            assert self._source is not None
+            times = self._times[start : start + self._size]
+            self._start, self._part = start, self._source.read(self._grid, times)
+        return self._part
+
+    def summarise(self) -> None:
+        """Say what the weather lacks, and let go of its files."""
+        if self._source is not None:
+            self._source.close()
+            self._source.summarise()
+
+
+def write_weather(store: Store, weather: StepWeather) -> None:
+    """Give the steps that are held the weather that was named, which an earlier run may lack."""
+    for place, part in weather.parts(store.steps):
+        for name in part:
+            store.put(str(name), part[name].values, place)
