@@ -11,11 +11,12 @@ import rasterio
 import shapely
 from odc.geo.geobox import GeoBox
 
-from conftest import GRID
+from conftest import GRID, opera_name
 from sarcast.errors import SarcastError, UsageError
 from sarcast.grid import axes
 from sarcast.ingest.cover import CoverOptions, LandCover, read_cover
 from sarcast.ingest.dem import Dem, read_dem
+from sarcast.ingest.sentinel1 import IndexOptions, find_items
 from sarcast.rasters import grid_of, write_cog
 
 
@@ -113,6 +114,47 @@ def test_a_dem_of_a_stac_item(tmp_path: Path) -> None:
     (tmp_path / "item.json").write_text(json.dumps(item.to_dict()))
     with pytest.raises(SarcastError, match=r"has no asset .* it has thumbnail"):
         read_dem(tmp_path / "item.json", GRID)
+
+
+def dem_item(tmp_path: Path, **told: object) -> Path:
+    """An item of heights, in the file heights.tif, with more fields for its asset."""
+    write_cog(tmp_path / "heights.tif", plane(GRID), GRID)
+    item = pystac.Item("N62E027", None, None, dt.datetime(2021, 4, 22), {})
+    item.add_asset("data", pystac.Asset("./heights.tif", roles=["data"], extra_fields=told))
+    (tmp_path / "item.json").write_text(json.dumps(item.to_dict()))
+    return tmp_path / "item.json"
+
+
+def test_the_unit_of_heights_may_stand_in_their_item(tmp_path: Path) -> None:
+    told = dem_item(tmp_path, **{"raster:bands": [{"unit": "foot"}]})
+    np.testing.assert_allclose(read_dem(told, GRID), plane(GRID) * 0.3048, rtol=1e-6)
+    told = dem_item(tmp_path, bands=[{"name": "height", "unit": "meter"}])
+    np.testing.assert_array_equal(read_dem(told, GRID), plane(GRID))
+
+
+def test_what_tells_that_it_is_no_elevation_is_refused(tmp_path: Path) -> None:
+    """Scenes as items and as rasters, and classes: by properties, unit, band and extension."""
+    base = opera_name("20200301T154005")
+    for band in ("VV", "VH"):
+        write_cog(tmp_path / f"{base}_{band}.tif", plane(GRID) / 1e4, GRID, bands=[band])
+    (scene,) = find_items([tmp_path], IndexOptions())
+    (tmp_path / "scene.json").write_text(json.dumps(scene.to_dict(transform_hrefs=False)))
+    for read in (read_dem, lambda source, grid: read_cover([source], grid, CoverOptions())):
+        with pytest.raises(
+            SarcastError, match=rf"scene\.json is the item of a radar .*{base} \(sar:"
+        ):
+            read(tmp_path / "scene.json", GRID)
+    with pytest.raises(
+        SarcastError, match=r"VV\.tif holds backscatter \(VV\), not terrain heights"
+    ):
+        read_dem(tmp_path / f"{base}_VV.tif", GRID)
+    write_cog(tmp_path / "sigma.tif", plane(GRID), GRID, tags={"unit": "dB"})
+    with pytest.raises(SarcastError, match=r"sigma\.tif holds backscatter \(dB\)"):
+        read_dem(tmp_path / "sigma.tif", GRID)
+    with pytest.raises(SarcastError, match=r"heights\.tif holds backscatter \(linear power\)"):
+        read_dem(dem_item(tmp_path, bands=[{"name": "x", "unit": "linear power"}]), GRID)
+    with pytest.raises(SarcastError, match=r"heights\.tif holds classes, not terrain heights"):
+        read_dem(dem_item(tmp_path, **{"classification:classes": [{"value": 10}]}), GRID)
 
 
 def test_a_dem_in_feet(tmp_path: Path) -> None:

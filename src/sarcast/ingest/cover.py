@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 VECTORS = {".gpkg", ".geojson", ".json", ".shp", ".fgb", ".gml"}
 """Files that hold polygons."""
+ASSETS = ("map", "data")
+"""Assets of a STAC item that may hold classes, the best liked first."""
 
 Mask = npt.NDArray[np.bool_]
 Class = int | str
@@ -92,7 +94,7 @@ class LandCover:
         polygons = [str(source) for source in sources if _is_vector(source)]
         rasters = [str(source) for source in sources if str(source) not in polygons]
         self._names = ", ".join(map(str, sources))
-        self._mosaic = Mosaic(rasters) if rasters else None
+        self._mosaic = Mosaic(rasters, ASSETS) if rasters else None
         self._found: set[Class] = set()
         self._forest = 0
         self._polygons = [self._classed(_read_polygons(path), path) for path in polygons]

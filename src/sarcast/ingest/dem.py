@@ -8,10 +8,15 @@ import xarray as xr
 from odc.geo.geobox import GeoBox
 from odc.geo.xr import wrap_xr
 
+from sarcast import units
+from sarcast.catalogue.scene import BANDS
 from sarcast.errors import SarcastError
 from sarcast.ingest.cf import convert, registry, unit
-from sarcast.ingest.mosaic import Mosaic
+from sarcast.ingest.mosaic import Mosaic, Tile
 from sarcast.progress import say
+
+ASSETS = ("elevation", "dem", "data")
+"""Assets of a STAC item that may hold heights, the best liked first."""
 
 
 class Dem:
@@ -26,11 +31,14 @@ class Dem:
     Raises
     ------
     SarcastError
-        If a raster cannot be read, has no CRS, or is not in a unit of length.
+        If a raster cannot be read, has no CRS, is not in a unit of length, or is told to hold
+        backscatter or classes.
     """
 
     def __init__(self, sources: Sequence[Path | str]) -> None:
-        self._mosaic = Mosaic(sources)
+        self._mosaic = Mosaic(sources, ASSETS)
+        for tile in self._mosaic.tiles:
+            _check_heights(tile)
         told = {tile.unit for tile in self._mosaic.tiles if tile.unit}
         if len(told) > 1:
             raise SarcastError(
@@ -73,6 +81,19 @@ class Dem:
                 f"the DEM {self._mosaic.names} covers {share:.1f} % of the area; the elevation of "
                 f"the other {self._asked - self._seen} pixels counts as missing"
             )
+
+
+def _check_heights(tile: Tile) -> None:
+    """See that nothing a raster tells of itself says that it holds something else than heights."""
+    what = None
+    if tile.unit in units.SOURCE_UNITS or tile.name.upper() in BANDS:
+        what = f"backscatter ({' '.join(filter(None, (tile.name, tile.unit)))})"
+    elif tile.has_classes:
+        what = "classes"
+    if what is not None:
+        raise SarcastError(
+            f"{tile.href} holds {what}, not terrain heights; give a raster of heights as --dem"
+        )
 
 
 def _metres(word: str, place: str) -> float:

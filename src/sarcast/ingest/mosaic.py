@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from xml.sax.saxutils import escape
@@ -18,23 +18,29 @@ from rasterio.errors import RasterioError
 from sarcast.errors import SarcastError
 from sarcast.rasters import grid_of, open_raster, warp_onto
 from sarcast.remote import RemoteOptions, gdal_settings, is_remote
+from sarcast.units import SOURCE_UNITS
 
 SUFFIXES = {".tif", ".tiff", ".vrt", ".img", ".hgt", ".dt2", ".asc", ".nc"}
 """Files that are taken of a folder."""
 VOID = -32768.0
 """What marks a height that is missing where a raster does not tell it, as in SRTM and DTED."""
-_KEYS = ("data", "elevation", "dem", "map")
 _ALIGNED = 0.01
 
 
 @dataclass(frozen=True)
 class Tile:
-    """A raster: where it lies, its grid, and what its first band tells."""
+    """A raster: where it lies, its grid, and what its first band tells.
+
+    ``unit`` is told by the raster, or by the STAC item that names it, which alone tells whether it
+    ``has_classes``.
+    """
 
     href: str
     grid: GeoBox
     nodata: float
     unit: str | None
+    name: str
+    has_classes: bool = False
 
 
 class Mosaic:
@@ -47,16 +53,19 @@ class Mosaic:
     ----------
     sources
         Rasters, folders of rasters, and JSON files of STAC items; paths or URLs.
+    keys
+        Keys of the asset that is taken of an item, the best liked first; any other with the role
+        data comes after them.
 
     Raises
     ------
     SarcastError
-        If a source cannot be read, or has no CRS.
+        If a source cannot be read, has no CRS, or is an item of a radar scene.
     """
 
-    def __init__(self, sources: Sequence[Path | str]) -> None:
+    def __init__(self, sources: Sequence[Path | str], keys: Sequence[str]) -> None:
         self.names = ", ".join(map(str, sources))
-        self.tiles = tuple(_tile(href) for source in sources for href in _hrefs(str(source)))
+        self.tiles = tuple(tile for source in sources for tile in _tiles(str(source), tuple(keys)))
 
     @cached_property
     def _groups(self) -> tuple[tuple[Tile, ...], ...]:
@@ -93,18 +102,18 @@ class Mosaic:
         return values
 
 
-def _hrefs(source: str) -> Iterator[str]:
+def _tiles(source: str, keys: tuple[str, ...]) -> Iterator[Tile]:
     """Rasters that a source stands for."""
     path = Path(source)
     if path.is_dir():
         found = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES)
         if not found:
             raise SarcastError(f"{source} holds no raster; name one, or a folder with some")
-        yield from map(str, found)
+        yield from (_tile(str(one)) for one in found)
     elif path.suffix == ".json":
-        yield from (_asset_of(item) for item in _items(path))
+        yield from (_tile_of(item, keys, source) for item in _items(path))
     else:
-        yield source
+        yield _tile(source)
 
 
 def _items(path: Path) -> list[pystac.Item]:
@@ -119,26 +128,44 @@ def _items(path: Path) -> list[pystac.Item]:
     return [item]
 
 
-def _asset_of(item: pystac.Item) -> str:
-    """Href of the raster of an item."""
+def _tile_of(item: pystac.Item, keys: tuple[str, ...], source: str) -> Tile:
+    """The raster of an item, with what the item tells of it and the raster does not."""
+    radar = next((name for name in item.properties if name.startswith("sar:")), None)
+    if radar is not None:
+        raise SarcastError(
+            f"{source} is the item of a radar scene, {item.id} ({radar} is told); expected one of "
+            f"terrain heights or of land cover"
+        )
+    asset = _asset_of(item, keys)
+    bands = asset.extra_fields.get("raster:bands") or asset.extra_fields.get("bands") or [{}]
+    fields = {**asset.extra_fields, **bands[0]}
+    tile = _tile(asset.get_absolute_href() or asset.href)
+    classes = any(name.startswith("classification:") for name in fields)
+    return replace(tile, unit=tile.unit or fields.get("unit"), has_classes=classes)
+
+
+def _asset_of(item: pystac.Item, keys: tuple[str, ...]) -> pystac.Asset:
     rasters = {
         key: asset
         for key, asset in item.assets.items()
-        if key in _KEYS or "data" in (asset.roles or [])
+        if key in keys or "data" in (asset.roles or [])
     }
-    key = next((key for key in (*_KEYS, *rasters) if key in rasters), None)
+    key = next((key for key in (*keys, *rasters) if key in rasters), None)
     if key is None:
         raise SarcastError(
-            f"{item.id} has no asset {' or '.join(_KEYS)} and none with the role data; it has "
+            f"{item.id} has no asset {' or '.join(keys)} and none with the role data; it has "
             f"{', '.join(item.assets)}: name the raster itself"
         )
-    return rasters[key].get_absolute_href() or rasters[key].href
+    return rasters[key]
 
 
 def _tile(href: str) -> Tile:
     with _patience(href), open_raster(href) as source:
         nodata = VOID if source.nodata is None else source.nodata
-        return Tile(href, grid_of(href), nodata, source.units[0])
+        told = {word for key, word in source.tags().items() if key.lower() == "unit"}
+        backscatter = next(iter(told & {*SOURCE_UNITS}), None)
+        unit = source.units[0] or backscatter
+        return Tile(href, grid_of(href), nodata, unit, source.descriptions[0] or "")
 
 
 def _fit(one: Tile, other: Tile) -> bool:
