@@ -54,7 +54,7 @@ def part(count: int, seed: int, size: int) -> tuple[Evaluator, float, float]:
         windows(count, size, seed),
         {"strategy": list(STRATEGIES.values())},
         [Offset()],
-        AssessOptions(by_condition=False, panels=0, batch=2),
+        AssessOptions(by_condition=False, panels=0, at_once=2),
         rng=np.random.default_rng(seed),
     )
     usage = resource.getrusage(resource.RUSAGE_SELF)

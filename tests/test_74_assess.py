@@ -115,10 +115,10 @@ def test_equals_a_plain_loop():
 
 def test_batches_change_nothing():
     network = Network()
-    options = AssessOptions(shapes=SHAPES, batch=3)
+    options = AssessOptions(shapes=SHAPES, at_once=3)
     assess(windows(), predictors(network), CHANGES, options, rng=np.random.default_rng(0))
     assert network.batches == [3, 3, 3, 1]
-    assert assessed(windows(), batch=3)[0] == assessed(windows(), batch=100)[0]
+    assert assessed(windows(), at_once=3)[0] == assessed(windows(), at_once=100)[0]
 
 
 def test_same_seed_same_evaluation():
@@ -294,13 +294,13 @@ def test_a_window_is_predicted_once_however_often_it_is_tried():
         for one in several
         for name in ("one", "other")
     ]
-    assess_trials(trials, predictors(network), AssessOptions(batch=4))
+    assess_trials(trials, predictors(network), AssessOptions(at_once=4))
     assert network.batches == [2, 1]
 
 
 def test_parts_that_learnt_once_add_to_the_whole():
     """From a loop, and from Dask."""
-    several, options = windows(), AssessOptions(shapes=SHAPES, fit_windows=3, batch=2)
+    several, options = windows(), AssessOptions(shapes=SHAPES, fit_windows=3, at_once=2)
     trials = list(simulated_trials(several, CHANGES, SHAPES, rng=np.random.default_rng(0)))
 
     def classifiers():

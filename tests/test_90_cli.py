@@ -1,11 +1,13 @@
 """The command line as a user meets it: the whole way on real bursts, and what goes wrong."""
 
+import importlib
 import json
+import pkgutil
 import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import geopandas
@@ -15,15 +17,21 @@ import rasterio
 import yaml
 from affine import Affine
 from odc.geo.geobox import GeoBox
+from pydantic import BaseModel
 from rio_cogeo.cogeo import cog_validate
 from scipy.ndimage import gaussian_filter
 
 from conftest import GRID, opera_name
+from sarcast import workflows
 from sarcast.cli import VERBS, _refusal, main
+from sarcast.config import FLAT, Config, command, flags
 from sarcast.cube import open_cube
 from sarcast.evaluation import Evaluation
 from sarcast.mapping import load_model
+from sarcast.mapping.augment import AugmentOptions
+from sarcast.mapping.training import TrainOptions
 from sarcast.rasters import write_cog
+from sarcast.workflows.ablate import AblateConfig
 from test_22_ingest import plane
 
 QUICK = [
@@ -101,6 +109,25 @@ def test_every_verb_has_a_manual(capsys: pytest.CaptureFixture[str]) -> None:
         assert "--" in shown, verb
 
 
+def option_names(options: type[BaseModel]) -> Iterator[str]:
+    for name, field in options.model_fields.items():
+        if FLAT in field.metadata:
+            yield from option_names(field.annotation)
+        else:
+            yield name
+
+
+@pytest.mark.parametrize("module", [one.name for one in pkgutil.iter_modules(workflows.__path__)])
+def test_no_verb_has_two_options_of_one_name(module: str) -> None:
+    """Else one flag would mean two things, and the record could hold only one of them."""
+    found = vars(importlib.import_module(f"sarcast.workflows.{module}")).values()
+    kinds = [one for one in found if isinstance(one, type) and issubclass(one, Config)]
+    assert kinds
+    for kind in kinds:
+        names = list(option_names(kind))
+        assert len(names) == len(set(names)), kind
+
+
 def test_from_scenes_to_a_change_map(area: Path, tmp_path: Path) -> None:
     run("--quiet", "detect", area / "cube.zarr", "--model", area / "model", "--at", "2020-03-10",
         "--to", tmp_path / "detection", "--threshold", "3")  # fmt: skip
@@ -136,6 +163,18 @@ def test_the_command_in_an_evaluation_gives_the_same_again(
     made = yaml.safe_load((area / "model" / "model.yaml").read_text())["training"]
     assert " to ".join(made["training_dates"]) in again.provenance["network"]
     assert "None" not in again.provenance["network"]
+
+
+def test_a_command_tells_what_was_given_even_where_it_is_the_default() -> None:
+    """What suits a model takes the place of defaults only."""
+    plain = AblateConfig(to=Path("out"), start_from=Path("base"))
+    assert command("ablate", ["a b"], plain) == "sarcast ablate 'a b' --to out --from base"
+    training = TrainOptions(batch=16, augment=AugmentOptions(mirror=False))
+    given = AblateConfig(to=Path("out"), crop=128, training=training, end="2020")
+    assert flags(given) == [
+        *("--to", "out", "--crop", "128", "--end", "2020"),
+        *("--batch", "16", "--augment.mirror=false"),
+    ]
 
 
 def test_evaluate_looks_at_dates_that_no_training_saw(area: Path, tmp_path: Path) -> None:

@@ -1,3 +1,4 @@
+import shlex
 from dataclasses import replace
 
 import numpy as np
@@ -9,6 +10,7 @@ from sarcast.cube import open_cube
 from sarcast.errors import SarcastError
 from sarcast.evaluation import Evaluation
 from sarcast.mapping import load_model
+from sarcast.mapping.adapt import SUITED
 from sarcast.tfrecord import SampleStore, encode, read_samples, write_records, write_samples
 from sarcast.tfrecord.store import write_store
 from sarcast.tfrecord.wire import read_example, write_example, write_tensor
@@ -216,6 +218,11 @@ def test_ablation_trains_on_samples_and_goes_on(tmp_path, capsys):
     again = (tmp_path / "out" / "without-heading" / "model.yaml").stat().st_mtime_ns
     assert again == written
     assert Evaluation.read(tmp_path / "out" / "evaluation.json").results == found.results
+    capsys.readouterr()
+    assert run(*arguments, "--learning-rate", 0.5, "--warmup", 4) == 1
+    assert (
+        "trained otherwise, by the record there: learning_rate, warmup" in capsys.readouterr().err
+    )
 
 
 def test_ablation_of_an_unknown_condition_is_told(tmp_path, capsys):
@@ -231,17 +238,9 @@ ABLATION += ["--conditions", "heading", "--fit-windows", 2, "--shapes.least", 1]
 
 def test_ablation_of_a_cube_shows_the_papers_table(world_cube, tmp_path, capsys):
     """Each network lacks its condition, in training and in evaluation, on dates after training."""
-    words = [
-        "ablate",
-        world_cube,
-        "--to",
-        tmp_path / "out",
-        "--network",
-        "temporal",
-        "--from",
-        "base",
-    ]
-    main_ok(*words, *ABLATION, "--end", "2020-05-15", "--without", "platform")
+    words = [world_cube, "--to", tmp_path / "out", "--network", "temporal", "--from", "base"]
+    words += [*ABLATION, "--end", "2020-05-15", "--without", "platform"]
+    main_ok("ablate", *words)
     assert "Table V" in capsys.readouterr().out
     cards = [load_model(tmp_path / "out" / name).training for name in NETWORKS]
     assert [card["without"] for card in cards] == [["platform"], ["platform", "heading"]]
@@ -253,6 +252,13 @@ def test_ablation_of_a_cube_shows_the_papers_table(world_cube, tmp_path, capsys)
     assert auc["all conditions"] != auc["without heading"]
     assert {c.classifier for c in found.classifiers} == {"linear SVC"}
     assert "report.html" in {path.name for path in (tmp_path / "out").iterdir()}
+    told = shlex.split(found.provenance["command"])
+    assert (told[:3], sorted(told[3:])) == (
+        ["sarcast", "ablate", str(world_cube)],
+        sorted(str(word) for word in words[1:]),
+    )
+    assert cards[0]["adapted"]["options"]["batch"] == 2
+    assert cards[0]["adapted"]["options"]["learning_rate"] == SUITED["learning_rate"]
 
 
 NETWORKS = ("all-conditions", "without-heading")

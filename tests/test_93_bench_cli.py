@@ -1,6 +1,7 @@
 """``sarcast bench`` from the command line."""
 
 import json
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -35,3 +36,8 @@ def test_each_model_is_tried_without_weather_too(tmp_path: Path) -> None:
             for window, expected in zip(windows, model.expect(told), strict=True)
         ]
         assert errors(tmp_path / "bench")[name] == pytest.approx(np.mean(squares), rel=1e-4)
+    told = json.loads((tmp_path / "bench" / "evaluation.json").read_text())["provenance"]["command"]
+    asked = [*command, "--without-weather", "--to", str(tmp_path / "bench")]
+    given, words = asked[1:], shlex.split(told)
+    assert words[:2] == ["sarcast", "bench"]
+    assert sorted(words[2:]) == sorted(given)

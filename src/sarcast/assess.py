@@ -70,7 +70,7 @@ class AssessOptions(BaseModel):
     fit_windows: int = Field(
         16, ge=1, le=10_000, description="first windows with change, that classifiers learn from"
     )
-    batch: int = Field(8, ge=1, le=1024, description="windows given to a predictor at once")
+    at_once: int = Field(8, ge=1, le=1024, description="windows given to a predictor at once")
     panels: int = Field(4, ge=0, le=50, description="example windows kept for the report")
 
 
@@ -194,7 +194,7 @@ def _lessons(
     """Trials that count, with their numbers and expected images; a window is predicted once."""
     numbered = enumerate(trials, first)
     kept = (one for one in numbered if not options.paper_filter or counts_in_paper(one[1].window))
-    for batch in _batches(kept, options.batch):
+    for batch in _batches(kept, options.at_once):
         windows = {id(trial.window): trial.window for _, trial in batch}
         found = {
             one.name: dict(zip(windows, one.expect(list(windows.values())), strict=True))

@@ -5,7 +5,7 @@ of the ground. The windows are counted in chunks that do not depend on the numbe
 that the figures do not either.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -87,7 +87,10 @@ def bench_trials(name: str, windows: range | None = None) -> Iterator[Trial]:
 
 
 def run_bench(
-    name: str, networks: Sequence[Predictor] = (), options: BenchOptions | None = None
+    name: str,
+    networks: Sequence[Predictor] = (),
+    options: BenchOptions | None = None,
+    provenance: Mapping[str, Any] | None = None,
 ) -> Evaluation:
     """Compare networks with the conventional strategies and the oracle on a bench.
 
@@ -99,6 +102,8 @@ def run_bench(
         What is compared; on the CPU, and picklable where there are several processes.
     options
         How much is run.
+    provenance
+        What is told with the result besides what was run.
 
     Returns
     -------
@@ -113,7 +118,8 @@ def run_bench(
         learnt = reduce(add, track(parts, "learning", count))
         counted = mapped(partial(run.count, learnt), run.chunks)
         summed: Evaluator = reduce(add, track(counted, "evaluating", len(run.chunks)))
-    told = {"bench": name, "windows": run.windows, "learnt from": run.options.fit_windows}
+    counts = {"bench": name, "windows": run.windows, "learnt from": run.options.fit_windows}
+    told = {**(provenance or {}), **counts}
     return summed.result(f"bench {name}", told, rng=np.random.default_rng(_SEED))
 
 

@@ -5,7 +5,8 @@ options that lie beside the algorithms. In YAML they stand under the verb, named
 """
 
 import datetime as dt
-from collections.abc import Iterator, Mapping
+import shlex
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from pydantic.fields import FieldInfo
 
 from sarcast.errors import UsageError, public
 
+RECORD = "run.yaml"
+"""The file beside a result that holds its resolved options."""
 FLAT = Parameter(name="*")
 """Marks options whose fields are flags of the verb itself."""
 MAY_BE_NEGATIVE = Parameter(allow_leading_hyphen=True)
@@ -42,13 +45,37 @@ def write_record(folder: Path, verb: str, inputs: Mapping[str, Any], config: Con
     config
         Its options.
     """
+    (folder / RECORD).write_text(_record(verb, inputs, config), encoding="utf-8")
+
+
+def differing(folder: Path, verb: str, inputs: Mapping[str, Any], config: Config) -> list[str]:
+    """Name inputs and options that a record in a folder tells otherwise.
+
+    Parameters
+    ----------
+    folder, verb, inputs, config
+        As for ``write_record``; options of the verb that are not among these count for nothing.
+    """
+    asked = yaml.safe_load(_record(verb, inputs, config))[verb]
+    try:
+        held = yaml.safe_load((folder / RECORD).read_text(encoding="utf-8"))[verb]
+        return [name for name in _names(inputs, config) if held.get(name) != asked.get(name)]
+    except (yaml.YAMLError, ValueError, LookupError, TypeError, AttributeError):
+        return _names(inputs, config)  # somebody wrote in it
+
+
+def _names(inputs: Mapping[str, Any], config: Config) -> list[str]:
+    return [*inputs, *(name for name, _, _ in flat(config))]
+
+
+def _record(verb: str, inputs: Mapping[str, Any], config: Config) -> str:
     lines = [_entry(name, value) for name, value in inputs.items()]
     for name, field, value in flat(config):
         if value is not None:
             lines += [f"# {field.description}", _entry(name, value)]
     for word in reversed(verb.split()):
         lines = [f"{word}:", *(f"  {line}" for line in lines)]
-    (folder / "run.yaml").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return "\n".join(lines) + "\n"
 
 
 def check_record(path: Path, verb: str) -> None:
@@ -88,8 +115,26 @@ def flat(config: BaseModel) -> Iterator[tuple[str, FieldInfo, Any]]:
             yield _flag_name(field) or name, field, value
 
 
+def command(verb: str, inputs: Iterable[Any], config: BaseModel) -> str:
+    """Give the command line that asks for work again, as a shell reads it.
+
+    Parameters
+    ----------
+    verb
+        As for ``write_record``.
+    inputs
+        What the verb was given besides its options, in their order.
+    config
+        Its options.
+    """
+    return shlex.join(["sarcast", *verb.split(), *map(str, inputs), *flags(config)])
+
+
 def flags(config: BaseModel) -> list[str]:
-    """Give the flags of a command line that asks for these options; those of defaults are left out.
+    """Give the flags of a command line that asks for these options.
+
+    Those that were given stand among them also where they equal their default: what suits a model
+    takes the place of defaults, not of what is given.
 
     Parameters
     ----------
@@ -102,9 +147,14 @@ def flags(config: BaseModel) -> list[str]:
         Words, as ``["--previous", "8", "--by-condition=false"]``.
     """
     words: list[str] = []
-    for name, field, value in flat(config):
-        if value != field.get_default(call_default_factory=True):
-            words += _flag(name.replace("_", "-"), value)
+    for name, field in type(config).model_fields.items():
+        value = getattr(config, name)
+        if FLAT in field.metadata:
+            words += flags(value)
+        elif value is not None and (
+            name in config.model_fields_set or value != field.get_default(call_default_factory=True)
+        ):
+            words += _flag((_flag_name(field) or name).replace("_", "-"), value)
     return words
 
 

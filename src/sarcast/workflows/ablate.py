@@ -8,11 +8,12 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field
 
+import sarcast
 from sarcast.analysis import dates_to_evaluate, windows_of
 from sarcast.assess import Assessed, AssessOptions, assess, assess_trials
 from sarcast.classifiers import linear_svc
 from sarcast.conditions import CONDITIONS
-from sarcast.config import FLAT, write_record
+from sarcast.config import FLAT, command, differing, write_record
 from sarcast.cube import open_cube
 from sarcast.errors import SarcastError
 from sarcast.evaluation import Role
@@ -81,7 +82,7 @@ def ablate(source: Path, *, config: Annotated[AblateConfig, FLAT]) -> None:
     )
     evaluation = found.evaluation(
         f"Without each condition in turn: {source.name}",
-        {"command": f"sarcast ablate {source} --to {config.to}"},
+        {"command": command("ablate", [source], config), "sarcast": sarcast.__version__},
         rng=rng,
     )
     evaluation.write(config.to / "evaluation.json")
@@ -103,10 +104,21 @@ def _make_ready(source: Path, config: AblateConfig) -> None:
     if config.overwrite or not begun:
         inputs = [path for path in (source, config.test, config.start_from) if path is not None]
         check_free(config.to, overwrite=config.overwrite, inputs=inputs)
+    else:
+        _check_same_training(source, config)
     if config.overwrite:
         shutil.rmtree(config.to, ignore_errors=True)
     config.to.mkdir(parents=True, exist_ok=True)
     write_record(config.to, "ablate", {"source": source}, config)
+
+
+def _check_same_training(source: Path, config: AblateConfig) -> None:
+    other = set(differing(config.to, "ablate", {"source": source}, _training(config)))
+    if other := other - {"to", "overwrite"}:
+        raise SarcastError(
+            f"{config.to} holds networks that were trained otherwise, by the record there: "
+            f"{', '.join(sorted(other))} differ; give the same, another --to, or --overwrite"
+        )
 
 
 def _name(condition: str | None) -> str:
@@ -118,10 +130,15 @@ def _trained(source: Path, condition: str | None, config: AblateConfig) -> Model
     folder = config.to / _name(condition).replace(" ", "-")
     if not (folder / "model.yaml").is_file():
         say(f"training {_name(condition)}")
-        shared = {name: getattr(config, name) for name in TrainConfig.model_fields}
         own = {"to": folder, "without": _kept_back(condition, config), "overwrite": False}
-        train((source,), config=TrainConfig.model_construct(**{**shared, **own}))
+        train((source,), config=_training(config).model_copy(update=own))
     return load_model(folder)
+
+
+def _training(config: AblateConfig) -> TrainConfig:
+    """Give the options of the training alone; those that were given are told from defaults."""
+    shared = {name: getattr(config, name) for name in TrainConfig.model_fields}
+    return TrainConfig.model_construct(config.model_fields_set & shared.keys(), **shared)
 
 
 def _kept_back(condition: str | None, config: AblateConfig) -> tuple[str, ...]:

@@ -5,9 +5,10 @@ from typing import Annotated
 
 from pydantic import Field
 
+import sarcast
 from sarcast.bench import BenchOptions, run_bench
 from sarcast.conditions import WEATHER
-from sarcast.config import FLAT, Config, write_record
+from sarcast.config import FLAT, Config, command, write_record
 from sarcast.files import new_folder
 from sarcast.mapping import load_model
 from sarcast.progress import say
@@ -37,7 +38,8 @@ def bench(*, config: Annotated[BenchConfig, FLAT]) -> None:
         if config.without_weather:
             blind = [Without(one, WEATHER, f"{one.name} without weather") for one in networks]
             networks += blind
-        evaluation = run_bench(config.name, networks, config.running)
+        told = {"command": command("bench", (), config), "sarcast": sarcast.__version__}
+        evaluation = run_bench(config.name, networks, config.running, told)
         evaluation.write(folder / "evaluation.json")
         (folder / "tables.md").write_text(markdown(evaluation), encoding="utf-8")
         write_report(evaluation, (), folder / "report.html")

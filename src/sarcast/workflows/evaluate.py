@@ -1,6 +1,5 @@
 """``sarcast evaluate``: simulated changes on a cube or samples, strategies beside the network."""
 
-import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -14,7 +13,7 @@ from sarcast.analysis import dates_to_evaluate, roles, windows_of
 from sarcast.assess import Assessed, AssessOptions, assess, assess_trials
 from sarcast.classifiers import Classifier, linear_svc
 from sarcast.conditions import WEATHER
-from sarcast.config import FLAT, Config, flags, write_record
+from sarcast.config import FLAT, Config, command, write_record
 from sarcast.cube import open_cube
 from sarcast.errors import SarcastError
 from sarcast.evaluation import Role
@@ -221,7 +220,7 @@ def _span(path: Path, cube: xr.Dataset, targets: list[int]) -> dict[str, Any]:
 
 
 def _provenance(path: Path, model: Model | None, config: EvaluateConfig) -> dict[str, Any]:
-    told = {"command": shlex.join(["sarcast", "evaluate", str(path), *flags(config)])}
+    told = {"command": command("evaluate", [path], config)}
     if model is not None:
         told["network"] = _network(model)
     return {**told, "sarcast": sarcast.__version__, "seed": config.seed}
