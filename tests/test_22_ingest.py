@@ -246,9 +246,16 @@ def test_polygons_of_land_cover(tmp_path: Path, kind: str) -> None:
     np.testing.assert_array_equal(cover["open_land"], (rows >= 20) & (rows < 30))
     plain = read_cover(tmp_path / f"clc.{kind}", GRID)  # no column of the table: all is forest
     assert plain["forest"].all()
-    assert not plain["open_land"].any()
+    assert "open_land" not in plain  # no class tells it: unknown, not absent
     with pytest.raises(UsageError, match="has no column 'use'; it has Code_18"):
         read_cover(tmp_path / f"clc.{kind}", GRID, CoverOptions(cover_column="use"))
+
+
+def test_open_land_of_a_table_that_names_none_is_unknown(tmp_path: Path) -> None:
+    strips(tmp_path / "cover.tif", 10, 30)
+    (tmp_path / "own.yaml").write_text("title: Forest alone\nforest: [10]\n")
+    options = CoverOptions(cover_table=str(tmp_path / "own.yaml"))
+    assert set(read_cover(tmp_path / "cover.tif", GRID, options)) == {"forest"}
 
 
 def test_forest_may_lie_in_one_part_alone(tmp_path: Path) -> None:

@@ -57,7 +57,7 @@ class CoverOptions(BaseModel):
     cover_column: str | None = Field(
         None,
         description="Column in which polygons hold their class; default: that of the table, and "
-        "without one every polygon is forest.",
+        "without one every polygon is forest, and open land is unknown.",
     )
 
     def table(self) -> CoverTable:
@@ -98,6 +98,8 @@ class LandCover:
         self._found: set[Class] = set()
         self._forest = 0
         self._polygons = [self._classed(_read_polygons(path), path) for path in polygons]
+        classed = bool(rasters) or any("open_land" in shapes for shapes in self._polygons)
+        self._told = ("forest", "open_land") if classed and self._table.open_land else ("forest",)
 
     def read(self, grid: GeoBox) -> xr.Dataset:
         """Read forest and open land onto a grid: of rasters by nearest neighbour.
@@ -105,10 +107,10 @@ class LandCover:
         Returns
         -------
         Dataset
-            ``forest`` and ``open_land``, dims (y, x), bool; a pixel is of a polygon that holds its
-            centre.
+            ``forest`` and, where a class tells it, ``open_land``, dims (y, x), bool; a pixel is of
+            a polygon that holds its centre.
         """
-        masks = {name: np.zeros(grid.shape, dtype=bool) for name in ("forest", "open_land")}
+        masks = {name: np.zeros(grid.shape, dtype=bool) for name in self._told}
         if self._mosaic is not None:
             classes = self._mosaic.read(grid, "nearest")
             self._found |= {int(value) for value in np.unique(classes[np.isfinite(classes)])}
@@ -116,7 +118,7 @@ class LandCover:
                 masks[name] |= np.isin(classes, _numbers(getattr(self._table, name)))
         for shapes in self._polygons:
             for name in masks:
-                masks[name] |= _burnt(shapes[name], grid)
+                masks[name] |= _burnt(shapes[name], grid) if name in shapes else False
         self._forest += int(masks["forest"].sum())
         return xr.Dataset({name: wrap_xr(mask, grid) for name, mask in masks.items()})
 
@@ -145,7 +147,7 @@ class LandCover:
                 f"{', '.join(name for name in shapes if name != 'geometry')}"
             )
         if column is None:
-            return {"forest": shapes.geometry, "open_land": shapes.geometry[:0]}
+            return {"forest": shapes.geometry}
         words = shapes[column].map(_word)
         self._found |= set(words)
         return {
