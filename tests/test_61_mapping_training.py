@@ -156,6 +156,16 @@ def test_time_and_patience_end_training(tmp_path: Path) -> None:
     assert loop.over()
 
 
+def test_progress_counts_to_what_will_end_training(tmp_path: Path) -> None:
+    """A time limit hides a number of steps that will never be taken."""
+    loop = _loop(tmp_path, OPTIONS.model_copy(update={"minutes": 5.0, "steps": 1000}))
+    loop.state.seconds = 75.0
+    assert loop.reached(20) == (0.25, "1.2 of 5 minutes, step 20")
+    assert loop.reached(400) == (0.4, "400 of 1000")
+    endless = _loop(tmp_path / "other", OPTIONS)
+    assert endless.reached(3) == (0.25, "3 of 12")
+
+
 def test_a_short_time_limit_still_gives_a_model(tmp_path: Path) -> None:
     hurried = OPTIONS.model_copy(update={"minutes": 1e-6})
     model = train(learnable_cube(), NETWORK, hurried, to=tmp_path / "model")

@@ -27,6 +27,10 @@ def say(line: str) -> None:
         Console(stderr=True, highlight=False, soft_wrap=True).print(public(line), markup=False)
 
 
+Reached = Callable[[int], tuple[float, str]]
+"""Tells of a number of items done the share of the work, 0..1, and how far that is in words."""
+
+
 def track(items: Iterable[T], what: str, total: int, *, done: int = 0) -> Iterator[T]:
     """Yield ``items`` and show how many of ``total`` are done.
 
@@ -41,35 +45,48 @@ def track(items: Iterable[T], what: str, total: int, *, done: int = 0) -> Iterat
     done
         Number done before, by an earlier run.
     """
+
+    def reached(count: int) -> tuple[float, str]:
+        return count / max(total, 1), f"{count} of {total}"
+
+    return follow(items, what, reached, done=done)
+
+
+def follow(items: Iterable[T], what: str, reached: Reached, *, done: int = 0) -> Iterator[T]:
+    """Yield ``items`` and show how far work is that does not end with a number of items.
+
+    Parameters
+    ----------
+    items, what, done
+        As for ``track``.
+    reached
+        Asked after an item what is shown.
+    """
     if _quiet:
         yield from items
     elif sys.stderr.isatty():
-        yield from _bar(items, what, total, done)
+        yield from _bar(items, what, reached, done)
     else:
-        yield from _lines(items, what, total, done)
+        yield from _lines(items, what, reached, done)
 
 
-def _bar(items: Iterable[T], what: str, total: int, done: int) -> Iterator[T]:
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
+def _bar(items: Iterable[T], what: str, reached: Reached, done: int) -> Iterator[T]:
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[words]}"))
     with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as progress:
-        task = progress.add_task(what, total=total, completed=done)
-        for item in items:
+        share, words = reached(done)
+        task = progress.add_task(what, total=1.0, completed=share, words=words)
+        for count, item in enumerate(items, start=done + 1):
             yield item
-            progress.advance(task)
+            share, words = reached(count)
+            progress.update(task, completed=share, words=words)
 
 
 def _lines(
     items: Iterable[T],
     what: str,
-    total: int,
+    reached: Reached,
     done: int,
     *,
     now: Callable[[], float] = time.monotonic,
@@ -77,6 +94,7 @@ def _lines(
     last = now()
     for count, item in enumerate(items, start=done + 1):
         yield item
-        if count == total or now() - last > _PLAIN_SECONDS:
+        share, words = reached(count)
+        if share >= 1.0 or now() - last > _PLAIN_SECONDS:
             last = now()
-            say(f"{what}: {count} of {total}")
+            say(f"{what}: {words}")

@@ -1,13 +1,12 @@
 """Where training's batches come from: samplers, mixtures, and the ones made ahead of time."""
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 import torch
 
-from sarcast.progress import track
 from sarcast.windows import Batch, collate
 from sarcast.windows.without import Sampler
 
@@ -55,13 +54,13 @@ def _use(device: int | None) -> None:
         torch.cuda.set_device(device)
 
 
-def ahead(batches: Batches, first: int, steps: int, rank: int) -> Iterator[tuple[int, Batch]]:
+def ahead(batches: Batches, first: int, steps: int, rank: int) -> Generator[tuple[int, Batch]]:
     """Give the batch of each step, the next ones made while one is worked on."""
     device = torch.cuda.current_device() if torch.cuda.is_available() else None
     coming: deque[Future[Batch]] = deque()
     with ThreadPoolExecutor(max_workers=1, initializer=_use, initargs=(device,)) as pool:
         try:
-            for step in track(range(first, steps), "training", steps, done=first):
+            for step in range(first, steps):
                 while len(coming) < AHEAD and step + len(coming) < steps:
                     coming.append(pool.submit(batches, step + len(coming), rank))
                 yield step, coming.popleft().result()

@@ -2,8 +2,8 @@
 
 import math
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -27,7 +27,7 @@ from sarcast.mapping.checkpoint import (
 )
 from sarcast.mapping.model import weights
 from sarcast.mapping.network import Prediction
-from sarcast.progress import say
+from sarcast.progress import follow, say
 from sarcast.windows import BANDS, Batch, Window, collate, in_shapes
 
 MOST_DEVICES = 1024
@@ -130,11 +130,14 @@ def fit(
     with ExitStack() as stack:
         if options.compiled:
             stack.enter_context(_compiled(network))
-        log = None
+        first, log = loop.state.step, None
+        coming = stack.enter_context(closing(ahead(batches, first, last, loop.fabric.global_rank)))
+        steps: Iterable[tuple[int, Batch]] = coming
         if loop.fabric.is_global_zero:
-            writer = SummaryWriter(str(folder / "logs"), purge_step=loop.state.step)
+            writer = SummaryWriter(str(folder / "logs"), purge_step=first)
             log = stack.enter_context(writer)
-        for step, batch in ahead(batches, loop.state.step, last, loop.fabric.global_rank):
+            steps = follow(coming, "training", loop.reached, done=first)
+        for step, batch in steps:
             loop.train(step, batch)
             over = loop.over()
             if log is not None and step % LOG_EVERY == 0:
@@ -233,6 +236,14 @@ class _Loop:
         since = sum(record["step"] > state.best_step for record in state.history)
         tired = options.patience is not None and since >= options.patience
         return late or tired or state.step >= options.steps
+
+    def reached(self, steps: int) -> tuple[float, str]:
+        """Tell how far training is, by steps or by minutes: by what will end it."""
+        options, share = self.options, self._progress(steps)
+        if options.minutes is None or share == steps / options.steps:
+            return share, f"{steps} of {options.steps}"
+        minutes = self.state.seconds / 60.0
+        return share, f"{minutes:.1f} of {options.minutes:g} minutes, step {steps}"
 
     def validate(self, log: SummaryWriter | None) -> None:
         """Score the validation windows, keep the weights if best, and write a checkpoint."""
