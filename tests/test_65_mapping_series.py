@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from sarcast.mapping.series import SeriesBatches
-from sarcast.windows import Source
+from sarcast.windows import Chooser, Source, choose_previous
 from small_cubes import COLUMNS, ROWS, code, coordinate_cube
 
 
@@ -43,12 +43,22 @@ def test_conditions_are_those_of_the_cut() -> None:
         np.testing.assert_array_equal(batch.previous[place], window.previous)
 
 
-def test_half_take_the_latest_and_half_any() -> None:
-    _, batches = drawn(batch=400)
-    days = batches(0, 0).days.numpy()
-    latest = (days == np.array([-24.0, -18.0, -12.0, -6.0, 0.0])).all(axis=1)
-    assert 0.45 < latest.mean() < 0.75
-    assert (np.diff(days, axis=1) > 0).all()
+@pytest.mark.parametrize("chooser", ["recent", "same-season", "both"])
+def test_half_take_what_the_chooser_gives(chooser: Chooser) -> None:
+    """The other half takes any four of 24 earlier dates, hardly ever those of the chooser."""
+    cube = coordinate_cube()
+    long = cube.isel(time=np.arange(25) % 12)
+    long["time"] = cube["time"].values[0] + np.arange(25) * np.timedelta64(30, "D")
+    long = long.isel(time=np.random.default_rng(0).permutation(25))
+    target = int(np.argmax(long["time"].values))
+    options = {"size": 8, "previous": 4, "batch": 400, "seed": 3}
+    series = SeriesBatches(
+        [Source.of(long)], [np.array([target])], device="cpu", chooser=chooser, **options
+    )
+    chosen = choose_previous(long["time"].values, target, 4, chooser=chooser)
+    ages = (long["time"].values[[*chosen, target]] - long["time"].values[target]).astype(float)
+    as_chosen = (series(0, 0).days.numpy() == ages / 86400e9).all(axis=1)
+    assert 0.42 < as_chosen.mean() < 0.58
 
 
 def test_the_calendar_cannot_be_learned_by_heart() -> None:

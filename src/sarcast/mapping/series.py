@@ -7,10 +7,10 @@ import numpy.typing as npt
 import torch
 
 from sarcast.units import YEAR_DAYS
-from sarcast.windows import Batch, Source
+from sarcast.windows import Batch, Chooser, Source, Times, ranked_previous
 
-RECENT_SHARE = 0.5
-"""Share of the windows whose previous images are the latest; the others take any earlier ones."""
+CHOSEN_SHARE = 0.5
+"""Share of the windows whose previous images are as chosen; the others take any earlier ones."""
 
 Places = npt.NDArray[np.intp]
 Days = npt.NDArray[np.float64]
@@ -19,10 +19,10 @@ Days = npt.NDArray[np.float64]
 class SeriesBatches:
     """Batches of windows of cubes, each batch of one cube: a ``training.Batches``.
 
-    Half of the windows see the latest images before the target, the others any earlier ones, so
-    that a network meets long gaps and other seasons too. The day of the year that is told is drawn
-    at random, while the days between images are true: of a few years, a network would learn by
-    heart on which days it rained.
+    Half of the windows see the images before the target that ``chooser`` gives, the others any
+    earlier ones, so that a network meets long gaps and other seasons too. The day of the year that
+    is told is drawn at random, while the days between images are true: of a few years, a network
+    would learn by heart on which days it rained.
 
     Parameters
     ----------
@@ -33,6 +33,8 @@ class SeriesBatches:
         ``previous`` earlier dates.
     size, previous, batch
         Rows and columns of a window, its previous images, windows of a batch.
+    chooser
+        As in ``windows.ranked_previous``.
     seed
         The same step and device number always give the same batch.
     device
@@ -49,11 +51,13 @@ class SeriesBatches:
         batch: int,
         seed: int,
         device: str,
+        chooser: Chooser = "recent",
     ) -> None:
         used = [(one, places) for one, places in zip(sources, targets, strict=True) if len(places)]
         self._series = [_Series(one, device) for one, _ in used]
         self._targets = [np.argsort(np.argsort(one.times))[places] for one, places in used]
-        self._size, self._previous, self._batch, self._seed = size, previous, batch, seed
+        self._chosen = [_chosen(one.times, previous, chooser) for one, _ in used]
+        self._size, self._batch, self._seed = size, batch, seed
         pairs = zip(self._targets, self._series, strict=True)
         sizes = np.array([len(places) * series.pixels for places, series in pairs])
         self._shares = sizes / sizes.sum()
@@ -64,9 +68,8 @@ class SeriesBatches:
         number = int(rng.choice(len(self._series), p=self._shares))
         series = self._series[number]
         target = rng.choice(self._targets[number], self._batch)
-        images = np.concatenate(
-            [_previous(target, self._previous, rng=rng), target[:, np.newaxis]], axis=1
-        )
+        previous = _previous(target, self._chosen[number], rng=rng)
+        images = np.concatenate([previous, target[:, np.newaxis]], axis=1)
         rows, columns = (
             rng.integers(max(pixels - self._size, 0) + 1, size=self._batch)
             for pixels in series.shape
@@ -129,10 +132,16 @@ def _padded(images: torch.Tensor, size: int) -> torch.Tensor:
     return torch.nn.functional.pad(images, missing, value=torch.nan)
 
 
-def _previous(target: Places, count: int, *, rng: np.random.Generator) -> Places:
+def _chosen(times: Times, count: int, chooser: Chooser) -> Places:
+    """Places of the previous images of each date, oldest first, dims (date, image)."""
+    ordered = np.sort(times)
+    ranked = [ranked_previous(ordered, date, chooser=chooser) for date in range(len(ordered))]
+    return np.stack([np.resize(np.sort(places[:count]), count) for places in ranked])
+
+
+def _previous(target: Places, chosen: Places, *, rng: np.random.Generator) -> Places:
     """Places of previous images, oldest first, dims (window, image)."""
-    recent = target[:, np.newaxis] - np.arange(count, 0, -1)
     keys = rng.random((len(target), int(target.max())))
     keys[np.arange(keys.shape[1]) >= target[:, np.newaxis]] = np.inf
-    chosen = np.sort(np.argsort(keys, axis=1)[:, :count], axis=1)
-    return np.where(rng.random((len(target), 1)) < RECENT_SHARE, recent, chosen)
+    any_earlier = np.sort(np.argsort(keys, axis=1)[:, : chosen.shape[1]], axis=1)
+    return np.where(rng.random((len(target), 1)) < CHOSEN_SHARE, chosen[target], any_earlier)
