@@ -12,6 +12,7 @@ import numpy as np
 from sklearn.ensemble import RandomForestClassifier
 
 import sarcast
+from sarcast.analysis import WindowOptions
 from sarcast.classifiers import Otsu, PixelEstimator, linear_svc
 from sarcast.simulate import Offset
 
@@ -43,9 +44,10 @@ def main(path: str, model_path: str = "base") -> None:
     caught = sarcast.classify(lesson, forest, changed=changed["changed"])
     print(f"random forest: {float(caught.where(changed['changed']).mean()):.1%} of them caught")
 
-    # The proof: changes simulated at dates that the model has not seen, strategies beside it.
-    dates = range(max(cube.sizes["time"] - 3, 4), cube.sizes["time"])
-    proof = sarcast.evaluate(cube, [model], dates=dates, classifiers=[linear_svc(rng=rng)], rng=rng)
+    # The proof: changes simulated at the last three dates, strategies beside the model.
+    latest = WindowOptions(start=str(cube["time"].values[-3]))
+    classifiers = [linear_svc(rng=rng)]
+    proof = sarcast.evaluate(cube, [model], windows=latest, classifiers=classifiers, rng=rng)
     auc = proof["auc"].sel(difference="norm").isel(change=0)
     print(auc.to_series().sort_values().round(3).to_string())
 

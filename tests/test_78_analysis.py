@@ -8,14 +8,14 @@ import xarray as xr
 
 import sarcast
 from sarcast import differences as di
-from sarcast.analysis import as_dataset, dates_to_evaluate
+from sarcast.analysis import WindowOptions, as_dataset, dates_to_evaluate
 from sarcast.assess import AssessOptions
 from sarcast.classifiers import BestThreshold, Otsu, Threshold, linear_svc
 from sarcast.errors import SarcastError
 from sarcast.shapes import ShapeOptions
 from sarcast.simulate import Offset, Statistical
 from sarcast.strategies import STRATEGIES
-from sarcast.windows import Expected, PreviousOptions
+from sarcast.windows import Expected
 from small_cubes import learnable_cube
 from test_75_paper import evaluation as results_of_the_paper
 
@@ -160,7 +160,7 @@ def test_evaluate_gives_every_method_change_and_classifier():
         [Near()],
         changes=[Offset(), Offset((2.0, 2.0))],
         classifiers=[linear_svc(rng=rng)],
-        window=24,
+        windows=WindowOptions(window=24),
         options=options,
         rng=rng,
     )
@@ -181,7 +181,8 @@ def test_evaluate_takes_the_dates_and_previous_images_that_are_asked_for():
     cube = learnable_cube()
     options = AssessOptions(shapes=ShapeOptions(least=1, size=0.8))
     words = {"options": options, "rng": np.random.default_rng(0)}
-    found = sarcast.evaluate(cube, dates=[8, 9], given=PreviousOptions(previous=1), **words)
+    asked = WindowOptions(start="2021-04-07", end="2021-04-19", previous=1)
+    found = sarcast.evaluate(cube, windows=asked, **words)
     assert (found["windows"] == 2).all()
     mse = found["mse"]
     assert mse.sel(predictor="mean") == mse.sel(predictor="latest")

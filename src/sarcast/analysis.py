@@ -5,6 +5,7 @@ from typing import Any, Literal, cast
 
 import numpy as np
 import xarray as xr
+from pydantic import Field
 
 from sarcast import differences as di
 from sarcast.assess import AssessOptions, assess
@@ -32,6 +33,20 @@ from sarcast.windows import (
 Kind = Literal["difference", "ratio", "log-ratio", "norm", "z", "loss", "gain"]
 IMAGE = ("band", "y", "x")
 _UNITLESS = "1"
+
+
+class WindowOptions(PreviousOptions):
+    """Which windows of a cube are evaluated."""
+
+    start: str | None = Field(
+        None,
+        description="First target date, ISO 8601; default: the one after all dates that the model "
+        "was trained and validated on.",
+    )
+    end: str | None = Field(None, description="Last target date, ISO 8601; default: the last.")
+    window: int = Field(
+        256, ge=16, description="Pixels a side of a window, for networks that take any."
+    )
 
 
 def difference(
@@ -176,9 +191,7 @@ def evaluate(
     *,
     changes: Sequence[Change] = (Offset(),),
     classifiers: Sequence[Classifier] = (),
-    dates: Sequence[int] | None = None,
-    given: PreviousOptions | None = None,
-    window: int = 256,
+    windows: WindowOptions | None = None,
     options: AssessOptions | None = None,
     rng: np.random.Generator,
 ) -> xr.Dataset:
@@ -194,10 +207,8 @@ def evaluate(
         Models, or anything else with ``expect``.
     changes, classifiers, options
         As in ``assess.assess``.
-    dates
-        Places of the target dates on ``time``; by default those after all that a model has seen.
-    given, window
-        Which previous images, and pixels a side of a window, where the predictors take any.
+    windows
+        Which ones of the cube; by default those of the dates after all that a model has seen.
     rng
         Source of chance of the simulated changes and of the intervals.
 
@@ -211,18 +222,43 @@ def evaluate(
     SarcastError
         If predictors need windows that differ, or no date has enough previous images.
     """
-    given = given or PreviousOptions()
-    count = _one(predictors, "previous", given.previous)
-    largest = max(cube.sizes["y"], cube.sizes["x"])
-    size = _one(predictors, "size", min(window, largest))
-    if dates is None:
-        seen = [end for one in predictors for end in _last_seen(one)]
-        dates = dates_to_evaluate(cube, count, after=max(seen, default=None))
+    _, cut = windows_to_evaluate(cube, predictors, windows or WindowOptions())
     told = roles(predictors, oracle="expected" in cube)
     changed, resampled = rng.spawn(2)
-    windows = windows_of(cube, dates, size, count, given.chooser)
-    found = assess(windows, told, changes, options, classifiers, rng=changed)
+    found = assess(cut, told, changes, options, classifiers, rng=changed)
     return as_dataset(found.evaluation("", {}, rng=resampled))
+
+
+def windows_to_evaluate(
+    cube: xr.Dataset, predictors: Sequence[Predictor], options: WindowOptions
+) -> tuple[list[int], Iterator[Window]]:
+    """Windows side by side of each target date, that all of some predictors take.
+
+    Parameters
+    ----------
+    cube
+        The cube.
+    predictors
+        What they need goes before the options, and dates that they have seen are left out.
+    options
+        Which windows.
+
+    Returns
+    -------
+    tuple
+        Places of the target dates on ``time``, and their windows.
+
+    Raises
+    ------
+    SarcastError
+        If predictors need windows that differ, or no date has enough previous images.
+    """
+    count = _one(predictors, "previous", options.previous)
+    largest = max(cube.sizes["y"], cube.sizes["x"])
+    size = _one(predictors, "size", min(options.window, largest))
+    seen = max((end for one in predictors for end in _last_seen(one)), default=None)
+    dates = dates_to_evaluate(cube, count, start=options.start, after=seen, end=options.end)
+    return dates, _windows_of(cube, dates, size, count, options.chooser)
 
 
 def dates_to_evaluate(
@@ -265,10 +301,9 @@ def dates_to_evaluate(
     return [int(place) for place in targets]
 
 
-def windows_of(
-    cube: xr.Dataset, dates: Sequence[int], size: int, count: int, chooser: Chooser = "recent"
+def _windows_of(
+    cube: xr.Dataset, dates: Sequence[int], size: int, count: int, chooser: Chooser
 ) -> Iterator[Window]:
-    """Windows side by side of each target date, of ``count`` previous images each."""
     for target in track(dates, "evaluating", len(dates)):
         yield from grid(cube, target, size, count, chooser=chooser)
 

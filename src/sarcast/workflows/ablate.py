@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import Field
 
 import sarcast
-from sarcast.analysis import dates_to_evaluate, windows_of
+from sarcast.analysis import WindowOptions, windows_to_evaluate
 from sarcast.assess import Assessed, AssessOptions, assess, assess_trials
 from sarcast.classifiers import linear_svc
 from sarcast.conditions import CONDITIONS
@@ -176,11 +176,12 @@ def _on_cube(
     source: Path, models: dict[str | None, Model], config: AblateConfig, rng: np.random.Generator
 ) -> Assessed:
     cube, whole = open_cube(source), models[None]
-    count = whole.previous or config.unet.previous
-    validated = whole.training["validation_dates"]
-    start = validated[0] if config.end is None else None
-    dates = dates_to_evaluate(cube, count, start=start, after=validated[-1])
-    size = whole.size or min(config.crop, max(cube.sizes["y"], cube.sizes["x"]))
-    windows = windows_of(cube, dates, size, count, config.chooser)
+    options = WindowOptions(
+        previous=config.unet.previous,
+        chooser=config.chooser,
+        window=config.crop,
+        start=whole.training["validation_dates"][0] if config.end is None else None,
+    )
+    _, windows = windows_to_evaluate(cube, [whole], options)
     predictors = _predictors(models, config, oracle="expected" in cube)
     return assess(windows, predictors, [Offset()], config.counting, [linear_svc(rng=rng)], rng=rng)

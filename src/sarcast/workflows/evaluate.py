@@ -9,7 +9,7 @@ import xarray as xr
 from pydantic import Field
 
 import sarcast
-from sarcast.analysis import dates_to_evaluate, roles, windows_of
+from sarcast.analysis import WindowOptions, roles, windows_to_evaluate
 from sarcast.assess import Assessed, AssessOptions, assess, assess_trials
 from sarcast.classifiers import Classifier, linear_svc
 from sarcast.conditions import WEATHER
@@ -28,7 +28,7 @@ from sarcast.simulate import Change, Deterministic, Gaussian, Offset, Statistica
 from sarcast.tables import show_paper, show_table
 from sarcast.tfrecord import Faults, Sample, SampleStore, is_store, read_samples
 from sarcast.trials import PREDICTION, sample_trials
-from sarcast.windows import Predictor, PreviousOptions
+from sarcast.windows import Predictor
 from sarcast.windows.without import Without
 
 ChangeName = Literal["offset", "statistical", "gaussian", "deterministic"]
@@ -43,12 +43,7 @@ class EvaluateConfig(Config):
         "oracle and recorded predictions.",
     )
     to: Path = Field(description="Folder for evaluation.json and report.html.")
-    start: str | None = Field(
-        None,
-        description="First target date, ISO 8601; default: the one after all dates that the model "
-        "was trained and validated on.",
-    )
-    end: str | None = Field(None, description="Last target date, ISO 8601; default: the last.")
+    windows: Annotated[WindowOptions, FLAT] = Field(default_factory=WindowOptions)
     changes: tuple[ChangeName, ...] = Field(
         ("offset",), description="Kinds of simulated change, all put into the same shapes."
     )
@@ -62,10 +57,6 @@ class EvaluateConfig(Config):
         False,
         description="Repeat the paper: its changes, its filter, the linear SVC and the network "
         "without weather; its tables are printed beside ours.",
-    )
-    given: Annotated[PreviousOptions, FLAT] = Field(default_factory=PreviousOptions)
-    window: int = Field(
-        256, ge=16, description="Pixels a side of a window, for networks that take any."
     )
     faults: Faults = Field(
         "fatal", description="A damaged TFRecord ends the evaluation, or is skipped."
@@ -143,15 +134,9 @@ def _of_cube(
     path: Path, model: Model | None, config: EvaluateConfig
 ) -> tuple[Assessed, dict[str, Any]]:
     cube = open_cube(path)
-    count = (model and model.previous) or config.given.previous
-    largest = max(cube.sizes["y"], cube.sizes["x"])
-    size = (model and model.size) or min(config.window, largest)
-    seen = model.training.get("validation_dates") if model else None
-    targets = dates_to_evaluate(
-        cube, count, start=config.start, after=seen[-1] if seen else None, end=config.end
-    )
+    targets, windows = windows_to_evaluate(cube, [model] if model else [], config.windows)
     found = assess(
-        windows_of(cube, targets, size, count, config.given.chooser),
+        windows,
         _predictors(model, config, oracle="expected" in cube),
         _changes(config),
         _counting(config),
