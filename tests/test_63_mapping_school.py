@@ -7,8 +7,9 @@ import pytest
 import torch
 import yaml
 
+from sarcast.errors import SarcastError
 from sarcast.mapping.model import load_model, seen_conditions
-from sarcast.mapping.school import Recipe, school, series_samplers, world_batches, world_windows
+from sarcast.mapping.school import Recipe, _lessons, school, world_batches, world_windows
 from sarcast.mapping.training import TrainOptions
 from sarcast.mapping.unet import UNetOptions
 from small_cubes import learnable_cube
@@ -105,7 +106,7 @@ def test_schooling_stopped_half_way_goes_on_to_the_same_bytes(tmp_path: Path, mo
     assert set(loaded.training["seen_conditions"]) >= {"temperature", "incidence"}
 
 
-def test_training_and_validation_worlds_and_dates_differ() -> None:
+def test_training_and_validation_worlds_differ() -> None:
     options = TrainOptions(batch=4, validation_windows=4, validation_share=0.4)
     batches = world_batches(TINY.worlds[0], options, device="cpu")
     assert batches(0, 0).previous.equal(batches(0, 0).previous)
@@ -113,12 +114,27 @@ def test_training_and_validation_worlds_and_dates_differ() -> None:
     held = world_windows(TINY.worlds, options, device="cpu")
     assert len(held) == 4
     assert not np.array_equal(held[0].previous, batches(0, 0).previous[0].numpy(), equal_nan=True)
+
+
+def test_the_dates_of_real_series_are_parted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No validation window is of a date that a batch may show, nor after the end of the lesson."""
+    options = TrainOptions(batch=4, validation_windows=4, validation_share=0.4)
+    shown: list[np.ndarray] = []
+
+    def noted(_: object, targets: list[np.ndarray], **__: object) -> None:
+        shown.extend(targets)
+
+    monkeypatch.setattr("sarcast.mapping.school.SeriesBatches", noted)
+    recipe = TINY.model_copy(update={"training": options})
     cube = learnable_cube()
-    training, validation = series_samplers(TINY.series[0], {"a": cube}, options)
-    before_the_end = cube.time.values < np.datetime64("2021-04-15")
-    assert training.targets[0].max() < validation.targets[0].min()
-    assert before_the_end[validation.targets[0]].all()
-    assert len(training.targets[0]) + len(validation.targets[0]) == before_the_end.sum() - 3
+    _, validation = _lessons(recipe, {"a": cube}, device="cpu")
+    times = cube.time.values
+    held = {w.times[-1] for w in validation if w.times[-1] in times}
+    assert held
+    assert min(held) > times[shown[0]].max()
+    assert max(held) < np.datetime64("2021-04-15")
+    with pytest.raises(SarcastError, match="at least 2 target dates with 3 previous images"):
+        _lessons(recipe, {"a": cube.isel(time=slice(4))}, device="cpu")
 
 
 def test_batches_drawn_at_once_are_the_parts_of_a_larger_one() -> None:

@@ -16,16 +16,14 @@ from sarcast.mapping.model import Model, load_model, seen_conditions, write_mode
 from sarcast.mapping.scores import calibrated, residual_scores
 from sarcast.mapping.series import SeriesBatches
 from sarcast.mapping.temporal import Temporal, TemporalOptions
-from sarcast.mapping.training import TrainOptions, fit, launched
+from sarcast.mapping.training import SEEDS_APART, TrainOptions, fit, launched
 from sarcast.mapping.unet import UNet, UNetOptions, paper_scaling
-from sarcast.windows import Chooser, Window, WindowSampler, separate, target_dates
+from sarcast.windows import Chooser, Window, separate, split_by_date
 from sarcast.windows.synthetic import synthetic
 from sarcast.world.options import StreamOptions
 
 BATCHES_LOOKED_AT = 32
 """Batches from which the range of the conditions that were seen is found."""
-VALIDATION_SEED = 1_000_003
-"""Added to a recipe's seed for the worlds of its validation windows."""
 
 
 class WorldLesson(BaseModel):
@@ -98,7 +96,7 @@ def school(
     Raises
     ------
     SarcastError
-        If a series holds no valid window, or the folder may not be replaced.
+        If a series has too few target dates or no valid window, or the folder may not be replaced.
     """
     check_free(to, overwrite=overwrite)
     options = recipe.training
@@ -141,7 +139,14 @@ def _lessons(
     ]
     validation = world_windows(recipe.worlds, options, device=device)
     for lesson in recipe.series:
-        training, held = series_samplers(lesson, cubes, options)
+        training, held = split_by_date(
+            [cubes[name] for name in lesson.cubes],
+            size=lesson.size,
+            previous=lesson.previous,
+            share=options.validation_share,
+            chooser=lesson.chooser,
+            end=np.datetime64(lesson.end),
+        )
         series = SeriesBatches(
             training.sources,
             training.targets,
@@ -186,28 +191,9 @@ def world_windows(
     for lesson in lessons:
         count = max(1, round(options.validation_windows * lesson.weight / total))
         worlds = _in_batches(lesson.worlds, count).model_copy(update={"goal_looks": 0})
-        batches = synthetic(worlds, seed=options.seed + VALIDATION_SEED, device=device)
+        batches = synthetic(worlds, seed=options.seed + SEEDS_APART, device=device)
         windows += separate(batches(0, 0))
     return windows
-
-
-def series_samplers(
-    lesson: SeriesLesson, cubes: dict[str, xr.Dataset], options: TrainOptions
-) -> tuple[WindowSampler, WindowSampler]:
-    """Make samplers of real series for training and, of the last dates, for validation."""
-    chosen = [cubes[name] for name in lesson.cubes]
-    end = np.datetime64(lesson.end)
-    dates = [target_dates(cube, lesson.previous, end=end) for cube in chosen]
-    kept = [round(len(places) * (1.0 - options.validation_share)) for places in dates]
-    training = WindowSampler(
-        chosen,
-        [places[:count] for places, count in zip(dates, kept, strict=True)],
-        size=lesson.size,
-        previous=lesson.previous,
-        chooser=lesson.chooser,
-    )
-    held = [places[count:] for places, count in zip(dates, kept, strict=True)]
-    return training, training.of_targets(held)
 
 
 def _in_batches(worlds: StreamOptions, windows: int) -> StreamOptions:

@@ -30,6 +30,8 @@ from sarcast.mapping.network import Prediction
 from sarcast.progress import follow, say
 from sarcast.windows import BANDS, Batch, Window, collate, in_shapes
 
+SEEDS_APART = 1_000_003
+"""Distance of seeds that have nothing in common: a prime beyond the steps of any training."""
 MOST_DEVICES = 1024
 """Number of devices under which each has seeds of its own at every step."""
 AGREE_EVERY = 16
@@ -206,7 +208,7 @@ class _Loop:
 
     def train(self, step: int, batch: Batch) -> None:
         """Take one step."""
-        torch.manual_seed(self.options.seed * 1_000_003 + step)
+        torch.manual_seed(self.options.seed * SEEDS_APART + step)
         for group in self.optimiser.param_groups:
             group["lr"] = self.options.learning_rate * self._rate(step)
         self.network.train()
@@ -279,7 +281,7 @@ class _Loop:
         self.windows, self.since = 0, time.monotonic()
 
     def _augmented(self, batch: Batch, options: AugmentOptions, step: int) -> Batch:
-        entropy = (self.options.seed * 1_000_003 + step) * MOST_DEVICES
+        entropy = (self.options.seed * SEEDS_APART + step) * MOST_DEVICES
         common = torch.Generator().manual_seed(entropy)
         batch = fewer_images(batch, options, generator=common)
         own = torch.Generator().manual_seed(entropy + 1 + self.fabric.global_rank)
