@@ -27,14 +27,6 @@ SMALL = TemporalOptions(
 )
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def _network(seed: int = 0) -> Temporal:
     """A network whose every layer matters: none of its weights is zero."""
     torch.manual_seed(seed)
@@ -272,6 +264,17 @@ def test_windows_of_several_shapes_are_predicted_in_their_order() -> None:
     together = model.expect(windows)
     for window, expected in zip(windows, together, strict=True):
         np.testing.assert_allclose(expected.mean, model.expect([window])[0].mean, atol=1e-4)
+
+
+@pytest.mark.parametrize(("pixels", "runs"), [(1, [4, 1]), (16, [4, 1]), (20, [1] * 5)])
+def test_one_pass_takes_as_many_pixels_as_memory_has_room_for(monkeypatch, pixels, runs) -> None:
+    """Those that small windows are padded with cost as much as others."""
+    network, passes = _network(), []
+    network.register_forward_pre_hook(lambda _, given: passes.append(len(given[0])))
+    window = cut(learnable_cube(), 8, (0, 0), (pixels, pixels), [6, 7])
+    monkeypatch.setattr("sarcast.mapping.model.PIXELS_AT_ONCE", 4 * 2 * 16 * 16)
+    Model(network, "small").expect([window] * 5)
+    assert passes == runs
 
 
 def test_calibration_makes_the_deviation_honest() -> None:

@@ -24,14 +24,6 @@ OPTIONS = TrainOptions(
 )  # fmt: skip
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def _model() -> Model:
     torch.manual_seed(0)
     options = TemporalOptions(

@@ -1,5 +1,6 @@
 """Model folders: a network's weights, and in words what they are and what they were made from."""
 
+import math
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -110,7 +111,7 @@ class Model:
         for window in windows:
             self._check(window)
         windows = self._within_training(windows)
-        return [expected for part in _parts(windows) for expected in self._expect(part)]
+        return [expected for part in self._parts(windows) for expected in self._expect(part)]
 
     def _check(self, window: Window) -> None:
         images, _, *size = window.previous.shape
@@ -154,6 +155,18 @@ class Model:
             self.warned.add(line)
             warnings.warn(line, stacklevel=4)
 
+    def _parts(self, windows: Sequence[Window]) -> Iterator[Sequence[Window]]:
+        """Split windows into runs of one shape that one pass of the network can take."""
+        largest = max((self._pixels(window) for window in windows), default=1)
+        return in_shapes(windows, max(1, PIXELS_AT_ONCE // largest))
+
+    def _pixels(self, window: Window) -> int:
+        """Number of pixels of previous images that the network sees, those it pads included."""
+        multiple: int = self.network.multiple  # type: ignore[assignment]
+        images, _, *shape = window.previous.shape
+        seen: int = images * math.prod(-(-pixels // multiple) * multiple for pixels in shape)
+        return seen
+
     @torch.inference_mode()
     def _expect(self, windows: Sequence[Window]) -> list[Expected]:
         device = next(self.network.parameters()).device
@@ -179,12 +192,6 @@ def _where_seen(window: Window, mean: Float, std: Float | None) -> Expected:
     if std is not None:
         std = np.where(unseen, np.float32(np.nan), std)
     return Expected(mean=np.where(unseen, np.float32(np.nan), mean), std=std)
-
-
-def _parts(windows: Sequence[Window]) -> Iterator[Sequence[Window]]:
-    """Split windows into runs of one shape that one pass of a network can take."""
-    largest = max((window.previous[:, 0].size for window in windows), default=1)
-    return in_shapes(windows, max(1, PIXELS_AT_ONCE // largest))
 
 
 def seen_conditions(batches: Iterable[Batch]) -> dict[str, list[float]]:

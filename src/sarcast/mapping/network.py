@@ -28,12 +28,13 @@ class Network(Protocol):
     """A ``torch.nn.Module`` that predicts expected images of ``windows.Batch`` inputs.
 
     ``kind`` names it in ``model.yaml``; ``compiled`` are the modules in it that gain from being
-    compiled; ``options`` are its own, a pydantic model. ``size`` and
-    ``previous`` are as in ``windows.Predictor``.
+    compiled; ``multiple`` is what it pads rows and columns to a multiple of; ``options`` are its
+    own, a pydantic model. ``size`` and ``previous`` are as in ``windows.Predictor``.
     """
 
     kind: ClassVar[str]
     compiled: ClassVar[tuple[type, ...]]
+    multiple: ClassVar[int]
     size: int | None
     previous: int | None
     options: Any

@@ -26,6 +26,8 @@ LOG_VARIANCE_BOUND = 6.0
 SLOPE_M = 3.0
 """Rise over one pixel, m, from which on slopes count by their logarithm."""
 RELIEF_M = 100.0
+MULTIPLE = 16
+"""Rows and columns are a multiple of it, as the four halvings ask."""
 
 
 class TemporalOptions(BaseModel):
@@ -65,6 +67,7 @@ class Temporal(nn.Module):
 
     kind: ClassVar[str] = "temporal"
     compiled: ClassVar[tuple[type[nn.Module], ...]]
+    multiple: ClassVar[int] = MULTIPLE
     size: int | None = None
     previous: int | None = None
 
@@ -394,8 +397,8 @@ def _each(layer: nn.Module, images: Tensor) -> Tensor:
 
 
 def _pad(images: Tensor) -> Tensor:
-    """Repeat the last rows and columns up to a multiple of 16, as the four halvings ask."""
-    rows, columns = (-images.shape[-2] % 16, -images.shape[-1] % 16)
+    """Repeat the last rows and columns up to a multiple of ``MULTIPLE``."""
+    rows, columns = (-pixels % MULTIPLE for pixels in images.shape[-2:])
     if not rows and not columns:
         return images
     flat = images.reshape(1, -1, *images.shape[-2:])

@@ -71,6 +71,7 @@ class UNet(nn.Module):
 
     kind: ClassVar[str] = "unet"
     compiled: ClassVar[tuple[type[nn.Module], ...]] = ()
+    multiple: ClassVar[int] = 1
 
     def __init__(
         self, options: UNetOptions, scaling: PaperScaling, *, ignored: Sequence[str] = ()
