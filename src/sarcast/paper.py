@@ -5,10 +5,13 @@ References
 Alatalo, Sipola, Rantonen 2023, doi 10.1109/TGRS.2023.3324994, Tables II to V.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from sarcast.evaluation import ClassifierResult, Evaluation, MethodResult
 from sarcast.report import Beside
+
+Ours = Callable[[Evaluation, str | None, str], float | None]
+"""What a method reached under a change, by their names."""
 
 SHIFT = "offset -2.5 dB"
 STATISTICAL = "statistical"
@@ -46,8 +49,8 @@ def paper_tables(evaluation: Evaluation) -> list[Beside]:
             "Table II: AUC of conventional strategies, threshold, -2.5 dB",
             tuple((name, known, _auc(evaluation, name, SHIFT)) for name, known in METHODS.items()),
         ),
-        Beside("Table III: AUC, threshold", (*_threshold(evaluation), _weather(evaluation))),
-        Beside("Table IV: accuracy, linear SVC", tuple(_svc(evaluation))),
+        Beside("Table III: AUC, threshold", (*_rows(evaluation, AUC, _auc), _weather(evaluation))),
+        Beside("Table IV: accuracy, linear SVC", tuple(_rows(evaluation, SVC_ACCURACY, _accuracy))),
     ]
 
 
@@ -77,17 +80,6 @@ def network_of(evaluation: Evaluation) -> str | None:
     return told[0] if told else None
 
 
-def _threshold(evaluation: Evaluation) -> Sequence[tuple[str, float, float | None]]:
-    network = network_of(evaluation)
-    return [
-        (f"{who}, {change}", known, _auc(evaluation, name, change))
-        for change, figures in AUC.items()
-        for who, name, known in zip(
-            ("proposed", "conventional"), (network, CONVENTIONAL), figures, strict=True
-        )
-    ]
-
-
 def _weather(evaluation: Evaluation) -> tuple[str, float, float | None]:
     network = network_of(evaluation)
     return (
@@ -97,14 +89,15 @@ def _weather(evaluation: Evaluation) -> tuple[str, float, float | None]:
     )
 
 
-def _svc(evaluation: Evaluation) -> Sequence[tuple[str, float, float | None]]:
-    network = network_of(evaluation)
+def _rows(
+    evaluation: Evaluation, figures: Mapping[str, tuple[float, float]], ours: Ours
+) -> Sequence[tuple[str, float, float | None]]:
+    """Rows of the proposed and of the conventional difference image under each change."""
+    methods = (("proposed", network_of(evaluation)), ("conventional", CONVENTIONAL))
     return [
-        (f"{who}, {change}", known, _accuracy(evaluation, name, change))
-        for change, figures in SVC_ACCURACY.items()
-        for who, name, known in zip(
-            ("proposed", "conventional"), (network, CONVENTIONAL), figures, strict=True
-        )
+        (f"{who}, {change}", known, ours(evaluation, name, change))
+        for change, both in figures.items()
+        for (who, name), known in zip(methods, both, strict=True)
     ]
 
 

@@ -47,16 +47,21 @@ class MethodResult(_Record):
     curve: Curve
 
 
-class PairedResult(_Record):
-    """Difference of the AUCs of two methods on the same windows."""
+class _Paired(_Record):
+    """Difference of two methods on the same windows."""
 
     method: str
     than: str = Field(description="the method that it is compared with: the best strategy")
     change: str
-    difference: str
-    gain: float = Field(description="AUC of the method minus that of the other")
+    gain: float = Field(description="AUC or accuracy of the method minus that of the other")
     low: float | None = Field(description="lower end of its 95 % interval over windows")
     high: float | None = Field(description="upper end of the same")
+
+
+class PairedResult(_Paired):
+    """Difference of the AUCs of two methods on the same windows."""
+
+    difference: str
 
 
 class GroupResult(_Record):
@@ -94,16 +99,10 @@ class ClassifierResult(_Record):
     pixels: int
 
 
-class PairedClassifier(_Record):
+class PairedClassifier(_Paired):
     """Difference of the balanced accuracies of two methods with one classifier."""
 
-    method: str
-    than: str = Field(description="the method that it is compared with: the best strategy")
-    change: str
     classifier: str
-    gain: float = Field(description="accuracy of the method minus that of the other")
-    low: float | None = Field(description="lower end of its 95 % interval over windows")
-    high: float | None = Field(description="upper end of the same")
 
 
 class CalibrationResult(_Record):
