@@ -517,7 +517,7 @@ def test_an_empty_raster_is_left_out_and_said(
     empty = np.full((2, *GRID.shape), np.nan, dtype=np.float32)
     write_cog(tmp_path / f"{GRD}.tif", empty, GRID, bands=["VV", "VH"])
     assert list(find_items([tmp_path], NOTHING)) == []
-    assert "is left out: it holds no data, every pixel is missing" in capsys.readouterr().err
+    assert "is left out: it holds no data, every pixel is 0 or missing" in capsys.readouterr().err
 
 
 def test_an_almost_empty_raster_is_kept(tmp_path: Path) -> None:

@@ -224,15 +224,20 @@ def sample(
 
 
 def holds_data(path: Path, band: int = 1, nodata: float | None = None) -> bool:
-    """Whether any pixel of a band holds a value, read block by block up to the first that does."""
+    """Whether any pixel holds a value but 0, read block by block up to the first that does."""
     with open_raster(path) as source:
         told = source.nodatavals[band - 1]
         for _, window in source.block_windows(band):
             values = source.read(band, window=window, out_dtype="float32")
             _mark_missing(values, nodata if told is None else told)
-            if np.isfinite(values).any():
+            if some_data(values):
                 return True
     return False
+
+
+def some_data(values: npt.NDArray[np.float32]) -> bool:
+    """Whether any value is there and other than 0, which many files hold where nothing was seen."""
+    return bool((np.isfinite(values) & (values != 0.0)).any())
 
 
 def write_cog(

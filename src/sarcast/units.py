@@ -27,6 +27,11 @@ FLOOR_DB = -80.0
 """Lowest backscatter kept, dB: far under the noise floor of Sentinel-1 (NESZ of -22 dB or better,
 Torres et al. 2012, doi 10.1016/j.rse.2011.05.028), so that a zero of power has a finite dB."""
 
+CEILING_DB = 60.0
+"""Backscatter that no scene reaches, dB: the largest number of a GRD product, 65535, is 42.8 dB of
+beta nought by a calibration constant of 474 (as annotated in 2021), and ground that shows a tenth
+of its area in the slant plane makes 52.8 dB of gamma nought of it."""
+
 DB_PER_NEPER = 10.0 / math.log(10.0)
 """Decibels of the power ratio whose natural logarithm is 1."""
 

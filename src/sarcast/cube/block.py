@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from odc.geo.geobox import GeoBox
 
+from sarcast import units
 from sarcast.catalogue.scene import BANDS
 from sarcast.cube.filtering import read_filtered
 from sarcast.cube.schema import SHARD, pack
@@ -60,14 +61,31 @@ class Block:
 
 @dataclass(frozen=True)
 class Written:
-    """What a block held; what its bands saw adds up over blocks."""
+    """What a block held; what its bands saw adds up over blocks.
+
+    Attributes
+    ----------
+    seen
+        Number of backscatter values, one a band.
+    dark, bright
+        Number of those that are power of 0 or less, and over ``units.CEILING_DB``.
+    overlap
+        Of slices.
+    """
 
     seen: tuple[int, ...]
+    dark: int
+    bright: int
     overlap: Overlap
 
     def __add__(self, other: "Written") -> "Written":
         seen = tuple(a + b for a, b in zip(self.seen, other.seen, strict=True))
-        return Written(seen, self.overlap + other.overlap)
+        return Written(
+            seen,
+            self.dark + other.dark,
+            self.bright + other.bright,
+            self.overlap + other.overlap,
+        )
 
 
 def places(grid: GeoBox, side: int = SHARD) -> list[Place]:
@@ -96,6 +114,7 @@ def write(block: Block) -> Written:
     """
     overlap = Overlap()
     seen: tuple[int, ...] = ()
+    dark = bright = 0
     for name, bands in block.bands.items():
         packed = np.empty((1, len(bands), *block.grid.shape), dtype=np.int16)
         counts = []
@@ -110,11 +129,14 @@ def write(block: Block) -> Written:
             )
             packed[0, number] = pack(values)
             counts.append(int(np.isfinite(values).sum()))
+            if noisy:
+                dark += int(np.sum(values <= units.FLOOR_DB))
+                bright += int(np.sum(values > units.CEILING_DB))
             overlap += shared
         step = slice(block.step, block.step + 1)
         write_block(block.path, name, packed, step, slice(None), *block.place)
         seen = seen or tuple(counts)
-    return Written(seen, overlap)
+    return Written(seen, dark, bright, overlap)
 
 
 def read_incidence(

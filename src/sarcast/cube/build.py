@@ -24,6 +24,7 @@ from pydantic import ConfigDict, Field
 from sarcast.cube import block, filtering
 from sarcast.cube.block import Block, Written
 from sarcast.cube.crew import AHEAD, Crew, CrewOptions, crew
+from sarcast.cube.oddities import MOST_DARK, impossible
 from sarcast.cube.schema import COORDINATES, PART
 from sarcast.cube.store import Store, is_empty
 from sarcast.cube.weather import StepWeather, write_weather
@@ -247,6 +248,7 @@ class _Steps:
         self._places = block.places(grid)
         self._overlaps: list[Overlap] = []
         self._left_out: list[str] = []
+        self._dark, self._bright = dict[str, float](), dict[str, float]()
         self._speckle, self._joined = SpeckleOptions(), dict[str, list[Acquisition]]()
 
     def filter_with(self, speckle: SpeckleOptions, joined: dict[str, list[Acquisition]]) -> None:
@@ -321,6 +323,12 @@ class _Steps:
         self._store.commit()
         if written.overlap.differing:
             self._overlaps.append(written.overlap)
+        for count, shares, most in (
+            (written.dark, self._dark, MOST_DARK),
+            (written.bright, self._bright, 0.0),
+        ):
+            if count > most * sum(written.seen):
+                shares[flying.one.scene_id] = count / sum(written.seen)
 
     def _leave_out(self, one: Acquisition, error: UnreadableError) -> None:
         if not self._options.allow_missing:
@@ -343,7 +351,7 @@ class _Steps:
             )
 
     def summarise(self) -> None:
-        """Say what was done with slices that differ, and which dates were left out."""
+        """Say what was done with slices that differ, what cannot be, and what was left out."""
         if self._overlaps:
             total = reduce(add, self._overlaps)
             say(
@@ -351,6 +359,8 @@ class _Steps:
                 f"{total.largest_db:.1f} dB at {100.0 * total.differing / total.pixels:.1f} % of "
                 f"what two of them saw; the later slice is taken"
             )
+        for line in impossible(self._dark, self._bright):
+            say(f"warning: {line}")
         if self._left_out:
             say(
                 f"warning: {len(self._left_out)} dates were left out ({self._left_out[0]} first); "

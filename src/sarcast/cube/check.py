@@ -1,21 +1,20 @@
 """A cube looked at from all sides: schema, units, chunks, dates, statistics, platforms."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial, reduce
 from itertools import product
 from operator import add
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
 import zarr
 
-from sarcast.conditions import RANGES, WEATHER
 from sarcast.cube.block import Place, places
 from sarcast.cube.crew import Crew, CrewOptions, crew
+from sarcast.cube.oddities import condition_warnings, date_warnings, shown, value_warnings
 from sarcast.cube.opening import open_cube
 from sarcast.cube.platforms import (
     LARGEST_LEVEL_DB,
@@ -26,37 +25,13 @@ from sarcast.cube.platforms import (
     compare,
 )
 from sarcast.cube.schema import OPTIONAL, PART, SCHEMA
-from sarcast.cube.statistics import Tally, cell_side, nothing, tally
+from sarcast.cube.statistics import DateStatistics, Tally, cell_side, nothing, tally
 from sarcast.errors import SarcastError
 from sarcast.progress import track
-
-FIRST_LAUNCH = np.datetime64("2014-04-03")
-"""Launch of Sentinel-1A (ESA): no acquisition is older."""
-LONGEST_GAP = 3.0
-"""A gap is worth a warning when it is so many times the usual step between dates, and over
-``LONGEST_GAP_DAYS``."""
-LONGEST_GAP_DAYS = 24.0
-FARTHEST_MEAN_DB = 6.0
-"""A date is worth a warning when its mean lies so far from the median over its view's dates, dB."""
-LEAST_SEEN = 0.01
-"""A date is worth a warning when it saw less than this share of the area."""
 
 _WINDOW = 512
 _WINDOWS_A_SIDE = 3
 _MOST_DATES = 24
-
-
-@dataclass(frozen=True)
-class DateStatistics:
-    """What a date of a cube holds: its name, the share of pixels seen, mean and spread by band."""
-
-    time: np.datetime64
-    platform: str
-    orbit_direction: str
-    relative_orbit: int
-    seen: float
-    mean_db: tuple[float, ...]
-    spread_db: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -107,7 +82,7 @@ def check_cube(path: Path, *, workers: CrewOptions = CrewOptions()) -> Report:  
     if faults:
         return Report(tuple(faults), (), dates, ())
     compared = compare(_series(cube, tallied), partial(_images, cube))
-    warnings = [*_date_warnings(cube), *_value_warnings(dates), *_weather_warnings(cube)]
+    warnings = [*date_warnings(cube), *value_warnings(dates), *condition_warnings(cube)]
     warnings += [line for one in compared for line in _platform_warnings(one)]
     return Report((), tuple(warnings), dates, compared)
 
@@ -210,7 +185,7 @@ def _damage(cube: xr.Dataset, number: int, place: Place, error: Exception) -> st
     rows, columns = place
     why = (str(error).splitlines() or [type(error).__name__])[0]
     return (
-        f"backscatter of {_shown(cube['time'].values[number])} cannot be read in rows "
+        f"backscatter of {shown(cube['time'].values[number])} cannot be read in rows "
         f"{rows.start} to {rows.stop - 1}, columns {columns.start} to {columns.stop - 1} ({why})"
     )
 
@@ -224,7 +199,7 @@ def _deleted(cube: xr.Dataset, tallied: _Tallied) -> Iterator[str]:
     ):
         if np.any(told != found.count):
             yield (
-                f"backscatter of {_shown(time)} holds {found.count.tolist()} pixels, not the "
+                f"backscatter of {shown(time)} holds {found.count.tolist()} pixels, not the "
                 f"{told.tolist()} that were written: chunks were deleted or changed"
             )
 
@@ -238,6 +213,8 @@ def _statistics(cube: xr.Dataset, tallied: _Tallied) -> tuple[DateStatistics, ..
             orbit_direction=str(direction),
             relative_orbit=int(orbit),
             seen=float(found.count.max()) / pixels,
+            dark=float(found.dark.sum()) / max(1, found.count.sum()),
+            bright=float(found.bright.sum()) / max(1, found.count.sum()),
             mean_db=tuple(found.mean_db.tolist()),
             spread_db=tuple(found.spread_db.tolist()),
         )
@@ -297,60 +274,3 @@ def _platform_warnings(one: Comparison) -> Iterator[str]:
             f"{one.platform} is shifted against {one.reference} by {down:+.2f} rows and "
             f"{right:+.2f} columns (over {LARGEST_SHIFT} pixels)"
         )
-
-
-# --- dates and values -----------------------------------------------------------------------------
-
-
-def _date_warnings(cube: xr.Dataset) -> Iterator[str]:
-    times = cube["time"].values
-    odd = times[(times < FIRST_LAUNCH) | (times > np.datetime64("now"))]
-    if odd.size:
-        yield f"{odd.size} dates are none of Sentinel-1's, as {_shown(odd[0])}"
-    days = np.diff(times) / np.timedelta64(1, "D")
-    usual = float(np.median(days)) if days.size else 0.0
-    for place in np.flatnonzero(days > max(LONGEST_GAP * usual, LONGEST_GAP_DAYS)):
-        yield (
-            f"no acquisition for {days[place]:.0f} days from {_shown(times[place])} to "
-            f"{_shown(times[place + 1])}, where {usual:.0f} days are usual"
-        )
-
-
-def _value_warnings(dates: Sequence[DateStatistics]) -> Iterator[str]:
-    """Dates that saw next to nothing, or whose level is far from that of their view."""
-    for date in dates:
-        if date.seen < LEAST_SEEN:
-            yield f"{_shown(date.time)} saw {100.0 * date.seen:.1f} % of the area"
-    views: dict[tuple[Any, ...], list[DateStatistics]] = {}
-    for date in dates:
-        if date.seen >= LEAST_SEEN:
-            views.setdefault((date.orbit_direction, date.relative_orbit), []).append(date)
-    for held in views.values():
-        means = np.array([date.mean_db for date in held])
-        apart = means - np.median(means, axis=0)
-        for place in np.flatnonzero(np.abs(apart).max(axis=1) > FARTHEST_MEAN_DB):
-            told = ", ".join(f"{value:+.1f}" for value in apart[place])
-            yield (
-                f"{_shown(held[place].time)} lies {told} dB in the bands from the median of its "
-                f"view: another unit, or a wet or frozen day?"
-            )
-
-
-def _weather_warnings(cube: xr.Dataset) -> Iterator[str]:
-    """Conditions that are missing on some dates, or that cannot be."""
-    for name in (*WEATHER, "incidence"):
-        values = cube[name].values.reshape(cube.sizes["time"], -1)
-        missing = np.isnan(values)
-        none, some = int(missing.all(axis=1).sum()), int(missing.any(axis=1).sum())
-        if none:
-            yield f"{name} is missing on {none} of {len(values)} dates"
-        if some > none:
-            yield f"{name} is missing in part on {some - none} of {len(values)} dates"
-        low, high = RANGES[name].low, RANGES[name].high
-        odd = int(((values < low) | (values > high)).any(axis=1).sum())
-        if odd:
-            yield f"{name} lies outside {low:g} to {high:g} {RANGES[name].unit} on {odd} dates"
-
-
-def _shown(time: np.datetime64) -> str:
-    return str(np.datetime_as_string(time, unit="s"))

@@ -23,6 +23,7 @@ SCALE_DB = 0.01
 """Step of the backscatter on disk, dB."""
 MISSING = np.int16(-32768)
 """Backscatter on disk where nothing was seen."""
+_LARGEST = np.float32(np.iinfo(np.int16).max)
 
 
 @dataclass(frozen=True)
@@ -75,9 +76,13 @@ COORDINATES = ("scene_id", "platform", "orbit_direction", "relative_orbit", "hea
 
 
 def pack(decibels: npt.NDArray[np.float32]) -> npt.NDArray[np.int16]:
-    """Backscatter as it lies on disk: whole steps of ``SCALE_DB``, ``MISSING`` for NaN."""
+    """Backscatter as it lies on disk: whole steps of ``SCALE_DB``, ``MISSING`` for NaN.
+
+    What is larger than the type can hold, 327.67 dB, becomes that.
+    """
     scaled = decibels * np.float32(1.0 / SCALE_DB)
     np.rint(scaled, out=scaled)
+    np.clip(scaled, -_LARGEST, _LARGEST, out=scaled)
     np.nan_to_num(scaled, copy=False, nan=float(MISSING))
     return scaled.astype(np.int16)
 

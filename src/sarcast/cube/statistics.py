@@ -1,12 +1,13 @@
 """What each date of a cube holds: read whole, a block at a time, and every chunk looked at."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import zarr
 
+from sarcast import units
 from sarcast.cube.block import Place
 from sarcast.cube.schema import MISSING, SCALE_DB, SHARD
 
@@ -22,18 +23,23 @@ class Tally:
     ----------
     count
         Pixels at which something was seen.
+    dark, bright
+        Pixels of those that hold power of 0 or less, and over ``units.CEILING_DB``.
     total, squares
         Sum of their backscatter and of its square, dB and dB².
     """
 
     count: npt.NDArray[np.int64]
+    dark: npt.NDArray[np.int64]
+    bright: npt.NDArray[np.int64]
     total: npt.NDArray[np.float64]
     squares: npt.NDArray[np.float64]
 
     def __add__(self, other: "Tally") -> "Tally":
-        return Tally(
-            self.count + other.count, self.total + other.total, self.squares + other.squares
+        mine, theirs = (
+            [getattr(one, each.name) for each in fields(Tally)] for one in (self, other)
         )
+        return Tally(*map(np.add, mine, theirs))
 
     @property
     def mean_db(self) -> npt.NDArray[np.float64]:
@@ -48,9 +54,36 @@ class Tally:
         return spread
 
 
+@dataclass(frozen=True)
+class DateStatistics:
+    """What a date of a cube holds.
+
+    Attributes
+    ----------
+    time, platform, orbit_direction, relative_orbit
+        Its name and view.
+    seen
+        Share of the area.
+    dark, bright
+        Shares of what was seen that are power of 0 or less, and over ``units.CEILING_DB``.
+    mean_db, spread_db
+        Mean and standard deviation by band.
+    """
+
+    time: np.datetime64
+    platform: str
+    orbit_direction: str
+    relative_orbit: int
+    seen: float
+    dark: float
+    bright: float
+    mean_db: tuple[float, ...]
+    spread_db: tuple[float, ...]
+
+
 def nothing(bands: int) -> Tally:
     """The tally of no block."""
-    return Tally(np.zeros(bands, np.int64), np.zeros(bands), np.zeros(bands))
+    return Tally(*np.zeros((3, bands), np.int64), *np.zeros((2, bands)))
 
 
 def _ratio(total: npt.NDArray[np.float64], count: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
@@ -94,6 +127,8 @@ def tally(path: Path, step: int, place: Place, side: int) -> tuple[Tally, npt.ND
     axes = (1, 2)
     return Tally(
         seen.sum(axis=axes),
+        (seen & (packed <= units.FLOOR_DB / SCALE_DB)).sum(axis=axes),
+        (packed > units.CEILING_DB / SCALE_DB).sum(axis=axes),
         decibels.sum(axis=axes, dtype=np.float64),
         np.square(decibels).sum(axis=axes, dtype=np.float64),
     ), means

@@ -1,5 +1,6 @@
 """A product: the files of one scene on disk, made into a scene by what its profile tells."""
 
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,7 +16,7 @@ from sarcast.ingest import layouts
 from sarcast.ingest.containers import Layer, open_container
 from sarcast.ingest.layouts import Fact, SceneProfile
 from sarcast.progress import say
-from sarcast.rasters import grid_of, holds_data, sample
+from sarcast.rasters import grid_of, holds_data, sample, some_data
 
 
 class Nearby:
@@ -190,8 +191,8 @@ def _liked_best(
 def _usable(raster: Raster, number: int) -> bool:
     """See that a raster can be read and is in its unit; False, and said, if it holds no data."""
     values = sample(raster.path, band=number, nodata=raster.nodata)
-    if not np.isfinite(values).any() and not holds_data(raster.path, number, raster.nodata):
-        say(f"warning: {raster.path} is left out: it holds no data, every pixel is missing")
+    if not some_data(values) and not holds_data(raster.path, number, raster.nodata):
+        say(f"warning: {raster.path} is left out: it holds no data, every pixel is 0 or missing")
         return False
     check_values(str(raster.path), values, raster.unit)
     return True
@@ -203,7 +204,7 @@ def check_values(place: str, values: npt.NDArray[np.float32], unit: str) -> None
     Raises
     ------
     SarcastError
-        If they are clearly those of another unit.
+        If they are clearly those of another unit, or half of them are more than can be.
     """
     seen = units.looks_like(values)
     kind = units.LINEAR_POWER if unit == units.AMPLITUDE else unit
@@ -212,9 +213,24 @@ def check_values(place: str, values: npt.NDArray[np.float32], unit: str) -> None
             f"{place} is declared in {unit}, but its values are those of {seen}; "
             f"declare it with --unit '{seen}'"
         )
+    middle = float(np.median(values[np.isfinite(values)])) if np.isfinite(values).any() else 0.0
+    if _level_db(middle, unit) > units.CEILING_DB:
+        raise SarcastError(
+            f"{place} is declared in {unit}, but half of its values are {middle:g} or more, more "
+            f"than backscatter can be; see what the file holds, or declare what marks missing "
+            f"values as nodata in a profile"
+        )
     negative = np.mean(values[np.isfinite(values)] < 0.0) if np.isfinite(values).any() else 0.0
     if unit != units.DB and negative > 0.5:
         raise SarcastError(
             f"{place} is declared in {unit}, which is never negative, but {100 * negative:.0f} % "
             f"of its values are; see what the file holds"
         )
+
+
+def _level_db(value: float, unit: str) -> float:
+    """A value of backscatter in decibels; what is no power has none."""
+    if unit == units.DB:
+        return value
+    factor = 20.0 if unit == units.AMPLITUDE else 10.0
+    return factor * math.log10(value) if value > 0.0 else -math.inf

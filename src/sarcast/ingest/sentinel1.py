@@ -22,7 +22,7 @@ from sarcast.ingest.foreign import describe
 from sarcast.ingest.layouts import Fact, SceneProfile, check_unit, scene_profiles
 from sarcast.ingest.products import Nearby, Product, check_values
 from sarcast.progress import say
-from sarcast.rasters import sample
+from sarcast.rasters import holds_data, sample, some_data
 from sarcast.remote import is_remote
 
 _SUFFIXES = {".tif", ".tiff", ".dim", ".nc"}
@@ -89,8 +89,8 @@ def find_items(
         raise SarcastError(_nothing_found(paths, len(rasters), profiles))
     for item in described:
         known = describe(item, profiles)
-        _check_item(known)
-        yield known
+        if _holds_data(known):
+            yield known
     nearby = Nearby(files)
     for name in sorted(products):
         for product in _apart(products[name], unpack_to):
@@ -198,9 +198,18 @@ def _apart(product: Product, unpack_to: Path | None) -> Iterator[Product]:
             yield Product(written.stem, profile, groups, [(written, None)])
 
 
-def _check_item(item: pystac.Item) -> None:
+def _holds_data(item: pystac.Item) -> bool:
+    """See that the backscatter of an item is in its unit; False, and said, if there is none."""
+    held = []
     for asset in item.assets.values():
         bands = asset.extra_fields.get("bands", [])
-        if {band.get("name") for band in bands} & set(BANDS) and not is_remote(asset.href):
-            unit = check_unit(bands[0].get("unit"), asset.href)
-            check_values(asset.href, sample(Path(asset.href)), unit)
+        if not {band.get("name") for band in bands} & set(BANDS):
+            continue
+        if is_remote(asset.href):
+            return True
+        unit, values = check_unit(bands[0].get("unit"), asset.href), sample(Path(asset.href))
+        check_values(asset.href, values, unit)
+        held.append(some_data(values) or holds_data(Path(asset.href)))
+    if not any(held):
+        say(f"warning: {item.id} is left out: it holds no data, every pixel is 0 or missing")
+    return any(held)
