@@ -48,7 +48,7 @@ def panel() -> Panel:
     rng = np.random.default_rng(1)
     actual, expected, one, other = rng.normal(-10, 3, (4, 2, 24, 30)).astype(np.float32)
     actual[:, :3] = np.nan
-    return Panel("2024-06-01", actual, expected, expected[0] > -9, one, other, "latest", "unet")
+    return Panel("2024-06-01", actual, expected[0] > -9, one, other, "latest", "unet")
 
 
 class Page(HTMLParser):
@@ -164,17 +164,19 @@ def test_groups_figure_draws_each_condition(evaluation):
 
 def test_difference_images_share_one_scale(panel):
     axes = panel_figure(panel).axes
-    limits = {axes[place].images[0].get_clim() for place in (3, 4)}
+    limits = {axes[place].images[0].get_clim() for place in (4, 5)}
     assert len(limits) == 1
-    assert [one.get_title() for one in axes[:5]] == [
+    assert [one.get_title() for one in axes[:6]] == [
         "Actual",
-        "Expected",
         "Simulated change",
+        "Expected: latest",
+        "Expected: unet",
         "Difference: latest",
         "Difference: unet",
     ]
-    drawn = axes[3].images[0].get_array()
-    np.testing.assert_allclose(drawn, np.hypot(*panel.conventional), rtol=1e-6)
+    for place, expected in ((4, panel.conventional), (5, panel.improved)):
+        drawn = axes[place].images[0].get_array()
+        np.testing.assert_allclose(drawn, np.hypot(*(panel.actual - expected)), rtol=1e-5)
 
 
 def test_composite_by_hand():
@@ -191,12 +193,12 @@ def test_composite_by_hand():
 def test_panel_png_is_an_image(panel, tmp_path):
     save_panel_png(panel, tmp_path / "panel.png", dpi=50)
     with Image.open(tmp_path / "panel.png") as image:
-        assert image.size == (750, 175)
+        assert image.size == (875, 175)
         assert np.asarray(image).std() > 10
 
 
 @pytest.mark.parametrize("bands", [1, 2])
 def test_panels_of_nothing_seen_and_no_mask(bands, tmp_path):
     blind = np.full((bands, 8, 8), np.nan, dtype=np.float32)
-    save_panel_png(Panel("x", blind, blind, None, blind, blind), tmp_path / "x.png", dpi=40)
+    save_panel_png(Panel("x", blind, None, blind, blind), tmp_path / "x.png", dpi=40)
     assert (tmp_path / "x.png").stat().st_size > 0

@@ -32,7 +32,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     scored = Scored("mean", "offset -2.5 dB", "norm")
     evaluator.add_scores(scored, count_scores(scores, scores > 0.5), "a window")
     image = np.stack([10.0 * scores - 15.0, 10.0 * scores - 22.0])
-    panel = Panel("a window", image, image, scores > 0.5, image - image, image - image)
+    panel = Panel("a window", image, scores > 0.5, image, image)
     path = tmp_path_factory.mktemp("report") / "report.html"
     evaluation = evaluator.result("A title", {}, rng=np.random.default_rng(0))
     write_report(evaluation, [panel], path)

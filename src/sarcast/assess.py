@@ -334,16 +334,14 @@ def _panel(
     if not {"network", "strategy"} <= first.keys() or not trial.actual:
         return
     change, actual = list(trial.actual.items())[place % len(trial.actual)]
-    improved, conventional = (expected[first[role]].mean for role in ("network", "strategy"))
     date = np.datetime_as_string(trial.window.times[-1], unit="D")
     row, column = trial.window.place
     yield Panel(
         title=f"{date}, row {row}, column {column}: {change}",
         actual=actual,
-        expected=improved,
         changed=trial.changed,
-        conventional=di.subtract(actual, conventional),
-        improved=di.subtract(actual, improved),
+        conventional=expected[first["strategy"]].mean,
+        improved=expected[first["network"]].mean,
         conventional_name=first["strategy"],
         improved_name=first["network"],
     )

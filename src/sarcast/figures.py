@@ -45,19 +45,18 @@ class Panel:
     ----------
     title
         What is seen, as the date and the simulated change.
-    actual, expected
-        Dims (band, y, x), dB: the actual image, with its simulated change, and what was expected.
+    actual
+        Dims (band, y, x), dB: the actual image, with its simulated change.
     changed
         Dims (y, x): where change was simulated; None where that is not known.
     conventional, improved
-        Dims (band, y, x), dB: difference images by the best strategy and by the network.
+        Dims (band, y, x), dB: images that a strategy and a network expected.
     conventional_name, improved_name
-        What made them.
+        What expected them.
     """
 
     title: str
     actual: Float
-    expected: Float
     changed: Bool | None
     conventional: Float
     improved: Float
@@ -169,22 +168,24 @@ def groups_figure(evaluation: Evaluation, change: str) -> "Figure | None":
 
 
 def panel_figure(panel: Panel) -> "Figure":
-    """Actual and expected image, mask, and both difference images on one scale."""
-    figure, axes = _canvas(5, width=15.0, height=3.5)
-    low, high = _stretch([panel.actual, panel.expected])
-    for place, image, title in ((0, panel.actual, "Actual"), (1, panel.expected, "Expected")):
+    """Actual image and mask, both expected images, and both difference images on one scale."""
+    figure, axes = _canvas(6, width=17.5, height=3.5)
+    names = (panel.conventional_name, panel.improved_name)
+    images = (panel.actual, panel.conventional, panel.improved)
+    low, high = _stretch(images)
+    titles = ("Actual", *(f"Expected: {name}" for name in names))
+    for place, image, title in zip((0, 2, 3), images, titles, strict=True):
         axes[place].imshow(composite(image, low, high), interpolation="nearest")
         axes[place].set_title(title)
-    _show_mask(axes[2], panel)
-    norms = [_norm(panel.conventional), _norm(panel.improved)]
+    _show_mask(axes[1], panel)
+    norms = [_norm(panel.actual - expected) for expected in images[1:]]
     brightest = _percentile(np.stack(norms), BRIGHTEST)
-    names = (panel.conventional_name, panel.improved_name)
-    for place, values, name in zip((3, 4), norms, names, strict=True):
+    for place, values, name in zip((4, 5), norms, names, strict=True):
         shown = axes[place].imshow(
             values, vmin=0.0, vmax=brightest, cmap="magma", interpolation="nearest"
         )
         axes[place].set_title(f"Difference: {name}")
-    figure.colorbar(shown, ax=axes[3:], label="norm, dB", fraction=0.025, pad=0.02)
+    figure.colorbar(shown, ax=axes[4:], label="norm, dB", fraction=0.025, pad=0.02)
     for one in axes:
         one.set(xticks=[], yticks=[])
     return figure
