@@ -22,7 +22,7 @@ LAYERS = [
     ["world"],
     ["windows"],
     ["tfrecord"],
-    ["differences", "strategies", "shapes", "simulate"],
+    ["differences", "distributions", "strategies", "shapes", "simulate"],
     ["mapping"],
     ["classifiers", "inference"],
     ["neighbourhood"],

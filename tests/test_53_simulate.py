@@ -7,6 +7,7 @@ from rasterio.features import rasterize
 from scipy import stats
 
 from sarcast import simulate
+from sarcast.distributions import QUANTILES, _quantiles, map_distribution
 from sarcast.errors import SarcastError
 from sarcast.shapes import ShapeOptions, change_mask, filled, random_polygon
 from sarcast.simulate import Deterministic, Gaussian, Offset, Statistical
@@ -85,7 +86,7 @@ def test_map_between_gaussians_is_the_affine_one():
     source = rng.normal(-9.0, 1.2, 200_000).astype(np.float32)
     target = rng.normal(-14.0, 2.0, 200_000).astype(np.float32)
     values = np.linspace(-12.0, -6.0, 50).astype(np.float32)
-    mapped = simulate.map_distribution(values, source, target)
+    mapped = map_distribution(values, source, target)
     np.testing.assert_allclose(mapped, -14.0 + (values + 9.0) * 2.0 / 1.2, atol=0.12)
 
 
@@ -93,16 +94,16 @@ def test_density_equals_the_plain_kernel_estimate():
     sample = np.random.default_rng(4).gamma(3.0, 2.0, 400).astype(np.float32)
     low, high = np.percentile(sample, [25, 75])
     bandwidth = 1.059 * min(sample.std(), (high - low) / 1.349) * sample.size**-0.2
-    found = simulate._quantiles(sample)
+    found = _quantiles(sample)
     plain = stats.norm.cdf((found[:, None] - sample) / bandwidth).mean(axis=1)
-    np.testing.assert_allclose(plain, simulate.QUANTILES, atol=2e-3)
+    np.testing.assert_allclose(plain, QUANTILES, atol=2e-3)
 
 
 def test_mapping_keeps_order_also_beyond_the_samples():
     rng = np.random.default_rng(5)
     source, target = rng.normal(size=(2, 500)).astype(np.float32)
     values = np.linspace(-20, 20, 400).astype(np.float32)
-    assert (np.diff(simulate.map_distribution(values, source, target)) > 0).all()
+    assert (np.diff(map_distribution(values, source, target)) > 0).all()
 
 
 def test_statistical_change_takes_the_distribution_of_open_land():

@@ -12,8 +12,9 @@ from sarcast.mapping.augment import AugmentOptions, augment, fewer_images, mirro
 from sarcast.mapping.average import Average
 from sarcast.mapping.model import Model, load_model, save_model
 from sarcast.mapping.network import Prediction
+from sarcast.mapping.scaling import scale
 from sarcast.mapping.scores import calibrated, residual_scores
-from sarcast.mapping.temporal import Temporal, TemporalOptions, scale
+from sarcast.mapping.temporal import Temporal, TemporalOptions
 from sarcast.windows import Batch, cut
 from small_cubes import learnable_cube
 

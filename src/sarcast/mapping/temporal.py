@@ -1,7 +1,6 @@
 """The conditional temporal network: any number of previous images, mean and deviation out."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, ClassVar
 
@@ -13,12 +12,9 @@ from torch.nn import functional
 from sarcast.conditions import COLUMNS, HEADING, condition
 from sarcast.mapping import encoding
 from sarcast.mapping.network import Prediction
+from sarcast.mapping.scaling import Scaled, scale, statistics
 from sarcast.windows import BANDS
 
-LEAST_SPREAD_DB = 0.5
-"""Spread of a window that images are scaled by at least, dB."""
-LEAST_VARIANCE = 0.05
-"""Variance over previous images, in squared spreads, that a window counts with at least."""
 LEAST_USUAL_DB2 = 0.1
 """Variance over previous images, dB², that a window's errors are weighed by at least."""
 LOG_VARIANCE_BOUND = 6.0
@@ -160,14 +156,14 @@ class Temporal(nn.Module):
         return cls(TemporalOptions(**options), ignored=normalisation.get("ignored", []))
 
     def _embed(
-        self, scaled: "Scaled", rows: Tensor, days: Tensor, day_of_year: Tensor
+        self, scaled: Scaled, rows: Tensor, days: Tensor, day_of_year: Tensor
     ) -> tuple[Tensor, Tensor]:
         ways, target = encoding.encode_way(rows, days, day_of_year)
         embedded = self.way(torch.cat([ways, statistics(scaled)], dim=-1))
         return embedded, self.target(torch.cat([target, embedded.mean(dim=1)], dim=-1))
 
     def _decode(
-        self, scaled: "Scaled", images: Tensor, shared: Tensor, embedded: Tensor, target: Tensor
+        self, scaled: Scaled, images: Tensor, shared: Tensor, embedded: Tensor, target: Tensor
     ) -> tuple[Tensor, Tensor]:
         count = embedded.shape[1]
         features = _each(self.image_stem, functional.pixel_unshuffle(images, 2))
@@ -188,79 +184,6 @@ class Temporal(nn.Module):
             grown = functional.interpolate(self.grow[place](decoded), scale_factor=2)
             decoded = self.decoder[place](grown + skipped, target)
         return self.mover(scaled, levels[0], levels[1], decoded), decoded
-
-
-@dataclass(frozen=True)
-class Scaled:
-    """Previous images scaled by the mean and the spread of their own window.
-
-    Attributes
-    ----------
-    images
-        Dims (window, image, band, y, x); the mean over images where an image saw nothing.
-    seen
-        The same dims, 1 where the image saw something.
-    mean, deviation
-        Dims (window, band, y, x): over images.
-    level, spread
-        Dims (window, band, 1, 1), dB.
-    variance
-        Dims (window, band, 1, 1), squared spreads: over images, mean over the window.
-    """
-
-    images: Tensor
-    seen: Tensor
-    mean: Tensor
-    deviation: Tensor
-    level: Tensor
-    spread: Tensor
-    variance: Tensor
-
-
-def scale(previous: Tensor) -> Scaled:
-    """Scale previous images, (window, image, band, y, x) in dB, by their window's own."""
-    seen = torch.isfinite(previous).float()
-    filled = torch.where(seen > 0, previous, 0.0).float()
-    number = seen.sum(dim=(1, 3, 4), keepdim=True).clamp(min=1.0)
-    level = filled.sum(dim=(1, 3, 4), keepdim=True) / number
-    away = (filled - level) * seen
-    spread = (away.square().sum(dim=(1, 3, 4), keepdim=True) / number).sqrt()
-    spread = spread.clamp(min=LEAST_SPREAD_DB)
-    images = away / spread
-    times = seen.sum(dim=1).clamp(min=1.0)
-    mean = images.sum(dim=1) / times
-    departure = (images - mean[:, None]) * seen
-    square = departure.square().sum(dim=1)
-    freedom = (seen.sum(dim=1) - 1.0).clamp(min=0.0)
-    pixels = (2, 3)
-    variance = square.sum(dim=pixels, keepdim=True) / freedom.sum(dim=pixels, keepdim=True).clamp(
-        min=1.0
-    )
-    return Scaled(
-        images=mean[:, None] + departure,
-        seen=seen,
-        mean=mean,
-        deviation=(square / times).sqrt(),
-        level=level[:, 0],
-        spread=spread[:, 0],
-        variance=variance.clamp(min=LEAST_VARIANCE),
-    )
-
-
-def statistics(scaled: Scaled) -> Tensor:
-    """Tell of each image within its window; dims (window, image, value)."""
-    number = scaled.seen.sum(dim=(3, 4)).clamp(min=1.0)
-    departure = (scaled.images - scaled.mean[:, None]) * scaled.seen
-    shift = departure.sum(dim=(3, 4)) / number
-    rough = (departure.square().sum(dim=(3, 4)) / number + 1e-3).log() / 2.0
-    share = scaled.seen.mean(dim=(2, 3, 4))[..., None]
-    images = torch.full_like(share, float(scaled.images.shape[1])).log()
-    usual = torch.tensor([-11.0, -17.0], device=share.device)
-    window = torch.cat(
-        [(scaled.level[..., 0, 0] - usual) / 6.0, scaled.spread[..., 0, 0].log()], -1
-    )
-    window = window[:, None].expand(-1, share.shape[1], -1)
-    return torch.cat([shift, rough, share, images, window], dim=-1)
 
 
 _IMAGE_CHANNELS = 2 * len(BANDS) + 1
