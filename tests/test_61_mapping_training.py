@@ -18,7 +18,9 @@ from sarcast.conditions import PaperScaling
 from sarcast.errors import SarcastError
 from sarcast.mapping import load_model, save_model
 from sarcast.mapping.batches import mixed, sampled
+from sarcast.mapping.held import Held
 from sarcast.mapping.model import Model
+from sarcast.mapping.network import Prediction
 from sarcast.mapping.scores import residual_scores
 from sarcast.mapping.temporal import Temporal, TemporalOptions
 from sarcast.mapping.training import TrainOptions, _Loop, fit, launched
@@ -361,6 +363,32 @@ def test_devices_get_windows_of_their_own() -> None:
     assert batches(3, 0).previous.equal(batches(3, 0).previous)
     assert not batches(3, 0).previous.equal(batches(3, 1).previous)
     assert not batches(3, 0).previous.equal(batches(4, 0).previous)
+
+
+def test_validation_is_of_the_windows_not_of_their_batches() -> None:
+    """Each window counts alike, and each pixel in the error; NaN of the target counts nowhere."""
+    cube = learnable_cube()
+    windows = [cut(cube, place, (0, 0), (16, 16), [place - 2, place - 1]) for place in range(3, 8)]
+    windows[1].target[:, :3] = np.nan
+    bias = torch.tensor([1.0, -2.0])[None, :, None, None]
+
+    class Biased:
+        @staticmethod
+        def loss(prediction: Prediction, target: torch.Tensor) -> torch.Tensor:
+            return target[:, 0, -1, -1].mean() + 0.0 * prediction.mean.mean()
+
+    def predict(batch: Batch) -> Prediction:
+        return Prediction(batch.target.nan_to_num(0.0) + bias)
+
+    for batch in (1, 2, 5):
+        found = Held(windows, batch, torch.device("cpu")).validate(Biased(), predict)
+        corners = [window.target[0, -1, -1] for window in windows]
+        assert found.loss == pytest.approx(np.mean(corners), rel=1e-5)
+        assert found.rmse_db == pytest.approx([1.0, 2.0], abs=1e-5)
+        assert found.error_db2 == pytest.approx(2.5, abs=1e-5)
+        actual = np.clip((windows[0].target[0] + 25.0) / 25.0, 0.0, 1.0)
+        np.testing.assert_allclose(found.image[0, :, :16], actual, atol=1e-6)
+        assert found.image.shape == (1, 16, 32)
 
 
 def test_a_loss_that_is_not_finite_stops_training(tmp_path: Path, monkeypatch) -> None:

@@ -7,7 +7,6 @@ from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any, Literal, cast
 
-import numpy as np
 import torch
 from lightning_fabric import Fabric
 from pydantic import BaseModel, ConfigDict, Field
@@ -25,10 +24,11 @@ from sarcast.mapping.checkpoint import (
     read_latest,
     restore_optimiser,
 )
+from sarcast.mapping.held import Held
 from sarcast.mapping.model import weights
 from sarcast.mapping.network import Prediction
 from sarcast.progress import follow, say
-from sarcast.windows import BANDS, Batch, Window, collate, in_shapes
+from sarcast.windows import BANDS, Batch, Window
 
 SEEDS_APART = 1_000_003
 """Distance of seeds that have nothing in common: a prime beyond the steps of any training."""
@@ -194,9 +194,7 @@ class _Loop:
         )
         self.network, self.optimiser = self.fabric.setup(network, optimiser)
         self.average = Average(self.raw, options.average)
-        self.validation = [
-            collate(part).to(self.fabric.device) for part in in_shapes(validation, options.batch)
-        ]
+        self.held = Held(validation, options.batch, self.fabric.device)
         self.state = State(step=0, seconds=0.0, best_step=0, best_error_db2=math.inf, history=[])
         self.best = weights(network)
         self.losses: list[Tensor] = []
@@ -256,25 +254,27 @@ class _Loop:
             stack.enter_context(torch.compiler.set_stance("force_eager"))
             if self.options.average:
                 stack.enter_context(self.average.used())
-            loss, rmse = self._validation_loss(log)
-            if not math.isfinite(loss):
+            self.network.eval()
+            found = self.held.validate(self.raw, self._prediction)
+            if not math.isfinite(found.loss):
                 raise SarcastError(
                     f"training lost its way: the validation loss after step {self.state.step} is "
-                    f"{loss}; lower learning_rate, or set clip"
+                    f"{found.loss}; lower learning_rate, or set clip"
                 )
-            error = float(np.mean(np.square(rmse)))
-            if error < self.state.best_error_db2:
-                self.state.best_step, self.state.best_error_db2 = self.state.step, error
+            if found.error_db2 < self.state.best_error_db2:
+                self.state.best_step = self.state.step
+                self.state.best_error_db2 = found.error_db2
                 self.best = weights(self.raw)
         self.state.history.append(
             {
                 "step": self.state.step,
                 "training_loss": training,
-                "validation_loss": loss,
-                "rmse_db": rmse,
+                "validation_loss": found.loss,
+                "rmse_db": found.rmse_db,
             }
         )
         if log is not None:
+            log.add_image("actual, expected", found.image, self.state.step)
             self._tell(log, training, speed)
             self._checkpoint().write(self.folder, self._described())
         self.fabric.barrier()
@@ -339,23 +339,6 @@ class _Loop:
         bias = departure.nanmean(dim=(2, 3), keepdim=True)
         weight = self.options.oracle * (1.0 - self._progress(self.state.step))
         return target, seen - weight * (departure - bias)
-
-    @torch.no_grad()
-    def _validation_loss(self, log: SummaryWriter | None) -> tuple[float, list[float]]:
-        self.network.eval()
-        losses, squares, counts = [], torch.zeros(2), torch.zeros(2)
-        for place, batch in enumerate(self.validation):
-            prediction = self._prediction(batch)
-            losses.append(float(self.raw.loss(prediction, batch.target)) * len(batch.target))
-            seen = torch.isfinite(batch.target)
-            error = torch.where(seen, prediction.mean - batch.target, 0.0)
-            squares += error.square().sum(dim=(0, 2, 3)).cpu()
-            counts += seen.sum(dim=(0, 2, 3)).cpu()
-            if log is not None and place == 0:
-                log.add_image("actual, expected", _panel(batch, prediction.mean), self.state.step)
-        windows = sum(len(batch.target) for batch in self.validation)
-        rmse = (squares / counts.clamp(min=1)).sqrt()
-        return sum(losses) / windows, [float(value) for value in rmse]
 
     def _tell(self, log: SummaryWriter, training: float, speed: float) -> None:
         record, step = self.state.history[-1], self.state.step
@@ -430,9 +413,3 @@ def _compiled(network: nn.Module) -> Iterator[None]:
         finally:
             for part in parts:
                 part._compiled_call_impl = None
-
-
-def _panel(batch: Batch, mean: Tensor) -> Tensor:
-    """Put actual and expected VV of the first window side by side, (1, y, x), 0..1."""
-    pair = torch.cat([batch.target[0, 0], mean[0, 0]], dim=1).float().cpu()
-    return ((pair + 25.0) / 25.0).nan_to_num(0.0).clamp(0.0, 1.0)[None]
