@@ -114,6 +114,10 @@ def test_a_dem_of_a_stac_item(tmp_path: Path) -> None:
     (tmp_path / "item.json").write_text(json.dumps(item.to_dict()))
     with pytest.raises(SarcastError, match=r"has no asset .* it has thumbnail"):
         read_dem(tmp_path / "item.json", GRID)
+    for text in ("{", "[]", '{"type": "Feature"}', '{"type": "FeatureCollection"}'):
+        (tmp_path / "item.json").write_text(text)
+        with pytest.raises(SarcastError, match=r"item\.json is no STAC item: \S+"):
+            read_dem(tmp_path / "item.json", GRID)
 
 
 def dem_item(tmp_path: Path, **told: object) -> Path:

@@ -1,5 +1,8 @@
 """GRD products: calibration, noise and place by hand-computed truth from the real annotation."""
 
+import datetime as dt
+import json
+import re
 import shutil
 import warnings
 from collections.abc import Callable
@@ -9,6 +12,7 @@ from types import SimpleNamespace
 from xml.etree import ElementTree
 
 import numpy as np
+import pystac
 import pytest
 import rasterio
 from affine import Affine
@@ -462,6 +466,87 @@ def test_a_damaged_manifest_is_named(annotation, tmp_path):
         grd.open_product(folder)
 
 
+# --- products of items, and under the short names of buckets --------------------------------------
+
+
+def shortened(safe: Path, folder: Path) -> Path:
+    """The product as AWS and Planetary Computer keep it: the manifest is the product's own."""
+    for file in safe.rglob("*"):
+        if file.is_file():
+            name = re.sub(r"s1b-(iw)-grd-(v[vh])-.*(\.\w+)$", r"\1-\2\3", file.name)
+            target = folder / file.relative_to(safe).with_name(name)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.symlink_to(file)
+    assert (folder / "measurement" / "iw-vv.tiff").is_file()
+    assert (folder / "annotation" / "calibration" / "noise-iw-vv.xml").is_file()
+    return folder
+
+
+def item_of(path: Path, **hrefs: str) -> Path:
+    """An item as catalogues of level-1 products give it."""
+    item = pystac.Item(NAME, None, None, dt.datetime(2021, 12, 23), {"sar:product_type": "GRD"})
+    for key, href in hrefs.items():
+        item.add_asset(key, pystac.Asset(href))
+    path.write_text(json.dumps(item.to_dict()))
+    return path
+
+
+def test_products_under_short_names_are_the_same(safe, product, tmp_path):
+    short = grd.open_product(shortened(safe, tmp_path / NAME))
+    assert short.name == product.name
+    assert short.attrs == product.attrs
+    assert short.images["VV"].measurement == product.images["VV"].measurement.resolve()
+    part = slice(5000, 5100), slice(8850, 8900)
+    np.testing.assert_array_equal(
+        short.images["VV"].beta0(*part), product.images["VV"].beta0(*part)
+    )
+    (tmp_path / NAME / "annotation" / "calibration" / "noise-iw-vv.xml").unlink()
+    with pytest.raises(
+        SarcastError, match=rf"{NAME} lacks the noise \(noise-s1b-iw.*fetch it again"
+    ):
+        grd.open_product(tmp_path / NAME)
+
+
+@pytest.mark.parametrize(
+    "hrefs",
+    [
+        {"thumbnail": "https://example.com/a.png", "safe-manifest": "{}/manifest.safe"},
+        {"vv": "{}/measurement/iw-vv.tiff"},
+        {"schema-calibration-vv": "file://{}/annotation/calibration/calibration-iw-vv.xml"},
+        {"safe_manifest": "s3:/{}/manifest.safe"},
+        {"Product": "{}"},
+        {"vv": "./data/measurement/iw-vv.tiff"},
+        {},
+    ],
+)
+def test_the_product_of_an_item_is_found_where_its_assets_or_its_name_lead(hrefs, tmp_path):
+    folder = tmp_path / (f"{NAME}.SAFE" if not hrefs else "data")
+    folder.mkdir()
+    (folder / "manifest.safe").touch()
+    item = item_of(tmp_path / "item.json", **{k: h.format(folder) for k, h in hrefs.items()})
+    assert grd.find_products([item]) == [folder]
+    many = {"type": "FeatureCollection", "features": [json.loads(item.read_text())]}
+    (tmp_path / "items.json").write_text(json.dumps(many))
+    assert grd.find_products([tmp_path / "items.json", item]) == [folder]
+
+
+def test_an_item_whose_product_is_elsewhere_says_what_to_download(tmp_path):
+    where = f"s3://eodata/Sentinel-1/SAR/IW_GRDH_1S/2021/12/23/{NAME}.SAFE/manifest.safe"
+    item = item_of(tmp_path / "item.json", vv="https://example.com/vv.tiff", manifest=where)
+    with pytest.raises(SarcastError) as error:
+        grd.find_products([item])
+    assert str(error.value) == (
+        f"the product of {item} is not on this machine (it tells of {where}): download the whole "
+        f"folder of {NAME}, and name it, or lay it beside the item as {NAME}.SAFE"
+    )
+    signed = "https://example.com/manifest.safe?sig=secret"
+    with pytest.raises(SarcastError, match=r"manifest\.safe\?sig=\*\*\*\)"):
+        grd.find_products([item_of(tmp_path / "item.json", manifest=signed)])
+    item.write_text('{"type": "Feature"}')
+    with pytest.raises(SarcastError, match=r"item\.json is no STAC item"):
+        grd.find_products([item])
+
+
 def test_a_slant_range_product_is_refused(annotation, tmp_path):
     folder = copied(annotation, tmp_path)
     manifest = folder / "manifest.safe"
@@ -532,6 +617,25 @@ def test_rtc_makes_a_catalogue_from_which_a_cube_is_built(safe, flat, tmp_path, 
     assert float(cube["backscatter"].sel(band="VV").median()) == pytest.approx(-8.5, abs=0.3)
     assert cube["backscatter"].sel(band="VH").isnull().all()
     assert float(cube["incidence"].mean()) == pytest.approx(found.incidenceAngle, abs=0.2)
+
+
+def test_rtc_makes_a_scene_of_an_item(safe, flat, tmp_path):
+    found = geolocation(safe)[5, 10]
+    corner = (found.longitude + 0.01, found.latitude + 0.01)
+    area = f"{corner[0]},{corner[1]},{corner[0] + 0.004},{corner[1] + 0.003}"
+    shortened(safe, tmp_path / NAME)
+    item = item_of(tmp_path / "item.json", vv=f"./{NAME}/measurement/iw-vv.tiff")
+    dem = flat(found.height, found)
+    for folder, path in (("item", item), ("safe", safe)):
+        assert run("rtc", path, "--to", tmp_path / folder, "--dem", dem, "--area", area) == 0
+    (made,), (wanted,) = (FolderCatalogue(tmp_path / name).search() for name in ("item", "safe"))
+    assert made.id == NAME
+    with (
+        rasterio.open(made.assets["vv"].href) as one,
+        rasterio.open(wanted.assets["vv"].href) as two,
+    ):
+        np.testing.assert_array_equal(one.read(), two.read())
+        assert np.isfinite(one.read()).any()
 
 
 def test_a_blank_measurement_is_said(annotation, flat, tmp_path, capsys):

@@ -1,7 +1,9 @@
 """What every catalogue does: tell the items of an area and a time."""
 
 import datetime as dt
+import json
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import pystac
@@ -84,6 +86,25 @@ def span(item: pystac.Item) -> tuple[dt.datetime, dt.datetime]:
     if last < first:
         raise SarcastError(f"item {item.id} ends at {last}, before its start at {first}")
     return first, last
+
+
+def read_items(path: Path) -> list[pystac.Item]:
+    """Items of a JSON file, one or a collection of them; hrefs are relative to the file.
+
+    Raises
+    ------
+    SarcastError
+        If it cannot be read, or holds no STAC item.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        features = content["features"] if content["type"] == "FeatureCollection" else [content]
+        items = [pystac.Item.from_dict(feature) for feature in features]
+    except (OSError, *MALFORMED) as error:
+        raise SarcastError(f"{path} is no STAC item: {' '.join(repr(error).split())}") from error
+    for item in items:
+        item.set_self_href(path.resolve().as_posix())
+    return items
 
 
 def in_order(items: Iterable[pystac.Item]) -> list[pystac.Item]:

@@ -1,6 +1,5 @@
 """Rasters that lie side by side, read as one: tiles of terrain heights or of land cover."""
 
-import json
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -15,6 +14,7 @@ import rasterio
 from odc.geo.geobox import GeoBox
 from rasterio.errors import RasterioError
 
+from sarcast.catalogue.protocol import read_items
 from sarcast.errors import SarcastError
 from sarcast.rasters import grid_of, open_raster, warp_onto
 from sarcast.remote import RemoteOptions, gdal_settings, is_remote
@@ -111,21 +111,9 @@ def _tiles(source: str, keys: tuple[str, ...]) -> Iterator[Tile]:
             raise SarcastError(f"{source} holds no raster; name one, or a folder with some")
         yield from (_tile(str(one)) for one in found)
     elif path.suffix == ".json":
-        yield from (_tile_of(item, keys, source) for item in _items(path))
+        yield from (_tile_of(item, keys, source) for item in read_items(path))
     else:
         yield _tile(source)
-
-
-def _items(path: Path) -> list[pystac.Item]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if content["type"] == "FeatureCollection":
-            return [pystac.Item.from_dict(feature) for feature in content["features"]]
-        item = pystac.Item.from_dict(content)
-    except (OSError, ValueError, KeyError, TypeError, pystac.STACError) as error:
-        raise SarcastError(f"{path} is no STAC item: {error!r}") from error
-    item.set_self_href(path.resolve().as_posix())
-    return [item]
 
 
 def _tile_of(item: pystac.Item, keys: tuple[str, ...], source: str) -> Tile:

@@ -50,7 +50,8 @@ def rtc(paths: tuple[Path, ...], *, config: Annotated[RtcConfig, FLAT]) -> None:
     Parameters
     ----------
     paths
-        SAFE folders, or folders that are searched for them at every depth.
+        SAFE folders, folders that are searched for them at every depth, or JSON files of STAC
+        items whose product lies on this machine.
     """
     products = find_products(paths)
     if config.correction.geoid is None:

@@ -1,6 +1,7 @@
 """Sentinel-1 GRD products to gamma nought on a grid."""
 
-from sarcast.ingest.grd.product import Product, find_products, open_product
+from sarcast.ingest.grd.places import find_products
+from sarcast.ingest.grd.product import Product, open_product
 from sarcast.ingest.grd.rtc import RtcOptions, Terrain, make_scene, product_grid
 
 __all__ = [

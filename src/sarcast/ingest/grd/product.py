@@ -1,4 +1,4 @@
-"""Sentinel-1 GRD products, SAFE folders: found, opened, and checked to be whole.
+"""Sentinel-1 GRD products, SAFE folders: opened, and checked to be whole.
 
 References
 ----------
@@ -7,7 +7,7 @@ ESA, Sentinel-1 Product Specification, S1-RS-MDA-52-7441, 3.9.
 
 import datetime as dt
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -28,6 +28,7 @@ from sarcast.ingest.grd.image import (
     open_measurement,
     read_noise,
 )
+from sarcast.ingest.grd.places import MANIFEST, by_manifest
 from sarcast.progress import say
 
 _KINDS = {
@@ -125,43 +126,6 @@ def library() -> ModuleType:
     return module
 
 
-def find_products(paths: Sequence[Path]) -> list[Path]:
-    """Find SAFE folders, in the order of their names.
-
-    Parameters
-    ----------
-    paths
-        SAFE folders, and folders that are searched at every depth.
-
-    Raises
-    ------
-    SarcastError
-        If there is none, or one is zipped.
-    """
-    found = sorted({product for path in paths for product in _products(path)})
-    if not found:
-        raise SarcastError(
-            f"no Sentinel-1 product in {', '.join(map(str, paths))}: expected a folder whose name "
-            f"ends in .SAFE and that holds manifest.safe"
-        )
-    return found
-
-
-def _products(path: Path) -> Iterator[Path]:
-    if path.suffix.lower() == ".zip" and path.exists():
-        raise SarcastError(f"{path} is zipped; unzip it and name the .SAFE folder")
-    if not path.is_dir():
-        raise SarcastError(f"{path} is no folder; name a .SAFE folder, or a folder that holds some")
-    if path.suffix == ".SAFE" or (path / "manifest.safe").exists():
-        yield path
-        return
-    zipped = sorted(path.rglob("S1*.zip"))
-    products = sorted(folder for folder in path.rglob("*.SAFE") if folder.is_dir())
-    if zipped:
-        say(f"warning: {len(zipped)} zipped products are left out, the first is {zipped[0]}")
-    yield from products
-
-
 def open_product(path: Path) -> Product:
     """Open a GRD product; images are read later.
 
@@ -182,48 +146,64 @@ def open_product(path: Path) -> Product:
             f"{path} is a product of type {attrs['product_type']}; expected GRD (ground range "
             f"detected): fetch the GRD product of the same acquisition"
         )
-    complete = {band: files[band] for band in BANDS if _whole(path, band, files.get(band, {}))}
-    if not complete:
-        raise SarcastError(
-            f"{path} holds neither a VV nor a VH image; its manifest tells of "
-            f"{', '.join(sorted(files)) or 'none'}: fetch it again, or another product"
-        )
-    try:
-        images = {band: _image(path, band, complete[band], attrs) for band in complete}
-        first = next(iter(complete))
-        annotation = ElementTree.parse(complete[first]["annotation"])
-        return Product(
-            path=path,
-            attrs=_group(path, attrs, first).attrs,
-            images=images,
-            position=_group(path, attrs, first, "orbit")["position"],
-            conversion=_group(path, attrs, first, "coordinate_conversion"),
-            points=_points(annotation),
-            heading_deg=number(annotation, ".//platformHeading"),
-        )
-    except (ElementTree.ParseError, OSError, ValueError, KeyError, TypeError) as error:
-        told = " ".join(str(error).split())
-        raise SarcastError(f"{path} is damaged, fetch it again ({told})") from error
+    names = [name for kinds in files.values() for name in kinds.values()]
+    with by_manifest(path, names) as folder:
+        complete = {
+            band: {kind: folder / name for kind, name in files[band].items()}
+            for band in BANDS
+            if _whole(path, band, folder, files.get(band, {}))
+        }
+        if not complete:
+            raise SarcastError(
+                f"{path} holds neither a VV nor a VH image; its manifest tells of "
+                f"{', '.join(sorted(files)) or 'none'}: fetch it again, or another product"
+            )
+        try:
+            return _opened(path, folder, attrs, complete)
+        except (ElementTree.ParseError, OSError, ValueError, KeyError, TypeError) as error:
+            told = " ".join(str(error).split())
+            raise SarcastError(f"{path} is damaged, fetch it again ({told})") from error
 
 
-def _manifest(path: Path) -> tuple[dict[str, Any], dict[str, dict[str, Path]]]:
+def _opened(
+    path: Path, folder: Path, attrs: Mapping[str, Any], complete: Mapping[str, Mapping[str, Path]]
+) -> Product:
+    """The product of a path, whose files lie in a folder under the names of its manifest."""
+    first = next(iter(complete))
+    annotation = ElementTree.parse(complete[first]["annotation"])
+    return Product(
+        path=path,
+        attrs=_group(folder, attrs, first).attrs,
+        images={band: _image(folder, band, files, attrs) for band, files in complete.items()},
+        position=_group(folder, attrs, first, "orbit")["position"],
+        conversion=_group(folder, attrs, first, "coordinate_conversion"),
+        points=_points(annotation),
+        heading_deg=number(annotation, ".//platformHeading"),
+    )
+
+
+def _manifest(path: Path) -> tuple[dict[str, Any], dict[str, dict[str, str]]]:
     """What the manifest tells of the product, and its files by polarisation and kind."""
-    manifest = path / "manifest.safe"
+    manifest = path / MANIFEST
     if not manifest.is_file():
         raise SarcastError(f"{path} is no SAFE folder: it lacks manifest.safe; fetch it again")
     try:
         attrs, listed = library().esa_safe.parse_manifest_sentinel1(str(manifest))
     except (ElementTree.ParseError, ValueError) as error:
         raise SarcastError(f"{manifest} cannot be read ({error}); fetch it again") from error
-    files: dict[str, dict[str, Path]] = {}
+    files: dict[str, dict[str, str]] = {}
     for name, (kind, _, _, polarisation, _) in listed.items():
         if kind in _KINDS:
-            files.setdefault(polarisation.upper(), {})[_KINDS[kind]] = path / name
+            files.setdefault(polarisation.upper(), {})[_KINDS[kind]] = name
     return attrs, files
 
 
-def _whole(path: Path, band: str, files: Mapping[str, Path]) -> bool:
-    missing = [f"{kind} ({file.name})" for kind, file in files.items() if not file.is_file()]
+def _whole(path: Path, band: str, folder: Path, files: Mapping[str, str]) -> bool:
+    missing = [
+        f"{kind} ({Path(name).name})"
+        for kind, name in files.items()
+        if not (folder / name).is_file()
+    ]
     if files and not missing:
         return True
     if len(missing) < len(files):
@@ -252,7 +232,7 @@ def _image(path: Path, band: str, files: Mapping[str, Path], attrs: Mapping[str,
     with open_measurement(files["measurement"]) as source:
         shape = (source.height, source.width)
         source.read(1, window=Window(0, source.height - 1, source.width, 1))  # as proof of the end
-    return Image(files["measurement"], shape, calibration, read_noise(files["noise"]))
+    return Image(files["measurement"].resolve(), shape, calibration, read_noise(files["noise"]))
 
 
 def _points(annotation: Any) -> Points:

@@ -135,6 +135,8 @@ def make_scene(product: Product, grid: GeoBox, terrain: Terrain, folder: Path) -
     for band, path in _write_images(view, grid, terrain, folder).items():
         rasters[band.lower()] = Raster(path, (band,), units.LINEAR_POWER)
     coarse = grid.zoom_out(max(1.0, _COARSE_M / grid.resolution.x))
+    if min(coarse.shape) < 2:  # a geometry needs neighbours
+        coarse = coarse.pad(1)
     angles = view.incidence(coarse, terrain.heights(coarse))
     path = folder / f"{product.name}_incidence.tif"
     write_cog(path, angles, coarse, bands=["incidence"], tags={"unit": "degree"})

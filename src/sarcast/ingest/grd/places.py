@@ -1,0 +1,136 @@
+"""Where GRD products lie: SAFE folders, folders that are searched for them, STAC items of them.
+
+Catalogues name their files otherwise than the product's own manifest does: buckets of AWS and
+Planetary Computer keep ``annotation/iw-vv.xml`` for
+``annotation/s1a-iw-grd-vv-20200301t051122-...-001.xml``.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from urllib.parse import unquote, urlsplit
+
+import pystac
+
+from sarcast.catalogue.protocol import read_items
+from sarcast.errors import SarcastError
+from sarcast.progress import say
+
+MANIFEST = "manifest.safe"
+
+_NAME = re.compile(r"(?P<kind>(\w+-)?)s1[a-d]-(?P<mode>\w+)-grd-(?P<band>[vh]{2})-.*(?P<end>\.\w+)")
+_DEEPEST = 3
+"""Folders between a product's folder and a file of it."""
+
+
+def find_products(paths: Sequence[Path]) -> list[Path]:
+    """Find folders of products, in the order of their names.
+
+    Parameters
+    ----------
+    paths
+        SAFE folders, folders that are searched at every depth, and JSON files of STAC items whose
+        product lies on this machine.
+
+    Raises
+    ------
+    SarcastError
+        If there is none, one is zipped, or that of an item is not here.
+    """
+    found = sorted({product for path in paths for product in _products(path)})
+    if not found:
+        raise SarcastError(
+            f"no Sentinel-1 product in {', '.join(map(str, paths))}: expected a folder whose name "
+            f"ends in .SAFE and that holds {MANIFEST}, or the JSON of a STAC item of one"
+        )
+    return found
+
+
+def _products(path: Path) -> Iterator[Path]:
+    if path.suffix.lower() == ".zip" and path.exists():
+        raise SarcastError(f"{path} is zipped; unzip it and name the .SAFE folder")
+    if path.suffix.lower() == ".json" and path.is_file():
+        yield from (_folder_of(item, path) for item in read_items(path))
+        return
+    if not path.is_dir():
+        raise SarcastError(f"{path} is no folder; name a .SAFE folder, or a folder that holds some")
+    if path.suffix == ".SAFE" or (path / MANIFEST).exists():
+        yield path
+        return
+    zipped = sorted(path.rglob("S1*.zip"))
+    products = sorted(folder for folder in path.rglob("*.SAFE") if folder.is_dir())
+    if zipped:
+        say(f"warning: {len(zipped)} zipped products are left out, the first is {zipped[0]}")
+    yield from products
+
+
+# --- items ----------------------------------------------------------------------------------------
+
+
+def _folder_of(item: pystac.Item, source: Path) -> Path:
+    """Folder of an item's product: where its assets lie, or beside the item by its name."""
+    hrefs = [asset.get_absolute_href() or asset.href for asset in item.assets.values()]
+    files = [file for href in hrefs if (file := _local(href)) is not None]
+    places = [parent for file in files for parent in (file, *file.parents[:_DEEPEST])]
+    beside = source.resolve().parent
+    for place in (*places, beside / f"{item.id}.SAFE", beside / item.id):
+        if (place / MANIFEST).is_file():
+            return place
+    told = next((href for href in hrefs if href.endswith(MANIFEST)), next(iter(hrefs), "nowhere"))
+    raise SarcastError(
+        f"the product of {source} is not on this machine (it tells of {told}): download the whole "
+        f"folder of {item.id}, and name it, or lay it beside the item as {item.id}.SAFE"
+    )
+
+
+def _local(href: str) -> Path | None:
+    """Path of an href; of ``s3://eodata/..`` that under which Copernicus mounts the bucket."""
+    parts = urlsplit(href)
+    if parts.scheme == "s3":
+        return Path("/", parts.netloc, parts.path.lstrip("/"))
+    if parts.scheme == "file":
+        return Path(unquote(parts.path))
+    return None if parts.scheme else Path(href)
+
+
+# --- files under other names than the manifest's -----------------------------------------------
+
+
+@contextmanager
+def by_manifest(path: Path, names: Sequence[str]) -> Iterator[Path]:
+    """Give the folder of a product in which its files have the names of its manifest.
+
+    Parameters
+    ----------
+    path
+        The product.
+    names
+        Its files as the manifest names them.
+
+    Yields
+    ------
+    Path
+        The folder itself, or a passing one of links where its files have short names.
+    """
+    files = {name: path / (name if (path / name).is_file() else _short(name)) for name in names}
+    if all(file == path / name or not file.is_file() for name, file in files.items()):
+        yield path
+        return
+    with TemporaryDirectory(prefix="sarcast-") as folder:
+        for name, file in {MANIFEST: path / MANIFEST, **files}.items():
+            if file.is_file():
+                (Path(folder) / name).parent.mkdir(parents=True, exist_ok=True)
+                (Path(folder) / name).symlink_to(file.resolve())
+        yield Path(folder)
+
+
+def _short(name: str) -> str:
+    """The name of a file in the buckets of AWS and Planetary Computer."""
+    folder, slash, file = name.rpartition("/")
+    found = _NAME.fullmatch(file)
+    return name if found is None else f"{folder}{slash}{found.expand(_SHORT)}"
+
+
+_SHORT = r"\g<kind>\g<mode>-\g<band>\g<end>"
