@@ -3,11 +3,12 @@
 import argparse
 import statistics
 import time
+from typing import get_args
 
 import numpy as np
 import torch
 
-from sarcast.mapping.model import Model, load_model
+from sarcast.mapping import Model, Precision, load_model
 from sarcast.mapping.temporal import Temporal, TemporalOptions
 from sarcast.windows import Window
 
@@ -19,15 +20,16 @@ def main() -> None:
     parser.add_argument("--previous", type=int, default=4)
     parser.add_argument("--size", type=int, default=512)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--precision", choices=get_args(Precision), default="float32")
     parser.add_argument("--repeats", type=int, default=5)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
     if options.model:
-        model = load_model(options.model, device="cpu")
+        model = load_model(options.model, device="cpu", precision=options.precision)
     else:
         network = Temporal(TemporalOptions()).to(memory_format=torch.channels_last)
-        model = Model(network.eval(), "temporal")
+        model = Model(network.eval(), "temporal", precision=options.precision)
     window = _window(options.previous, model.size or options.size)
     model.expect([window])
     seconds = []
@@ -39,7 +41,7 @@ def main() -> None:
     weights = sum(parameter.numel() for parameter in model.network.parameters())
     print(
         f"{model.name}: {weights / 1e6:.2f} M weights, {options.previous} previous images of "
-        f"{window.target.shape[1]} pixels, {options.threads} threads: "
+        f"{window.target.shape[1]} pixels, {options.threads} threads, {options.precision}: "
         f"{statistics.median(seconds) / megapixels:.2f} s per megapixel "
         f"(best {min(seconds) / megapixels:.2f})"
     )

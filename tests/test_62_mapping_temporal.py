@@ -1,13 +1,14 @@
 """The conditional temporal network: what must not matter does not, what must matter does."""
 
 from dataclasses import replace
+from typing import get_args
 
 import numpy as np
 import pytest
 import torch
 
 from sarcast.conditions import COLUMNS, CONDITIONS, HEADING
-from sarcast.mapping import encoding
+from sarcast.mapping import Precision, encoding
 from sarcast.mapping.augment import AugmentOptions, augment, fewer_images, mirror
 from sarcast.mapping.average import Average
 from sarcast.mapping.model import Model, load_model, save_model
@@ -256,6 +257,15 @@ def test_model_folder_in_half_precision_gives_nearly_the_same(tmp_path) -> None:
     np.testing.assert_allclose(first.mean, second.mean, atol=0.02)
     np.testing.assert_allclose(first.std, second.std, rtol=0.02)
     assert (loaded.size, loaded.previous) == (None, None)
+
+
+def test_sixteen_bits_move_the_shipped_expected_image_by_less_than_its_noise() -> None:
+    models = [load_model("base", device="cpu", precision=one) for one in get_args(Precision)]
+    window = cut(learnable_cube(), 5, (2, 3), (20, 22), [1, 3, 4])
+    first, second = (model.expect([window])[0] for model in models)
+    moved = np.nanstd(first.mean - second.mean)
+    assert 0.0 < moved < 0.01 * np.nanmean(first.std)
+    np.testing.assert_allclose(first.std, second.std, rtol=0.02)
 
 
 def test_windows_of_several_shapes_are_predicted_in_their_order() -> None:

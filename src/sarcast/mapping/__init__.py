@@ -1,11 +1,14 @@
 """The mapping transformation function: networks, their training, and model folders."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from sarcast.mapping.model import Model, load_model, save_model
 
-__all__ = ["Model", "load_model", "save_model"]
+__all__ = ["Model", "Precision", "load_model", "save_model"]
+
+Precision = Literal["float32", "bfloat16"]
+"""Numbers that convolutions are computed with."""
 
 
 def __getattr__(name: str) -> Any:

@@ -19,6 +19,7 @@ import sarcast
 from sarcast.conditions import COLUMNS, PLATFORMS
 from sarcast.errors import SarcastError
 from sarcast.files import new_folder
+from sarcast.mapping import Precision
 from sarcast.mapping.network import Network
 from sarcast.mapping.temporal import Temporal
 from sarcast.mapping.unet import UNet
@@ -77,6 +78,10 @@ class Model:
         Scores on the validation windows; None if there were none.
     std_factor
         What the network's standard deviation is multiplied by, found from validation windows.
+    precision
+        Numbers that convolutions are computed with: ``bfloat16`` is faster where the processor
+        multiplies it itself (AVX512-BF16, AMX, GPUs), and the expected image moves by less than
+        its noise.
     warned
         What was warned of: each is said once, however many windows are strange.
     """
@@ -86,6 +91,7 @@ class Model:
     training: dict[str, Any] = field(default_factory=dict)
     scores: Scores | None = None
     std_factor: float = 1.0
+    precision: Precision = "float32"
     warned: set[str] = field(default_factory=set, repr=False, compare=False)
 
     @property
@@ -170,7 +176,9 @@ class Model:
     @torch.inference_mode()
     def _expect(self, windows: Sequence[Window]) -> list[Expected]:
         device = next(self.network.parameters()).device
-        prediction = self.network(*collate(windows).to(device).inputs())
+        short = self.precision == "bfloat16"
+        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=short):
+            prediction = self.network(*collate(windows).to(device).inputs())
         mean = prediction.mean.float().cpu().numpy()
         std = [None] * len(windows)
         if prediction.log_variance is not None:
@@ -261,7 +269,9 @@ def weights(network: nn.Module) -> dict[str, torch.Tensor]:
     return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()}
 
 
-def load_model(folder: Path | str, *, device: str | None = None) -> Model:
+def load_model(
+    folder: Path | str, *, device: str | None = None, precision: Precision = "float32"
+) -> Model:
     """Read a model folder.
 
     Parameters
@@ -270,6 +280,8 @@ def load_model(folder: Path | str, *, device: str | None = None) -> Model:
         The folder that ``save_model`` wrote, or ``"base"`` for the weights that are shipped.
     device
         Where to compute, as ``"cpu"`` or ``"cuda"``; None for a GPU where there is one.
+    precision
+        As in ``Model``.
 
     Raises
     ------
@@ -288,7 +300,7 @@ def load_model(folder: Path | str, *, device: str | None = None) -> Model:
     _load_weights(model.network, folder / "model.safetensors")
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     network = model.network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return replace(model, network=network.eval())
+    return replace(model, network=network.eval(), precision=precision)
 
 
 def _first_fault(error: Exception) -> str:

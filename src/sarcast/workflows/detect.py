@@ -45,7 +45,7 @@ def detect(cube: Path, *, config: Annotated[DetectConfig, FLAT]) -> None:
         A cube, as ``sarcast cube`` builds it.
     """
     with new_folder(config.to, overwrite=config.overwrite, inputs=(cube, config.model)) as folder:
-        opened, model = open_cube(cube), load_model(config.model)
+        opened, model = open_cube(cube), load_model(config.model, precision=config.precision)
         place = place_of_date(opened, config.at)
         threshold = _threshold(config, model)
         found = expected_image(opened, model, place, config)

@@ -14,7 +14,7 @@ from sarcast.detection import write_expected, write_item
 from sarcast.files import new_folder
 from sarcast.inference import TileOptions
 from sarcast.inference import predict as predict_cube
-from sarcast.mapping import Model, load_model
+from sarcast.mapping import Model, Precision, load_model
 from sarcast.progress import say
 from sarcast.windows import PreviousOptions
 
@@ -32,6 +32,11 @@ class DateConfig(Config):
         "a change is watched.",
     )
     tiles: Annotated[TileOptions, FLAT] = Field(default_factory=TileOptions)
+    precision: Precision = Field(
+        "float32",
+        description="Numbers to compute with: bfloat16 takes half the time on processors that "
+        "multiply it (AVX512-BF16, AMX), and moves the expected image by some 0.004 dB.",
+    )
     overwrite: bool = Field(False, description="Replace the folder if it is there.")
 
 
@@ -54,7 +59,7 @@ def predict(cube: Path, *, config: Annotated[PredictConfig, FLAT]) -> None:
         A cube, as ``sarcast cube`` builds it.
     """
     with new_folder(config.to, overwrite=config.overwrite, inputs=(cube, config.model)) as folder:
-        opened, model = open_cube(cube), load_model(config.model)
+        opened, model = open_cube(cube), load_model(config.model, precision=config.precision)
         place = place_of_date(opened, config.at)
         grid = opened["backscatter"].odc.geobox
         latitude = float(grid.geographic_extent.centroid.coords[0][1])
