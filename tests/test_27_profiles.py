@@ -24,6 +24,7 @@ from sarcast.ingest.profiles import find_profile, shipped
 from sarcast.ingest.sentinel1 import IndexOptions, find_items
 from sarcast.ingest.slices import read_fused, read_layer
 from sarcast.ingest.weather.layouts import WeatherProfile
+from sarcast.orbits import heading_deg
 from sarcast.rasters import write_cog
 from sarcast.remote import RemoteOptions
 
@@ -295,6 +296,86 @@ def test_the_real_series(data_dir: Path, tmp_path: Path) -> None:
         np.testing.assert_allclose(source.read(1), third["VV"], atol=1e-4)
         assert source.transform.c == float(third["x"][0]) - 10.0
         assert source.transform.f == float(third["y"][0]) + 10.0
+
+
+# --- pass and heading ---------------------------------------------------------------------------
+
+OWN = """
+title: Our own processor
+files: '(?P<scene>own_(?P<time>\\d{8}))(_(?P<heading>-?[\\d.]+))?(_(?P<band>VV|VH))?\\.tif'
+time_format: '%Y%m%d'
+bands: ['(?P<band>VV|VH)']
+facts: {unit: linear power, quantity: gamma0}
+"""
+
+
+def own(folder: Path, more: str = "") -> IndexOptions:
+    (folder / "own.yaml").write_text(OWN + more)
+    return IndexOptions(profile=(str(folder / "own.yaml"),))
+
+
+def told_of(item: pystac.Item) -> tuple[str, float]:
+    """Pass and heading as a cube gets them."""
+    (one,) = acquisitions([item])
+    return one.orbit_direction, one.heading_deg
+
+
+@pytest.mark.parametrize(
+    ("heading", "direction", "kept"),
+    [("-12.3", "ascending", -12.3), ("348", "ascending", -12.0), ("-166.3", "descending", -166.3),
+     ("193.7", "descending", -166.3)],
+)  # fmt: skip
+def test_a_heading_tells_the_pass(
+    tmp_path: Path, heading: str, direction: str, kept: float
+) -> None:
+    """Of files whose date alone is told, from which no pass follows."""
+    for band, layer in zip(("VV", "VH"), POWER, strict=True):
+        write_cog(tmp_path / f"own_20200301_{heading}_{band}.tif", layer, GRID)
+    (item,) = find_items([tmp_path], own(tmp_path))
+    assert told_of(item) == (direction, pytest.approx(kept))
+
+
+def test_a_raster_of_headings_tells_heading_and_pass(tmp_path: Path) -> None:
+    """As a band, and as a file beside the scene; around south a mean is no mean of numbers."""
+    around = np.where(np.indices(GRID.shape)[1] < 40, 179.0, -178.0).astype(np.float32)
+    bands = np.stack([*POWER, around])
+    write_cog(tmp_path / "own_20200301.tif", bands, GRID, bands=["VV", "VH", "azimuth"])
+    (item,) = find_items([tmp_path], own(tmp_path, "heading: {band: azimuth}"))
+    assert told_of(item) == ("descending", pytest.approx(-179.5))
+    write_cog(tmp_path / "own_20200301_heading.tif", np.full(GRID.shape, -13.0, "f4"), GRID)
+    (item,) = find_items([tmp_path], own(tmp_path, "heading: {file: '{scene}_heading[.]tif'}"))
+    assert told_of(item) == ("ascending", pytest.approx(-13.0))
+    (item,) = find_items([tmp_path], own(tmp_path))
+    assert told_of(item) == ("", pytest.approx(np.nan, nan_ok=True))
+
+
+def test_snap_tells_the_heading_of_the_scene(tmp_path: Path) -> None:
+    dimap(tmp_path, {"Gamma0_VV": POWER[0], "Gamma0_VH": POWER[1]})
+    plain = (tmp_path / "product.dim").read_text()
+    for word, kept in (("-166.31", -166.31), ("99999.0", heading_deg(62.2, "descending"))):
+        told = f'<MDATTR name="centre_heading">{word}</MDATTR><MDATTR name="PASS">'
+        (tmp_path / "product.dim").write_text(plain.replace('<MDATTR name="PASS">', told))
+        (item,) = find_items([tmp_path], NOTHING)
+        assert told_of(item) == ("descending", pytest.approx(kept, abs=0.05))
+
+
+def test_the_pass_of_an_item_follows_from_time_and_place_or_is_missing(tmp_path: Path) -> None:
+    """At 27 E 5:11 UTC is early morning; at 180 E, across the antimeridian, 17:11 local."""
+    item = foreign(tmp_path, "sentinel-1-rtc", ("vv", "vh"), POWER)
+    del item.properties["sat:orbit_state"]
+    assert told_of(describe(item, scene_profiles()))[0] == "descending"
+    item.bbox = [179.5, 62.0, -179.5, 62.5]
+    assert told_of(describe(item, scene_profiles()))[0] == "ascending"
+    item.datetime = dt.datetime(2020, 3, 1, tzinfo=dt.UTC)
+    known = describe(item, scene_profiles())
+    assert "sat:orbit_state" not in known.properties
+    assert np.isnan(told_of(known)[1])
+    (tmp_path / "own.yaml").write_text(
+        "title: a\nextends: planetary-computer-rtc\nproperties: {heading: 'my:heading'}\n"
+    )
+    item.properties["my:heading"] = 192.5
+    known = describe(item, scene_profiles([str(tmp_path / "own.yaml")]))
+    assert told_of(known) == ("descending", pytest.approx(-167.5))
 
 
 # --- items of other makers ----------------------------------------------------------------------

@@ -4,6 +4,7 @@ The orbit is sun-synchronous and near-circular, so these follow from geometry an
 """
 
 import datetime as dt
+import math
 
 import numpy as np
 import numpy.typing as npt
@@ -89,6 +90,11 @@ def heading_deg(latitude_deg: float, direction: str) -> float:
     east = cos_inclination - cos_latitude**2 / revolutions
     azimuth = float(np.degrees(np.arctan2(east, np.sqrt(across))))
     return azimuth if direction == ASCENDING else -180.0 - azimuth
+
+
+def direction_of(heading: float) -> str:
+    """Pass that a heading of the ground track tells, in degrees clockwise from north."""
+    return ASCENDING if math.cos(math.radians(heading)) > 0.0 else DESCENDING
 
 
 def relative_orbit(platform: str, absolute_orbit: int) -> int | None:

@@ -1,10 +1,12 @@
 """STAC items of other makers, put into the form of our own scenes by their profiles."""
 
+import datetime as dt
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import pystac
 
+from sarcast import orbits
 from sarcast.catalogue.scene import BANDS, INCIDENCE, QUANTITY
 from sarcast.errors import SarcastError
 from sarcast.ingest import layouts
@@ -136,13 +138,28 @@ def _asset(source: pystac.Asset, band: str, unit: str, more: dict[str, Any]) -> 
 
 
 def _set_properties(item: pystac.Item, told: dict[layouts.Fact, str]) -> None:
+    heading = layouts.heading_deg(told)
     facts = {
         "platform": layouts.platform(told.get("platform")),
         "sat:orbit_state": layouts.orbit_direction(told.get("orbit_direction")),
         "sat:relative_orbit": layouts.relative_orbit(told),
         "view:incidence_angle": layouts.incidence_deg(told),
     }
+    if heading is not None:
+        facts["view:azimuth"] = float(orbits.look_direction_deg(heading))
+    facts["sat:orbit_state"] = facts["sat:orbit_state"] or _derived_pass(item, heading)
     for key, value in facts.items():
         item.properties.pop(key, None)
         if value is not None:
             item.properties[key] = value
+
+
+def _derived_pass(item: pystac.Item, heading: float | None) -> str | None:
+    """Pass that follows from the heading, or from time and place; None of a date without a time."""
+    if heading is not None:
+        return orbits.direction_of(heading)
+    time = item.common_metadata.start_datetime or item.datetime
+    if time is None or item.bbox is None or time.time() == dt.time():
+        return None
+    west, east = item.bbox[0], item.bbox[len(item.bbox) // 2]  # east of west, across 180 too
+    return orbits.orbit_direction(time, west + (east - west) % 360.0 / 2.0)

@@ -5,6 +5,7 @@ file, properties of a STAC item, and what the profile states for all scenes.
 """
 
 import datetime as dt
+import math
 import re
 from collections.abc import Iterable, Mapping
 from functools import cached_property
@@ -24,10 +25,12 @@ Fact = Literal[
     "relative_orbit",
     "absolute_orbit",
     "incidence",
+    "heading",
     "unit",
     "quantity",
 ]
-"""What may be told of a scene: orbit direction ascending or descending, incidence in degrees."""
+"""What may be told of a scene: orbit direction ascending or descending, incidence in degrees, the
+heading of the ground track in degrees clockwise from north."""
 
 FACTS: tuple[Fact, ...] = get_args(Fact)
 
@@ -46,8 +49,8 @@ QUANTITIES = ("gamma0", "sigma0")
 _HOLE = re.compile(r"\{([a-z_]+)\}")
 
 
-class IncidenceLayer(BaseModel):
-    """Where the incidence angle of each pixel is found: the ellipsoid's, degrees."""
+class AngleLayer(BaseModel):
+    """Where an angle of each pixel is found, degrees."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -55,6 +58,17 @@ class IncidenceLayer(BaseModel):
         None, description="Regular expression for a file's name; {group} stands for what was found."
     )
     band: str | None = Field(None, description="Regular expression for a band's name.")
+
+    def file_pattern(self, groups: Mapping[str, str]) -> re.Pattern[str] | None:
+        """Expression for the name of the file that belongs to a scene."""
+        if self.file is None:
+            return None
+        return re.compile(_HOLE.sub(lambda hole: re.escape(groups.get(hole[1], "")), self.file))
+
+
+class IncidenceLayer(AngleLayer):
+    """Where the incidence angle of each pixel is found: the ellipsoid's, degrees."""
+
     asset: str | None = Field(None, description="Key of an asset of a STAC item.")
 
 
@@ -86,6 +100,9 @@ class SceneProfile(Profile):
         "group 'band' is the polarisation, and facts are groups of their own name.",
     )
     incidence: IncidenceLayer | None = Field(None, description="The incidence angle of each pixel.")
+    heading: AngleLayer | None = Field(
+        None, description="The heading of the ground track; its mean is that of the scene."
+    )
     nodata: float | None = Field(
         None, description="Value of pixels without data, where the file does not tell it."
     )
@@ -163,13 +180,6 @@ class SceneProfile(Profile):
         """Whether times hold the time of day, from which the pass follows."""
         return "%H" in self.time_format
 
-    def incidence_file(self, groups: Mapping[str, str]) -> re.Pattern[str] | None:
-        """Expression for the name of the file of incidence angles that belongs to a scene."""
-        if self.incidence is None or self.incidence.file is None:
-            return None
-        filled = _HOLE.sub(lambda hole: re.escape(groups.get(hole[1], "")), self.incidence.file)
-        return re.compile(filled)
-
 
 def scene_profiles(own: Iterable[str] = ()) -> tuple[SceneProfile, ...]:
     """Profiles in the order in which they are tried.
@@ -211,10 +221,21 @@ def relative_orbit(told: Mapping[Fact, str]) -> int | None:
 
 def incidence_deg(told: Mapping[Fact, str]) -> float | None:
     """Incidence angle at the centre, degrees, where it is told as a number."""
+    return _number(told.get("incidence"), 0.0, 90.0)
+
+
+def heading_deg(told: Mapping[Fact, str]) -> float | None:
+    """Heading of the ground track, degrees clockwise from north, where it is told as a number."""
+    return _number(told.get("heading"), -360.0, 360.0)
+
+
+def _number(word: str | None, low: float, high: float) -> float | None:
+    """A number within its range; what marks a missing one lies outside."""
     try:
-        return float(told["incidence"])
-    except (KeyError, ValueError):
+        number = math.nan if word is None else float(word)
+    except ValueError:
         return None
+    return number if low <= number <= high else None
 
 
 def check_quantity(quantity: str | None, place: str) -> str:

@@ -88,7 +88,9 @@ class Product:
         rasters = self._rasters(bands, unit)
         if not rasters:
             return None
-        return self._scene(told, {**rasters, **self._incidence(nearby)})
+        heading = layouts.heading_deg(told)
+        heading = self._heading(nearby) if heading is None else heading
+        return self._scene(told, {**rasters, **self._incidence(nearby)}, heading)
 
     def _bands(self) -> tuple[dict[Path, dict[int, Layer]], dict[str, str], dict[str, str]]:
         """Layers by file and number, each under the name of its band; and what tells facts."""
@@ -120,19 +122,42 @@ class Product:
         return dict(sorted(rasters.items(), reverse=True))
 
     def _incidence(self, nearby: Nearby) -> dict[str, Raster]:
-        pattern = self.profile.incidence_file(self.groups)
-        path = None if pattern is None else nearby.find(pattern)
-        if path is None:
-            return {}
-        return {INCIDENCE: Raster(path, (INCIDENCE,), "degree", ("metadata",))}
+        path = self._beside(self.profile.incidence, nearby)
+        return (
+            {} if path is None else {INCIDENCE: Raster(path, (INCIDENCE,), "degree", ("metadata",))}
+        )
 
-    def _scene(self, told: Mapping[Fact, str], rasters: Mapping[str, Raster]) -> Scene:
+    def _beside(self, angle: layouts.AngleLayer | None, nearby: Nearby) -> Path | None:
+        pattern = None if angle is None else angle.file_pattern(self.groups)
+        return None if pattern is None else nearby.find(pattern)
+
+    def _heading(self, nearby: Nearby) -> float | None:
+        """Mean of the raster of headings; None if there is none, or nothing in it."""
+        angle = self.profile.heading
+        path = self._beside(angle, nearby)
+        layers = [Layer(path, 1, "heading")] if path is not None else []
+        if angle is not None and angle.band is not None:
+            held = (layer for file, _ in self.files for layer in open_container(file).layers)
+            layers += [layer for layer in held if re.fullmatch(angle.band, layer.name)]
+        for layer in layers:
+            told = np.radians(sample(layer.path, band=layer.number, nodata=layer.nodata))
+            if np.isfinite(told).any():
+                return float(
+                    np.degrees(np.arctan2(np.nanmean(np.sin(told)), np.nanmean(np.cos(told))))
+                )
+        return None
+
+    def _scene(
+        self, told: Mapping[Fact, str], rasters: Mapping[str, Raster], heading: float | None
+    ) -> Scene:
         first = next(iter(rasters.values())).path
         if "time" not in told:
             raise SarcastError(f"{first} does not tell its time; see that its profile finds it")
         time = self.profile.time(told["time"])
         direction = layouts.orbit_direction(told.get("orbit_direction"))
-        if direction is None and self.profile.tells_hours:
+        if direction is None and heading is not None:
+            direction = orbits.direction_of(heading)
+        elif direction is None and self.profile.tells_hours:
             longitude = grid_of(first).extent.centroid.to_crs("EPSG:4326").coords[0][0]
             direction = orbits.orbit_direction(time, longitude)
         return Scene(
@@ -143,6 +168,7 @@ class Product:
             platform=layouts.platform(told.get("platform")),
             orbit_direction=direction,
             relative_orbit=layouts.relative_orbit(told),
+            heading_deg=heading,
             incidence_deg=layouts.incidence_deg(told),
             more={"sarcast:burst": self.groups["burst"]} if "burst" in self.groups else {},
         )
