@@ -68,6 +68,8 @@ OURS = (
     Given("recent", 4),
     Given("recent", 8),
     Given("recent", 16),
+    Given("both", 4),
+    Given("both", 6),
     Given("both", 8),
     Given("both", 16),
 )
