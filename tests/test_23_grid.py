@@ -56,6 +56,50 @@ def test_another_crs_and_resolution(items: list) -> None:
         make_grid(None, items, crs="EPSG:nothing", resolution=10.0)
 
 
+def moved(item: pystac.Item, east: float, name: str) -> pystac.Item:
+    """The same scene further east, degrees."""
+    other = item.clone()
+    other.id = name
+    west, south, right, north = item.bbox or []
+    other.bbox = [west + east, south, right + east, north]
+    corner = list(item.properties["proj:transform"])
+    other.properties["proj:transform"] = [*corner[:2], corner[2] + 52_000.0 * east, *corner[3:]]
+    return other
+
+
+def test_scenes_in_places_far_apart_need_an_area(items: list) -> None:
+    """Two beside each other, one a degree east of them, and one six degrees: each is listed."""
+    east, far = moved(items[0], 1.0, "east"), moved(items[0], 6.0, "far")
+    with pytest.raises(UsageError, match="lie in 3 places far apart, .* as --area: ") as error:
+        make_grid(None, [*items, items[0], east, far])
+    told = str(error.value).partition("--area: ")[2].split("; ")
+    assert [one.partition(" ")[2] for one in told] == ["(3 scenes)", "(1 scenes)", "(1 scenes)"]
+    first = make_grid(outline(told[0].split()[0]), items)
+    both = make_grid(None, items)
+    assert abs(first.height - both.height) <= 8 and abs(first.width - both.width) <= 8
+    assert make_grid(outline("26.9,62.2,33.1,62.3"), [*items, far]).width > 30_000
+    many = [moved(items[0], degrees, str(degrees)) for degrees in range(0, 28, 4)]
+    with pytest.raises(UsageError, match=r"lie in 7 places .*; and 2 more$"):
+        make_grid(None, many)
+
+
+def test_scenes_in_one_long_row_are_one_place(items: list) -> None:
+    """A hundred scenes along a diagonal, each beside the next, fill little of their box."""
+    west, south, east, north = items[0].bbox
+    row = []
+    for step in range(100):
+        row.append(items[0].clone())
+        row[-1].bbox = [west, south, 0.0, east, north, 9.0]
+        for place, by in (
+            (0, east - west),
+            (3, east - west),
+            (1, north - south),
+            (4, north - south),
+        ):
+            row[-1].bbox[place] += by * step
+    assert make_grid(None, row).shape == (60, 80)
+
+
 def test_areas_as_people_give_them(tmp_path: Path, items: list) -> None:
     degrees = outline("26.9,62.1,27.1,62.3")
     assert degrees.boundingbox.bbox == (26.9, 62.1, 27.1, 62.3)

@@ -1,11 +1,13 @@
 """The one door to a GeoBox: an area as people give it, made into the grid of a cube."""
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pystac
+import shapely
 from affine import Affine
 from odc.geo.crs import CRS
 from odc.geo.geobox import GeoBox
@@ -20,7 +22,10 @@ CONDITIONS_SPACING_M = 1000.0
 """Spacing of the grid on which conditions are kept, metres."""
 MOST_PIXELS = 4e9
 """Most pixels of a cube's grid: 600 km square at 10 m."""
+LEAST_FILLED = 0.05
+"""Share of an area's box that its scenes cover at least, unless the area was asked for."""
 LONGEST_PATH = 4096
+_LISTED = 5
 METRES_A_DEGREE = 111_320.0
 """Length of a degree on the equator, metres (WGS 84: 2 pi a / 360)."""
 
@@ -74,7 +79,8 @@ def make_grid(
     Raises
     ------
     UsageError
-        If the CRS is unknown, or CRS or resolution contradict a grid that was given.
+        If the CRS is unknown, CRS or resolution contradict a grid that was given, or the scenes lie
+        in places far apart and no area says which is meant.
     """
     if isinstance(area, GeoBox):
         if crs is not None or resolution is not None:
@@ -92,6 +98,8 @@ def make_grid(
         raise UsageError(
             f"--crs {crs} is not that of the scenes ({native.crs}): give --resolution too"
         )
+    if area is None:
+        _check_one_place(items)
     extent = area or unary_union(item_grid(i).extent.to_crs(wanted) for i in items)
     corner = native.transform
     anchor = xy_((corner.c / step) % 1.0, (corner.f / step) % 1.0) if same else "edge"
@@ -105,6 +113,40 @@ def make_grid(
             f"{bounds.span_y:g} in units of {wanted}; give a finer one"
         )
     return GeoBox.from_bbox(bounds, resolution=step, anchor=anchor, tol=0.01)
+
+
+def _check_one_place(items: Sequence[pystac.Item]) -> None:
+    """See that scenes without an area do not make a cube that is all but empty."""
+    boxes = Counter(_box(item.bbox) for item in items if item.bbox)
+    whole = shapely.union_all([*boxes])
+    if whole.area >= LEAST_FILLED * shapely.envelope(whole).area:
+        return
+    places = [(sum(boxes[one] for one in near), near) for near in _places([*boxes])]
+    if len(places) < 2:
+        return
+    largest = sorted(places, key=lambda place: -place[0])[:_LISTED]
+    listed = "; ".join(
+        f"{','.join(f'{value:.4f}' for value in shapely.total_bounds(near))} ({number} scenes)"
+        for number, near in largest
+    )
+    more = f"; and {len(places) - _LISTED} more" if len(places) > _LISTED else ""
+    raise UsageError(
+        f"the scenes lie in {len(places)} places far apart, of which one can be given as --area: "
+        f"{listed}{more}"
+    )
+
+
+def _box(bbox: Sequence[float]) -> shapely.Polygon:
+    (west, south), (east, north) = bbox[:2], bbox[len(bbox) // 2 :][:2]
+    return shapely.box(west, south, east, north)
+
+
+def _places(boxes: Sequence[shapely.Polygon]) -> list[list[shapely.Polygon]]:
+    """Boxes that lie nearer to each other than one is long, together."""
+    spans = [max(np.subtract(one.bounds[2:], one.bounds[:2])) for one in boxes]
+    wide = shapely.union_all(shapely.buffer([*boxes], np.divide(spans, 2.0)))
+    parts = shapely.get_parts(wide)
+    return [[one for one in boxes if shapely.contains(part, one)] for part in parts]
 
 
 def _check_size(rows: float, columns: float, step: float, crs: CRS | None) -> None:

@@ -42,7 +42,7 @@ class CubeConfig(Config):
     area: Annotated[str | None, MAY_BE_NEGATIVE] = Field(
         None,
         description="west,south,east,north in degrees, a vector file, or a raster whose grid is "
-        "taken; default: all that the scenes cover.",
+        "taken; default: all that the scenes cover, if that is one place.",
     )
     crs: str | None = Field(None, description="CRS of the cube; default: that of the scenes.")
     resolution: float | None = Field(
