@@ -14,7 +14,8 @@ from conftest import GRID
 from sarcast.catalogue import Raster, Scene
 from sarcast.catalogue.scene import grid_fields
 from sarcast.errors import UsageError
-from sarcast.grid import conditions_grid, make_grid, outline
+from sarcast.grid import conditions_grid, item_grid, make_grid, outline
+from sarcast.ingest.sentinel1 import IndexOptions, find_items
 from sarcast.rasters import write_cog
 
 
@@ -68,8 +69,8 @@ def moved(item: pystac.Item, east: float, name: str) -> pystac.Item:
 
 
 def test_scenes_in_places_far_apart_need_an_area(items: list) -> None:
-    """Two beside each other, one a degree east of them, and one six degrees: each is listed."""
-    east, far = moved(items[0], 1.0, "east"), moved(items[0], 6.0, "far")
+    """Two beside each other, one two degrees east of them, and one six degrees: each is listed."""
+    east, far = moved(items[0], 2.0, "east"), moved(items[0], 6.0, "far")
     with pytest.raises(UsageError, match="lie in 3 places far apart, .* as --area: ") as error:
         make_grid(None, [*items, items[0], east, far])
     told = str(error.value).partition("--area: ")[2].split("; ")
@@ -81,6 +82,33 @@ def test_scenes_in_places_far_apart_need_an_area(items: list) -> None:
     many = [moved(items[0], degrees, str(degrees)) for degrees in range(0, 28, 4)]
     with pytest.raises(UsageError, match=r"lie in 7 places .*; and 2 more$"):
         make_grid(None, many)
+
+
+def test_places_are_listed_too_where_large_scenes_make_a_grid_too_large(items: list) -> None:
+    """Two scenes of 250 km, 50 degrees apart, fill more of their box than small ones must."""
+    large = []
+    for number, corner in enumerate((4e5, 3.4e6)):
+        fields = {
+            "proj:code": "EPSG:32635",
+            "proj:shape": [25_000, 25_000],
+            "proj:transform": [10.0, 0.0, corner, 0.0, -10.0, 7e6],
+        }
+        item = pystac.Item(str(number), None, None, dt.datetime(2020, 1, 1), fields)
+        item.bbox = [25.0 + 50.0 * number, 60.0, 30.0 + 50.0 * number, 62.2]
+        large.append(item)
+    with pytest.raises(UsageError, match=r"2 places .* 25\.0000,60\.0000,30\.0000,62\.2000 \(1 sc"):
+        make_grid(None, large)
+    with pytest.raises(UsageError, match=r"has over 4e\+09 pixels; give a smaller --area"):
+        make_grid(None, large[:1], resolution=1.0)
+
+
+def test_bursts_of_one_track_become_one_grid(data_dir: Path) -> None:
+    """Crops of 3 km, 18 km from each other."""
+    files = sorted((data_dir / "opera-rtc-s1").glob("*20211119*.tif"))
+    found = list(find_items(files, IndexOptions()))
+    grid = make_grid(None, found)
+    assert len(found) == 6
+    assert all(grid.extent.contains(item_grid(item).extent) for item in found)
 
 
 def test_scenes_in_one_long_row_are_one_place(items: list) -> None:

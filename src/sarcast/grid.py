@@ -22,7 +22,7 @@ CONDITIONS_SPACING_M = 1000.0
 """Spacing of the grid on which conditions are kept, metres."""
 MOST_PIXELS = 4e9
 """Most pixels of a cube's grid: 600 km square at 10 m."""
-LEAST_FILLED = 0.05
+LEAST_FILLED = 0.01
 """Share of an area's box that its scenes cover at least, unless the area was asked for."""
 LONGEST_PATH = 4096
 _LISTED = 5
@@ -99,13 +99,15 @@ def make_grid(
             f"--crs {crs} is not that of the scenes ({native.crs}): give --resolution too"
         )
     if area is None:
-        _check_one_place(items)
+        _check_one_place(items, LEAST_FILLED)
     extent = area or unary_union(item_grid(i).extent.to_crs(wanted) for i in items)
     corner = native.transform
     anchor = xy_((corner.c / step) % 1.0, (corner.f / step) % 1.0) if same else "edge"
     if area is not None:
         _check_shown(area, wanted)
     bounds = extent.to_crs(wanted).boundingbox
+    if area is None and not bounds.span_y * bounds.span_x <= MOST_PIXELS * step**2:
+        _check_one_place(items, 1.0)
     _check_size(bounds.span_y / step, bounds.span_x / step, step, wanted)
     if not step <= max(bounds.span_x, bounds.span_y):
         raise UsageError(
@@ -115,11 +117,11 @@ def make_grid(
     return GeoBox.from_bbox(bounds, resolution=step, anchor=anchor, tol=0.01)
 
 
-def _check_one_place(items: Sequence[pystac.Item]) -> None:
-    """See that scenes without an area do not make a cube that is all but empty."""
+def _check_one_place(items: Sequence[pystac.Item], filled: float) -> None:
+    """See that scenes lie in one place, or fill at least this share of the box around them."""
     boxes = Counter(_box(item.bbox) for item in items if item.bbox)
     whole = shapely.union_all([*boxes])
-    if whole.area >= LEAST_FILLED * shapely.envelope(whole).area:
+    if whole.area >= filled * shapely.envelope(whole).area:
         return
     places = [(sum(boxes[one] for one in near), near) for near in _places([*boxes])]
     if len(places) < 2:
