@@ -149,9 +149,12 @@ def test_what_tells_that_it_is_no_elevation_is_refused(tmp_path: Path) -> None:
         ):
             read(tmp_path / "scene.json", GRID)
     with pytest.raises(
-        SarcastError, match=r"VV\.tif holds backscatter \(VV\), not terrain heights"
+        SarcastError, match=r"VV\.tif holds backscatter \(by its name\), not terrain"
     ):
         read_dem(tmp_path / f"{base}_VV.tif", GRID)
+    (tmp_path / f"{base}_VH.tif").rename(tmp_path / "renamed.tif")
+    with pytest.raises(SarcastError, match=r"renamed\.tif holds backscatter \(VH\), not terrain"):
+        read_dem(tmp_path / "renamed.tif", GRID)
     write_cog(tmp_path / "sigma.tif", plane(GRID), GRID, tags={"unit": "dB"})
     with pytest.raises(SarcastError, match=r"sigma\.tif holds backscatter \(dB\)"):
         read_dem(tmp_path / "sigma.tif", GRID)

@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 import warnings
+import zipfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -516,11 +517,13 @@ def test_products_under_short_names_are_the_same(safe, product, tmp_path):
         {"safe_manifest": "s3:/{}/manifest.safe"},
         {"Product": "{}"},
         {"vv": "./data/measurement/iw-vv.tiff"},
+        {"vv": "https://example.com/vv.tiff"},
         {},
     ],
 )
 def test_the_product_of_an_item_is_found_where_its_assets_or_its_name_lead(hrefs, tmp_path):
-    folder = tmp_path / (f"{NAME}.SAFE" if not hrefs else "data")
+    elsewhere = not hrefs or "https" in hrefs.get("vv", "")
+    folder = tmp_path / (f"{NAME}.SAFE" if elsewhere else "data")
     folder.mkdir()
     (folder / "manifest.safe").touch()
     item = item_of(tmp_path / "item.json", **{k: h.format(folder) for k, h in hrefs.items()})
@@ -530,6 +533,62 @@ def test_the_product_of_an_item_is_found_where_its_assets_or_its_name_lead(hrefs
     assert grd.find_products([tmp_path / "items.json", item]) == [folder]
 
 
+@pytest.mark.parametrize("name", [f"{NAME}.zip", f"{NAME}.SAFE.zip", "data/told.zip"])
+def test_the_zip_of_an_item_is_found(name, tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / name).touch()
+    item = item_of(tmp_path / "item.json", Product="./data/told.zip")
+    assert grd.find_products([item]) == [tmp_path / name]
+
+
+def zipped(safe: Path, path: Path, leave_out: str = "") -> Path:
+    with zipfile.ZipFile(path, "w") as packed:
+        for file in sorted(one for one in safe.rglob("*") if one.is_file()):
+            if not leave_out or leave_out not in file.name:
+                packed.write(file, f"{NAME}.SAFE/{file.relative_to(safe)}")
+    return path
+
+
+def test_a_zip_is_unpacked_and_the_folder_goes_away(safe, product, tmp_path):
+    path, work = zipped(safe, tmp_path / "a.zip"), tmp_path / "made" / "work"
+    (work / "left").mkdir(parents=True)
+    with grd.unzipped(path, work) as folder:
+        assert folder.name == f"{NAME}.SAFE"
+        found = grd.open_product(folder)
+        assert found.name == product.name
+        part = slice(5000, 5010), slice(8850, 8900)
+        np.testing.assert_array_equal(
+            found.images["VV"].beta0(*part), product.images["VV"].beta0(*part)
+        )
+        assert [one.name for one in work.iterdir()] == [f"{NAME}.SAFE"]
+    assert not work.exists()
+    with grd.unzipped(safe, work) as folder:
+        assert folder == safe
+    assert not work.exists()
+
+
+def test_zips_that_are_none_and_that_hold_no_product(annotation, tmp_path):
+    path = zipped(annotation, tmp_path / "a.zip", leave_out=".tiff")
+    content = bytearray(path.read_bytes())
+    where = content.index(b"<?xml", 2000) + 500
+    content[where : where + 50] = bytes(50)
+    path.write_bytes(content)
+    work = tmp_path / "work"
+    with pytest.raises(SarcastError, match=r"a\.zip is damaged, fetch it again \(Bad CRC"):
+        grd.unzipped(path, work).__enter__()
+    path.write_bytes(b"PK")
+    with pytest.raises(
+        SarcastError, match=r"a\.zip is damaged, fetch it again \(File is not a zip"
+    ):
+        grd.unzipped(path, work).__enter__()
+    zipped(annotation / "annotation", path)
+    with pytest.raises(
+        SarcastError, match=r"a\.zip holds 0 folders with a manifest\.safe; expected"
+    ):
+        grd.unzipped(path, work).__enter__()
+    assert not work.exists()
+
+
 def test_an_item_whose_product_is_elsewhere_says_what_to_download(tmp_path):
     where = f"s3://eodata/Sentinel-1/SAR/IW_GRDH_1S/2021/12/23/{NAME}.SAFE/manifest.safe"
     item = item_of(tmp_path / "item.json", vv="https://example.com/vv.tiff", manifest=where)
@@ -537,7 +596,7 @@ def test_an_item_whose_product_is_elsewhere_says_what_to_download(tmp_path):
         grd.find_products([item])
     assert str(error.value) == (
         f"the product of {item} is not on this machine (it tells of {where}): download the whole "
-        f"folder of {NAME}, and name it, or lay it beside the item as {NAME}.SAFE"
+        f"folder or zip of {NAME}, and name it, or lay it beside the item as {NAME}.SAFE"
     )
     signed = "https://example.com/manifest.safe?sig=secret"
     with pytest.raises(SarcastError, match=r"manifest\.safe\?sig=\*\*\*\)"):
@@ -557,22 +616,19 @@ def test_a_slant_range_product_is_refused(annotation, tmp_path):
         grd.open_product(folder)
 
 
-def test_products_are_found_and_what_is_none_is_refused(tmp_path, capsys):
+def test_products_are_found_and_what_is_none_is_refused(tmp_path):
     with pytest.raises(SarcastError, match="no Sentinel-1 product in .* ends in .SAFE"):
         grd.find_products([tmp_path])
     empty = tmp_path / "deep" / f"{NAME}.SAFE"
     empty.mkdir(parents=True)
     assert grd.find_products([tmp_path, empty]) == [empty]
-    (tmp_path / "deep" / "S1A_IW_GRDH_1SDV_X.zip").touch()
-    capsys.readouterr()
-    assert grd.find_products([tmp_path]) == [empty]
-    assert "1 zipped products are left out, the first is" in capsys.readouterr().err
+    packed = [tmp_path / "deep" / "S1A_IW_GRDH_1SDV_X.zip", tmp_path / "S1C_Y.SAFE.zip"]
+    for file in (*packed, tmp_path / "deep" / f"{NAME}.zip", tmp_path / "other.zip"):
+        file.touch()
+    assert grd.find_products([tmp_path]) == sorted([empty, *packed])
+    assert grd.find_products([tmp_path / "other.zip"]) == [tmp_path / "other.zip"]
     with pytest.raises(SarcastError, match=r"is no SAFE folder: it lacks manifest\.safe"):
         grd.open_product(empty)
-    packed = tmp_path / f"{NAME}.zip"
-    packed.touch()
-    with pytest.raises(SarcastError, match=r"is zipped; unzip it and name the \.SAFE folder"):
-        grd.find_products([packed])
     with pytest.raises(SarcastError, match="is no folder"):
         grd.find_products([tmp_path / "nothing"])
 
@@ -619,7 +675,7 @@ def test_rtc_makes_a_catalogue_from_which_a_cube_is_built(safe, flat, tmp_path, 
     assert float(cube["incidence"].mean()) == pytest.approx(found.incidenceAngle, abs=0.2)
 
 
-def test_rtc_makes_a_scene_of_an_item(safe, flat, tmp_path):
+def test_rtc_makes_the_same_scene_of_an_item_and_of_a_zip(safe, flat, tmp_path):
     found = geolocation(safe)[5, 10]
     corner = (found.longitude + 0.01, found.latitude + 0.01)
     area = f"{corner[0]},{corner[1]},{corner[0] + 0.004},{corner[1] + 0.003}"

@@ -156,6 +156,20 @@ def _locked(folder: Path, *, must: bool) -> Iterator[None]:
 
 
 @contextmanager
+def empty_folder(folder: Path) -> Iterator[Path]:
+    """Give an empty folder that goes away, and with it what a killed run left there.
+
+    For work in a folder that is held by ``alone_in``.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
 def alone_in(folder: Path) -> Iterator[None]:
     """Work in a folder alone, as far as its disk has locks.
 

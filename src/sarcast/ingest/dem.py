@@ -1,6 +1,6 @@
 """Terrain heights from any rasters."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,9 @@ from sarcast import units
 from sarcast.catalogue.scene import BANDS
 from sarcast.errors import SarcastError
 from sarcast.ingest.cf import convert, registry, unit
+from sarcast.ingest.layouts import SceneProfile
 from sarcast.ingest.mosaic import Mosaic, Tile
+from sarcast.ingest.profiles import shipped
 from sarcast.progress import say
 
 ASSETS = ("elevation", "dem", "data")
@@ -86,7 +88,9 @@ class Dem:
 def _check_heights(tile: Tile) -> None:
     """See that nothing a raster tells of itself says that it holds something else than heights."""
     what = None
-    if tile.unit in units.SOURCE_UNITS or tile.name.upper() in BANDS:
+    if any(profile.groups(Path(tile.href).name) for profile in _named_scenes()):
+        what = "backscatter (by its name)"
+    elif tile.unit in units.SOURCE_UNITS or tile.name.upper() in BANDS:
         what = f"backscatter ({' '.join(filter(None, (tile.name, tile.unit)))})"
     elif tile.has_classes:
         what = "classes"
@@ -94,6 +98,13 @@ def _check_heights(tile: Tile) -> None:
         raise SarcastError(
             f"{tile.href} holds {what}, not terrain heights; give a raster of heights as --dem"
         )
+
+
+def _named_scenes() -> Iterator[SceneProfile]:
+    """Profiles that know the files of a source by their names alone."""
+    for profile in shipped(SceneProfile):
+        if not profile.generic and not profile.snap_header:
+            yield profile
 
 
 def _metres(word: str, place: str) -> float:

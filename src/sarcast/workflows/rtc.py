@@ -20,6 +20,7 @@ from sarcast.ingest.grd import (
     make_scene,
     open_product,
     product_grid,
+    unzipped,
 )
 from sarcast.progress import say
 
@@ -50,8 +51,8 @@ def rtc(paths: tuple[Path, ...], *, config: Annotated[RtcConfig, FLAT]) -> None:
     Parameters
     ----------
     paths
-        SAFE folders, folders that are searched for them at every depth, or JSON files of STAC
-        items whose product lies on this machine.
+        SAFE folders, zips of them, folders that are searched for both at every depth, or JSON files
+        of STAC items whose product lies on this machine.
     """
     products = find_products(paths)
     if config.correction.geoid is None:
@@ -63,7 +64,8 @@ def rtc(paths: tuple[Path, ...], *, config: Annotated[RtcConfig, FLAT]) -> None:
     terrain = Terrain(config.dem, config.correction)
     with alone_in(config.to):
         for path in products:
-            _add(path, area, terrain, config)
+            with unzipped(path, config.to / ".unzipped.partial") as folder:
+                _add(folder, area, terrain, config)
 
 
 def _add(path: Path, area: Geometry | None, terrain: Terrain, config: RtcConfig) -> None:

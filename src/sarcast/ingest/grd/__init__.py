@@ -1,6 +1,6 @@
 """Sentinel-1 GRD products to gamma nought on a grid."""
 
-from sarcast.ingest.grd.places import find_products
+from sarcast.ingest.grd.places import find_products, unzipped
 from sarcast.ingest.grd.product import Product, open_product
 from sarcast.ingest.grd.rtc import RtcOptions, Terrain, make_scene, product_grid
 
@@ -12,4 +12,5 @@ __all__ = [
     "make_scene",
     "open_product",
     "product_grid",
+    "unzipped",
 ]

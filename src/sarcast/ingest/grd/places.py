@@ -1,4 +1,4 @@
-"""Where GRD products lie: SAFE folders, folders that are searched for them, STAC items of them.
+"""Where GRD products lie: SAFE folders and zips of them, folders of them, STAC items of them.
 
 Catalogues name their files otherwise than the product's own manifest does: buckets of AWS and
 Planetary Computer keep ``annotation/iw-vv.xml`` for
@@ -6,6 +6,8 @@ Planetary Computer keep ``annotation/iw-vv.xml`` for
 """
 
 import re
+import zipfile
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +18,7 @@ import pystac
 
 from sarcast.catalogue.protocol import read_items
 from sarcast.errors import SarcastError
+from sarcast.files import empty_folder, full_disk_named
 from sarcast.progress import say
 
 MANIFEST = "manifest.safe"
@@ -26,62 +29,98 @@ _DEEPEST = 3
 
 
 def find_products(paths: Sequence[Path]) -> list[Path]:
-    """Find folders of products, in the order of their names.
+    """Find products, in the order of their names: their folders, or zips of them.
 
     Parameters
     ----------
     paths
-        SAFE folders, folders that are searched at every depth, and JSON files of STAC items whose
-        product lies on this machine.
+        SAFE folders, zips of them, folders that are searched at every depth, and JSON files of STAC
+        items whose product lies on this machine. Of a zip beside its folder the folder is taken.
 
     Raises
     ------
     SarcastError
-        If there is none, one is zipped, or that of an item is not here.
+        If there is none, or that of an item is not here.
     """
     found = sorted({product for path in paths for product in _products(path)})
     if not found:
         raise SarcastError(
             f"no Sentinel-1 product in {', '.join(map(str, paths))}: expected a folder whose name "
-            f"ends in .SAFE and that holds {MANIFEST}, or the JSON of a STAC item of one"
+            f"ends in .SAFE and that holds {MANIFEST}, a zip of one, or the JSON of its STAC item"
         )
     return found
 
 
 def _products(path: Path) -> Iterator[Path]:
-    if path.suffix.lower() == ".zip" and path.exists():
-        raise SarcastError(f"{path} is zipped; unzip it and name the .SAFE folder")
     if path.suffix.lower() == ".json" and path.is_file():
-        yield from (_folder_of(item, path) for item in read_items(path))
-        return
-    if not path.is_dir():
+        yield from (_place_of(item, path) for item in read_items(path))
+    elif path.suffix.lower() == ".zip" and path.is_file():
+        yield path
+    elif not path.is_dir():
         raise SarcastError(f"{path} is no folder; name a .SAFE folder, or a folder that holds some")
-    if path.suffix == ".SAFE" or (path / MANIFEST).exists():
+    elif path.suffix == ".SAFE" or (path / MANIFEST).exists():
+        yield path
+    else:
+        folders = [folder for folder in path.rglob("*.SAFE") if folder.is_dir()]
+        names = {folder.stem for folder in folders}
+        zips = (
+            file for file in path.rglob("S1*.zip") if file.stem.removesuffix(".SAFE") not in names
+        )
+        yield from (*folders, *zips)
+
+
+@contextmanager
+def unzipped(path: Path, folder: Path) -> Iterator[Path]:
+    """Give the folder of a product; that of a zip is unpacked, and goes away at the end.
+
+    Parameters
+    ----------
+    path
+        A folder, or a zip.
+    folder
+        Where it is unpacked to, which is emptied.
+
+    Raises
+    ------
+    SarcastError
+        If the zip is damaged, or holds no product or several.
+    """
+    if path.is_dir():
         yield path
         return
-    zipped = sorted(path.rglob("S1*.zip"))
-    products = sorted(folder for folder in path.rglob("*.SAFE") if folder.is_dir())
-    if zipped:
-        say(f"warning: {len(zipped)} zipped products are left out, the first is {zipped[0]}")
-    yield from products
+    with full_disk_named(folder.parent), empty_folder(folder) as work:
+        try:
+            with zipfile.ZipFile(path) as packed:
+                say(f"unpacking {path.name}")
+                packed.extractall(work)
+        except (zipfile.BadZipFile, EOFError, zlib.error, NotImplementedError) as error:
+            raise SarcastError(f"{path} is damaged, fetch it again ({error})") from error
+        found = [file.parent for file in sorted(work.rglob(MANIFEST))]
+        if len(found) != 1:
+            raise SarcastError(
+                f"{path} holds {len(found)} folders with a {MANIFEST}; expected the zip of one "
+                f"product, or unzip it and name its .SAFE folders"
+            )
+        yield found[0]
 
 
 # --- items ----------------------------------------------------------------------------------------
 
 
-def _folder_of(item: pystac.Item, source: Path) -> Path:
-    """Folder of an item's product: where its assets lie, or beside the item by its name."""
+def _place_of(item: pystac.Item, source: Path) -> Path:
+    """Folder or zip of an item's product: where its assets lie, or beside the item by its name."""
     hrefs = [asset.get_absolute_href() or asset.href for asset in item.assets.values()]
     files = [file for href in hrefs if (file := _local(href)) is not None]
     places = [parent for file in files for parent in (file, *file.parents[:_DEEPEST])]
     beside = source.resolve().parent
-    for place in (*places, beside / f"{item.id}.SAFE", beside / item.id):
-        if (place / MANIFEST).is_file():
+    places += [beside / f"{item.id}{end}" for end in (".SAFE", "", ".zip", ".SAFE.zip")]
+    for place in places:
+        if (place / MANIFEST).is_file() or (place.suffix == ".zip" and place.is_file()):
             return place
     told = next((href for href in hrefs if href.endswith(MANIFEST)), next(iter(hrefs), "nowhere"))
     raise SarcastError(
         f"the product of {source} is not on this machine (it tells of {told}): download the whole "
-        f"folder of {item.id}, and name it, or lay it beside the item as {item.id}.SAFE"
+        f"folder or zip of {item.id}, and name it, or lay it beside the item as {item.id}.SAFE"
     )
 
 

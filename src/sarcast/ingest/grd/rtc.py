@@ -8,9 +8,8 @@ the sensor, per area of the slant plane.
 
 import datetime as dt
 import math
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +27,7 @@ from scipy.ndimage import map_coordinates, uniform_filter
 from sarcast import units
 from sarcast.catalogue import Raster, Scene
 from sarcast.errors import SarcastError
-from sarcast.files import full_disk_named, new_file
+from sarcast.files import empty_folder, full_disk_named, new_file
 from sarcast.ingest.dem import Dem
 from sarcast.ingest.grd.image import Floats, Image
 from sarcast.ingest.grd.product import Product
@@ -268,7 +267,7 @@ def _span(places: Floats, size: int, look: int) -> slice:
 def _write_images(view: View, grid: GeoBox, terrain: Terrain, folder: Path) -> dict[str, Path]:
     product = view.product
     paths = {band: folder / f"{product.name}_{band}.tif" for band in product.images}
-    with full_disk_named(folder), _workplace(folder / f".{product.name}.partial") as work:
+    with full_disk_named(folder), empty_folder(folder / f".{product.name}.partial") as work:
         plain = {band: work / path.name for band, path in paths.items()}
         with ExitStack() as files:
             targets = {
@@ -289,17 +288,6 @@ def _write_images(view: View, grid: GeoBox, terrain: Terrain, folder: Path) -> d
             with new_file(paths[band]) as partial:
                 rasterio.shutil.copy(path, partial, **_COG)
     return paths
-
-
-@contextmanager
-def _workplace(folder: Path) -> Iterator[Path]:
-    """Give an empty folder that goes away, and with it what a killed run left there."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _profile(grid: GeoBox) -> dict[str, Any]:
