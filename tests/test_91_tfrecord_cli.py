@@ -169,9 +169,79 @@ def test_samplers_part_the_dates_and_draw_from_their_own(tmp_path):
         {w.times[-1] for w in validation.draw(50, rng=np.random.default_rng(0))}
     )
     assert len({window.times[-1] for window in drawn}) == 7
-    with pytest.raises(SarcastError, match="the store holds 1"):
+    with pytest.raises(SarcastError, match="the store holds 1, all of one date"):
         write_store(tmp_path / "one", several(2)[:1])
         SampleStore(tmp_path / "one").split(0.3)
+
+
+def test_samples_of_one_date_are_not_parted(tmp_path):
+    """The date that straddles the wanted share goes to the side where it is least wrong."""
+    samples = [replace(one) for one in several(10)]
+    first = samples[2].window.times
+    same = [replace(one, window=replace(one.window, times=first)) for one in samples[2:8]]
+    write_store(tmp_path / "store", [*samples[:2], *same, *samples[8:]])
+    training, validation = SampleStore(tmp_path / "store").split(0.5)
+    times = [[one.window.times[-1] for one in part.samples()] for part in (training, validation)]
+    assert (len(times[0]), len(times[1])) in {(2, 8), (8, 2)}
+    assert max(times[0]) < min(times[1])
+    write_store(tmp_path / "one", same)
+    with pytest.raises(SarcastError, match="the store holds 6, all of one date"):
+        SampleStore(tmp_path / "one").split(0.5)
+
+
+def test_files_count_once_and_none_is_passed_over(tmp_path, capsys):
+    file = tmp_path / "in" / "a.tfrecord.GZIP"
+    write_samples(file, several(3))
+    assert run("tfrecord", "import", file.parent, file, "--to", tmp_path / "store") == 0
+    assert len(SampleStore(tmp_path / "store")) == 3
+    assert run("tfrecord", "import", file, tmp_path / "no", "--to", tmp_path / "other") == 1
+    assert f"no TFRecord file in {tmp_path / 'no'}" in capsys.readouterr().err.replace("\n", "")
+
+
+def test_a_network_of_another_shape_than_the_samples_is_told(tmp_path, capsys):
+    write_store(tmp_path / "store", several(4, size=32))
+    words = ["train", tmp_path / "store", "--to", tmp_path / "m", "--network", "unet"]
+    assert run(*words, "--size", 64) == 1
+    said = capsys.readouterr().err
+    assert "hold 4 previous images of 32 x 32 pixels, but the network takes 4 of 64 x 64" in said
+    assert run(*words, "--size", 32, "--previous", 3) == 1
+    assert "takes 3 of 32 x 32" in capsys.readouterr().err
+
+
+def loud(capsys, *arguments):
+    """What a command says besides its tables."""
+    capsys.readouterr()
+    with pytest.raises(SystemExit, match="0"):
+        main([str(word) for word in arguments])
+    return capsys.readouterr().err
+
+
+def test_what_is_asked_for_and_cannot_be_is_told(tmp_path, capsys):
+    """Options of cubes on samples, changes that no window allows, classifiers that cannot learn."""
+    bare = [replace(one, window=replace(one.window, open_land=None)) for one in several(3, plain)]
+    write_store(tmp_path / "store", bare)
+    said = loud(capsys, "evaluate", tmp_path / "store", "--to", tmp_path / "e", "--previous", 3,
+                "--classifiers", "--changes", "offset", "--changes", "statistical", "--within",
+                "anywhere", "--shapes.least", 1, "--start", "2020")  # fmt: skip
+    assert "samples are taken as they are: --previous, --start count for cubes alone" in said
+    assert "no window has what the change 'statistical' takes" in said
+    assert "no classifier was tried: they learn from the first 16 windows" in said
+    said = loud(capsys, "tfrecord", "export", tmp_path / "store", "--to", tmp_path / "x",
+                "--window", 8)  # fmt: skip
+    assert "--window count for cubes alone" in said
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--offset", "-2.5"], "--offset: one value a band is needed, VV and VH, but ['-2.5']"),
+        (["--offset", "nan", "--offset", "1"], "--offset: Input should be a finite number"),
+        (["--gaussian", "inf"], "--gaussian: Input should be a finite number"),
+    ],
+)
+def test_changes_that_cannot_be_are_bad_usage(tmp_path, capsys, words, said):
+    assert run("evaluate", tmp_path, "--to", tmp_path / "e", *words) == 2
+    assert said in capsys.readouterr().err.replace("\n", "")
 
 
 def test_bad_input_is_one_line(tmp_path, capsys):

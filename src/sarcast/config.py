@@ -6,7 +6,7 @@ options that lie beside the algorithms. In YAML they stand under the verb, named
 
 import datetime as dt
 import shlex
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ MAY_BE_NEGATIVE = Parameter(allow_leading_hyphen=True)
 class Config(BaseModel):
     """Options of a verb."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 def write_record(folder: Path, verb: str, inputs: Mapping[str, Any], config: Config) -> None:
@@ -128,6 +128,16 @@ def command(verb: str, inputs: Iterable[Any], config: BaseModel) -> str:
         Its options.
     """
     return shlex.join(["sarcast", *verb.split(), *map(str, inputs), *flags(config)])
+
+
+def departing(config: BaseModel, among: Container[str] | None = None) -> list[str]:
+    """Name the flags of options that are not at their defaults; ``among`` some, or all."""
+    return [
+        f"--{name.replace('_', '-')}"
+        for name, field, value in flat(config)
+        if among is None or name in among
+        if value != field.get_default(call_default_factory=True)
+    ]
 
 
 def flags(config: BaseModel) -> list[str]:

@@ -76,7 +76,8 @@ def _bar(items: Iterable[T], what: str, reached: Reached, done: int) -> Iterator
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[words]}"))
     with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as progress:
         share, words = reached(done)
-        task = progress.add_task(what, total=1.0, completed=share, words=words)
+        task = progress.add_task(what, total=1.0, words=words)
+        progress.update(task, completed=share)
         for count, item in enumerate(items, start=done + 1):
             yield item
             share, words = reached(count)

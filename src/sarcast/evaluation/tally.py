@@ -162,7 +162,10 @@ class Evaluator:
             If nothing was added, or all pixels are of one class.
         """
         if not self._scores:
-            raise SarcastError("nothing was evaluated; no window was valid for every method")
+            raise SarcastError(
+                "nothing was evaluated; no window was valid for every method, or none had what the "
+                "changes take, as forest and open land"
+            )
         draws = self._draws(rng)
         replicates = self._replicates(draws)
         results = tuple(self._method(of, replicates[of]) for of in self._scores)

@@ -43,7 +43,7 @@ LOG_EVERY = 20
 class TrainOptions(BaseModel):
     """How a network is trained."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     steps: int = Field(10_000, ge=1, description="number of steps of the optimiser")
     minutes: float | None = Field(

@@ -90,20 +90,28 @@ class SampleStore(Sequence[Sample]):
         return Sample(window, **{**texts, "take_ids": tuple(texts["take_ids"])}, **held)
 
     def split(self, validation_share: float) -> tuple["SampleSampler", "SampleSampler"]:
-        """Samplers for training and validation; the latest target dates are for validation.
+        """Samplers for training and validation, of the early and of the latest target dates.
 
         Parameters
         ----------
         validation_share
-            Share of the samples, 0..1.
+            Share of the samples that validate, 0..1, as nearly as whole dates allow.
+
+        Raises
+        ------
+        SarcastError
+            If all samples are of one date.
         """
-        order = np.argsort(self._arrays["times"][:, -1], kind="stable")
-        kept = len(order) - max(1, round(len(order) * validation_share))
-        if kept < 1:
+        times = self._arrays["times"][:, -1].view("datetime64[ns]")
+        order = np.argsort(times, kind="stable")
+        ends = 1 + np.flatnonzero(np.diff(times[order].astype("datetime64[D]")))
+        if len(ends) == 0:
             raise SarcastError(
-                f"training needs a sample to train on and one to validate, "
-                f"but the store holds {len(self)}"
+                f"training needs samples of at least 2 target dates, one to train and one to "
+                f"validate, but the store holds {len(self)}, all of one date"
             )
+        wanted = len(order) - round(len(order) * validation_share)
+        kept = ends[np.abs(ends - wanted).argmin()]
         return SampleSampler(self, order[:kept]), SampleSampler(self, order[kept:])
 
 

@@ -6,17 +6,17 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 import xarray as xr
-from pydantic import Field
+from pydantic import Field, field_validator
 
 import sarcast
 from sarcast.analysis import WindowOptions, roles, windows_to_evaluate
 from sarcast.assess import Assessed, AssessOptions, assess, assess_trials
 from sarcast.classifiers import Classifier, linear_svc
 from sarcast.conditions import WEATHER
-from sarcast.config import FLAT, Config, command, write_record
+from sarcast.config import FLAT, Config, command, departing, write_record
 from sarcast.cube import open_cube
 from sarcast.errors import SarcastError
-from sarcast.evaluation import Role
+from sarcast.evaluation import Evaluation, Role
 from sarcast.files import new_folder
 from sarcast.lessons import every_classifier
 from sarcast.mapping import Model, load_model
@@ -28,7 +28,7 @@ from sarcast.simulate import Change, Deterministic, Gaussian, Offset, Statistica
 from sarcast.tables import show_paper, show_table
 from sarcast.tfrecord import Faults, Sample, SampleStore, is_store, read_samples
 from sarcast.trials import PREDICTION, sample_trials
-from sarcast.windows import Predictor
+from sarcast.windows import BANDS, Predictor
 from sarcast.windows.without import Without
 
 ChangeName = Literal["offset", "statistical", "gaussian", "deterministic"]
@@ -65,6 +65,13 @@ class EvaluateConfig(Config):
     counting: Annotated[AssessOptions, FLAT] = Field(default_factory=AssessOptions)
     overwrite: bool = Field(False, description="Replace the folder if it is there.")
 
+    @field_validator("offset")
+    @classmethod
+    def _each_band(cls, values: tuple[float, ...]) -> tuple[float, ...]:
+        if len(values) != len(BANDS):
+            raise ValueError(f"one value a band is needed, {' and '.join(BANDS)}")
+        return values
+
 
 def evaluate(source: Path, *, config: Annotated[EvaluateConfig, FLAT]) -> None:
     """Prove by simulated change how much better the improved difference image is.
@@ -93,10 +100,23 @@ def evaluate(source: Path, *, config: Annotated[EvaluateConfig, FLAT]) -> None:
         if found.panels:
             save_panel_png(found.panels[0], folder / "panel.png")
         write_record(folder, "evaluate", {"source": source}, config)
+    _tell_what_is_missing(evaluation, config)
     show_table(evaluation)
     for table in tables:
         show_paper(table)
     say(f"report: {config.to / 'report.html'}")
+
+
+def _tell_what_is_missing(evaluation: Evaluation, config: EvaluateConfig) -> None:
+    for change in _changes(config):
+        if change.name not in evaluation.changes:
+            say(f"warning: no window has what the change {change.name!r} takes, so none was made")
+    if _classifiers(config) and not evaluation.classifiers:
+        say(
+            f"warning: no classifier was tried: they learn from the first "
+            f"{config.counting.fit_windows} windows with change, and none came after these; "
+            f"give a lower --fit-windows"
+        )
 
 
 def tfrecords(source: Path) -> list[Path]:
@@ -149,6 +169,8 @@ def _of_cube(
 def _of_samples(
     path: Path, model: Model | None, config: EvaluateConfig
 ) -> tuple[Assessed, dict[str, Any]]:
+    if ignored := departing(config.windows):
+        say(f"warning: samples are taken as they are: {', '.join(ignored)} count for cubes alone")
     rng, (first, samples) = np.random.default_rng(config.seed), samples_of(path, config.faults)
     counting = _counting(config)
     recorded: dict[str, Role] = {} if first.prediction is None else {PREDICTION: "network"}

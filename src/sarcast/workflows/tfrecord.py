@@ -9,7 +9,7 @@ import xarray as xr
 from odc.geo.geom import point
 from pydantic import Field
 
-from sarcast.config import FLAT, Config, write_record
+from sarcast.config import FLAT, Config, departing, write_record
 from sarcast.cube import open_cube
 from sarcast.errors import SarcastError
 from sarcast.files import new_folder
@@ -46,11 +46,12 @@ def import_samples(files: tuple[Path, ...], *, config: Annotated[ImportConfig, F
     Parameters
     ----------
     files
-        TFRecord files, or folders of them.
+        TFRecord files, or folders of them; one that is named twice counts once.
     """
-    found = [path for named in files for path in tfrecords(named)]
-    if not found:
-        raise SarcastError(f"there is no TFRecord file in {', '.join(map(str, files))}")
+    held = {named: tfrecords(named) for named in files}
+    if empty := [str(named) for named, paths in held.items() if not paths]:
+        raise SarcastError(f"there is no TFRecord file in {', '.join(empty)}")
+    found = list({path.resolve(): path for paths in held.values() for path in paths}.values())
     samples = read_samples(track(found, "importing", len(found)), config.faults)
     with new_folder(config.to, overwrite=config.overwrite, inputs=files) as folder:
         count = write_store(folder, samples)
@@ -82,6 +83,8 @@ def export_samples(source: Path, *, config: Annotated[ExportConfig, FLAT]) -> No
 def _samples(source: Path, config: ExportConfig) -> Iterator[Sample]:
     if not is_store(source):
         return _windows(open_cube(source), config)
+    if ignored := departing(config, {"window", "previous"}):
+        say(f"warning: samples are taken as they are: {', '.join(ignored)} count for cubes alone")
     store = SampleStore(source)
     return iter(track(store, "exporting", len(store)))
 

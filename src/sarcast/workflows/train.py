@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -12,8 +12,9 @@ import xarray as xr
 from cyclopts import Parameter
 from pydantic import Field
 
-from sarcast.config import FLAT, Config, write_record
+from sarcast.config import FLAT, Config, departing, write_record
 from sarcast.cube import moment_of, open_cube
+from sarcast.errors import SarcastError
 from sarcast.files import check_free, full_disk_named
 from sarcast.mapping.adapt import adapt, suited
 from sarcast.mapping.batches import sampled
@@ -24,7 +25,7 @@ from sarcast.mapping.training import TrainOptions, fit
 from sarcast.mapping.unet import UNet, UNetOptions, paper_scaling
 from sarcast.progress import say
 from sarcast.tfrecord import SampleStore, is_store
-from sarcast.windows import CHOOSER, Chooser, collate, split_by_date
+from sarcast.windows import CHOOSER, Chooser, Window, collate, split_by_date
 from sarcast.windows.without import BlindSampler, Sampler
 
 SCALING_WINDOWS = 64
@@ -81,13 +82,13 @@ def train(cubes: tuple[Path, ...], *, config: Annotated[TrainConfig, FLAT]) -> N
         Cubes, as ``sarcast cube`` builds them, or one folder of imported samples.
     """
     start = None if config.start_from is None else load_model(config.start_from)
-    size = config.unet.size if config.network == "unet" else config.crop
     if start is not None:
         config = _resolved(config, start)
-        size = start.size or config.crop
-    samplers = _opened(cubes, config, size)
+    _tell_what_is_ignored(config)
+    samplers = _opened(cubes, config, _Shape.of(config, start))
     _make_ready(cubes, config)
-    say(f"training on target dates {samplers.trained}, validating on {samplers.validated}")
+    trained, validated = (" to ".join(dates) for dates in (samplers.trained, samplers.validated))
+    say(f"training on target dates {trained}, validating on {validated}")
     with full_disk_named(config.to):
         model = _anew(samplers, config) if start is None else _adapted(start, samplers, config)
         told = {
@@ -104,8 +105,18 @@ def train(cubes: tuple[Path, ...], *, config: Annotated[TrainConfig, FLAT]) -> N
 
 def _resolved(config: TrainConfig, start: Model) -> TrainConfig:
     """Give the options that suit adapting a model, wherever none were given."""
+    kind = start.network.kind
+    if "network" in config.model_fields_set and config.network != kind:
+        say(f"warning: {config.start_from} is a {kind} network and stays one")
     crop = config.crop if "crop" in config.model_fields_set else ADAPTING_CROP
-    return config.model_copy(update={"training": suited(config.training, start), "crop": crop})
+    own = {"training": suited(config.training, start), "crop": crop, "network": kind}
+    return config.model_copy(update=own)
+
+
+def _tell_what_is_ignored(config: TrainConfig) -> None:
+    others = {"temporal": set(UNetOptions.model_fields) - {"previous"}, "unet": {"temporal"}}
+    if ignored := departing(config, others[config.network]):
+        say(f"warning: {', '.join(ignored)} count for another network than {config.network}")
 
 
 def _anew(samplers: "_Samplers", config: TrainConfig) -> Model:
@@ -178,25 +189,57 @@ class _Samplers:
         self.trained, self.validated = dates
 
 
-def _opened(sources: Sequence[Path], config: TrainConfig, size: int) -> _Samplers:
+@dataclass(frozen=True)
+class _Shape:
+    """Pixels a side and previous images of a window; ``free`` if the network takes others too."""
+
+    size: int
+    previous: int
+    free: bool
+
+    @classmethod
+    def of(cls, config: TrainConfig, start: Model | None) -> "_Shape":
+        own = config.unet
+        if start is not None:
+            previous = start.previous or own.previous
+            return cls(start.size or config.crop, previous, start.size is None)
+        if config.network == "unet":
+            return cls(own.size, own.previous, False)
+        return cls(config.crop, own.previous, True)
+
+    def check(self, window: Window) -> None:
+        """Raise unless the network takes a window."""
+        images, _, rows, columns = window.previous.shape
+        if not self.free and (images, rows, columns) != (self.previous, self.size, self.size):
+            raise SarcastError(
+                f"the samples hold {images} previous images of {rows} x {columns} pixels, but the "
+                f"network takes {self.previous} of {self.size} x {self.size}; give others by "
+                f"--previous and --size, or take --network temporal"
+            )
+
+
+def _opened(sources: Sequence[Path], config: TrainConfig, shape: _Shape) -> _Samplers:
     """Samplers of cubes or of imported samples, without the conditions that are kept back."""
     if len(sources) == 1 and is_store(sources[0]):
-        early, late = SampleStore(sources[0]).split(config.training.validation_share)
+        store = SampleStore(sources[0])
+        shape.check(store[0].window)
+        early, late = store.split(config.training.validation_share)
         samplers = _Samplers(early, late, (early.dates(), late.dates()))
     else:
-        samplers = _samplers([open_cube(path) for path in sources], config, size)
+        samplers = _samplers([open_cube(path) for path in sources], config, shape)
     if config.without:
         samplers.training = BlindSampler(samplers.training, config.without)
         samplers.validation = BlindSampler(samplers.validation, config.without)
     return samplers
 
 
-def _samplers(cubes: Sequence[xr.Dataset], config: TrainConfig, size: int) -> _Samplers:
+def _samplers(cubes: Sequence[xr.Dataset], config: TrainConfig, shape: _Shape) -> _Samplers:
     """Split the target dates of every cube: the last share is for validation."""
+    largest = max(cube.sizes[side] for cube in cubes for side in ("y", "x"))
     early, late = split_by_date(
         cubes,
-        size=size,
-        previous=config.unet.previous,
+        size=min(shape.size, largest) if shape.free else shape.size,
+        previous=shape.previous,
         chooser=config.chooser,
         share=config.training.validation_share,
         start=None if config.start is None else moment_of(config.start),
