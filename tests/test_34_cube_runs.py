@@ -1,8 +1,10 @@
 """Runs of a build: several at once, one that finds nothing, one that adds, and what is left."""
 
 import fcntl
+import json
 import os
 import shutil
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +16,9 @@ import xarray as xr
 from conftest import GRID, opera_name
 from sarcast.cli import main
 from sarcast.cube import CubeOptions, Sources, build_cube, open_cube
-from sarcast.cube.block import write
+from sarcast.cube.block import Block, Written, write
+from sarcast.cube.crew import CrewOptions
+from sarcast.cube.store import Store, is_begun
 from sarcast.errors import SarcastError
 from sarcast.files import alone_in
 from sarcast.ingest.sentinel1 import IndexOptions, find_items
@@ -41,7 +45,8 @@ def build(
     items: list[pystac.Item], to: Path, *, weather: Path | None = None, gone: bool = False
 ) -> int:
     sources = Sources(weather=() if weather is None else (weather,))
-    return build_cube(items, to, GRID, CubeOptions(allow_missing=gone), sources)
+    one = CrewOptions(workers=1)
+    return build_cube(items, to, GRID, CubeOptions(allow_missing=gone), sources, workers=one)
 
 
 def run(*words: object) -> object:
@@ -142,19 +147,40 @@ def test_a_second_build_at_once_is_refused_and_nothing_is_lost(
     """While a block is written, and again on a cube that is there."""
     items, to = items_of(written(scene_folder, 3)), tmp_path / "cube.zarr"
     refused = []
+    asking = threading.Lock()
 
-    def meanwhile(block: object) -> object:
-        with pytest.raises(SarcastError, match=r"another run is writing .*cube\.zarr; wait") as one:
-            build(items, to)
-        refused.append(one)
-        return write(block)  # type: ignore[arg-type]
+    def meanwhile(block: Block) -> Written:
+        if asking.acquire(blocking=False):  # else this is a block of that second build
+            with pytest.raises(SarcastError, match=r"another run is writing .*cube\.zarr; wait"):
+                build(items, to)
+            refused.append(block.step)
+            asking.release()
+        return write(block)
 
     monkeypatch.setattr("sarcast.cube.block.write", meanwhile)
     assert [build(items[:2], to), build(items, to)] == [2, 1]
-    assert len(refused) == 3
+    assert refused == [0, 1, 2]
     monkeypatch.undo()
     build(items, tmp_path / "alone.zarr")
     xr.testing.assert_identical(open_cube(to).load(), open_cube(tmp_path / "alone.zarr").load())
+
+
+def test_a_build_goes_on_in_the_folder_that_it_has_locked(
+    scene_folder: Scenes, tmp_path: Path
+) -> None:
+    """Also where it begins anew, since a killed one had just made the store."""
+    items, to = items_of(written(scene_folder, 1)), tmp_path / "cube.zarr"
+    Store.open(to, GRID, has_truth=False)
+    metadata = json.loads((to / "zarr.json").read_text())
+    del metadata["consolidated_metadata"]
+    (to / "zarr.json").write_text(json.dumps(metadata))
+    assert is_begun(to)
+    opened = os.open(to, os.O_RDONLY)  # so that its number is given to no other folder
+    try:
+        assert build(items, to) == 1
+        assert os.path.samestat(os.fstat(opened), to.stat())
+    finally:
+        os.close(opened)
 
 
 def test_a_lock_is_that_of_the_folder_that_is_there(tmp_path: Path) -> None:
