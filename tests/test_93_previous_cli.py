@@ -16,7 +16,7 @@ from sarcast.evaluation import Evaluation
 from sarcast.mapping import Model, save_model
 from sarcast.mapping.temporal import Temporal, TemporalOptions
 from sarcast.rasters import write_cog
-from sarcast.workflows.train import TrainConfig, _opened
+from sarcast.workflows.train import TrainConfig, _opened, _Shape
 from test_90_cli import fails, run
 
 DATES = (
@@ -143,9 +143,9 @@ def test_evaluate_gives_network_and_strategies_the_same_images(
 def test_train_draws_windows_of_the_images_that_are_asked_for(
     place: Path, tmp_path: Path, chooser: str
 ) -> None:
-    config = TrainConfig(to=tmp_path, chooser=chooser)
+    config = TrainConfig(to=tmp_path, chooser=chooser, crop=16)
     cube = open_cube(place / "cube.zarr")
-    samplers = _opened([place / "cube.zarr"], config, 16)
+    samplers = _opened([place / "cube.zarr"], config, _Shape.of(config, None))
     for sampler in (samplers.training, samplers.validation):
         for window in sampler.draw(20, rng=np.random.default_rng(2)):
             target = int(np.flatnonzero(cube["time"].values == window.times[-1])[0])
@@ -155,6 +155,14 @@ def test_train_draws_windows_of_the_images_that_are_asked_for(
         ["2020-05-01", "2021-05-30"],
         ["2021-06-11", "2021-06-23"],
     )
+
+
+def test_no_window_is_larger_than_the_cubes(place: Path, tmp_path: Path) -> None:
+    """It would hold nothing more, and take memory without end."""
+    config = TrainConfig(to=tmp_path, crop=4096)
+    samplers = _opened([place / "cube.zarr"], config, _Shape.of(config, None))
+    (window,) = samplers.training.draw(1, rng=np.random.default_rng(0))
+    assert window.target.shape[1] == max(open_cube(place / "cube.zarr")["backscatter"].shape[2:])
 
 
 def test_choices_and_conditions_that_cannot_be(
