@@ -165,6 +165,19 @@ def test_a_second_build_at_once_is_refused_and_nothing_is_lost(
     xr.testing.assert_identical(open_cube(to).load(), open_cube(tmp_path / "alone.zarr").load())
 
 
+def test_a_catalogue_is_written_by_one_run_at_a_time(
+    scene_folder: Scenes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, to = written(scene_folder, 2), tmp_path / "catalogue"
+    with alone_in(to):
+        assert run("index", folder, "--to", to) == 1
+    assert f"another run is writing {to}; wait for it to end" in capsys.readouterr().err
+    assert run("index", tmp_path, "--to", to) == 0
+    (tmp_path / "empty").mkdir()
+    assert run("index", tmp_path / "empty", "--to", tmp_path / "none") == 1
+    assert not (tmp_path / "none").exists()
+
+
 def test_a_build_goes_on_in_the_folder_that_it_has_locked(
     scene_folder: Scenes, tmp_path: Path
 ) -> None:
@@ -194,6 +207,9 @@ def test_a_lock_is_that_of_the_folder_that_is_there(tmp_path: Path) -> None:
             pytest.fail("two hold one lock")
         assert (tmp_path / "a" / "b").is_dir()
     assert not (tmp_path / "a" / "b").exists()
+    (tmp_path / "file").touch()
+    with alone_in(tmp_path / "file"):
+        (tmp_path / "file").unlink()
     with alone_in(tmp_path / "a"), pytest.raises(ZeroDivisionError), alone_in(tmp_path / "c"):
         raise ZeroDivisionError
     assert [path.name for path in tmp_path.iterdir()] == ["a"]

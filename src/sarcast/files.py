@@ -176,13 +176,17 @@ def alone_in(folder: Path) -> Iterator[None]:
     Parameters
     ----------
     folder
-        Made if it is not there; gone again if it is empty at the end.
+        Made if it is not there; gone again if it is empty at the end. A file in its place is left
+        to the work, which refuses it in its own words.
 
     Raises
     ------
     SarcastError
         If another run works in it; that one is never waited for.
     """
+    if folder.is_file():
+        yield
+        return
     made = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
     opened = os.open(folder, os.O_RDONLY) if fcntl is not None else None

@@ -7,7 +7,7 @@ import shutil
 from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future, wait
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import reduce
 from operator import add
@@ -112,7 +112,7 @@ def build_cube(
     found = _touching(acquisitions(items), grid)
     path = path.resolve()
     opened = _Opened.of(sources)
-    with full_disk_named(path), _held_alone(path), _no_empty_store(path):
+    with full_disk_named(path), alone_in(path), _no_empty_store(path):
         speckle = filtering.agreed(path, found, grid, options.resampling, options, remote)
         has_truth = all(one.has_truth for one in found)
         store = Store.open(path, grid, has_truth=has_truth, told=filtering.recorded(speckle))
@@ -135,11 +135,6 @@ def build_cube(
         weather.summarise()
         steps.summarise()
         return store.steps - len(held)
-
-
-def _held_alone(path: Path) -> AbstractContextManager[None]:
-    """The lock of a store; none of a file, which is refused later."""
-    return nullcontext() if path.is_file() else alone_in(path)
 
 
 @contextmanager

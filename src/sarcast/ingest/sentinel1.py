@@ -210,6 +210,7 @@ def _holds_data(item: pystac.Item) -> bool:
         unit, values = check_unit(bands[0].get("unit"), asset.href), sample(Path(asset.href))
         check_values(asset.href, values, unit)
         held.append(some_data(values) or holds_data(Path(asset.href)))
-    if not any(held):
+    if held and not any(held):
         say(f"warning: {item.id} is left out: it holds no data, every pixel is 0 or missing")
-    return any(held)
+        return False
+    return True

@@ -1,13 +1,15 @@
 """``sarcast index``: STAC items for the Sentinel-1 rasters found."""
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field
 
-from sarcast.catalogue import FolderCatalogue, open_growing
+from sarcast.catalogue import FolderCatalogue, GrowingCatalogue, open_growing
 from sarcast.config import FLAT, Config
 from sarcast.errors import SarcastError
+from sarcast.files import alone_in
 from sarcast.ingest.sentinel1 import IndexOptions, find_items
 from sarcast.progress import say
 
@@ -39,6 +41,12 @@ def index(paths: tuple[Path, ...], *, config: Annotated[IndexConfig, FLAT]) -> N
         Rasters, STAC items, or folders that are searched at every depth.
     """
     catalogue = open_growing(config.to)
+    folder = catalogue.folder if isinstance(catalogue, FolderCatalogue) else None
+    with nullcontext() if folder is None else alone_in(folder):
+        _add(catalogue, paths, config)
+
+
+def _add(catalogue: GrowingCatalogue, paths: tuple[Path, ...], config: IndexConfig) -> None:
     unpack_to = config.unpack_to
     if unpack_to is None and isinstance(catalogue, FolderCatalogue):
         unpack_to = catalogue.folder / "scenes"

@@ -11,7 +11,7 @@ from pydantic import Field
 from sarcast.catalogue import FolderCatalogue
 from sarcast.catalogue.scene import grid_fields
 from sarcast.config import FLAT, MAY_BE_NEGATIVE, Config
-from sarcast.files import alone_in
+from sarcast.files import alone_in, empty_folder
 from sarcast.grid import outline
 from sarcast.ingest.grd import (
     RtcOptions,
@@ -62,9 +62,9 @@ def rtc(paths: tuple[Path, ...], *, config: Annotated[RtcConfig, FLAT]) -> None:
         )
     area = _extent(config.area)
     terrain = Terrain(config.dem, config.correction)
-    with alone_in(config.to):
+    with alone_in(config.to), empty_folder(config.to / ".unzipped.partial") as work:
         for path in products:
-            with unzipped(path, config.to / ".unzipped.partial") as folder:
+            with unzipped(path, work / "product") as folder:
                 _add(folder, area, terrain, config)
 
 
