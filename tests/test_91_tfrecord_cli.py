@@ -302,6 +302,19 @@ def test_ablation_of_an_unknown_condition_is_told(tmp_path, capsys):
     assert "there is no condition 'wind'" in capsys.readouterr().err
 
 
+def test_an_ablation_that_trained_nothing_binds_nobody(tmp_path, capsys):
+    """What cannot be tested on is told before any training, and options may change after it."""
+    write_store(tmp_path / "store", several(2))
+    words = ["ablate", tmp_path / "store", "--to", tmp_path / "o", "--network", "temporal"]
+    assert run(*words, "--test", tmp_path / "nowhere") == 1
+    assert "nowhere holds no sample" in capsys.readouterr().err.replace("\n", "")
+    assert not (tmp_path / "o").exists()
+    assert run(*words, "--without", "wind") == 1
+    assert "there is no condition 'wind'" in capsys.readouterr().err
+    assert run(*words, "--without", "rain") == 1
+    assert "there is no condition 'rain'" in capsys.readouterr().err
+
+
 ABLATION = ["--crop", 32, "--steps", 2, "--batch", 2, "--validation-windows", 2]
 ABLATION += ["--conditions", "heading", "--fit-windows", 2, "--shapes.least", 1]
 

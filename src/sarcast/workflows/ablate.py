@@ -104,8 +104,10 @@ def _make_ready(source: Path, config: AblateConfig) -> None:
     if config.overwrite or not begun:
         inputs = [path for path in (source, config.test, config.start_from) if path is not None]
         check_free(config.to, overwrite=config.overwrite, inputs=inputs)
-    else:
+    elif any(config.to.glob("*/model.yaml")):
         _check_same_training(source, config)
+    if config.test is not None:
+        samples_of(config.test)
     if config.overwrite:
         shutil.rmtree(config.to, ignore_errors=True)
     config.to.mkdir(parents=True, exist_ok=True)
