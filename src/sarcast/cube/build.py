@@ -341,8 +341,8 @@ class _Steps:
         """
         if self._store.steps == 0:
             raise SarcastError(
-                f"none of the {len(self._left_out)} dates can be read, so there is no cube to "
-                f"build; see above why, and fetch the rasters again or mend their catalogue"
+                f"none of the {len(self._left_out)} dates can be read ({self._left_out[0]} first), "
+                f"so there is no cube to build; fetch the rasters again or mend their catalogue"
             )
 
     def summarise(self) -> None:
