@@ -68,8 +68,9 @@ OURS = (
     Given("recent", 4),
     Given("recent", 8),
     Given("recent", 16),
+    Given("nearest", 4),
+    Given("nearest", 8),
     Given("both", 4),
-    Given("both", 6),
     Given("both", 8),
     Given("both", 16),
 )
@@ -357,7 +358,7 @@ def main() -> None:
     )
     parser.add_argument("--crop", type=int, default=64, help="pixels of a window of adapting")
     parser.add_argument("--previous", type=int, default=4, help="its previous images")
-    parser.add_argument("--chooser", choices=get_args(Chooser), default="recent")
+    parser.add_argument("--chooser", choices=get_args(Chooser), default="nearest")
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--only", nargs="+", choices=SYSTEMS, default=list(SYSTEMS))

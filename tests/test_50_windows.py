@@ -212,6 +212,17 @@ def _season_times():
     return np.datetime64("2023-06-15", "ns") + np.array(days, dtype="timedelta64[D]")
 
 
+def test_the_nearest_count_a_year_as_twenty_days_of_season() -> None:
+    """By hand, days away of 24 and 12 days ago: 24 and 12; of 365, 350, 380: 20.2, 35.2 and 34.8;
+    of 735, 700, 760: 44.5, 70.5 and 69.5; of 200 days: 185.2, next year's season being nearer."""
+    ranked = ranked_previous(_season_times(), 9, chooser="nearest")
+    np.testing.assert_array_equal(ranked, [8, 4, 7, 3, 5, 1, 0, 2, 6])
+    dense = np.datetime64("2023-06-15", "ns") + np.arange(-900, 1, 6) * np.timedelta64(1, "D")
+    np.testing.assert_array_equal(
+        choose_previous(dense, 150, 3, chooser="nearest"), [147, 148, 149]
+    )
+
+
 def test_same_season_images_come_from_earlier_years_nearest_in_season_first() -> None:
     ranked = ranked_previous(_season_times(), 9, chooser="same-season")
     # 365 and 735 days before are 0.25 and 4.5 days from a whole number of years, 350 and 380 are

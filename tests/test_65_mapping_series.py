@@ -43,7 +43,7 @@ def test_conditions_are_those_of_the_cut() -> None:
         np.testing.assert_array_equal(batch.previous[place], window.previous)
 
 
-@pytest.mark.parametrize("chooser", ["recent", "same-season", "both"])
+@pytest.mark.parametrize("chooser", ["nearest", "recent", "same-season", "both"])
 def test_half_take_what_the_chooser_gives(chooser: Chooser) -> None:
     """The other half takes any four of 24 earlier dates, hardly ever those of the chooser."""
     cube = coordinate_cube()

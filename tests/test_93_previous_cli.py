@@ -66,6 +66,13 @@ def chosen(cube: xr.Dataset, target: int, n: int, chooser: str, before: str | No
     order = []
     if chooser == "recent":
         order = recent
+    elif chooser == "nearest":
+        order = sorted(
+            recent,
+            key=lambda k: min(
+                abs(times[target] - times[k] - 365.25 * years) + 20.0 * years for years in range(9)
+            ),
+        )
     elif chooser == "same-season":
         order = same + [k for k in recent if k not in away]
     else:
@@ -89,6 +96,8 @@ def expected_in(folder: Path) -> np.ndarray:
     ("chooser", "previous", "before"),
     [
         ("recent", 3, None),
+        ("nearest", 3, None),
+        ("nearest", 6, "2021-03-01"),
         ("same-season", 3, None),
         ("same-season", 9, None),
         ("both", 4, None),
@@ -121,7 +130,7 @@ def test_detect_keeps_the_baseline_that_is_asked_for(place: Path, tmp_path: Path
     assert set(frame["previous_date"].astype(str).str[:10]) == {"2021-01-12"}
 
 
-@pytest.mark.parametrize("chooser", ["recent", "same-season", "both"])
+@pytest.mark.parametrize("chooser", ["nearest", "recent", "same-season", "both"])
 def test_evaluate_gives_network_and_strategies_the_same_images(
     place: Path, tmp_path: Path, chooser: str
 ) -> None:
@@ -139,7 +148,7 @@ def test_evaluate_gives_network_and_strategies_the_same_images(
     assert errors["average"] == pytest.approx(errors["mean"], rel=1e-3)
 
 
-@pytest.mark.parametrize("chooser", ["recent", "same-season", "both"])
+@pytest.mark.parametrize("chooser", ["nearest", "recent", "same-season", "both"])
 def test_train_draws_windows_of_the_images_that_are_asked_for(
     place: Path, tmp_path: Path, chooser: str
 ) -> None:

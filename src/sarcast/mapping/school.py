@@ -45,7 +45,7 @@ class SeriesLesson(BaseModel):
     cubes: tuple[str, ...] = Field(min_length=1, description="names of the cubes in the folder")
     size: int = Field(64, ge=8, le=1024, description="rows and columns of a window, pixels")
     previous: int = Field(8, ge=1, le=16, description="previous images of a window")
-    chooser: Chooser = Field("recent", description="which previous images half of the windows see")
+    chooser: Chooser = Field("nearest", description="which previous images half of the windows see")
     end: str = Field(description="last acquisition time that may be a target, ISO 8601, UTC")
 
 

@@ -11,11 +11,13 @@ from sarcast.errors import SarcastError
 from sarcast.units import YEAR_DAYS
 from sarcast.windows.window import Bool, Times
 
-Chooser = Literal["recent", "same-season", "both"]
-"""The latest images, those of the target's season in earlier years, or half of each."""
+Chooser = Literal["nearest", "recent", "same-season", "both"]
+"""Images nearest in time and season, the latest, those of the target's season in earlier years, or
+half of each of these two."""
 CHOOSER = (
-    "Which previous images: recent, the latest; same-season, those of earlier years; or both, one "
-    "of each in turn. Where too few are of the season, the latest follow."
+    "Which previous images: nearest, in time or by season in earlier years, each year away "
+    "counting 20 days; recent, the latest; same-season, those of earlier years; or both, one of "
+    "these two in turn. Where too few are of the season, the latest follow."
 )
 """What options say of a chooser."""
 
@@ -28,9 +30,11 @@ class PreviousOptions(BaseModel):
     previous: int = Field(
         4, ge=1, le=64, description="Number of previous images, for networks that take any."
     )
-    chooser: Chooser = Field("recent", description=CHOOSER)
+    chooser: Chooser = Field("nearest", description=CHOOSER)
 
 
+YEAR_AWAY_DAYS = 20.0
+"""Days between seasons that a year between two images counts as much as."""
 SEASON_DAYS = 45.0
 """Days either side of the target's day of the year that count as its season."""
 EARLIER_DAYS = 270.0
@@ -49,8 +53,10 @@ def ranked_previous(
     target
         Place of the target in ``times``.
     chooser
-        ``"recent"``: the latest first. ``"same-season"``: of earlier years, the nearest in season
-        first, then the latest. ``"both"``: one of each in turn.
+        ``"nearest"``: the least days away, an image of k years before being k times
+        ``YEAR_AWAY_DAYS`` and the days between both seasons away. ``"recent"``: the latest first.
+        ``"same-season"``: of earlier years, the nearest in season first, then the latest.
+        ``"both"``: one of the latest and one of the season in turn.
     before
         Only images before this time: a baseline that stays while a change is watched.
 
@@ -65,6 +71,10 @@ def ranked_previous(
     if chooser == "recent":
         return recent
     ages = (times[target] - times[recent]) / np.timedelta64(1, "D")
+    if chooser == "nearest":
+        years = np.floor(ages / YEAR_DAYS) + np.array([[0.0], [1.0]])
+        days = np.abs(ages - YEAR_DAYS * years) + YEAR_AWAY_DAYS * years
+        return recent[np.argsort(days.min(axis=0), kind="stable")]
     years = np.round(ages / YEAR_DAYS)
     away = np.abs(ages - YEAR_DAYS * years)
     seasonal = (ages >= EARLIER_DAYS) & (away <= SEASON_DAYS)

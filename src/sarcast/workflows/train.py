@@ -61,7 +61,7 @@ class TrainConfig(Config):
     end: str | None = Field(
         None, description="Last target date, for training and validation; default: the last."
     )
-    chooser: Chooser = Field("recent", description=CHOOSER)
+    chooser: Chooser = Field("nearest", description=CHOOSER)
     without: tuple[str, ...] = Field(
         (), description="Conditions that the network is not told, as in 'sarcast ablate'."
     )
