@@ -53,7 +53,8 @@ def open_cube(path: Path | str) -> xr.Dataset:
             path, chunks=None, consolidated=True, mask_and_scale=False, decode_times=False
         )
         guarded = xr.Dataset({str(n): _guard(v, str(n), path) for n, v in packed.variables.items()})
-        cube = xr.decode_cf(guarded.assign_attrs(packed.attrs), decode_coords="all")
+        told = guarded.assign_attrs(packed.attrs)
+        cube = xr.decode_cf(told, decode_coords="all", decode_timedelta=False)
         cube = cube.set_coords([name for name in COORDINATES if name in cube])
         order = _in_order(cube)
         if not np.array_equal(order, np.arange(cube.sizes["time"])):
