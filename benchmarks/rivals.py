@@ -29,6 +29,7 @@ import yaml
 from scipy.stats import rankdata
 
 from sarcast.differences import norm, smoothed, subtract, z
+from sarcast.mapping import Precision
 from sarcast.strategies import latest, mean
 from sarcast.windows import Bool, Chooser, Expected, Float, Predictor, Source, Window, split_by_date
 
@@ -109,12 +110,14 @@ class Row:
 class Task:
     """One kind of system on one series; ``kind`` is a key of ``SYSTEMS``.
 
-    ``training``, ``crop`` and ``given`` are how weights are adapted.
+    ``precision`` is that of the weights as they are; ``training``, ``crop`` and ``given`` are how
+    weights are adapted.
     """
 
     kind: str
     path: Path
     model: str
+    precision: Precision
     threads: int
     training: dict[str, Any]
     crop: int
@@ -153,7 +156,8 @@ def shipped(task: Task) -> Iterator[System]:
     """Our weights as they are."""
     from sarcast.mapping import load_model
 
-    yield from _ours(task.model, load_model(task.model, device="cpu"))
+    model = load_model(task.model, device="cpu", precision=task.precision)
+    yield from _ours(task.model, model)
 
 
 def adapted(task: Task) -> Iterator[System]:
@@ -349,6 +353,7 @@ def main() -> None:
     parser.add_argument("--distmetrics", type=Path, metavar="SITE")
     parser.add_argument("--stride", type=int, default=4)
     parser.add_argument("--model", default="base")
+    parser.add_argument("--precision", choices=get_args(Precision), default="float32")
     parser.add_argument(
         "--set",
         action="append",
@@ -374,6 +379,7 @@ def main() -> None:
             kind,
             options.series / f"{name}.nc",
             options.model,
+            options.precision,
             options.threads,
             training,
             options.crop,
