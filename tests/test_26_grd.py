@@ -758,6 +758,10 @@ def test_rtc_says_what_is_wrong_on_one_line(tmp_path, capsys):
     assert told.startswith("sarcast: no Sentinel-1 product in") and "\n" not in told
     assert run("rtc", tmp_path, "--to", tmp_path / "made") == 2
     assert "--dem" in capsys.readouterr().err
+    for option in ("--resolution", "--fill"):
+        given = ("rtc", tmp_path, "--to", tmp_path / "made", "--dem", tmp_path / "dem.tif")
+        assert run(*given, option, "inf") == 2
+        assert f"{option}: Input should be a finite number" in capsys.readouterr().err
 
 
 def test_a_second_run_into_one_catalogue_is_refused(tmp_path, capsys):

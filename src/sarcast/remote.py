@@ -21,7 +21,7 @@ _SCHEMES = ("http://", "https://", "s3://", "gs://", "az://", "/vsi")
 class RemoteOptions(BaseModel):
     """How patiently servers are asked: catalogues, and rasters behind URLs."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     tries: int = Field(
         4, ge=1, le=20, description="Times that a server is asked before it is given up."

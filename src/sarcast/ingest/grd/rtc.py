@@ -63,7 +63,7 @@ _COG = {
 class RtcOptions(BaseModel):
     """How products are corrected for terrain."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     geoid: Path | None = Field(
         None,
