@@ -41,7 +41,18 @@ def series(tmp_path: Path) -> Path:
 
 
 def test_strategies_are_scored_as_a_loop_over_dates_would(rivals, series: Path) -> None:
-    task = rivals.Task("strategies", series, "base", 1, {}, 64, rivals.Given("recent", 4), None, 4)
+    task = rivals.Task(
+        kind="strategies",
+        path=series,
+        model="base",
+        precision="float32",
+        threads=1,
+        training={},
+        crop=64,
+        given=rivals.Given("recent", 4),
+        site=None,
+        stride=4,
+    )
     rows = {(row.system, row.given): row for row in rivals.run(task)}
     cube = xr.load_dataset(series, engine="h5netcdf")
     images = cube["backscatter"].values
