@@ -54,6 +54,13 @@ def test_area_in_degrees_is_in_square_metres(detection: Detection) -> None:
     assert polygons(changed)["area_m2"][1] == pytest.approx(60 * pixel, rel=0.01)
 
 
+def test_the_share_is_of_what_was_seen(detection: Detection) -> None:
+    assert np.argwhere(~detection.seen).tolist() == [[0, 0]]
+    detection.actual[:, 20:] = np.nan
+    detection.changed[20:] = False
+    assert detection.share == pytest.approx(60 / (20 * GRID.shape[1] - 1))
+
+
 def test_specks_are_taken_out(detection: Detection) -> None:
     kept = without_specks(detection.changed, 4)
     assert kept.sum() == 60

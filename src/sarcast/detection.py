@@ -60,6 +60,16 @@ class Detection:
         """Actual less expected, dims (band, y, x), dB."""
         return di.subtract(self.actual, self.expected)
 
+    @property
+    def seen(self) -> Bool:
+        """Pixels of which the difference is known, dims (y, x)."""
+        return np.asarray(np.isfinite(self.difference).all(axis=0))
+
+    @property
+    def share(self) -> float:
+        """Share of the seen pixels that changed, 0..1."""
+        return float(self.changed.sum() / max(1, self.seen.sum()))
+
 
 def without_specks(changed: Bool, min_pixels: int) -> Bool:
     """Change map without connected changes (8 neighbours) of fewer pixels, dims (y, x)."""
@@ -127,7 +137,7 @@ def write_detection(
     layers = np.concatenate([difference, di.norm(difference)[np.newaxis]])
     names = [*(f"{band} actual - expected, dB" for band in BANDS), "norm over bands, dB"]
     write_cog(folder / "difference.tif", layers, grid, bands=names)
-    seen = np.isfinite(difference).all(axis=0)
+    seen = detection.seen
     change = np.where(seen, detection.changed, UNSEEN).astype(np.uint8)
     write_cog(folder / "change.tif", change, grid, nodata=UNSEEN, bands=["1 where changed"])
     polygons(detection).to_file(folder / "change.gpkg", layer="change", driver="GPKG")

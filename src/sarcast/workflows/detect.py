@@ -65,8 +65,10 @@ def detect(cube: Path, *, config: Annotated[DetectConfig, FLAT]) -> None:
         provenance = {**described(opened, model, place), "sarcast:threshold_db": threshold}
         write_detection(detection, folder, f"change-{config.at}", provenance)
         write_record(folder, "detect", {"cube": cube}, config)
-    share = 100.0 * detection.changed.mean()
-    say(f"norm above {threshold:.2f} dB: {share:.2f} % changed; {config.to / 'change.gpkg'}")
+    say(
+        f"norm above {threshold:.2f} dB: {100.0 * detection.share:.2f} % of what was seen changed; "
+        f"{config.to / 'change.gpkg'}"
+    )
 
 
 def _threshold(config: DetectConfig, model: Model) -> float:
