@@ -109,7 +109,9 @@ def clear_left(target: Path) -> None:
     pattern = re.compile(rf"\.{re.escape(target.name)}-[0-9a-f]{{8}}\.({_PARTIAL}|{_REPLACED})")
     with suppress(OSError):
         for left in [one for one in target.parent.iterdir() if pattern.fullmatch(one.name)]:
-            with suppress(OSError), _locked(left, must=True):
+            with suppress(OSError), _locked(left) as ours:
+                if not ours:
+                    continue
                 if left.suffix == f".{_REPLACED}" and not target.exists():
                     left.rename(target)
                 else:
@@ -123,7 +125,7 @@ def _workplace(target: Path) -> Iterator[Path]:
     try:
         with full_disk_named(target), _target_named(target, partial):
             partial.mkdir(parents=True)
-            with _locked(partial, must=False):
+            with _locked(partial):
                 yield partial
     finally:
         shutil.rmtree(partial, ignore_errors=True)
@@ -134,25 +136,33 @@ def _beside(target: Path, end: str) -> Path:
 
 
 @contextmanager
-def _locked(folder: Path, *, must: bool) -> Iterator[None]:
-    """Hold the lock of a folder, as far as its disk has locks; never wait for it.
+def _locked(folder: Path) -> Iterator[bool | None]:
+    """Try to hold the lock of a folder; never wait for it.
 
-    Raises
+    Yields
     ------
-    OSError
-        If it ``must`` be held, but another holds it, or there are no locks.
+    bool or None
+        Whether it is held: False if another holds it, or has deleted the folder meanwhile; None
+        where there are no locks.
     """
-    if fcntl is None and must:
-        raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP))
-    opened = os.open(folder, os.O_RDONLY) if fcntl is not None else None
+    if fcntl is None:
+        yield None
+        return
+    opened = os.open(folder, os.O_RDONLY)
     try:
-        if opened is not None:
-            with suppress(*() if must else (OSError,)):
-                fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
+        yield _is_ours(opened, folder)
     finally:
-        if opened is not None:
-            os.close(opened)
+        os.close(opened)
+
+
+def _is_ours(opened: int, folder: Path) -> bool | None:
+    try:
+        fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return os.path.samestat(os.fstat(opened), folder.stat())
+    except (BlockingIOError, FileNotFoundError):
+        return False
+    except OSError:  # a disk without locks
+        return None
 
 
 @contextmanager
@@ -189,9 +199,8 @@ def alone_in(folder: Path) -> Iterator[None]:
         return
     made = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
-    opened = os.open(folder, os.O_RDONLY) if fcntl is not None else None
-    try:
-        if opened is not None and not _is_ours(opened, folder):
+    with _locked(folder) as ours:
+        if ours is False:
             raise SarcastError(
                 f"another run is writing {folder}; wait for it to end, or name another target"
             )
@@ -201,20 +210,6 @@ def alone_in(folder: Path) -> Iterator[None]:
             with suppress(OSError):
                 if made:
                     folder.rmdir()
-    finally:
-        if opened is not None:
-            os.close(opened)
-
-
-def _is_ours(opened: int, folder: Path) -> bool:
-    """Take the lock of an opened folder; False if another has it, or has deleted the folder."""
-    try:
-        fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return os.path.samestat(os.fstat(opened), folder.stat())
-    except (BlockingIOError, FileNotFoundError):
-        return False
-    except OSError:  # a disk without locks
-        return True
 
 
 @contextmanager
@@ -260,7 +255,7 @@ def _is_full_disk(error: BaseException | None) -> bool:
 def _replace(partial: Path, target: Path) -> None:
     if target.exists():
         old = _beside(target, _REPLACED)
-        with _locked(target, must=False):
+        with _locked(target):
             target.rename(old)
             partial.rename(target)
             shutil.rmtree(old)
