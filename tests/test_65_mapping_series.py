@@ -3,15 +3,16 @@ import pytest
 import torch
 
 from sarcast.mapping.series import SeriesBatches
-from sarcast.windows import Chooser, Source, choose_previous
+from sarcast.windows import Chooser, Source, WindowSampler, choose_previous
 from small_cubes import COLUMNS, ROWS, code, coordinate_cube
 
 
 def drawn(order: slice = slice(None), **changed: int):
     cube = coordinate_cube().isel(time=order)
     targets = np.flatnonzero(np.argsort(np.argsort(cube["time"].values)) >= 4)
-    options = {"size": 8, "previous": 4, "batch": 64, "seed": 3, **changed}
-    return cube, SeriesBatches([Source.of(cube)], [targets], device="cpu", **options)
+    options = {"size": 8, "batch": 64, **changed}
+    sampler = WindowSampler([cube], [targets], size=options.pop("size"), previous=4)
+    return cube, SeriesBatches(sampler, seed=3, device="cpu", **options)
 
 
 @pytest.mark.parametrize("order", [slice(None), slice(None, None, -1)])
@@ -51,10 +52,8 @@ def test_half_take_what_the_chooser_gives(chooser: Chooser) -> None:
     long["time"] = cube["time"].values[0] + np.arange(25) * np.timedelta64(30, "D")
     long = long.isel(time=np.random.default_rng(0).permutation(25))
     target = int(np.argmax(long["time"].values))
-    options = {"size": 8, "previous": 4, "batch": 400, "seed": 3}
-    series = SeriesBatches(
-        [Source.of(long)], [np.array([target])], device="cpu", chooser=chooser, **options
-    )
+    sampler = WindowSampler([long], [np.array([target])], size=8, previous=4, chooser=chooser)
+    series = SeriesBatches(sampler, batch=400, seed=3, device="cpu")
     chosen = choose_previous(long["time"].values, target, 4, chooser=chooser)
     ages = (long["time"].values[[*chosen, target]] - long["time"].values[target]).astype(float)
     as_chosen = (series(0, 0).days.numpy() == ages / 86400e9).all(axis=1)

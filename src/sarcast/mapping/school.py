@@ -147,16 +147,7 @@ def _lessons(
             chooser=lesson.chooser,
             end=np.datetime64(lesson.end),
         )
-        series = SeriesBatches(
-            training.sources,
-            training.targets,
-            size=lesson.size,
-            previous=lesson.previous,
-            batch=options.batch,
-            seed=options.seed,
-            device=device,
-            chooser=lesson.chooser,
-        )
+        series = SeriesBatches(training, batch=options.batch, seed=options.seed, device=device)
         lessons.append((lesson.weight, series))
         validation += held.draw(
             options.validation_windows // (2 * len(recipe.series)) or 1,

@@ -1,13 +1,11 @@
 """Batches of real series that are small enough to lie on the device: no window is cut by a loop."""
 
-from collections.abc import Sequence
-
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from sarcast.units import YEAR_DAYS
-from sarcast.windows import Batch, Chooser, Source, Times, ranked_previous
+from sarcast.windows import Batch, Source, Times, WindowSampler, ranked_previous
 
 CHOSEN_SHARE = 0.5
 """Share of the windows whose previous images are as chosen; the others take any earlier ones."""
@@ -19,22 +17,17 @@ Days = npt.NDArray[np.float64]
 class SeriesBatches:
     """Batches of windows of cubes, each batch of one cube: a ``training.Batches``.
 
-    Half of the windows see the images before the target that ``chooser`` gives, the others any
-    earlier ones, so that a network meets long gaps and other seasons too. The day of the year that
-    is told is drawn at random, while the days between images are true: of a few years, a network
-    would learn by heart on which days it rained.
+    Half of the windows see the images before the target that the sampler's chooser gives, the
+    others any earlier ones, so that a network meets long gaps and other seasons too. The day of the
+    year that is told is drawn at random, while the days between images are true: of a few years, a
+    network would learn by heart on which days it rained.
 
     Parameters
     ----------
-    sources
-        Cubes, read whole and kept on the device.
-    targets
-        For each cube, places on ``time`` of the dates that may be targets; every one with at least
-        ``previous`` earlier dates.
-    size, previous, batch
-        Rows and columns of a window, its previous images, windows of a batch.
-    chooser
-        As in ``windows.ranked_previous``.
+    sampler
+        Cubes, read whole and kept on the device, their targets, and the shape of a window.
+    batch
+        Windows of a batch.
     seed
         The same step and device number always give the same batch.
     device
@@ -43,23 +36,20 @@ class SeriesBatches:
 
     def __init__(
         self,
-        sources: Sequence[Source],
-        targets: Sequence[Places],
+        sampler: WindowSampler,
         *,
-        size: int,
-        previous: int,
         batch: int,
         seed: int,
         device: str,
-        chooser: Chooser = "recent",
     ) -> None:
-        used = [(one, places) for one, places in zip(sources, targets, strict=True) if len(places)]
+        pairs = zip(sampler.sources, sampler.targets, strict=True)
+        used = [(one, places) for one, places in pairs if len(places)]
         self._series = [_Series(one, device) for one, _ in used]
         self._targets = [np.argsort(np.argsort(one.times))[places] for one, places in used]
-        self._chosen = [_chosen(one.times, previous, chooser) for one, _ in used]
-        self._size, self._batch, self._seed = size, batch, seed
-        pairs = zip(self._targets, self._series, strict=True)
-        sizes = np.array([len(places) * series.pixels for places, series in pairs])
+        self._chosen = [_chosen(one.times, sampler) for one, _ in used]
+        self._size, self._batch, self._seed = sampler.size, batch, seed
+        drawn_from = zip(self._targets, self._series, strict=True)
+        sizes = np.array([len(places) * series.pixels for places, series in drawn_from])
         self._shares = sizes / sizes.sum()
 
     def __call__(self, step: int, rank: int) -> Batch:
@@ -132,10 +122,12 @@ def _padded(images: torch.Tensor, size: int) -> torch.Tensor:
     return torch.nn.functional.pad(images, missing, value=torch.nan)
 
 
-def _chosen(times: Times, count: int, chooser: Chooser) -> Places:
+def _chosen(times: Times, sampler: WindowSampler) -> Places:
     """Places of the previous images of each date, oldest first, dims (date, image)."""
-    ordered = np.sort(times)
-    ranked = [ranked_previous(ordered, date, chooser=chooser) for date in range(len(ordered))]
+    ordered, count = np.sort(times), sampler.previous
+    ranked = [
+        ranked_previous(ordered, date, chooser=sampler.chooser) for date in range(len(ordered))
+    ]
     return np.stack([np.resize(np.sort(places[:count]), count) for places in ranked])
 
 
