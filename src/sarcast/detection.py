@@ -4,6 +4,7 @@ import datetime as dt
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -55,7 +56,7 @@ class Detection:
     date: np.datetime64
     previous_date: np.datetime64
 
-    @property
+    @cached_property
     def difference(self) -> Float:
         """Actual less expected, dims (band, y, x), dB."""
         return di.subtract(self.actual, self.expected)

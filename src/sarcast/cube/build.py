@@ -24,7 +24,7 @@ from pydantic import ConfigDict, Field
 from sarcast.cube import block, filtering
 from sarcast.cube.block import Block, Written
 from sarcast.cube.crew import AHEAD, Crew, CrewOptions, crew
-from sarcast.cube.oddities import MOST_DARK, impossible
+from sarcast.cube.oddities import impossible
 from sarcast.cube.schema import COORDINATES, PART
 from sarcast.cube.store import Store, is_empty
 from sarcast.cube.weather import StepWeather, write_weather
@@ -243,7 +243,7 @@ class _Steps:
         self._places = block.places(grid)
         self._overlaps: list[Overlap] = []
         self._left_out: list[str] = []
-        self._dark, self._bright = dict[str, float](), dict[str, float]()
+        self._dark_and_bright: dict[str, tuple[float, float]] = {}
         self._speckle, self._joined = SpeckleOptions(), dict[str, list[Acquisition]]()
 
     def filter_with(self, speckle: SpeckleOptions, joined: dict[str, list[Acquisition]]) -> None:
@@ -318,12 +318,8 @@ class _Steps:
         self._store.commit()
         if written.overlap.differing:
             self._overlaps.append(written.overlap)
-        for count, shares, most in (
-            (written.dark, self._dark, MOST_DARK),
-            (written.bright, self._bright, 0.0),
-        ):
-            if count > most * sum(written.seen):
-                shares[flying.one.scene_id] = count / sum(written.seen)
+        seen = max(1, sum(written.seen))
+        self._dark_and_bright[flying.one.scene_id] = (written.dark / seen, written.bright / seen)
 
     def _leave_out(self, one: Acquisition, error: UnreadableError) -> None:
         if not self._options.allow_missing:
@@ -354,7 +350,7 @@ class _Steps:
                 f"{total.largest_db:.1f} dB at {100.0 * total.differing / total.pixels:.1f} % of "
                 f"what two of them saw; the later slice is taken"
             )
-        for line in impossible(self._dark, self._bright):
+        for line in impossible(self._dark_and_bright):
             say(f"warning: {line}")
         if self._left_out:
             say(

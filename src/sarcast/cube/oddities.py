@@ -3,7 +3,7 @@
 None of it need be wrong: it can be true, but should be known.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,8 @@ LEAST_SEEN = 0.01
 """A date is worth a warning when it saw less than this share of the area."""
 MOST_DARK = 0.01
 """A date is worth a warning when more than this share of what it saw is power of 0."""
+MOST_BRIGHT = 0.0
+"""A date is worth a warning when more than this share of what it saw is more than can be."""
 
 NEAR_DAYS = 30.0
 """The level of a date is compared with that of its view's dates so near in time, days, ..."""
@@ -66,28 +68,27 @@ def value_warnings(dates: Sequence[DateStatistics]) -> Iterator[str]:
     for date in dates:
         if date.seen < LEAST_SEEN:
             yield f"{shown(date.time)} saw {100.0 * date.seen:.1f} % of the area"
-    dark = {shown(date.time): date.dark for date in dates if date.dark > MOST_DARK}
-    bright = {shown(date.time): date.bright for date in dates if date.bright > 0.0}
-    yield from impossible(dark, bright)
+    yield from impossible({shown(date.time): (date.dark, date.bright) for date in dates})
     views: dict[tuple[Any, ...], list[DateStatistics]] = {}
     for date, track in zip(dates, _tracks(dates), strict=True):
-        possible = shown(date.time) not in {**dark, **bright}
+        possible = date.dark <= MOST_DARK and date.bright <= MOST_BRIGHT
         if date.seen >= LEAST_SEEN and possible:
             views.setdefault((date.orbit_direction, track), []).append(date)
     for held in views.values():
         yield from _level_warnings(held)
 
 
-def impossible(dark: dict[str, float], bright: dict[str, float]) -> Iterator[str]:
+def impossible(dates: Mapping[str, tuple[float, float]]) -> Iterator[str]:
     """Dates of which so much of what they saw is power of 0, or more than can be.
 
     Parameters
     ----------
-    dark, bright
-        Shares by date, those alone that are worth a warning.
+    dates
+        By date, the shares of what was seen that are power of 0, and over ``units.CEILING_DB``.
     """
     over = f"backscatter over {units.CEILING_DB:g} dB, which nothing reaches"
-    for shares, what in ((dark, "power of 0"), (bright, over)):
+    for place, most, what in ((0, MOST_DARK, "power of 0"), (1, MOST_BRIGHT, over)):
+        shares = {date: both[place] for date, both in dates.items() if both[place] > most}
         if shares:
             first, share = next(iter(shares.items()))
             yield (

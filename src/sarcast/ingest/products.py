@@ -239,14 +239,17 @@ def check_values(place: str, values: npt.NDArray[np.float32], unit: str) -> None
             f"{place} is declared in {unit}, but its values are those of {seen}; "
             f"declare it with --unit '{seen}'"
         )
-    middle = float(np.median(values[np.isfinite(values)])) if np.isfinite(values).any() else 0.0
+    known = values[np.isfinite(values)]
+    if not known.size:
+        return
+    middle = float(np.median(known))
     if _level_db(middle, unit) > units.CEILING_DB:
         raise SarcastError(
             f"{place} is declared in {unit}, but half of its values are {middle:g} or more, more "
             f"than backscatter can be; see what the file holds, or declare what marks missing "
             f"values as nodata in a profile"
         )
-    negative = np.mean(values[np.isfinite(values)] < 0.0) if np.isfinite(values).any() else 0.0
+    negative = np.mean(known < 0.0)
     if unit != units.DB and negative > 0.5:
         raise SarcastError(
             f"{place} is declared in {unit}, which is never negative, but {100 * negative:.0f} % "

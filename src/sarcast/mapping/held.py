@@ -64,7 +64,7 @@ class Held:
         predict
             Calls it, in the number format of the training.
         """
-        losses, squares, counts, images = 0.0, torch.zeros(2), torch.zeros(2), []
+        losses, squares, counts, image = 0.0, torch.zeros(2), torch.zeros(2), None
         for batch in self._batches:
             prediction = predict(batch)
             losses += float(network.loss(prediction, batch.target)) * len(batch.target)
@@ -72,9 +72,11 @@ class Held:
             error = torch.where(seen, prediction.mean - batch.target, 0.0)
             squares += error.square().sum(dim=(0, 2, 3)).cpu()
             counts += seen.sum(dim=(0, 2, 3)).cpu()
-            images.append(_side_by_side(batch.target[0, 0], prediction.mean[0, 0]))
+            if image is None:
+                image = _side_by_side(batch.target[0, 0], prediction.mean[0, 0])
         rmse = (squares / counts.clamp(min=1)).sqrt()
-        return Validated(losses / self._windows, [float(value) for value in rmse], images[0])
+        assert image is not None
+        return Validated(losses / self._windows, [float(value) for value in rmse], image)
 
 
 def _side_by_side(actual: Tensor, expected: Tensor) -> Tensor:

@@ -1,5 +1,6 @@
 """``sarcast rtc``: GRD products to gamma nought, corrected for terrain, in a catalogue."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -63,25 +64,35 @@ def rtc(paths: tuple[Path, ...], *, config: Annotated[RtcConfig, FLAT]) -> None:
     area = _extent(config.area)
     terrain = Terrain(config.dem, config.correction)
     with alone_in(config.to), empty_folder(config.to / ".unzipped.partial") as work:
+        catalogue = FolderCatalogue(config.to)
+        held = {item.id: item for item in _held(catalogue)}
         for path in products:
             with unzipped(path, work / "product") as folder:
-                _add(folder, area, terrain, config)
+                item = _item(folder, area, terrain, config, held)
+                if item is not held.get(item.id):
+                    catalogue.add([item])
+                    held[item.id] = item
 
 
-def _add(path: Path, area: Geometry | None, terrain: Terrain, config: RtcConfig) -> None:
-    """Make the scene of a product, unless the catalogue holds it."""
-    catalogue = FolderCatalogue(config.to)
+def _item(
+    path: Path,
+    area: Geometry | None,
+    terrain: Terrain,
+    config: RtcConfig,
+    held: Mapping[str, pystac.Item],
+) -> pystac.Item:
+    """Item of the scene of a product, which is made unless the catalogue holds it."""
     product = open_product(path)
     grid = product_grid(product, config.correction.resolution, area)
-    if any(item.id == product.name and _is(item, grid) for item in _held(catalogue)):
+    if product.name in held and _is(held[product.name], grid):
         say(f"{config.to} holds {product.name} already")
-        return
+        return held[product.name]
     scene = make_scene(product, grid, terrain, config.to / "scenes")
-    catalogue.add([scene.to_item()])
     say(
         f"{product.name}: {', '.join(product.images)} on {grid.height} x {grid.width} pixels "
         f"of {grid.resolution.x:g} m in {grid.crs}"
     )
+    return scene.to_item()
 
 
 def _extent(area: str | None) -> Geometry | None:
