@@ -113,8 +113,8 @@ def test_the_dates_of_real_series_are_parted(monkeypatch: pytest.MonkeyPatch) ->
     options = TrainOptions(batch=4, validation_windows=4, validation_share=0.4)
     shown: list[np.ndarray] = []
 
-    def noted(_: object, targets: list[np.ndarray], **__: object) -> None:
-        shown.extend(targets)
+    def noted(sampler: WindowSampler, **_: object) -> None:
+        shown.extend(sampler.targets)
 
     monkeypatch.setattr("sarcast.mapping.school.SeriesBatches", noted)
     recipe = TINY.model_copy(update={"training": options})
