@@ -12,6 +12,7 @@ from sarcast.mapping.model import load_model, seen_conditions
 from sarcast.mapping.school import Recipe, _lessons, school, world_batches, world_windows
 from sarcast.mapping.training import TrainOptions
 from sarcast.mapping.unet import UNetOptions
+from sarcast.windows import WindowSampler
 from small_cubes import learnable_cube
 
 RECIPES = sorted((Path(__file__).parents[1] / "recipes").glob("*.yaml"))
