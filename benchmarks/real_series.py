@@ -1,7 +1,8 @@
 """Pack real series as small cubes, NAME.nc each, for machines without GDAL or Zarr.
 
-``python -m benchmarks.real_series DATA --to series`` reads the OPERA RTC-S1 bursts and the
-WorldCereal sites of the development data, whose licences they keep.
+``python -m benchmarks.real_series DATA --to series`` reads the OPERA RTC-S1 bursts, the WorldCereal
+sites and two thirds of OPERA's validation sites, ``benchmarks.sites`` keeping the others, of the
+development data, whose licences they keep.
 """
 
 import argparse
@@ -15,12 +16,15 @@ import xarray as xr
 from rasterio.warp import transform
 from rasterio.windows import from_bounds
 
+from benchmarks.sites import parted, series
 from sarcast.orbits import heading_deg
 from sarcast.units import to_db
 
 OPERA = re.compile(r"T\d+-(\d+-IW\d)_(\d{8}T\d{6})Z_.*_(S1[A-D])_30_v1.0_VV\.tif")
 PLATFORMS = {"S1A": "sentinel-1a", "S1B": "sentinel-1b"}
 LAGS = 4
+FEWEST_DATES = 30
+"""Dates of a validation site from which on it is a series."""
 
 
 def main() -> None:
@@ -30,7 +34,8 @@ def main() -> None:
     parser.add_argument("--to", type=Path, required=True)
     options = parser.parse_args()
     options.to.mkdir(parents=True, exist_ok=True)
-    for name, cube in {**opera(options.data), **worldcereal(options.data)}.items():
+    packed = opera(options.data) | worldcereal(options.data) | sites(options.data)
+    for name, cube in packed.items():
         cube.to_netcdf(options.to / f"{name}.nc", engine="h5netcdf")
         print(name, dict(cube.sizes))
 
@@ -116,6 +121,17 @@ def _worldcereal_cube(site: Path, dems: Path) -> xr.Dataset:
             "heading": ("time", heading),
         },
     )
+
+
+def sites(data: Path) -> dict[str, xr.Dataset]:
+    """One cube a track of a site, and one of all its tracks, of nine pixels each."""
+    table, _ = parted(pd.read_parquet(data / "opera-dist-sites" / "sites.parquet"))
+    return {
+        f"site-{'-'.join((*key.split(), kind))}": cube
+        for kind, mixed in (("track", False), ("all", True))
+        for key, cube in series(table, mixed=mixed)
+        if cube.sizes["time"] >= FEWEST_DATES
+    }
 
 
 def _celsius(temperature: np.ndarray) -> np.ndarray:

@@ -29,13 +29,17 @@ def main() -> None:
     parser.add_argument("--overwrite", action="store_true")
     options = parser.parse_args()
     recipe = read_recipe(options.recipe, options.set)
-    names = sorted({name for lesson in recipe.series for name in lesson.cubes})
-    cubes = {name: xr.open_dataset(options.cubes / f"{name}.nc").load() for name in names}
+    cubes = read_cubes(options.cubes) if recipe.series and options.cubes else {}
     model = school(
         recipe, to=options.to, cubes=cubes, start=options.start, overwrite=options.overwrite
     )
     print(json.dumps({key: model.training[key] for key in ("steps", "best_step", "seconds")}))
     print(model.scores)
+
+
+def read_cubes(folder: Path) -> dict[str, xr.Dataset]:
+    """Read all cubes of a folder, NAME.nc each, by their names."""
+    return {path.stem: xr.open_dataset(path).load() for path in sorted(folder.glob("*.nc"))}
 
 
 def read_recipe(path: Path, changes: list[str]) -> Recipe:

@@ -1,8 +1,10 @@
 """From a recipe to a model folder: worlds, real series, one network and its scores."""
 
+import itertools
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
+from fnmatch import filter as filter_names
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +12,7 @@ import torch
 import xarray as xr
 from pydantic import BaseModel, ConfigDict, Field
 
+from sarcast.errors import SarcastError
 from sarcast.files import check_free, new_folder
 from sarcast.mapping.batches import Batches, mixed
 from sarcast.mapping.model import Model, load_model, seen_conditions, write_model
@@ -42,10 +45,15 @@ class SeriesLesson(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     weight: float = Field(gt=0.0, description="share of the batches, beside the other lessons")
-    cubes: tuple[str, ...] = Field(min_length=1, description="names of the cubes in the folder")
-    size: int = Field(64, ge=8, le=1024, description="rows and columns of a window, pixels")
+    cubes: tuple[str, ...] = Field(
+        min_length=1, description="names of the cubes in the folder, or patterns such as site-*"
+    )
+    size: int = Field(64, ge=1, le=1024, description="rows and columns of a window, pixels")
     previous: int = Field(8, ge=1, le=16, description="previous images of a window")
     chooser: Chooser = Field("nearest", description="which previous images half of the windows see")
+    mirror_levels: bool = Field(
+        False, description="mirror the level of half of the targets: for series of few dates"
+    )
     end: str = Field(description="last acquisition time that may be a target, ISO 8601, UTC")
 
 
@@ -140,20 +148,38 @@ def _lessons(
     validation = world_windows(recipe.worlds, options, device=device)
     for lesson in recipe.series:
         training, held = split_by_date(
-            [cubes[name] for name in lesson.cubes],
+            _named(cubes, lesson.cubes),
             size=lesson.size,
             previous=lesson.previous,
             share=options.validation_share,
             chooser=lesson.chooser,
             end=np.datetime64(lesson.end),
         )
-        series = SeriesBatches(training, batch=options.batch, seed=options.seed, device=device)
+        series = SeriesBatches(
+            training,
+            batch=options.batch,
+            seed=options.seed,
+            device=device,
+            mirror_levels=lesson.mirror_levels,
+        )
         lessons.append((lesson.weight, series))
         validation += held.draw(
             options.validation_windows // (2 * len(recipe.series)) or 1,
             rng=np.random.default_rng([options.seed, 1]),
         )
     return mixed(lessons, seed=options.seed), validation
+
+
+def _named(cubes: dict[str, xr.Dataset], patterns: Sequence[str]) -> list[xr.Dataset]:
+    """Give the cubes that one of the patterns names, each once."""
+    names = {pattern: filter_names(cubes, pattern) for pattern in patterns}
+    for pattern, found in names.items():
+        if not found:
+            raise SarcastError(
+                f"the recipe asks for the series {pattern!r}, and there are "
+                f"{', '.join(sorted(cubes)) or 'none'}; add it, or take it out of the recipe"
+            )
+    return [cubes[name] for name in dict.fromkeys(itertools.chain(*names.values()))]
 
 
 def _network(recipe: Recipe, batches: Batches, start: Path | None) -> Temporal | UNet:

@@ -1,26 +1,38 @@
 """Batches of real series that are small enough to lie on the device: no window is cut by a loop."""
 
+from dataclasses import replace
+
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from sarcast.units import YEAR_DAYS
-from sarcast.windows import Batch, Source, Times, WindowSampler, ranked_previous
+from sarcast.windows import Batch, Source, Times, WindowSampler, joined, ranked_previous
 
 CHOSEN_SHARE = 0.5
 """Share of the windows whose previous images are as chosen; the others take any earlier ones."""
+
+CUBES_AT_ONCE = 16
+"""Cubes that the windows of one batch are of at most."""
+
+MIRRORED_SHARE = 0.5
+"""Share of the targets whose level is mirrored, so that above and below are as likely."""
 
 Places = npt.NDArray[np.intp]
 Days = npt.NDArray[np.float64]
 
 
 class SeriesBatches:
-    """Batches of windows of cubes, each batch of one cube: a ``training.Batches``.
+    """Batches of windows of cubes, each of several cubes: a ``training.Batches``.
 
     Half of the windows see the images before the target that the sampler's chooser gives, the
     others any earlier ones, so that a network meets long gaps and other seasons too. The day of the
     year that is told is drawn at random, while the days between images are true: of a few years, a
     network would learn by heart on which days it rained.
+
+    Of few dates it learns by heart even so, knowing each by its previous images. Half of the
+    targets can then be mirrored in their level: shifted to as far below the level of their previous
+    images as they were above it, or the other way round, so that nothing is left to be known.
 
     Parameters
     ----------
@@ -32,6 +44,8 @@ class SeriesBatches:
         The same step and device number always give the same batch.
     device
         Where the series and the batches lie.
+    mirror_levels
+        Mirror the level of half of the targets.
     """
 
     def __init__(
@@ -41,6 +55,7 @@ class SeriesBatches:
         batch: int,
         seed: int,
         device: str,
+        mirror_levels: bool = False,
     ) -> None:
         pairs = zip(sampler.sources, sampler.targets, strict=True)
         used = [(one, places) for one, places in pairs if len(places)]
@@ -48,6 +63,7 @@ class SeriesBatches:
         self._targets = [np.argsort(np.argsort(one.times))[places] for one, places in used]
         self._chosen = [_chosen(one.times, sampler) for one, _ in used]
         self._size, self._batch, self._seed = sampler.size, batch, seed
+        self._mirror_levels = mirror_levels
         drawn_from = zip(self._targets, self._series, strict=True)
         sizes = np.array([len(places) * series.pixels for places, series in drawn_from])
         self._shares = sizes / sizes.sum()
@@ -55,17 +71,32 @@ class SeriesBatches:
     def __call__(self, step: int, rank: int) -> Batch:
         """Draw the batch of a step on a device."""
         rng = np.random.default_rng([self._seed, step, rank, 3])
-        number = int(rng.choice(len(self._series), p=self._shares))
+        count = min(len(self._series), CUBES_AT_ONCE, self._batch)
+        numbers = rng.choice(len(self._series), count, p=self._shares)
+        ends = np.arange(1, count + 1) * self._batch // count
+        windows = np.diff(ends, prepend=0)
+        return joined(
+            [
+                self._of_one(int(number), int(share), rng=rng)
+                for number, share in zip(numbers, windows, strict=True)
+            ]
+        )
+
+    def _of_one(self, number: int, windows: int, *, rng: np.random.Generator) -> Batch:
+        """Draw windows of one cube."""
         series = self._series[number]
-        target = rng.choice(self._targets[number], self._batch)
+        target = rng.choice(self._targets[number], windows)
         previous = _previous(target, self._chosen[number], rng=rng)
         images = np.concatenate([previous, target[:, np.newaxis]], axis=1)
         rows, columns = (
-            rng.integers(max(pixels - self._size, 0) + 1, size=self._batch)
-            for pixels in series.shape
+            rng.integers(max(pixels - self._size, 0) + 1, size=windows) for pixels in series.shape
         )
-        days_of_year = rng.uniform(0.0, YEAR_DAYS, self._batch)
-        return series.cut(images, rows, columns, self._size, days_of_year)
+        days_of_year = rng.uniform(0.0, YEAR_DAYS, windows)
+        batch = series.cut(images, rows, columns, self._size, days_of_year)
+        if not self._mirror_levels:
+            return batch
+        which = series.tensor(rng.random(windows) < MIRRORED_SHARE)
+        return _level_mirrored(batch, which)
 
 
 class _Series:
@@ -91,10 +122,10 @@ class _Series:
     ) -> Batch:
         """Cut windows, their images given as (window, image), the target last."""
         height, width = (min(size, pixels) for pixels in self.shape)
-        y = self._tensor(rows)[:, None] + torch.arange(height, device=self._device)
-        x = self._tensor(columns)[:, None] + torch.arange(width, device=self._device)
+        y = self.tensor(rows)[:, None] + torch.arange(height, device=self._device)
+        x = self.tensor(columns)[:, None] + torch.arange(width, device=self._device)
         stack = self._images[
-            self._tensor(images)[:, :, None, None, None],
+            self.tensor(images)[:, :, None, None, None],
             torch.arange(self._images.shape[1], device=self._device)[None, None, :, None, None],
             y[:, None, None, :, None],
             x[:, None, None, None, :],
@@ -107,13 +138,20 @@ class _Series:
             previous=stack[:, :-1],
             target=stack[:, -1],
             elevation=_padded(self._elevation[y[:, :, None], x[:, None, :]], size),
-            conditions=self._tensor(conditions.astype(np.float32)),
-            days=self._tensor((days - days[:, -1:]).astype(np.float32)),
-            day_of_year=self._tensor(days_of_year.astype(np.float32)),
+            conditions=self.tensor(conditions.astype(np.float32)),
+            days=self.tensor((days - days[:, -1:]).astype(np.float32)),
+            day_of_year=self.tensor(days_of_year.astype(np.float32)),
         )
 
-    def _tensor(self, values: npt.NDArray[np.generic]) -> torch.Tensor:
+    def tensor(self, values: npt.NDArray[np.generic]) -> torch.Tensor:
         return torch.as_tensor(values, device=self._device)
+
+
+def _level_mirrored(batch: Batch, which: torch.Tensor) -> Batch:
+    """Mirror targets about the median level of their previous images, each band for itself."""
+    departure = (batch.target[:, None] - batch.previous).nanmean(dim=(3, 4)).nanquantile(0.5, dim=1)
+    shift = torch.where(which[:, None], 2.0 * departure, 0.0).nan_to_num(0.0)
+    return replace(batch, target=batch.target - shift[..., None, None])
 
 
 def _padded(images: torch.Tensor, size: int) -> torch.Tensor:

@@ -36,6 +36,8 @@ MOST_DEVICES = 1024
 """Number of devices under which each has seeds of its own at every step."""
 AGREE_EVERY = 16
 """Steps after which several devices agree on the time."""
+SMALLEST_COMPILED_PX = 64
+"""Rows of the smallest windows that a network is compiled for; each size takes its own minute."""
 LOG_EVERY = 20
 """Steps between scalars in the log; each asks the GPU to be done."""
 
@@ -321,7 +323,12 @@ class _Loop:
     def _prediction(self, batch: Batch) -> Prediction:
         """Predict in the number format asked for; what enters, elevation too, stays 32 bits."""
         mixed = self.options.precision == "bf16-mixed"
-        with torch.autocast(self.fabric.device.type, torch.bfloat16, enabled=mixed):
+        with ExitStack() as stack:
+            if batch.target.shape[-1] < SMALLEST_COMPILED_PX:
+                stack.enter_context(torch.compiler.set_stance("force_eager"))
+            stack.enter_context(
+                torch.autocast(self.fabric.device.type, torch.bfloat16, enabled=mixed)
+            )
             prediction: Prediction = self.network(*batch.inputs())
         return prediction
 

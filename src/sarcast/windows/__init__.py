@@ -1,6 +1,6 @@
 """Windows: a place and a target date cut from a cube, and what predicts their expected image."""
 
-from sarcast.windows.batch import Batch, collate, in_shapes, separate
+from sarcast.windows.batch import Batch, collate, in_shapes, joined, separate
 from sarcast.windows.cut import Source, cut, grid
 from sarcast.windows.previous import (
     CHOOSER,
@@ -42,6 +42,7 @@ __all__ = [
     "cut",
     "grid",
     "in_shapes",
+    "joined",
     "ranked_previous",
     "separate",
     "split_by_date",

@@ -106,6 +106,17 @@ def collate(windows: Sequence[Window]) -> Batch:
     )
 
 
+def joined(batches: Sequence[Batch]) -> Batch:
+    """Put batches whose windows have one shape and the same parts into one, in their order."""
+    import torch
+
+    def put(name: str) -> Any:
+        parts = [getattr(batch, name) for batch in batches]
+        return None if parts[0] is None else torch.cat(parts)
+
+    return Batch(**{field.name: put(field.name) for field in fields(Batch)})
+
+
 def in_shapes(windows: Sequence[Window], most: int) -> Iterator[Sequence[Window]]:
     """Split windows, in their order, into runs of one shape that are no longer than ``most``."""
     start = 0
