@@ -7,6 +7,9 @@ from torch import Tensor
 
 LEAST_SPREAD_DB = 0.5
 """Spread of a window that images are scaled by at least, dB."""
+LEVELS_DB = ((-20.0, -6.0), (-27.0, -12.0))
+"""Lowest and highest mean of a window that is told, VV and VH: those of the worlds, as a network
+would make up what lies beyond."""
 LEAST_VARIANCE = 0.05
 """Variance over previous images, in squared spreads, that a window counts with at least."""
 
@@ -77,8 +80,8 @@ def statistics(scaled: Scaled) -> Tensor:
     share = scaled.seen.mean(dim=(2, 3, 4))[..., None]
     images = torch.full_like(share, float(scaled.images.shape[1])).log()
     usual = torch.tensor([-11.0, -17.0], device=share.device)
-    window = torch.cat(
-        [(scaled.level[..., 0, 0] - usual) / 6.0, scaled.spread[..., 0, 0].log()], -1
-    )
+    low, high = torch.tensor(LEVELS_DB, device=share.device).T
+    level = torch.clamp(scaled.level[..., 0, 0], low, high)
+    window = torch.cat([(level - usual) / 6.0, scaled.spread[..., 0, 0].log()], -1)
     window = window[:, None].expand(-1, share.shape[1], -1)
     return torch.cat([shift, rough, share, images, window], dim=-1)
