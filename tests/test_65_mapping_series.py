@@ -85,3 +85,31 @@ def test_a_window_larger_than_the_cube_sees_nothing_beyond_it() -> None:
     inside = torch.zeros(64, 64, dtype=torch.bool)
     inside[:ROWS, :COLUMNS] = True
     assert (batch.target.isfinite() == inside).all()
+
+
+def test_a_batch_holds_windows_of_several_cubes_by_their_share() -> None:
+    """Each cube is told by its values; one with three times the targets gives most windows."""
+    cube = coordinate_cube()
+    cubes = [cube, cube.assign(backscatter=cube["backscatter"] + 1e6)]
+    sampler = WindowSampler(cubes, [np.array([5]), np.array([6, 7, 8])], size=8, previous=4)
+    batches = SeriesBatches(sampler, batch=64, seed=3, device="cpu")
+    drawn_from = np.concatenate([batches(k, 0).target[:, 0, 0, 0] > 9e5 for k in range(200)])
+    assert abs(drawn_from.mean() - 0.75) < 0.08
+    several = [batches(k, 0).target[:, 0, 0, 0] > 9e5 for k in range(20)]
+    assert any(0 < one.sum() < 64 for one in several)
+
+
+def test_mirrored_levels_tell_nothing_of_the_date() -> None:
+    """Targets 3 dB above all earlier images are 3 dB above or below; the pattern stays."""
+    cube = coordinate_cube()
+    pattern = np.random.default_rng(0).normal(size=(2, ROWS, COLUMNS))
+    images = np.broadcast_to(pattern, cube["backscatter"].shape).copy()
+    images[8] += 3.0
+    cube["backscatter"] = cube["backscatter"].copy(data=images.astype(np.float32))
+    sampler = WindowSampler([cube], [np.array([8])], size=8, previous=4)
+    batch = SeriesBatches(sampler, batch=400, seed=3, device="cpu", mirror_levels=True)(0, 0)
+    above = (batch.target - batch.previous[:, 0]).numpy()
+    np.testing.assert_allclose(np.abs(above), 3.0, atol=1e-5)
+    assert 0.4 < (above[:, 0, 0, 0] > 0).mean() < 0.6
+    plain = SeriesBatches(sampler, batch=50, seed=3, device="cpu")(0, 0)
+    np.testing.assert_allclose(plain.target - plain.previous[:, 0], 3.0, atol=1e-5)

@@ -182,7 +182,7 @@ def test_rain_moves_open_ground_more_than_forest(area: Area, model: Model) -> No
     for name in ("open", "field", "mire"):
         assert (mean(true, name) > 1.5 * mean(true, "forest")).all()
         assert (mean(moved, name) > 1.1 * mean(moved, "forest")).all()
-        assert (np.abs(mean(moved, name) / mean(true, name) - 1.0) < 0.65).all()
+        assert (np.abs(mean(moved, name) / mean(true, name) - 1.0) < 0.75).all()
     assert (np.abs(mean(moved, "forest") - mean(true, "forest")) < 0.5).all()
     assert np.square(moved - true).mean() < 0.5 * np.square(true).mean()
 
