@@ -13,7 +13,7 @@ from sarcast.mapping.augment import AugmentOptions, augment, fewer_images, mirro
 from sarcast.mapping.average import Average
 from sarcast.mapping.model import Model, load_model, save_model
 from sarcast.mapping.network import Prediction
-from sarcast.mapping.scaling import scale
+from sarcast.mapping.scaling import scale, statistics
 from sarcast.mapping.scores import calibrated, residual_scores
 from sarcast.mapping.temporal import Temporal, TemporalOptions
 from sarcast.windows import Batch, cut
@@ -342,3 +342,15 @@ def test_images_that_saw_nothing_at_a_pixel_have_no_weight_there() -> None:
     with torch.inference_mode():
         moved = [network.mover(images, fine, coarse, decoded) for images in (scaled, strange)]
     torch.testing.assert_close(moved[0], moved[1])
+
+
+def test_a_window_s_level_is_told_within_what_worlds_have() -> None:
+    """Beyond the brightest and the darkest world nothing more is told; between them, all."""
+    noise = torch.randn(1, 4, 2, 16, 16, generator=torch.Generator().manual_seed(0))
+    pair = torch.tensor([0.0, -6.5])[:, None, None]
+    bright, brighter, dark, darker, usual, lower = (
+        statistics(scale(noise + pair + level)) for level in (0.0, 9.0, -40.0, -50.0, -10.0, -11.0)
+    )
+    torch.testing.assert_close(bright, brighter, atol=1e-4, rtol=0.0)
+    torch.testing.assert_close(dark, darker, atol=1e-4, rtol=0.0)
+    assert ((usual - lower).abs().amax(dim=(0, 1)) > 0.1).sum() == 2

@@ -9,7 +9,7 @@ import yaml
 
 from sarcast.errors import SarcastError
 from sarcast.mapping.model import load_model, seen_conditions
-from sarcast.mapping.school import Recipe, _lessons, school, world_batches, world_windows
+from sarcast.mapping.school import Recipe, _lessons, _named, school, world_batches, world_windows
 from sarcast.mapping.training import TrainOptions
 from sarcast.mapping.unet import UNetOptions
 from sarcast.windows import WindowSampler
@@ -128,6 +128,14 @@ def test_the_dates_of_real_series_are_parted(monkeypatch: pytest.MonkeyPatch) ->
     assert max(held) < np.datetime64("2021-04-15")
     with pytest.raises(SarcastError, match="at least 2 target dates with 3 previous images"):
         _lessons(recipe, {"a": cube.isel(time=slice(4))}, device="cpu")
+
+
+def test_a_lesson_names_series_by_patterns() -> None:
+    cubes = {"site-1": learnable_cube(), "other": learnable_cube(), "site-2": learnable_cube()}
+    found = _named(cubes, ["site-*", "site-2"])
+    assert [id(one) for one in found] == [id(cubes["site-1"]), id(cubes["site-2"])]
+    with pytest.raises(SarcastError, match=r"series 'burst-\*', and there are other, site-1"):
+        _named(cubes, ["burst-*"])
 
 
 def test_batches_drawn_at_once_are_the_parts_of_a_larger_one() -> None:
