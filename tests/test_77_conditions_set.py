@@ -179,10 +179,10 @@ def test_rain_moves_open_ground_more_than_forest(area: Area, model: Model) -> No
         return np.array([image[:, band][on].mean() for band in (0, 1)])
 
     assert (mean(moved, "forest") > 0.1).all()
-    for name in ("open", "field", "mire"):
+    for name, away in (("open", 0.65), ("field", 0.75), ("mire", 0.65)):
         assert (mean(true, name) > 1.5 * mean(true, "forest")).all()
         assert (mean(moved, name) > 1.1 * mean(moved, "forest")).all()
-        assert (np.abs(mean(moved, name) / mean(true, name) - 1.0) < 0.75).all()
+        assert (np.abs(mean(moved, name) / mean(true, name) - 1.0) < away).all()
     assert (np.abs(mean(moved, "forest") - mean(true, "forest")) < 0.5).all()
     assert np.square(moved - true).mean() < 0.5 * np.square(true).mean()
 

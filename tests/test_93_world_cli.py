@@ -177,8 +177,9 @@ def test_an_interrupt_leaves_nothing_and_the_same_command_runs_again(tmp_path: P
     words = ("world", tmp_path / "area", "--size-km", "2", "--to", "2021-12-31")
     command = [sys.executable, "-m", "sarcast.cli", *map(str, words)]
     # where tests run in the background of a shell, interrupts are ignored, and by children too
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        signal.signal(signal.SIGINT, before)
         patience = time.monotonic() + 150.0
         while not any(tmp_path.glob(".area-*.partial/scenes/*_VV.tif")):
             assert process.poll() is None
