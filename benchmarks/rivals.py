@@ -28,7 +28,7 @@ import xarray as xr
 import yaml
 from scipy.stats import rankdata
 
-from sarcast.differences import norm, smoothed, subtract, z
+from sarcast.differences import level, levelled, norm, smoothed, subtract, z
 from sarcast.mapping import Precision
 from sarcast.strategies import latest, mean
 from sarcast.windows import Bool, Chooser, Expected, Float, Predictor, Source, Window, split_by_date
@@ -39,7 +39,7 @@ WATER = ("opera-292318-IW2",)
 CHANGES_DB = (-1.0, -2.5)
 CHANGED_SHARE, RADII_PX = 0.2, (3, 11)
 """Share of the pixels that change, and the radii of the discs."""
-SMOOTHING_PX = 1.5
+SMOOTHING_PX = 2.0
 ALL = 10_000
 """So many previous images that it is all there are."""
 
@@ -56,12 +56,15 @@ class Look(Protocol):
 
 @dataclass(frozen=True)
 class Given:
-    """Which previous images a system is given."""
+    """Which previous images a system is given; ``later``: all other images, later ones too."""
 
     chooser: Chooser
     previous: int
+    later: bool = False
 
     def __str__(self) -> str:
+        if self.later:
+            return "all others, later ones too"
         return f"{self.chooser} {'all' if self.previous == ALL else self.previous}"
 
 
@@ -135,11 +138,15 @@ class Plain:
 
     def scores(self, target: Float) -> dict[str, Float]:
         """Give the norm over bands of the difference, and of z where a deviation is known."""
-        found = {"norm": subtract(target, self.expected)}
+        plain = {"norm": subtract(target, self.expected)}
         if self._std is not None:
-            found["z"] = z(target, self.expected, self._std)
-        wide = {f"{name}, smoothed": smoothed(one, SMOOTHING_PX) for name, one in found.items()}
-        return {name: norm(one) for name, one in {**found, **wide}.items()}
+            plain["z"] = z(target, self.expected, self._std)
+        found = {}
+        for name, one in plain.items():
+            found[name] = norm(one)
+            found[f"{name}, smoothed"] = norm(smoothed(one, SMOOTHING_PX))
+            found[f"{name}, levelled, smoothed"] = norm(smoothed(levelled(one), SMOOTHING_PX))
+        return found
 
 
 System = tuple[str, Given, Callable[[Window], Look]]
@@ -150,6 +157,19 @@ def strategies(_: Task) -> Iterator[System]:
     yield "latest", Given("recent", 1), lambda window: Plain(Expected(latest(window)))
     for given in CONVENTIONAL:
         yield "mean", given, lambda window: Plain(Expected(mean(window)))
+
+
+def bounds(_: Task) -> Iterator[System]:
+    """What no forecast reaches: means that know later images too, and even the target's level."""
+
+    def at_its_level(window: Window) -> Look:
+        expected = mean(window)
+        own = level(subtract(window.target, expected))
+        return Plain(Expected(expected + own[:, np.newaxis, np.newaxis]))
+
+    every = Given("recent", ALL, later=True)
+    yield "bound: mean", every, lambda window: Plain(Expected(mean(window)))
+    yield "bound: mean at the target's level", every, at_its_level
 
 
 def shipped(task: Task) -> Iterator[System]:
@@ -202,6 +222,7 @@ SYSTEMS: dict[str, Callable[[Task], Iterator[System]]] = {
     **dict.fromkeys(RIVALS, transformers),
     "shipped": shipped,
     "strategies": strategies,
+    "bounds": bounds,
 }
 """Kinds of systems, those that take longest first."""
 
@@ -271,7 +292,10 @@ def change_name(decibels: float) -> str:
 
 
 def window_of(source: Source, date: int, given: Given) -> Window:
-    """Cut a whole image and the previous ones that a system is given."""
+    """Cut a whole image and the other ones that a system is given."""
+    if given.later:
+        others = [one for one in range(len(source.times)) if one != date]
+        return source.cut(date, (0, 0), source.shape, others)
     wanted = min(given.previous, int((source.times < source.times[date]).sum()))
     previous = source.previous(date, (0, 0), source.shape, wanted, chooser=given.chooser)
     return source.cut(date, (0, 0), source.shape, previous)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from scipy.special import expit, logit
 
+from sarcast.differences import levelled
 from sarcast.units import to_db, to_power
 from sarcast.windows import BANDS, Float, Window
 
@@ -70,9 +71,13 @@ class Sight:
         self.expected: Float = to_db(expit(mean))
 
     def scores(self, target: Float) -> dict[str, Float]:
-        """Give the package's score: the greater of the bands' distances in deviations."""
-        away = np.abs(self._rival.logits(target) - self._mean) / self._deviation
-        return {"own": away.max(axis=0)}
+        """Give the package's score, the greater of the bands' distances in deviations.
+
+        Beside it the same of the levelled difference, as ours are scored.
+        """
+        away = (self._rival.logits(target) - self._mean) / self._deviation
+        named = {"own": away, "own, levelled": levelled(away)}
+        return {name: np.abs(one).max(axis=0) for name, one in named.items()}
 
 
 def _parts(site: Path) -> tuple[Any, Any, Any]:

@@ -95,3 +95,27 @@ def test_smoothed_keeps_what_is_wide_and_quiets_speckle():
     np.testing.assert_allclose(differences.smoothed(noise * 0 + 3.0, 2.0), 3.0, rtol=1e-5)
     with pytest.raises(SarcastError, match="must be above 0 pixels, not 0"):
         differences.smoothed(noise, 0.0)
+
+
+def test_levelled_takes_off_what_moves_the_whole_image():
+    """A slow twin, image by image and band by band; a change of a quarter stays where it is."""
+    rng = np.random.default_rng(6)
+    image = rng.normal(size=(3, 2, 20, 20)).astype(np.float32)
+    image[1, 0, :10, :10] -= 50.0
+    image[2, 1, 3] = np.nan
+    above = np.array([[4.0, -2.0], [0.5, 9.0], [1.0, -30.0]], dtype=np.float32)
+    moved = image + above[..., None, None]
+    for one, band in np.ndindex(3, 2):
+        seen = moved[one, band][np.isfinite(moved[one, band])]
+        assert differences.level(moved)[one, band] == pytest.approx(np.median(seen), abs=1e-6)
+    np.testing.assert_allclose(
+        differences.levelled(moved), differences.levelled(image), atol=1e-4, equal_nan=True
+    )
+    assert np.median(differences.levelled(moved)[1, 0, :10, :10]) == pytest.approx(-50.0, abs=0.8)
+
+
+def test_what_nobody_saw_has_no_level():
+    image = np.ones((2, 3, 4), dtype=np.float32)
+    image[1] = np.nan
+    np.testing.assert_array_equal(differences.level(image), [1.0, np.nan])
+    np.testing.assert_array_equal(np.isnan(differences.levelled(image)), np.isnan(image))

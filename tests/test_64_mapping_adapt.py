@@ -1,14 +1,14 @@
 """Adapting a network to an area: it learns, or stays as it was."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
 import torch
 
-from sarcast.conditions import PaperScaling
+from sarcast.conditions import RAIN, TEMPERATURE, PaperScaling
 from sarcast.mapping import adapt as room
-from sarcast.mapping.adapt import adapt, suited, without_calendar
+from sarcast.mapping.adapt import adapt, nothing_by_heart, suited
 from sarcast.mapping.batches import sampled
 from sarcast.mapping.model import Model
 from sarcast.mapping.temporal import Temporal, TemporalOptions
@@ -91,12 +91,34 @@ def test_options_that_are_given_win_over_those_that_suit() -> None:
 def test_days_of_the_year_are_drawn_and_all_else_is_kept() -> None:
     training, _ = _samplers()
     batch = sampled(training, batch=100, seed=3)(5, 0)
-    told = [without_calendar(lambda *_: batch, seed=3)(step, 0) for step in (5, 5, 6)]
+    batch.conditions[:, -1, RAIN] = 0.0
+    told = [nothing_by_heart(lambda *_: batch, seed=3)(step, 0) for step in (5, 5, 6)]
     days = [one.day_of_year for one in told]
     assert days[0].equal(days[1]) and not days[0].equal(days[2])
     assert abs(float(days[0].mean()) - 182.6) < 5.0 * 105.0 / 10.0
     assert 0.0 <= float(days[0].min()) < 20.0 and 345.0 < float(days[0].max()) < 366.0
-    assert replace(told[0], day_of_year=batch.day_of_year) == batch
+    for field in fields(batch):
+        if field.name != "day_of_year":
+            before, after = getattr(batch, field.name), getattr(told[0], field.name)
+            assert before is after or torch.allclose(before, after, atol=0.0, equal_nan=True)
+
+
+def test_the_level_of_half_of_the_targets_without_weather_is_mirrored() -> None:
+    """The targets lie 2 dB above all previous images; of some, rain or temperature is known."""
+    training, _ = _samplers()
+    batch = sampled(training, batch=200, seed=3)(5, 0)
+    batch = replace(batch, previous=torch.zeros_like(batch.previous))
+    batch = replace(batch, target=torch.full_like(batch.target, 2.0))
+    batch.conditions[:, -1] = torch.nan
+    batch.conditions[:50, -1, RAIN] = 1.0
+    batch.conditions[50:100, -1, TEMPERATURE] = 1.0
+    told = nothing_by_heart(lambda *_: batch, seed=3)(5, 0)
+    assert told.target[:100].equal(batch.target[:100])
+    untold = told.target[100:]
+    assert ((untold - 2.0).abs().amax((1, 2, 3)) < 1e-6).float().mean() == pytest.approx(
+        0.5, abs=0.15
+    )
+    assert untold.abs().sub(2.0).abs().max() < 1e-6
 
 
 @pytest.mark.parametrize(("share", "kept"), [(0.2, 17), (0.01, 20), (0.99, 1)])

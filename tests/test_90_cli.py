@@ -143,6 +143,35 @@ def test_from_scenes_to_a_change_map(area: Path, tmp_path: Path) -> None:
     assert frame.crs.to_epsg() == 32635
 
 
+def test_what_moves_the_whole_scene_is_told_and_taken_off(
+    area: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Wet ground nobody told of, 9 dB everywhere: with --level the same is found as without it."""
+    asked = (
+        area / "cube.zarr", "--model", area / "model", "--at", "2020-03-10", "--threshold", "3"
+    )  # fmt: skip
+    run("detect", *asked, "--to", tmp_path / "dry", "--level")
+    assert "--level" not in capsys.readouterr().err
+    wet = open_cube(area / "cube.zarr").load()
+    wet["backscatter"].loc[{"time": "2020-03-10"}] += 9.0
+    monkeypatch.setattr("sarcast.workflows.detect.open_cube", lambda _: wet)
+    run("detect", *asked, "--to", tmp_path / "told")
+    assert "--level takes it off" in " ".join(capsys.readouterr().err.split())
+    run("detect", *asked, "--to", tmp_path / "wet", "--level")
+    assert "--level takes" not in capsys.readouterr().err
+    for name in ("difference.tif", "change.tif"):
+        with (
+            rasterio.open(tmp_path / "dry" / name) as dry,
+            rasterio.open(tmp_path / "wet" / name) as same,
+        ):
+            np.testing.assert_allclose(same.read(), dry.read(), atol=1e-4)
+    levels = [
+        json.loads((tmp_path / one / "item.json").read_text())["properties"]["sarcast:level_db"]
+        for one in ("dry", "wet")
+    ]
+    np.testing.assert_allclose(np.subtract(*levels[::-1]), 9.0, atol=2e-3)
+
+
 def test_the_command_in_an_evaluation_gives_the_same_again(
     area: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

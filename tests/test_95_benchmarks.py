@@ -40,9 +40,9 @@ def series(tmp_path: Path) -> Path:
     return tmp_path / "opera-1.nc"
 
 
-def test_strategies_are_scored_as_a_loop_over_dates_would(rivals, series: Path) -> None:
+def rows_of(rivals, series: Path, kind: str) -> dict:
     task = rivals.Task(
-        kind="strategies",
+        kind=kind,
         path=series,
         model="base",
         precision="float32",
@@ -53,7 +53,11 @@ def test_strategies_are_scored_as_a_loop_over_dates_would(rivals, series: Path) 
         site=None,
         stride=4,
     )
-    rows = {(row.system, row.given): row for row in rivals.run(task)}
+    return {(row.system, row.given): row for row in rivals.run(task)}
+
+
+def test_strategies_are_scored_as_a_loop_over_dates_would(rivals, series: Path) -> None:
+    rows = rows_of(rivals, series, "strategies")
     cube = xr.load_dataset(series, engine="h5netcdf")
     images = cube["backscatter"].values
     seen = np.ones((40, 32), dtype=bool)
@@ -77,6 +81,39 @@ def test_strategies_are_scored_as_a_loop_over_dates_would(rivals, series: Path) 
     )
     latest = [np.square(images[k] - images[k - 1])[:, seen].mean() for k in tests]
     assert rows["latest", "recent 1"].mse_db2 == pytest.approx(np.mean(latest), rel=1e-5)
+
+
+def wetted(series: Path) -> xr.Dataset:
+    """Give every date a level of its own."""
+    cube = xr.load_dataset(series, engine="h5netcdf")
+    cube["backscatter"] += 4.0 * np.sin(DAYS).astype("f4")[:, None, None, None]
+    cube.to_netcdf(series, engine="h5netcdf")
+    return cube
+
+
+def test_what_moves_whole_images_is_nothing_to_a_levelled_score(rivals, series: Path) -> None:
+    """The score without levelling falls, that with it stays."""
+    dry = rows_of(rivals, series, "strategies")["mean", "recent 16"].auc["-2.5 dB"]
+    wetted(series)
+    wet = rows_of(rivals, series, "strategies")["mean", "recent 16"].auc["-2.5 dB"]
+    levelled = "norm, levelled, smoothed"
+    assert wet[levelled] == pytest.approx(dry[levelled], abs=1e-4)
+    assert wet["norm, smoothed"] < dry["norm, smoothed"] - 0.1
+
+
+def test_bounds_know_all_other_dates_and_the_level(rivals, series: Path) -> None:
+    cube = wetted(series)
+    found = rows_of(rivals, series, "bounds").items()
+    rows = {system: row.mse_db2 for (system, _), row in found}
+    images = cube["backscatter"].values[..., 3:, 4:]
+    plain, at_level = [], []
+    for date in np.flatnonzero(cube["time"].values >= rivals.FIRST_TEST):
+        away = images[date] - np.delete(images, date, axis=0).mean(axis=0)
+        plain.append(np.square(away).mean())
+        at_level.append(away.var(axis=(1, 2)).mean())
+    assert rows["bound: mean"] == pytest.approx(np.mean(plain), rel=0.01)
+    assert rows["bound: mean at the target's level"] == pytest.approx(np.mean(at_level), rel=0.01)
+    assert rows["bound: mean at the target's level"] < 0.5 * rows["bound: mean"]
 
 
 def test_ties_count_half(rivals) -> None:

@@ -16,9 +16,8 @@ from pydantic import BaseModel, ConfigDict
 from pydantic.fields import FieldInfo
 
 from sarcast.errors import UsageError, public
+from sarcast.files import RECORD
 
-RECORD = "run.yaml"
-"""The file beside a result that holds its resolved options."""
 FLAT = Parameter(name="*")
 """Marks options whose fields are flags of the verb itself."""
 MAY_BE_NEGATIVE = Parameter(allow_leading_hyphen=True)

@@ -172,6 +172,43 @@ def smoothed(difference: Float, radius_px: float) -> Float:
     return result
 
 
+def level(difference: Float) -> Float:
+    """Median of each band over the image: what weather that nobody told of does to a whole scene.
+
+    Parameters
+    ----------
+    difference
+        Dims (..., band, y, x), dB, or a z difference.
+
+    Returns
+    -------
+    Float
+        Dims (..., band), the unit of the input; what changed does not move it far as long as it is
+        well below half of the pixels. NaN where nothing was seen.
+    """
+    pixels = difference.reshape(*difference.shape[:-2], -1)
+    seen = np.isfinite(pixels).any(axis=-1)
+    result = np.full(seen.shape, np.nan, dtype=np.float32)
+    result[seen] = np.nanmedian(pixels[seen], axis=-1)
+    return result
+
+
+def levelled(difference: Float) -> Float:
+    """Difference less its level, band by band: what changed in a part of the image stands out.
+
+    Parameters
+    ----------
+    difference
+        Dims (..., band, y, x), dB, or a z difference.
+
+    Returns
+    -------
+    Float
+        The same dims and unit.
+    """
+    return difference - level(difference)[..., np.newaxis, np.newaxis]
+
+
 def signed(difference: Float, direction: str) -> Float:
     """Score of a change whose direction is known: high for it, low for its opposite.
 

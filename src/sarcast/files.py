@@ -16,7 +16,9 @@ try:
 except ModuleNotFoundError:  # a system without file locks, where nothing is known to be left over
     fcntl = None  # type: ignore[assignment]
 
-RESULTS = ("run.yaml", "model.yaml")
+RECORD = "run.yaml"
+"""The file beside a result that holds its resolved options."""
+RESULTS = (RECORD, "model.yaml")
 """Every folder that is written holds one of these; a folder without is never replaced."""
 
 
@@ -47,13 +49,13 @@ def new_folder(target: Path, *, overwrite: bool, inputs: Sequence[Path] = ()) ->
 
 
 def _is_result(folder: Path) -> bool:
-    if any((folder / name).exists() for name in RESULTS[1:]):
+    if any((folder / name).exists() for name in RESULTS if name != RECORD):
         return True
-    record = folder / RESULTS[0]
-    return record.is_file() and _RECORD.match(record.read_text(errors="replace")) is not None
+    record = folder / RECORD
+    return record.is_file() and _BEGINNING.match(record.read_text(errors="replace")) is not None
 
 
-_RECORD = re.compile(r"[a-z]+:\n")
+_BEGINNING = re.compile(r"[a-z]+:\n")
 """How a record of options begins: the verb alone on its line."""
 
 

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from sarcast.mapping.augment import AugmentOptions
+from sarcast.conditions import COLUMNS, WEATHER, condition
+from sarcast.mapping.augment import MIRRORED_SHARE, AugmentOptions, mirror_levels
 from sarcast.mapping.batches import Batches, sampled
 from sarcast.mapping.model import Model, seen_conditions
 from sarcast.mapping.scores import calibrated, residual_scores
@@ -89,7 +90,7 @@ def adapt(
     looked_at = training.draw(WINDOWS_LOOKED_AT, rng=np.random.default_rng([seed, 2]))
     model = _with_conditions_of(model, seen_conditions([collate(looked_at + validation)]))
     network = deepcopy(model.network)
-    batches = without_calendar(sampled(training, batch=options.batch, seed=seed), seed=seed)
+    batches = nothing_by_heart(sampled(training, batch=options.batch, seed=seed), seed=seed)
     state = fit(batches, validation, network, options, folder=folder)
     models = {
         0: model,
@@ -109,17 +110,23 @@ def adapt(
     return replace(chosen, training={**chosen.training, "adapted": adapted})
 
 
-def without_calendar(batches: Batches, *, seed: int) -> Batches:
-    """Tell a random day of the year with each window; the days between its images stay true.
+def nothing_by_heart(batches: Batches, *, seed: int) -> Batches:
+    """Hide from a network what it would learn by heart of the few dates of an area.
 
-    Of the few years of an area a network would learn by heart on which days it rained.
+    With each window a random day of the year is told, while the days between its images stay true.
+    Of the targets of which no weather is told, half are mirrored in their level: rain that nobody
+    tells of would be learned as that of those dates.
     """
+    weather = [condition(column) in WEATHER for column in COLUMNS]
 
     def batch_of(step: int, rank: int) -> Batch:
         batch = batches(step, rank)
         rng = np.random.default_rng([seed, step, rank, 4])
         days = rng.uniform(0.0, YEAR_DAYS, batch.day_of_year.shape).astype(np.float32)
-        return replace(batch, day_of_year=torch.as_tensor(days, device=batch.day_of_year.device))
+        chosen = torch.as_tensor(rng.random(days.shape) < MIRRORED_SHARE)
+        told = replace(batch, day_of_year=torch.as_tensor(days, device=batch.day_of_year.device))
+        untold = batch.conditions[:, -1, weather].isnan().all(dim=1)
+        return mirror_levels(told, chosen.to(untold.device) & untold)
 
     return batch_of
 

@@ -10,6 +10,9 @@ from torch import Tensor
 from sarcast.conditions import COLUMNS, CONDITIONS, HEADING, WEATHER, condition
 from sarcast.windows import Batch
 
+MIRRORED_SHARE = 0.5
+"""Share of the targets whose level is mirrored, so that above and below are as likely."""
+
 
 class AugmentOptions(BaseModel):
     """How training batches are varied."""
@@ -107,6 +110,24 @@ def mirror(batch: Batch, axis: int) -> Batch:
     parts = {name: getattr(batch, name) for name in images}
     flipped = {name: part.flip(axis) for name, part in parts.items() if part is not None}
     return replace(batch, conditions=conditions, **flipped)
+
+
+def mirror_levels(batch: Batch, which: Tensor) -> Batch:
+    """Mirror the level of targets about the median level of their previous images, by bands.
+
+    A target that lies above its previous images comes to lie as far below them, or the other way
+    round: where half of the targets are mirrored, no level can be learned by heart.
+
+    Parameters
+    ----------
+    batch
+        Windows; those given are not changed.
+    which
+        Dims (window), bool: the windows whose target is mirrored.
+    """
+    departure = (batch.target[:, None] - batch.previous).nanmean(dim=(3, 4)).nanquantile(0.5, dim=1)
+    shift = torch.where(which[:, None], 2.0 * departure, 0.0).nan_to_num(0.0)
+    return replace(batch, target=batch.target - shift[..., None, None])
 
 
 def fewer_images(batch: Batch, options: AugmentOptions, *, generator: torch.Generator) -> Batch:

@@ -1,11 +1,10 @@
 """Batches of real series that are small enough to lie on the device: no window is cut by a loop."""
 
-from dataclasses import replace
-
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from sarcast.mapping.augment import MIRRORED_SHARE, mirror_levels
 from sarcast.units import YEAR_DAYS
 from sarcast.windows import Batch, Source, Times, WindowSampler, joined, ranked_previous
 
@@ -14,9 +13,6 @@ CHOSEN_SHARE = 0.5
 
 CUBES_AT_ONCE = 16
 """Cubes that the windows of one batch are of at most."""
-
-MIRRORED_SHARE = 0.5
-"""Share of the targets whose level is mirrored, so that above and below are as likely."""
 
 Places = npt.NDArray[np.intp]
 Days = npt.NDArray[np.float64]
@@ -96,7 +92,7 @@ class SeriesBatches:
         if not self._mirror_levels:
             return batch
         which = series.tensor(rng.random(windows) < MIRRORED_SHARE)
-        return _level_mirrored(batch, which)
+        return mirror_levels(batch, which)
 
 
 class _Series:
@@ -145,13 +141,6 @@ class _Series:
 
     def tensor(self, values: npt.NDArray[np.generic]) -> torch.Tensor:
         return torch.as_tensor(values, device=self._device)
-
-
-def _level_mirrored(batch: Batch, which: torch.Tensor) -> Batch:
-    """Mirror targets about the median level of their previous images, each band for itself."""
-    departure = (batch.target[:, None] - batch.previous).nanmean(dim=(3, 4)).nanquantile(0.5, dim=1)
-    shift = torch.where(which[:, None], 2.0 * departure, 0.0).nan_to_num(0.0)
-    return replace(batch, target=batch.target - shift[..., None, None])
 
 
 def _padded(images: torch.Tensor, size: int) -> torch.Tensor:

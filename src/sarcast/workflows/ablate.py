@@ -17,7 +17,7 @@ from sarcast.config import FLAT, command, differing, write_record
 from sarcast.cube import open_cube
 from sarcast.errors import SarcastError
 from sarcast.evaluation import Role
-from sarcast.files import check_free
+from sarcast.files import RECORD, check_free
 from sarcast.mapping import Model, load_model
 from sarcast.paper import ablation_table
 from sarcast.progress import say
@@ -99,7 +99,7 @@ def _make_ready(source: Path, config: AblateConfig) -> None:
     """Refuse a folder that is no ablation; one that is there goes on, or is begun anew."""
     if not is_store(source):
         open_cube(source)
-    record = config.to / "run.yaml"
+    record = config.to / RECORD
     begun = record.is_file() and record.read_text().startswith("ablate:")
     if config.overwrite or not begun:
         inputs = [path for path in (source, config.test, config.start_from) if path is not None]

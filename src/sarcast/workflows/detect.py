@@ -6,6 +6,7 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
+from sarcast import differences as di
 from sarcast.classifiers import Threshold
 from sarcast.config import FLAT, write_record
 from sarcast.cube import open_cube, place_of_date
@@ -16,6 +17,11 @@ from sarcast.mapping import Model, load_model
 from sarcast.progress import say
 from sarcast.windows import ranked_previous
 from sarcast.workflows.predict import DateConfig, baseline, described, expected_image
+
+_OFF = (
+    "warning: the whole scene lies {:+.1f} dB (VV) and {:+.1f} dB (VH) off the expected image, "
+    "beyond its standard deviation: weather that the cube does not tell? --level takes it off first"
+)
 
 
 class DetectConfig(DateConfig):
@@ -34,6 +40,11 @@ class DetectConfig(DateConfig):
     min_pixels: int = Field(
         8, ge=1, description="Smallest change kept, in connected pixels (8 neighbours)."
     )
+    level: bool = Field(
+        False,
+        description="First shift the expected image by the median difference of each band: what "
+        "moves a whole scene is weather that nobody told of, if less than half of it changed.",
+    )
 
 
 def detect(cube: Path, *, config: Annotated[DetectConfig, FLAT]) -> None:
@@ -50,19 +61,26 @@ def detect(cube: Path, *, config: Annotated[DetectConfig, FLAT]) -> None:
         threshold = _threshold(config, model)
         found = expected_image(opened, model, place, config)
         actual = opened["backscatter"].isel(time=place).values
-        expected = found["expected"].values
-        changed = Threshold(threshold).predict(actual - expected)
+        expected, std = found["expected"].values, found["std"].values
+        level = di.level(di.subtract(actual, expected))
+        if config.level:
+            expected = expected + level[:, np.newaxis, np.newaxis]
+        elif (np.abs(di.level(di.z(actual, expected, std))) > 1.0).any():
+            say(_OFF.format(*level))
+        changed = Threshold(threshold).predict(di.subtract(actual, expected))
         latest = ranked_previous(opened["time"].values, place, before=baseline(config))[0]
         detection = Detection(
             grid=opened["backscatter"].odc.geobox,
             actual=actual,
             expected=expected,
-            std=found["std"].values,
+            std=std,
             changed=without_specks(changed, config.min_pixels),
             date=opened["time"].values[place],
             previous_date=opened["time"].values[latest],
         )
         provenance = {**described(opened, model, place), "sarcast:threshold_db": threshold}
+        if config.level:
+            provenance["sarcast:level_db"] = [round(float(each), 3) for each in level]
         write_detection(detection, folder, f"change-{config.at}", provenance)
         write_record(folder, "detect", {"cube": cube}, config)
     say(

@@ -15,7 +15,7 @@ from pydantic import Field
 from sarcast.config import FLAT, Config, departing, write_record
 from sarcast.cube import moment_of, open_cube
 from sarcast.errors import SarcastError
-from sarcast.files import check_free, full_disk_named
+from sarcast.files import RECORD, check_free, full_disk_named
 from sarcast.mapping.adapt import adapt, suited
 from sarcast.mapping.batches import sampled
 from sarcast.mapping.model import Model, load_model, seen_conditions, write_model
@@ -155,7 +155,7 @@ def _adapted(start: Model, samplers: "_Samplers", config: TrainConfig) -> Model:
 def _make_ready(cubes: tuple[Path, ...], config: TrainConfig) -> None:
     """Refuse a folder that is no stopped training; what is there is kept until the end."""
     inputs = [*cubes, *([] if config.start_from is None else [config.start_from])]
-    record = config.to / "run.yaml"
+    record = config.to / RECORD
     stopped = record.is_file() and record.read_text().startswith("train:")
     if config.overwrite or not stopped or (config.to / FILES[-1]).exists():
         check_free(config.to, overwrite=config.overwrite, inputs=inputs)
