@@ -21,7 +21,6 @@ from sarcast.orbits import heading_deg
 from sarcast.units import to_db
 
 OPERA = re.compile(r"T\d+-(\d+-IW\d)_(\d{8}T\d{6})Z_.*_(S1[A-D])_30_v1.0_VV\.tif")
-PLATFORMS = {"S1A": "sentinel-1a", "S1B": "sentinel-1b"}
 LAGS = 4
 FEWEST_DATES = 30
 """Dates of a validation site from which on it is a series."""
@@ -71,7 +70,7 @@ def _opera_cube(scenes: list[tuple[str, str, Path]]) -> xr.Dataset:
             "band": ["VV", "VH"],
             "y": grid.f + grid.e * (np.arange(shape[0]) + 0.5),
             "x": grid.c + grid.a * (np.arange(shape[1]) + 0.5),
-            "platform": ("time", [PLATFORMS[platform] for _, platform, _ in scenes]),
+            "platform": ("time", [f"sentinel-1{name[-1].lower()}" for _, name, _ in scenes]),
             "heading": ("time", heading),
         },
     )

@@ -4,7 +4,8 @@
 
 SERIES is what ``benchmarks.real_series`` packed, SITE a folder made by ``pip install --no-deps
 --ignore-requires-python --target SITE distmetrics==1.0.8 scikit-image einops tqdm lazy_loader``.
-Every date from 2024 on is a target; all see the same pixels, and images before the target alone.
+Every date from 2024 on is a target; all see the same pixels, and images before the target alone,
+but for the bounds, which no forecast reaches.
 Discs of changed ground are put into the target, in decibels, before anyone filters it. Adapting
 sees dates before 2024 alone. Writes ``rivals.json`` and ``rivals.md``.
 """

@@ -1,13 +1,23 @@
-"""Seconds per megapixel of a network: ``python -m benchmarks.speed --previous 4 --threads 2``."""
+"""Seconds per megapixel of a network, beside a published transformer.
+
+    python -m benchmarks.speed --model base [--precision bfloat16]
+        [--rival transformer_optimized --distmetrics SITE]
+
+SITE as in ``benchmarks.rivals``. The rival despeckles its images, ten or twenty as it was trained,
+and predicts patches that overlap by three quarters, as DIST-S1 does.
+"""
 
 import argparse
 import statistics
 import time
+from collections.abc import Callable
+from pathlib import Path
 from typing import get_args
 
 import numpy as np
 import torch
 
+from benchmarks.transformers import MODELS, Transformer
 from sarcast.mapping import Model, Precision, load_model
 from sarcast.mapping.temporal import Temporal, TemporalOptions
 from sarcast.windows import Window
@@ -22,7 +32,11 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--precision", choices=get_args(Precision), default="float32")
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--rival", choices=MODELS)
+    parser.add_argument("--distmetrics", type=Path, metavar="SITE")
     options = parser.parse_args()
+    if (options.rival is None) != (options.distmetrics is None):
+        parser.error("--rival and --distmetrics go together")
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
     if options.model:
@@ -31,20 +45,34 @@ def main() -> None:
         network = Temporal(TemporalOptions()).to(memory_format=torch.channels_last)
         model = Model(network.eval(), "temporal", precision=options.precision)
     window = _window(options.previous, model.size or options.size)
-    model.expect([window])
+    weights = sum(parameter.numel() for parameter in model.network.parameters())
+    told = f"{model.name} ({weights / 1e6:.2f} M weights, {options.precision})"
+    own = _timed(told, lambda: model.expect([window]), window, options)
+    if options.rival:
+        rival = Transformer(options.rival, options.distmetrics, stride=4)
+        seen = _window(rival.context, options.size)
+        other = _timed(rival.name, lambda: rival.look(seen).scores(seen.target), seen, options)
+        print(f"{other / own:.1f} times the time of {model.name}")
+
+
+def _timed(
+    name: str, work: Callable[[], object], window: Window, options: argparse.Namespace
+) -> float:
+    """Tell and give the median of the seconds per megapixel."""
+    work()
+    megapixels = window.target[0].size / 1e6
     seconds = []
     for _ in range(options.repeats):
         start = time.perf_counter()
-        model.expect([window])
-        seconds.append(time.perf_counter() - start)
-    megapixels = window.target[0].size / 1e6
-    weights = sum(parameter.numel() for parameter in model.network.parameters())
+        work()
+        seconds.append((time.perf_counter() - start) / megapixels)
+    median = statistics.median(seconds)
     print(
-        f"{model.name}: {weights / 1e6:.2f} M weights, {options.previous} previous images of "
-        f"{window.target.shape[1]} pixels, {options.threads} threads, {options.precision}: "
-        f"{statistics.median(seconds) / megapixels:.2f} s per megapixel "
-        f"(best {min(seconds) / megapixels:.2f})"
+        f"{name}: {len(window.previous)} previous images of {window.target.shape[1]} pixels, "
+        f"{options.threads} threads: {median:.2f} s per megapixel (best {min(seconds):.2f})",
+        flush=True,
     )
+    return median
 
 
 def _window(previous: int, size: int) -> Window:

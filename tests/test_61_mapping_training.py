@@ -17,6 +17,7 @@ import yaml
 from sarcast.conditions import PaperScaling
 from sarcast.errors import SarcastError
 from sarcast.mapping import load_model, save_model
+from sarcast.mapping.augment import AugmentOptions
 from sarcast.mapping.batches import mixed, sampled
 from sarcast.mapping.held import Held
 from sarcast.mapping.model import Model
@@ -111,6 +112,8 @@ def test_checkpoint_of_another_training_is_refused(tmp_path: Path) -> None:
     batch.validate(_NoLog())
     with pytest.raises(SarcastError, match=r"training with other training options; give"):
         _loop(work, OPTIONS.model_copy(update={"learning_rate": 1e-4}))
+    with pytest.raises(SarcastError, match=r"training with other lessons; give"):
+        _loop(work, OPTIONS, {"lessons": ["others"]})
     assert _loop(work, OPTIONS).state == batch.state
 
 
@@ -122,10 +125,10 @@ class _NoLog:
         pass
 
 
-def _loop(work: Path, options: TrainOptions) -> _Loop:
+def _loop(work: Path, options: TrainOptions, about: dict | None = None) -> _Loop:
     network = UNet(NETWORK, PaperScaling())
     windows = [cut(learnable_cube(), 5, (0, 0), (16, 16), [3, 4])] * 2
-    return _Loop(network, windows, options, work, launched(options))
+    return _Loop(network, windows, options, work, launched(options), about or {})
 
 
 def test_learning_rate_rises_and_falls_as_asked(tmp_path: Path) -> None:
@@ -228,6 +231,13 @@ def _changed_card(trained: Path, folder: Path, **changes: object) -> Path:
         ),
         ({"options": {"sizes": 32}}, r"model.yaml lacks or misstates"),
         ({"training": None}, r"model.yaml lacks or misstates"),
+        ({"training": {"seen_conditions": {"wind": [0, 1]}}}, r"seen_conditions \(wind is none\)"),
+        ({"std_factor": float("nan")}, r"misstates std_factor \(must be above 0, not nan\)"),
+        ({"std_factor": -1.0}, r"misstates std_factor \(must be above 0, not -1.0\)"),
+        (
+            {"scores": {"rmse_db": [1, 1], "norm_quantiles_db": {}, "pixels": 1, "of_mean": 1}},
+            r"misstates norm_quantiles_db",
+        ),
         ({"options": {"size": 32, "previous": 2}}, r"not hold the weights that model.yaml"),
     ],
 )
@@ -246,6 +256,20 @@ def test_incomplete_model_folders_are_refused(trained: Path, tmp_path: Path) -> 
     (broken / "model.safetensors").write_bytes(b"nothing")
     with pytest.raises(SarcastError, match=r"copy the folder again"):
         load_model(broken)
+
+
+def test_a_device_or_precision_that_there_is_not(trained: Path, monkeypatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(SarcastError, match="device cuda was asked for, but there is no GPU"):
+        load_model(trained, device="cuda")
+    with pytest.raises(SarcastError, match="precision is float32 or bfloat16, not 'float16'"):
+        load_model(trained, precision="float16")
+
+
+def test_batches_of_one_number_of_images_are_not_varied(tmp_path: Path) -> None:
+    varied = OPTIONS.model_copy(update={"augment": AugmentOptions()})
+    with pytest.raises(SarcastError, match="augment is for networks of any number of images"):
+        train(learnable_cube(), NETWORK, varied, to=tmp_path / "model")
 
 
 def test_a_model_is_not_written_over_unless_asked(trained: Path, tmp_path: Path) -> None:
@@ -268,7 +292,7 @@ def _plain_loop(work: Path, **changes: object) -> _Loop:
     network = Temporal(TemporalOptions(widths=(8, 8, 8, 8), decoder_width=8, embedding=8))
     options = OPTIONS.model_copy(update=changes)
     windows = [cut(learnable_cube(), 5, (0, 0), (16, 16), [3, 4])]
-    return _Loop(network, windows, options, work, launched(options))
+    return _Loop(network, windows, options, work, launched(options), {})
 
 
 def _gradients(loop: _Loop) -> torch.Tensor:
@@ -404,7 +428,7 @@ def test_dropout_differs_from_step_to_step_and_not_from_run_to_run(tmp_path: Pat
         network = UNet(NETWORK.model_copy(update={"dropout": 0.5}), PaperScaling())
         window = cut(learnable_cube(), 5, (0, 0), (16, 16), [3, 4])
         still = OPTIONS.model_copy(update={"learning_rate": 1e-12})
-        loop = _Loop(network, [window], still, work, launched(still))
+        loop = _Loop(network, [window], still, work, launched(still), {})
         for step in range(2):
             loop.train(step, _one_batch())
         return [float(loss) for loss in loop.losses]

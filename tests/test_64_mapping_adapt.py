@@ -49,6 +49,10 @@ def test_the_temperature_of_an_area_is_learned(tmp_path: Path) -> None:
     assert adapted.scores.within_std is not None
     assert adapted.scores.within_std[0] == pytest.approx(0.6827, abs=0.01)
     assert adapted.training["adapted"]["best_step"] > 0
+    low, high = adapted.training["seen_conditions"]["temperature"]
+    assert low < 5.0
+    assert high > 6.0
+    assert adapted.training["seen_conditions"]["incidence"] == [30.0, 40.0]
     for name, tensor in model.network.state_dict().items():
         assert tensor.equal(before[name])
 
@@ -67,16 +71,7 @@ def test_a_training_that_does_not_help_is_left_out(tmp_path: Path, monkeypatch) 
     adapted = adapt(model, *_samplers(), OPTIONS.model_copy(update={"steps": 1}), folder=tmp_path)
     assert adapted.training["adapted"]["best_step"] == 0
     assert adapted.network is model.network
-
-
-def test_conditions_of_the_area_count_as_seen(tmp_path: Path) -> None:
-    adapted = adapt(
-        _model(), *_samplers(), OPTIONS.model_copy(update={"steps": 1}), folder=tmp_path
-    )
-    low, high = adapted.training["seen_conditions"]["temperature"]
-    assert low < 5.0
-    assert high > 6.0
-    assert adapted.training["seen_conditions"]["incidence"] == [30.0, 40.0]
+    assert adapted.training["seen_conditions"] == model.training["seen_conditions"]
 
 
 def test_options_that_are_given_win_over_those_that_suit() -> None:

@@ -14,6 +14,7 @@ from sarcast.errors import SarcastError
 from sarcast.inference import TileOptions, predict
 from sarcast.mapping import Model
 from sarcast.mapping.batches import sampled
+from sarcast.mapping.model import merged_conditions, seen_conditions
 from sarcast.mapping.temporal import Temporal, TemporalOptions
 from sarcast.mapping.training import TrainOptions, fit
 from sarcast.windows import collate, split_by_date
@@ -107,10 +108,44 @@ def test_a_platform_never_seen_counts_as_missing() -> None:
     (window,) = training.draw(1, rng=np.random.default_rng(1))
     strange = window.conditions.copy()
     strange[:, COLUMNS.index("platform")] = 3.0
-    model = Model(network(), "small", {"seen_conditions": {"platform": [0.0, 1.0]}})
+    seen = {"platform": [0.0, 1.0], "temperature": [-10.0, 20.0]}
+    model = Model(network(), "small", {"seen_conditions": seen})
     with pytest.warns(UserWarning, match="not trained on sentinel-1d"):
         found = model.expect([replace(window, conditions=strange)])[0]
     np.testing.assert_array_equal(found.mean, model.expect([window])[0].mean)
+
+
+def test_platforms_are_known_one_by_one() -> None:
+    """A network of S1A and S1D does not know S1C, whose number lies between."""
+    training, _ = split_by_date([learnable_cube()], size=16, previous=3, share=0.3)
+    batch = collate(training.draw(3, rng=np.random.default_rng(1)))
+    batch.conditions[..., COLUMNS.index("platform")] = torch.tensor([0.0, 3.0, 0.0])[:, None]
+    assert seen_conditions([batch])["platform"] == [0.0, 3.0]
+    assert merged_conditions({"platform": [0.0, 1.0]}, {"platform": [0.0, 3.0]}) == {
+        "platform": [0.0, 1.0, 3.0]
+    }
+    model = Model(network(), "small", {"seen_conditions": seen_conditions([batch])})
+    (window,) = training.draw(1, rng=np.random.default_rng(1))
+    window.conditions[:, COLUMNS.index("platform")] = 2.0
+    with pytest.warns(UserWarning, match="not trained on sentinel-1c"):
+        model.expect([window])
+
+
+def test_a_condition_never_seen_counts_as_missing() -> None:
+    """Weights of a condition that no training told are random: they must not be heard."""
+    training, _ = split_by_date([learnable_cube()], size=16, previous=3, share=0.3)
+    (window,) = training.draw(1, rng=np.random.default_rng(1))
+    bare = replace(window, conditions=np.full_like(window.conditions, np.nan))
+    hearing = network()
+    for weights in hearing.parameters():
+        weights.data += 0.1 * torch.randn_like(weights)
+    told, untold = (Model(hearing, "small").expect([one])[0].mean for one in (window, bare))
+    assert np.abs(told - untold).max() > 0.02
+    for seen in ({}, {"heading": [-10.0, 190.0]}):
+        model = Model(hearing, "small", {"seen_conditions": seen})
+        with pytest.warns(UserWarning, match="not trained on temperature: .* counts as missing"):
+            found = model.expect([window])[0]
+        np.testing.assert_array_equal(found.mean, untold)
 
 
 def test_data_without_a_valid_window() -> None:

@@ -5,6 +5,7 @@ import json
 import pkgutil
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -333,6 +334,68 @@ def test_a_model_folder_that_lacks_a_file(
                  "--to", tmp_path / "to")  # fmt: skip
     assert lost in said
     assert not (tmp_path / "to").exists()
+
+
+def test_a_band_that_nobody_saw(
+    area: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blind = open_cube(area / "cube.zarr").load()
+    blind["backscatter"].loc[{"band": "VH"}] = np.nan
+    monkeypatch.setattr("sarcast.workflows.detect.open_cube", lambda _: blind)
+    monkeypatch.setattr("sarcast.workflows.train.open_cube", lambda _: blind)
+    said = fails(capsys, 1, "detect", area / "cube.zarr", "--model", area / "model", "--at",
+                 "2020-03-09", "--to", tmp_path / "to", "--level")  # fmt: skip
+    assert "no pixel of VH was seen" in said
+    for words in (QUICK, ("--from", "base", "--steps", "1", "--previous", "2")):
+        said = fails(capsys, 1, "train", area / "cube.zarr", "--to", tmp_path / "to", *words)
+        assert "no pixel of the validation windows was seen in VH; sarcast needs VV and VH" in said
+        shutil.rmtree(tmp_path / "to")
+
+
+def test_a_stopped_training_goes_on_as_it_was_asked_for(
+    area: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stopped after its first validation; then other options, the same, and another after it."""
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    asked = ("train", area / "cube.zarr", "--to", tmp_path / "to", *QUICK)
+    with monkeypatch.context() as patch:
+        patch.setattr("sarcast.workflows.train.residual_scores", stop)
+        with pytest.raises(SystemExit):
+            main([str(word) for word in asked])
+    assert {path.name for path in (tmp_path / "to").iterdir()} == {"training"}
+    said = fails(capsys, 1, *asked, "--chooser", "recent", "--without", "heading")
+    assert "holds a stopped training with other chooser, without; give the same again" in said
+    capsys.readouterr()
+    run(*asked)
+    assert "going on from the checkpoint at step 4" in capsys.readouterr().err
+    assert {path.name for path in (tmp_path / "to").iterdir()} == {
+        "training", "model.safetensors", "model.yaml", "run.yaml"
+    }  # fmt: skip
+    assert {path.name for path in (tmp_path / "to" / "training").iterdir()} == {"logs"}
+    first = (tmp_path / "to" / "model.safetensors").read_bytes()
+    assert "add --overwrite" in fails(capsys, 1, *asked, "--seed", "3")
+    with monkeypatch.context() as patch:
+        patch.setattr("sarcast.workflows.train.residual_scores", stop)
+        with pytest.raises(SystemExit):
+            main([str(word) for word in (*asked, "--seed", "3", "--overwrite")])
+    assert (tmp_path / "to" / "model.safetensors").read_bytes() == first
+    run(*asked, "--seed", "3", "--overwrite")
+    assert "going on from the checkpoint at step 4" in capsys.readouterr().err
+    assert (tmp_path / "to" / "model.safetensors").read_bytes() != first
+    record = yaml.safe_load((tmp_path / "to" / "run.yaml").read_text())["train"]
+    assert record["seed"] == 3
+
+
+def test_options_that_count_for_nothing_are_told(
+    area: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run("train", area / "cube.zarr", "--to", tmp_path / "to", "--from", area / "model", "--steps",
+        "1", "--validation-windows", "2", "--dropout", "0.1", "--crop", "32")  # fmt: skip
+    said = " ".join(capsys.readouterr().err.split())
+    assert "--crop, --dropout count for another network than" in said
 
 
 def test_a_model_made_for_other_bands(

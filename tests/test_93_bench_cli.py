@@ -2,6 +2,7 @@
 
 import json
 import shlex
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from sarcast.bench import bench_trials
 from sarcast.cli import main
 from sarcast.conditions import WEATHER
 from sarcast.mapping import load_model
+from sarcast.mapping.model import save_model
 from sarcast.windows.without import window_without
 
 SMALL = "boreal-1-small"
@@ -19,6 +21,15 @@ SMALL = "boreal-1-small"
 def errors(folder: Path) -> dict[str, float]:
     told = json.loads((folder / "evaluation.json").read_text())
     return {one["method"]: one["mse_db2"] for one in told["results"]}
+
+
+def test_models_of_one_name_go_by_their_folders(tmp_path: Path) -> None:
+    copied = tmp_path / "mine"
+    save_model(replace(load_model("base"), std_factor=2.0), copied)
+    with pytest.raises(SystemExit, match="0"):
+        main(["bench", "--model", "base", "--model", str(copied), "--name", SMALL, "--windows", "4",
+              "--fit-windows", "1", "--to", str(tmp_path / "bench")])  # fmt: skip
+    assert {"base", str(copied)} <= set(errors(tmp_path / "bench"))
 
 
 def test_each_model_is_tried_without_weather_too(tmp_path: Path) -> None:

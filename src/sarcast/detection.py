@@ -174,7 +174,7 @@ def write_item(
     for path in sorted(folder.iterdir()):
         if path.suffix in _MEDIA:
             item.add_asset(path.stem if path.suffix == ".tif" else "polygons", _asset(path))
-    text = json.dumps(item.to_dict(include_self_link=False), indent=1)
+    text = json.dumps(item.to_dict(include_self_link=False), indent=1, allow_nan=False)
     (folder / "item.json").write_text(text + "\n", encoding="utf-8")
 
 

@@ -104,7 +104,8 @@ def predict(
     if not blend.any:
         raise SarcastError(
             f"no place of the cube was seen by {given.previous} images before "
-            f"{np.datetime_as_string(source.times[at], 'D')}; choose a later date"
+            f"{np.datetime_as_string(source.times[at], 'D')}; choose a later date, a later "
+            f"--before, or fewer images (--previous)"
         )
     return blend.result(cube["backscatter"].sel(band=list(BANDS)).isel(time=at, drop=True))
 

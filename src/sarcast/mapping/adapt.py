@@ -1,5 +1,6 @@
 """A trained network adapted to an area by a short training on its own images."""
 
+import warnings
 from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import replace
@@ -12,8 +13,8 @@ import torch
 from sarcast.conditions import COLUMNS, WEATHER, condition
 from sarcast.mapping.augment import MIRRORED_SHARE, AugmentOptions, mirror_levels
 from sarcast.mapping.batches import Batches, sampled
-from sarcast.mapping.model import Model, seen_conditions
-from sarcast.mapping.scores import calibrated, residual_scores
+from sarcast.mapping.model import Model, merged_conditions, seen_conditions
+from sarcast.mapping.scores import calibrated, check_bands, residual_scores
 from sarcast.mapping.training import TrainOptions, fit
 from sarcast.progress import say
 from sarcast.units import YEAR_DAYS
@@ -87,14 +88,15 @@ def adapt(
     """
     seed = options.seed
     validation = held.draw(options.validation_windows, rng=np.random.default_rng([seed, 1]))
+    check_bands(validation)
     looked_at = training.draw(WINDOWS_LOOKED_AT, rng=np.random.default_rng([seed, 2]))
-    model = _with_conditions_of(model, seen_conditions([collate(looked_at + validation)]))
+    seen = seen_conditions([collate(looked_at + validation)])
     network = deepcopy(model.network)
     batches = nothing_by_heart(sampled(training, batch=options.batch, seed=seed), seed=seed)
     state = fit(batches, validation, network, options, folder=folder)
     models = {
+        state.best_step: replace(_knowing(model, seen), network=network.eval()),
         0: model,
-        state.best_step: replace(model, network=network.eval()),
     }
     scored = {step: _scored(each, validation) for step, each in models.items()}
     best = min(scored, key=lambda step: scored[step].scores.of_mean)  # type: ignore[union-attr]
@@ -132,13 +134,17 @@ def nothing_by_heart(batches: Batches, *, seed: int) -> Batches:
 
 
 def _scored(model: Model, validation: Sequence[Window]) -> Model:
-    honest = calibrated(model, validation)
-    return replace(honest, scores=residual_scores(honest, validation))
+    """Calibrate and score; that the area is new to the weights as they were is no news here."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        honest = calibrated(model, validation)
+        scores = residual_scores(honest, validation)
+    return replace(honest, scores=scores, warned=set())
 
 
-def _with_conditions_of(model: Model, found: dict[str, list[float]]) -> Model:
-    """Widen the range of conditions that a model counts as known."""
-    known = model.training.get("seen_conditions", {})
-    bounds = {name: known.get(name, []) + found.get(name, []) for name in {**known, **found}}
-    wider = {name: [min(values), max(values)] for name, values in bounds.items()}
-    return replace(model, training={**model.training, "seen_conditions": wider})
+def _knowing(model: Model, seen: dict[str, list[float]]) -> Model:
+    """Count conditions as known besides those that a model was trained on, if it tells these."""
+    if (known := model.training.get("seen_conditions")) is None:
+        return model
+    merged = merged_conditions(known, seen)
+    return replace(model, training={**model.training, "seen_conditions": merged})

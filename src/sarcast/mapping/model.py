@@ -2,28 +2,28 @@
 
 import math
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, get_args
 
 import numpy as np
 import torch
 import yaml
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 from safetensors.torch import load_file, save
 from torch import nn
 
 import sarcast
-from sarcast.conditions import COLUMNS, PLATFORMS
+from sarcast.conditions import COLUMNS, PLATFORM, PLATFORMS, Row, condition
 from sarcast.errors import SarcastError
 from sarcast.files import new_folder
 from sarcast.mapping import Precision
 from sarcast.mapping.network import Network
 from sarcast.mapping.temporal import Temporal
 from sarcast.mapping.unet import UNet
-from sarcast.windows import BANDS, Batch, Expected, Float, Window, collate, in_shapes
+from sarcast.windows import BANDS, Batch, Bool, Expected, Float, Window, collate, in_shapes
 
 SHIPPED = ("base",)
 """Names of the models that come with the package."""
@@ -56,7 +56,7 @@ class Scores:
     """
 
     rmse_db: tuple[float, ...]
-    norm_quantiles_db: dict[float, float]
+    norm_quantiles_db: Annotated[dict[float, float], Field(min_length=1)]
     pixels: int
     of_mean: float
     within_std: tuple[float, float] | None = None
@@ -132,29 +132,27 @@ class Model:
             )
 
     def _within_training(self, windows: Sequence[Window]) -> Sequence[Window]:
-        """Warn of conditions far outside the training's; hide platforms that it never saw."""
+        """Warn of conditions far outside the training's; hide those that it never saw."""
         seen = self.training.get("seen_conditions")
-        if not seen or not windows:
+        if seen is None or not windows:
             return windows
         rows = np.concatenate([window.conditions for window in windows])
-        for name, (low, high) in seen.items():
-            column = rows[:, COLUMNS.index(name)]
+        for name, known in seen.items():
+            column, low, high = rows[:, COLUMNS.index(name)], min(known), max(known)
             margin = FAR * (high - low)
             if name != "platform" and np.any((column < low - margin) | (column > high + margin)):
                 self._warn(
                     f"{name} lies far outside the {low:g} to {high:g} "
                     f"that the network {self.name} was trained on"
                 )
-        place = COLUMNS.index("platform")
-        newest = seen.get("platform", [0.0, -1.0])[1]
-        if not np.any(rows[:, place] > newest):
+        strange = _never_seen(rows, seen)
+        if not strange.any():
             return windows
-        names = sorted({PLATFORMS[int(number)] for number in rows[:, place] if number > newest})
         self._warn(
-            f"the network {self.name} was not trained on {', '.join(names)}: "
-            f"the platform counts as missing"
+            f"the network {self.name} was not trained on {', '.join(_named(rows, strange))}: "
+            f"what it does not know counts as missing"
         )
-        return [_without_platform(window, newest) for window in windows]
+        return [_without_the_unseen(window, seen) for window in windows]
 
     def _warn(self, line: str) -> None:
         if line not in self.warned:
@@ -188,11 +186,27 @@ class Model:
         ]
 
 
-def _without_platform(window: Window, newest: float) -> Window:
-    rows = window.conditions.copy()
-    platform = rows[:, COLUMNS.index("platform")]
-    platform[platform > newest] = np.nan
-    return replace(window, conditions=rows)
+def _never_seen(rows: Row, seen: Mapping[str, Sequence[float]]) -> Bool:
+    """Mark, dims as ``rows``, conditions that no training saw: whole columns, and platforms."""
+    strange = np.isfinite(rows)
+    strange[..., [name in seen for name in COLUMNS]] = False
+    if "platform" in seen:
+        numbers = rows[..., PLATFORM]
+        strange[..., PLATFORM] = np.isfinite(numbers) & ~np.isin(numbers, seen["platform"])
+    return strange
+
+
+def _named(rows: Row, strange: Bool) -> list[str]:
+    """Name what is strange in rows: conditions, and platforms each by itself."""
+    columns = [COLUMNS[place] for place in np.unique(np.nonzero(strange)[1])]
+    numbers = np.unique(rows[strange[:, PLATFORM], PLATFORM])
+    platforms = [PLATFORMS[int(number)] for number in numbers]
+    return [*dict.fromkeys(condition(name) for name in columns if name != "platform"), *platforms]
+
+
+def _without_the_unseen(window: Window, seen: Mapping[str, Sequence[float]]) -> Window:
+    rows = window.conditions
+    return replace(window, conditions=np.where(_never_seen(rows, seen), np.float32(np.nan), rows))
 
 
 def _where_seen(window: Window, mean: Float, std: Float | None) -> Expected:
@@ -203,15 +217,23 @@ def _where_seen(window: Window, mean: Float, std: Float | None) -> Expected:
 
 
 def seen_conditions(batches: Iterable[Batch]) -> dict[str, list[float]]:
-    """Find the range of each column of conditions in batches; one that is never known is absent."""
+    """Find the range of each column that batches ever tell, and the number of each platform."""
     rows = np.concatenate([batch.conditions.flatten(0, 1).cpu().numpy() for batch in batches])
     columns = zip(COLUMNS, rows.T, strict=True)
     known = {name: column[np.isfinite(column)] for name, column in columns}
-    return {
-        name: [float(values.min()), float(values.max())]
-        for name, values in known.items()
-        if values.size
-    }
+    return {name: _extent(name, values.tolist()) for name, values in known.items() if values.size}
+
+
+def merged_conditions(
+    known: Mapping[str, Sequence[float]], others: Mapping[str, Sequence[float]]
+) -> dict[str, list[float]]:
+    """Give what two trainings saw together, each as ``seen_conditions`` tells it."""
+    names = dict.fromkeys([*known, *others])
+    return {name: _extent(name, [*known.get(name, ()), *others.get(name, ())]) for name in names}
+
+
+def _extent(name: str, values: Sequence[float]) -> list[float]:
+    return sorted(set(values)) if name == "platform" else [min(values), max(values)]
 
 
 def save_model(model: Model, folder: Path, *, overwrite: bool = False, half: bool = False) -> None:
@@ -286,10 +308,14 @@ def load_model(
     Raises
     ------
     SarcastError
-        If a file is absent or not readable, its version or network is unknown, or the model was
-        made for other bands or conditions.
+        If a file is absent or not readable, its version or network is unknown, the model was made
+        for other bands or conditions, or there is no such device or precision.
     """
     folder = _home(folder)
+    if precision not in get_args(Precision):
+        raise SarcastError(f"precision is {' or '.join(get_args(Precision))}, not {precision!r}")
+    if str(device).startswith("cuda") and not torch.cuda.is_available():
+        raise SarcastError(f"device {device} was asked for, but there is no GPU; take cpu")
     try:
         model = _described(_read_card(folder))
     except (KeyError, TypeError, AttributeError, ValueError) as error:
@@ -312,13 +338,18 @@ def _first_fault(error: Exception) -> str:
 
 def _described(card: dict[str, Any]) -> Model:
     """The model that a card describes, its weights still random."""
-    scores = card["scores"]
+    scores, training = card["scores"], dict(card["training"])
+    if strange := sorted(set(training.get("seen_conditions") or ()) - set(COLUMNS)):
+        raise ValueError(f"seen_conditions ({', '.join(strange)} is none)")
+    factor = float(card["std_factor"])
+    if not (math.isfinite(factor) and factor > 0.0):
+        raise ValueError(f"std_factor (must be above 0, not {factor})")
     return Model(
         network=NETWORKS[card["network"]].build(card["options"], card["normalisation"]),
         name=str(card["name"]),
-        training=dict(card["training"]),
+        training=training,
         scores=TypeAdapter(Scores).validate_python(scores) if scores else None,
-        std_factor=float(card["std_factor"]),
+        std_factor=factor,
     )
 
 

@@ -19,7 +19,7 @@ from sarcast.mapping.model import Model, load_model, seen_conditions, write_mode
 from sarcast.mapping.scores import calibrated, residual_scores
 from sarcast.mapping.series import SeriesBatches
 from sarcast.mapping.temporal import Temporal, TemporalOptions
-from sarcast.mapping.training import SEEDS_APART, TrainOptions, fit, launched
+from sarcast.mapping.training import SEEDS_APART, TrainOptions, fit, is_first_process, launched
 from sarcast.mapping.unet import UNet, UNetOptions, paper_scaling
 from sarcast.windows import Chooser, Window, separate, split_by_date
 from sarcast.windows.synthetic import synthetic
@@ -112,10 +112,14 @@ def school(
     batches, validation = _lessons(recipe, cubes or {}, device=fabric.device.type)
     work = to.with_name(f"{to.name}.training")
     network = _network(recipe, batches, start)
-    state = fit(batches, validation, network, options, folder=work, fabric=fabric)
+    about = {
+        "lessons": recipe.model_dump(mode="json", include={"worlds", "series"}),
+        "start": None if start is None else start.name,
+    }
+    state = fit(batches, validation, network, options, folder=work, fabric=fabric, about=about)
     told = {
         "recipe": recipe.model_dump(mode="json", exclude={"name", "network", "unet"}),
-        "start": None if start is None else start.name,
+        "start": about["start"],
         "steps": state.step,
         "best_step": state.best_step,
         "seconds": round(state.seconds, 1),
@@ -128,7 +132,7 @@ def school(
         scores=residual_scores(model, validation),
         training={**told, "seen_conditions": seen},
     )
-    if torch.distributed.is_initialized() and torch.distributed.get_rank() > 0:
+    if not is_first_process():
         return model
     with new_folder(to, overwrite=overwrite) as partial:
         write_model(model, partial, half=recipe.half)

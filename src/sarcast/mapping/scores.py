@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from sarcast.errors import SarcastError
 from sarcast.mapping.model import Model, Scores
 from sarcast.strategies import mean
 from sarcast.windows import BANDS, Window
@@ -15,6 +16,24 @@ QUANTILES = (0.5, 0.68, 0.9, 0.95, 0.99, 0.995, 0.999)
 """Shares of unchanged pixels whose residual norm is kept, for thresholds by false-alarm rate."""
 ONE_SIGMA = 0.6827
 """Share of a normal distribution within one standard deviation."""
+
+
+def check_bands(windows: Sequence[Window]) -> None:
+    """See that windows can be scored.
+
+    Raises
+    ------
+    SarcastError
+        If there is no pixel whose every band was seen by a target and by a previous image.
+    """
+    seen = [np.isfinite(w.target) & np.isfinite(w.previous).any(axis=0) for w in windows]
+    if not any(each.all(axis=0).any() for each in seen):
+        bands = [any(each[place].any() for each in seen) for place in range(len(BANDS))]
+        blind = [band for band, found in zip(BANDS, bands, strict=True) if not found]
+        raise SarcastError(
+            f"training data with no valid window: no pixel of the validation windows was seen in "
+            f"{' or '.join(blind) or 'both bands at once'}; sarcast needs {' and '.join(BANDS)}"
+        )
 
 
 def residual_scores(model: Model, windows: Sequence[Window]) -> Scores:
@@ -26,7 +45,13 @@ def residual_scores(model: Model, windows: Sequence[Window]) -> Scores:
         The model.
     windows
         Windows whose target the model was not trained on, taken as unchanged.
+
+    Raises
+    ------
+    SarcastError
+        If no pixel is there of which every band is known.
     """
+    check_bands(windows)
     expected = model.expect(windows)
     residuals = _pixels([w.target - e.mean for w, e in zip(windows, expected, strict=True)])
     conventional = _pixels([window.target - mean(window) for window in windows])

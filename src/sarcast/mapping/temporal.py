@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
@@ -25,20 +25,23 @@ RELIEF_M = 100.0
 MULTIPLE = 16
 """Rows and columns are a multiple of it, as the four halvings ask."""
 
+Channels = Annotated[int, Field(ge=1, le=4096)]
+Blocks = Annotated[int, Field(ge=0, le=64)]
+
 
 class TemporalOptions(BaseModel):
     """Width and depth of the conditional temporal network."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    widths: tuple[int, int, int, int] = Field(
+    widths: tuple[Channels, Channels, Channels, Channels] = Field(
         (48, 80, 128, 176), description="channels at 1/2, 1/4, 1/8 and 1/16 of the resolution"
     )
-    blocks: tuple[int, int, int, int] = Field(
+    blocks: tuple[Blocks, Blocks, Blocks, Blocks] = Field(
         (1, 2, 2, 2), description="residual blocks of the encoder at each of these"
     )
     decoder_width: int = Field(64, ge=8, le=512, description="channels of the decoder at 1/2")
-    decoder_blocks: tuple[int, int, int, int] = Field(
+    decoder_blocks: tuple[Blocks, Blocks, Blocks, Blocks] = Field(
         (2, 2, 2, 1), description="residual blocks of the decoder at each resolution"
     )
     fine_width: int = Field(24, ge=4, le=256, description="channels at full resolution")

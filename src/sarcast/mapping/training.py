@@ -1,8 +1,9 @@
 """Training: batches in, a network's weights out; it can be stopped anywhere and goes on."""
 
 import math
+import os
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -93,7 +94,7 @@ class TrainOptions(BaseModel):
     patience: int | None = Field(
         None, ge=1, description="stop after so many validations without a lower loss"
     )
-    seed: int = Field(0, ge=0, description="seed of weights, windows and dropout")
+    seed: int = Field(0, ge=0, lt=2**32, description="seed of weights, windows and dropout")
 
 
 def fit(
@@ -104,6 +105,7 @@ def fit(
     *,
     folder: Path,
     fabric: Fabric | None = None,
+    about: Mapping[str, Any] | None = None,
 ) -> State:
     """Train a network; its weights at the end have the lowest validation error in dB².
 
@@ -123,13 +125,21 @@ def fit(
         limit the result is the same as if it had not been stopped.
     fabric
         What ``launched`` gave for the same options, where devices were needed before.
+    about
+        What else must be the same for a stopped training to go on, as JSON can tell it.
 
     Raises
     ------
     SarcastError
-        If a checkpoint in the folder is of another training, or the loss is no longer finite.
+        If a checkpoint in the folder is of another training, the loss is no longer finite, or
+        batches are to be varied for a network of one number of images.
     """
-    loop = _Loop(network, validation, options, folder, fabric or launched(options))
+    if options.augment is not None and network.previous is not None:
+        raise SarcastError(
+            f"augment is for networks of any number of images, but this one takes "
+            f"{network.previous}; leave it out"
+        )
+    loop = _Loop(network, validation, options, folder, fabric or launched(options), about or {})
     last = loop.state.step if loop.over() else options.steps
     with ExitStack() as stack:
         if options.compiled:
@@ -172,6 +182,11 @@ def launched(options: TrainOptions) -> Fabric:
     return fabric
 
 
+def is_first_process() -> bool:
+    """Whether no other process of the same training writes its results."""
+    return all(int(os.environ.get(name, "0")) == 0 for name in ("RANK", "LOCAL_RANK", "NODE_RANK"))
+
+
 class _Loop:
     """One training: network, optimiser and where they stand."""
 
@@ -182,8 +197,9 @@ class _Loop:
         options: TrainOptions,
         folder: Path,
         fabric: Fabric,
+        about: Mapping[str, Any],
     ) -> None:
-        self.options = options
+        self.options, self.about = options, about
         self.fabric = fabric
         self.folder = folder / "checkpoints"
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -374,7 +390,8 @@ class _Loop:
 
     def _described(self) -> dict[str, Any]:
         network = {"kind": self.raw.kind, **self.raw.options.model_dump(mode="json")}
-        return {"network": network, "training options": self.options.model_dump(mode="json")}
+        options = self.options.model_dump(mode="json")
+        return {"network": network, "training options": options, **self.about}
 
     def _checkpoint(self) -> Checkpoint:
         parts = {

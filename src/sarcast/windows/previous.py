@@ -123,7 +123,8 @@ def choose_previous(
         raise SarcastError(
             f"{n} previous images are needed, but {len(ranked)} precede "
             f"{np.datetime_as_string(end, 's')}; "
-            f"choose a later date, or a network that needs fewer"
+            f"choose a later date, fewer images (--previous, for networks of any number), or a "
+            f"network that needs fewer"
         )
     chosen = ranked[:n]
     return chosen[np.argsort(times[chosen], kind="stable")]

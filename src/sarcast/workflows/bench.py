@@ -1,5 +1,7 @@
 """``sarcast bench``: networks beside strategies and oracle on a fixed set of synthetic windows."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +12,7 @@ from sarcast.bench import BenchOptions, run_bench
 from sarcast.conditions import WEATHER
 from sarcast.config import FLAT, Config, command, write_record
 from sarcast.files import new_folder
-from sarcast.mapping import load_model
+from sarcast.mapping import Model, load_model
 from sarcast.progress import say
 from sarcast.report import write_report
 from sarcast.tables import markdown, show_table
@@ -34,7 +36,7 @@ class BenchConfig(Config):
 def bench(*, config: Annotated[BenchConfig, FLAT]) -> None:
     """Compare networks with the strategies and the oracle on windows that no training saw."""
     with new_folder(config.to, overwrite=config.overwrite, inputs=config.model) as folder:
-        networks: list[Predictor] = [load_model(path, device="cpu") for path in config.model]
+        networks: list[Predictor] = [*_models(config.model)]
         if config.without_weather:
             blind = [Without(one, WEATHER, f"{one.name} without weather") for one in networks]
             networks += blind
@@ -46,3 +48,13 @@ def bench(*, config: Annotated[BenchConfig, FLAT]) -> None:
         write_record(folder, "bench", {}, config)
     show_table(evaluation)
     say(f"report: {config.to / 'report.html'}")
+
+
+def _models(paths: Sequence[Path]) -> list[Model]:
+    """Load models; those of one name go by their folders."""
+    models = [load_model(path, device="cpu") for path in paths]
+    names = [model.name for model in models]
+    return [
+        replace(model, name=str(path)) if names.count(model.name) > 1 else model
+        for model, path in zip(models, paths, strict=True)
+    ]

@@ -15,7 +15,7 @@ from sarcast.errors import SarcastError
 from sarcast.files import new_folder
 from sarcast.mapping import Model, load_model
 from sarcast.progress import say
-from sarcast.windows import ranked_previous
+from sarcast.windows import BANDS, ranked_previous
 from sarcast.workflows.predict import DateConfig, baseline, described, expected_image
 
 _OFF = (
@@ -63,6 +63,12 @@ def detect(cube: Path, *, config: Annotated[DetectConfig, FLAT]) -> None:
         actual = opened["backscatter"].isel(time=place).values
         expected, std = found["expected"].values, found["std"].values
         level = di.level(di.subtract(actual, expected))
+        if np.isnan(level).any():
+            blind = ", ".join(band for band, one in zip(BANDS, level, strict=True) if np.isnan(one))
+            raise SarcastError(
+                f"{cube} at {config.at}: no pixel of {blind} was seen by the target and by its "
+                f"previous images; choose another date, or a cube with both bands"
+            )
         if config.level:
             expected = expected + level[:, np.newaxis, np.newaxis]
         elif (np.abs(di.level(di.z(actual, expected, std))) > 1.0).any():

@@ -12,16 +12,16 @@ import xarray as xr
 from cyclopts import Parameter
 from pydantic import Field
 
-from sarcast.config import FLAT, Config, departing, write_record
+from sarcast.config import FLAT, Config, departing, differing, write_record
 from sarcast.cube import moment_of, open_cube
 from sarcast.errors import SarcastError
 from sarcast.files import RECORD, check_free, full_disk_named
 from sarcast.mapping.adapt import adapt, suited
 from sarcast.mapping.batches import sampled
 from sarcast.mapping.model import Model, load_model, seen_conditions, write_model
-from sarcast.mapping.scores import calibrated, residual_scores
+from sarcast.mapping.scores import calibrated, check_bands, residual_scores
 from sarcast.mapping.temporal import Temporal, TemporalOptions
-from sarcast.mapping.training import TrainOptions, fit
+from sarcast.mapping.training import TrainOptions, fit, is_first_process
 from sarcast.mapping.unet import UNet, UNetOptions, paper_scaling
 from sarcast.progress import say
 from sarcast.tfrecord import SampleStore, is_store
@@ -32,14 +32,17 @@ SCALING_WINDOWS = 64
 """Windows from which the scaling of images and conditions is found."""
 ADAPTING_CROP = 64
 """Pixels a side of a window, to adapt a network within minutes."""
-FILES = ("model.safetensors", "model.yaml")
+FILES = ("model.safetensors", RECORD, "model.yaml")
 """What a finished model folder holds; the last one is written last."""
 
 
 class TrainConfig(Config):
     """Options of ``sarcast train``."""
 
-    to: Path = Field(description="Model folder; training that was stopped there goes on.")
+    to: Path = Field(
+        description="Model folder; training that was stopped there goes on, if it is asked for the "
+        "same again."
+    )
     network: Literal["temporal", "unet"] = Field(
         "temporal",
         description="The network: temporal, which takes any number of previous images and any "
@@ -70,7 +73,11 @@ class TrainConfig(Config):
     )
     unet: Annotated[UNetOptions, FLAT] = Field(default_factory=UNetOptions)
     training: Annotated[TrainOptions, FLAT] = Field(default_factory=TrainOptions)
-    overwrite: bool = Field(False, description="Replace the folder, and begin anew.")
+    overwrite: bool = Field(
+        False,
+        description="Replace the model that is there, which is kept until the new one is whole, "
+        "and a stopped training of other options.",
+    )
 
 
 def train(cubes: tuple[Path, ...], *, config: Annotated[TrainConfig, FLAT]) -> None:
@@ -82,11 +89,12 @@ def train(cubes: tuple[Path, ...], *, config: Annotated[TrainConfig, FLAT]) -> N
         Cubes, as ``sarcast cube`` builds them, or one folder of imported samples.
     """
     start = None if config.start_from is None else load_model(config.start_from)
+    _tell_what_is_ignored(cubes, config, start)
     if start is not None:
         config = _resolved(config, start)
-    _tell_what_is_ignored(config)
     samplers = _opened(cubes, config, _Shape.of(config, start))
-    _make_ready(cubes, config)
+    if is_first_process():
+        _make_ready(cubes, config)
     trained, validated = (" to ".join(dates) for dates in (samplers.trained, samplers.validated))
     say(f"training on target dates {trained}, validating on {validated}")
     with full_disk_named(config.to):
@@ -97,6 +105,8 @@ def train(cubes: tuple[Path, ...], *, config: Annotated[TrainConfig, FLAT]) -> N
             "training_dates": samplers.trained,
             "validation_dates": samplers.validated,
         }
+        if not is_first_process():
+            return
         _finish(config, replace(model, training={**model.training, **told}))
     assert model.scores is not None
     residuals = ", ".join(f"{one:.2f}" for one in model.scores.rmse_db)
@@ -105,18 +115,27 @@ def train(cubes: tuple[Path, ...], *, config: Annotated[TrainConfig, FLAT]) -> N
 
 def _resolved(config: TrainConfig, start: Model) -> TrainConfig:
     """Give the options that suit adapting a model, wherever none were given."""
-    kind = start.network.kind
-    if "network" in config.model_fields_set and config.network != kind:
-        say(f"warning: {config.start_from} is a {kind} network and stays one")
     crop = config.crop if "crop" in config.model_fields_set else ADAPTING_CROP
-    own = {"training": suited(config.training, start), "crop": crop, "network": kind}
+    own = {"training": suited(config.training, start), "crop": crop, "network": start.network.kind}
     return config.model_copy(update=own)
 
 
-def _tell_what_is_ignored(config: TrainConfig) -> None:
-    others = {"temporal": set(UNetOptions.model_fields) - {"previous"}, "unet": {"temporal"}}
-    if ignored := departing(config, others[config.network]):
-        say(f"warning: {', '.join(ignored)} count for another network than {config.network}")
+def _tell_what_is_ignored(
+    sources: Sequence[Path], config: TrainConfig, start: Model | None
+) -> None:
+    of_unet = set(UNetOptions.model_fields)
+    if start is None:
+        others = {"temporal": of_unet - {"previous"}, "unet": {"temporal", "crop"}}[config.network]
+        own: str = config.network
+    else:
+        free = {"crop", "previous"} if start.size is None else set()
+        others = {"network", "temporal", "crop", *of_unet} - free
+        own = f"{config.start_from}, which stays a {start.network.kind} of its size"
+    if ignored := departing(config, others):
+        say(f"warning: {', '.join(ignored)} count for another network than {own}")
+    of_cubes = {"crop", "chooser", "start", "end"} - others
+    if _are_samples(sources) and (ignored := departing(config, of_cubes)):
+        say(f"warning: samples are taken as they are: {', '.join(ignored)} count for cubes alone")
 
 
 def _anew(samplers: "_Samplers", config: TrainConfig) -> Model:
@@ -125,6 +144,7 @@ def _anew(samplers: "_Samplers", config: TrainConfig) -> Model:
     validation = samplers.validation.draw(
         options.validation_windows, rng=np.random.default_rng([seed, 1])
     )
+    check_bands(validation)
     looked_at = samplers.training.draw(SCALING_WINDOWS, rng=np.random.default_rng([seed, 2]))
     torch.manual_seed(seed)
     network: UNet | Temporal = (
@@ -153,26 +173,38 @@ def _adapted(start: Model, samplers: "_Samplers", config: TrainConfig) -> Model:
 
 
 def _make_ready(cubes: tuple[Path, ...], config: TrainConfig) -> None:
-    """Refuse a folder that is no stopped training; what is there is kept until the end."""
+    """Refuse a folder that is no stopped training of these options; what is there is kept."""
     inputs = [*cubes, *([] if config.start_from is None else [config.start_from])]
-    record = config.to / RECORD
-    stopped = record.is_file() and record.read_text().startswith("train:")
-    if config.overwrite or not stopped or (config.to / FILES[-1]).exists():
+    given, work = {"cubes": list(cubes)}, config.to / "training"
+    stopped = (work / RECORD).is_file()
+    others = set(differing(work, "train", given, config)) if stopped else set()
+    others -= {"to", "overwrite"}
+    if not stopped or (config.to / FILES[-1]).exists():
         check_free(config.to, overwrite=config.overwrite, inputs=inputs)
-    if config.overwrite:
-        shutil.rmtree(config.to / "training", ignore_errors=True)
-    config.to.mkdir(parents=True, exist_ok=True)
-    write_record(config.to, "train", {"cubes": list(cubes)}, config)
+    elif others and not config.overwrite:
+        raise SarcastError(
+            f"{config.to} holds a stopped training with other {', '.join(sorted(others))}; give "
+            f"the same again to go on, --overwrite to train anew, or another --to"
+        )
+    if others or not stopped:
+        shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(parents=True, exist_ok=True)
+    write_record(work, "train", given, config)
 
 
 def _finish(config: TrainConfig, model: Model) -> None:
-    ready = config.to / "training" / "model"
+    """Put a finished model where an older one may be; the last file makes it a model folder."""
+    work = config.to / "training"
+    ready = work / "model"
     ready.mkdir(parents=True, exist_ok=True)
     write_model(model, ready, half=config.network == "temporal")
+    shutil.copy(work / RECORD, ready / RECORD)
+    (config.to / FILES[-1]).unlink(missing_ok=True)
     for name in FILES:
         (ready / name).replace(config.to / name)
     ready.rmdir()
-    shutil.rmtree(config.to / "training" / "checkpoints", ignore_errors=True)
+    (work / RECORD).unlink()
+    shutil.rmtree(work / "checkpoints", ignore_errors=True)
 
 
 class _Samplers:
@@ -220,7 +252,7 @@ class _Shape:
 
 def _opened(sources: Sequence[Path], config: TrainConfig, shape: _Shape) -> _Samplers:
     """Samplers of cubes or of imported samples, without the conditions that are kept back."""
-    if len(sources) == 1 and is_store(sources[0]):
+    if _are_samples(sources):
         store = SampleStore(sources[0])
         shape.check(store[0].window)
         early, late = store.split(config.training.validation_share)
@@ -231,6 +263,10 @@ def _opened(sources: Sequence[Path], config: TrainConfig, shape: _Shape) -> _Sam
         samplers.training = BlindSampler(samplers.training, config.without)
         samplers.validation = BlindSampler(samplers.validation, config.without)
     return samplers
+
+
+def _are_samples(sources: Sequence[Path]) -> bool:
+    return len(sources) == 1 and is_store(sources[0])
 
 
 def _samplers(cubes: Sequence[xr.Dataset], config: TrainConfig, shape: _Shape) -> _Samplers:
