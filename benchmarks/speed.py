@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 from benchmarks.transformers import MODELS, Transformer
+from sarcast.conditions import COLUMNS
 from sarcast.mapping import Model, Precision, load_model
 from sarcast.mapping.temporal import Temporal, TemporalOptions
 from sarcast.windows import Window
@@ -80,7 +81,7 @@ def _window(previous: int, size: int) -> Window:
     return Window(
         previous=rng.normal(-12, 3, (previous, 2, size, size)).astype(np.float32),
         target=rng.normal(-12, 3, (2, size, size)).astype(np.float32),
-        conditions=rng.uniform(0, 1, (previous + 1, 9)).astype(np.float32),
+        conditions=np.full((previous + 1, len(COLUMNS)), np.nan, dtype=np.float32),
         times=np.datetime64("2021-01-01", "ns") + np.arange(previous + 1) * np.timedelta64(12, "D"),
         elevation=rng.uniform(0, 100, (size, size)).astype(np.float32),
     )
