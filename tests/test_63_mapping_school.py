@@ -8,8 +8,9 @@ import torch
 import yaml
 
 from sarcast.errors import SarcastError
-from sarcast.mapping.model import load_model, seen_conditions
+from sarcast.mapping.model import load_model
 from sarcast.mapping.school import Recipe, _lessons, _named, school, world_batches, world_windows
+from sarcast.mapping.seen import seen_conditions
 from sarcast.mapping.training import TrainOptions
 from sarcast.mapping.unet import UNetOptions
 from sarcast.windows import WindowSampler

@@ -14,7 +14,7 @@ from sarcast.errors import SarcastError
 from sarcast.inference import TileOptions, predict
 from sarcast.mapping import Model
 from sarcast.mapping.batches import sampled
-from sarcast.mapping.model import merged_conditions, seen_conditions
+from sarcast.mapping.seen import merged_conditions, seen_conditions
 from sarcast.mapping.temporal import Temporal, TemporalOptions
 from sarcast.mapping.training import TrainOptions, fit
 from sarcast.windows import collate, split_by_date

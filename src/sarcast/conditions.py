@@ -5,7 +5,7 @@ are what cubes, worlds and imported samples hand to the networks; each network e
 The paper's encoding is here because cubes, samples and networks share it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -67,6 +67,11 @@ CONDITIONS = tuple(dict.fromkeys(condition(column) for column in COLUMNS))
 """The names of the conditions, in the order of their columns."""
 WEATHER = ("temperature", "snow_depth", "precipitation")
 """The conditions that the weather makes."""
+
+
+def places_of(names: Container[str]) -> list[int]:
+    """Places of the columns of some conditions."""
+    return [place for place, column in enumerate(COLUMNS) if condition(column) in names]
 
 
 def platform_number(platform: str | None) -> float:

@@ -48,7 +48,7 @@ def write_record(folder: Path, verb: str, inputs: Mapping[str, Any], config: Con
 
 
 def differing(folder: Path, verb: str, inputs: Mapping[str, Any], config: Config) -> list[str]:
-    """Name inputs and options that a record in a folder tells otherwise.
+    """Name inputs and options that a record in a folder tells otherwise, but not where to write.
 
     Parameters
     ----------
@@ -64,7 +64,9 @@ def differing(folder: Path, verb: str, inputs: Mapping[str, Any], config: Config
 
 
 def _names(inputs: Mapping[str, Any], config: Config) -> list[str]:
-    return [*inputs, *(name for name, _, _ in flat(config))]
+    """Name all that a result depends on."""
+    names = [*inputs, *(name for name, _, _ in flat(config))]
+    return [name for name in names if name not in ("to", "overwrite")]
 
 
 def _record(verb: str, inputs: Mapping[str, Any], config: Config) -> str:

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from sarcast.conditions import COLUMNS, WEATHER, condition
+from sarcast.conditions import WEATHER, places_of
 from sarcast.mapping.augment import MIRRORED_SHARE, AugmentOptions, mirror_levels
 from sarcast.mapping.batches import Batches, sampled
-from sarcast.mapping.model import Model, merged_conditions, seen_conditions
+from sarcast.mapping.model import Model
 from sarcast.mapping.scores import calibrated, check_bands, residual_scores
+from sarcast.mapping.seen import merged_conditions, seen_conditions
 from sarcast.mapping.training import TrainOptions, fit
 from sarcast.progress import say
 from sarcast.units import YEAR_DAYS
@@ -119,7 +120,6 @@ def nothing_by_heart(batches: Batches, *, seed: int) -> Batches:
     Of the targets of which no weather is told, half are mirrored in their level: rain that nobody
     tells of would be learned as that of those dates.
     """
-    weather = [condition(column) in WEATHER for column in COLUMNS]
 
     def batch_of(step: int, rank: int) -> Batch:
         batch = batches(step, rank)
@@ -127,7 +127,7 @@ def nothing_by_heart(batches: Batches, *, seed: int) -> Batches:
         days = rng.uniform(0.0, YEAR_DAYS, batch.day_of_year.shape).astype(np.float32)
         chosen = torch.as_tensor(rng.random(days.shape) < MIRRORED_SHARE)
         told = replace(batch, day_of_year=torch.as_tensor(days, device=batch.day_of_year.device))
-        untold = batch.conditions[:, -1, weather].isnan().all(dim=1)
+        untold = batch.conditions[:, -1, places_of(WEATHER)].isnan().all(dim=1)
         return mirror_levels(told, chosen.to(untold.device) & untold)
 
     return batch_of

@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 
 from sarcast.conditions import (
-    COLUMNS,
     CONDITIONS,
     HEADING,
     INCIDENCE,
@@ -16,7 +15,7 @@ from sarcast.conditions import (
     RAIN,
     SNOW_DEPTH,
     TEMPERATURE,
-    condition,
+    places_of,
 )
 from sarcast.units import YEAR_DAYS
 
@@ -61,10 +60,7 @@ def encode_rows(rows: Tensor) -> tuple[Tensor, Tensor]:
         (rows[..., PLATFORM, None] == numbers).to(rows.dtype),
     ]
     known = torch.isfinite(rows).to(rows.dtype)
-    present = [
-        known[..., [place for place, column in enumerate(COLUMNS) if condition(column) == name]]
-        for name in CONDITIONS
-    ]
+    present = [known[..., places_of((name,))] for name in CONDITIONS]
     flags = torch.stack([columns.mean(dim=-1) for columns in present], dim=-1)
     return torch.cat(values, dim=-1).nan_to_num(0.0), flags
 

@@ -2,7 +2,7 @@
 
 import math
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from importlib.resources import files
 from pathlib import Path
@@ -16,14 +16,15 @@ from safetensors.torch import load_file, save
 from torch import nn
 
 import sarcast
-from sarcast.conditions import COLUMNS, PLATFORM, PLATFORMS, Row, condition
+from sarcast.conditions import COLUMNS
 from sarcast.errors import SarcastError
 from sarcast.files import new_folder
 from sarcast.mapping import Precision
 from sarcast.mapping.network import Network
+from sarcast.mapping.seen import far_outside, named, never_seen
 from sarcast.mapping.temporal import Temporal
 from sarcast.mapping.unet import UNet
-from sarcast.windows import BANDS, Batch, Bool, Expected, Float, Window, collate, in_shapes
+from sarcast.windows import BANDS, Expected, Float, Window, collate, in_shapes
 
 SHIPPED = ("base",)
 """Names of the models that come with the package."""
@@ -31,8 +32,6 @@ FORMAT = 1
 """Version of ``model.yaml``."""
 NETWORKS: dict[str, Any] = {UNet.kind: UNet, Temporal.kind: Temporal}
 """Networks by the name that ``model.yaml`` holds."""
-FAR = 0.25
-"""Share of the training's range by which a condition may lie outside it without a warning."""
 PIXELS_AT_ONCE = 2**20
 """Pixels of previous images that one pass of a network takes."""
 
@@ -137,19 +136,13 @@ class Model:
         if seen is None or not windows:
             return windows
         rows = np.concatenate([window.conditions for window in windows])
-        for name, known in seen.items():
-            column, low, high = rows[:, COLUMNS.index(name)], min(known), max(known)
-            margin = FAR * (high - low)
-            if name != "platform" and np.any((column < low - margin) | (column > high + margin)):
-                self._warn(
-                    f"{name} lies far outside the {low:g} to {high:g} "
-                    f"that the network {self.name} was trained on"
-                )
-        strange = _never_seen(rows, seen)
+        for place in far_outside(rows, seen):
+            self._warn(f"{place} that the network {self.name} was trained on")
+        strange = never_seen(rows, seen)
         if not strange.any():
             return windows
         self._warn(
-            f"the network {self.name} was not trained on {', '.join(_named(rows, strange))}: "
+            f"the network {self.name} was not trained on {', '.join(named(rows, strange))}: "
             f"what it does not know counts as missing"
         )
         return [_without_the_unseen(window, seen) for window in windows]
@@ -186,27 +179,9 @@ class Model:
         ]
 
 
-def _never_seen(rows: Row, seen: Mapping[str, Sequence[float]]) -> Bool:
-    """Mark, dims as ``rows``, conditions that no training saw: whole columns, and platforms."""
-    strange = np.isfinite(rows)
-    strange[..., [name in seen for name in COLUMNS]] = False
-    if "platform" in seen:
-        numbers = rows[..., PLATFORM]
-        strange[..., PLATFORM] = np.isfinite(numbers) & ~np.isin(numbers, seen["platform"])
-    return strange
-
-
-def _named(rows: Row, strange: Bool) -> list[str]:
-    """Name what is strange in rows: conditions, and platforms each by itself."""
-    columns = [COLUMNS[place] for place in np.unique(np.nonzero(strange)[1])]
-    numbers = np.unique(rows[strange[:, PLATFORM], PLATFORM])
-    platforms = [PLATFORMS[int(number)] for number in numbers]
-    return [*dict.fromkeys(condition(name) for name in columns if name != "platform"), *platforms]
-
-
 def _without_the_unseen(window: Window, seen: Mapping[str, Sequence[float]]) -> Window:
     rows = window.conditions
-    return replace(window, conditions=np.where(_never_seen(rows, seen), np.float32(np.nan), rows))
+    return replace(window, conditions=np.where(never_seen(rows, seen), np.float32(np.nan), rows))
 
 
 def _where_seen(window: Window, mean: Float, std: Float | None) -> Expected:
@@ -214,26 +189,6 @@ def _where_seen(window: Window, mean: Float, std: Float | None) -> Expected:
     if std is not None:
         std = np.where(unseen, np.float32(np.nan), std)
     return Expected(mean=np.where(unseen, np.float32(np.nan), mean), std=std)
-
-
-def seen_conditions(batches: Iterable[Batch]) -> dict[str, list[float]]:
-    """Find the range of each column that batches ever tell, and the number of each platform."""
-    rows = np.concatenate([batch.conditions.flatten(0, 1).cpu().numpy() for batch in batches])
-    columns = zip(COLUMNS, rows.T, strict=True)
-    known = {name: column[np.isfinite(column)] for name, column in columns}
-    return {name: _extent(name, values.tolist()) for name, values in known.items() if values.size}
-
-
-def merged_conditions(
-    known: Mapping[str, Sequence[float]], others: Mapping[str, Sequence[float]]
-) -> dict[str, list[float]]:
-    """Give what two trainings saw together, each as ``seen_conditions`` tells it."""
-    names = dict.fromkeys([*known, *others])
-    return {name: _extent(name, [*known.get(name, ()), *others.get(name, ())]) for name in names}
-
-
-def _extent(name: str, values: Sequence[float]) -> list[float]:
-    return sorted(set(values)) if name == "platform" else [min(values), max(values)]
 
 
 def save_model(model: Model, folder: Path, *, overwrite: bool = False, half: bool = False) -> None:

@@ -15,8 +15,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from sarcast.errors import SarcastError
 from sarcast.files import check_free, new_folder
 from sarcast.mapping.batches import Batches, mixed
-from sarcast.mapping.model import Model, load_model, seen_conditions, write_model
+from sarcast.mapping.model import Model, load_model, write_model
 from sarcast.mapping.scores import calibrated, residual_scores
+from sarcast.mapping.seen import seen_conditions
 from sarcast.mapping.series import SeriesBatches
 from sarcast.mapping.temporal import Temporal, TemporalOptions
 from sarcast.mapping.training import SEEDS_APART, TrainOptions, fit, is_first_process, launched

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sarcast.conditions import COLUMNS, HEADING, condition
+from sarcast.conditions import HEADING, places_of
 from sarcast.mapping import encoding
 from sarcast.mapping.network import Prediction
 from sarcast.mapping.scaling import Scaled, scale, statistics
@@ -108,8 +108,7 @@ class Temporal(nn.Module):
         """Predict the expected image; arguments as in ``windows.Batch``."""
         height, width = previous.shape[-2:]
         rows = conditions.clone()
-        hidden = [place for place, col in enumerate(COLUMNS) if condition(col) in self.ignored]
-        if hidden:
+        if hidden := places_of(self.ignored):
             rows[..., hidden] = torch.nan
         scaled = scale(_pad(previous))
         embedded, target = self._embed(scaled, rows, days, day_of_year)

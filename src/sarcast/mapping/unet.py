@@ -9,7 +9,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, TypeAdapter, field_validator
 from torch import Tensor, nn
 
-from sarcast.conditions import COLUMNS, PaperScaling, condition, paper_vector
+from sarcast.conditions import COLUMNS, PaperScaling, paper_vector, places_of
 from sarcast.mapping.network import Prediction
 from sarcast.windows import BANDS, Window
 
@@ -141,8 +141,7 @@ class UNet(nn.Module):
         terrain = elevation[:, None] / self.scaling.elevation_max
         stack = torch.cat([images, terrain], dim=1).nan_to_num(0.0)
         rows = conditions.detach().cpu().numpy().copy()
-        hidden = [place for place, col in enumerate(COLUMNS) if condition(col) in self.ignored]
-        rows[..., hidden] = np.nan
+        rows[..., places_of(self.ignored)] = np.nan
         values = torch.from_numpy(paper_vector(rows, self.scaling)[0]).to(stack.device)
         low, high = self._bounds(stack)
         scaled = self.transform(stack.contiguous(memory_format=torch.channels_last), values)
@@ -200,13 +199,12 @@ def paper_scaling(windows: Sequence[Window]) -> PaperScaling:
     mean = np.nanmean(images, axis=(0, 2, 3), dtype=np.float64)
     spread = DEVIATIONS * np.maximum(np.nanstd(images, axis=(0, 2, 3), dtype=np.float64), 1e-3)
     rows = np.concatenate([window.conditions for window in windows])
-    rain = [place for place, column in enumerate(COLUMNS) if condition(column) == "precipitation"]
     return PaperScaling(
         band_low=tuple(float(bound) for bound in mean - spread),
         band_high=tuple(float(bound) for bound in mean + spread),
         elevation_max=_largest(np.stack([window.elevation for window in windows])),
         snow_depth_max=_largest(rows[:, COLUMNS.index("snow_depth")]),
-        precipitation_max=_largest(rows[:, rain]),
+        precipitation_max=_largest(rows[:, places_of(("precipitation",))]),
     )
 
 

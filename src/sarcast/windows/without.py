@@ -6,7 +6,7 @@ from typing import Protocol
 
 import numpy as np
 
-from sarcast.conditions import COLUMNS, CONDITIONS, condition
+from sarcast.conditions import CONDITIONS, places_of
 from sarcast.errors import SarcastError
 from sarcast.windows.window import Expected, Predictor, Window
 
@@ -14,7 +14,7 @@ from sarcast.windows.window import Expected, Predictor, Window
 def window_without(window: Window, names: Sequence[str]) -> Window:
     """Give a window whose images lack some conditions."""
     rows = window.conditions.copy()
-    rows[:, [condition(column) in names for column in COLUMNS]] = np.nan
+    rows[:, places_of(names)] = np.nan
     return replace(window, conditions=rows)
 
 

@@ -115,8 +115,7 @@ def _make_ready(source: Path, config: AblateConfig) -> None:
 
 
 def _check_same_training(source: Path, config: AblateConfig) -> None:
-    other = set(differing(config.to, "ablate", {"source": source}, _training(config)))
-    if other := other - {"to", "overwrite"}:
+    if other := differing(config.to, "ablate", {"source": source}, _training(config)):
         raise SarcastError(
             f"{config.to} holds networks that were trained otherwise, by the record there: "
             f"{', '.join(sorted(other))} differ; give the same, another --to, or --overwrite"

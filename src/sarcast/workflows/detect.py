@@ -15,7 +15,7 @@ from sarcast.errors import SarcastError
 from sarcast.files import new_folder
 from sarcast.mapping import Model, load_model
 from sarcast.progress import say
-from sarcast.windows import BANDS, ranked_previous
+from sarcast.windows import BANDS, Float, ranked_previous
 from sarcast.workflows.predict import DateConfig, baseline, described, expected_image
 
 _OFF = (
@@ -62,13 +62,7 @@ def detect(cube: Path, *, config: Annotated[DetectConfig, FLAT]) -> None:
         found = expected_image(opened, model, place, config)
         actual = opened["backscatter"].isel(time=place).values
         expected, std = found["expected"].values, found["std"].values
-        level = di.level(di.subtract(actual, expected))
-        if np.isnan(level).any():
-            blind = ", ".join(band for band, one in zip(BANDS, level, strict=True) if np.isnan(one))
-            raise SarcastError(
-                f"{cube} at {config.at}: no pixel of {blind} was seen by the target and by its "
-                f"previous images; choose another date, or a cube with both bands"
-            )
+        level = _level(actual, expected, f"{cube} at {config.at}")
         if config.level:
             expected = expected + level[:, np.newaxis, np.newaxis]
         elif (np.abs(di.level(di.z(actual, expected, std))) > 1.0).any():
@@ -93,6 +87,18 @@ def detect(cube: Path, *, config: Annotated[DetectConfig, FLAT]) -> None:
         f"norm above {threshold:.2f} dB: {100.0 * detection.share:.2f} % of what was seen changed; "
         f"{config.to / 'change.gpkg'}"
     )
+
+
+def _level(actual: Float, expected: Float, what: str) -> Float:
+    """Level of the difference, dims (band); raise if a band has none."""
+    level = di.level(di.subtract(actual, expected))
+    blind = [band for band, one in zip(BANDS, level, strict=True) if np.isnan(one)]
+    if blind:
+        raise SarcastError(
+            f"{what}: no pixel of {', '.join(blind)} was seen by the target and by its "
+            f"previous images; choose another date, or a cube with both bands"
+        )
+    return level
 
 
 def _threshold(config: DetectConfig, model: Model) -> float:

@@ -18,8 +18,9 @@ from sarcast.errors import SarcastError
 from sarcast.files import RECORD, check_free, full_disk_named
 from sarcast.mapping.adapt import adapt, suited
 from sarcast.mapping.batches import sampled
-from sarcast.mapping.model import Model, load_model, seen_conditions, write_model
+from sarcast.mapping.model import Model, load_model, write_model
 from sarcast.mapping.scores import calibrated, check_bands, residual_scores
+from sarcast.mapping.seen import seen_conditions
 from sarcast.mapping.temporal import Temporal, TemporalOptions
 from sarcast.mapping.training import TrainOptions, fit, is_first_process
 from sarcast.mapping.unet import UNet, UNetOptions, paper_scaling
@@ -177,8 +178,7 @@ def _make_ready(cubes: tuple[Path, ...], config: TrainConfig) -> None:
     inputs = [*cubes, *([] if config.start_from is None else [config.start_from])]
     given, work = {"cubes": list(cubes)}, config.to / "training"
     stopped = (work / RECORD).is_file()
-    others = set(differing(work, "train", given, config)) if stopped else set()
-    others -= {"to", "overwrite"}
+    others = differing(work, "train", given, config) if stopped else []
     if not stopped or (config.to / FILES[-1]).exists():
         check_free(config.to, overwrite=config.overwrite, inputs=inputs)
     elif others and not config.overwrite:
