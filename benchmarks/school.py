@@ -1,4 +1,4 @@
-"""Train by a recipe: ``python -m benchmarks.school recipes/base.yaml --to models/base``."""
+"""Train by a recipe: ``python -m benchmarks.school recipes/base-first.yaml --to models/first``."""
 
 import argparse
 import json

@@ -1,0 +1,219 @@
+"""By how much conditions that are set move the expected image, beside the truth of a world.
+
+    python -m benchmarks.amounts [--model base] [--worlds 12] [--rain 15]
+
+Boreal worlds in summer, seen nine times: the expected image of the last view from the other pass,
+and with so much rain on each of the last four days less that with none.
+"""
+
+import argparse
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+import xarray as xr
+
+from sarcast.conditions import read_conditions
+from sarcast.inference import predict
+from sarcast.mapping import Model, load_model
+from sarcast.orbits import ASCENDING, DESCENDING, heading_deg
+from sarcast.units import DB_PER_NEPER
+from sarcast.windows import BANDS, Float, PreviousOptions
+from sarcast.world import (
+    backscatter,
+    changes,
+    ground,
+    parcels,
+    presets,
+    sensor,
+    table,
+    views,
+    weather,
+)
+from sarcast.world.stream import conditions
+
+SIZE, SPACING_M, IMAGES, DAYS = 96, 10.0, 9, 60
+SUMMER = float((dt.date(2020, 6, 1) - views.EPOCH).days)
+RAIN_DAYS = 4
+COVERS = ("forest", "open", "field", "mire")
+
+
+@dataclass(frozen=True)
+class Area:
+    """Boreal worlds in summer, seen nine times.
+
+    ``truth`` holds expected images of the last view by what was set, dims (world, band, y, x), dB:
+    ``own``, ``swapped``, ``dry`` and ``rain``; ``cover`` has dims (world, y, x).
+    """
+
+    cubes: list[xr.Dataset]
+    latitudes: list[float]
+    swapped_to: list[str]
+    rain_mm: float
+    cover: np.ndarray
+    truth: dict[str, Float]
+
+
+def main() -> None:
+    """Print both tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", default="base")
+    parser.add_argument("--worlds", type=int, default=12)
+    parser.add_argument("--rain", type=float, default=15.0, help="mm a day")
+    parser.add_argument("--seed", type=int, default=3)
+    options = parser.parse_args()
+    model = load_model(options.model, device="cpu")
+    area = draw(options.worlds, options.rain, seed=options.seed)
+    print("| cover | pixels | rain moves it in truth, VV and VH, dB | as predicted |")
+    print("|---" * 4 + "|")
+    true, moved = by_rain(area, model)
+    for name in COVERS:
+        cells = [name, str(int(on(area, name).sum()))]
+        for image in (true, moved):
+            cells.append(", ".join(f"{value:.2f}" for value in means(area, image, name)))
+        print(f"| {' | '.join(cells)} |")
+    print("\n| set | of the truth's squares explained | predicted over true, least squares |")
+    print("|---" * 3 + "|")
+    for what, (truly, predicted) in {
+        "rain": (true, moved),
+        "the other pass": by_pass(area, model),
+    }.items():
+        left = np.square(predicted - truly).sum() / np.square(truly).sum()
+        print(f"| {what} | {1.0 - left:.2f} | {slope(truly, predicted):.2f} |")
+
+
+def by_rain(area: Area, model: Model) -> tuple[Float, Float]:
+    """Rain less none, in truth and as predicted, dims (world, band, y, x), dB."""
+    wet, dry = (predicted(area, model, precipitation=f"{mm}") for mm in (area.rain_mm, 0.0))
+    return area.truth["rain"] - area.truth["dry"], wet - dry
+
+
+def by_pass(area: Area, model: Model) -> tuple[Float, Float]:
+    """The other pass less the own, in truth and as predicted, dims (world, band, y, x), dB."""
+    words = [{"orbit_direction": direction} for direction in area.swapped_to]
+    moved = predicted_each(area, model, words) - predicted(area, model)
+    return area.truth["swapped"] - area.truth["own"], moved
+
+
+def on(area: Area, name: str) -> np.ndarray:
+    """Where a cover lies, dims (world, y, x)."""
+    return np.asarray(area.cover == table.NAMES.index(name))
+
+
+def means(area: Area, image: Float, name: str) -> Float:
+    """Mean of each band over a cover of all worlds."""
+    return np.array([image[:, band][on(area, name)].mean() for band in range(len(BANDS))])
+
+
+def slope(true: Float, moved: Float) -> float:
+    """Least-squares factor of what was predicted over the truth; 1 is the right amount."""
+    return float((moved * true).sum() / np.square(true).sum())
+
+
+def predicted(area: Area, model: Model, **asked: str) -> Float:
+    """Expected images under the same conditions in every world, dims (world, band, y, x)."""
+    return predicted_each(area, model, [asked] * len(area.cubes))
+
+
+def predicted_each(area: Area, model: Model, words: Sequence[Mapping[str, str]]) -> Float:
+    """Expected images under what is set in each world, dims (world, band, y, x)."""
+    given = PreviousOptions(previous=8)
+    images = []
+    for cube, latitude, asked in zip(area.cubes, area.latitudes, words, strict=True):
+        told = read_conditions(asked, latitude)
+        found = predict(cube, model, IMAGES - 1, conditions=told, given=given)
+        images.append(found["expected"].values)
+    return np.stack(images)
+
+
+@torch.inference_mode()
+def draw(worlds: int, rain_mm: float, *, seed: int) -> Area:
+    """Draw worlds, look at them nine times, and once more under what is set."""
+    rng = torch.Generator().manual_seed(seed)
+    parameters = presets.draw(presets.PRESETS["boreal"], worlds, rng=rng)
+    land = ground.draw(parameters, (SIZE, SIZE), SPACING_M, rng=rng)
+    latitude = parameters["latitude_deg"]
+    tracks = views.tracks(latitude, torch.full((worlds,), 25.0))
+    near = views.choose(tracks, *parameters.preset.tracks, rng=rng)
+    start = torch.full((worlds,), SUMMER, dtype=torch.float64)
+    every = views.acquisitions(near, start, DAYS, available=parameters["available"], rng=rng)
+    found = torch.isfinite(every.time).sum(1, keepdim=True)
+    own = every.take(found - IMAGES + torch.arange(IMAGES))
+    spin_up = start - weather.SPIN_UP_DAYS
+    sky = weather.draw(parameters, spin_up, DAYS + weather.SPIN_UP_DAYS, rng=rng)
+    day = torch.floor(own.time - spin_up[:, None]).long()
+    calendar = parcels.draw(land, parameters, own.time[:, 0], rng=rng)
+    old = changes.draw(land, 1, own.time[:, 0] - 60.0, own.time[:, 0] - 50.0, rng=rng)
+    world = backscatter.World(parameters, land, calendar, old)
+
+    def seen(of: views.Views, under: weather.Weather) -> backscatter.Seen:
+        states = weather.states(under, day, of.ascending, parameters["diurnal_c"])
+        angle = views.smooth_incidence(of.incidence_deg, of.heading_deg, (SIZE, SIZE), SPACING_M)
+        return backscatter.Seen(of, states, angle, of.time)
+
+    def rained(mm: float) -> weather.Weather:
+        rain = sky.precipitation.clone()
+        for place, last in enumerate(day[:, -1]):
+            rain[place, last + 1 - RAIN_DAYS : last + 1] = mm
+        return replace(sky, precipitation=rain)
+
+    swapped, directions = _swapped(own, latitude)
+    asked = {
+        "own": seen(own, sky),
+        "swapped": seen(swapped, sky),
+        "dry": seen(own, rained(0.0)),
+        "rain": seen(own, rained(rain_mm)),
+    }
+    unknown = backscatter.draw_unknown(world, IMAGES, rng=rng)
+    ideal = backscatter.expected(world, asked["own"], unknown=unknown)
+    power = sensor.observe(ideal, parameters, ["lee"] * worlds, rng=rng)
+    rows = conditions(own, asked["own"].states).numpy()
+    images = (DB_PER_NEPER * torch.log(power)).numpy()
+    return Area(
+        [_cube(images[k], rows[k], own.time[k], land.elevation[k]) for k in range(worlds)],
+        [float(one) for one in latitude],
+        directions,
+        rain_mm,
+        land.cover.numpy(),
+        {k: backscatter.expected(world, one.last())[:, 0].numpy() for k, one in asked.items()},
+    )
+
+
+def _swapped(own: views.Views, latitude: torch.Tensor) -> tuple[views.Views, list[str]]:
+    """The last view of each world from the other pass."""
+    ascending, heading = own.ascending.clone(), own.heading_deg.clone()
+    ascending[:, -1] = ~ascending[:, -1]
+    directions = [ASCENDING if up else DESCENDING for up in ascending[:, -1]]
+    for place, direction in enumerate(directions):
+        heading[place, -1] = heading_deg(float(latitude[place]), direction)
+    return replace(own, ascending=ascending, heading_deg=heading), directions
+
+
+def _cube(images: Float, rows: Float, time: torch.Tensor, elevation: torch.Tensor) -> xr.Dataset:
+    seconds = (time.numpy() * 86400.0).astype("timedelta64[s]")
+    dims = ("time", "cy", "cx")
+    return xr.Dataset(
+        {
+            "backscatter": (("time", "band", "y", "x"), images),
+            "temperature": (dims, rows[:, 0, None, None]),
+            "snow_depth": (dims, rows[:, 1, None, None]),
+            "incidence": (dims, rows[:, 3, None, None]),
+            "precipitation": (("time", "lag", "cy", "cx"), rows[:, 4:8, None, None]),
+            "elevation": (("y", "x"), elevation.numpy()),
+        },
+        coords={
+            "time": (np.datetime64(views.EPOCH) + seconds).astype("datetime64[ns]"),
+            "band": list(BANDS),
+            "y": -SPACING_M * np.arange(SIZE),
+            "x": SPACING_M * np.arange(SIZE),
+            "cy": [0.0],
+            "cx": [0.0],
+            "heading": ("time", rows[:, 2]),
+        },
+    )
+
+
+if __name__ == "__main__":
+    main()
