@@ -66,6 +66,26 @@ def test_rain_falls_as_often_and_as_much_as_asked_and_monsoons_in_one_season():
     assert wet[:, summer].mean() > 8.0 * wet[:, ~summer & (np.abs(day - 20.0) < 45)].mean()
 
 
+def test_a_spell_ends_at_its_day_and_the_snow_follows_it():
+    _, drawn = sky(worlds=60, days=500)
+    day = torch.full((60,), 460)
+    found = weather.with_spell(drawn, day, rng=generator(2))
+    old, new = (one.precipitation[:, :, 0, 0].numpy() for one in (drawn, found))
+    fewest, most = weather.SPELL_DAYS
+    spell = new[:, 461 - fewest : 461]
+    dry = (spell == 0.0).all(1)
+    assert (dry | (spell > 0.0).all(1)).all()
+    assert dry.mean() == pytest.approx(weather.SPELL_DRY, abs=0.2)
+    assert spell[~dry].mean() == pytest.approx(weather.SPELL_MM / 2.0, rel=0.4)
+    outside = np.r_[0 : 461 - most, 461:500]
+    np.testing.assert_array_equal(new[:, outside], old[:, outside])
+    falls = (drawn.temperature < weather.SNOWFALL_BELOW_C).numpy()
+    more = np.where(falls, new - old, 0.0)[:, :461].sum(1)
+    deeper = (found.snow_depth - drawn.snow_depth)[:, 460].numpy()
+    np.testing.assert_allclose(deeper[more == 0.0], 0.0, atol=2e-3)
+    assert (deeper[more > 5.0] > 0.0).all() and (more > 5.0).any()
+
+
 def test_seasons_lie_half_a_year_apart_in_the_south():
     south = dataclasses.replace(presets.BOREAL, latitude_deg=(-62.0, -62.0))
     north = sky()[1].temperature.mean(0)[:365]

@@ -267,9 +267,10 @@ def test_a_device_or_precision_that_there_is_not(trained: Path, monkeypatch) -> 
 
 
 def test_batches_of_one_number_of_images_are_not_varied(tmp_path: Path) -> None:
-    varied = OPTIONS.model_copy(update={"augment": AugmentOptions()})
-    with pytest.raises(SarcastError, match="augment is for networks of any number of images"):
-        train(learnable_cube(), NETWORK, varied, to=tmp_path / "model")
+    for name, value in (("augment", AugmentOptions()), ("contrast", 1.0)):
+        varied = OPTIONS.model_copy(update={name: value})
+        with pytest.raises(SarcastError, match=f"{name} is for networks of any number of images"):
+            train(learnable_cube(), NETWORK, varied, to=tmp_path / "model")
 
 
 def test_a_model_is_not_written_over_unless_asked(trained: Path, tmp_path: Path) -> None:
@@ -351,6 +352,23 @@ def test_the_goal_is_drawn_to_where_it_is_known(tmp_path: Path) -> None:
     expected = batch.target + 1.0
     expected[1, 0, 2, 3] -= 1.0
     torch.testing.assert_close(drawn, expected)
+
+
+def test_contrast_counts_windows_whose_other_conditions_are_all_told(tmp_path: Path) -> None:
+    batch = _one_batch(2)
+    other = batch.conditions[:, -1].nan_to_num(1.0)
+    moved = torch.tensor([1.0, 3.0])[:, None, None, None].expand(batch.target.shape)
+    twice = replace(
+        batch, expected=batch.target, other_conditions=other, other_expected=batch.target + moved
+    )
+    plain, held = (_plain_loop(tmp_path / f"{k}", contrast=k) for k in (0.0, 2.0))
+    once = plain._loss(twice)
+    torch.testing.assert_close(held._loss(batch), once)
+    usual = held._prediction(batch).usual.mean(dim=(1, 2, 3))
+    told = held._loss(twice) - once  # untrained, conditions move nothing
+    torch.testing.assert_close(told, 2.0 * (torch.tensor([1.0, 9.0]) / usual).mean())
+    other[1, 0] = torch.nan
+    torch.testing.assert_close(held._loss(twice) - once, 1.0 / usual[0])
 
 
 def test_what_enters_the_network_keeps_its_precision(tmp_path: Path, monkeypatch) -> None:

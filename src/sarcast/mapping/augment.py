@@ -64,10 +64,12 @@ def augment(batch: Batch, options: AugmentOptions, *, generator: torch.Generator
     hidden |= chance(options.no_conditions, windows, 1)
     places = [CONDITIONS.index(condition(column)) for column in COLUMNS]
     conditions = batch.conditions.masked_fill(hidden[:, places][:, None], torch.nan)
+    other = batch.other_conditions
     bare = chance(options.no_elevation, windows)[:, None, None]
     batch = replace(
         batch,
         conditions=conditions,
+        other_conditions=None if other is None else other.masked_fill(hidden[:, places], torch.nan),
         elevation=batch.elevation.masked_fill(bare, torch.nan),
         previous=batch.previous.masked_fill(_strips(batch, options, generator), torch.nan),
     )
@@ -94,14 +96,20 @@ def mirror(batch: Batch, axis: int) -> Batch:
     becomes −h − 180: an ascending pass becomes a descending one. North to south, a becomes
     180 − a, so h becomes −h.
     """
-    conditions = batch.conditions.clone()
-    turned = -conditions[..., HEADING] - (180.0 if axis == -1 else 0.0)
-    conditions[..., HEADING] = (turned + 180.0) % 360.0 - 180.0
+
+    def turned(rows: Tensor) -> Tensor:
+        rows = rows.clone()
+        heading = -rows[..., HEADING] - (180.0 if axis == -1 else 0.0)
+        rows[..., HEADING] = (heading + 180.0) % 360.0 - 180.0
+        return rows
+
+    other = batch.other_conditions
     images = (
         "previous",
         "target",
         "elevation",
         "expected",
+        "other_expected",
         "goal",
         "forest",
         "open_land",
@@ -109,7 +117,12 @@ def mirror(batch: Batch, axis: int) -> Batch:
     )
     parts = {name: getattr(batch, name) for name in images}
     flipped = {name: part.flip(axis) for name, part in parts.items() if part is not None}
-    return replace(batch, conditions=conditions, **flipped)
+    return replace(
+        batch,
+        conditions=turned(batch.conditions),
+        other_conditions=None if other is None else turned(other),
+        **flipped,
+    )
 
 
 def mirror_levels(batch: Batch, which: Tensor) -> Batch:

@@ -137,16 +137,34 @@ class Temporal(nn.Module):
         goal
             What the mean is drawn to, dims as ``target``; the target where None.
         """
-        assert prediction.log_variance is not None and prediction.usual is not None
+        assert prediction.log_variance is not None
         seen = torch.isfinite(target)
         square = torch.where(seen, prediction.mean - target, 0.0).square()
         drawn = square
         if goal is not None:
             drawn = torch.where(seen, prediction.mean - goal, 0.0).square()
-        weighed = drawn / prediction.usual.mean(dim=1, keepdim=True).clamp(min=LEAST_USUAL_DB2)
+        weighed = drawn / _usual(prediction)
         likelihood = square.detach() * torch.exp(-prediction.log_variance) + prediction.log_variance
         total = torch.where(seen, weighed + 0.1 * likelihood, 0.0)
         return total.sum() / seen.sum().clamp(min=1)
+
+    def contrast(
+        self, prediction: Prediction, other: Prediction, moved: Tensor, counted: Tensor
+    ) -> Tensor:
+        """Squared error of how far other conditions move the mean, in the units of ``loss``.
+
+        Parameters
+        ----------
+        prediction, other
+            What ``forward`` gave of the same windows under both conditions.
+        moved
+            Dims (window, band, y, x), dB: the expected image under the others less that under the
+            first.
+        counted
+            Dims (window), bool: windows that count; others add nothing.
+        """
+        away = (other.mean - prediction.mean - moved).square() / _usual(prediction)
+        return (away.mean(dim=(1, 2, 3)) * counted).mean()
 
     def normalisation(self) -> dict[str, Any]:
         """Give the conditions left out, for ``model.yaml``; images are scaled by their own."""
@@ -186,6 +204,12 @@ class Temporal(nn.Module):
             grown = functional.interpolate(self.grow[place](decoded), scale_factor=2)
             decoded = self.decoder[place](grown + skipped, target)
         return self.mover(scaled, levels[0], levels[1], decoded), decoded
+
+
+def _usual(prediction: Prediction) -> Tensor:
+    """Variance over the previous images that a window's squares are weighed by."""
+    assert prediction.usual is not None
+    return prediction.usual.mean(dim=1, keepdim=True).clamp(min=LEAST_USUAL_DB2)
 
 
 _IMAGE_CHANNELS = 2 * len(BANDS) + 1

@@ -72,6 +72,13 @@ class TrainOptions(BaseModel):
         le=1.0,
         description="weight of a world's oracle beside what the sensor makes of it, falling to 0",
     )
+    contrast: float = Field(
+        0.0,
+        ge=0.0,
+        le=100.0,
+        description="weight of how far a world's other conditions move the expected image, beside "
+        "its error; only for networks of any number of images",
+    )
     augment: AugmentOptions | None = Field(
         None, description="how batches are varied; only for networks of any number of images"
     )
@@ -134,11 +141,12 @@ def fit(
         If a checkpoint in the folder is of another training, the loss is no longer finite, or
         batches are to be varied for a network of one number of images.
     """
-    if options.augment is not None and network.previous is not None:
-        raise SarcastError(
-            f"augment is for networks of any number of images, but this one takes "
-            f"{network.previous}; leave it out"
-        )
+    for name in ("augment", "contrast"):
+        if getattr(options, name) and network.previous is not None:
+            raise SarcastError(
+                f"{name} is for networks of any number of images, but this one takes "
+                f"{network.previous}; leave it out"
+            )
     loop = _Loop(network, validation, options, folder, fabric or launched(options), about or {})
     last = loop.state.step if loop.over() else options.steps
     with ExitStack() as stack:
@@ -329,12 +337,24 @@ class _Loop:
         for place, part in enumerate(parts):
             unfinished = place < len(parts) - 1
             with self.fabric.no_backward_sync(self.network, enabled=unfinished):
-                target, goal = self._targets(part)
-                loss = self.raw.loss(self._prediction(part), target, goal)
+                loss = self._loss(part)
                 share = len(part.target) / len(batch.target)
                 self.fabric.backward(loss * share)
             total += loss.detach() * share
         return total
+
+    def _loss(self, batch: Batch) -> Tensor:
+        target, goal = self._targets(batch)
+        prediction = self._prediction(batch)
+        loss: Tensor = self.raw.loss(prediction, target, goal)
+        if not self.options.contrast or batch.other_conditions is None:
+            return loss
+        assert batch.expected is not None and batch.other_expected is not None
+        other = self._prediction(batch.otherwise())
+        told = torch.isfinite(batch.other_conditions).all(dim=1)
+        moved = batch.other_expected - batch.expected
+        contrast: Tensor = self.raw.contrast(prediction, other, moved, told)
+        return loss + self.options.contrast * contrast
 
     def _prediction(self, batch: Batch) -> Prediction:
         """Predict in the number format asked for; what enters, elevation too, stays 32 bits."""

@@ -77,6 +77,8 @@ def to_batch(drawn: "Drawn") -> Batch:
         open_land=drawn.open_land,
         changed=drawn.changed,
         goal=drawn.goal,
+        other_conditions=drawn.other_conditions,
+        other_expected=drawn.other_expected,
     )
 
 

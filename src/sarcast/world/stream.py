@@ -47,6 +47,9 @@ class Drawn:
     goal
         Dims (window, band, y, x), dB: the mean of what the sensor would make of the expected image
         over and over again, ``goal_looks`` times; None where that is 0.
+    other_conditions, other_expected
+        Dims (window, column) and (window, band, y, x), dB: what the target's ground would look like
+        under other conditions; None unless ``otherwise`` was asked for.
     """
 
     previous: torch.Tensor
@@ -59,6 +62,8 @@ class Drawn:
     open_land: torch.Tensor
     changed: torch.Tensor
     goal: torch.Tensor | None = None
+    other_conditions: torch.Tensor | None = None
+    other_expected: torch.Tensor | None = None
 
 
 class WindowStream:
@@ -111,7 +116,8 @@ def _draw(options: StreamOptions, *, host: np.random.Generator, rng: torch.Gener
     spacing_m = float(host.choice(preset.spacings_m))
     filters = _filters(preset, options.batch, host=host)
     land = ground.draw(parameters, (options.size, options.size), spacing_m, rng=rng)
-    seen, rows = _look(parameters, options, spacing_m, rng=rng)
+    look = _look(parameters, options, spacing_m, rng=rng)
+    seen = look.seen
     time = seen.views.time
     calendar = parcels.draw(land, parameters, time[:, 0], rng=rng)
     world = World(parameters, land, calendar, _changes(land, time, preset.changes, rng=rng))
@@ -126,12 +132,18 @@ def _draw(options: StreamOptions, *, host: np.random.Generator, rng: torch.Gener
     power = sensor.observe(actual, parameters, filters, rng=rng)
     images = (DB_PER_NEPER * torch.log(power)).clamp_(min=FLOOR_DB)
     new = _new(world.changes, time) if options.new_changes else torch.zeros_like(time[:, :1, None])
-    known = _forget(rows, options.missing, rng=rng)
+    known = _forget(conditions(seen.views, seen.states), options.missing, rng=rng)
     goal = None
     if options.goal_looks:
         again = expected.expand(-1, options.goal_looks, -1, -1, -1)
         looks = torch.log(sensor.observe(again, parameters, filters, rng=rng))
         goal = (DB_PER_NEPER * looks).clamp_(min=FLOOR_DB).nanmean(1)
+    other_conditions = other_expected = None
+    if options.otherwise:
+        other = _frozen(_otherwise(look, parameters, spacing_m, rng=rng)).last()
+        told = conditions(other.views, other.states)[:, 0]
+        other_conditions = told.masked_fill(known[:, -1].isnan(), torch.nan)
+        other_expected = backscatter.expected(world, other)[:, 0]
     return Drawn(
         previous=images[:, :-1],
         target=images[:, -1],
@@ -143,6 +155,8 @@ def _draw(options: StreamOptions, *, host: np.random.Generator, rng: torch.Gener
         open_land=(land.cover == _OPEN[0]) | (land.cover == _OPEN[1]),
         changed=new.expand(land.cover.shape).bool(),
         goal=goal,
+        other_conditions=other_conditions,
+        other_expected=other_expected,
     )
 
 
@@ -152,14 +166,23 @@ def _filters(preset: presets.Preset, worlds: int, *, host: np.random.Generator) 
     return [str(name) for name in host.choice(names, worlds, p=weights / weights.sum())]
 
 
+@dataclass(frozen=True)
+class _Look:
+    """Acquisitions of each window, the weather of all days, and the views' days in it."""
+
+    seen: Seen
+    sky: weather.Weather
+    day: torch.Tensor
+
+
 def _look(
     parameters: presets.Parameters,
     options: StreamOptions,
     spacing_m: float,
     *,
     rng: torch.Generator,
-) -> tuple[Seen, torch.Tensor]:
-    """Acquisitions of each window, and their rows of conditions."""
+) -> _Look:
+    """Choose the acquisitions of each window and draw their weather."""
     preset, count = parameters.preset, options.previous + 1
     span = DAYS_AN_IMAGE * count
     first, last = ((date - views.EPOCH).days for date in preset.dates)
@@ -177,7 +200,23 @@ def _look(
     states = weather.states(sky, day, chosen.ascending, parameters["diurnal_c"])
     size = (options.size, options.size)
     angle = views.smooth_incidence(chosen.incidence_deg, chosen.heading_deg, size, spacing_m)
-    return Seen(chosen, states, angle, chosen.time), conditions(chosen, states)
+    return _Look(Seen(chosen, states, angle, chosen.time), sky, day)
+
+
+def _otherwise(
+    look: _Look, parameters: presets.Parameters, spacing_m: float, *, rng: torch.Generator
+) -> Seen:
+    """The same acquisitions after other rain; half of the targets from the other pass."""
+    time, size = look.seen.views.time, look.seen.incidence_deg.shape[-2:]
+    turned = torch.zeros(time.shape, dtype=torch.bool, device=time.device)
+    turned[:, -1] = torch.rand(len(time), generator=rng, device=rng.device) < 0.5
+    own = look.seen.views.from_other_pass(turned)
+    sky = weather.with_spell(look.sky, look.day[:, -1], rng=rng)
+    states = weather.states(sky, look.day, own.ascending, parameters["diurnal_c"])
+    angle = views.smooth_incidence(
+        own.incidence_deg, own.heading_deg, (size[0], size[1]), spacing_m
+    )
+    return Seen(own, states, angle, time)
 
 
 def conditions(seen: views.Views, states: weather.States) -> torch.Tensor:

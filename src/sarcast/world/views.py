@@ -12,7 +12,7 @@ Torres et al., Remote Sensing of Environment 120 (2012) 9: orbit and swath of Se
 
 import datetime as dt
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -99,6 +99,15 @@ class Views:
     def take(self, places: torch.Tensor) -> "Views":
         """Views at ``places``, dims (world, view)."""
         return Views(*(getattr(self, name).gather(1, places) for name in self.__annotations__))
+
+    def from_other_pass(self, which: torch.Tensor) -> "Views":
+        """Views at the same times, those marked in ``which`` (world, view) from the other pass."""
+        turned = (-self.heading_deg) % 360.0 - 180.0
+        return replace(
+            self,
+            ascending=self.ascending ^ which,
+            heading_deg=torch.where(which, turned, self.heading_deg),
+        )
 
 
 def tracks(latitude_deg: torch.Tensor, longitude_deg: torch.Tensor) -> Tracks:

@@ -43,6 +43,10 @@ WET_SCALE_MM = 12.0
 SEASON_DAYS = 30
 SPIN_UP_DAYS = 300
 """Days before the first that is asked for: snow from autumn on, and a memory of the season."""
+SPELL_DAYS = (2, 12)
+"""Fewest and most days of a spell."""
+SPELL_MM, SPELL_DRY = 20.0, 0.4
+"""Mean rain of a day in the wettest spell; share of spells without any."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +105,30 @@ def draw(
     spread = RAIN_SPREAD * fields.smooth((worlds, days), grid, (1, 1), rng=rng)
     places = torch.exp(spread - RAIN_SPREAD**2 / 2.0) if grid != (1, 1) else torch.ones_like(spread)
     return Weather(temperature, rain[:, :, None, None] * places, depth)
+
+
+def with_spell(weather: Weather, day: torch.Tensor, *, rng: torch.Generator) -> Weather:
+    """Let other rain have fallen in each world, in a spell of days that ends at a day.
+
+    Parameters
+    ----------
+    weather
+        Of each world; it is not changed.
+    day
+        Dims (world), int64: place of the spell's last day in the weather.
+    rng
+        Source of chance.
+    """
+    length, wetness = torch.rand(2, len(day), 1, generator=rng, device=rng.device)
+    fewest, most = SPELL_DAYS
+    since = day[:, None] - torch.arange(weather.temperature.shape[1], device=day.device)
+    within = (since >= 0) & (since < torch.floor(fewest + (most + 1 - fewest) * length))
+    mean = SPELL_MM * ((wetness - SPELL_DRY) / (1.0 - SPELL_DRY)).clamp(min=0.0)
+    amount = -mean * torch.log1p(-torch.rand(within.shape, generator=rng, device=rng.device))
+    places = (..., None, None)
+    rain = torch.where(within[places], amount[places], weather.precipitation)
+    depth = _snow_depth(rain.mean((2, 3)), weather.temperature)
+    return Weather(weather.temperature, rain, depth)
 
 
 def season_day(parameters: Parameters, time: torch.Tensor) -> torch.Tensor:
