@@ -18,7 +18,7 @@ import xarray as xr
 from sarcast.conditions import read_conditions
 from sarcast.inference import predict
 from sarcast.mapping import Model, load_model
-from sarcast.orbits import ASCENDING, DESCENDING, heading_deg
+from sarcast.orbits import ASCENDING, DESCENDING
 from sarcast.units import DB_PER_NEPER
 from sarcast.windows import BANDS, Float, PreviousOptions
 from sarcast.world import (
@@ -159,7 +159,8 @@ def draw(worlds: int, rain_mm: float, *, seed: int) -> Area:
             rain[place, last + 1 - RAIN_DAYS : last + 1] = mm
         return replace(sky, precipitation=rain)
 
-    swapped, directions = _swapped(own, latitude)
+    last = torch.arange(IMAGES).expand(own.time.shape) == IMAGES - 1
+    swapped = own.from_other_pass(last)
     asked = {
         "own": seen(own, sky),
         "swapped": seen(swapped, sky),
@@ -174,21 +175,11 @@ def draw(worlds: int, rain_mm: float, *, seed: int) -> Area:
     return Area(
         [_cube(images[k], rows[k], own.time[k], land.elevation[k]) for k in range(worlds)],
         [float(one) for one in latitude],
-        directions,
+        [ASCENDING if up else DESCENDING for up in swapped.ascending[:, -1]],
         rain_mm,
         land.cover.numpy(),
         {k: backscatter.expected(world, one.last())[:, 0].numpy() for k, one in asked.items()},
     )
-
-
-def _swapped(own: views.Views, latitude: torch.Tensor) -> tuple[views.Views, list[str]]:
-    """The last view of each world from the other pass."""
-    ascending, heading = own.ascending.clone(), own.heading_deg.clone()
-    ascending[:, -1] = ~ascending[:, -1]
-    directions = [ASCENDING if up else DESCENDING for up in ascending[:, -1]]
-    for place, direction in enumerate(directions):
-        heading[place, -1] = heading_deg(float(latitude[place]), direction)
-    return replace(own, ascending=ascending, heading_deg=heading), directions
 
 
 def _cube(images: Float, rows: Float, time: torch.Tensor, elevation: torch.Tensor) -> xr.Dataset:
