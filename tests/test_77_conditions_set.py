@@ -1,16 +1,11 @@
 """Conditions that never were: a world tells what they would have looked like."""
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
-
-from sarcast.mapping import Model, load_model
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks import amounts
 from benchmarks.amounts import Area, by_pass, by_rain, means, predicted, predicted_each, slope
+
+from sarcast.mapping import Model, load_model
 
 
 @pytest.fixture(scope="module")

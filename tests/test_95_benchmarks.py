@@ -5,20 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xarray as xr
+from benchmarks import rivals
 from sklearn.metrics import roc_auc_score
 
 from sarcast.differences import norm
 
-ROOT = Path(__file__).parents[1]
 DAYS = np.arange(0, 30 * 24, 24)
-
-
-@pytest.fixture
-def rivals(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.syspath_prepend(str(ROOT))
-    from benchmarks import rivals
-
-    return rivals
 
 
 @pytest.fixture
@@ -40,7 +32,7 @@ def series(tmp_path: Path) -> Path:
     return tmp_path / "opera-1.nc"
 
 
-def rows_of(rivals, series: Path, kind: str) -> dict:
+def rows_of(series: Path, kind: str) -> dict:
     task = rivals.Task(
         kind=kind,
         path=series,
@@ -56,8 +48,8 @@ def rows_of(rivals, series: Path, kind: str) -> dict:
     return {(row.system, row.given): row for row in rivals.run(task)}
 
 
-def test_strategies_are_scored_as_a_loop_over_dates_would(rivals, series: Path) -> None:
-    rows = rows_of(rivals, series, "strategies")
+def test_strategies_are_scored_as_a_loop_over_dates_would(series: Path) -> None:
+    rows = rows_of(series, "strategies")
     cube = xr.load_dataset(series, engine="h5netcdf")
     images = cube["backscatter"].values
     seen = np.ones((40, 32), dtype=bool)
@@ -91,19 +83,19 @@ def wetted(series: Path) -> xr.Dataset:
     return cube
 
 
-def test_what_moves_whole_images_is_nothing_to_a_levelled_score(rivals, series: Path) -> None:
+def test_what_moves_whole_images_is_nothing_to_a_levelled_score(series: Path) -> None:
     """The score without levelling falls, that with it stays."""
-    dry = rows_of(rivals, series, "strategies")["mean", "recent 16"].auc["-2.5 dB"]
+    dry = rows_of(series, "strategies")["mean", "recent 16"].auc["-2.5 dB"]
     wetted(series)
-    wet = rows_of(rivals, series, "strategies")["mean", "recent 16"].auc["-2.5 dB"]
+    wet = rows_of(series, "strategies")["mean", "recent 16"].auc["-2.5 dB"]
     levelled = "norm, levelled, smoothed"
     assert wet[levelled] == pytest.approx(dry[levelled], abs=1e-4)
     assert wet["norm, smoothed"] < dry["norm, smoothed"] - 0.1
 
 
-def test_bounds_know_all_other_dates_and_the_level(rivals, series: Path) -> None:
+def test_bounds_know_all_other_dates_and_the_level(series: Path) -> None:
     cube = wetted(series)
-    found = rows_of(rivals, series, "bounds").items()
+    found = rows_of(series, "bounds").items()
     rows = {system: row.mse_db2 for (system, _), row in found}
     images = cube["backscatter"].values[..., 3:, 4:]
     plain, at_level = [], []
@@ -116,14 +108,14 @@ def test_bounds_know_all_other_dates_and_the_level(rivals, series: Path) -> None
     assert rows["bound: mean at the target's level"] < 0.5 * rows["bound: mean"]
 
 
-def test_ties_count_half(rivals) -> None:
+def test_ties_count_half() -> None:
     rng = np.random.default_rng(0)
     score, changed = rng.integers(0, 5, 500), rng.random(500) < 0.3
     area = rivals.area_under_curve(score, changed)
     assert area == pytest.approx(roc_auc_score(changed, score))
 
 
-def test_the_table_sets_errors_beside_the_best_conventional(rivals) -> None:
+def test_the_table_sets_errors_beside_the_best_conventional() -> None:
     def row(series: str, system: str, mse: float):
         auc = {"-1 dB": {"norm": 0.6}, "-2.5 dB": {"norm": 0.8}}
         return rivals.Row(series, system, "recent 8", mse, {}, auc, 2.0)
