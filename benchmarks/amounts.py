@@ -15,7 +15,14 @@ import numpy as np
 import torch
 import xarray as xr
 
-from sarcast.conditions import read_conditions
+from sarcast.conditions import (
+    HEADING,
+    INCIDENCE,
+    RAIN,
+    SNOW_DEPTH,
+    TEMPERATURE,
+    read_conditions,
+)
 from sarcast.inference import predict
 from sarcast.mapping import Model, load_model
 from sarcast.orbits import ASCENDING, DESCENDING
@@ -32,7 +39,7 @@ from sarcast.world import (
     views,
     weather,
 )
-from sarcast.world.stream import conditions
+from sarcast.world.stream import conditions, look
 
 SIZE, SPACING_M, IMAGES, DAYS = 96, 10.0, 9, 60
 SUMMER = float((dt.date(2020, 6, 1) - views.EPOCH).days)
@@ -68,20 +75,17 @@ def main() -> None:
     area = draw(options.worlds, options.rain, seed=options.seed)
     print("| cover | pixels | rain moves it in truth, VV and VH, dB | as predicted |")
     print("|---" * 4 + "|")
-    true, moved = by_rain(area, model)
+    rain = by_rain(area, model)
     for name in COVERS:
         cells = [name, str(int(on(area, name).sum()))]
-        for image in (true, moved):
+        for image in rain:
             cells.append(", ".join(f"{value:.2f}" for value in means(area, image, name)))
         print(f"| {' | '.join(cells)} |")
     print("\n| set | of the truth's squares explained | predicted over true, least squares |")
     print("|---" * 3 + "|")
-    for what, (truly, predicted) in {
-        "rain": (true, moved),
-        "the other pass": by_pass(area, model),
-    }.items():
-        left = np.square(predicted - truly).sum() / np.square(truly).sum()
-        print(f"| {what} | {1.0 - left:.2f} | {slope(truly, predicted):.2f} |")
+    for what, (true, moved) in (("rain", rain), ("the other pass", by_pass(area, model))):
+        left = np.square(moved - true).sum() / np.square(true).sum()
+        print(f"| {what} | {1.0 - left:.2f} | {slope(true, moved):.2f} |")
 
 
 def by_rain(area: Area, model: Model) -> tuple[Float, Float]:
@@ -149,9 +153,7 @@ def draw(worlds: int, rain_mm: float, *, seed: int) -> Area:
     world = backscatter.World(parameters, land, calendar, old)
 
     def seen(of: views.Views, under: weather.Weather) -> backscatter.Seen:
-        states = weather.states(under, day, of.ascending, parameters["diurnal_c"])
-        angle = views.smooth_incidence(of.incidence_deg, of.heading_deg, (SIZE, SIZE), SPACING_M)
-        return backscatter.Seen(of, states, angle, of.time)
+        return look(of, under, day, parameters, (SIZE, SIZE), SPACING_M)
 
     def rained(mm: float) -> weather.Weather:
         rain = sky.precipitation.clone()
@@ -188,10 +190,10 @@ def _cube(images: Float, rows: Float, time: torch.Tensor, elevation: torch.Tenso
     return xr.Dataset(
         {
             "backscatter": (("time", "band", "y", "x"), images),
-            "temperature": (dims, rows[:, 0, None, None]),
-            "snow_depth": (dims, rows[:, 1, None, None]),
-            "incidence": (dims, rows[:, 3, None, None]),
-            "precipitation": (("time", "lag", "cy", "cx"), rows[:, 4:8, None, None]),
+            "temperature": (dims, rows[:, TEMPERATURE, None, None]),
+            "snow_depth": (dims, rows[:, SNOW_DEPTH, None, None]),
+            "incidence": (dims, rows[:, INCIDENCE, None, None]),
+            "precipitation": (("time", "lag", "cy", "cx"), rows[:, RAIN, None, None]),
             "elevation": (("y", "x"), elevation.numpy()),
         },
         coords={
@@ -201,7 +203,7 @@ def _cube(images: Float, rows: Float, time: torch.Tensor, elevation: torch.Tenso
             "x": SPACING_M * np.arange(SIZE),
             "cy": [0.0],
             "cx": [0.0],
-            "heading": ("time", rows[:, 2]),
+            "heading": ("time", rows[:, HEADING]),
         },
     )
 

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
+
 from benchmarks import amounts
 from benchmarks.amounts import Area, by_pass, by_rain, means, predicted, predicted_each, slope
-
 from sarcast.mapping import Model, load_model
 
 

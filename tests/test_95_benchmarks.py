@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xarray as xr
-from benchmarks import rivals
 from sklearn.metrics import roc_auc_score
 
+from benchmarks import rivals
 from sarcast.differences import norm
 
 DAYS = np.arange(0, 30 * 24, 24)

@@ -63,13 +63,12 @@ def augment(batch: Batch, options: AugmentOptions, *, generator: torch.Generator
     hidden |= chance(options.no_weather, windows, 1) & _is_in(WEATHER, device)
     hidden |= chance(options.no_conditions, windows, 1)
     places = [CONDITIONS.index(condition(column)) for column in COLUMNS]
-    conditions = batch.conditions.masked_fill(hidden[:, places][:, None], torch.nan)
-    other = batch.other_conditions
+    gone, other = hidden[:, places], batch.other_conditions
     bare = chance(options.no_elevation, windows)[:, None, None]
     batch = replace(
         batch,
-        conditions=conditions,
-        other_conditions=None if other is None else other.masked_fill(hidden[:, places], torch.nan),
+        conditions=batch.conditions.masked_fill(gone[:, None], torch.nan),
+        other_conditions=None if other is None else other.masked_fill(gone, torch.nan),
         elevation=batch.elevation.masked_fill(bare, torch.nan),
         previous=batch.previous.masked_fill(_strips(batch, options, generator), torch.nan),
     )

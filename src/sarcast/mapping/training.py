@@ -349,11 +349,11 @@ class _Loop:
         loss: Tensor = self.raw.loss(prediction, target, goal)
         if not self.options.contrast or batch.other_conditions is None:
             return loss
-        assert batch.expected is not None and batch.other_expected is not None
-        other = self._prediction(batch.otherwise())
+        other = batch.otherwise()
+        assert batch.expected is not None and other.expected is not None
         told = torch.isfinite(batch.other_conditions).all(dim=1)
-        moved = batch.other_expected - batch.expected
-        contrast: Tensor = self.raw.contrast(prediction, other, moved, told)
+        moved = other.expected - batch.expected
+        contrast: Tensor = self.raw.contrast(prediction, self._prediction(other), moved, told)
         return loss + self.options.contrast * contrast
 
     def _prediction(self, batch: Batch) -> Prediction:

@@ -2,14 +2,24 @@
 
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
 from sarcast.conditions import COLUMNS, CONDITIONS, condition
 from sarcast.units import DB_PER_NEPER, FLOOR_DB
-from sarcast.world import backscatter, changes, ground, parcels, presets, sensor, views, weather
+from sarcast.world import (
+    backscatter,
+    changes,
+    fields,
+    ground,
+    parcels,
+    presets,
+    sensor,
+    views,
+    weather,
+)
 from sarcast.world.backscatter import Seen, World
 from sarcast.world.options import StreamOptions
 from sarcast.world.table import NAMES
@@ -115,24 +125,21 @@ def _draw(options: StreamOptions, *, host: np.random.Generator, rng: torch.Gener
     parameters = presets.draw(preset, options.batch, rng=rng)
     spacing_m = float(host.choice(preset.spacings_m))
     filters = _filters(preset, options.batch, host=host)
-    land = ground.draw(parameters, (options.size, options.size), spacing_m, rng=rng)
-    look = _look(parameters, options, spacing_m, rng=rng)
-    seen = look.seen
-    time = seen.views.time
+    size = (options.size, options.size)
+    land = ground.draw(parameters, size, spacing_m, rng=rng)
+    own, sky, day = _acquisitions(parameters, options, rng=rng)
+    seen, time = look(own, sky, day, parameters, size, spacing_m), own.time
     calendar = parcels.draw(land, parameters, time[:, 0], rng=rng)
     world = World(parameters, land, calendar, _changes(land, time, preset.changes, rng=rng))
     unknown = backscatter.draw_unknown(world, time.shape[1], rng=rng)
-    if options.new_changes:
-        actual = backscatter.expected(world, seen, unknown=unknown)
-        expected = backscatter.expected(world, _frozen(seen).last())
-    else:
-        seen = _frozen(seen)
-        actual = backscatter.expected(world, seen, unknown=unknown)
-        expected = backscatter.expected(world, seen.last())
+    still = _frozen(seen)
+    last = still.last()
+    actual = backscatter.expected(world, seen if options.new_changes else still, unknown=unknown)
+    expected = backscatter.expected(world, last)
     power = sensor.observe(actual, parameters, filters, rng=rng)
     images = (DB_PER_NEPER * torch.log(power)).clamp_(min=FLOOR_DB)
     new = _new(world.changes, time) if options.new_changes else torch.zeros_like(time[:, :1, None])
-    known = _forget(conditions(seen.views, seen.states), options.missing, rng=rng)
+    known = _forget(conditions(own, seen.states), options.missing, rng=rng)
     goal = None
     if options.goal_looks:
         again = expected.expand(-1, options.goal_looks, -1, -1, -1)
@@ -140,8 +147,10 @@ def _draw(options: StreamOptions, *, host: np.random.Generator, rng: torch.Gener
         goal = (DB_PER_NEPER * looks).clamp_(min=FLOOR_DB).nanmean(1)
     other_conditions = other_expected = None
     if options.otherwise:
-        other = _frozen(_otherwise(look, parameters, spacing_m, rng=rng)).last()
-        told = conditions(other.views, other.states)[:, 0]
+        other_views, other_sky = _otherwise(last.views, sky, day[:, -1], rng=rng)
+        other = look(other_views, other_sky, day[:, -1:], parameters, size, spacing_m)
+        other = replace(other, until=last.until)
+        told = conditions(other_views, other.states)[:, 0]
         other_conditions = told.masked_fill(known[:, -1].isnan(), torch.nan)
         other_expected = backscatter.expected(world, other)[:, 0]
     return Drawn(
@@ -166,23 +175,10 @@ def _filters(preset: presets.Preset, worlds: int, *, host: np.random.Generator) 
     return [str(name) for name in host.choice(names, worlds, p=weights / weights.sum())]
 
 
-@dataclass(frozen=True)
-class _Look:
-    """Acquisitions of each window, the weather of all days, and the views' days in it."""
-
-    seen: Seen
-    sky: weather.Weather
-    day: torch.Tensor
-
-
-def _look(
-    parameters: presets.Parameters,
-    options: StreamOptions,
-    spacing_m: float,
-    *,
-    rng: torch.Generator,
-) -> _Look:
-    """Choose the acquisitions of each window and draw their weather."""
+def _acquisitions(
+    parameters: presets.Parameters, options: StreamOptions, *, rng: torch.Generator
+) -> tuple[views.Views, weather.Weather, torch.Tensor]:
+    """Views of each window, the weather of all days, and the days of the views in it."""
     preset, count = parameters.preset, options.previous + 1
     span = DAYS_AN_IMAGE * count
     first, last = ((date - views.EPOCH).days for date in preset.dates)
@@ -197,26 +193,29 @@ def _look(
     spin_up = start - weather.SPIN_UP_DAYS
     sky = weather.draw(parameters, spin_up, span + weather.SPIN_UP_DAYS, rng=rng)
     day = torch.floor(chosen.time - spin_up[:, None]).long()
-    states = weather.states(sky, day, chosen.ascending, parameters["diurnal_c"])
-    size = (options.size, options.size)
-    angle = views.smooth_incidence(chosen.incidence_deg, chosen.heading_deg, size, spacing_m)
-    return _Look(Seen(chosen, states, angle, chosen.time), sky, day)
+    return chosen, sky, day
 
 
 def _otherwise(
-    look: _Look, parameters: presets.Parameters, spacing_m: float, *, rng: torch.Generator
+    own: views.Views, sky: weather.Weather, day: torch.Tensor, *, rng: torch.Generator
+) -> tuple[views.Views, weather.Weather]:
+    """Targets, half of them from the other pass, and a weather of other rain before their day."""
+    turned = torch.rand(len(day), 1, generator=rng, device=rng.device) < 0.5
+    return own.from_other_pass(turned), weather.with_spell(sky, day, rng=rng)
+
+
+def look(
+    own: views.Views,
+    sky: weather.Weather,
+    day: torch.Tensor,
+    parameters: presets.Parameters,
+    size: fields.Size,
+    spacing_m: float,
 ) -> Seen:
-    """The same acquisitions after other rain; half of the targets from the other pass."""
-    time, size = look.seen.views.time, look.seen.incidence_deg.shape[-2:]
-    turned = torch.zeros(time.shape, dtype=torch.bool, device=time.device)
-    turned[:, -1] = torch.rand(len(time), generator=rng, device=rng.device) < 0.5
-    own = look.seen.views.from_other_pass(turned)
-    sky = weather.with_spell(look.sky, look.day[:, -1], rng=rng)
-    states = weather.states(sky, look.day, own.ascending, parameters["diurnal_c"])
-    angle = views.smooth_incidence(
-        own.incidence_deg, own.heading_deg, (size[0], size[1]), spacing_m
-    )
-    return Seen(own, states, angle, time)
+    """Views under a weather; ``day``, dims (world, view), are their places in it."""
+    states = weather.states(sky, day, own.ascending, parameters["diurnal_c"])
+    angle = views.smooth_incidence(own.incidence_deg, own.heading_deg, size, spacing_m)
+    return Seen(own, states, angle, own.time)
 
 
 def conditions(seen: views.Views, states: weather.States) -> torch.Tensor:
