@@ -68,7 +68,7 @@ def test_the_paper_s_recipe_has_its_defaults_and_its_samples() -> None:
 
 
 def test_there_are_recipes() -> None:
-    assert {path.stem for path in RECIPES} >= {"base-first", "base-second", "tiny"}
+    assert {path.stem for path in RECIPES} >= {"base-first", "base-second", "base-third", "tiny"}
 
 
 def test_schooling_stopped_half_way_goes_on_to_the_same_bytes(tmp_path: Path, monkeypatch) -> None:

@@ -23,9 +23,9 @@ def test_swapping_the_orbit_direction_moves_what_is_three_dimensional(
 ) -> None:
     """Slopes, edges and corners move as in the world, and little else does."""
     true, moved = by_pass(area, model)
-    assert np.corrcoef(moved.ravel(), true.ravel())[0, 1] > 0.75
-    assert 0.5 < slope(true, moved) < 1.15
-    assert np.square(moved - true).mean() < 0.45 * np.square(true).mean()
+    assert np.corrcoef(moved.ravel(), true.ravel())[0, 1] > 0.85
+    assert 0.65 < slope(true, moved) < 1.15
+    assert np.square(moved - true).mean() < 0.25 * np.square(true).mean()
     much = np.abs(true) > 1.5
     assert (np.sign(moved) == np.sign(true))[much].mean() > 0.95
     still = np.abs(true) < 0.1
@@ -35,12 +35,13 @@ def test_swapping_the_orbit_direction_moves_what_is_three_dimensional(
 def test_rain_moves_open_ground_more_than_forest(area: Area, model: Model) -> None:
     true, moved = by_rain(area, model)
     assert (means(area, moved, "forest") > 0.1).all()
-    for name, away in (("open", 0.65), ("field", 0.75), ("mire", 0.65)):
+    for name, away in (("open", 0.3), ("field", 0.55), ("mire", 0.3)):
         assert (means(area, true, name) > 1.5 * means(area, true, "forest")).all()
-        assert (means(area, moved, name) > 1.1 * means(area, moved, "forest")).all()
+        assert (means(area, moved, name) > 1.3 * means(area, moved, "forest")).all()
         assert (np.abs(means(area, moved, name) / means(area, true, name) - 1.0) < away).all()
-    assert (np.abs(means(area, moved, "forest") - means(area, true, "forest")) < 0.5).all()
-    assert np.square(moved - true).mean() < 0.5 * np.square(true).mean()
+    assert (np.abs(means(area, moved, "forest") - means(area, true, "forest")) < 0.45).all()
+    assert 0.8 < slope(true, moved) < 1.2
+    assert np.square(moved - true).mean() < 0.3 * np.square(true).mean()
 
 
 def test_what_is_set_counts_for_the_target_alone(area: Area, model: Model) -> None:
