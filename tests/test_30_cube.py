@@ -301,6 +301,9 @@ def test_the_last_moment_of_a_date() -> None:
     assert str(moment_of("2023-12-31")) == "2023-12-31T00:00:00"
     assert str(moment_of("2023-12-31", last=True)) == "2023-12-31T23:59:59"
     assert str(moment_of("2023", last=True)) == "2023-12-31T23:59:59"
+    for moment in ("2023-12-31T05:55:21", "2023-12-31T05:55:21.500000000"):
+        for last in (False, True):
+            assert moment_of(moment, last=last) == np.datetime64(moment)
 
 
 def test_a_real_burst(data_dir: Path, tmp_path: Path) -> None:

@@ -44,7 +44,9 @@ def place_of_date(cube: xr.Dataset, date: str) -> int:
 
 
 def moment_of(date: str, *, last: bool = False) -> np.datetime64:
-    """Read a date or a moment, ISO 8601, UTC: its start, or the last moment of it.
+    """Read a date or a moment, ISO 8601, UTC: its start, or the last second of it.
+
+    What is told to a fraction of a second is that moment.
 
     Raises
     ------
@@ -54,7 +56,7 @@ def moment_of(date: str, *, last: bool = False) -> np.datetime64:
     read = _datetime(date)
     start = read.astype("datetime64[s]")
     end = (read + 1).astype("datetime64[s]") - np.timedelta64(1, "s")
-    moment: np.datetime64 = end if last else start
+    moment: np.datetime64 = max(end if last else start, read)
     return moment
 
 
