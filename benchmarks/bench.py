@@ -12,7 +12,7 @@ import argparse
 from pathlib import Path
 
 from sarcast.bench import BenchOptions, run_bench
-from sarcast.mapping import load_model
+from sarcast.mapping import load_models
 from sarcast.tables import markdown
 
 
@@ -32,7 +32,7 @@ def main() -> None:
         fit_windows=arguments.fit_windows,
         workers=arguments.workers,
     )
-    networks = [load_model(folder, device="cpu") for folder in arguments.model]
+    networks = load_models(arguments.model, device="cpu")
     evaluation = run_bench(arguments.bench, networks, options)
     tables = markdown(evaluation)
     if arguments.to:

@@ -8,9 +8,11 @@ from sarcast.errors import SarcastError
 from sarcast.orbits import (
     ASCENDING,
     DESCENDING,
+    direction_of,
     heading_deg,
     look_direction_deg,
     orbit_direction,
+    other_pass,
     relative_orbit,
 )
 
@@ -63,6 +65,10 @@ def test_headings_are_mirrored_between_passes() -> None:
         up, down = heading_deg(latitude, ASCENDING), heading_deg(latitude, DESCENDING)
         assert up + down == pytest.approx(-180.0)
         assert abs(up) < 90.0 < abs(down)
+        assert other_pass(up) == pytest.approx(down)
+        assert other_pass(down + 360.0) == pytest.approx(up)
+        assert [direction_of(one) for one in (up, up + 360.0)] == [ASCENDING, ASCENDING]
+        assert [direction_of(one) for one in (down, down + 360.0)] == [DESCENDING, DESCENDING]
 
 
 def test_a_latitude_that_is_never_reached() -> None:

@@ -7,6 +7,7 @@ import pytest
 from sarcast.conditions import (
     COLUMNS,
     CONDITIONS,
+    HEADING,
     PaperScaling,
     condition,
     paper_vector,
@@ -93,6 +94,11 @@ def test_conditions_are_set_by_name() -> None:
 def test_what_cannot_be_set(values: dict[str, float], said: str) -> None:
     with pytest.raises(SarcastError, match=said):
         set_conditions(rows(), values)
+
+
+def test_a_heading_in_0_to_360_degrees_is_the_same_heading() -> None:
+    for told, kept in ((348.0, -12.0), (-12.0, -12.0), (192.5, -167.5), (0.0, 0.0)):
+        assert set_conditions(rows(), {"heading": told})[0, HEADING] == np.float32(kept)
 
 
 def test_conditions_as_people_write_them() -> None:

@@ -170,6 +170,15 @@ def test_nothing_valid_is_an_error():
         assessed(several)
 
 
+def test_two_predictors_of_one_name_are_an_error():
+    twice = {**predictors(), "network": [Network(), Network()]}
+    options = AssessOptions(shapes=SHAPES)
+    with pytest.raises(SarcastError, match="two predictors are called 'network'"):
+        assess(windows(1), twice, CHANGES, options, rng=np.random.default_rng(0))
+    with pytest.raises(SarcastError, match="two predictors are called 'network'"):
+        learn_from([], twice, options, [Otsu()])
+
+
 def test_filter_of_the_paper_leaves_windows_out():
     several = windows(6)
     several[0].conditions[-1, COLUMNS.index("incidence")] = 40.0

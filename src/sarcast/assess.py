@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from sarcast import differences as di
 from sarcast.classifiers import Classifier
 from sarcast.conditions import COLUMNS
+from sarcast.errors import SarcastError
 from sarcast.evaluation import (
     Evaluation,
     Evaluator,
@@ -25,11 +26,11 @@ from sarcast.evaluation import (
     count_scores,
 )
 from sarcast.lessons import Learnt, Lesson, learn, window_name
-from sarcast.orbits import ASCENDING, DESCENDING
+from sarcast.orbits import direction_of
 from sarcast.report import Panel
 from sarcast.shapes import ShapeOptions
 from sarcast.simulate import Change
-from sarcast.strategies import DESCENDING_DEG, counts_in_paper
+from sarcast.strategies import counts_in_paper
 from sarcast.trials import Trial, Within, simulated_trials
 from sarcast.windows import Bool, Expected, Float, Predictor, Window
 
@@ -119,6 +120,11 @@ def assess(
     -------
     Assessed
         Gives the evaluation.
+
+    Raises
+    ------
+    SarcastError
+        If two predictors have one name.
     """
     options = options or AssessOptions()
     trials = simulated_trials(windows, changes, options.shapes, options.within, rng=rng)
@@ -152,7 +158,7 @@ def assess_trials(
         Number of the first trial.
     """
     options = options or AssessOptions()
-    roles = {one.name: role for role, several in predictors.items() for one in several}
+    roles = _roles(predictors)
     run = _Run(Evaluator({**(recorded or {}), **roles}, options.exact), classifiers, options)
     for number, lesson in _lessons(trials, predictors, options, recorded, first):
         run.take(number, lesson)
@@ -177,11 +183,26 @@ def learn_from(
     share
         Part of all that is to be learnt, as in ``lessons.learn``.
     """
+    _roles(predictors)
     read = _lessons(trials, predictors, options)
     showing = ((number, lesson) for number, lesson in read if lesson.shows_change)
     found = list(islice(showing, options.fit_windows))
     start = found[-1][0] + 1 if found else 0
     return learn(classifiers, [lesson for _, lesson in found], start, share)
+
+
+def _roles(predictors: Predictors) -> dict[str, Role]:
+    """Role of each predictor by its name, which no two may share."""
+    roles: dict[str, Role] = {}
+    for role, several in predictors.items():
+        for one in several:
+            if one.name in roles:
+                raise SarcastError(
+                    f"two predictors are called {one.name!r}, and figures go by the name; give one "
+                    f"another, a Model by dataclasses.replace(model, name=...)"
+                )
+            roles[one.name] = role
+    return roles
 
 
 def _lessons(
@@ -299,8 +320,7 @@ def groups_of(window: Window) -> list[tuple[str, str]]:
     month = int(np.datetime64(window.times[-1], "M").astype(int)) % 12
     groups = [("season", SEASONS[(month + 1) % 12 // 3])]
     if np.isfinite(target["heading"]):
-        descending = abs(target["heading"]) > DESCENDING_DEG
-        groups.append(("pass", DESCENDING if descending else ASCENDING))
+        groups.append(("pass", direction_of(target["heading"])))
     if np.isfinite(target["incidence"]):
         low = int(target["incidence"] // INCIDENCE_STEP_DEG * INCIDENCE_STEP_DEG)
         groups.append(("incidence", f"{low}-{low + INCIDENCE_STEP_DEG:g} degrees"))

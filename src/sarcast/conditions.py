@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sarcast.errors import SarcastError, UsageError
-from sarcast.orbits import ASCENDING, DESCENDING, heading_deg
+from sarcast.orbits import ASCENDING, DESCENDING, heading_deg, signed
 
 LAGS = 4
 """Days of precipitation: the day of the acquisition and the three before it."""
@@ -114,7 +114,7 @@ def set_conditions(rows: Row, values: dict[str, float]) -> Row:
                 f"{name} must lie in {allowed.low:g}..{allowed.high:g} {allowed.unit}, "
                 f"but {value:g} was given"
             )
-        changed[..., columns] = value
+        changed[..., columns] = signed(value) if name == "heading" else value
     return changed
 
 
@@ -247,7 +247,7 @@ def _agreed_heading(words: Mapping[str, str], latitude_deg: float) -> float:
     """Give the heading, where it is of the orbit direction that stands beside it."""
     heading, direction = float(words["heading"]), words["orbit_direction"]
     usual = heading_deg(latitude_deg, direction)
-    if not abs((heading - usual + 180.0) % 360.0 - 180.0) < 90.0:
+    if not abs(signed(heading - usual)) < 90.0:
         raise UsageError(
             f"heading {heading:g} contradicts orbit_direction {direction}, which flies at "
             f"{usual:.0f} degrees here; give one of the two"

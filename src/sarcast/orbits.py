@@ -4,7 +4,6 @@ The orbit is sun-synchronous and near-circular, so these follow from geometry an
 """
 
 import datetime as dt
-import math
 
 import numpy as np
 import numpy.typing as npt
@@ -92,9 +91,25 @@ def heading_deg(latitude_deg: float, direction: str) -> float:
     return azimuth if direction == ASCENDING else -180.0 - azimuth
 
 
+def is_descending(heading: npt.ArrayLike) -> npt.NDArray[np.bool_]:
+    """Whether headings, degrees clockwise from north, lead south; False where they are NaN."""
+    south: npt.NDArray[np.bool_] = np.cos(np.radians(heading)) < 0.0
+    return south
+
+
 def direction_of(heading: float) -> str:
     """Pass that a heading of the ground track tells, in degrees clockwise from north."""
-    return ASCENDING if math.cos(math.radians(heading)) > 0.0 else DESCENDING
+    return DESCENDING if is_descending(heading) else ASCENDING
+
+
+def signed(heading: float) -> float:
+    """Give the same heading in −180..180 degrees."""
+    return (heading + 180.0) % 360.0 - 180.0
+
+
+def other_pass(heading: float) -> float:
+    """Heading of the other pass over the same latitude, −180..180 degrees."""
+    return signed(180.0 - heading)
 
 
 def relative_orbit(platform: str, absolute_orbit: int) -> int | None:

@@ -8,8 +8,7 @@ import numpy as np
 
 from sarcast.conditions import COLUMNS, HEADING, Row, set_conditions
 from sarcast.figures import View
-from sarcast.orbits import ASCENDING, DESCENDING
-from sarcast.strategies import DESCENDING_DEG
+from sarcast.orbits import direction_of, other_pass
 from sarcast.windows import Predictor, Window
 
 OTHER_PASS = "the other pass"
@@ -42,7 +41,7 @@ def views_of(predictor: Predictor, window: Window) -> list[View]:
     heading = float(window.conditions[-1, HEADING])
     wanted = dict(SCENARIOS)
     if np.isfinite(heading):
-        wanted[OTHER_PASS] = {"heading": _mirrored(heading)}
+        wanted[OTHER_PASS] = {"heading": other_pass(heading)}
     windows = [_under(window, values) for values in wanted.values()]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
@@ -64,7 +63,7 @@ def told(row: Row) -> str:
     }
     parts = [text.format(known[n]) for n, text in words.items() if np.isfinite(known[n])]
     if np.isfinite(known["heading"]):
-        parts.append(DESCENDING if abs(_turned(known["heading"])) > DESCENDING_DEG else ASCENDING)
+        parts.append(direction_of(known["heading"]))
     return ", ".join(parts)
 
 
@@ -72,13 +71,3 @@ def _under(window: Window, values: Mapping[str, float]) -> Window:
     rows = window.conditions.copy()
     rows[-1] = set_conditions(rows[-1], dict(values))
     return replace(window, conditions=rows)
-
-
-def _turned(heading_deg: float) -> float:
-    """The same heading in −180..180 degrees."""
-    return (heading_deg + 180.0) % 360.0 - 180.0
-
-
-def _mirrored(heading_deg: float) -> float:
-    """Heading of the other pass over the same latitude."""
-    return _turned(180.0 - heading_deg)

@@ -11,11 +11,9 @@ import numpy.typing as npt
 
 from sarcast.conditions import HEADING, INCIDENCE
 from sarcast.errors import SarcastError
+from sarcast.orbits import is_descending
 from sarcast.units import YEAR_DAYS
 from sarcast.windows import Expected, Float, Window
-
-DESCENDING_DEG = 90.0
-"""A pass is descending where the heading is further than this from north, degrees."""
 
 LARGEST_INCIDENCE_DIFFERENCE_DEG = 1.0
 """A window counts in the paper's tables only if its closest geometry is within this."""
@@ -47,7 +45,7 @@ def geometry_distance(window: Window) -> Column:
 
 
 def is_same_pass(window: Window) -> npt.NDArray[np.bool_]:
-    """Tell which previous images have the target's pass; descending is |heading| > 90 degrees.
+    """Tell which previous images have the target's pass, by their headings.
 
     Parameters
     ----------
@@ -60,7 +58,7 @@ def is_same_pass(window: Window) -> npt.NDArray[np.bool_]:
         Dims (image,).
     """
     heading = _column(window, HEADING)
-    descending = np.abs(heading) > DESCENDING_DEG
+    descending = is_descending(heading)
     unknown = np.isnan(heading[:-1]) | np.isnan(heading[-1])
     same: npt.NDArray[np.bool_] = (descending[:-1] == descending[-1]) | unknown
     return same

@@ -73,7 +73,7 @@ class Acquisition:
         ]
         if azimuths:
             told = float(np.mean(azimuths)) - orbits.LOOK_OFFSET_DEG
-            return (told + 180.0) % 360.0 - 180.0
+            return orbits.signed(told)
         if not self.orbit_direction:
             return float("nan")
         bbox = self.items[0].bbox

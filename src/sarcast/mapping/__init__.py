@@ -3,9 +3,9 @@
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from sarcast.mapping.model import Model, load_model, save_model
+    from sarcast.mapping.model import Model, load_model, load_models, save_model
 
-__all__ = ["Model", "Precision", "load_model", "save_model"]
+__all__ = ["Model", "Precision", "load_model", "load_models", "save_model"]
 
 Precision = Literal["float32", "bfloat16"]
 """Numbers that convolutions are computed with."""

@@ -85,7 +85,8 @@ def adapt(
     Returns
     -------
     Model
-        Of the network with the lower error on the held windows, calibrated and scored on these.
+        Of the network with the lower error on the held windows, calibrated and scored on these;
+        its name tells that it is adapted.
     """
     seed = options.seed
     validation = held.draw(options.validation_windows, rng=np.random.default_rng([seed, 1]))
@@ -110,7 +111,8 @@ def adapt(
         "seconds": round(state.seconds, 1),
     }
     chosen = scored[best]
-    return replace(chosen, training={**chosen.training, "adapted": adapted})
+    name, told = f"{model.name} adapted", {**chosen.training, "adapted": adapted}
+    return replace(chosen, name=name, training=told)
 
 
 def nothing_by_heart(batches: Batches, *, seed: int) -> Batches:

@@ -284,6 +284,16 @@ def load_model(
     return replace(model, network=network.eval(), precision=precision)
 
 
+def load_models(folders: Sequence[Path | str], *, device: str | None = None) -> list[Model]:
+    """Read several model folders, as ``load_model`` does; those of one name go by their folders."""
+    models = [load_model(folder, device=device) for folder in folders]
+    names = [model.name for model in models]
+    return [
+        replace(model, name=str(folder)) if names.count(model.name) > 1 else model
+        for model, folder in zip(models, folders, strict=True)
+    ]
+
+
 def _first_fault(error: Exception) -> str:
     if isinstance(error, ValidationError):
         first = error.errors()[0]

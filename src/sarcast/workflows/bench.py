@@ -1,7 +1,5 @@
 """``sarcast bench``: networks beside strategies and oracle on a fixed set of synthetic windows."""
 
-from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -12,7 +10,7 @@ from sarcast.bench import BenchOptions, run_bench
 from sarcast.conditions import WEATHER
 from sarcast.config import FLAT, Config, command, write_record
 from sarcast.files import new_folder
-from sarcast.mapping import Model, load_model
+from sarcast.mapping import load_models
 from sarcast.progress import say
 from sarcast.report import write_report
 from sarcast.tables import markdown, show_table
@@ -36,7 +34,7 @@ class BenchConfig(Config):
 def bench(*, config: Annotated[BenchConfig, FLAT]) -> None:
     """Compare networks with the strategies and the oracle on windows that no training saw."""
     with new_folder(config.to, overwrite=config.overwrite, inputs=config.model) as folder:
-        networks: list[Predictor] = [*_models(config.model)]
+        networks: list[Predictor] = [*load_models(config.model, device="cpu")]
         if config.without_weather:
             blind = [Without(one, WEATHER, f"{one.name} without weather") for one in networks]
             networks += blind
@@ -48,13 +46,3 @@ def bench(*, config: Annotated[BenchConfig, FLAT]) -> None:
         write_record(folder, "bench", {}, config)
     show_table(evaluation)
     say(f"report: {config.to / 'report.html'}")
-
-
-def _models(paths: Sequence[Path]) -> list[Model]:
-    """Load models; those of one name go by their folders."""
-    models = [load_model(path, device="cpu") for path in paths]
-    names = [model.name for model in models]
-    return [
-        replace(model, name=str(path)) if names.count(model.name) > 1 else model
-        for model, path in zip(models, paths, strict=True)
-    ]
