@@ -39,10 +39,11 @@ from sarcast.world import (
     views,
     weather,
 )
-from sarcast.world.stream import conditions, look
+from sarcast.world.stream import conditions, last_acquisitions, look
 
 SIZE, SPACING_M, IMAGES, DAYS = 96, 10.0, 9, 60
 SUMMER = float((dt.date(2020, 6, 1) - views.EPOCH).days)
+LONGITUDE_DEG = 25.0
 RAIN_DAYS = 4
 COVERS = ("forest", "open", "field", "mire")
 
@@ -139,15 +140,9 @@ def draw(worlds: int, rain_mm: float, *, seed: int) -> Area:
     parameters = presets.draw(presets.PRESETS["boreal"], worlds, rng=rng)
     land = ground.draw(parameters, (SIZE, SIZE), SPACING_M, rng=rng)
     latitude = parameters["latitude_deg"]
-    tracks = views.tracks(latitude, torch.full((worlds,), 25.0))
-    near = views.choose(tracks, *parameters.preset.tracks, rng=rng)
+    longitude = torch.full((worlds,), LONGITUDE_DEG)
     start = torch.full((worlds,), SUMMER, dtype=torch.float64)
-    every = views.acquisitions(near, start, DAYS, available=parameters["available"], rng=rng)
-    found = torch.isfinite(every.time).sum(1, keepdim=True)
-    own = every.take(found - IMAGES + torch.arange(IMAGES))
-    spin_up = start - weather.SPIN_UP_DAYS
-    sky = weather.draw(parameters, spin_up, DAYS + weather.SPIN_UP_DAYS, rng=rng)
-    day = torch.floor(own.time - spin_up[:, None]).long()
+    own, sky, day = last_acquisitions(parameters, longitude, start, DAYS, IMAGES, rng=rng)
     calendar = parcels.draw(land, parameters, own.time[:, 0], rng=rng)
     old = changes.draw(land, 1, own.time[:, 0] - 60.0, own.time[:, 0] - 50.0, rng=rng)
     world = backscatter.World(parameters, land, calendar, old)

@@ -178,14 +178,34 @@ def _filters(preset: presets.Preset, worlds: int, *, host: np.random.Generator) 
 def _acquisitions(
     parameters: presets.Parameters, options: StreamOptions, *, rng: torch.Generator
 ) -> tuple[views.Views, weather.Weather, torch.Tensor]:
-    """Views of each window, the weather of all days, and the days of the views in it."""
+    """Views of each window, at a date and a place of its own, and the weather of all days."""
     preset, count = parameters.preset, options.previous + 1
     span = DAYS_AN_IMAGE * count
     first, last = ((date - views.EPOCH).days for date in preset.dates)
     chance = torch.rand(2, options.batch, generator=rng, device=rng.device)
     start = torch.floor(first + (last - first) * chance[0].double()) - span
-    near = views.tracks(parameters["latitude_deg"], 360.0 * chance[1])
-    near = views.choose(near, *preset.tracks, rng=rng)
+    return last_acquisitions(parameters, 360.0 * chance[1], start, span, count, rng=rng)
+
+
+def last_acquisitions(
+    parameters: presets.Parameters,
+    longitude_deg: torch.Tensor,
+    start: torch.Tensor,
+    span: int,
+    count: int,
+    *,
+    rng: torch.Generator,
+) -> tuple[views.Views, weather.Weather, torch.Tensor]:
+    """The last ``count`` views of each world in ``span`` days from ``start`` on.
+
+    Returns
+    -------
+    views, weather, day
+        The views, the weather of all days, and the places of the views' days in it, dims (world,
+        view).
+    """
+    near = views.tracks(parameters["latitude_deg"], longitude_deg)
+    near = views.choose(near, *parameters.preset.tracks, rng=rng)
     all_views = views.acquisitions(near, start, span, available=parameters["available"], rng=rng)
     found = torch.isfinite(all_views.time).sum(1, keepdim=True)
     places = (found - count + torch.arange(count, device=rng.device)).clamp(min=0)
