@@ -266,11 +266,34 @@ def test_a_device_or_precision_that_there_is_not(trained: Path, monkeypatch) -> 
         load_model(trained, precision="float16")
 
 
-def test_batches_of_one_number_of_images_are_not_varied(tmp_path: Path) -> None:
-    for name, value in (("augment", AugmentOptions()), ("contrast", 1.0)):
-        varied = OPTIONS.model_copy(update={name: value})
-        with pytest.raises(SarcastError, match=f"{name} is for networks of any number of images"):
-            train(learnable_cube(), NETWORK, varied, to=tmp_path / "model")
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"augment": AugmentOptions()}, "augment is for networks of any number of images"),
+        ({"contrast": 1.0}, "contrast is not for the network unet"),
+        ({"batch": 5, "accumulate": 3}, r"batch of 5 .* in 3 parts: .* unet sees at least 2"),
+    ],
+)
+def test_options_that_are_not_for_a_network(tmp_path: Path, changes, message) -> None:
+    options = OPTIONS.model_copy(update=changes)
+    with pytest.raises(SarcastError, match=message):
+        train(learnable_cube(), NETWORK, options, to=tmp_path / "model")
+
+
+def test_batch_norm_is_never_given_one_window(tmp_path: Path, monkeypatch) -> None:
+    network = UNet(NETWORK, PaperScaling())
+    windows = [cut(learnable_cube(), 5, (0, 0), (16, 16), [3, 4])]
+    loop = _Loop(network, windows, OPTIONS, tmp_path, launched(OPTIONS), {})
+    seen = []
+
+    def short_of_memory(prediction, target, goal=None):
+        seen.append(len(target))
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(network, "loss", short_of_memory)
+    with pytest.raises(SarcastError, match="no memory for 6 windows in 3 parts; lower batch"):
+        loop._gradients(_one_batch())
+    assert seen == [6, 3, 2]
 
 
 def test_a_model_is_not_written_over_unless_asked(trained: Path, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from pydantic import ValidationError
 
 from sarcast.errors import SarcastError
 from sarcast.mapping.model import load_model
@@ -98,6 +99,28 @@ def test_schooling_stopped_half_way_goes_on_to_the_same_bytes(tmp_path: Path, mo
     assert loaded.scores == model.scores
     assert loaded.std_factor == model.std_factor != 1.0
     assert set(loaded.training["seen_conditions"]) >= {"temperature", "incidence"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"worlds": [], "series": []}, "a recipe needs a lesson"),
+        ({"training": {"contrast": 1.0}}, "contrast and worlds with otherwise need each other"),
+        (
+            {"worlds": [{"weight": 1.0, "worlds": {"otherwise": True}}]},
+            "contrast and worlds with otherwise need each other",
+        ),
+    ],
+)
+def test_recipes_that_teach_nothing(changes: dict, message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        Recipe.model_validate({**TINY.model_dump(), **changes})
+
+
+def test_a_school_does_not_start_from_another_network(tmp_path: Path) -> None:
+    with pytest.raises(SarcastError, match=r"base holds a network temporal .* recipe's"):
+        school(TINY, to=tmp_path / "to", cubes={"a": learnable_cube()}, start=Path("base"))
+    assert not (tmp_path / "to").exists()
 
 
 def test_training_and_validation_worlds_differ() -> None:

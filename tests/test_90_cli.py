@@ -28,6 +28,7 @@ from sarcast.cli import VERBS, _refusal, main
 from sarcast.config import FLAT, Config, command, flags
 from sarcast.cube import open_cube
 from sarcast.evaluation import Evaluation
+from sarcast.inference import predict
 from sarcast.mapping import load_model
 from sarcast.mapping.augment import AugmentOptions
 from sarcast.mapping.training import TrainOptions
@@ -241,7 +242,7 @@ def test_the_shipped_weights_are_adapted(area: Path, tmp_path: Path) -> None:
         "--end", "2020-03-07", "--crop", "32", "--steps", "2", "--batch", "2",
         "--validation-windows", "4")  # fmt: skip
     model = load_model(tmp_path / "model")
-    assert model.name == "base"
+    assert model.name == "base adapted"
     assert model.scores is not None
     assert model.scores.of_mean < 1.0
     assert model.training["validation_dates"][-1] == "2020-03-07"
@@ -249,6 +250,22 @@ def test_the_shipped_weights_are_adapted(area: Path, tmp_path: Path) -> None:
         "--at", "2020-03-10", "--to", tmp_path / "to")  # fmt: skip
     with rasterio.open(tmp_path / "to" / "uncertainty.tif") as source:
         assert np.nanstd(source.read()) > 0.0
+
+
+def test_what_an_adapted_network_is_not_told_it_is_never_told(area: Path, tmp_path: Path) -> None:
+    """Without the heading in its training, no heading that is set moves its expected image."""
+    quick = ("--crop", "32", "--steps", "1", "--batch", "2", "--validation-windows", "2")
+    run("--quiet", "train", area / "cube.zarr", "--to", tmp_path / "first", "--from", "base",
+        "--without", "heading", *quick)  # fmt: skip
+    run("--quiet", "train", area / "cube.zarr", "--to", tmp_path / "second",
+        "--from", tmp_path / "first", "--without", "platform", *quick)  # fmt: skip
+    cube = open_cube(area / "cube.zarr")
+    asked = ({"heading": -12.0}, {"heading": -168.0}, {"heading": -12.0, "platform": 1.0})
+    for name, moves in (("first", True), ("second", False)):
+        model = load_model(tmp_path / name)
+        one, other, third = (predict(cube, model, 9, conditions=c)["expected"] for c in asked)
+        np.testing.assert_array_equal(one, other)
+        assert bool(np.any(third != one)) == moves
 
 
 def test_unknown_keys_are_refused(

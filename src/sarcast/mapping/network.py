@@ -1,6 +1,6 @@
 """What every network is to training, model folders and inference."""
 
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol, Self
 
 from torch import Tensor
 
@@ -28,16 +28,21 @@ class Network(Protocol):
     """A ``torch.nn.Module`` that predicts expected images of ``windows.Batch`` inputs.
 
     ``kind`` names it in ``model.yaml``; ``compiled`` are the modules in it that gain from being
-    compiled; ``multiple`` is what it pads rows and columns to a multiple of; ``options`` are its
-    own, a pydantic model. ``size`` and ``previous`` are as in ``windows.Predictor``.
+    compiled; ``multiple`` is what it pads rows and columns to a multiple of; ``least`` is how many
+    windows it must see at once in training; ``options`` are its own, a pydantic model; ``ignored``
+    are the conditions that count as missing. ``size`` and ``previous`` are as in
+    ``windows.Predictor``. For ``TrainOptions.contrast`` it also has ``contrast``, as in
+    ``temporal.Temporal``.
     """
 
     kind: ClassVar[str]
     compiled: ClassVar[tuple[type, ...]]
     multiple: ClassVar[int]
+    least: ClassVar[int]
     size: int | None
     previous: int | None
     options: Any
+    ignored: tuple[str, ...]
 
     def forward(
         self,
@@ -59,4 +64,9 @@ class Network(Protocol):
 
     def normalisation(self) -> dict[str, Any]:
         """Give what else is needed to build it again, for ``model.yaml``."""
+        ...
+
+    @classmethod
+    def build(cls, options: dict[str, Any], normalisation: dict[str, Any]) -> Self:
+        """Make the network that ``model.yaml`` describes, its weights still random."""
         ...

@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from fnmatch import filter as filter_names
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 import xarray as xr
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from torch import Tensor
 
 from sarcast.errors import SarcastError
 from sarcast.files import check_free, new_folder
@@ -75,6 +77,16 @@ class Recipe(BaseModel):
     series: tuple[SeriesLesson, ...] = ()
     half: bool = Field(True, description="keep the weights in half precision")
 
+    @model_validator(mode="after")
+    def _has_lessons_that_serve(self) -> "Recipe":
+        if not self.worlds and not self.series:
+            raise ValueError("a recipe needs a lesson, in worlds or in series")
+        if bool(self.training.contrast) != any(one.worlds.otherwise for one in self.worlds):
+            raise ValueError(
+                "contrast and worlds with otherwise need each other: give both, or neither"
+            )
+        return self
+
 
 def school(
     recipe: Recipe,
@@ -105,7 +117,8 @@ def school(
     Raises
     ------
     SarcastError
-        If a series has too few target dates or no valid window, or the folder may not be replaced.
+        If a series has too few target dates or no valid window, the folder may not be replaced, or
+        ``start`` is another network.
     """
     check_free(to, overwrite=overwrite)
     options = recipe.training
@@ -194,8 +207,20 @@ def _network(recipe: Recipe, batches: Batches, start: Path | None) -> Temporal |
         looked_at = [window for step in range(4) for window in separate(batches(step, 0))]
         network = UNet(recipe.unet, paper_scaling(looked_at))
     if start is not None:
-        network.load_state_dict(load_model(start, device="cpu").network.state_dict())
+        network.load_state_dict(_weights_of(start, network))
     return network
+
+
+def _weights_of(start: Path, network: Temporal | UNet) -> dict[str, Tensor]:
+    """Weights of a model folder, of the same network."""
+    found: Any = load_model(start, device="cpu").network
+    if (found.kind, found.options) != (network.kind, network.options):
+        raise SarcastError(
+            f"{start} holds a network {found.kind} with {found.options}, but the recipe asks for "
+            f"{network.kind} with {network.options}; start from a model of the recipe's network"
+        )
+    weights: dict[str, Tensor] = found.state_dict()
+    return weights
 
 
 def world_batches(lesson: WorldLesson, options: TrainOptions, *, device: str) -> Batches:

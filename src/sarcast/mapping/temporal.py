@@ -61,12 +61,13 @@ class Temporal(nn.Module):
     options
         Width and depth.
     ignored
-        Names of conditions that count as missing everywhere, for ablation.
+        Names of conditions that count as missing everywhere.
     """
 
     kind: ClassVar[str] = "temporal"
     compiled: ClassVar[tuple[type[nn.Module], ...]]
     multiple: ClassVar[int] = MULTIPLE
+    least: ClassVar[int] = 1
     size: int | None = None
     previous: int | None = None
 
@@ -173,7 +174,7 @@ class Temporal(nn.Module):
     @classmethod
     def build(cls, options: dict[str, Any], normalisation: dict[str, Any]) -> "Temporal":
         """Make the network that ``model.yaml`` describes."""
-        return cls(TemporalOptions(**options), ignored=normalisation.get("ignored", []))
+        return cls(TemporalOptions(**options), ignored=normalisation["ignored"])
 
     def _embed(
         self, scaled: Scaled, rows: Tensor, days: Tensor, day_of_year: Tensor

@@ -77,7 +77,7 @@ class TrainOptions(BaseModel):
         ge=0.0,
         le=100.0,
         description="weight of how far a world's other conditions move the expected image, beside "
-        "its error; only for networks of any number of images",
+        "its error; for recipes whose worlds are seen otherwise",
     )
     augment: AugmentOptions | None = Field(
         None, description="how batches are varied; only for networks of any number of images"
@@ -138,15 +138,10 @@ def fit(
     Raises
     ------
     SarcastError
-        If a checkpoint in the folder is of another training, the loss is no longer finite, or
-        batches are to be varied for a network of one number of images.
+        If a checkpoint in the folder is of another training, the loss is no longer finite, or an
+        option is not for this network.
     """
-    for name in ("augment", "contrast"):
-        if getattr(options, name) and network.previous is not None:
-            raise SarcastError(
-                f"{name} is for networks of any number of images, but this one takes "
-                f"{network.previous}; leave it out"
-            )
+    _check(network, options)
     loop = _Loop(network, validation, options, folder, fabric or launched(options), about or {})
     last = loop.state.step if loop.over() else options.steps
     with ExitStack() as stack:
@@ -171,6 +166,25 @@ def fit(
                 break
     network.load_state_dict(loop.best)
     return loop.state
+
+
+def _check(network: nn.Module, options: TrainOptions) -> None:
+    """Raise unless the options are for the network."""
+    if options.augment is not None and network.previous is not None:
+        raise SarcastError(
+            f"augment is for networks of any number of images, but this one takes "
+            f"{network.previous}; leave it out"
+        )
+    if options.contrast and not hasattr(network, "contrast"):
+        raise SarcastError(
+            f"contrast is not for the network {network.kind}, which has none; leave it out"
+        )
+    if options.accumulate * cast(int, network.least) > options.batch:
+        raise SarcastError(
+            f"a batch of {options.batch} cannot be worked on in {options.accumulate} parts: the "
+            f"network {network.kind} sees at least {network.least} windows at once; lower "
+            f"accumulate, or raise batch"
+        )
 
 
 def launched(options: TrainOptions) -> Fabric:
@@ -315,16 +329,17 @@ class _Loop:
 
     def _gradients(self, batch: Batch) -> Tensor:
         """Give the loss of a batch and leave its gradients; halve what is worked on if need be."""
+        most = len(batch.target) // self.raw.least
         while True:
             try:
                 return self._accumulate(batch)
             except torch.cuda.OutOfMemoryError:
-                if self.fabric.world_size > 1 or self.parts >= len(batch.target):
+                if self.fabric.world_size > 1 or self.parts >= most:
                     raise SarcastError(
                         f"the device has no memory for {len(batch.target)} windows in {self.parts} "
                         f"parts; lower batch, or raise accumulate"
                     ) from None
-            self.parts *= 2
+            self.parts = min(2 * self.parts, most)
             torch.cuda.empty_cache()
             say(
                 f"the device is out of memory: working on batches in {self.parts} parts from now on"

@@ -62,7 +62,7 @@ class UNet(nn.Module):
     scaling
         Bounds with which images, elevation and conditions are scaled.
     ignored
-        Names of conditions that count as missing everywhere, for ablation.
+        Names of conditions that count as missing everywhere.
 
     References
     ----------
@@ -72,6 +72,7 @@ class UNet(nn.Module):
     kind: ClassVar[str] = "unet"
     compiled: ClassVar[tuple[type[nn.Module], ...]] = ()
     multiple: ClassVar[int] = 1
+    least: ClassVar[int] = 2
 
     def __init__(
         self, options: UNetOptions, scaling: PaperScaling, *, ignored: Sequence[str] = ()
@@ -173,7 +174,7 @@ class UNet(nn.Module):
         """Make the network that ``model.yaml`` describes."""
         bounds = {name: value for name, value in normalisation.items() if name != "ignored"}
         scaling = TypeAdapter(PaperScaling).validate_python(bounds)
-        return cls(UNetOptions(**options), scaling, ignored=normalisation.get("ignored", []))
+        return cls(UNetOptions(**options), scaling, ignored=normalisation["ignored"])
 
     def _bounds(self, like: Tensor) -> tuple[Tensor, Tensor]:
         low, high = (

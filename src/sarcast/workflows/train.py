@@ -117,7 +117,13 @@ def train(cubes: tuple[Path, ...], *, config: Annotated[TrainConfig, FLAT]) -> N
 def _resolved(config: TrainConfig, start: Model) -> TrainConfig:
     """Give the options that suit adapting a model, wherever none were given."""
     crop = config.crop if "crop" in config.model_fields_set else ADAPTING_CROP
-    own = {"training": suited(config.training, start), "crop": crop, "network": start.network.kind}
+    ignored: tuple[str, ...] = start.network.ignored  # type: ignore[assignment]
+    own = {
+        "training": suited(config.training, start),
+        "crop": crop,
+        "network": start.network.kind,
+        "without": tuple(dict.fromkeys((*ignored, *config.without))),
+    }
     return config.model_copy(update=own)
 
 
@@ -134,6 +140,8 @@ def _tell_what_is_ignored(
         own = f"{config.start_from}, which stays a {start.network.kind} of its size"
     if ignored := departing(config, others):
         say(f"warning: {', '.join(ignored)} count for another network than {own}")
+    if config.training.contrast:
+        say("warning: contrast counts in recipes whose worlds are seen otherwise, not for cubes")
     of_cubes = {"crop", "chooser", "start", "end"} - others
     if _are_samples(sources) and (ignored := departing(config, of_cubes)):
         say(f"warning: samples are taken as they are: {', '.join(ignored)} count for cubes alone")
@@ -149,9 +157,9 @@ def _anew(samplers: "_Samplers", config: TrainConfig) -> Model:
     looked_at = samplers.training.draw(SCALING_WINDOWS, rng=np.random.default_rng([seed, 2]))
     torch.manual_seed(seed)
     network: UNet | Temporal = (
-        UNet(config.unet, paper_scaling(looked_at))
+        UNet(config.unet, paper_scaling(looked_at), ignored=config.without)
         if config.network == "unet"
-        else Temporal(config.temporal)
+        else Temporal(config.temporal, ignored=config.without)
     )
     batches = sampled(samplers.training, batch=options.batch, seed=seed)
     state = fit(batches, validation, network, options, folder=config.to / "training")
@@ -162,14 +170,13 @@ def _anew(samplers: "_Samplers", config: TrainConfig) -> Model:
         "options": options.model_dump(mode="json"),
         "seen_conditions": seen_conditions([collate([*looked_at, *validation])]),
     }
-    model = Model(network.eval(), config.network, told)
-    if config.network == "temporal":
-        model = calibrated(model, validation)
+    model = calibrated(Model(network.eval(), config.network, told), validation)
     return replace(model, scores=residual_scores(model, validation))
 
 
 def _adapted(start: Model, samplers: "_Samplers", config: TrainConfig) -> Model:
     folder = config.to / "training"
+    start.network.ignored = config.without  # type: ignore[assignment]
     return adapt(start, samplers.training, samplers.validation, config.training, folder=folder)
 
 
