@@ -8,7 +8,7 @@ import pytest
 from affine import Affine
 from odc.geo.geobox import GeoBox
 from odc.geo.geom import Geometry
-from shapely.geometry import box
+from shapely.geometry import Polygon, box
 
 from conftest import GRID
 from sarcast.catalogue import Raster, Scene
@@ -134,6 +134,10 @@ def test_areas_as_people_give_them(tmp_path: Path, items: list) -> None:
     shapes = geopandas.GeoDataFrame(geometry=[box(5e5, 6.89e6, 5.01e5, 6.9e6)], crs="EPSG:32635")
     shapes.to_file(tmp_path / "area.geojson", driver="GeoJSON")
     vector = outline(str(tmp_path / "area.geojson"))
+    bow = Polygon([(27.0, 62.0), (27.2, 62.2), (27.2, 62.0), (27.0, 62.2)])
+    crossed = geopandas.GeoSeries([bow, bow.buffer(0).union(box(27.1, 62.0, 27.3, 62.2))])
+    crossed.set_crs("EPSG:4326").to_file(tmp_path / "crossed.geojson")
+    assert outline(str(tmp_path / "crossed.geojson")).boundingbox.bbox[0] == pytest.approx(27.0)
     assert isinstance(vector, Geometry)
     write_cog(tmp_path / "like.tif", np.ones(GRID.shape, np.float32), GRID)
     raster = outline(str(tmp_path / "like.tif"))

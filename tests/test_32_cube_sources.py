@@ -358,6 +358,23 @@ def test_rasters_become_a_cube_with_one_command(
     assert "is a catalogue that tells them" in capsys.readouterr().err
 
 
+def test_scenes_of_a_folder_that_was_tried_before_are_not_taken(
+    scene_folder: Callable[..., Path], tmp_path: Path
+) -> None:
+    """The catalogue beside the cube keeps them; the cube holds what it was asked for, and more."""
+    wrong, right, later = (
+        scene_folder({opera_name(f"2020030{day}T154005"): power(day)}).rename(tmp_path / f"{day}")
+        for day in (1, 2, 3)
+    )
+    to = tmp_path / "area.zarr"
+    assert run("--quiet", "cube", wrong, "--to", to) == 0
+    shutil.rmtree(to)
+    shutil.rmtree(wrong)
+    for folder, days in ((right, ["2"]), (later, ["2", "3"])):
+        assert run("--quiet", "cube", folder, "--to", to) == 0
+        assert [str(time)[9:10] for time in open_cube(to)["time"].values] == days
+
+
 def test_a_look_from_the_command_line(
     scene_folder: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -395,3 +412,20 @@ def test_what_cannot_be_asked(
 def test_a_look_at_what_is_no_cube(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("cube", "--check", tmp_path / "nowhere") == 1
     assert "nowhere is no cube" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("asked", [(), ("--area", "27.002,62.227,27.01,62.23")])
+def test_a_cube_is_extended_on_its_own_grid(
+    scene_folder: Callable[..., Path], tmp_path: Path, asked: tuple[str, ...]
+) -> None:
+    """By scenes whose pixels lie elsewhere, and none of those that it was made of."""
+    first = scene_folder({opera_name("20200301T154005"): power(0)}, name="first")
+    moved = GRID.translate_pix(0.3, -0.4)
+    second = scene_folder({opera_name("20200302T154005"): power(1)}, moved, name="second")
+    to = tmp_path / "area.zarr"
+    assert run("--quiet", "cube", first, "--to", to, *asked) == 0
+    before = open_cube(to).odc.geobox
+    assert run("--quiet", "cube", second, "--to", to, *asked) == 0
+    after = open_cube(to)
+    assert after.sizes["time"] == 2
+    assert after.odc.geobox == before

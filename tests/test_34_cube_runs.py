@@ -120,6 +120,24 @@ def test_weather_of_one_date_among_many_is_enough(
     assert known.values.tolist() == [False, False, True]
 
 
+def test_later_weather_leaves_that_of_earlier_dates(scene_folder: Scenes, tmp_path: Path) -> None:
+    """Extended by new dates and their weather alone, as one does each year."""
+    items = items_of(written(scene_folder, 4))
+    weather(tmp_path / "whole.nc")
+    with xr.open_dataset(tmp_path / "whole.nc", decode_coords="all") as held:
+        early = held["time"] < np.datetime64("2020-03-03")
+        held.isel(time=early).to_netcdf(tmp_path / "early.nc")
+        held.isel(time=~early).to_netcdf(tmp_path / "late.nc")
+    build(items, tmp_path / "at-once.zarr", weather=tmp_path / "whole.nc")
+    build(items[:2], tmp_path / "cube.zarr", weather=tmp_path / "early.nc")
+    build(items, tmp_path / "cube.zarr", weather=tmp_path / "late.nc")
+    names = ["temperature", "snow_depth"]
+    xr.testing.assert_equal(
+        open_cube(tmp_path / "cube.zarr")[names].load(),
+        open_cube(tmp_path / "at-once.zarr")[names].load(),
+    )
+
+
 # --- parts of a cube ------------------------------------------------------------------------------
 
 

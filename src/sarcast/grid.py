@@ -62,8 +62,9 @@ def make_grid(
     *,
     crs: str | None = None,
     resolution: float | None = None,
+    like: GeoBox | None = None,
 ) -> GeoBox:
-    """Make the grid of a cube, aligned with the pixels of the first scene.
+    """Make the grid of a cube, aligned with the pixels of the first scene or of another grid.
 
     Parameters
     ----------
@@ -75,6 +76,8 @@ def make_grid(
         Default: that of the first scene.
     resolution
         Spacing in units of the CRS; default: that of the first scene.
+    like
+        Grid that stands for that of the first scene.
 
     Raises
     ------
@@ -90,7 +93,7 @@ def make_grid(
             )
         _check_size(area.height, area.width, abs(area.resolution.x), area.crs)
         return area
-    native = item_grid(items[0])
+    native = item_grid(items[0]) if like is None else like
     wanted = native.crs if crs is None else _crs(crs)
     same = wanted == native.crs and resolution in (None, abs(native.resolution.x))
     step = abs(native.resolution.x) if resolution is None and wanted == native.crs else resolution
@@ -214,7 +217,7 @@ def _from_file(path: Path) -> Geometry | GeoBox:
     else:
         if shapes.crs is None or shapes.empty:
             raise UsageError(f"--area {path} must hold at least one shape, and a CRS")
-        return Geometry(shapes.union_all(), shapes.crs.to_wkt())
+        return Geometry(shapes.make_valid().union_all(), shapes.crs.to_wkt())
     try:
         return grid_of(path)
     except SarcastError as error:

@@ -190,12 +190,11 @@ def _write_static(store: Store, grid: GeoBox, opened: _Opened) -> None:
     """Write terrain and land cover, a part at a time; it is seen from the next commit on."""
     dem, cover = opened.dem, opened.cover
     for place in block.places(grid, PART):
-        layers = {} if cover is None else dict(cover.read(grid[place]))
-        if dem is not None:
-            layers["elevation"] = dem.read(grid[place])
-        for name, layer in layers.items():
+        for name, layer in ({} if cover is None else cover.read(grid[place])).items():
             store.add(str(name), *grid.shape)
             store.put(str(name), layer.values, *place)
+        if dem is not None:
+            store.fill("elevation", dem.read(grid[place]).values, *place)
     for source in (dem, cover):
         if source is not None:
             source.summarise()

@@ -118,13 +118,18 @@ class Store:
         """Time steps that there is room for."""
         return int(self._arrays["time"].shape[0])
 
-    def values(self, name: str) -> npt.NDArray[Any]:
-        """All values of a variable."""
-        return np.asarray(self._arrays[name][:])
+    def values(self, name: str, *place: int | slice) -> npt.NDArray[Any]:
+        """Values of a variable at a place on its leading dims; all of them without one."""
+        return np.asarray(self._arrays[name][place or ...])
 
     def put(self, name: str, value: Any, *place: int | slice) -> None:
         """Write values of a variable at a place on its leading dims."""
         self._arrays[name][place or ...] = value
+
+    def fill(self, name: str, values: npt.NDArray[np.float32], *place: int | slice) -> None:
+        """Write values that are known at a place; what is held stays where they are NaN."""
+        unknown = np.isnan(values)
+        self.put(name, np.where(unknown, self.values(name, *place), values), *place)
 
     def add(self, name: str, rows: int, columns: int) -> None:
         """Make room for a variable that does not change with time, unless it is there."""

@@ -90,7 +90,7 @@ class StepWeather:
 
 
 def write_weather(store: Store, weather: StepWeather) -> None:
-    """Give the steps that are held the weather that was named, which an earlier run may lack."""
+    """Give the steps that are held the weather that was named; what it lacks, they keep."""
     for place, part in weather.parts(store.steps):
         for name in part:
-            store.put(str(name), part[name].values, place)
+            store.fill(str(name), part[name].values, place)

@@ -16,6 +16,7 @@ from sarcast.config import FLAT, MAY_BE_NEGATIVE, Config
 from sarcast.cube import CubeOptions, Sources, build_cube, moment_of, open_cube
 from sarcast.cube.check import Report, check_cube
 from sarcast.cube.crew import CrewOptions
+from sarcast.cube.store import is_empty
 from sarcast.errors import SarcastError, UsageError
 from sarcast.grid import make_grid, outline
 from sarcast.ingest.cover import CoverOptions
@@ -25,7 +26,7 @@ from sarcast.ingest.sentinel1 import IndexOptions
 from sarcast.ingest.weather import WeatherOptions
 from sarcast.progress import say
 from sarcast.remote import RemoteOptions
-from sarcast.workflows.index import IndexConfig, index
+from sarcast.workflows.index import IndexConfig, add_scenes
 
 
 class CubeConfig(Config):
@@ -98,13 +99,14 @@ def cube(catalogue: str | None = None, *, config: Annotated[CubeConfig, FLAT] = 
             "name a CATALOGUE and --to CUBE to build one, or --check CUBE to look at it"
         )
     else:
-        _build(_indexed(catalogue, config.to, config.names), config.to, config)
+        _build(catalogue, config.to, config)
 
 
-def _build(catalogue: str, to: Path, config: CubeConfig) -> None:
+def _build(source: str, to: Path, config: CubeConfig) -> None:
+    catalogue, found = _indexed(source, to, config.names)
     area = None if config.area is None else outline(config.area)
-    items = _search(catalogue, area.extent if isinstance(area, GeoBox) else area, config)
-    grid = make_grid(area, items, crs=config.crs, resolution=config.resolution)
+    items = _search(catalogue, area.extent if isinstance(area, GeoBox) else area, found, config)
+    grid = _grid(area, items, to, config)
     sources = Sources(
         dem=config.dem,
         weather=config.weather,
@@ -122,8 +124,32 @@ def _build(catalogue: str, to: Path, config: CubeConfig) -> None:
     )
 
 
-def _indexed(source: str, to: Path, names: IndexOptions) -> str:
-    """The catalogue itself, or that of scenes, which is made beside the cube."""
+def _grid(
+    area: Geometry | GeoBox | None, items: list[pystac.Item], to: Path, config: CubeConfig
+) -> GeoBox:
+    """Grid as asked for; what is not asked for is that of the cube, if it is there."""
+    held = _grid_of(to) if _holds_steps(to) else None
+    if held is not None and (area, config.crs, config.resolution) == (None, None, None):
+        return held
+    return make_grid(area, items, crs=config.crs, resolution=config.resolution, like=held)
+
+
+def _grid_of(cube: Path) -> GeoBox:
+    """Grid of a cube, its CRS by its code where it has one, as that of scenes."""
+    grid: GeoBox = open_cube(cube).odc.geobox
+    code = grid.crs.epsg
+    return grid if code is None else GeoBox(grid.shape, grid.transform, f"EPSG:{code}")
+
+
+def _holds_steps(cube: Path) -> bool:
+    return (cube / "zarr.json").exists() and not is_empty(cube)
+
+
+def _indexed(source: str, to: Path, names: IndexOptions) -> tuple[str, set[str] | None]:
+    """The catalogue itself; or that of scenes, made beside the cube, and which of it are meant.
+
+    These are the scenes and those of the cube, but none of other folders that were tried before.
+    """
     path = Path(source)
     if "://" in source or not path.exists() or (path / "items.parquet").exists():
         if names.declared():
@@ -131,15 +157,26 @@ def _indexed(source: str, to: Path, names: IndexOptions) -> str:
                 f"--unit and --quantity are for scenes that are not indexed yet: leave them out, "
                 f"{source} is a catalogue that tells them"
             )
-        return source
-    beside = to.with_name(f"{to.stem}-catalogue")
-    index((path,), config=IndexConfig(to=str(beside), names=names))
-    return str(beside)
+        return source, None
+    beside = str(to.with_name(f"{to.stem}-catalogue"))
+    found = add_scenes((path,), IndexConfig(to=beside, names=names))
+    return beside, found | _scenes_of(to)
 
 
-def _search(catalogue: str, area: Geometry | None, config: CubeConfig) -> list[pystac.Item]:
+def _scenes_of(cube: Path) -> set[str]:
+    """Ids of the scenes that a cube holds, if it is there."""
+    if not _holds_steps(cube):
+        return set()
+    return {one for step in open_cube(cube)["scene_id"].values for one in str(step).split("+")}
+
+
+def _search(
+    catalogue: str, area: Geometry | None, found: set[str] | None, config: CubeConfig
+) -> list[pystac.Item]:
+    """Items of an area and a time; where scenes were indexed for it, of these alone."""
     held = open_catalogue(catalogue, config.collection, config.server)
-    items = held.search(area, (_utc(config.start), _utc(config.end, last=True)))
+    period = (_utc(config.start), _utc(config.end, last=True))
+    items = [one for one in held.search(area, period) if found is None or one.id in found]
     if not items:
         where = "" if area is None else f"no scene touches the area {config.area}: "
         of = f" of {', '.join(config.collection)}" if config.collection else ""

@@ -40,13 +40,18 @@ def index(paths: tuple[Path, ...], *, config: Annotated[IndexConfig, FLAT]) -> N
     paths
         Rasters, STAC items, or folders that are searched at every depth.
     """
+    add_scenes(paths, config)
+
+
+def add_scenes(paths: tuple[Path, ...], config: IndexConfig) -> set[str]:
+    """Index, as ``index`` does; give the ids of the scenes found."""
     catalogue = open_growing(config.to)
     folder = catalogue.folder if isinstance(catalogue, FolderCatalogue) else None
     with nullcontext() if folder is None else alone_in(folder):
-        _add(catalogue, paths, config)
+        return _add(catalogue, paths, config)
 
 
-def _add(catalogue: GrowingCatalogue, paths: tuple[Path, ...], config: IndexConfig) -> None:
+def _add(catalogue: GrowingCatalogue, paths: tuple[Path, ...], config: IndexConfig) -> set[str]:
     unpack_to = config.unpack_to
     if unpack_to is None and isinstance(catalogue, FolderCatalogue):
         unpack_to = catalogue.folder / "scenes"
@@ -58,3 +63,4 @@ def _add(catalogue: GrowingCatalogue, paths: tuple[Path, ...], config: IndexConf
     held = catalogue.add(items)
     first, last = items[0].datetime, max(str(item.datetime) for item in items)
     say(f"{len(items)} scenes found ({first} to {last}); {config.to} now holds {held}")
+    return {item.id for item in items}
