@@ -8,14 +8,21 @@ import xarray as xr
 
 import sarcast
 from sarcast import differences as di
-from sarcast.analysis import WindowOptions, as_dataset, dates_to_evaluate
+from sarcast.analysis import (
+    WindowOptions,
+    as_dataset,
+    dates_to_evaluate,
+    windows_to_evaluate,
+)
 from sarcast.assess import AssessOptions
 from sarcast.classifiers import BestThreshold, Otsu, Threshold, linear_svc
+from sarcast.conditions import WEATHER
 from sarcast.errors import SarcastError
 from sarcast.shapes import ShapeOptions
 from sarcast.simulate import Offset, Statistical
 from sarcast.strategies import STRATEGIES
 from sarcast.windows import Expected
+from sarcast.windows.without import Without
 from small_cubes import learnable_cube
 from test_75_paper import evaluation as results_of_the_paper
 
@@ -145,7 +152,10 @@ class Near:
     """Expects the latest image but for a bias, and has seen dates up to the sixth."""
 
     name, size, previous = "near", None, 3
-    training = {"validation_dates": ["2021-02-01", "2021-03-02"]}  # noqa: RUF012
+    training = {  # noqa: RUF012
+        "training_dates": ["2021-01-08", "2021-02-01"],
+        "seen_until": "2021-03-02",
+    }
 
     def expect(self, windows):
         return [Expected(w.previous.mean(axis=0), np.full_like(w.target, 0.6)) for w in windows]
@@ -196,6 +206,17 @@ def test_evaluate_takes_the_dates_and_previous_images_that_are_asked_for():
 
     with pytest.raises(SarcastError, match="their previous is 2 and 3; evaluate them apart"):
         sarcast.evaluate(cube, [Near(), Other()], **words)
+
+
+def test_dates_that_a_network_has_seen_are_left_out_or_warned_of():
+    cube = learnable_cube()
+    times = cube["time"].values
+    for predictor in (Near(), Without(Near(), WEATHER)):
+        dates, _ = windows_to_evaluate(cube, [predictor], WindowOptions())
+        assert dates == list(np.flatnonzero(times > np.datetime64("2021-03-03")))
+        with pytest.warns(UserWarning, match="trained on those up to 2021-02-01: its figures"):
+            windows_to_evaluate(cube, [predictor], WindowOptions(start="2021-02-01"))
+        windows_to_evaluate(cube, [predictor], WindowOptions(start="2021-02-02"))
 
 
 def test_the_dataset_holds_the_records():

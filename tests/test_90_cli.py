@@ -258,7 +258,11 @@ def test_what_an_adapted_network_is_not_told_it_is_never_told(area: Path, tmp_pa
     run("--quiet", "train", area / "cube.zarr", "--to", tmp_path / "first", "--from", "base",
         "--without", "heading", *quick)  # fmt: skip
     run("--quiet", "train", area / "cube.zarr", "--to", tmp_path / "second",
-        "--from", tmp_path / "first", "--without", "platform", *quick)  # fmt: skip
+        "--from", tmp_path / "first", "--without", "platform", "--end", "2020-03-08",
+        *quick)  # fmt: skip
+    told = [load_model(tmp_path / name).training for name in ("first", "second")]
+    assert [one["validation_dates"][-1] for one in told] == ["2020-03-10", "2020-03-08"]
+    assert [one["seen_until"] for one in told] == ["2020-03-10", "2020-03-10"]
     cube = open_cube(area / "cube.zarr")
     asked = ({"heading": -12.0}, {"heading": -168.0}, {"heading": -12.0, "platform": 1.0})
     for name, moves in (("first", True), ("second", False)):

@@ -1,5 +1,6 @@
 """Difference images, change maps and evaluations of xarray objects: what notebooks call."""
 
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal, cast
 
@@ -239,7 +240,8 @@ def windows_to_evaluate(
     cube
         The cube.
     predictors
-        What they need goes before the options, and dates that they have seen are left out.
+        What they need goes before the options, and dates up to the last that they have seen are
+        left out, unless the options ask for a start; then there is a warning.
     options
         Which windows.
 
@@ -256,7 +258,14 @@ def windows_to_evaluate(
     count = _one(predictors, "previous", options.previous)
     largest = max(cube.sizes["y"], cube.sizes["x"])
     size = _one(predictors, "size", min(options.window, largest))
-    seen = max((end for one in predictors for end in _last_seen(one)), default=None)
+    seen = max(_of_training(predictors, "seen_until"), default=None)
+    trained = max((dates[-1] for dates in _of_training(predictors, "training_dates")), default=None)
+    if options.start and trained and moment_of(options.start) <= moment_of(trained, last=True):
+        warnings.warn(
+            f"dates from {options.start} on are evaluated, but a network was trained on those up "
+            f"to {trained}: its figures there are too good",
+            stacklevel=3,
+        )
     dates = dates_to_evaluate(cube, count, start=options.start, after=seen, end=options.end)
     return dates, _windows_of(cube, dates, size, count, options.chooser)
 
@@ -387,8 +396,7 @@ def _one(predictors: Sequence[Predictor], name: str, default: int) -> int:
     return int(needed.pop()) if needed else default
 
 
-def _last_seen(predictor: Predictor) -> Iterator[str]:
-    """Last date that a model was trained or validated on, if it tells."""
-    dates = getattr(predictor, "training", {}).get("validation_dates")
-    if dates:
-        yield dates[-1]
+def _of_training(predictors: Sequence[Predictor], name: str) -> list[Any]:
+    """What the predictors tell of their training under a name, of those that tell it."""
+    told = [getattr(one, "training", {}).get(name) for one in predictors]
+    return [one for one in told if one]

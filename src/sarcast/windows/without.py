@@ -57,6 +57,7 @@ class Without:
         self.name = name or f"{predictor.name} without {', '.join(names)}"
         self.size = predictor.size
         self.previous = predictor.previous
+        self.training = getattr(predictor, "training", {})
         self._predictor = predictor
         self._names = tuple(names)
 

@@ -171,6 +171,11 @@ def _of_samples(
 ) -> tuple[Assessed, dict[str, Any]]:
     if ignored := departing(config.windows):
         say(f"warning: samples are taken as they are: {', '.join(ignored)} count for cubes alone")
+    if model is not None and str(path) in model.training.get("cubes", ()):
+        say(
+            f"warning: the network was trained on samples of {path} up to "
+            f"{model.training['seen_until']}: its figures on these are too good"
+        )
     rng, (first, samples) = np.random.default_rng(config.seed), samples_of(path, config.faults)
     counting = _counting(config)
     recorded: dict[str, Role] = {} if first.prediction is None else {PREDICTION: "network"}

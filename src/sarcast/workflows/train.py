@@ -105,6 +105,7 @@ def train(cubes: tuple[Path, ...], *, config: Annotated[TrainConfig, FLAT]) -> N
             "without": list(config.without),
             "training_dates": samplers.trained,
             "validation_dates": samplers.validated,
+            "seen_until": max(samplers.validated[-1], model.training.get("seen_until", "")),
         }
         if not is_first_process():
             return
