@@ -8,7 +8,7 @@ import rasterio
 from odc.geo.geobox import GeoBox
 
 from conftest import GRID, opera_name
-from sarcast.errors import SarcastError
+from sarcast.errors import SarcastError, UsageError
 from sarcast.ingest.sentinel1 import IndexOptions, find_items
 from sarcast.rasters import write_cog
 
@@ -72,6 +72,8 @@ def test_a_stac_item_beside_its_rasters_is_believed(scene_folder: Callable[..., 
     (found,) = find_items([folder], NOTHING)
     assert found.properties["platform"] == "sentinel-1d"
     assert Path(found.assets["vv"].href).is_file()
+    with pytest.raises(UsageError, match="is one that tells them: leave them out, or index"):
+        list(find_items([folder], IndexOptions(unit="dB")))
 
 
 def test_no_sentinel1_raster(tmp_path: Path) -> None:

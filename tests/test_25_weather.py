@@ -167,6 +167,20 @@ def test_era5(tmp_path: Path) -> None:
     assert first(read, "snow_depth") == pytest.approx([30.0], rel=1e-5)
 
 
+def test_glaciers_of_era5_tell_no_depth_of_snow(tmp_path: Path) -> None:
+    """They are kept at 10 m of water; the temperature there counts."""
+    kelvin = {"t2m": (np.full(HOURS.size, 270.0), {"units": "K"})}
+    water = (np.full(HOURS.size, 10.0), {"units": "m of water equivalent"})
+    density = (np.full(HOURS.size, 300.0), {"units": "kg m**-3"})
+    depth = (np.full(HOURS.size, 33.3), {"units": "m"})
+    for spacing, snow in ((0.25, {"sd": water, "rsn": density}), (0.1, {"sde": depth})):
+        path = tmp_path / f"{spacing}.nc"
+        degrees({**kelvin, **snow}, HOURS, spacing=spacing).to_netcdf(path)
+        read = read_weather(path, AT, [EVENING])
+        assert first(read, "temperature") == pytest.approx([-3.15], abs=1e-3)
+        assert np.isnan(read["snow_depth"]).all()
+
+
 def test_era5_and_era5_land_are_told_apart_or_asked_for(tmp_path: Path) -> None:
     fields = {"t2m": (np.full(HOURS.size, 270.0), {"units": "K"})}
     degrees(fields, HOURS, spacing=0.5).to_netcdf(tmp_path / "odd.nc")

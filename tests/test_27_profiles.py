@@ -349,6 +349,24 @@ def test_a_raster_of_headings_tells_heading_and_pass(tmp_path: Path) -> None:
     assert told_of(item) == ("", pytest.approx(np.nan, nan_ok=True))
 
 
+def test_a_scene_beyond_the_orbit_has_no_heading(tmp_path: Path) -> None:
+    """The antenna looks to the right: near the poles scenes lie where no track comes."""
+    item = foreign(tmp_path, "sentinel-1-rtc", ("vv", "vh"), POWER)
+    for latitude, known in ((81.5, True), (82.5, False)):
+        item.bbox = [27.0, latitude - 0.1, 28.0, latitude + 0.1]
+        assert np.isfinite(told_of(describe(item, scene_profiles()))[1]) == known
+
+
+def test_an_item_may_tell_a_start_and_an_end_instead_of_a_time(tmp_path: Path) -> None:
+    item = foreign(tmp_path, "sentinel-1-rtc", ("vv", "vh"), POWER)
+    first = item.datetime
+    item.common_metadata.start_datetime = first
+    item.common_metadata.end_datetime = first + dt.timedelta(seconds=25)
+    item.datetime = None
+    (one,) = acquisitions([describe(item, scene_profiles())])
+    assert one.time == np.datetime64(first.replace(tzinfo=None), "s")
+
+
 def test_snap_tells_the_heading_of_the_scene(tmp_path: Path) -> None:
     dimap(tmp_path, {"Gamma0_VV": POWER[0], "Gamma0_VH": POWER[1]})
     plain = (tmp_path / "product.dim").read_text()

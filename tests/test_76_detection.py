@@ -49,10 +49,14 @@ def test_polygons_measure_each_change(detection: Detection) -> None:
 
 
 def test_area_in_degrees_is_in_square_metres(detection: Detection) -> None:
-    grid = GeoBox(GRID.shape, Affine(1e-4, 0, 27.0, 0, -1e-4, 60.0), "EPSG:4326")
-    changed = Detection(**{**detection.__dict__, "grid": grid})
-    pixel = (111_320.0 * 1e-4) ** 2 * np.cos(np.radians(60.0))
-    assert polygons(changed)["area_m2"][1] == pytest.approx(60 * pixel, rel=0.01)
+    latitude, length = np.cos(np.radians(60.0)), 111_320.0
+    for crs, corner, step, pixel in (
+        ("EPSG:4326", (27.0, 60.0), 1e-4, (length * 1e-4) ** 2 * latitude),
+        ("EPSG:3857", (27.0 * length, 8_399_737.9), 10.0, (10.0 * latitude) ** 2),
+    ):
+        grid = GeoBox(GRID.shape, Affine(step, 0, corner[0], 0, -step, corner[1]), crs)
+        changed = Detection(**{**detection.__dict__, "grid": grid})
+        assert polygons(changed)["area_m2"][1] == pytest.approx(60 * pixel, rel=0.01)
 
 
 def test_the_share_is_of_what_was_seen(detection: Detection) -> None:

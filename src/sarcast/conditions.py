@@ -104,9 +104,9 @@ def set_conditions(rows: Row, values: dict[str, float]) -> Row:
         columns = [place for place, col in enumerate(COLUMNS) if name in (col, condition(col))]
         if not columns:
             raise SarcastError(
-                f"there is no condition {name!r}; known are {', '.join(CONDITIONS)}, "
-                "orbit_direction and single days of precipitation as precipitation_0 .. "
-                f"_{LAGS - 1}"
+                f"there is no condition {name!r}; known are {', '.join(CONDITIONS)}, single days "
+                f"of precipitation as precipitation_0 .. _{LAGS - 1}, and for a pass its heading, "
+                f"or orbit_direction on the command line"
             )
         allowed = RANGES[condition(COLUMNS[columns[0]])]
         if not allowed.low <= value <= allowed.high:

@@ -205,8 +205,8 @@ def _measures(
 
 
 def _area(frame: "geopandas.GeoDataFrame") -> npt.NDArray[np.float64]:
-    """Area of each outline in square metres, on an equal-area grid where the CRS is in degrees."""
-    metric = frame.to_crs("EPSG:6933") if frame.crs.is_geographic else frame
+    """Area of each outline in square metres, on an equal-area grid unless the CRS is of UTM."""
+    metric = frame if frame.crs.utm_zone else frame.to_crs("EPSG:6933")
     area: npt.NDArray[np.float64] = metric.area.to_numpy()
     return area
 

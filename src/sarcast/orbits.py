@@ -15,6 +15,8 @@ DESCENDING = "descending"
 
 INCLINATION_DEG = 98.18
 """Orbit inclination, degrees (Sentinel-1 product definition; ESA S1-OP orbit description)."""
+HIGHEST_LATITUDE_DEG = 180.0 - INCLINATION_DEG
+"""Latitude north and south that the ground track reaches, degrees."""
 REPEAT_DAYS = 12
 """Days after which a satellite flies the same relative orbit again."""
 ORBITS_PER_CYCLE = 175
@@ -77,14 +79,14 @@ def heading_deg(latitude_deg: float, direction: str) -> float:
     Capderou, "Handbook of Satellite Orbits", 2014, chapter 8: tan(azimuth) =
     (cos i − cos² φ / Q) / sqrt(cos² φ − cos² i), Q the revolutions a day.
     """
-    cos_inclination = np.cos(np.radians(INCLINATION_DEG))
-    cos_latitude = np.cos(np.radians(latitude_deg))
-    across = cos_latitude**2 - cos_inclination**2
-    if across <= 0.0:
+    if not abs(latitude_deg) < HIGHEST_LATITUDE_DEG:
         raise SarcastError(
             f"Sentinel-1 flies between 81.8 S and 81.8 N; at latitude {latitude_deg:.2f} "
             f"there is no heading"
         )
+    cos_inclination = np.cos(np.radians(INCLINATION_DEG))
+    cos_latitude = np.cos(np.radians(latitude_deg))
+    across = cos_latitude**2 - cos_inclination**2
     revolutions = ORBITS_PER_CYCLE / REPEAT_DAYS
     east = cos_inclination - cos_latitude**2 / revolutions
     azimuth = float(np.degrees(np.arctan2(east, np.sqrt(across))))

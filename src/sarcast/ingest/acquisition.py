@@ -10,6 +10,7 @@ import numpy as np
 import pystac
 
 from sarcast import orbits
+from sarcast.catalogue.protocol import span
 from sarcast.catalogue.scene import BANDS, QUANTITY
 from sarcast.ingest.slices import Layer
 from sarcast.progress import say
@@ -38,9 +39,7 @@ class Acquisition:
     @property
     def time(self) -> np.datetime64:
         """Start of the first slice, UTC, to the second."""
-        first = self.items[0].datetime
-        assert first is not None
-        return np.datetime64(first.astimezone(dt.UTC).replace(tzinfo=None), "s")
+        return np.datetime64(_moment(self.items[0]).replace(tzinfo=None), "s")
 
     @property
     def platform(self) -> str:
@@ -66,7 +65,8 @@ class Acquisition:
     def heading_deg(self) -> float:
         """Heading of the ground track: told by the source, or that of the orbit at this latitude.
 
-        NaN where the source tells neither the heading nor the pass.
+        NaN where the source tells neither the heading nor the pass, and where only the look to the
+        side reaches, nearer to the pole than the orbit.
         """
         azimuths = [
             i.properties["view:azimuth"] for i in self.items if "view:azimuth" in i.properties
@@ -78,7 +78,10 @@ class Acquisition:
             return float("nan")
         bbox = self.items[0].bbox
         assert bbox is not None
-        return orbits.heading_deg((bbox[1] + bbox[-1]) / 2.0, self.orbit_direction)
+        latitude = (bbox[1] + bbox[-1]) / 2.0
+        if abs(latitude) > orbits.HIGHEST_LATITUDE_DEG:
+            return float("nan")
+        return orbits.heading_deg(latitude, self.orbit_direction)
 
     @property
     def has_truth(self) -> bool:
@@ -194,8 +197,7 @@ def _order(item: pystac.Item) -> tuple[dt.datetime, str]:
 
 
 def _moment(item: pystac.Item) -> dt.datetime:
-    assert item.datetime is not None
-    return item.datetime
+    return span(item)[0]
 
 
 def _layer(item: pystac.Item, name: str) -> Layer | None:

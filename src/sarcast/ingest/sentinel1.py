@@ -78,6 +78,8 @@ def find_items(
     ------
     SarcastError
         If there is none, a raster cannot be read, has no CRS, or holds another unit than declared.
+    UsageError
+        If unit or quantity are declared, and an item tells them.
     """
     profiles = scene_profiles(options.profile)
     files = sorted(set(_files(paths)))
@@ -87,6 +89,11 @@ def find_items(
     products = _products(rasters, profiles)
     if not described and not products:
         raise SarcastError(_nothing_found(paths, len(rasters), profiles))
+    if described and options.declared():
+        raise UsageError(
+            f"--unit and --quantity are for rasters without STAC items, and {described[0].id} is "
+            f"one that tells them: leave them out, or index the other rasters apart"
+        )
     for item in described:
         known = describe(item, profiles)
         if _holds_data(known):

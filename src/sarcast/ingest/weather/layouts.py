@@ -33,6 +33,10 @@ class WeatherVariable(BaseModel):
         0.0, ge=-12.0, le=12.0, description="Hour of the source's clock at which its day starts."
     )
     replace: dict[float, float] = Field({}, description="Values that stand for others.")
+    most: float | None = Field(
+        None,
+        description="Largest value that is one, in the condition's unit; more counts as missing.",
+    )
 
     @model_validator(mode="after")
     def _totals_end(self) -> "WeatherVariable":

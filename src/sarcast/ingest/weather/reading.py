@@ -177,6 +177,8 @@ def _values(source: Source, near: xr.Dataset, condition: Condition, name: str) -
     converted = daily.to_condition(values, unit, condition, source.step, source.place)
     if condition != "temperature":  # packing leaves traces below 0
         converted[(converted < 0.0) & (converted > -_TRACE)] = 0.0
+    if variable.most is not None:
+        converted[converted > variable.most] = np.nan
     _check_range(converted, condition, source.place)
     return converted
 
