@@ -112,7 +112,7 @@ def test_decibels_where_power_is_declared(scene_folder: Callable[..., Path]) -> 
 
 
 def test_power_where_decibels_are_declared(tmp_path: Path) -> None:
-    path = tmp_path / "S1A_IW_20200301T051122_VV.tif"
+    path = tmp_path / "S1A_20200301T051122_VV.tif"
     write_cog(path, power()[0].astype(np.float32), GRID)
     with pytest.raises(SarcastError, match="declared in dB, but its values are those of linear"):
         list(find_items([path], IndexOptions(unit="dB", quantity="gamma0")))

@@ -96,8 +96,6 @@ def test_latest_images_before_the_target_are_chosen_oldest_first() -> None:
         ["2021-03", "2021-01", "2021-05", "2021-02", "2021-04"], dtype="datetime64[ns]"
     )
     np.testing.assert_array_equal(choose_previous(times, 4, 2), [3, 0])
-    seen = np.array([False, True, True, True, True])
-    np.testing.assert_array_equal(choose_previous(times, 4, 2, seen=seen), [1, 3])
     with pytest.raises(SarcastError, match=r"4 previous images are needed, but 3 precede 2021-04"):
         choose_previous(times, 4, 4)
 

@@ -15,7 +15,7 @@ from sarcast.analysis import (
     windows_to_evaluate,
 )
 from sarcast.assess import AssessOptions
-from sarcast.classifiers import BestThreshold, Otsu, Threshold, linear_svc
+from sarcast.classifiers import BestThreshold, FalseAlarmRate, Otsu, Threshold, linear_svc
 from sarcast.conditions import WEATHER
 from sarcast.errors import SarcastError
 from sarcast.shapes import ShapeOptions
@@ -124,6 +124,13 @@ def test_classifiers_learn_from_the_images_and_stay_as_they_were():
     np.testing.assert_array_equal(sarcast.classify(images, BestThreshold(), changed=mask), mask)
     with pytest.raises(SarcastError, match="learns from masks"):
         sarcast.classify(images, BestThreshold(), learn=True)
+
+
+def test_a_classifier_of_z_is_warned_of_decibels():
+    image = xr.DataArray(np.zeros((2, 4, 4)), dims=("band", "y", "x"), attrs={"units": "dB"})
+    with pytest.warns(UserWarning, match=r"false-alarm rate 0\.01 takes differences in standard"):
+        sarcast.classify(image, FalseAlarmRate(0.01))
+    sarcast.classify(image.assign_attrs(units="1"), FalseAlarmRate(0.01))
 
 
 def test_simulated_change_is_where_it_says():

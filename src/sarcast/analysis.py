@@ -130,6 +130,12 @@ def classify(
         if hasattr(classifier, "predict")
         else FromCallable(getattr(classifier, "__name__", "function"), classifier)
     )
+    if getattr(able, "takes", None) == "z" and image.attrs.get("units") == DB:
+        warnings.warn(
+            f"the classifier {able.name} takes differences in standard deviations, but these are "
+            f"in dB, so that its rate does not hold; give it the difference image of kind z",
+            stacklevel=2,
+        )
     if changed is not None or learn:
         masks = None if changed is None else list(_each(changed.astype(bool), IMAGE[1:], image))
         able = able.fresh().fit(list(_each(image, IMAGE, image)), masks)

@@ -4,7 +4,6 @@ Tiles are read, predicted and blended a few at a time; what grows with the area 
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from itertools import islice
 
 import numpy as np
@@ -12,7 +11,6 @@ import numpy.typing as npt
 import xarray as xr
 from pydantic import BaseModel, ConfigDict, Field
 
-from sarcast.conditions import set_conditions
 from sarcast.errors import SarcastError
 from sarcast.progress import track
 from sarcast.units import DB
@@ -98,7 +96,7 @@ def predict(
     tracked = track(places, "predicting", len(places))
     found = _windows(source, at, tracked, size, given, before)
     while several := list(islice(found, TILES_AT_ONCE)):
-        windows = [_under(window, conditions) for window in several]
+        windows = [window.under(conditions or {}) for window in several]
         for window, expected in zip(windows, predictor.expect(windows), strict=True):
             blend.add(window.place, expected)
     if not blend.any:
@@ -108,14 +106,6 @@ def predict(
             f"--before, or fewer images (--previous)"
         )
     return blend.result(cube["backscatter"].sel(band=list(BANDS)).isel(time=at, drop=True))
-
-
-def _under(window: Window, conditions: Mapping[str, float] | None) -> Window:
-    if not conditions:
-        return window
-    rows = window.conditions.copy()
-    rows[-1] = set_conditions(rows[-1], dict(conditions))
-    return replace(window, conditions=rows)
 
 
 def _places(shape: tuple[int, int], size: int, overlap: float) -> Iterator[tuple[int, int]]:

@@ -2,11 +2,10 @@
 
 import warnings
 from collections.abc import Mapping
-from dataclasses import replace
 
 import numpy as np
 
-from sarcast.conditions import COLUMNS, HEADING, Row, set_conditions
+from sarcast.conditions import COLUMNS, HEADING, Row
 from sarcast.figures import View
 from sarcast.orbits import direction_of, other_pass
 from sarcast.windows import Predictor, Window
@@ -42,7 +41,7 @@ def views_of(predictor: Predictor, window: Window) -> list[View]:
     wanted = dict(SCENARIOS)
     if np.isfinite(heading):
         wanted[OTHER_PASS] = {"heading": other_pass(heading)}
-    windows = [_under(window, values) for values in wanted.values()]
+    windows = [window.under(values) for values in wanted.values()]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         found = predictor.expect(windows)
@@ -65,9 +64,3 @@ def told(row: Row) -> str:
     if np.isfinite(known["heading"]):
         parts.append(direction_of(known["heading"]))
     return ", ".join(parts)
-
-
-def _under(window: Window, values: Mapping[str, float]) -> Window:
-    rows = window.conditions.copy()
-    rows[-1] = set_conditions(rows[-1], dict(values))
-    return replace(window, conditions=rows)

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from sarcast.errors import SarcastError
 from sarcast.units import YEAR_DAYS
-from sarcast.windows.window import Bool, Times
+from sarcast.windows.window import Times
 
 Chooser = Literal["nearest", "recent", "same-season", "both"]
 """Images nearest in time and season, the latest, those of the target's season in earlier years, or
@@ -92,7 +92,6 @@ def choose_previous(
     *,
     chooser: Chooser = "recent",
     before: np.datetime64 | None = None,
-    seen: Bool | None = None,
 ) -> npt.NDArray[np.intp]:
     """Choose ``n`` images before the target's acquisition.
 
@@ -102,8 +101,6 @@ def choose_previous(
         As in ``ranked_previous``.
     n
         Number of images, 1 or more.
-    seen
-        Dims (time), the images that may be chosen; all where None.
 
     Returns
     -------
@@ -116,8 +113,6 @@ def choose_previous(
         If fewer than ``n`` precede the target.
     """
     ranked = ranked_previous(times, target, chooser=chooser, before=before)
-    if seen is not None:
-        ranked = ranked[seen[ranked]]
     if len(ranked) < n:
         end = times[target] if before is None else min(times[target], before)
         raise SarcastError(

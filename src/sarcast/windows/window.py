@@ -1,11 +1,13 @@
 """A window, what is expected of it, and what predicts that."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
+
+from sarcast.conditions import set_conditions
 
 Float = npt.NDArray[np.float32]
 Bool = npt.NDArray[np.bool_]
@@ -48,6 +50,12 @@ class Window:
     forest: Bool | None = None
     open_land: Bool | None = None
     place: Place = (0, 0)
+
+    def under(self, values: Mapping[str, float]) -> "Window":
+        """Give the window with conditions of its target replaced, as ``set_conditions`` does."""
+        rows = self.conditions.copy()
+        rows[-1] = set_conditions(rows[-1], dict(values))
+        return replace(self, conditions=rows)
 
 
 @dataclass(frozen=True)

@@ -82,6 +82,8 @@ def evaluate(source: Path, *, config: Annotated[EvaluateConfig, FLAT]) -> None:
         A cube, as ``sarcast cube`` builds it, a TFRecord file or a folder of them,
         or what ``sarcast tfrecord import`` wrote.
     """
+    if config.paper and (ignored := departing(config, {"changes", "offset"})):
+        say(f"warning: --paper makes the paper's changes: {', '.join(ignored)} count without it")
     read = [path for path in (source, config.model) if path is not None]
     with new_folder(config.to, overwrite=config.overwrite, inputs=read) as folder:
         model = None if config.model is None else load_model(config.model)
@@ -191,14 +193,15 @@ def _of_samples(
 
 
 def _changes(config: EvaluateConfig) -> list[Change]:
-    names = ("offset", "statistical") if config.paper else config.changes
+    if config.paper:
+        return [Offset(), Statistical()]
     kinds: dict[str, Change] = {
         "offset": Offset(config.offset),
         "statistical": Statistical(),
         "gaussian": Gaussian(config.gaussian),
         "deterministic": Deterministic(),
     }
-    return [kinds[name] for name in names]
+    return [kinds[name] for name in config.changes]
 
 
 def _counting(config: EvaluateConfig) -> AssessOptions:
