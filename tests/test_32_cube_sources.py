@@ -9,8 +9,10 @@ import dask
 import numpy as np
 import pystac
 import pytest
+import rasterio
 import xarray as xr
 from odc.geo.geobox import GeoBox
+from rasterio.enums import Resampling
 
 from conftest import GRID, opera_name
 from sarcast.cli import main
@@ -21,7 +23,7 @@ from sarcast.cube.schema import MISSING, pack
 from sarcast.errors import SarcastError
 from sarcast.ingest.acquisition import newest
 from sarcast.ingest.sentinel1 import IndexOptions, find_items
-from sarcast.ingest.slices import Layer, Overlap, read_fused
+from sarcast.ingest.slices import Layer, Overlap, read_fused, read_layer
 from sarcast.ingest.weather import Weather
 from sarcast.rasters import open_raster, warp_onto, write_cog
 from sarcast.remote import RemoteOptions
@@ -217,6 +219,79 @@ def test_no_data_of_a_file_and_of_its_item(tmp_path: Path) -> None:
         layer = Layer(str(tmp_path / f"{name}.tif"), 1, "linear power", "scene", nodata)
         found, _ = read_fused([layer], GRID, "bilinear", REMOTE)
         np.testing.assert_array_equal(np.isnan(found), values < 0.0)
+
+
+def means(values: np.ndarray, side: int) -> np.ndarray:
+    """Means of square blocks, NaN left out; those at the end may be smaller."""
+    starts = [range(0, size, side) for size in values.shape]
+    return np.array(
+        [[np.nanmean(values[y : y + side, x : x + side]) for x in starts[1]] for y in starts[0]]
+    )
+
+
+@pytest.mark.parametrize("strip", [1, 700, 1 << 21])
+@pytest.mark.parametrize("times", [4, 10, 16])
+def test_a_fine_raster_is_thinned_as_power(
+    times: int, strip: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever its unit, and in strips of any size; it ends and has holes within a pixel's blocks.
+
+    Blocks of half a pixel of the grid are thinned to their means, which are then warped.
+    """
+    monkeypatch.setattr("sarcast.rasters._STRIP", strip)
+    grid = GRID[:12, :9]
+    fine = grid.zoom_to((12 * times, 9 * times))[: -times // 2, : 1 - times]
+    values = power(7, fine.shape)[0]
+    values[np.random.default_rng(7).uniform(size=fine.shape) < 0.1] = np.nan
+    truth = 10.0 * np.log10(means(means(values, times // 2), 2))
+    for unit, layer in {
+        "linear power": values,
+        "dB": 10.0 * np.log10(values),
+        "amplitude": np.sqrt(values),
+    }.items():
+        path = tmp_path / f"{unit}.tif"
+        write_cog(path, layer, fine, nodata=None)
+        found, _ = read_fused([Layer(str(path), 1, unit, "scene")], grid, "average", REMOTE)
+        np.testing.assert_allclose(found, truth, atol=1e-3)
+
+
+def test_the_level_of_speckle_does_not_depend_on_unit_and_spacing(tmp_path: Path) -> None:
+    """Means of decibels of 4.4 looks lie half a decibel too low, of amplitudes a quarter."""
+    fine = GRID.zoom_to((GRID.height * 4, GRID.width * 4))
+    values = power(8, fine.shape)[0]
+    for unit, layer in {"dB": 10.0 * np.log10(values), "amplitude": np.sqrt(values)}.items():
+        write_cog(tmp_path / f"{unit}.tif", layer, fine)
+        place = Layer(str(tmp_path / f"{unit}.tif"), 1, unit, "scene")
+        found, _ = read_fused([place], GRID, "bilinear", REMOTE)
+        level = 10.0 * np.log10(np.mean(10.0 ** (found / 10.0)))
+        assert level == pytest.approx(10.0 * np.log10(values.mean(dtype=float)), abs=0.02)
+
+
+@pytest.mark.parametrize("unit", ["linear power", "degree"])
+def test_no_data_that_an_item_alone_tells_is_in_no_mean(unit: str, tmp_path: Path) -> None:
+    fine = GRID.zoom_to((GRID.height * 8, GRID.width * 8))
+    values = np.full(fine.shape, 0.1, dtype=np.float32)
+    values[np.random.default_rng(9).uniform(size=fine.shape) < 0.2] = -9999.0
+    values[:16] = -9999.0
+    for name, told in (("told", -9999.0), ("untold", None)):
+        write_cog(tmp_path / f"{name}.tif", values, fine, nodata=told)
+        layer = Layer(str(tmp_path / f"{name}.tif"), 1, unit, "scene", -9999.0)
+        found = read_layer(layer, GRID, "average", REMOTE)
+        assert np.isnan(found[:2]).all()
+        np.testing.assert_allclose(found[2:], 0.1, rtol=1e-5)
+
+
+def test_where_means_of_values_make_sense_overviews_are_read(tmp_path: Path) -> None:
+    """Linear power that tells what is missing: overviews written as 7 are seen in its stead."""
+    fine = GRID.zoom_to((GRID.height * 8, GRID.width * 8))
+    path = tmp_path / "fine.tif"
+    write_cog(path, np.full(fine.shape, 0.1, dtype=np.float32), fine)
+    with rasterio.open(path, "r+", IGNORE_COG_LAYOUT_BREAK="YES") as file:
+        file.build_overviews([2, 4], Resampling.nearest)
+    with rasterio.open(path, "r+", OVERVIEW_LEVEL=1, IGNORE_COG_LAYOUT_BREAK="YES") as overview:
+        overview.write(np.full(overview.shape, 7.0, dtype=np.float32), 1)
+    found = read_layer(Layer(str(path), 1, "linear power", "scene"), GRID, "average", REMOTE)
+    np.testing.assert_array_equal(found, 7.0)
 
 
 def test_packing_loses_half_a_step() -> None:

@@ -9,7 +9,7 @@ import rasterio
 from affine import Affine
 from odc.geo.geobox import GeoBox
 from odc.geo.overlap import compute_reproject_roi
-from odc.geo.roi import roi_is_empty, roi_shape
+from odc.geo.roi import roi_intersect, roi_is_empty, roi_shape
 from rasterio.enums import Resampling
 from rasterio.errors import RasterioError, RasterioIOError
 from rasterio.io import MemoryFile
@@ -21,8 +21,13 @@ from sarcast.errors import SarcastError
 from sarcast.files import new_file
 from sarcast.remote import is_remote
 
+Values = npt.NDArray[np.float32]
 
-def read_onto(path: Path, grid: GeoBox, resampling: str) -> npt.NDArray[np.float32]:
+_STRIP = 1 << 21
+"""Pixels that are read at once where a window is thinned pixel by pixel."""
+
+
+def read_onto(path: Path, grid: GeoBox, resampling: str) -> Values:
     """Read the first band of a raster onto a grid.
 
     Parameters
@@ -58,12 +63,14 @@ def warp_onto(
     *,
     band: int = 1,
     nodata: float | None = None,
-    convert: Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]] | None = None,
-) -> npt.NDArray[np.float32]:
+    convert: Callable[[Values], Values] | None = None,
+    look: Callable[[Values], None] | None = None,
+) -> Values:
     """Read a band of an open raster onto a grid: only the part that the grid sees.
 
     Pixels that lie on those of the grid are copied, others are warped. Memory is bounded by the
-    grid's size, whatever the raster's: a much finer raster is thinned by averaging as it is read.
+    grid's size, whatever the raster's: a much finer raster is thinned by averaging as it is read,
+    from its overviews where its own values may be averaged as they are.
 
     Parameters
     ----------
@@ -78,7 +85,10 @@ def warp_onto(
     nodata
         What marks a missing value if the raster does not tell it.
     convert
-        Done to the values before they are warped, as to those of which means make sense.
+        Makes of the values those of which means make sense, before any are taken; None where means
+        of the values themselves do.
+    look
+        Shown the values before they are converted, a part at a time, NaN where they are missing.
 
     Returns
     -------
@@ -89,11 +99,21 @@ def warp_onto(
     onto = np.full(grid.shape, np.nan, dtype=np.float32)
     if roi_is_empty(place.roi_src) or roi_is_empty(place.roi_dst):
         return onto
+    # odc-geo lets a window of whole blocks reach past the last pixels of a raster
+    seen = roi_intersect(place.roi_src, np.s_[: source.height, : source.width])
     shrink = max(1, place.read_shrink // 2) if resampling != "nearest" else 1
-    values, transform = _read_window(source, band, place.roi_src, shrink)
-    told = source.nodatavals[band - 1]
-    _mark_missing(values, nodata if told is None else told)
-    values = values if convert is None else convert(values)
+
+    def settle(values: Values) -> Values:
+        _mark_missing(values, source, band, nodata)
+        if look is not None:
+            look(values)
+        return values if convert is None else convert(values)
+
+    if shrink > 1 and (convert is not None or source.nodatavals[band - 1] is None):
+        values, transform = _read_means(source, band, seen, shrink, settle)
+    else:
+        values, transform = _read_window(source, band, seen, shrink)
+        values = settle(values)
     if place.paste_ok and place.read_shrink == 1:
         onto[place.roi_dst] = values
         return onto
@@ -104,7 +124,7 @@ def warp_onto(
 
 def _read_window(
     source: rasterio.DatasetReader, band: int, place: tuple[slice, slice], shrink: int
-) -> tuple[npt.NDArray[np.float32], Affine]:
+) -> tuple[Values, Affine]:
     """Values of a window, averaged over ``shrink`` pixels a side, and where they lie."""
     window = Window.from_slices(*place)
     shape = tuple(-(-side // shrink) for side in roi_shape(place))
@@ -119,18 +139,61 @@ def _read_window(
     return values, source.window_transform(window) * Affine.scale(columns, rows)
 
 
-def _mark_missing(values: npt.NDArray[np.float32], nodata: float | None) -> None:
-    if nodata is not None and not np.isnan(nodata):
-        values[values == np.float32(nodata)] = np.nan
+def _read_means(
+    source: rasterio.DatasetReader,
+    band: int,
+    place: tuple[slice, slice],
+    shrink: int,
+    settle: Callable[[Values], Values],
+) -> tuple[Values, Affine]:
+    """As ``_read_window``, of values that are settled first; what is missing is left out of means.
+
+    GDAL cannot do so: it would average decibels, and what it is not told to be missing.
+    """
+    rows, columns = place
+    height, width = roi_shape(place)
+    shape = (-(-height // shrink), -(-width // shrink))
+    total, count = np.zeros(shape), np.zeros(shape)
+    step = max(1, _STRIP // width)
+    for top in range(0, height, step):
+        strip = slice(rows.start + top, min(rows.start + top + step, rows.stop))
+        window = Window.from_slices(strip, columns)
+        values = settle(source.read(band, window=window, out_dtype="float32"))
+        seen = ~np.isnan(values)
+        touched = slice(top // shrink, -(-(top + len(values)) // shrink))
+        total[touched] += _sum_blocks(np.where(seen, values, 0.0), top, shrink)
+        count[touched] += _sum_blocks(seen, top, shrink)
+    means = np.divide(total, count, out=np.full(shape, np.nan), where=count > 0)
+    corner = source.window_transform(Window.from_slices(*place))
+    return means.astype(np.float32), corner * Affine.scale(shrink)
+
+
+def _sum_blocks(values: npt.NDArray[np.generic], top: int, shrink: int) -> npt.NDArray[np.float64]:
+    """Sums of blocks of ``shrink`` pixels a side in a strip that starts at row ``top``."""
+    rows, columns = values.shape
+    first = np.arange(top // shrink, -(-(top + rows) // shrink)) * shrink - top
+    wide = np.add.reduceat(values, np.arange(0, columns, shrink), axis=1, dtype=np.float64)
+    sums: npt.NDArray[np.float64] = np.add.reduceat(wide, np.maximum(first, 0), axis=0)
+    return sums
+
+
+def _mark_missing(
+    values: Values, source: rasterio.DatasetReader, band: int, nodata: float | None
+) -> None:
+    """Make NaN of what the raster tells to be missing, or else of ``nodata``."""
+    told = source.nodatavals[band - 1]
+    missing = nodata if told is None else told
+    if missing is not None and not np.isnan(missing):
+        values[values == np.float32(missing)] = np.nan
 
 
 def _warp(
-    values: npt.NDArray[np.float32],
+    values: Values,
     transform: Affine,
     crs: rasterio.crs.CRS,
     grid: GeoBox,
     resampling: Resampling,
-) -> npt.NDArray[np.float32]:
+) -> Values:
     warped = np.full(grid.shape, np.nan, dtype=np.float32)
     # GDAL warps three times as fast where it need not look for missing values.
     missing = np.nan if np.isnan(np.min(values)) else None
@@ -182,9 +245,7 @@ def _grid(source: rasterio.DatasetReader) -> GeoBox:
     return GeoBox((source.height, source.width), source.transform, crs)
 
 
-def sample(
-    path: Path, most: int = 256, *, band: int = 1, nodata: float | None = None
-) -> npt.NDArray[np.float32]:
+def sample(path: Path, most: int = 256, *, band: int = 1, nodata: float | None = None) -> Values:
     """Read a thinned copy of a band and the file's last block, as proof that it is whole.
 
     Parameters
@@ -214,28 +275,25 @@ def sample(
         try:
             for number in range(1, source.count + 1):
                 source.read(number, window=last)
-            thinned = source.read(band, out_shape=shape, out_dtype="float32")
+            values: Values = source.read(band, out_shape=shape, out_dtype="float32")
         except RasterioError as error:
             raise SarcastError(_unreadable(path, error)) from error
-        told = source.nodatavals[band - 1]
-    values: npt.NDArray[np.float32] = thinned
-    _mark_missing(values, nodata if told is None else told)
+        _mark_missing(values, source, band, nodata)
     return values
 
 
 def holds_data(path: Path, band: int = 1, nodata: float | None = None) -> bool:
     """Whether any pixel holds a value but 0, read block by block up to the first that does."""
     with open_raster(path) as source:
-        told = source.nodatavals[band - 1]
         for _, window in source.block_windows(band):
             values = source.read(band, window=window, out_dtype="float32")
-            _mark_missing(values, nodata if told is None else told)
+            _mark_missing(values, source, band, nodata)
             if some_data(values):
                 return True
     return False
 
 
-def some_data(values: npt.NDArray[np.float32]) -> bool:
+def some_data(values: Values) -> bool:
     """Whether any value is there and other than 0, which many files hold where nothing was seen."""
     return bool((np.isfinite(values) & (values != 0.0)).any())
 

@@ -1,6 +1,6 @@
 """The rasters of a pass, read block by block: slices fused, in decibels."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +11,7 @@ from rasterio.errors import RasterioError
 
 from sarcast import units
 from sarcast.errors import SarcastError
-from sarcast.rasters import warp_onto
+from sarcast.rasters import Values, warp_onto
 from sarcast.remote import RemoteOptions, gdal_settings, is_remote
 
 CACHE_MIB = 64
@@ -50,16 +50,24 @@ class Layer:
     slice_id: str
     nodata: float | str | None = None
 
-    def power(self, values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Backscatter of the file as linear power, of which means make sense; angles as they are.
+    @property
+    def convert(self) -> Callable[[Values], Values] | None:
+        """What makes linear power of the file's values; None for those that are kept as they are.
+
+        Means make sense of power, not of decibels or amplitudes.
+        """
+        return _TO_POWER.get(self.unit)
+
+    def check(self, values: Values) -> None:
+        """See that values of the file are not those of another unit than declared.
 
         Raises
         ------
         SarcastError
-            If its values are those of another unit than declared.
+            If they are.
         """
         if self.unit not in units.SOURCE_UNITS:
-            return values
+            return
         kind = units.DB if self.unit == units.DB else units.LINEAR_POWER
         seen = units.looks_like(values[::_THINNED, ::_THINNED])
         if seen is not None and seen != kind:
@@ -67,9 +75,12 @@ class Layer:
                 f"{self.slice_id} is declared in {self.unit}, but its values are those of {seen}; "
                 f"index it again with --unit '{seen}'"
             )
-        if self.unit == units.AMPLITUDE:
-            return np.square(values)
-        return units.to_power(values) if self.unit == units.DB else values
+
+
+_TO_POWER: dict[str, Callable[[Values], Values]] = {
+    units.DB: units.to_power,
+    units.AMPLITUDE: np.square,
+}
 
 
 @dataclass(frozen=True)
@@ -100,7 +111,7 @@ class Overlap:
 
 def read_fused(
     layers: Sequence[Layer], grid: GeoBox, resampling: str, remote: RemoteOptions
-) -> tuple[npt.NDArray[np.float32], Overlap]:
+) -> tuple[Values, Overlap]:
     """Read a band of all slices onto a grid; where two saw the same pixel, the later one wins.
 
     Parameters
@@ -139,9 +150,7 @@ def read_fused(
     return fused, overlap
 
 
-def read_layer(
-    layer: Layer, grid: GeoBox, resampling: str, remote: RemoteOptions
-) -> npt.NDArray[np.float32]:
+def read_layer(layer: Layer, grid: GeoBox, resampling: str, remote: RemoteOptions) -> Values:
     """Read one raster onto a grid: backscatter as linear power, anything else as it is.
 
     Returns
@@ -159,7 +168,13 @@ def read_layer(
     try:
         with rasterio.Env(GDAL_CACHEMAX=CACHE_MIB, **settings), rasterio.open(layer.href) as source:
             return warp_onto(
-                source, grid, resampling, band=layer.band, nodata=nodata, convert=layer.power
+                source,
+                grid,
+                resampling,
+                band=layer.band,
+                nodata=nodata,
+                convert=layer.convert,
+                look=layer.check,
             )
     except RasterioError as error:
         tried = f" after {remote.tries} tries" if settings else ""
@@ -170,9 +185,7 @@ def read_layer(
         ) from error
 
 
-def _compare(
-    before: npt.NDArray[np.float32], after: npt.NDArray[np.float32], seen: npt.NDArray[np.bool_]
-) -> Overlap:
+def _compare(before: Values, after: Values, seen: npt.NDArray[np.bool_]) -> Overlap:
     both = seen & np.isfinite(before)
     apart = np.abs(after[both] - before[both])
     return Overlap(int(both.sum()), int(np.sum(apart > SAME_DB)), float(np.max(apart, initial=0.0)))
