@@ -48,3 +48,12 @@ def test_the_unit_is_told_from_the_values(mean_db: float) -> None:
 def test_doubt_stays_doubt() -> None:
     assert looks_like(np.full(10, np.nan)) is None
     assert looks_like(np.array([-0.5, 0.2, 0.4, 0.1])) is None
+
+
+def test_zeros_tell_no_unit() -> None:
+    """Many files of decibels hold 0 where nothing was seen."""
+    few = np.append(np.zeros(990), np.linspace(-14.0, -6.0, 10))
+    assert looks_like(few) == DB
+    assert looks_like(np.abs(few)) is None
+    assert looks_like(np.abs(few) / 100.0) == LINEAR_POWER
+    assert looks_like(np.zeros(10)) is None

@@ -15,6 +15,7 @@ from odc.geo.geobox import GeoBox
 from rasterio.enums import Resampling
 
 from conftest import GRID, opera_name
+from sarcast.catalogue.scene import BANDS
 from sarcast.cli import main
 from sarcast.cube import CubeOptions, Sources, build_cube, open_cube
 from sarcast.cube.block import places
@@ -292,6 +293,41 @@ def test_where_means_of_values_make_sense_overviews_are_read(tmp_path: Path) -> 
         overview.write(np.full(overview.shape, 7.0, dtype=np.float32), 1)
     found = read_layer(Layer(str(path), 1, "linear power", "scene"), GRID, "average", REMOTE)
     np.testing.assert_array_equal(found, 7.0)
+
+
+def test_a_bright_corner_is_of_the_unit_of_its_raster(tmp_path: Path) -> None:
+    """Decibels over 0 in a block's corner look like power; the second band, and few of it, tell."""
+    decibels = np.full(GRID.shape, 1.0, dtype=np.float32)
+    decibels[::5, ::5] = -12.0
+    decibels[-12:, -12:] = 4.0
+    bands = np.stack([np.full(GRID.shape, 0.1, dtype=np.float32), decibels])
+    write_cog(tmp_path / "scene.tif", bands, GRID, nodata=None)
+    layer = Layer(str(tmp_path / "scene.tif"), 2, "dB", "scene", 1.0)
+    found, _ = read_fused([layer], GRID[-20:, -12:], "bilinear", REMOTE)
+    truth = decibels[-20:, -12:]
+    np.testing.assert_allclose(found, np.where(truth == 1.0, np.nan, truth), atol=1e-4)
+
+
+def test_decibels_among_zeros_that_mark_what_was_not_seen(tmp_path: Path) -> None:
+    """A swath that covers 3 % of its raster is taken by index and build, whatever the block."""
+    decibels = np.zeros((2, *GRID.shape), dtype=np.float32)
+    decibels[:, :, :2] = 10.0 * np.log10(power(10)[:, :, :2])
+    name = "S1A_IW_GRDH_1SDV_20200301T051122_20200301T051147_031482_03A0B2_1B2C.tif"
+    write_cog(tmp_path / name, decibels, GRID, bands=BANDS)
+    (item,) = find_items([tmp_path], IndexOptions(unit="dB"))
+    cube = build([item], tmp_path / "cube.zarr")
+    np.testing.assert_allclose(cube["backscatter"][0, ..., :2], decibels[..., :2], atol=0.0051)
+
+
+@pytest.mark.parametrize("declared", ["linear power", "amplitude", "dB"])
+def test_another_unit_than_that_of_all_values_is_refused(declared: str, tmp_path: Path) -> None:
+    values = power(11)[0] if declared == "dB" else 10.0 * np.log10(power(11)[0])
+    told = "linear power" if declared == "dB" else "dB"
+    write_cog(tmp_path / "scene.tif", values, GRID)
+    layer = Layer(str(tmp_path / "scene.tif"), 1, declared, "scene")
+    line = f"scene is declared in {declared}, but its values are those of {told}; index it again"
+    with pytest.raises(SarcastError, match=line):
+        read_fused([layer], GRID[20:, 20:], "bilinear", REMOTE)
 
 
 def test_packing_loses_half_a_step() -> None:

@@ -270,15 +270,26 @@ def sample(path: Path, most: int = 256, *, band: int = 1, nodata: float | None =
         If the file is cut off or damaged.
     """
     with open_raster(path) as source:
-        shape = (min(most, source.height), min(most, source.width))
         *_, (_, last) = source.block_windows(source.count)
         try:
             for number in range(1, source.count + 1):
                 source.read(number, window=last)
-            values: Values = source.read(band, out_shape=shape, out_dtype="float32")
+            return thinned(source, most, band=band, nodata=nodata)
         except RasterioError as error:
             raise SarcastError(_unreadable(path, error)) from error
-        _mark_missing(values, source, band, nodata)
+
+
+def thinned(
+    source: rasterio.DatasetReader,
+    most: int = 256,
+    *,
+    band: int = 1,
+    nodata: float | None = None,
+) -> Values:
+    """Read some pixels of a band of an open raster, evenly apart; as ``sample``."""
+    shape = (min(most, source.height), min(most, source.width))
+    values: Values = source.read(band, out_shape=shape, out_dtype="float32")
+    _mark_missing(values, source, band, nodata)
     return values
 
 

@@ -124,14 +124,15 @@ def looks_like(values: npt.NDArray[np.floating]) -> str | None:
     Parameters
     ----------
     values
-        Any dims, VV or VH backscatter; NaN is ignored.
+        Any dims, VV or VH backscatter; NaN is ignored, and 0, which many files hold where nothing
+        was seen.
 
     Returns
     -------
     str or None
         ``"linear power"``, ``"dB"``, or None where the values fit neither or both.
     """
-    seen = values[np.isfinite(values)]
+    seen = values[np.isfinite(values) & (values != 0.0)]
     if seen.size == 0:
         return None
     if np.mean(seen < 0.0) > 0.05:

@@ -11,7 +11,7 @@ from rasterio.errors import RasterioError
 
 from sarcast import units
 from sarcast.errors import SarcastError
-from sarcast.rasters import Values, warp_onto
+from sarcast.rasters import Values, thinned, warp_onto
 from sarcast.remote import RemoteOptions, gdal_settings, is_remote
 
 CACHE_MIB = 64
@@ -58,23 +58,13 @@ class Layer:
         """
         return _TO_POWER.get(self.unit)
 
-    def check(self, values: Values) -> None:
-        """See that values of the file are not those of another unit than declared.
-
-        Raises
-        ------
-        SarcastError
-            If they are.
-        """
+    def other_unit(self, values: Values) -> str | None:
+        """Unit that values of the file are clearly of, where it is another than declared."""
         if self.unit not in units.SOURCE_UNITS:
-            return
+            return None
         kind = units.DB if self.unit == units.DB else units.LINEAR_POWER
-        seen = units.looks_like(values[::_THINNED, ::_THINNED])
-        if seen is not None and seen != kind:
-            raise SarcastError(
-                f"{self.slice_id} is declared in {self.unit}, but its values are those of {seen}; "
-                f"index it again with --unit '{seen}'"
-            )
+        seen = units.looks_like(values)
+        return None if seen == kind else seen
 
 
 _TO_POWER: dict[str, Callable[[Values], Values]] = {
@@ -162,20 +152,26 @@ def read_layer(layer: Layer, grid: GeoBox, resampling: str, remote: RemoteOption
     ------
     UnreadableError
         If it is gone, cut off, or does not answer.
+    SarcastError
+        If the values of all of it, not of a part alone, are those of another unit than declared.
     """
     settings = gdal_settings(remote) if is_remote(layer.href) else {}
     nodata = None if layer.nodata is None else float(layer.nodata)
+    doubts: set[str | None] = set()
     try:
         with rasterio.Env(GDAL_CACHEMAX=CACHE_MIB, **settings), rasterio.open(layer.href) as source:
-            return warp_onto(
+            values = warp_onto(
                 source,
                 grid,
                 resampling,
                 band=layer.band,
                 nodata=nodata,
                 convert=layer.convert,
-                look=layer.check,
+                look=lambda part: doubts.add(layer.other_unit(part[::_THINNED, ::_THINNED])),
             )
+            if any(doubts):
+                _check_unit(layer, thinned(source, band=layer.band, nodata=nodata))
+            return values
     except RasterioError as error:
         tried = f" after {remote.tries} tries" if settings else ""
         raise UnreadableError(
@@ -183,6 +179,16 @@ def read_layer(layer: Layer, grid: GeoBox, resampling: str, remote: RemoteOption
             f"again, or build without its date with --allow-missing "
             f"({' '.join(str(error).split())})"
         ) from error
+
+
+def _check_unit(layer: Layer, values: Values) -> None:
+    """Refuse another unit than declared, told by all of a raster: a part may be bright ground."""
+    seen = layer.other_unit(values)
+    if seen is not None:
+        raise SarcastError(
+            f"{layer.slice_id} is declared in {layer.unit}, but its values are those of {seen}; "
+            f"index it again with --unit '{seen}'"
+        )
 
 
 def _compare(before: Values, after: Values, seen: npt.NDArray[np.bool_]) -> Overlap:
