@@ -102,6 +102,37 @@ def test_parts_of_a_dem_are_those_of_the_whole(tmp_path: Path) -> None:
     np.testing.assert_allclose(np.block(parts), dem.read(GRID), atol=1e-2)
 
 
+def tell_scaling(path: Path, scale: float, offset: float) -> None:
+    with rasterio.open(path, "r+", IGNORE_COG_LAYOUT_BREAK="YES") as file:
+        file.scales, file.offsets = (scale,) * file.count, (offset,) * file.count
+
+
+def packed(path: Path, heights: np.ndarray, grid: GeoBox, scale: float, offset: float) -> None:
+    """Write heights as whole numbers that the file tells how to scale."""
+    held = np.round((heights - offset) / scale)
+    write_cog(path, np.where(np.isnan(held), -32768, held).astype(np.int16), grid, nodata=-32768)
+    tell_scaling(path, scale, offset)
+
+
+@pytest.mark.parametrize("coarser", [1, 8])
+def test_heights_with_scale_and_offset_are_those_that_are_meant(
+    tmp_path: Path, coarser: int
+) -> None:
+    """As one raster and as two tiles with scales of their own; no missing value is scaled."""
+    rough = plane(GRID) + np.random.default_rng(2).normal(0.0, 20.0, GRID.shape).astype(np.float32)
+    rough[8:24, 32:64] = np.nan
+    write_cog(tmp_path / "plain.tif", rough, GRID)
+    packed(tmp_path / "whole.tif", rough, GRID, 0.1, 0.0)
+    packed(tmp_path / "west.tif", rough[:, :43], GRID[:, :43], 0.1, 50.0)
+    packed(tmp_path / "east.tif", rough[:, 43:], GRID[:, 43:], 0.05, -7.0)
+    grid = GRID.zoom_out(coarser)
+    truth = read_dem(tmp_path / "plain.tif", grid)
+    assert 0.05 < float(np.isnan(truth).mean()) < 0.25
+    for sources in (["whole.tif"], ["west.tif", "east.tif"]):
+        found = read_dem([tmp_path / one for one in sources], grid)
+        np.testing.assert_allclose(found, truth, atol=0.11)
+
+
 def test_a_dem_of_a_stac_item(tmp_path: Path) -> None:
     """The layout of items of Copernicus GLO-30: the heights are the asset ``data``."""
     write_cog(tmp_path / "heights.tif", plane(GRID), GRID)

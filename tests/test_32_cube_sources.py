@@ -26,9 +26,10 @@ from sarcast.ingest.acquisition import newest
 from sarcast.ingest.sentinel1 import IndexOptions, find_items
 from sarcast.ingest.slices import Layer, Overlap, read_fused, read_layer
 from sarcast.ingest.weather import Weather
-from sarcast.rasters import open_raster, warp_onto, write_cog
+from sarcast.rasters import holds_data, open_raster, sample, warp_onto, write_cog
 from sarcast.remote import RemoteOptions
 from small_weather import weather as daily_weather
+from test_22_ingest import tell_scaling
 
 REMOTE = RemoteOptions()
 ELSEWHERE = GeoBox.from_bbox(
@@ -328,6 +329,38 @@ def test_another_unit_than_that_of_all_values_is_refused(declared: str, tmp_path
     line = f"scene is declared in {declared}, but its values are those of {told}; index it again"
     with pytest.raises(SarcastError, match=line):
         read_fused([layer], GRID[20:, 20:], "bilinear", REMOTE)
+
+
+@pytest.mark.parametrize("grid", [GRID, GRID.translate_pix(0.5, 0.5), GRID.zoom_out(8)])
+@pytest.mark.parametrize(("unit", "scale"), [("dB", 0.01), ("linear power", 1e-4)])
+def test_scale_and_offset_of_a_file_are_applied(
+    unit: str, scale: float, grid: GeoBox, tmp_path: Path
+) -> None:
+    """Whole numbers, of which 7 is what is missing, mean what another file holds as it is."""
+    values = power(12)[0]
+    held = np.round(((10.0 * np.log10(values) if unit == "dB" else values) + 0.5) / scale)
+    holes = np.s_[:16, :16]
+    values = (held * scale - 0.5).astype(np.float32)
+    held[holes], values[holes] = 7, np.nan
+    write_cog(tmp_path / "plain.tif", values, GRID)
+    plain = Layer(str(tmp_path / "plain.tif"), 1, unit, "scene")
+    truth = read_layer(plain, grid, "average", REMOTE)
+    assert np.isnan(truth).any() and np.isfinite(truth).any()
+    for name, nodata in (("told", 7), ("untold", None)):
+        path = tmp_path / f"{name}.tif"
+        write_cog(path, held.astype(np.int16), GRID, nodata=nodata)
+        tell_scaling(path, scale, -0.5)
+        found = read_layer(Layer(str(path), 1, unit, "scene", 7.0), grid, "average", REMOTE)
+        np.testing.assert_allclose(found, truth, rtol=1e-3, atol=1e-5)
+        np.testing.assert_allclose(sample(path, nodata=7.0), values, rtol=1e-5, atol=1e-6)
+
+
+def test_a_raster_that_means_zeros_alone_holds_no_data(tmp_path: Path) -> None:
+    """The third band holds 0 and means decibels."""
+    path = tmp_path / "scene.tif"
+    write_cog(path, np.stack([np.full(GRID.shape, n, np.int16) for n in (5, 6, 0)]), GRID, nodata=9)
+    tell_scaling(path, 2.0, -10.0)
+    assert [holds_data(path, band) for band in (1, 2, 3)] == [False, True, True]
 
 
 def test_packing_loses_half_a_step() -> None:

@@ -104,7 +104,7 @@ def warp_onto(
     shrink = max(1, place.read_shrink // 2) if resampling != "nearest" else 1
 
     def settle(values: Values) -> Values:
-        _mark_missing(values, source, band, nodata)
+        values = _meant(values, source, band, nodata)
         if look is not None:
             look(values)
         return values if convert is None else convert(values)
@@ -177,14 +177,26 @@ def _sum_blocks(values: npt.NDArray[np.generic], top: int, shrink: int) -> npt.N
     return sums
 
 
-def _mark_missing(
+def _meant(
     values: Values, source: rasterio.DatasetReader, band: int, nodata: float | None
-) -> None:
-    """Make NaN of what the raster tells to be missing, or else of ``nodata``."""
+) -> Values:
+    """Values as a raster means them, of those that it holds: NaN where missing, in their unit.
+
+    What marks a missing value, told by the raster or else ``nodata``, is a value that it holds.
+    """
     told = source.nodatavals[band - 1]
     missing = nodata if told is None else told
     if missing is not None and not np.isnan(missing):
         values[values == np.float32(missing)] = np.nan
+    scale, offset = scaling(source, band)
+    if (scale, offset) == (1.0, 0.0):
+        return values
+    return values * np.float32(scale) + np.float32(offset)
+
+
+def scaling(source: rasterio.DatasetReader, band: int) -> tuple[float, float]:
+    """Scale and offset of a band: what it means is what it holds, times the one, plus the other."""
+    return source.scales[band - 1], source.offsets[band - 1]
 
 
 def _warp(
@@ -289,8 +301,7 @@ def thinned(
     """Read some pixels of a band of an open raster, evenly apart; as ``sample``."""
     shape = (min(most, source.height), min(most, source.width))
     values: Values = source.read(band, out_shape=shape, out_dtype="float32")
-    _mark_missing(values, source, band, nodata)
-    return values
+    return _meant(values, source, band, nodata)
 
 
 def holds_data(path: Path, band: int = 1, nodata: float | None = None) -> bool:
@@ -298,8 +309,7 @@ def holds_data(path: Path, band: int = 1, nodata: float | None = None) -> bool:
     with open_raster(path) as source:
         for _, window in source.block_windows(band):
             values = source.read(band, window=window, out_dtype="float32")
-            _mark_missing(values, source, band, nodata)
-            if some_data(values):
+            if some_data(_meant(values, source, band, nodata)):
                 return True
     return False
 

@@ -16,7 +16,7 @@ from rasterio.errors import RasterioError
 
 from sarcast.catalogue.protocol import read_items
 from sarcast.errors import SarcastError
-from sarcast.rasters import grid_of, open_raster, warp_onto
+from sarcast.rasters import grid_of, open_raster, scaling, warp_onto
 from sarcast.remote import RemoteOptions, gdal_settings, is_remote
 from sarcast.units import SOURCE_UNITS
 
@@ -31,8 +31,8 @@ _ALIGNED = 0.01
 class Tile:
     """A raster: where it lies, its grid, and what its first band tells.
 
-    ``unit`` is told by the raster, or by the STAC item that names it, which alone tells whether it
-    ``has_classes``.
+    ``nodata`` is a value as the raster holds it, before ``scale`` and ``offset``. ``unit`` is told
+    by the raster, or by the STAC item that names it, which alone tells whether it ``has_classes``.
     """
 
     href: str
@@ -40,6 +40,8 @@ class Tile:
     nodata: float
     unit: str | None
     name: str
+    scale: float = 1.0
+    offset: float = 0.0
     has_classes: bool = False
 
 
@@ -153,7 +155,8 @@ def _tile(href: str) -> Tile:
         told = {word for key, word in source.tags().items() if key.lower() == "unit"}
         backscatter = next(iter(told & {*SOURCE_UNITS}), None)
         unit = source.units[0] or backscatter
-        return Tile(href, grid_of(href), nodata, unit, source.descriptions[0] or "")
+        name = source.descriptions[0] or ""
+        return Tile(href, grid_of(href), nodata, unit, name, *scaling(source, 1))
 
 
 def _fit(one: Tile, other: Tile) -> bool:
@@ -215,9 +218,10 @@ def _vrt(tiles: Sequence[Tile]) -> str:
 
 def _source(tile: Tile, column: int, row: int) -> str:
     size = f'xSize="{tile.grid.width}" ySize="{tile.grid.height}"'
+    scaled = f"<ScaleOffset>{tile.offset!r}</ScaleOffset><ScaleRatio>{tile.scale!r}</ScaleRatio>"
     nodata = f"<NODATA>{tile.nodata!r}</NODATA>"
     return (
         f'<ComplexSource><SourceFilename relativeToVRT="0">{escape(tile.href)}</SourceFilename>'
         f'<SourceBand>1</SourceBand><SrcRect xOff="0" yOff="0" {size}/>'
-        f'<DstRect xOff="{column}" yOff="{row}" {size}/>{nodata}</ComplexSource>'
+        f'<DstRect xOff="{column}" yOff="{row}" {size}/>{scaled}{nodata}</ComplexSource>'
     )
