@@ -258,6 +258,63 @@ def test_interval_holds_the_truth_as_often_as_it_says():
     assert 49 <= held <= 60
 
 
+def of_dates(dates, each, seed):
+    """Evaluators of windows of dates with a level of their own: told which date, and not told."""
+    rng = np.random.default_rng(seed)
+    joined, apart = Evaluator(METHODS), Evaluator(METHODS)
+    for date, gain in enumerate(rng.normal(1.0, 0.5, dates)):
+        for number in range(each):
+            name = f"{date}, {number}"
+            pixels = scored(300, gain=gain, seed=[seed, date, number])
+            for one in (joined, apart):
+                one.add_scores(Scored("unet", "offset", "norm"), count_scores(*pixels), name)
+            joined.join(name, str(date))
+    return joined, apart
+
+
+def test_intervals_of_few_dates_hold_the_truth_where_those_of_windows_do_not():
+    (many,) = evaluated(of_dates(600, 1, 99)[0]).results
+    held = np.zeros(2, dtype=int)
+    for seed in range(25):
+        for place, one in enumerate(of_dates(8, 15, seed)):
+            (found,) = evaluated(one).results
+            held[place] += found.auc_low <= many.auc <= found.auc_high
+    assert held[0] >= 20
+    assert held[1] <= 15
+
+
+def test_a_date_is_drawn_with_all_its_windows():
+    clusters = {"a": "x", "b": "y", "c": "x", "d": "z", "e": "y"}
+    draws = Draws.of(clusters, rng=np.random.default_rng(1))
+    maps = {name: Confusion(*np.random.default_rng(ord(name)).integers(1, 50, 4)) for name in "abe"}
+    found = draws.accuracies(maps)
+    drawn = draw_weights(3, rng=np.random.default_rng(1)).astype(int)
+    for number in (0, 7, 500):
+        dates = [date for date, n in zip("xyz", drawn[number], strict=True) for _ in range(n)]
+        several = [maps[name] for date in dates for name in maps if clusters[name] == date]
+        if several:
+            assert found[number] == pytest.approx(sum(several, Confusion()).accuracy)
+
+
+def test_dates_of_one_window_and_windows_of_one_date_are_drawn_as_windows():
+    plain = evaluated(filled(range(12)))
+    for date in ("another day than {}", "one"):
+        told = filled(range(12))
+        for number in range(12):
+            told.join(str(number), date.format(99 - number))
+        assert evaluated(told) == plain
+
+
+def test_dates_that_lie_in_several_parts_are_one():
+    whole, parts = filled(range(12)), [filled(range(start, start + 4)) for start in (0, 4, 8)]
+    for number in range(12):
+        for one in (whole, parts[number // 4]):
+            one.join(str(number), f"date {number % 3}")
+    found = evaluated(parts[0] + parts[1] + parts[2])
+    assert found == evaluated(whole)
+    assert found.results[0].auc_low != evaluated(filled(range(12))).results[0].auc_low
+
+
 def test_interval_of_nothing_is_none():
     assert interval(np.full(5, np.nan)) is None
 
@@ -321,7 +378,7 @@ def test_result_of_an_evaluator():
 def test_accuracies_of_replicates_equal_a_plain_bootstrap():
     rng = np.random.default_rng(0)
     maps = {name: Confusion(*rng.integers(1, 50, 4)) for name in "abcd"}
-    draws = Draws.of(set("abcdef"), rng=np.random.default_rng(1))
+    draws = Draws.of({name: name for name in "abcdef"}, rng=np.random.default_rng(1))
     found = draws.accuracies(maps)
     names = sorted("abcdef")
     for number in (0, 7, 500):

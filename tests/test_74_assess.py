@@ -157,6 +157,24 @@ def test_only_pixels_that_all_can_tell_are_counted():
     assert {result.windows for result in found.results} == {2}
 
 
+def test_windows_of_one_date_are_drawn_together():
+    """Of two dates the low end is the AUC of the worse one; one date is drawn as windows are."""
+
+    def of_date(one, day):
+        return replace(one, times=np.array([f"2024-01-{day:02}"] * 5, dtype="datetime64[ns]"))
+
+    apart = [of_date(one, number + 1) for number, one in enumerate(windows(6))]
+    shared = [of_date(one, number % 2 + 1) for number, one in enumerate(windows(6))]
+    found = [assessed(several)[0].results[0] for several in (windows(6), apart, shared)]
+    low = [one.auc_low for one in found]
+    assert low[0] == low[1] != low[2]
+    trials = list(simulated_trials(shared, CHANGES, SHAPES, rng=np.random.default_rng(0)))
+    dates = [assess_trials(trials[start::2], predictors()) for start in (0, 1)]
+    each = [one.evaluation("t", {}, rng=np.random.default_rng(0)).results[0].auc for one in dates]
+    assert low[2] == pytest.approx(min(each), abs=2e-3)
+    assert min(each) < found[2].auc - 2e-3
+
+
 def test_a_change_that_does_not_fit_is_left_out():
     several = [replace(w, open_land=None) for w in windows(3)]
     found, _ = assessed(several)

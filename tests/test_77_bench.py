@@ -42,6 +42,7 @@ def test_the_number_of_processes_changes_no_figure(alone):
 
 def test_a_bench_gives_two_trials_of_each_window(alone):
     trials = list(bench_trials(SMALL))
+    assert {trial.cluster for trial in trials} == {None}
     assert len(trials) == 2 * BENCHES[SMALL].windows
     assert set(trials[1].actual) == {PHYSICAL}
     by = {(each.method, each.change): each.auc for each in alone.results}

@@ -86,7 +86,11 @@ class Assessed:
     def evaluation(
         self, title: str, provenance: dict[str, Any], *, rng: np.random.Generator
     ) -> Evaluation:
-        """Compute the measures; ``rng`` is of the bootstrap samples."""
+        """Compute the measures; ``rng`` is of the bootstrap samples.
+
+        Intervals resample dates, each with all its windows, or windows where all are of one date
+        or none shares its date.
+        """
         return self.evaluator.result(title, provenance, rng=rng)
 
 
@@ -249,6 +253,8 @@ class _Run:
     def take(self, number: int, lesson: Lesson) -> None:
         """Count one window."""
         trial, seen = lesson.trial, lesson.seen
+        if trial.cluster is not None:
+            self.evaluator.join(window_name(number), trial.cluster)
         for name, one in lesson.expected.items():
             self._count_expected(name, one, trial, seen)
         for change, actual in trial.actual.items():

@@ -1,7 +1,7 @@
 """Trials: windows with changes whose place is known, simulated here or read with samples."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -36,12 +36,15 @@ class Trial:
         Target with the change, dims (band, y, x), dB, by the name of the change.
     expected
         Expected images that came with it, by the name of what made them.
+    cluster
+        What it shares with other windows, as their date; None where it is a world of its own.
     """
 
     window: Window
     changed: Bool
     actual: Mapping[str, Float]
     expected: Mapping[str, Expected] = field(default_factory=dict)
+    cluster: str | None = None
 
 
 def simulated_trial(
@@ -85,9 +88,12 @@ def simulated_trials(
     *,
     rng: np.random.Generator,
 ) -> Iterator[Trial]:
-    """Put changes into windows; what a window gets depends on its number alone."""
+    """Put changes into windows of a cube, which are clusters by their date.
+
+    What a window gets depends on its number alone.
+    """
     for window, own in zip(windows, chances(rng), strict=False):
-        yield simulated_trial(window, changes, shapes, within, rng=own)
+        yield _dated(simulated_trial(window, changes, shapes, within, rng=own))
 
 
 def chances(rng: np.random.Generator, first: int = 0) -> Iterator[np.random.Generator]:
@@ -118,7 +124,7 @@ def sample_trials(
 
     Samples after simulation keep their shapes and their statistical change, and other changes are
     put into the same shapes. Those before simulation are changed as windows of a cube are, by
-    ``simulated_trials``, so that both give the same trials.
+    ``simulated_trials``, so that both give the same trials. Samples of one date are a cluster.
 
     Parameters
     ----------
@@ -134,9 +140,14 @@ def sample_trials(
     shapes = shapes or ShapeOptions()
     for sample, own in zip(samples, chances(rng), strict=False):
         if sample.shapes is None:
-            yield simulated_trial(sample.window, changes, shapes, within, rng=own)
+            yield _dated(simulated_trial(sample.window, changes, shapes, within, rng=own))
         else:
-            yield _recorded(sample, changes, own)
+            yield _dated(_recorded(sample, changes, own))
+
+
+def _dated(trial: Trial) -> Trial:
+    """Join a trial with those of the same acquisition time: they share their weather and view."""
+    return replace(trial, cluster=np.datetime_as_string(trial.window.times[-1]))
 
 
 def _recorded(sample: "Sample", changes: Sequence[Change], rng: np.random.Generator) -> Trial:

@@ -1,10 +1,16 @@
-"""Bootstrap intervals over windows, from coarse counts that are kept of each window.
+"""Bootstrap intervals over clusters of windows, from coarse counts that are kept of each window.
 
-Windows are resampled and not pixels: pixels of one image share their weather, their view and their
-simulated change, so that they are no independent witnesses.
+Pixels of one window share their weather, their view and their simulated change, and windows of one
+date their weather and view, so that they are no independent witnesses. What is resampled are
+clusters, each with all of its windows: the dates of a cube; single windows where nothing joins
+them, or where all are of one date.
+
+References
+----------
+Davison, Hinkley 1997, "Bootstrap Methods and their Application", section 3.8: hierarchical data.
 """
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -17,7 +23,7 @@ from sarcast.evaluation.statistics import Confusion
 Column = npt.NDArray[np.float64]
 
 REPLICATES = 1000
-"""Bootstrap samples of the windows."""
+"""Bootstrap samples of the clusters."""
 CONFIDENCE = 0.95
 """Share that an interval is to hold."""
 
@@ -51,24 +57,38 @@ class Interval:
 
 @dataclass(frozen=True)
 class Draws:
-    """How often each window comes in each bootstrap sample, after a row of the windows as they are.
+    """How often each cluster comes in each bootstrap sample, after a row of all as they are.
 
     Attributes
     ----------
     weights
-        Dims (1 + replicate, window).
+        Dims (1 + replicate, cluster).
     place
-        Place of each window, by its identifier.
+        Place of the cluster of each window, by the window's identifier.
     """
 
     weights: npt.NDArray[np.float32]
     place: Mapping[str, int]
 
     @classmethod
-    def of(cls, names: Set[str], *, rng: np.random.Generator) -> Self:
-        """Draw samples of windows of these identifiers."""
-        drawn = draw_weights(len(names), rng=rng)
-        place = {name: number for number, name in enumerate(sorted(names))}
+    def of(cls, clusters: Mapping[str, str], *, rng: np.random.Generator) -> Self:
+        """Draw samples of clusters, or of windows where there is a single cluster.
+
+        Parameters
+        ----------
+        clusters
+            Cluster of each window, by their identifiers; the order of the windows counts nothing.
+        rng
+            Source of chance.
+        """
+        if len(set(clusters.values())) == 1:
+            clusters = {window: window for window in clusters}
+        numbers: dict[str, int] = {}
+        place = {
+            window: numbers.setdefault(clusters[window], len(numbers))
+            for window in sorted(clusters)
+        }
+        drawn = draw_weights(len(numbers), rng=rng)
         return cls(np.concatenate([np.ones_like(drawn[:1]), drawn]), place)
 
     def areas(self, windows: Mapping[str, CoarseCounts]) -> Column:
@@ -87,23 +107,23 @@ class Draws:
         return self.weights[:, [self.place[name] for name in windows]]
 
 
-def draw_weights(windows: int, *, rng: np.random.Generator) -> npt.NDArray[np.float32]:
-    """How often each window is drawn in each bootstrap sample.
+def draw_weights(clusters: int, *, rng: np.random.Generator) -> npt.NDArray[np.float32]:
+    """How often each cluster is drawn in each bootstrap sample.
 
     Parameters
     ----------
-    windows
-        Number of windows, 1 or more.
+    clusters
+        Number of clusters, 1 or more.
     rng
         Source of chance.
 
     Returns
     -------
     ndarray
-        Dims (replicate, window), float32; each row sums to the number of windows.
+        Dims (replicate, cluster), float32; each row sums to the number of clusters.
     """
-    even = np.full(windows, 1.0 / windows)
-    return rng.multinomial(windows, even, size=REPLICATES).astype(np.float32)
+    even = np.full(clusters, 1.0 / clusters)
+    return rng.multinomial(clusters, even, size=REPLICATES).astype(np.float32)
 
 
 def replicate_auc(windows: Sequence[CoarseCounts], weights: npt.NDArray[np.float32]) -> Column:

@@ -31,7 +31,7 @@ class MethodResult(_Record):
     change: str = Field(description="name of the simulated change")
     difference: str = Field(description="difference image that was scored, as 'norm' or 'z'")
     auc: float = Field(ge=0, le=1, description="area under the ROC curve over all pixels")
-    auc_low: float | None = Field(None, description="lower end of its 95 % interval over windows")
+    auc_low: float | None = Field(None, description="lower end of its 95 % interval")
     auc_high: float | None = Field(None, description="upper end of the same")
     auc_windows: tuple[float | None, ...] = Field(
         default=(), description="the same for each window; null where nothing changed"
@@ -54,7 +54,7 @@ class _Paired(_Record):
     than: str = Field(description="the method that it is compared with: the best strategy")
     change: str
     gain: float = Field(description="AUC or accuracy of the method minus that of the other")
-    low: float | None = Field(description="lower end of its 95 % interval over windows")
+    low: float | None = Field(description="lower end of its 95 % interval")
     high: float | None = Field(description="upper end of the same")
 
 
@@ -92,9 +92,7 @@ class ClassifierResult(_Record):
         description="accuracy over as many unchanged pixels as changed ones of each image, as in "
         "the paper"
     )
-    balanced_accuracy_low: float | None = Field(
-        None, description="lower end of its 95 % interval over windows"
-    )
+    balanced_accuracy_low: float | None = Field(None, description="lower end of its 95 % interval")
     balanced_accuracy_high: float | None = Field(None, description="upper end of the same")
     pixels: int
 

@@ -82,6 +82,19 @@ class Evaluator:
     _calibration: dict[str, Calibration] = field(default_factory=dict)
     _maps: dict[Classified, Confusion] = field(default_factory=dict)
     _balanced: dict[Classified, dict[str, Confusion]] = field(default_factory=dict)
+    _clusters: dict[str, str] = field(default_factory=dict)
+
+    def join(self, window: str, cluster: str) -> None:
+        """Tell the cluster of a window; windows of which none is told are clusters of their own.
+
+        Parameters
+        ----------
+        window
+            Identifier of the window.
+        cluster
+            Identifier of what it shares with others, as their date: what intervals resample.
+        """
+        self._clusters[window] = cluster
 
     def add_scores(
         self, of: Scored, scores: Scores, window: str, groups: Sequence[Group] = ()
@@ -128,6 +141,7 @@ class Evaluator:
 
     def __add__(self, other: "Evaluator") -> "Evaluator":
         summed = Evaluator({**self.roles, **other.roles}, self.exact and other.exact)
+        summed._clusters.update({**self._clusters, **other._clusters})
         for name in ("_scores", "_groups", "_errors", "_calibration", "_maps"):
             states = getattr(summed, name)
             for source in (self, other):
@@ -184,7 +198,8 @@ class Evaluator:
 
     def _draws(self, rng: np.random.Generator) -> Draws:
         """Bootstrap samples, the same for all that saw the same windows."""
-        return Draws.of({name for windows in self._windows.values() for name in windows}, rng=rng)
+        seen = {name for windows in self._windows.values() for name in windows}
+        return Draws.of({name: self._clusters.get(name, name) for name in seen}, rng=rng)
 
     def _replicates(self, draws: Draws) -> dict[Scored, Column]:
         """AUCs of bootstrap samples; what the coarse bins make of the windows is taken off."""
