@@ -64,6 +64,7 @@ def test_fixed_threshold_by_hand():
     difference = np.array([[[3.0, 3.0]], [[4.0, 4.1]]], dtype=np.float32)
     np.testing.assert_array_equal(Threshold(5.0).predict(difference), [[False, True]])
     assert Threshold(5.0).fit([difference]).threshold_ == 5.0
+    assert [Threshold(value).name for value in (5, 2.5)] == ["threshold 5", "threshold 2.5"]
     with pytest.raises(SarcastError, match="0 or more, not -1"):
         Threshold(-1.0)
 

@@ -9,11 +9,11 @@ import pytest
 
 from sarcast import differences
 from sarcast.assess import AssessOptions, assess, assess_trials, groups_of, learn_from
-from sarcast.classifiers import FalseAlarmRate, Otsu, linear_svc
+from sarcast.classifiers import FalseAlarmRate, Otsu, Threshold, linear_svc
 from sarcast.conditions import COLUMNS
 from sarcast.errors import SarcastError
 from sarcast.evaluation import auc_exact
-from sarcast.lessons import Learnt
+from sarcast.lessons import Learnt, learn
 from sarcast.shapes import ShapeOptions, change_mask
 from sarcast.simulate import Offset, Statistical, where_change_may_be
 from sarcast.strategies import STRATEGIES, Oracle
@@ -195,6 +195,29 @@ def test_two_predictors_of_one_name_are_an_error():
         assess(windows(1), twice, CHANGES, options, rng=np.random.default_rng(0))
     with pytest.raises(SarcastError, match="two predictors are called 'network'"):
         learn_from([], twice, options, [Otsu()])
+
+
+@pytest.mark.parametrize("classifiers", [[Otsu(), Otsu()], [Threshold(2.0), Threshold(2.0)]])
+def test_two_classifiers_of_one_name_are_an_error(classifiers):
+    """Before anything is predicted; two fixed thresholds are told apart."""
+    said = f"two classifiers are called {classifiers[0].name!r}, and figures go by the name"
+    with pytest.raises(SarcastError, match=said):
+        assess_trials(iter(lambda: pytest.fail("a trial was read"), None), {}, None, classifiers)
+    with pytest.raises(SarcastError, match=said):
+        learn_from([], predictors(), AssessOptions(shapes=SHAPES), classifiers)
+    with pytest.raises(SarcastError, match=said):
+        learn(classifiers, [], 0)
+    found, _ = assessed(windows(6), [Threshold(2.0), Threshold(4.0)], fit_windows=1)
+    names = {one.classifier: one.false_alarm_rate for one in found.classifiers}
+    assert names["threshold 2"] > names["threshold 4"]
+
+
+def test_two_changes_of_one_name_are_an_error():
+    twice = [Offset(), Statistical(), Offset()]
+    with pytest.raises(SarcastError, match="two changes are called 'offset -2.5 dB'"):
+        assess(windows(1), predictors(), twice, rng=np.random.default_rng(0))
+    with pytest.raises(SarcastError, match="two changes are called 'offset -2.5 dB'"):
+        next(sample_trials([], twice, rng=np.random.default_rng(0)))
 
 
 def test_filter_of_the_paper_leaves_windows_out():

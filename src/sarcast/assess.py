@@ -15,7 +15,6 @@ from pydantic import BaseModel, ConfigDict, Field
 from sarcast import differences as di
 from sarcast.classifiers import Classifier
 from sarcast.conditions import COLUMNS
-from sarcast.errors import SarcastError
 from sarcast.evaluation import (
     Evaluation,
     Evaluator,
@@ -25,13 +24,13 @@ from sarcast.evaluation import (
     count_errors,
     count_scores,
 )
-from sarcast.lessons import Learnt, Lesson, learn, window_name
+from sarcast.lessons import Learnt, Lesson, check_classifiers, learn, window_name
 from sarcast.orbits import direction_of
 from sarcast.report import Panel
 from sarcast.shapes import ShapeOptions
 from sarcast.simulate import Change
 from sarcast.strategies import counts_in_paper
-from sarcast.trials import Trial, Within, simulated_trials
+from sarcast.trials import Trial, Within, check_names, simulated_trials
 from sarcast.windows import Bool, Expected, Float, Predictor, Window
 
 T = TypeVar("T")
@@ -128,7 +127,7 @@ def assess(
     Raises
     ------
     SarcastError
-        If two predictors have one name.
+        If two predictors, changes or classifiers have one name.
     """
     options = options or AssessOptions()
     trials = simulated_trials(windows, changes, options.shapes, options.within, rng=rng)
@@ -163,6 +162,8 @@ def assess_trials(
     """
     options = options or AssessOptions()
     roles = _roles(predictors)
+    if not isinstance(classifiers, Learnt):
+        check_classifiers(classifiers)
     run = _Run(Evaluator({**(recorded or {}), **roles}, options.exact), classifiers, options)
     for number, lesson in _lessons(trials, predictors, options, recorded, first):
         run.take(number, lesson)
@@ -188,6 +189,7 @@ def learn_from(
         Part of all that is to be learnt, as in ``lessons.learn``.
     """
     _roles(predictors)
+    check_classifiers(classifiers)
     read = _lessons(trials, predictors, options)
     showing = ((number, lesson) for number, lesson in read if lesson.shows_change)
     found = list(islice(showing, options.fit_windows))
@@ -197,16 +199,10 @@ def learn_from(
 
 def _roles(predictors: Predictors) -> dict[str, Role]:
     """Role of each predictor by its name, which no two may share."""
-    roles: dict[str, Role] = {}
-    for role, several in predictors.items():
-        for one in several:
-            if one.name in roles:
-                raise SarcastError(
-                    f"two predictors are called {one.name!r}, and figures go by the name; give one "
-                    f"another, a Model by dataclasses.replace(model, name=...)"
-                )
-            roles[one.name] = role
-    return roles
+    named = [(one.name, role) for role, several in predictors.items() for one in several]
+    repair = " (a Model by dataclasses.replace(model, name=...))"
+    check_names("predictors", [name for name, _ in named], repair)
+    return dict(named)
 
 
 def _lessons(

@@ -92,11 +92,10 @@ class Threshold(NormThreshold):
         If the threshold is negative or NaN.
     """
 
-    name = "threshold"
-
     def __init__(self, threshold: float) -> None:
         if not threshold >= 0.0:
             raise SarcastError(f"a threshold on the norm must be 0 or more, not {threshold}")
+        self.name = f"threshold {threshold:g}"
         self.threshold_ = float(threshold)
 
     def _find(self, differences: Sequence[Float], changed: Sequence[Bool] | None) -> float:  # noqa: ARG002

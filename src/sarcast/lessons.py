@@ -18,7 +18,7 @@ from sarcast.classifiers import (
 )
 from sarcast.evaluation import Classified, Evaluator, count_confusion
 from sarcast.neighbourhood import MarkovField, PcaKMeans
-from sarcast.trials import Trial
+from sarcast.trials import Trial, check_names
 from sarcast.windows import Bool, Expected, Float
 
 
@@ -120,11 +120,22 @@ def learn(
     share
         Of all that is to be learnt, only every so-manieth from a number on: ``(0, 1)`` is all,
         ``(0, 2)`` and ``(1, 2)`` add to all.
+
+    Raises
+    ------
+    SarcastError
+        If two classifiers have one name.
     """
+    check_classifiers(classifiers)
     subjects = enumerate(_subjects(classifiers, lessons))
     wanted = [Taught(number, of, one.fresh()) for number, (of, one) in subjects]
     taught = [one for one in wanted[share[0] :: share[1]] if _teach(one, lessons)]
     return Learnt(tuple(taught), start)
+
+
+def check_classifiers(classifiers: Sequence[Classifier]) -> None:
+    """Refuse classifiers of one name."""
+    check_names("classifiers", [one.name for one in classifiers])
 
 
 def _teach(one: Taught, lessons: Sequence[Lesson]) -> bool:

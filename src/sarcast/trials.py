@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from sarcast.errors import SarcastError
 from sarcast.shapes import ShapeOptions, change_mask
 from sarcast.simulate import Change, Statistical, seen_by_target, where_change_may_be
 from sarcast.windows import Bool, Expected, Float, Window
@@ -45,6 +46,28 @@ class Trial:
     actual: Mapping[str, Float]
     expected: Mapping[str, Expected] = field(default_factory=dict)
     cluster: str | None = None
+
+
+def check_names(what: str, names: Iterable[str], repair: str = "") -> None:
+    """Refuse two of one name, since figures go by the name.
+
+    Parameters
+    ----------
+    what
+        What is named, in the plural.
+    names
+        Of all that are compared.
+    repair
+        How one is given another name.
+    """
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            raise SarcastError(
+                f"two {what} are called {name!r}, and figures go by the name; give one another"
+                f"{repair} or leave one out"
+            )
+        seen.add(name)
 
 
 def simulated_trial(
@@ -91,7 +114,13 @@ def simulated_trials(
     """Put changes into windows of a cube, which are clusters by their date.
 
     What a window gets depends on its number alone.
+
+    Raises
+    ------
+    SarcastError
+        If two changes have one name.
     """
+    check_names("changes", [change.name for change in changes])
     for window, own in zip(windows, chances(rng), strict=False):
         yield _dated(simulated_trial(window, changes, shapes, within, rng=own))
 
@@ -136,7 +165,13 @@ def sample_trials(
         How shapes are drawn, and where, for samples before simulation.
     rng
         Source of chance.
+
+    Raises
+    ------
+    SarcastError
+        If two changes have one name.
     """
+    check_names("changes", [change.name for change in changes])
     shapes = shapes or ShapeOptions()
     for sample, own in zip(samples, chances(rng), strict=False):
         if sample.shapes is None:
