@@ -13,6 +13,7 @@ from sarcast.classifiers import FalseAlarmRate, Otsu, Threshold, linear_svc
 from sarcast.conditions import COLUMNS
 from sarcast.errors import SarcastError
 from sarcast.evaluation import auc_exact
+from sarcast.evaluation.dataset import as_dataset
 from sarcast.lessons import Learnt, learn
 from sarcast.shapes import ShapeOptions, change_mask
 from sarcast.simulate import Offset, Statistical, where_change_may_be
@@ -285,6 +286,18 @@ def test_classifiers_are_tried_on_windows_they_did_not_learn_from():
     assert by_name["network", "offset -2.5 dB", "false-alarm rate 0.01"].false_alarm_rate < 0.02
     assert ("latest", "offset -2.5 dB", "false-alarm rate 0.01") not in by_name
     assert by_name["oracle", "statistical", "otsu"].pixels == 6 * 48 * 48
+
+
+def test_classifiers_that_no_window_is_left_for_are_warned_of():
+    said = "no classifier was tried: they learn from the first 6 windows with change"
+    for fit_windows, count in ((6, 6), (6, 5)):
+        with pytest.warns(UserWarning, match=said):
+            found, _ = assessed(windows(count), [Otsu()], fit_windows=fit_windows)
+        assert not found.classifiers
+        assert "auc" in as_dataset(found)
+        assert "accuracy" not in as_dataset(found)
+    found, _ = assessed(windows(6), [Otsu()], fit_windows=5)
+    assert {"accuracy", "f1", "kappa"} <= set(as_dataset(found))
 
 
 def test_classifiers_are_not_shown_what_some_method_could_not_tell():

@@ -245,6 +245,7 @@ def test_the_example_runs_on_a_cube(world_cube, capsys, monkeypatch):
     lines = capsys.readouterr().out.splitlines()
     caught = float(lines[2].split("random forest: ")[1].split("%")[0])
     assert caught > 90.0
+    assert float(lines[3].split("linear SVC: ")[1].split("%")[0]) > 60.0
     auc = {line.split()[0]: float(line.split()[1]) for line in lines[-7:]}
     assert auc["base"] > max(auc[name] for name in STRATEGIES)
     assert auc["oracle"] > max(auc[name] for name in STRATEGIES)

@@ -4,6 +4,7 @@ Every window is given the same simulated changes for all predictors, and only pi
 predictor could tell are counted, so that their figures compare.
 """
 
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -159,6 +160,11 @@ def assess_trials(
         Role of the expected images that come with the trials, by their name.
     first
         Number of the first trial.
+
+    Warns
+    -----
+    UserWarning
+        If there are classifiers to learn, and no window was left to try them on.
     """
     options = options or AssessOptions()
     roles = _roles(predictors)
@@ -167,6 +173,12 @@ def assess_trials(
     run = _Run(Evaluator({**(recorded or {}), **roles}, options.exact), classifiers, options)
     for number, lesson in _lessons(trials, predictors, options, recorded, first):
         run.take(number, lesson)
+    if classifiers and not isinstance(classifiers, Learnt) and not run.evaluator.classified:
+        warnings.warn(
+            f"no classifier was tried: they learn from the first {options.fit_windows} windows "
+            f"with change, and none came after these; give a lower fit_windows (--fit-windows)",
+            stacklevel=2,
+        )
     return Assessed(run.evaluator, tuple(run.panels), run.example)
 
 

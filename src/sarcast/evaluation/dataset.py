@@ -21,7 +21,7 @@ def as_dataset(evaluation: Evaluation) -> xr.Dataset:
         ``auc`` with ``auc_low``, ``auc_high``, ``average_precision`` and ``windows``, dims
         (predictor, change, difference); ``mse`` in dB² and ``role``, dims (predictor); ``accuracy``
         (over as many unchanged pixels as changed ones), ``f1`` and ``kappa``, dims (predictor,
-        change, classifier).
+        change, classifier), which are absent where no classifier was tried.
         NaN where there is none.
     """
     rows = [_row(one) for one in evaluation.results]

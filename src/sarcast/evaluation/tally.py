@@ -134,6 +134,11 @@ class Evaluator:
         """Add how often a method's sigma held where nothing changed."""
         _add(self._calibration, method, calibration)
 
+    @property
+    def classified(self) -> bool:
+        """Whether any change map was added."""
+        return bool(self._maps)
+
     def add_map(self, of: Classified, confusion: Confusion, window: str) -> None:
         """Add the change map of one window, identified as its scores are."""
         _add(self._maps, of, confusion)

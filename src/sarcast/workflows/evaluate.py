@@ -113,12 +113,6 @@ def _tell_what_is_missing(evaluation: Evaluation, config: EvaluateConfig) -> Non
     for change in _changes(config):
         if change.name not in evaluation.changes:
             say(f"warning: no window has what the change {change.name!r} takes, so none was made")
-    if _classifiers(config) and not evaluation.classifiers:
-        say(
-            f"warning: no classifier was tried: they learn from the first "
-            f"{config.counting.fit_windows} windows with change, and none came after these; "
-            f"give a lower --fit-windows"
-        )
 
 
 def tfrecords(source: Path) -> list[Path]:
