@@ -2,6 +2,7 @@ import numpy as np
 
 from sarcast.evaluation import Classified, Confusion, Evaluator, Scored, count_scores
 from sarcast.paper import ABLATION, ablation_table, network_of, paper_tables
+from sarcast.trials import PREDICTION
 
 ROLES = {
     "unet": "network",
@@ -13,11 +14,11 @@ ROLES = {
 CHANGES = ("offset -2.5 dB", "statistical")
 
 
-def evaluation():
+def evaluation(roles=ROLES):
     rng = np.random.default_rng(0)
-    evaluator = Evaluator(ROLES)
+    evaluator = Evaluator(roles)
     changed = rng.random(4000) < 0.3
-    for place, method in enumerate(ROLES):
+    for place, method in enumerate(roles):
         for change in CHANGES:
             scores = rng.random(4000, dtype=np.float32) + (0.9 - 0.15 * place) * changed
             state = count_scores(scores.astype(np.float32), changed)
@@ -60,6 +61,16 @@ def test_ablation_takes_the_network_of_each_condition():
     assert reached["without heading"] == 0.7
     assert reached["all conditions"] == 0.9
     assert sum(ours is None for ours in reached.values()) == 5
+
+
+def test_a_network_that_was_given_goes_before_recorded_predictions():
+    both = evaluation({PREDICTION: "network", **ROLES})
+    assert network_of(both) == "unet"
+    _, threshold, _ = paper_tables(both)
+    auc = {r.method: r.auc for r in both.results if r.change == CHANGES[0]}
+    assert threshold.rows[0][2] == auc["unet"]
+    assert threshold.rows[-1][2] == auc["unet without weather"]
+    assert network_of(evaluation({PREDICTION: "network", "latest": "strategy"})) == PREDICTION
 
 
 def test_an_evaluation_without_a_network_leaves_gaps():

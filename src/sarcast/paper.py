@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from sarcast.evaluation import ClassifierResult, Evaluation, MethodResult
 from sarcast.report import Beside
+from sarcast.trials import PREDICTION
 
 Ours = Callable[[Evaluation, str | None, str], float | None]
 """What a method reached under a change, by their names."""
@@ -74,10 +75,14 @@ def ablation_table(evaluation: Evaluation, without: Mapping[str, str]) -> Beside
 
 
 def network_of(evaluation: Evaluation) -> str | None:
-    """Name of the first network that was told everything; None if there is none."""
+    """Name of the first network that was told everything; None if there is none.
+
+    A network that was given goes before predictions that came recorded with samples.
+    """
     names = [r.method for r in evaluation.results if r.role == "network"]
     told = [name for name in names if "without" not in name.split()]
-    return told[0] if told else None
+    given = [name for name in told if name != PREDICTION]
+    return next(iter([*given, *told]), None)
 
 
 def _weather(evaluation: Evaluation) -> tuple[str, float, float | None]:
