@@ -70,6 +70,21 @@ def test_conditions_are_those_of_the_cell_at_the_centre() -> None:
     np.testing.assert_array_equal(window.times, CUBE.time.values[[1, 4, 7]])
 
 
+@pytest.mark.parametrize(("place", "size"), [((0, 0), 200), ((-150, -150), 200), ((-80, 0), 200)])
+def test_a_window_larger_than_the_cube_takes_the_conditions_of_its_middle(place, size) -> None:
+    """Row 20 is nearer to the second of cy, at -300; column 25 to the second of cx, at 250."""
+    incidence = CUBE["incidence"].isel(time=7).sel(cy=-205.0, cx=255.0, method="nearest")
+    window = cut(CUBE, 7, place, (size, size), [1, 4])
+    assert window.conditions[-1, NAMES.index("incidence")] == incidence
+
+
+def test_a_window_that_hangs_over_takes_the_conditions_of_what_lies_inside() -> None:
+    """Column 20, where the middle of the whole window is column 15, nearer to the first of cx."""
+    window = cut(CUBE, 7, (0, -10), (40, 50), [1, 4])
+    incidence = CUBE["incidence"].isel(time=7).sel(cy=-205.0, cx=205.0, method="nearest")
+    assert window.conditions[-1, NAMES.index("incidence")] == incidence
+
+
 def test_unknown_platform_is_missing() -> None:
     window = cut(CUBE, 2, (0, 0), (4, 4), [0, 1])
     np.testing.assert_array_equal(window.conditions[:, NAMES.index("platform")], [0, 1, np.nan])

@@ -219,9 +219,10 @@ def _starts(pixels: int, size: int) -> list[int]:
 
 
 def _centre(place: Place, size: Place, shape: Place) -> Place:
+    """Middle of what lies inside; of a window that lies outside, the nearest pixel."""
     row, column = (
-        min(max(start + pixels // 2, 0), end - 1)
-        for start, pixels, end in zip(place, size, shape, strict=True)
+        min((part.start + part.stop) // 2, end - 1)
+        for part, end in zip(_inside(place, size, shape), shape, strict=True)
     )
     return row, column
 
