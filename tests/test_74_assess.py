@@ -420,6 +420,17 @@ def test_recorded_predictions_are_methods():
     assert {(r.method, r.role) for r in results} == {("kept", "network"), ("latest", "strategy")}
 
 
+def test_a_window_without_its_recorded_prediction_is_an_error():
+    mask = np.eye(48, dtype=bool)
+    trials = [
+        Trial(one, mask, {"x": one.target - 3.0}, {"kept": Expected(one.expected)})
+        for one in windows(3)
+    ]
+    trials[1] = replace(trials[1], expected={})
+    with pytest.raises(SarcastError, match="come with its kept, but window 1, counted from 0"):
+        assess_trials(trials, predictors(), recorded={"kept": "network"})
+
+
 PAPER = {"closest-geometry": "method 1", "latest-same-pass": "method 2", PREDICTION: "proposed"}
 
 

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from sarcast import differences as di
 from sarcast.classifiers import Classifier
 from sarcast.conditions import COLUMNS
+from sarcast.errors import SarcastError
 from sarcast.evaluation import (
     Evaluation,
     Evaluator,
@@ -161,6 +162,11 @@ def assess_trials(
     first
         Number of the first trial.
 
+    Raises
+    ------
+    SarcastError
+        If two predictors or classifiers have one name, or a recorded image is missing.
+
     Warns
     -----
     UserWarning
@@ -235,11 +241,22 @@ def _lessons(
             for one in several
         }
         for number, trial in batch:
-            expected = {name: trial.expected[name] for name in recorded or ()}
+            expected = _recorded(trial, recorded or {}, number)
             expected |= {name: several[id(trial.window)] for name, several in found.items()}
             seen = _seen(trial.window, list(expected.values()))
             if seen.any():
                 yield number, Lesson(trial, expected, seen)
+
+
+def _recorded(trial: Trial, names: Iterable[str], number: int) -> dict[str, Expected]:
+    """Expected images that come with a trial, of which none may be missing."""
+    for name in names:
+        if name not in trial.expected:
+            raise SarcastError(
+                f"every window must come with its {name}, but window {number}, counted from 0, "
+                f"comes without; evaluate those with and those without it apart"
+            )
+    return {name: trial.expected[name] for name in names}
 
 
 class _Run:
