@@ -16,6 +16,7 @@ from sarcast.classifiers import (
 )
 from sarcast.differences import norm
 from sarcast.errors import SarcastError
+from sarcast.neighbourhood import MarkovField, PcaKMeans
 
 
 def images(count=3, size=64, step=-4.0, seed=0):
@@ -58,6 +59,24 @@ def test_what_was_not_seen_is_unchanged_and_not_learnt_from(number):
     classifier = every(np.random.default_rng(0))[number].fresh().fit(differences, masks)
     assert not classifier.predict(differences[0])[20:30, 20:30].any()
     assert not classifier.predict(differences[1]).any()
+
+
+@pytest.mark.parametrize(
+    "classifier",
+    [
+        Otsu(),
+        linear_svc(rng=np.random.default_rng(0)),
+        PixelEstimator("forest", RandomForestClassifier(10), rng=np.random.default_rng(0)),
+        PcaKMeans(rng=np.random.default_rng(0)),
+        MarkovField(),
+    ],
+)
+def test_what_has_not_learnt_says_so(classifier):
+    (difference, *_), _ = images()
+    with pytest.raises(
+        SarcastError, match=f"^{type(classifier).__name__} has not learnt yet; call"
+    ):
+        classifier.predict(difference)
 
 
 def test_fixed_threshold_by_hand():

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xarray as xr
+from sklearn.svm import LinearSVC
 
 import sarcast
 from sarcast import differences as di
@@ -131,6 +132,21 @@ def test_a_classifier_of_z_is_warned_of_decibels():
     with pytest.warns(UserWarning, match=r"false-alarm rate 0\.01 takes differences in standard"):
         sarcast.classify(image, FalseAlarmRate(0.01))
     sarcast.classify(image.assign_attrs(units="1"), FalseAlarmRate(0.01))
+
+
+@pytest.mark.parametrize(
+    ("what", "lacking"),
+    [
+        (LinearSVC(), "LinearSVC lacks name, takes, fresh; wrap a scikit-learn estimator"),
+        (0.5, "float lacks name, takes, fresh, fit, predict; wrap"),
+    ],
+)
+def test_what_is_no_classifier_is_told(what, lacking):
+    images, mask = changed_images()
+    with pytest.raises(SarcastError, match=lacking):
+        sarcast.classify(images, what, changed=mask)
+    with pytest.raises(SarcastError, match=lacking):
+        sarcast.evaluate(learnable_cube(), classifiers=[what], rng=np.random.default_rng(0))
 
 
 def test_simulated_change_is_where_it_says():

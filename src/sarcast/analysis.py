@@ -10,7 +10,7 @@ from pydantic import Field
 
 from sarcast import differences as di
 from sarcast.assess import AssessOptions, assess
-from sarcast.classifiers import Classifier, FromCallable
+from sarcast.classifiers import Classifier, FromCallable, check_able
 from sarcast.cube import moment_of
 from sarcast.errors import SarcastError
 from sarcast.evaluation import Role
@@ -123,14 +123,10 @@ def classify(
     Raises
     ------
     SarcastError
-        If the classifier has not learnt what it needs.
+        If the classifier has not learnt what it needs, or is neither one nor a function.
     """
-    able = (
-        cast(Classifier, classifier)
-        if hasattr(classifier, "predict")
-        else FromCallable(getattr(classifier, "__name__", "function"), classifier)
-    )
-    if getattr(able, "takes", None) == "z" and image.attrs.get("units") == DB:
+    able = _able(classifier)
+    if able.takes == "z" and image.attrs.get("units") == DB:
         warnings.warn(
             f"the classifier {able.name} takes differences in standard deviations, but these are "
             f"in dB, so that its rate does not hold; give it the difference image of kind z",
@@ -141,6 +137,13 @@ def classify(
         able = able.fresh().fit(list(_each(image, IMAGE, image)), masks)
     found = _over_images(able.predict, (image,), bands=False, dtype=bool)
     return found.rename("changed").assign_attrs({})
+
+
+def _able(classifier: Classifier | Callable[[Float], Bool]) -> Classifier:
+    if callable(classifier) and not hasattr(classifier, "predict"):
+        return FromCallable(getattr(classifier, "__name__", "function"), classifier)
+    check_able(classifier)
+    return cast(Classifier, classifier)
 
 
 def simulate_change(

@@ -129,7 +129,7 @@ def assess(
     Raises
     ------
     SarcastError
-        If two predictors, changes or classifiers have one name.
+        If two predictors, changes or classifiers have one name, or a classifier is none.
     """
     options = options or AssessOptions()
     trials = simulated_trials(windows, changes, options.shapes, options.within, rng=rng)
@@ -165,7 +165,8 @@ def assess_trials(
     Raises
     ------
     SarcastError
-        If two predictors or classifiers have one name, or a recorded image is missing.
+        If two predictors or classifiers have one name, a classifier is none, or a recorded image
+        is missing.
 
     Warns
     -----

@@ -20,6 +20,9 @@ from sarcast.windows import Bool, Float
 Takes = Literal["difference", "z"]
 """What a classifier is given: the plain difference in dB, or that over the predicted sigma."""
 
+PARTS = ("name", "takes", "fresh", "fit", "predict")
+"""What every classifier has."""
+
 Counts = npt.NDArray[np.int64]
 Column = npt.NDArray[np.float64]
 
@@ -41,6 +44,30 @@ class Classifier(Protocol):
     def predict(self, difference: Float) -> Bool:
         """Change map, dims (y, x), of a difference image, dims (band, y, x)."""
         ...
+
+
+def check_able(classifier: object) -> None:
+    """Refuse what is no ``Classifier``.
+
+    Raises
+    ------
+    SarcastError
+        If it lacks any of what a classifier has.
+    """
+    lacking = [part for part in PARTS if not hasattr(classifier, part)]
+    if lacking:
+        raise SarcastError(
+            f"a classifier has {', '.join(PARTS)}, but {type(classifier).__name__} lacks "
+            f"{', '.join(lacking)}; wrap a scikit-learn estimator in "
+            f"sarcast.classifiers.PixelEstimator"
+        )
+
+
+def not_learnt(classifier: object) -> SarcastError:
+    """Error of a classifier that is to predict before it has learnt."""
+    return SarcastError(
+        f"{type(classifier).__name__} has not learnt yet; call fit with difference images first"
+    )
 
 
 class NormThreshold:
@@ -68,9 +95,7 @@ class NormThreshold:
     def predict(self, difference: Float) -> Bool:
         """Change map, dims (y, x), by the threshold that ``fit`` found."""
         if not hasattr(self, "threshold_"):
-            raise SarcastError(
-                f"{type(self).__name__} has not learnt yet; call fit with difference images first"
-            )
+            raise not_learnt(self)
         above: Bool = norm(difference) > self.threshold_
         return above
 
@@ -251,11 +276,22 @@ class PixelEstimator:
         return self
 
     def predict(self, difference: Float) -> Bool:
-        """Change map, dims (y, x)."""
+        """Change map, dims (y, x).
+
+        Raises
+        ------
+        SarcastError
+            If the estimator has not learnt.
+        """
+        from sklearn.exceptions import NotFittedError
+
         called = np.zeros(difference.shape[1:], dtype=bool)
         seen = seen_pixels(difference)
-        if seen.any():
-            called[seen] = self._estimator.predict(difference[:, seen].T)
+        try:
+            if seen.any():
+                called[seen] = self._estimator.predict(difference[:, seen].T)
+        except NotFittedError as error:
+            raise not_learnt(self) from error
         return called
 
     def _balanced(self, difference: Float, changed: Bool) -> tuple[Float, Bool]:

@@ -14,6 +14,7 @@ from sarcast.classifiers import (
     KittlerIllingworth,
     Otsu,
     Takes,
+    check_able,
     linear_svc,
 )
 from sarcast.evaluation import Classified, Evaluator, count_confusion
@@ -124,7 +125,7 @@ def learn(
     Raises
     ------
     SarcastError
-        If two classifiers have one name.
+        If one is no classifier, or two have one name.
     """
     check_classifiers(classifiers)
     subjects = enumerate(_subjects(classifiers, lessons))
@@ -134,7 +135,9 @@ def learn(
 
 
 def check_classifiers(classifiers: Sequence[Classifier]) -> None:
-    """Refuse classifiers of one name."""
+    """Refuse what is no classifier, and classifiers of one name."""
+    for one in classifiers:
+        check_able(one)
     check_names("classifiers", [one.name for one in classifiers])
 
 

@@ -7,7 +7,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from sarcast.classifiers import KittlerIllingworth, Takes, seen_pixels
+from sarcast.classifiers import KittlerIllingworth, Takes, not_learnt, seen_pixels
 from sarcast.differences import norm
 from sarcast.errors import SarcastError
 from sarcast.windows import Bool, Float
@@ -75,7 +75,15 @@ class PcaKMeans:
         return self
 
     def predict(self, difference: Float) -> Bool:
-        """Change map, dims (y, x)."""
+        """Change map, dims (y, x).
+
+        Raises
+        ------
+        SarcastError
+            If it has not learnt.
+        """
+        if not hasattr(self, "_pca"):
+            raise not_learnt(self)
         reduced = self._pca.transform(self._blocks(difference))
         away = [np.square(reduced - c).sum(axis=1) for c in (self._unchanged, self._changed)]
         called: Bool = np.asarray(away[1] < away[0])
@@ -171,8 +179,10 @@ class MarkovField:
         Raises
         ------
         SarcastError
-            If PyMaxflow is not installed.
+            If it has not learnt, or PyMaxflow is not installed.
         """
+        if not hasattr(self, "_classes"):
+            raise not_learnt(self)
         seen = seen_pixels(difference)
         values = np.where(seen, difference, np.float32(0.0))
         costs = [np.where(seen, one.cost(values), 0.0) for one in self._classes]
