@@ -34,6 +34,7 @@ from sarcast.mapping.augment import AugmentOptions
 from sarcast.mapping.training import TrainOptions
 from sarcast.rasters import write_cog
 from sarcast.workflows.ablate import AblateConfig
+from sarcast.workflows.evaluate import _network
 from test_22_ingest import plane
 
 QUICK = [
@@ -246,6 +247,10 @@ def test_the_shipped_weights_are_adapted(area: Path, tmp_path: Path) -> None:
     assert model.scores is not None
     assert model.scores.of_mean < 1.0
     assert model.training["validation_dates"][-1] == "2020-03-07"
+    adapted, base = model.training["adapted"], load_model(Path("base")).training
+    told = _network(model)
+    assert told.endswith(f", {adapted['best_step']} steps, {adapted['seconds']} s")
+    assert f"{base['best_step']} steps" not in told
     run("--quiet", "predict", area / "cube.zarr", "--model", tmp_path / "model",
         "--at", "2020-03-10", "--to", tmp_path / "to")  # fmt: skip
     with rasterio.open(tmp_path / "to" / "uncertainty.tif") as source:

@@ -236,12 +236,14 @@ def _provenance(path: Path, model: Model | None, config: EvaluateConfig) -> dict
 
 
 def _network(model: Model) -> str:
-    """Name of a network, and what its folder tells of its training."""
-    made = model.training
+    """Name of a network, and what its folder tells of its training, the last one if adapted."""
+    made = {**model.training, **model.training.get("adapted", {})}
     dates = made.get("training_dates")
     told = {
         "trained on {}": " to ".join(dates) if dates else None,
         "{} steps": made.get("best_step"),
         "{} s": made.get("seconds"),
     }
-    return ", ".join([model.name, *(form.format(it) for form, it in told.items() if it)])
+    return ", ".join(
+        [model.name, *(form.format(it) for form, it in told.items() if it is not None)]
+    )
