@@ -193,7 +193,7 @@ def test_choices_and_conditions_that_cannot_be(
         ("snow_depth must lie in 0..2000 cm, but nan", 1, ("--set", "snow_depth=nan")),
         ("incidence must lie in 0..90 degree, but inf", 1, ("--set", "incidence=inf")),
         ("there is no condition 'wind'", 1, ("--set", "wind=3")),
-        ("platform, orbit_direction and", 1, ("--set", "orbit_direktion=3")),
+        ("or orbit_direction on the command line", 1, ("--set", "orbit_direktion=3")),
     ):  # fmt: skip
         assert said in fails(capsys, status, *asked, *words)
         assert not (tmp_path / "to").exists()
