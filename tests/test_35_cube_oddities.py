@@ -29,6 +29,34 @@ def power(seed: int) -> np.ndarray:
     return 0.1 * np.random.default_rng(seed).gamma(4.4, 1 / 4.4, (2, *GRID.shape))
 
 
+# --- scenes that do not fit ----------------------------------------------------------------------
+
+
+def test_a_cube_is_not_extended_by_another_resampling(scene_folder: Scenes, tmp_path: Path) -> None:
+    names = [opera_name(f"2020030{day}T154005") for day in (1, 2)]
+    folder, to = scene_folder({name: power(0) for name in names}), tmp_path / "cube.zarr"
+    items = list(find_items([folder], IndexOptions()))
+    nearest, average = (CubeOptions(resampling=name) for name in ("nearest", "average"))
+    build_cube(items[:1], to, GRID, nearest, Sources())
+    with pytest.raises(SarcastError, match="resampling nearest, but average is asked for; ask"):
+        build_cube(items, to, GRID, average, Sources())
+    assert open_cube(to).sizes["time"] == 1
+    build_cube(items, to, GRID, nearest, Sources())
+    assert open_cube(to).sizes["time"] == 2
+
+
+def test_dates_of_two_quantities_are_named(scene_folder: Scenes, tmp_path: Path) -> None:
+    names = [opera_name(f"2020030{day}T154005") for day in (1, 2)]
+    folder = scene_folder({name: power(0) for name in names})
+    items = list(find_items([folder], IndexOptions()))
+    for asset in items[1].assets.values():
+        asset.extra_fields["sarcast:quantity"] = "sigma0"
+    for several, named in ((items[:1], False), (items, True)):
+        build_cube(several, tmp_path / "cube.zarr", GRID, CubeOptions(), Sources())
+        told = " ".join(check_cube(tmp_path / "cube.zarr").warnings)
+        assert ("are of gamma0 and sigma0, whose levels differ" in told) == named
+
+
 # --- values that cannot be ------------------------------------------------------------------------
 
 

@@ -26,7 +26,7 @@ from sarcast.cube.block import Block, Written
 from sarcast.cube.crew import AHEAD, Crew, CrewOptions, crew
 from sarcast.cube.oddities import impossible
 from sarcast.cube.schema import COORDINATES, PART
-from sarcast.cube.store import Store, is_empty
+from sarcast.cube.store import RESAMPLING, Store, is_empty
 from sarcast.cube.weather import StepWeather, write_weather
 from sarcast.errors import SarcastError
 from sarcast.files import alone_in, full_disk_named
@@ -115,7 +115,8 @@ def build_cube(
     with full_disk_named(path), alone_in(path), _no_empty_store(path):
         speckle = filtering.agreed(path, found, grid, options.resampling, options, remote)
         has_truth = all(one.has_truth for one in found)
-        store = Store.open(path, grid, has_truth=has_truth, told=filtering.recorded(speckle))
+        told = {RESAMPLING: options.resampling, **filtering.recorded(speckle)}
+        store = Store.open(path, grid, has_truth=has_truth, told=told)
         held = store.values("scene_id").tolist()
         todo = [one for one in found if one.scene_id not in set(held)]
         times = [*store.values("time").astype("datetime64[s]"), *(one.time for one in todo)]

@@ -49,7 +49,7 @@ Values = npt.NDArray[np.float64]
 
 
 def date_warnings(cube: xr.Dataset) -> Iterator[str]:
-    """Dates that are none of Sentinel-1's, and gaps between them."""
+    """Dates that are none of Sentinel-1's, gaps between them, and more than one quantity."""
     times = cube["time"].values
     odd = times[(times < FIRST_LAUNCH) | (times > np.datetime64("now"))]
     if odd.size:
@@ -61,6 +61,9 @@ def date_warnings(cube: xr.Dataset) -> Iterator[str]:
             f"no acquisition for {days[place]:.0f} days from {shown(times[place])} to "
             f"{shown(times[place + 1])}, where {usual:.0f} days are usual"
         )
+    quantities = sorted({*cube["quantity"].values.tolist()} - {""})
+    if len(quantities) > 1:
+        yield f"its dates are of {' and '.join(quantities)}, whose levels differ with the slopes"
 
 
 def value_warnings(dates: Sequence[DateStatistics]) -> Iterator[str]:

@@ -26,6 +26,8 @@ from sarcast.cube.schema import CHUNK, OPTIONAL, SCHEMA, SHARD, VERSION, Variabl
 from sarcast.errors import SarcastError
 from sarcast.grid import axes, conditions_grid
 
+RESAMPLING = "resampling"
+"""Attribute of a store: how scenes on another grid were warped."""
 _ZSTD = ZstdCodec(level=1, checksum=True)  # five times as fast on speckle as by default, no larger
 
 
@@ -56,7 +58,7 @@ class Store:
         Raises
         ------
         SarcastError
-            If something else is there, or a cube on another grid.
+            If something else is there, or a cube on another grid or of another resampling.
         """
         if is_begun(path):
             _empty(path)
@@ -69,6 +71,12 @@ class Store:
             raise SarcastError(
                 f"{path} is a cube on another grid ({held.get('grid')}) than asked for "
                 f"({describe(grid)}); name another target, or ask for the same area and resolution"
+            )
+        asked = (told or {}).get(RESAMPLING)
+        if held.get(RESAMPLING, asked) != asked:
+            raise SarcastError(
+                f"{path} is a cube with the resampling {held[RESAMPLING]}, but {asked} is asked "
+                f"for; ask for the same, or name another target"
             )
         _clear_partial(path)
         store = cls(path, zarr.open_group(path, mode="r+", use_consolidated=False))
