@@ -79,7 +79,7 @@ class Acquisition:
         bbox = self.items[0].bbox
         assert bbox is not None
         latitude = (bbox[1] + bbox[-1]) / 2.0
-        if abs(latitude) > orbits.HIGHEST_LATITUDE_DEG:
+        if abs(latitude) >= orbits.HIGHEST_LATITUDE_DEG:
             return float("nan")
         return orbits.heading_deg(latitude, self.orbit_direction)
 
