@@ -148,7 +148,7 @@ def draw(worlds: int, rain_mm: float, *, seed: int) -> Area:
     world = backscatter.World(parameters, land, calendar, old)
 
     def seen(of: views.Views, under: weather.Weather) -> backscatter.Seen:
-        return look(of, under, day, parameters, (SIZE, SIZE), SPACING_M)
+        return look(of, under, day, world)
 
     def rained(mm: float) -> weather.Weather:
         rain = sky.precipitation.clone()

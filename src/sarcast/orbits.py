@@ -4,11 +4,15 @@ The orbit is sun-synchronous and near-circular, so these follow from geometry an
 """
 
 import datetime as dt
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from sarcast.errors import SarcastError
+
+Angle = TypeVar("Angle", bound=Any)
+"""Degrees: a number, or an array or a tensor of them."""
 
 ASCENDING = "ascending"
 DESCENDING = "descending"
@@ -104,14 +108,16 @@ def direction_of(heading: float) -> str:
     return DESCENDING if is_descending(heading) else ASCENDING
 
 
-def signed(heading: float) -> float:
+def signed(heading: Angle) -> Angle:
     """Give the same heading in −180..180 degrees."""
-    return (heading + 180.0) % 360.0 - 180.0
+    same: Angle = (heading + 180.0) % 360.0 - 180.0
+    return same
 
 
-def other_pass(heading: float) -> float:
+def other_pass(heading: Angle) -> Angle:
     """Heading of the other pass over the same latitude, −180..180 degrees."""
-    return signed(180.0 - heading)
+    turned: Angle = -heading % 360.0 - 180.0
+    return turned
 
 
 def relative_orbit(platform: str, absolute_orbit: int) -> int | None:

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from sarcast.conditions import COLUMNS, CONDITIONS, HEADING, WEATHER, condition
+from sarcast.orbits import signed
 from sarcast.windows import Batch
 
 MIRRORED_SHARE = 0.5
@@ -98,8 +99,7 @@ def mirror(batch: Batch, axis: int) -> Batch:
 
     def turned(rows: Tensor) -> Tensor:
         rows = rows.clone()
-        heading = -rows[..., HEADING] - (180.0 if axis == -1 else 0.0)
-        rows[..., HEADING] = (heading + 180.0) % 360.0 - 180.0
+        rows[..., HEADING] = signed(-rows[..., HEADING] - (180.0 if axis == -1 else 0.0))
         return rows
 
     other = batch.other_conditions

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated
 
 import pystac
+import xarray as xr
 from odc.geo.geobox import GeoBox
 from odc.geo.geom import Geometry
 from pydantic import Field
@@ -103,10 +104,11 @@ def cube(catalogue: str | None = None, *, config: Annotated[CubeConfig, FLAT] = 
 
 
 def _build(source: str, to: Path, config: CubeConfig) -> None:
-    catalogue, found = _indexed(source, to, config.names)
+    held = open_cube(to) if (to / "zarr.json").exists() and not is_empty(to) else None
+    catalogue, found = _indexed(source, to, config.names, held)
     area = None if config.area is None else outline(config.area)
     items = _search(catalogue, area.extent if isinstance(area, GeoBox) else area, found, config)
-    grid = _grid(area, items, to, config)
+    grid = _grid(area, items, held, config)
     sources = Sources(
         dem=config.dem,
         weather=config.weather,
@@ -125,27 +127,28 @@ def _build(source: str, to: Path, config: CubeConfig) -> None:
 
 
 def _grid(
-    area: Geometry | GeoBox | None, items: list[pystac.Item], to: Path, config: CubeConfig
+    area: Geometry | GeoBox | None,
+    items: list[pystac.Item],
+    held: xr.Dataset | None,
+    config: CubeConfig,
 ) -> GeoBox:
     """Grid as asked for; what is not asked for is that of the cube, if it is there."""
-    held = _grid_of(to) if _holds_steps(to) else None
-    if held is not None and (area, config.crs, config.resolution) == (None, None, None):
-        return held
-    return make_grid(area, items, crs=config.crs, resolution=config.resolution, like=held)
+    like = None if held is None else _grid_of(held)
+    if like is not None and (area, config.crs, config.resolution) == (None, None, None):
+        return like
+    return make_grid(area, items, crs=config.crs, resolution=config.resolution, like=like)
 
 
-def _grid_of(cube: Path) -> GeoBox:
+def _grid_of(cube: xr.Dataset) -> GeoBox:
     """Grid of a cube, its CRS by its code where it has one, as that of scenes."""
-    grid: GeoBox = open_cube(cube).odc.geobox
+    grid: GeoBox = cube.odc.geobox
     code = grid.crs.epsg
     return grid if code is None else GeoBox(grid.shape, grid.transform, f"EPSG:{code}")
 
 
-def _holds_steps(cube: Path) -> bool:
-    return (cube / "zarr.json").exists() and not is_empty(cube)
-
-
-def _indexed(source: str, to: Path, names: IndexOptions) -> tuple[str, set[str] | None]:
+def _indexed(
+    source: str, to: Path, names: IndexOptions, held: xr.Dataset | None
+) -> tuple[str, set[str] | None]:
     """The catalogue itself; or that of scenes, made beside the cube, and which of it are meant.
 
     These are the scenes and those of the cube, but none of other folders that were tried before.
@@ -160,14 +163,8 @@ def _indexed(source: str, to: Path, names: IndexOptions) -> tuple[str, set[str] 
         return source, None
     beside = str(to.with_name(f"{to.stem}-catalogue"))
     found = add_scenes((path,), IndexConfig(to=beside, names=names))
-    return beside, found | _scenes_of(to)
-
-
-def _scenes_of(cube: Path) -> set[str]:
-    """Ids of the scenes that a cube holds, if it is there."""
-    if not _holds_steps(cube):
-        return set()
-    return {one for step in open_cube(cube)["scene_id"].values for one in str(step).split("+")}
+    steps = () if held is None else held["scene_id"].values
+    return beside, found.union(*(str(step).split("+") for step in steps))
 
 
 def _search(

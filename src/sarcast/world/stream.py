@@ -12,7 +12,6 @@ from sarcast.units import DB_PER_NEPER, FLOOR_DB
 from sarcast.world import (
     backscatter,
     changes,
-    fields,
     ground,
     parcels,
     presets,
@@ -125,12 +124,12 @@ def _draw(options: StreamOptions, *, host: np.random.Generator, rng: torch.Gener
     parameters = presets.draw(preset, options.batch, rng=rng)
     spacing_m = float(host.choice(preset.spacings_m))
     filters = _filters(preset, options.batch, host=host)
-    size = (options.size, options.size)
-    land = ground.draw(parameters, size, spacing_m, rng=rng)
+    land = ground.draw(parameters, (options.size, options.size), spacing_m, rng=rng)
     own, sky, day = _acquisitions(parameters, options, rng=rng)
-    seen, time = look(own, sky, day, parameters, size, spacing_m), own.time
+    time = own.time
     calendar = parcels.draw(land, parameters, time[:, 0], rng=rng)
     world = World(parameters, land, calendar, _changes(land, time, preset.changes, rng=rng))
+    seen = look(own, sky, day, world)
     unknown = backscatter.draw_unknown(world, time.shape[1], rng=rng)
     still = _frozen(seen)
     last = still.last()
@@ -147,10 +146,8 @@ def _draw(options: StreamOptions, *, host: np.random.Generator, rng: torch.Gener
         goal = (DB_PER_NEPER * looks).clamp_(min=FLOOR_DB).nanmean(1)
     other_conditions = other_expected = None
     if options.otherwise:
-        other_views, other_sky = _otherwise(last.views, sky, day[:, -1], rng=rng)
-        other = look(other_views, other_sky, day[:, -1:], parameters, size, spacing_m)
-        other = replace(other, until=last.until)
-        told = conditions(other_views, other.states)[:, 0]
+        other = _otherwise(last, sky, day[:, -1:], world, rng=rng)
+        told = conditions(other.views, other.states)[:, 0]
         other_conditions = told.masked_fill(known[:, -1].isnan(), torch.nan)
         other_expected = backscatter.expected(world, other)[:, 0]
     return Drawn(
@@ -217,24 +214,22 @@ def last_acquisitions(
 
 
 def _otherwise(
-    own: views.Views, sky: weather.Weather, day: torch.Tensor, *, rng: torch.Generator
-) -> tuple[views.Views, weather.Weather]:
-    """Targets, half of them from the other pass, and a weather of other rain before their day."""
-    turned = torch.rand(len(day), 1, generator=rng, device=rng.device) < 0.5
-    return own.from_other_pass(turned), weather.with_spell(sky, day, rng=rng)
-
-
-def look(
-    own: views.Views,
-    sky: weather.Weather,
-    day: torch.Tensor,
-    parameters: presets.Parameters,
-    size: fields.Size,
-    spacing_m: float,
+    target: Seen, sky: weather.Weather, day: torch.Tensor, world: World, *, rng: torch.Generator
 ) -> Seen:
+    """Targets, half of them from the other pass, after other rain before their day."""
+    turned = torch.rand(len(day), 1, generator=rng, device=rng.device) < 0.5
+    own = target.views.from_other_pass(turned)
+    other = look(own, weather.with_spell(sky, day[:, 0], rng=rng), day, world)
+    return replace(other, until=target.until)
+
+
+def look(own: views.Views, sky: weather.Weather, day: torch.Tensor, world: World) -> Seen:
     """Views under a weather; ``day``, dims (world, view), are their places in it."""
-    states = weather.states(sky, day, own.ascending, parameters["diurnal_c"])
-    angle = views.smooth_incidence(own.incidence_deg, own.heading_deg, size, spacing_m)
+    states = weather.states(sky, day, own.ascending, world.parameters["diurnal_c"])
+    rows, columns = world.ground.elevation.shape[-2:]
+    angle = views.smooth_incidence(
+        own.incidence_deg, own.heading_deg, (rows, columns), world.ground.spacing_m
+    )
     return Seen(own, states, angle, own.time)
 
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from sarcast.conditions import PLATFORMS
-from sarcast.orbits import INCLINATION_DEG, ORBITS_PER_CYCLE, REPEAT_DAYS
+from sarcast.orbits import INCLINATION_DEG, ORBITS_PER_CYCLE, REPEAT_DAYS, other_pass
 from sarcast.world import fields
 
 EPOCH = dt.date(2014, 1, 1)
@@ -102,11 +102,10 @@ class Views:
 
     def from_other_pass(self, which: torch.Tensor) -> "Views":
         """Views at the same times, those marked in ``which`` (world, view) from the other pass."""
-        turned = (-self.heading_deg) % 360.0 - 180.0
         return replace(
             self,
             ascending=self.ascending ^ which,
-            heading_deg=torch.where(which, turned, self.heading_deg),
+            heading_deg=torch.where(which, other_pass(self.heading_deg), self.heading_deg),
         )
 
 
