@@ -15,7 +15,10 @@ import numpy as np
 import torch
 import xarray as xr
 
-from sarcast.conditions import (
+from sarcast.arrays import Float
+from sarcast.prediction import Model, load_model
+from sarcast.prediction.predict import predict
+from sarcast.sensor.conditions import (
     HEADING,
     INCIDENCE,
     RAIN,
@@ -23,11 +26,9 @@ from sarcast.conditions import (
     TEMPERATURE,
     read_conditions,
 )
-from sarcast.inference import predict
-from sarcast.mapping import Model, load_model
-from sarcast.orbits import ASCENDING, DESCENDING
-from sarcast.units import DB_PER_NEPER
-from sarcast.windows import BANDS, Float, PreviousOptions
+from sarcast.sensor.orbits import ASCENDING, DESCENDING
+from sarcast.sensor.units import DB_PER_NEPER
+from sarcast.windows import BANDS, PreviousOptions
 from sarcast.world import (
     backscatter,
     changes,

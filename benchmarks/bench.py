@@ -11,9 +11,9 @@ and also writes the report.
 import argparse
 from pathlib import Path
 
-from sarcast.bench import BenchOptions, run_bench
-from sarcast.mapping import load_models
-from sarcast.tables import markdown
+from sarcast.evaluation.benchmark import BenchOptions, run_bench
+from sarcast.evaluation.report.tables import markdown
+from sarcast.prediction import load_models
 
 
 def main() -> None:

@@ -28,15 +28,15 @@ from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 from scipy.ndimage import gaussian_filter
 
-from sarcast import units
 from sarcast.catalogue import FolderCatalogue
 from sarcast.cube import CubeOptions, Sources, build_cube, open_cube
 from sarcast.cube.block import places
-from sarcast.cube.crew import CrewOptions
+from sarcast.cube.executor import CrewOptions
 from sarcast.cube.schema import CHUNK, pack
 from sarcast.cube.store import is_begun
-from sarcast.ingest.sentinel1 import IndexOptions, find_items
-from sarcast.progress import set_quiet
+from sarcast.ingest.scenes.index import IndexOptions, find_items
+from sarcast.io.progress import set_quiet
+from sarcast.sensor import units
 
 SPACING_M = 10.0
 DISTINCT = 4

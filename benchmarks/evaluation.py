@@ -15,11 +15,11 @@ from functools import partial
 
 import numpy as np
 
-from sarcast.assess import AssessOptions, assess
-from sarcast.conditions import COLUMNS
-from sarcast.evaluation import Evaluator
-from sarcast.simulate import Offset
-from sarcast.strategies import STRATEGIES
+from sarcast.evaluation.experiment import AssessOptions, assess
+from sarcast.evaluation.metrics import Evaluator
+from sarcast.evaluation.simulation.changes import Offset
+from sarcast.prediction.strategies import STRATEGIES
+from sarcast.sensor.conditions import COLUMNS
 from sarcast.windows import Window
 
 DISTINCT = 8

@@ -17,8 +17,8 @@ from rasterio.warp import transform
 from rasterio.windows import from_bounds
 
 from benchmarks.sites import parted, series
-from sarcast.orbits import heading_deg
-from sarcast.units import to_db
+from sarcast.sensor.orbits import heading_deg
+from sarcast.sensor.units import to_db
 
 OPERA = re.compile(r"T\d+-(\d+-IW\d)_(\d{8}T\d{6})Z_.*_(S1[A-D])_30_v1.0_VV\.tif")
 LAGS = 4

@@ -29,10 +29,11 @@ import xarray as xr
 import yaml
 from scipy.stats import rankdata
 
-from sarcast.differences import level, levelled, norm, smoothed, subtract, z
-from sarcast.mapping import Precision
-from sarcast.strategies import latest, mean
-from sarcast.windows import Bool, Chooser, Expected, Float, Predictor, Source, Window, split_by_date
+from sarcast.arrays import Bool, Float
+from sarcast.detection.difference import level, levelled, norm, smoothed, subtract, z
+from sarcast.prediction import Precision
+from sarcast.prediction.strategies import latest, mean
+from sarcast.windows import Chooser, Expected, Predictor, Source, Window, split_by_date
 
 FIRST_TEST = np.datetime64("2024-01-01")
 WATER = ("opera-292318-IW2",)
@@ -175,7 +176,7 @@ def bounds(_: Task) -> Iterator[System]:
 
 def shipped(task: Task) -> Iterator[System]:
     """Our weights as they are."""
-    from sarcast.mapping import load_model
+    from sarcast.prediction import load_model
 
     model = load_model(task.model, device="cpu", precision=task.precision)
     yield from _ours(task.model, model)
@@ -183,9 +184,9 @@ def shipped(task: Task) -> Iterator[System]:
 
 def adapted(task: Task) -> Iterator[System]:
     """Our weights after ``sarcast train --from`` on the series, ended before the first test."""
-    from sarcast.mapping import load_model
-    from sarcast.mapping.adapt import adapt, suited
-    from sarcast.mapping.training import TrainOptions
+    from sarcast.prediction import load_model
+    from sarcast.prediction.training.adapt import adapt, suited
+    from sarcast.prediction.training.fit import TrainOptions
 
     start = load_model(task.model, device="cpu")
     options = suited(TrainOptions(**task.training), start)

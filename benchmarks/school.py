@@ -7,7 +7,7 @@ from pathlib import Path
 import xarray as xr
 import yaml
 
-from sarcast.mapping.school import Recipe, school
+from sarcast.prediction.training.recipe import Recipe, school
 
 
 def main() -> None:

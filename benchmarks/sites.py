@@ -16,11 +16,12 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from sarcast.mapping import load_model
-from sarcast.orbits import heading_deg
-from sarcast.strategies import STRATEGIES
-from sarcast.units import to_db
-from sarcast.windows import Chooser, Float, Predictor, Source, Window
+from sarcast.arrays import Float
+from sarcast.prediction import load_model
+from sarcast.prediction.strategies import STRATEGIES
+from sarcast.sensor.orbits import heading_deg
+from sarcast.sensor.units import to_db
+from sarcast.windows import Chooser, Predictor, Source, Window
 
 SIDE = 3
 FIRST_TEST = np.datetime64("2022-01-01")

@@ -18,9 +18,9 @@ import numpy as np
 import torch
 
 from benchmarks.transformers import MODELS, Transformer
-from sarcast.conditions import COLUMNS
-from sarcast.mapping import Model, Precision, load_model
-from sarcast.mapping.temporal import Temporal, TemporalOptions
+from sarcast.prediction import Model, Precision, load_model
+from sarcast.prediction.networks.temporal import Temporal, TemporalOptions
+from sarcast.sensor.conditions import COLUMNS
 from sarcast.windows import Window
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sarcast.conditions import COLUMNS
+from sarcast.sensor.conditions import COLUMNS
 from sarcast.tfrecord import Sample, read_samples, write_samples
 from sarcast.windows import Window
 

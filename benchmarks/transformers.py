@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 from scipy.special import expit, logit
 
-from sarcast.differences import levelled
-from sarcast.units import to_db, to_power
-from sarcast.windows import BANDS, Float, Window
+from sarcast.arrays import Float
+from sarcast.detection.difference import levelled
+from sarcast.sensor.units import to_db, to_power
+from sarcast.windows import BANDS, Window
 
 MODELS = ("transformer_original", "transformer_optimized", "transformer_anniversary_trained")
 LEAST, MOST = 1e-7, 1.0 - 1e-6

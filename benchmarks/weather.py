@@ -14,10 +14,11 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from sarcast.conditions import WEATHER
-from sarcast.mapping import load_model
-from sarcast.strategies import mean
-from sarcast.windows import Float, Source, Window, target_dates
+from sarcast.arrays import Float
+from sarcast.prediction import load_model
+from sarcast.prediction.strategies import mean
+from sarcast.sensor.conditions import WEATHER
+from sarcast.windows import Source, Window, target_dates
 from sarcast.windows.without import window_without
 
 ENOUGH = 10

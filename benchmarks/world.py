@@ -71,7 +71,7 @@ def stream_rate(options: StreamOptions, device: str, seconds: float) -> float:
 
 def write_seconds() -> float:
     """Seconds to write a world as the demo does; needs the packages that write rasters."""
-    from sarcast.progress import set_quiet
+    from sarcast.io.progress import set_quiet
     from sarcast.world.writer import write_world
 
     set_quiet(True)

@@ -12,11 +12,11 @@ import numpy as np
 from sklearn.ensemble import RandomForestClassifier
 
 import sarcast
-from sarcast.analysis import WindowOptions
-from sarcast.assess import AssessOptions
-from sarcast.classifiers import Otsu, PixelEstimator, linear_svc
-from sarcast.shapes import ShapeOptions
-from sarcast.simulate import Offset
+from sarcast.api import WindowOptions
+from sarcast.detection.classifiers import Otsu, PixelEstimator, linear_svc
+from sarcast.evaluation.experiment import AssessOptions
+from sarcast.evaluation.simulation.changes import Offset
+from sarcast.evaluation.simulation.shapes import ShapeOptions
 
 
 def main(path: str, model_path: str = "base") -> None:

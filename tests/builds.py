@@ -5,12 +5,14 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from sarcast.cube import CubeOptions, Sources, build_cube
-from sarcast.ingest.sentinel1 import IndexOptions, find_items
-from sarcast.progress import set_quiet
-from sarcast.rasters import grid_of
+from sarcast.ingest.scenes.index import IndexOptions, find_items
+from sarcast.io.progress import set_quiet
+from sarcast.io.rasters import grid_of
 
 _SERVER = multiprocessing.get_context("forkserver")  # imports once, and is free of threads
-_SERVER.set_forkserver_preload(["sarcast.cube", "sarcast.ingest.sentinel1", "sarcast.rasters"])
+_SERVER.set_forkserver_preload(
+    ["sarcast.cube", "sarcast.ingest.scenes.index", "sarcast.io.rasters"]
+)
 
 
 def start_build(scenes: Path, target: Path) -> BaseProcess:

@@ -8,7 +8,7 @@ from affine import Affine
 from odc.geo.geobox import GeoBox
 from odc.geo.xr import xr_coords
 
-from sarcast.grid import axes
+from sarcast.io.grid import axes
 
 COARSE = GeoBox((5, 6), Affine(1000.0, 0, 498_000.0, 0, -1000.0, 6_902_000.0), "EPSG:32635")
 DAYS = np.arange("2020-03-01", "2020-03-11", dtype="datetime64[D]")

@@ -16,9 +16,9 @@ from pystac.validation import validate_dict
 from conftest import GRID
 from sarcast.catalogue import FolderCatalogue, Raster, Scene, open_catalogue
 from sarcast.errors import SarcastError
-from sarcast.grid import item_grid
-from sarcast.orbits import heading_deg
-from sarcast.rasters import write_cog
+from sarcast.io.grid import item_grid
+from sarcast.io.rasters import write_cog
+from sarcast.sensor.orbits import heading_deg
 
 
 def scene(folder: Path, number: int, **changed: object) -> Scene:

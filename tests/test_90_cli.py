@@ -23,19 +23,19 @@ from rio_cogeo.cogeo import cog_validate
 from scipy.ndimage import gaussian_filter
 
 from conftest import GRID, opera_name
-from sarcast import workflows
+from sarcast import commands as workflows
 from sarcast.cli import VERBS, _refusal, main
-from sarcast.config import FLAT, Config, command, flags
+from sarcast.commands.ablate import AblateConfig
+from sarcast.commands.config import FLAT, Config, command, flags
+from sarcast.commands.evaluate import _network
 from sarcast.cube import open_cube
-from sarcast.evaluation import Evaluation
-from sarcast.inference import predict
-from sarcast.mapping import load_model
-from sarcast.mapping.augment import AugmentOptions
-from sarcast.mapping.training import TrainOptions
-from sarcast.rasters import write_cog
-from sarcast.workflows.ablate import AblateConfig
-from sarcast.workflows.evaluate import _network
-from test_22_ingest import plane
+from sarcast.evaluation.metrics import Evaluation
+from sarcast.io.rasters import write_cog
+from sarcast.prediction import load_model
+from sarcast.prediction.predict import predict
+from sarcast.prediction.training.augment import AugmentOptions
+from sarcast.prediction.training.fit import TrainOptions
+from test_31_ingest import plane
 
 QUICK = [
     *("--network", "unet"),
@@ -123,7 +123,7 @@ def option_names(options: type[BaseModel]) -> Iterator[str]:
 @pytest.mark.parametrize("module", [one.name for one in pkgutil.iter_modules(workflows.__path__)])
 def test_no_verb_has_two_options_of_one_name(module: str) -> None:
     """Else one flag would mean two things, and the record could hold only one of them."""
-    found = vars(importlib.import_module(f"sarcast.workflows.{module}")).values()
+    found = vars(importlib.import_module(f"sarcast.commands.{module}")).values()
     kinds = [one for one in found if isinstance(one, type) and issubclass(one, Config)]
     assert kinds
     for kind in kinds:
@@ -157,7 +157,7 @@ def test_what_moves_the_whole_scene_is_told_and_taken_off(
     assert "--level" not in capsys.readouterr().err
     wet = open_cube(area / "cube.zarr").load()
     wet["backscatter"].loc[{"time": "2020-03-10"}] += 9.0
-    monkeypatch.setattr("sarcast.workflows.detect.open_cube", lambda _: wet)
+    monkeypatch.setattr("sarcast.commands.detect.open_cube", lambda _: wet)
     run("detect", *asked, "--to", tmp_path / "told")
     assert "--level takes it off" in " ".join(capsys.readouterr().err.split())
     run("detect", *asked, "--to", tmp_path / "wet", "--level")
@@ -367,8 +367,8 @@ def test_a_band_that_nobody_saw(
 ) -> None:
     blind = open_cube(area / "cube.zarr").load()
     blind["backscatter"].loc[{"band": "VH"}] = np.nan
-    monkeypatch.setattr("sarcast.workflows.detect.open_cube", lambda _: blind)
-    monkeypatch.setattr("sarcast.workflows.train.open_cube", lambda _: blind)
+    monkeypatch.setattr("sarcast.commands.detect.open_cube", lambda _: blind)
+    monkeypatch.setattr("sarcast.commands.train.open_cube", lambda _: blind)
     said = fails(capsys, 1, "detect", area / "cube.zarr", "--model", area / "model", "--at",
                  "2020-03-09", "--to", tmp_path / "to", "--level")  # fmt: skip
     assert "no pixel of VH was seen" in said
@@ -388,7 +388,7 @@ def test_a_stopped_training_goes_on_as_it_was_asked_for(
 
     asked = ("train", area / "cube.zarr", "--to", tmp_path / "to", *QUICK)
     with monkeypatch.context() as patch:
-        patch.setattr("sarcast.workflows.train.residual_scores", stop)
+        patch.setattr("sarcast.commands.train.residual_scores", stop)
         with pytest.raises(SystemExit):
             main([str(word) for word in asked])
     assert {path.name for path in (tmp_path / "to").iterdir()} == {"training"}
@@ -404,7 +404,7 @@ def test_a_stopped_training_goes_on_as_it_was_asked_for(
     first = (tmp_path / "to" / "model.safetensors").read_bytes()
     assert "add --overwrite" in fails(capsys, 1, *asked, "--seed", "3")
     with monkeypatch.context() as patch:
-        patch.setattr("sarcast.workflows.train.residual_scores", stop)
+        patch.setattr("sarcast.commands.train.residual_scores", stop)
         with pytest.raises(SystemExit):
             main([str(word) for word in (*asked, "--seed", "3", "--overwrite")])
     assert (tmp_path / "to" / "model.safetensors").read_bytes() == first

@@ -8,13 +8,13 @@ from fuzz.fuzz_tfrecord import plain, simulated
 from sarcast.cli import main
 from sarcast.cube import open_cube
 from sarcast.errors import SarcastError
-from sarcast.evaluation import Evaluation
-from sarcast.mapping import load_model
-from sarcast.mapping.adapt import SUITED
+from sarcast.evaluation.metrics import Evaluation
+from sarcast.prediction import load_model
+from sarcast.prediction.training.adapt import SUITED
 from sarcast.tfrecord import SampleStore, encode, read_samples, write_records, write_samples
 from sarcast.tfrecord.store import write_store
 from sarcast.tfrecord.wire import read_example, write_example, write_tensor
-from test_54_tfrecord import same
+from test_62_tfrecord import same
 
 
 def run(*arguments):

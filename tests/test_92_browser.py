@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from sarcast.evaluation import Evaluator, Scored, count_scores
-from sarcast.report import Panel, write_report
+from sarcast.evaluation.metrics import Evaluator, Scored, count_scores
+from sarcast.evaluation.report.html import Panel, write_report
 
 pytestmark = pytest.mark.service
 

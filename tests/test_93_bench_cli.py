@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sarcast.bench import bench_trials
 from sarcast.cli import main
-from sarcast.conditions import WEATHER
-from sarcast.mapping import load_model
-from sarcast.mapping.model import save_model
+from sarcast.evaluation.benchmark import bench_trials
+from sarcast.prediction import load_model
+from sarcast.prediction.model import save_model
+from sarcast.sensor.conditions import WEATHER
 from sarcast.windows.without import window_without
 
 SMALL = "boreal-1-small"

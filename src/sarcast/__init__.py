@@ -12,12 +12,12 @@ _HOMES = {
     "SarcastError": "errors",
     "open_cube": "cube",
     "build_cube": "cube",
-    "load_model": "mapping",
-    "predict": "inference",
-    "difference": "analysis",
-    "classify": "analysis",
-    "evaluate": "analysis",
-    "simulate_change": "analysis",
+    "load_model": "prediction",
+    "predict": "prediction.predict",
+    "difference": "api",
+    "classify": "api",
+    "evaluate": "api",
+    "simulate_change": "api",
 }
 
 __all__ = [

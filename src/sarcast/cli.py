@@ -13,9 +13,9 @@ from cyclopts import App, Argument, CycloptsError, Parameter
 from rich.console import Console
 
 import sarcast
-from sarcast.config import check_record
+from sarcast.commands.config import check_record
 from sarcast.errors import SarcastError, UsageError, public
-from sarcast.progress import say, set_quiet
+from sarcast.io.progress import say, set_quiet
 
 WORK_FAILED, BAD_USAGE, INTERRUPTED = 1, 2, 130
 
@@ -43,14 +43,14 @@ VERBS = {
     "ablate": "Train and evaluate a network without each condition in turn.",
 }
 for _verb, _help in VERBS.items():
-    app.command(f"sarcast.workflows.{_verb}:{_verb}", name=_verb, help=_help)
+    app.command(f"sarcast.commands.{_verb}:{_verb}", name=_verb, help=_help)
 
 _tfrecord = App(name="tfrecord", help="The paper's published data set, in and out.")
 for _verb, _help in {
     "import": "Import TFRecord files, losslessly, for training and evaluation.",
     "export": "Write TFRecord files that the published scripts read.",
 }.items():
-    _tfrecord.command(f"sarcast.workflows.tfrecord:{_verb}_samples", name=_verb, help=_help)
+    _tfrecord.command(f"sarcast.commands.tfrecord:{_verb}_samples", name=_verb, help=_help)
 app.command(_tfrecord)
 
 

@@ -20,8 +20,8 @@ from pathlib import Path
 
 import numpy as np
 
-from sarcast.conditions import COLUMNS
 from sarcast.errors import SarcastError
+from sarcast.sensor.conditions import COLUMNS
 from sarcast.tfrecord import Sample, decode, encode, read_samples, write_records
 from sarcast.windows import Window
 

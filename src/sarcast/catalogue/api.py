@@ -20,8 +20,8 @@ from requests.auth import HTTPBasicAuth
 
 from sarcast.catalogue.protocol import MALFORMED, TimeRange, in_order, span, utc
 from sarcast.errors import SarcastError, UsageError
-from sarcast.progress import say
-from sarcast.remote import PASSING, RemoteOptions, hide_credentials, is_remote, patiently
+from sarcast.io.progress import say
+from sarcast.io.remote import PASSING, RemoteOptions, hide_credentials, is_remote, patiently
 
 PAGE = 100
 """Items a page asks for: few enough for every API, whose own default is often ten."""

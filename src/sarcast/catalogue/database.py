@@ -17,7 +17,7 @@ from pypgstac.load import Loader, Methods
 from sarcast.catalogue.api import interval
 from sarcast.catalogue.protocol import TimeRange, in_order, placed
 from sarcast.errors import SarcastError, UsageError
-from sarcast.remote import RemoteOptions
+from sarcast.io.remote import RemoteOptions
 
 COLLECTION = "sentinel-1"
 """Collection of items that name none: in pgstac each item belongs to one."""

@@ -17,9 +17,10 @@ import shapely
 import stac_geoparquet.arrow
 from odc.geo.geom import Geometry
 
+from sarcast.arrays import Bool, Times
 from sarcast.catalogue.protocol import MALFORMED, TimeRange, in_order, placed, utc
 from sarcast.errors import SarcastError
-from sarcast.files import new_file
+from sarcast.io.files import new_file
 
 GROUP_ROWS = 1024
 """Rows of a row group, the least that is read of a file: items of one place lie together."""
@@ -28,9 +29,6 @@ _EDGES = ("xmin", "ymin", "xmax", "ymax")
 _TIMES = ("datetime", "start_datetime", "end_datetime")
 _WORLD = (-180.0, -90.0, 180.0, 90.0)
 _LEVEL = 10  # a cell of the Hilbert curve is 360/1024 of a degree wide
-
-_Flags = npt.NDArray[np.bool_]
-_Moments = npt.NDArray[np.datetime64]
 
 
 class FolderCatalogue:
@@ -159,17 +157,17 @@ class FolderCatalogue:
 # --- columns of all items -----------------------------------------------------------------------
 
 
-def _near(index: pa.Table, box: tuple[float, float, float, float]) -> _Flags:
+def _near(index: pa.Table, box: tuple[float, float, float, float]) -> Bool:
     """Whether bounding boxes touch a box; west lies east of east across the antimeridian."""
     boxes = index["bbox"].combine_chunks()
     west, south, east, north = (np.asarray(boxes.field(edge)) for edge in _EDGES)
     after, before = west <= box[2], east >= box[0]
     across = np.where(west > east, after | before, after & before)
-    near: _Flags = across & (south <= box[3]) & (north >= box[1])
+    near: Bool = across & (south <= box[3]) & (north >= box[1])
     return near
 
 
-def _at(index: pa.Table, time: TimeRange | None) -> _Flags:
+def _at(index: pa.Table, time: TimeRange | None) -> Bool:
     """Whether times touch a range."""
     start, end = time or (None, None)
     first, last = _spans(index)
@@ -181,21 +179,21 @@ def _at(index: pa.Table, time: TimeRange | None) -> _Flags:
     return wanted
 
 
-def _spans(index: pa.Table) -> tuple[_Moments, _Moments]:
+def _spans(index: pa.Table) -> tuple[Times, Times]:
     """First and last moments, UTC: a range where both ends are told, ``datetime`` elsewhere."""
     at, start, end = (_moments(index, name) for name in _TIMES)
     ranged = ~np.isnat(start) & ~np.isnat(end)
     return np.where(ranged, start, at), np.where(ranged, end, at)
 
 
-def _moments(index: pa.Table, name: str) -> _Moments:
+def _moments(index: pa.Table, name: str) -> Times:
     if name not in index.column_names:
         return np.full(len(index), np.datetime64("NaT"), dtype="datetime64[us]")
     plain = index[name].cast(pa.timestamp("us", "UTC")).cast(pa.timestamp("us"))
     return np.asarray(plain.to_numpy())
 
 
-def _among(index: pa.Table, collections: Sequence[str]) -> _Flags:
+def _among(index: pa.Table, collections: Sequence[str]) -> Bool:
     if not collections:
         return np.ones(len(index), dtype=bool)
     return np.isin(np.array(_collections(index), dtype=object), [*collections])

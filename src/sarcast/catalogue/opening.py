@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 from sarcast.catalogue.folder import FolderCatalogue
 from sarcast.catalogue.protocol import Catalogue, GrowingCatalogue
 from sarcast.errors import SarcastError, UsageError
-from sarcast.remote import RemoteOptions
+from sarcast.io.remote import RemoteOptions
 
 _API = ("http", "https")
 _DATABASE = ("postgresql", "postgres")

@@ -20,8 +20,8 @@ from pystac.extensions.sat import OrbitState, SatExtension
 from pystac.extensions.view import ViewExtension
 
 from sarcast.errors import SarcastError
-from sarcast.orbits import look_direction_deg
-from sarcast.rasters import grid_of
+from sarcast.io.rasters import grid_of
+from sarcast.sensor.orbits import look_direction_deg
 
 BANDS = ("VV", "VH")
 QUANTITY = "sarcast:quantity"

@@ -4,18 +4,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 from odc.geo.geobox import GeoBox
 
-from sarcast import units
+from sarcast.arrays import Float
 from sarcast.catalogue.scene import BANDS
 from sarcast.cube.filtering import read_filtered
 from sarcast.cube.schema import SHARD, pack
 from sarcast.cube.store import write_block
-from sarcast.grid import conditions_grid
-from sarcast.ingest.acquisition import TRUTH, Acquisition
-from sarcast.ingest.slices import Layer, Overlap, read_layer
-from sarcast.remote import RemoteOptions
+from sarcast.ingest.scenes.acquisition import TRUTH, Acquisition
+from sarcast.ingest.scenes.fuse import Layer, Overlap, read_layer
+from sarcast.io.grid import conditions_grid
+from sarcast.io.remote import RemoteOptions
+from sarcast.sensor import units
 from sarcast.speckle import SpeckleOptions
 
 Place = tuple[slice, slice]
@@ -139,9 +139,7 @@ def write(block: Block) -> Written:
     return Written(seen, dark, bright, overlap)
 
 
-def read_incidence(
-    one: Acquisition, grid: GeoBox, remote: RemoteOptions
-) -> npt.NDArray[np.float32]:
+def read_incidence(one: Acquisition, grid: GeoBox, remote: RemoteOptions) -> Float:
     """Incidence angle of an acquisition on the conditions grid of a cube's grid.
 
     Returns

@@ -15,28 +15,28 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pystac
 from odc.geo.geobox import GeoBox
 from odc.geo.geom import Geometry
 from pydantic import ConfigDict, Field
 
+from sarcast.arrays import Float
 from sarcast.cube import block, filtering
 from sarcast.cube.block import Block, Written
-from sarcast.cube.crew import AHEAD, Crew, CrewOptions, crew
-from sarcast.cube.oddities import impossible
+from sarcast.cube.check.outliers import impossible
+from sarcast.cube.executor import AHEAD, Crew, CrewOptions, crew
 from sarcast.cube.schema import COORDINATES, PART
 from sarcast.cube.store import RESAMPLING, Store, is_empty
 from sarcast.cube.weather import StepWeather, write_weather
 from sarcast.errors import SarcastError
-from sarcast.files import alone_in, full_disk_named
-from sarcast.ingest.acquisition import Acquisition, acquisitions
 from sarcast.ingest.cover import CoverOptions, LandCover
 from sarcast.ingest.dem import Dem
-from sarcast.ingest.slices import Overlap, UnreadableError
+from sarcast.ingest.scenes.acquisition import Acquisition, acquisitions
+from sarcast.ingest.scenes.fuse import Overlap, UnreadableError
 from sarcast.ingest.weather import Weather, WeatherOptions
-from sarcast.progress import say, track
-from sarcast.remote import RemoteOptions
+from sarcast.io.files import alone_in, full_disk_named
+from sarcast.io.progress import say, track
+from sarcast.io.remote import RemoteOptions
 from sarcast.speckle import SpeckleOptions
 
 
@@ -213,7 +213,7 @@ class _Step:
     place: int
     one: Acquisition
     blocks: list[Future[Written]]
-    incidence: Future[npt.NDArray[np.float32]]
+    incidence: Future[Float]
 
 
 class _Steps:

@@ -6,18 +6,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import xarray as xr
 from odc.geo.geobox import GeoBox
 
-from sarcast import units
+from sarcast.arrays import Float
 from sarcast.catalogue.scene import BANDS
 from sarcast.cube.store import attributes
 from sarcast.errors import SarcastError
-from sarcast.ingest.acquisition import Acquisition
-from sarcast.ingest.slices import Layer, Overlap, read_fused
-from sarcast.progress import say
-from sarcast.remote import RemoteOptions
+from sarcast.ingest.scenes.acquisition import Acquisition
+from sarcast.ingest.scenes.fuse import Layer, Overlap, read_fused
+from sarcast.io.progress import say
+from sarcast.io.remote import RemoteOptions
+from sarcast.sensor import units
 from sarcast.speckle import SpeckleOptions, despeckle_block, equivalent_looks, settle
 
 ATTRIBUTE = "speckle"
@@ -33,7 +33,7 @@ Dates = Sequence[Sequence[Layer]]
 
 def read_filtered(
     dates: Dates, grid: GeoBox, resampling: str, speckle: SpeckleOptions, remote: RemoteOptions
-) -> tuple[npt.NDArray[np.float32], Overlap]:
+) -> tuple[Float, Overlap]:
     """Read a band of a date onto a grid, as ``read_fused``, and filter its speckle.
 
     What lies around the grid lends to the filter too, so that blocks show no borders.

@@ -14,7 +14,7 @@ from xarray.core import indexing
 from sarcast.cube.schema import COORDINATES, VERSION
 from sarcast.cube.store import attributes, is_begun
 from sarcast.errors import SarcastError
-from sarcast.ingest.acquisition import PASS_GAP
+from sarcast.ingest.scenes.acquisition import PASS_GAP
 
 
 def open_cube(path: Path | str) -> xr.Dataset:

@@ -7,8 +7,9 @@ import numpy as np
 import numpy.typing as npt
 from odc.geo.geobox import GeoBox
 
-from sarcast import units
-from sarcast.conditions import RANGES
+from sarcast.arrays import Float
+from sarcast.sensor import units
+from sarcast.sensor.conditions import RANGES
 
 VERSION = 1
 """Version of the schema, in the store's attribute ``sarcast_cube``."""
@@ -75,7 +76,7 @@ COORDINATES = ("scene_id", "platform", "orbit_direction", "relative_orbit", "hea
 """Variables that tell of a time step what it is."""
 
 
-def pack(decibels: npt.NDArray[np.float32]) -> npt.NDArray[np.int16]:
+def pack(decibels: Float) -> npt.NDArray[np.int16]:
     """Backscatter as it lies on disk: whole steps of ``SCALE_DB``, ``MISSING`` for NaN.
 
     What is larger than the type can hold, 327.67 dB, becomes that.

@@ -20,11 +20,12 @@ from odc.geo.geobox import GeoBox
 from odc.geo.xr import xr_coords
 from zarr.codecs import ZstdCodec
 
+from sarcast.arrays import Float
 from sarcast.catalogue.scene import BANDS
-from sarcast.conditions import LAGS
 from sarcast.cube.schema import CHUNK, OPTIONAL, SCHEMA, SHARD, VERSION, Variable, describe
 from sarcast.errors import SarcastError
-from sarcast.grid import axes, conditions_grid
+from sarcast.io.grid import axes, conditions_grid
+from sarcast.sensor.conditions import LAGS
 
 RESAMPLING = "resampling"
 """Attribute of a store: how scenes on another grid were warped."""
@@ -134,7 +135,7 @@ class Store:
         """Write values of a variable at a place on its leading dims."""
         self._arrays[name][place or ...] = value
 
-    def fill(self, name: str, values: npt.NDArray[np.float32], *place: int | slice) -> None:
+    def fill(self, name: str, values: Float, *place: int | slice) -> None:
         """Write values that are known at a place; what is held stays where they are NaN."""
         unknown = np.isnan(values)
         self.put(name, np.where(unknown, self.values(name, *place), values), *place)

@@ -3,15 +3,15 @@
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-import numpy.typing as npt
 import xarray as xr
 from odc.geo.geobox import GeoBox
 
-from sarcast.conditions import LAGS
+from sarcast.arrays import Float
 from sarcast.cube.store import Store
 from sarcast.errors import SarcastError
-from sarcast.grid import conditions_grid
 from sarcast.ingest.weather import Weather
+from sarcast.io.grid import conditions_grid
+from sarcast.sensor.conditions import LAGS
 
 _WEATHER_MIB = 64
 """Most weather read at a time, MiB."""
@@ -67,7 +67,7 @@ class StepWeather:
                 stop = min(steps, start + self._size)
                 yield slice(start, stop), self._at(start).isel(time=slice(0, stop - start))
 
-    def layers(self, step: int) -> dict[str, npt.NDArray[np.float32]]:
+    def layers(self, step: int) -> dict[str, Float]:
         """Layers of a step; none without weather."""
         if self._source is None:
             return {}

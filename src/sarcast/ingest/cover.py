@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
-import numpy.typing as npt
 import xarray as xr
 from odc.geo.geobox import GeoBox
 from odc.geo.xr import wrap_xr
 from pydantic import BaseModel, ConfigDict, Field
 
+from sarcast.arrays import Bool
 from sarcast.errors import SarcastError, UsageError
 from sarcast.ingest.mosaic import Mosaic
 from sarcast.ingest.profiles import Profile, find_profile
@@ -23,7 +23,6 @@ VECTORS = {".gpkg", ".geojson", ".json", ".shp", ".fgb", ".gml"}
 ASSETS = ("map", "data")
 """Assets of a STAC item that may hold classes, the best liked first."""
 
-Mask = npt.NDArray[np.bool_]
 Class = int | str
 
 
@@ -188,7 +187,7 @@ def _read_polygons(path: str) -> "gpd.GeoDataFrame":
     return shapes
 
 
-def _burnt(shapes: "gpd.GeoSeries", grid: GeoBox) -> Mask:
+def _burnt(shapes: "gpd.GeoSeries", grid: GeoBox) -> Bool:
     from rasterio.features import rasterize
 
     crs = grid.crs.to_wkt()
@@ -197,7 +196,7 @@ def _burnt(shapes: "gpd.GeoSeries", grid: GeoBox) -> Mask:
     near = near.cx[left:right, bottom:top] if len(near) else near
     if near.empty:
         return np.zeros(grid.shape, dtype=bool)
-    burnt: Mask = rasterize(near, out_shape=grid.shape, transform=grid.transform, dtype="uint8") > 0
+    burnt: Bool = rasterize(near, out_shape=grid.shape, transform=grid.transform, dtype="uint8") > 0
     return burnt
 
 

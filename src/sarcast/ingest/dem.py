@@ -8,14 +8,14 @@ import xarray as xr
 from odc.geo.geobox import GeoBox
 from odc.geo.xr import wrap_xr
 
-from sarcast import units
 from sarcast.catalogue.scene import BANDS
 from sarcast.errors import SarcastError
 from sarcast.ingest.cf import convert, registry, unit
-from sarcast.ingest.layouts import SceneProfile
 from sarcast.ingest.mosaic import Mosaic, Tile
 from sarcast.ingest.profiles import shipped
-from sarcast.progress import say
+from sarcast.ingest.scenes.profile import SceneProfile
+from sarcast.io.progress import say
+from sarcast.sensor import units
 
 ASSETS = ("elevation", "dem", "data")
 """Assets of a STAC item that may hold heights, the best liked first."""

@@ -8,17 +8,17 @@ from pathlib import Path
 from xml.sax.saxutils import escape
 
 import numpy as np
-import numpy.typing as npt
 import pystac
 import rasterio
 from odc.geo.geobox import GeoBox
 from rasterio.errors import RasterioError
 
+from sarcast.arrays import Float
 from sarcast.catalogue.protocol import read_items
 from sarcast.errors import SarcastError
-from sarcast.rasters import grid_of, open_raster, scaling, warp_onto
-from sarcast.remote import RemoteOptions, gdal_settings, is_remote
-from sarcast.units import SOURCE_UNITS
+from sarcast.io.rasters import grid_of, open_raster, scaling, warp_onto
+from sarcast.io.remote import RemoteOptions, gdal_settings, is_remote
+from sarcast.sensor.units import SOURCE_UNITS
 
 SUFFIXES = {".tif", ".tiff", ".vrt", ".img", ".hgt", ".dt2", ".asc", ".nc"}
 """Files that are taken of a folder."""
@@ -80,7 +80,7 @@ class Mosaic:
                 group.append(tile)
         return tuple(map(tuple, groups))
 
-    def read(self, grid: GeoBox, resampling: str) -> npt.NDArray[np.float32]:
+    def read(self, grid: GeoBox, resampling: str) -> Float:
         """Read the first band onto a grid.
 
         Parameters
@@ -182,7 +182,7 @@ def _offset(origin: GeoBox, grid: GeoBox) -> tuple[float, float]:
     return column, row
 
 
-def _read(tiles: Sequence[Tile], grid: GeoBox, resampling: str) -> npt.NDArray[np.float32]:
+def _read(tiles: Sequence[Tile], grid: GeoBox, resampling: str) -> Float:
     name = tiles[0].href if len(tiles) == 1 else _vrt(tiles)
     try:
         with _patience(tiles[0].href), rasterio.open(name) as source:

@@ -3,12 +3,12 @@
 from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 import xarray as xr
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from sarcast import units
+from sarcast.arrays import Float
 from sarcast.errors import SarcastError
+from sarcast.sensor import units
 from sarcast.speckle.looks import as_power, equivalent_looks
 
 ATTRIBUTE = "speckle_filter"
@@ -154,9 +154,7 @@ def despeckle(backscatter: xr.DataArray, options: SpeckleOptions) -> xr.DataArra
     return filtered.assign_attrs({ATTRIBUTE: options.label})
 
 
-def despeckle_block(
-    decibels: npt.NDArray[np.float32], options: SpeckleOptions
-) -> npt.NDArray[np.float32]:
+def despeckle_block(decibels: Float, options: SpeckleOptions) -> Float:
     """Filter a block of a larger image.
 
     Parameters
@@ -221,9 +219,7 @@ def _mapped(power: Any, options: SpeckleOptions) -> Any:
     return filtered.rechunk(power.chunks)
 
 
-def _filter_block(
-    power: npt.NDArray[np.float32], *, options: SpeckleOptions
-) -> npt.NDArray[np.float32]:
+def _filter_block(power: Float, *, options: SpeckleOptions) -> Float:
     import torch
 
     from sarcast.speckle import filters
@@ -242,5 +238,5 @@ def _filter_block(
             )
         else:
             result = filters.quegan(image, size=options.size, seen=seen)
-    values: npt.NDArray[np.float32] = result.masked_fill(~seen, torch.nan).numpy()
+    values: Float = result.masked_fill(~seen, torch.nan).numpy()
     return values

@@ -6,8 +6,9 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from sarcast import units
+from sarcast.arrays import Double
 from sarcast.errors import SarcastError
+from sarcast.sensor import units
 
 WINDOW = 9
 """Side of the squares in which looks are counted, pixels."""
@@ -71,13 +72,13 @@ def as_power(backscatter: xr.DataArray) -> xr.DataArray:
     return backscatter
 
 
-def _counted(mean: npt.NDArray[Any], variance: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+def _counted(mean: npt.NDArray[Any], variance: npt.NDArray[Any]) -> Double:
     told = (mean > 0.0) & (variance > 0.0)
-    looks: npt.NDArray[np.float64] = mean[told] ** 2 / variance[told]
+    looks: Double = mean[told] ** 2 / variance[told]
     return looks
 
 
-def _mode(values: npt.NDArray[np.float64]) -> float:
+def _mode(values: Double) -> float:
     from scipy.stats import gaussian_kde
 
     if np.ptp(values) < 1e-9:

@@ -20,8 +20,8 @@ from typing import IO, Literal, Protocol
 import google_crc32c
 
 from sarcast.errors import SarcastError
-from sarcast.files import new_file
-from sarcast.progress import say
+from sarcast.io.files import new_file
+from sarcast.io.progress import say
 
 LARGEST_RECORD = 1 << 28
 """Longest record that is read, bytes: ten times a sample of 512 × 512 pixels."""

@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sarcast.conditions import COLUMNS, LAGS, PLATFORM, RAIN
+from sarcast.arrays import Bool, Float, Times
 from sarcast.errors import SarcastError
-from sarcast.progress import say
+from sarcast.io.progress import say
+from sarcast.sensor.conditions import COLUMNS, LAGS, PLATFORM, RAIN
 from sarcast.tfrecord.records import Faults, read_records, write_records
 from sarcast.tfrecord.wire import (
     Feature,
@@ -26,7 +27,7 @@ from sarcast.tfrecord.wire import (
     write_example,
     write_tensor,
 )
-from sarcast.windows import Bool, Float, Window
+from sarcast.windows import Window
 
 BANDS = 2
 MISSIONS = ("S1A", "S1B", "S1C", "S1D")
@@ -259,7 +260,7 @@ def _conditions(features: _Features, count: int) -> Float:
     return np.where(possible, rows, np.nan).astype(np.float32)
 
 
-def _times(features: _Features, count: int) -> npt.NDArray[np.datetime64]:
+def _times(features: _Features, count: int) -> Times:
     texts = features.texts("input_image_start_times", count)
     texts.append(features.text("target_image_start_time"))
     try:

@@ -12,7 +12,7 @@ import numpy as np
 import zarr
 
 from sarcast.errors import SarcastError
-from sarcast.files import new_folder
+from sarcast.io.files import new_folder
 from sarcast.tfrecord.samples import Sample
 from sarcast.windows import Window
 

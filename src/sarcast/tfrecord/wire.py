@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from sarcast.arrays import Float
 from sarcast.errors import SarcastError
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
@@ -45,7 +46,7 @@ MOST_DIMS = 8
 """Dims of a tensor that are read."""
 
 Value = memoryview | int
-Feature = Sequence[bytes | memoryview] | npt.NDArray[np.float32] | npt.NDArray[np.int64]
+Feature = Sequence[bytes | memoryview] | Float | npt.NDArray[np.int64]
 Tensor = npt.NDArray[Any]
 
 
@@ -208,7 +209,7 @@ def _feature(message: memoryview) -> Feature:
     raise SarcastError("a feature of the sample is no list of bytes, floats or integers")
 
 
-def _floats(message: memoryview) -> npt.NDArray[np.float32]:
+def _floats(message: memoryview) -> Float:
     packed = b"".join(_messages(message, 1))
     if len(packed) % 4:
         raise SarcastError(f"a list of floats has {len(packed)} bytes")

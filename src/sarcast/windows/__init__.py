@@ -11,30 +11,18 @@ from sarcast.windows.previous import (
     target_dates,
 )
 from sarcast.windows.sampler import WindowSampler, split_by_date
-from sarcast.windows.window import (
-    BANDS,
-    Bool,
-    Expected,
-    Float,
-    Place,
-    Predictor,
-    Times,
-    Window,
-)
+from sarcast.windows.window import BANDS, Expected, Place, Predictor, Window
 
 __all__ = [
     "BANDS",
     "CHOOSER",
     "Batch",
-    "Bool",
     "Chooser",
     "Expected",
-    "Float",
     "Place",
     "Predictor",
     "PreviousOptions",
     "Source",
-    "Times",
     "Window",
     "WindowSampler",
     "choose_previous",

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from sarcast.arrays import Float, Times
 from sarcast.errors import SarcastError
-from sarcast.windows.window import Float, Times, Window
+from sarcast.windows.window import Window
 
 if TYPE_CHECKING:
     import torch

@@ -8,9 +8,10 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from sarcast.conditions import COLUMNS, LAGS, platform_number
+from sarcast.arrays import Bool, Float, Times
+from sarcast.sensor.conditions import COLUMNS, LAGS, platform_number
 from sarcast.windows.previous import Chooser, choose_previous, ranked_previous
-from sarcast.windows.window import BANDS, Bool, Float, Place, Times, Window
+from sarcast.windows.window import BANDS, Place, Window
 
 MIN_SEEN = 0.5
 """Share of what its target saw that an image must have seen to count as one of a window's."""

@@ -7,9 +7,9 @@ import numpy.typing as npt
 import xarray as xr
 from pydantic import BaseModel, ConfigDict, Field
 
+from sarcast.arrays import Times
 from sarcast.errors import SarcastError
-from sarcast.units import YEAR_DAYS
-from sarcast.windows.window import Times
+from sarcast.sensor.units import YEAR_DAYS
 
 Chooser = Literal["nearest", "recent", "same-season", "both"]
 """Images nearest in time and season, the latest, those of the target's season in earlier years, or

@@ -117,7 +117,7 @@ def bench_windows(
     changed
         Dims (y, x), bool: where.
     """
-    from sarcast.world.bench import draw_bench
+    from sarcast.world.benchmark import draw_bench
 
     for still, moved in draw_bench(name, batches):
         masks = moved.changed.cpu().numpy()

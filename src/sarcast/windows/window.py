@@ -4,14 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-import numpy as np
-import numpy.typing as npt
+from sarcast.arrays import Bool, Float, Times
+from sarcast.sensor.conditions import set_conditions
 
-from sarcast.conditions import set_conditions
-
-Float = npt.NDArray[np.float32]
-Bool = npt.NDArray[np.bool_]
-Times = npt.NDArray[np.datetime64]
 Place = tuple[int, int]
 
 BANDS = ("VV", "VH")

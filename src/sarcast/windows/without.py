@@ -6,8 +6,8 @@ from typing import Protocol
 
 import numpy as np
 
-from sarcast.conditions import CONDITIONS, places_of
 from sarcast.errors import SarcastError
+from sarcast.sensor.conditions import CONDITIONS, places_of
 from sarcast.windows.window import Expected, Predictor, Window
 
 

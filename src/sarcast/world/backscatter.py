@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch.nn import functional
 
-from sarcast.units import DB_PER_NEPER
+from sarcast.sensor.units import DB_PER_NEPER
 from sarcast.world import changes, fields, parcels, relief, table
 from sarcast.world.ground import TERMS, Ground
 from sarcast.world.presets import STEEP_M, Parameters

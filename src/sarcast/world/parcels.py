@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import torch
 
-from sarcast.units import YEAR_DAYS
+from sarcast.sensor.units import YEAR_DAYS
 from sarcast.world import fields, table
 from sarcast.world.ground import Ground
 from sarcast.world.presets import Parameters

@@ -8,7 +8,7 @@ Kropatsch, Strobl, IEEE TGRS 28 (1990) 98: layover and shadow from a terrain mod
 
 import torch
 
-from sarcast.units import DB_PER_NEPER
+from sarcast.sensor.units import DB_PER_NEPER
 from sarcast.world.ground import Ground
 from sarcast.world.presets import Parameters
 from sarcast.world.views import Views

@@ -13,8 +13,8 @@ import torch
 from scipy.stats import gamma
 from torch.nn import functional
 
+from sarcast.sensor.units import DB_PER_NEPER
 from sarcast.speckle.filters import lee, refined_lee, total_variation
-from sarcast.units import DB_PER_NEPER
 from sarcast.world.presets import Parameters
 
 UNFILTERED, LEE, REFINED_LEE, TOTAL_VARIATION = "none", "lee", "refined-lee", "tv"

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from sarcast.conditions import COLUMNS, CONDITIONS, condition
-from sarcast.units import DB_PER_NEPER, FLOOR_DB
+from sarcast.sensor.conditions import COLUMNS, CONDITIONS, condition
+from sarcast.sensor.units import DB_PER_NEPER, FLOOR_DB
 from sarcast.world import (
     backscatter,
     changes,

@@ -16,8 +16,8 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from sarcast.conditions import PLATFORMS
-from sarcast.orbits import INCLINATION_DEG, ORBITS_PER_CYCLE, REPEAT_DAYS, other_pass
+from sarcast.sensor.conditions import PLATFORMS
+from sarcast.sensor.orbits import INCLINATION_DEG, ORBITS_PER_CYCLE, REPEAT_DAYS, other_pass
 from sarcast.world import fields
 
 EPOCH = dt.date(2014, 1, 1)

@@ -17,8 +17,8 @@ from dataclasses import fields as dataclass_fields
 
 import torch
 
-from sarcast.conditions import LAGS
-from sarcast.units import YEAR_DAYS
+from sarcast.sensor.conditions import LAGS
+from sarcast.sensor.units import YEAR_DAYS
 from sarcast.world import fields
 from sarcast.world.presets import Parameters
 

@@ -12,7 +12,6 @@ from typing import Any
 
 import geopandas as gpd
 import numpy as np
-import numpy.typing as npt
 import pyogrio
 import rasterio.features
 import shapely
@@ -24,15 +23,16 @@ from odc.geo.geobox import GeoBox
 from odc.geo.geom import point
 from odc.geo.xr import xr_coords
 
+from sarcast.arrays import Float
 from sarcast.catalogue import FolderCatalogue
 from sarcast.catalogue.scene import BANDS, Raster, Scene
-from sarcast.conditions import PLATFORMS
 from sarcast.errors import SarcastError
-from sarcast.files import full_disk_named, new_file
-from sarcast.orbits import ASCENDING, DESCENDING
-from sarcast.progress import track
-from sarcast.rasters import write_cog
-from sarcast.units import DB_PER_NEPER, LINEAR_POWER, YEAR_DAYS
+from sarcast.io.files import full_disk_named, new_file
+from sarcast.io.progress import track
+from sarcast.io.rasters import write_cog
+from sarcast.sensor.conditions import PLATFORMS
+from sarcast.sensor.orbits import ASCENDING, DESCENDING
+from sarcast.sensor.units import DB_PER_NEPER, LINEAR_POWER, YEAR_DAYS
 from sarcast.world import (
     backscatter,
     changes,
@@ -265,9 +265,9 @@ def _write_weather(folder: Path, area: Area) -> None:
 class _Images:
     """Images of one view: dims (band, y, x), linear power; incidence on its own coarse grid."""
 
-    actual: npt.NDArray[np.float32]
-    expected: npt.NDArray[np.float32]
-    incidence: npt.NDArray[np.float32]
+    actual: Float
+    expected: Float
+    incidence: Float
 
 
 def _write_scenes(

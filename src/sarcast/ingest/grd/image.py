@@ -16,14 +16,12 @@ from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
-import numpy.typing as npt
 import rasterio
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.windows import Window
 
+from sarcast.arrays import Bool, Float, Floating
 from sarcast.errors import SarcastError
-
-Floats = npt.NDArray[np.floating[Any]]
 
 BORDER = 500
 """Pixels from each side of an image that can hold the noise of its border (as SNAP's default)."""
@@ -41,11 +39,11 @@ class Vectors:
         Of each line, the pixels, ascending, and the numbers there.
     """
 
-    lines: Floats
-    pixels: Sequence[Floats]
-    values: Sequence[Floats]
+    lines: Floating
+    pixels: Sequence[Floating]
+    values: Sequence[Floating]
 
-    def at(self, lines: slice, pixels: slice) -> Floats:
+    def at(self, lines: slice, pixels: slice) -> Floating:
         """Numbers on a part of the image, dims (line, pixel); beyond the vectors, the last ones."""
         across = np.arange(pixels.start, pixels.stop)
         rows = np.stack(
@@ -56,7 +54,7 @@ class Vectors:
         before = np.minimum(place.astype(int), max(len(self.lines) - 2, 0))
         after = np.minimum(before + 1, len(self.lines) - 1)
         share = (place - before)[:, None].astype(np.float32)
-        spread: Floats = rows[before] * (1.0 - share) + rows[after] * share
+        spread: Floating = rows[before] * (1.0 - share) + rows[after] * share
         return spread
 
 
@@ -66,8 +64,8 @@ class AzimuthBlock:
 
     lines: slice
     pixels: slice
-    at_lines: Floats
-    factors: Floats
+    at_lines: Floating
+    factors: Floating
 
 
 @dataclass(frozen=True)
@@ -77,7 +75,7 @@ class Noise:
     along_range: Vectors | None
     along_azimuth: Sequence[AzimuthBlock]
 
-    def at(self, lines: slice, pixels: slice) -> Floats:
+    def at(self, lines: slice, pixels: slice) -> Floating:
         """Noise on a part of the image, dims (line, pixel)."""
         shape = (lines.stop - lines.start, pixels.stop - pixels.start)
         if self.along_range is None:
@@ -112,7 +110,7 @@ class Image:
     calibration: Vectors
     noise: Noise
 
-    def beta0(self, lines: slice, pixels: slice) -> npt.NDArray[np.float32]:
+    def beta0(self, lines: slice, pixels: slice) -> Float:
         """Beta nought of a part of the image, less thermal noise.
 
         Returns
@@ -127,13 +125,13 @@ class Image:
         seen = (intensity > 0.0) & self._inside(lines, pixels)
         return np.where(seen, beta, np.nan).astype(np.float32)
 
-    def _intensity(self, lines: slice, pixels: slice) -> Floats:
+    def _intensity(self, lines: slice, pixels: slice) -> Floating:
         window = Window.from_slices(lines, pixels)
         with open_measurement(self.measurement) as source:
-            read: Floats = source.read(1, window=window).astype(np.float32)
+            read: Floating = source.read(1, window=window).astype(np.float32)
         return read**2
 
-    def _inside(self, lines: slice, pixels: slice) -> npt.NDArray[np.bool_]:
+    def _inside(self, lines: slice, pixels: slice) -> Bool:
         """Pixels with one over the noise between them and each side of the image, or at them."""
         inside = np.ones((lines.stop - lines.start, pixels.stop - pixels.start), dtype=bool)
         asked = (lines, pixels)
@@ -207,15 +205,15 @@ def number(tree: Any, name: str) -> float:
     return float(text)
 
 
-def numbers(tree: ElementTree.Element, name: str) -> Floats:
+def numbers(tree: ElementTree.Element, name: str) -> Floating:
     """Read the numbers in a tag; none where it is not there."""
     return np.array((tree.findtext(name) or "").split(), dtype=float)
 
 
-def _accumulated(found: npt.NDArray[np.bool_], axis: int, *, back: bool) -> npt.NDArray[np.bool_]:
+def _accumulated(found: Bool, axis: int, *, back: bool) -> Bool:
     """Whether something was found up to each place along an axis, or from there back."""
     turned = np.flip(found, axis) if back else found
-    reached: npt.NDArray[np.bool_] = np.logical_or.accumulate(turned, axis)
+    reached: Bool = np.logical_or.accumulate(turned, axis)
     return np.flip(reached, axis) if back else reached
 
 

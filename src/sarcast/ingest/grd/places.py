@@ -18,8 +18,8 @@ import pystac
 
 from sarcast.catalogue.protocol import read_items
 from sarcast.errors import SarcastError
-from sarcast.files import empty_folder, full_disk_named
-from sarcast.progress import say
+from sarcast.io.files import empty_folder, full_disk_named
+from sarcast.io.progress import say
 
 MANIFEST = "manifest.safe"
 

@@ -18,18 +18,12 @@ import numpy as np
 import xarray as xr
 from rasterio.windows import Window
 
+from sarcast.arrays import Floating
 from sarcast.catalogue.scene import BANDS
 from sarcast.errors import SarcastError
-from sarcast.ingest.grd.image import (
-    Floats,
-    Image,
-    Vectors,
-    number,
-    open_measurement,
-    read_noise,
-)
+from sarcast.ingest.grd.image import Image, Vectors, number, open_measurement, read_noise
 from sarcast.ingest.grd.places import MANIFEST, by_manifest
-from sarcast.progress import say
+from sarcast.io.progress import say
 
 _KINDS = {
     "s1Level1ProductSchema": "annotation",
@@ -53,12 +47,12 @@ class Points:
         Dims (pixel), s: by how much the zero-Doppler time of a point lies after that of its line.
     """
 
-    lines: Floats
-    pixels: Floats
-    latitude: Floats
-    longitude: Floats
-    incidence: Floats
-    delay: Floats
+    lines: Floating
+    pixels: Floating
+    latitude: Floating
+    longitude: Floating
+    incidence: Floating
+    delay: Floating
 
 
 @dataclass(frozen=True)

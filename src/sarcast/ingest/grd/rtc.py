@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import rasterio
 import rasterio.shutil
 from odc.geo.geobox import GeoBox, GeoboxTiles
@@ -24,16 +23,17 @@ from pydantic import BaseModel, ConfigDict, Field
 from rasterio.windows import Window
 from scipy.ndimage import map_coordinates, uniform_filter
 
-from sarcast import units
+from sarcast.arrays import Float, Floating
 from sarcast.catalogue import Raster, Scene
 from sarcast.errors import SarcastError
-from sarcast.files import empty_folder, full_disk_named, new_file
 from sarcast.ingest.dem import Dem
-from sarcast.ingest.grd.image import Floats, Image
+from sarcast.ingest.grd.image import Image
 from sarcast.ingest.grd.product import Product
 from sarcast.ingest.grd.view import Places, View, footprint
-from sarcast.progress import say, track
-from sarcast.rasters import read_onto, write_cog
+from sarcast.io.files import empty_folder, full_disk_named, new_file
+from sarcast.io.progress import say, track
+from sarcast.io.rasters import read_onto, write_cog
+from sarcast.sensor import units
 
 LEAST_DB = -40.0
 """Least gamma nought kept, dB: no power is left where noise outweighs the signal; the noise of
@@ -94,9 +94,9 @@ class Terrain:
         self._options = options
         self._dem = Dem(dem)
 
-    def heights(self, grid: GeoBox) -> Floats:
+    def heights(self, grid: GeoBox) -> Floating:
         """Heights on a grid, dims (y, x), m; NaN where DEM or geoid tell none."""
-        heights: Floats = self._dem.read(grid).values
+        heights: Floating = self._dem.read(grid).values
         if self._options.fill is not None:
             heights = np.where(np.isfinite(heights), heights, self._options.fill)
         if self._options.geoid is not None:
@@ -191,8 +191,8 @@ def product_grid(product: Product, resolution: float, area: Geometry | None) -> 
 
 
 def gamma0(
-    view: View, grid: GeoBox, heights: Floats, images: Mapping[str, Image]
-) -> dict[str, npt.NDArray[np.float32]]:
+    view: View, grid: GeoBox, heights: Floating, images: Mapping[str, Image]
+) -> dict[str, Float]:
     """Gamma nought of images on a grid.
 
     Parameters
@@ -222,7 +222,7 @@ def gamma0(
     return found
 
 
-def _looked_up(product: Product, image: Image, places: Places, spacing_m: float) -> Floats:
+def _looked_up(product: Product, image: Image, places: Places, spacing_m: float) -> Floating:
     """Beta nought at places of the image: means over about the spacing, linear in between."""
     steps = (product.attrs["azimuth_pixel_spacing"], product.attrs["range_pixel_spacing"])
     looks = [max(1, round(spacing_m / step)) for step in steps]
@@ -238,24 +238,24 @@ def _looked_up(product: Product, image: Image, places: Places, spacing_m: float)
         np.where(known, place - span.start + (0.5 if look % 2 == 0 else 0.0), -1.0)
         for place, span, look in zip((places.line, places.pixel), spans, looks, strict=True)
     ]
-    values: Floats = map_coordinates(means, at, order=1, cval=np.nan)
+    values: Floating = map_coordinates(means, at, order=1, cval=np.nan)
     return values
 
 
-def _running_mean(beta: Floats, looks: Sequence[int]) -> Floats:
+def _running_mean(beta: Floating, looks: Sequence[int]) -> Floating:
     """Mean over looks around each pixel, of what was seen of them, if that is half of them.
 
     An even number of looks is centred half a pixel before its pixel.
     """
     seen = np.isfinite(beta)
     share = uniform_filter(seen.astype(np.float32), looks, mode="constant")
-    mean: Floats = uniform_filter(np.where(seen, beta, 0.0), looks, mode="constant")
+    mean: Floating = uniform_filter(np.where(seen, beta, 0.0), looks, mode="constant")
     mean[share > 0.0] /= share[share > 0.0]
     mean[share < _LEAST_SEEN] = np.nan
     return mean
 
 
-def _span(places: Floats, size: int, look: int) -> slice:
+def _span(places: Floating, size: int, look: int) -> slice:
     """Lines or pixels that are needed of an image."""
     if not np.isfinite(places).any():
         return slice(0, 0)
@@ -306,9 +306,7 @@ def _profile(grid: GeoBox) -> dict[str, Any]:
     }
 
 
-def _tiles(
-    view: View, grid: GeoBox, terrain: Terrain
-) -> Iterator[tuple[Window, dict[str, npt.NDArray[np.float32]]]]:
+def _tiles(view: View, grid: GeoBox, terrain: Terrain) -> Iterator[tuple[Window, dict[str, Float]]]:
     """Images of one tile of the grid after the other; those that are empty are left out."""
     side = max(1, min(_TILE, int(_TILE_M / grid.resolution.x)))
     tiles = GeoboxTiles(grid, (side, side))
@@ -325,9 +323,7 @@ def _tiles(
         yield window, {band: image[inner] for band, image in images.items()}
 
 
-def _tile(
-    view: View, tile: GeoBox, terrain: Terrain
-) -> tuple[dict[str, npt.NDArray[np.float32]], int]:
+def _tile(view: View, tile: GeoBox, terrain: Terrain) -> tuple[dict[str, Float], int]:
     """Images of a tile with a margin in pixels, over which the relief around it can reach."""
     spacing = tile.resolution.x
     around = tile.pad(math.ceil(_FARTHEST_M / spacing))

@@ -23,10 +23,10 @@ from odc.geo.geom import Geometry, polygon
 from scipy.interpolate import RegularGridInterpolator
 from scipy.ndimage import binary_dilation, map_coordinates
 
+from sarcast.arrays import Float, Floating
 from sarcast.errors import SarcastError
-from sarcast.grid import axes
-from sarcast.ingest.grd.image import Floats
 from sarcast.ingest.grd.product import Product, library
+from sarcast.io.grid import axes
 
 SPEED_OF_LIGHT = 299_792_458.0
 """m/s, exact."""
@@ -63,9 +63,9 @@ class Places:
         ground.
     """
 
-    line: Floats
-    pixel: Floats
-    area: Floats
+    line: Floating
+    pixel: Floating
+    area: Floating
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class View:
     def _orbit(self) -> Any:
         return _sarsen().orbit.OrbitPolyfitInterpolator.from_position(self.product.position)
 
-    def places(self, grid: GeoBox, heights: Floats) -> Places:
+    def places(self, grid: GeoBox, heights: Floating) -> Places:
         """Find where the pixels of a grid lie in the image, and the area that they show.
 
         Parameters
@@ -99,17 +99,17 @@ class View:
         area[facets <= 0.0] = np.nan
         return Places(line, pixel, area)
 
-    def incidence(self, grid: GeoBox, heights: Floats) -> npt.NDArray[np.float32]:
+    def incidence(self, grid: GeoBox, heights: Floating) -> Float:
         """Ellipsoid incidence angle on a grid, degrees; NaN outside the image."""
         seen = self._simulate(grid, np.nan_to_num(heights))
         points = self.product.points
         told = RegularGridInterpolator(
             (points.lines, points.pixels), points.incidence, bounds_error=False
         )
-        angles: npt.NDArray[np.float32] = told(np.stack(self._image(seen), -1)).astype(np.float32)
+        angles: Float = told(np.stack(self._image(seen), -1)).astype(np.float32)
         return angles
 
-    def _simulate(self, grid: GeoBox, heights: Floats) -> xr.Dataset:
+    def _simulate(self, grid: GeoBox, heights: Floating) -> xr.Dataset:
         """Zero-Doppler time, range and facet area of each pixel, dims (y, x), as sarsen finds."""
         sarsen = _sarsen()
         y, x = axes(grid)
@@ -127,7 +127,7 @@ class View:
         flipped: xr.Dataset = seen.isel(y=slice(None, None, -1)).transpose("axis", "y", "x")
         return flipped
 
-    def _image(self, seen: xr.Dataset) -> tuple[Floats, Floats]:
+    def _image(self, seen: xr.Dataset) -> tuple[Floating, Floating]:
         """Fractional line and pixel.
 
         Slant becomes ground range by the polynomial nearest in time, as in the product.
@@ -146,7 +146,7 @@ class View:
         delay = np.interp(pixel, product.points.pixels, product.points.delay)
         return (seconds - delay) / product.attrs["azimuth_time_interval"], pixel
 
-    def _shown(self, seen: xr.Dataset, facets: Floats, spacing_m: float) -> Floats:
+    def _shown(self, seen: xr.Dataset, facets: Floating, spacing_m: float) -> Floating:
         """Area shown to the sensor per area of the slant plane.
 
         Each facet is shared linearly among the four nearest of cells in zero-Doppler time and
@@ -158,10 +158,10 @@ class View:
         along = _seconds(seen["azimuth_time"].values - product.first_line) / seconds
         across = seen["slant_range_time"].values * (SPEED_OF_LIGHT / 2.0) / range_m
         cells = seconds * self._ground_speed(seen) * range_m
-        shown: Floats = _shared(along, across, facets) / cells
+        shown: Floating = _shared(along, across, facets) / cells
         return shown
 
-    def _ground_speed(self, seen: xr.Dataset) -> Floats:
+    def _ground_speed(self, seen: xr.Dataset) -> Floating:
         """Speed at which the zero-Doppler plane crosses the ground, dims (y, x), m/s.
 
         From the derivative of its equation, v · (ground − satellite) = 0, by time and by place.
@@ -171,7 +171,7 @@ class View:
         velocity = seen["satellite_velocity"]
         squared = (velocity**2).sum("axis")
         speed = (squared - (acceleration * seen["dem_distance"]).sum("axis")) / np.sqrt(squared)
-        values: Floats = speed.transpose("y", "x").values
+        values: Floating = speed.transpose("y", "x").values
         return values
 
 
@@ -191,12 +191,12 @@ def _sarsen() -> ModuleType:
     return module
 
 
-def _seconds(times: npt.NDArray[np.timedelta64]) -> Floats:
-    seconds: Floats = times / np.timedelta64(1, "ns") * 1e-9
+def _seconds(times: npt.NDArray[np.timedelta64]) -> Floating:
+    seconds: Floating = times / np.timedelta64(1, "ns") * 1e-9
     return seconds
 
 
-def _shared(along: Floats, across: Floats, area: Floats) -> Floats:
+def _shared(along: Floating, across: Floating, area: Floating) -> Floating:
     row, column = np.floor(along).astype(int), np.floor(across).astype(int)
     down, right = along - row, across - column
     row, column = row - row.min(), column - column.min()
@@ -207,7 +207,7 @@ def _shared(along: Floats, across: Floats, area: Floats) -> Floats:
             place = (row + step_row) * shape[1] + column + step_column
             shares = (area * of_row * of_column).ravel()
             cells += np.bincount(place.ravel(), shares, cells.size)
-    around: Floats = map_coordinates(
+    around: Floating = map_coordinates(
         cells.reshape(shape), [row + down, column + right], order=1, mode="nearest"
     )
     return around

@@ -1,25 +1,22 @@
 """From the steps of a source to days, and from its units to those of the conditions."""
 
 import numpy as np
-import numpy.typing as npt
 
-from sarcast.conditions import RANGES
+from sarcast.arrays import Double, Times
 from sarcast.errors import SarcastError
 from sarcast.ingest.cf import convert, registry
 from sarcast.ingest.cf import unit as read_unit
 from sarcast.ingest.weather.layouts import Condition, WeatherVariable
+from sarcast.sensor.conditions import RANGES
 
 WATER_DENSITY = "1000 kg m-3"
 """Density by which an amount of water, kg m-2, is a depth of water."""
 DAY = np.timedelta64(1, "D")
 
-Values = npt.NDArray[np.float64]
-Times = npt.NDArray[np.datetime64]
-
 
 def to_condition(
-    values: Values, unit: str, condition: Condition, step: np.timedelta64, place: str
-) -> Values:
+    values: Double, unit: str, condition: Condition, step: np.timedelta64, place: str
+) -> Double:
     """Convert values of one step of time each to the unit of a condition.
 
     Parameters
@@ -53,11 +50,11 @@ def to_condition(
             f"name the density of snow in a profile (density)"
         )
     target = "mm" if condition == "precipitation" else RANGES[condition].unit
-    converted: Values = convert(quantity, target, what)
+    converted: Double = convert(quantity, target, what)
     return converted
 
 
-def snow_depth(water: tuple[Values, str], density: tuple[Values, str], place: str) -> Values:
+def snow_depth(water: tuple[Double, str], density: tuple[Double, str], place: str) -> Double:
     """Depth of snow, m, of its water (a depth or a mass) and its density, each with its unit.
 
     A density of 0 gives NaN.
@@ -66,7 +63,7 @@ def snow_depth(water: tuple[Values, str], density: tuple[Values, str], place: st
     if "[mass]" not in amount.dimensionality:
         amount = amount * registry().Quantity(WATER_DENSITY)
     held = np.where(density[0] > 0.0, density[0], np.nan)
-    depth: Values = convert(
+    depth: Double = convert(
         amount / registry().Quantity(held, read_unit(density[1], place)), "m", place
     )
     return depth
@@ -97,8 +94,8 @@ def step_of(times: Times, place: str) -> np.timedelta64:
 
 
 def to_days(
-    values: Values, times: Times, variable: WeatherVariable, step: np.timedelta64
-) -> tuple[Times, Values]:
+    values: Double, times: Times, variable: WeatherVariable, step: np.timedelta64
+) -> tuple[Times, Double]:
     """Make days of the steps of a source, by its own clock.
 
     A day counts only if all its steps are there; of running totals, the one at its end.

@@ -3,20 +3,18 @@
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import xarray as xr
 from odc.geo.crs import CRS
 from odc.geo.geobox import GeoBox
 from scipy.ndimage import map_coordinates
 
-from sarcast.grid import axes
+from sarcast.arrays import Bool, Double
 from sarcast.ingest.weather import stations
 from sarcast.ingest.weather.opening import CRS_KEY, WGS84
+from sarcast.io.grid import axes
 
 _MARGIN_DAYS = 2
 _LEAST_WEIGHT = 1e-6
-
-Values = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -28,8 +26,8 @@ class Part:
     """
 
     data: xr.Dataset
-    rows: Values | None = None
-    columns: Values | None = None
+    rows: Double | None = None
+    columns: Double | None = None
 
 
 def near(data: xr.Dataset, grid: GeoBox, first: np.datetime64, last: np.datetime64) -> Part:
@@ -45,7 +43,7 @@ def near(data: xr.Dataset, grid: GeoBox, first: np.datetime64, last: np.datetime
     return Part(part.isel(y=y, x=x), rows - y.start, columns - x.start)
 
 
-def _around(places: Values, size: int) -> slice:
+def _around(places: Double, size: int) -> slice:
     """The cells that places lie among; one cell where none lies inside."""
     inside = places[np.isfinite(places)]
     if inside.size == 0:
@@ -53,7 +51,7 @@ def _around(places: Values, size: int) -> slice:
     return slice(int(inside.min()), min(size, int(inside.max()) + 2))
 
 
-def sampled(part: Part, layers: Values, grid: GeoBox) -> Values:
+def sampled(part: Part, layers: Double, grid: GeoBox) -> Double:
     """Layers of a source on the cells of the conditions grid.
 
     Parameters
@@ -79,7 +77,7 @@ def sampled(part: Part, layers: Values, grid: GeoBox) -> Values:
     return np.stack([_bilinear(layer, at, inside) for layer in layers])
 
 
-def _bilinear(layer: Values, at: Values, inside: npt.NDArray[np.bool_]) -> Values:
+def _bilinear(layer: Double, at: Double, inside: Bool) -> Double:
     """Bilinear values of the neighbours that have one."""
     seen = np.isfinite(layer)
     weight = map_coordinates(seen.astype(float), at, order=1, mode="nearest")
@@ -88,7 +86,7 @@ def _bilinear(layer: Values, at: Values, inside: npt.NDArray[np.bool_]) -> Value
     return np.where(known, total / np.where(known, weight, 1.0), np.nan)
 
 
-def _places(data: xr.Dataset, grid: GeoBox) -> tuple[Values, Values]:
+def _places(data: xr.Dataset, grid: GeoBox) -> tuple[Double, Double]:
     """Fractional rows and columns of the source at the centres of the grid's cells."""
     x, y = _centres(grid, CRS(data.attrs[CRS_KEY]))
     axis_y, axis_x = (data[name].values.astype(np.float64) for name in ("y", "x"))
@@ -98,13 +96,13 @@ def _places(data: xr.Dataset, grid: GeoBox) -> tuple[Values, Values]:
     return _fractional(axis_y, y, steps[0]), _fractional(axis_x, x, steps[-1])
 
 
-def _centres(grid: GeoBox, crs: CRS) -> tuple[Values, Values]:
+def _centres(grid: GeoBox, crs: CRS) -> tuple[Double, Double]:
     """Coordinates x and y of the centres of the grid's cells in another CRS."""
     y, x = np.meshgrid(*axes(grid), indexing="ij")
     return (x, y) if crs == grid.crs else grid.crs.transformer_to_crs(crs)(x, y)
 
 
-def _fractional(axis: Values, wanted: Values, step: float) -> Values:
+def _fractional(axis: Double, wanted: Double, step: float) -> Double:
     """Place of each wanted value along an axis; NaN more than half a cell outside it."""
     signed = step if axis.size == 1 else (axis[-1] - axis[0]) / (axis.size - 1)
     places = (wanted - axis[0]) / signed

@@ -4,11 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import xarray as xr
 from odc.geo.geobox import GeoBox
 
-from sarcast.conditions import LAGS, RANGES, WEATHER
+from sarcast.arrays import Double, Times
 from sarcast.errors import SarcastError
 from sarcast.ingest.weather import daily, grids
 from sarcast.ingest.weather.layouts import (
@@ -18,11 +17,10 @@ from sarcast.ingest.weather.layouts import (
     WeatherVariable,
 )
 from sarcast.ingest.weather.opening import Source, open_source
-from sarcast.progress import say
+from sarcast.io.progress import say
+from sarcast.sensor.conditions import LAGS, RANGES, WEATHER
 
 _TRACE = 0.1
-
-Values = npt.NDArray[np.float64]
 
 
 class Weather:
@@ -132,7 +130,7 @@ def read_weather(
 
 
 def _field(
-    source: Source, condition: Condition, name: str, grid: GeoBox, moments: daily.Times
+    source: Source, condition: Condition, name: str, grid: GeoBox, moments: Times
 ) -> xr.DataArray:
     """One condition on the conditions grid."""
     variable = source.profile.variables[condition]
@@ -157,7 +155,7 @@ def _clock(profile: WeatherProfile, variable: WeatherVariable, grid: GeoBox) -> 
     return daily.hours(solar + profile.utc_offset - variable.day_starts)
 
 
-def _values(source: Source, near: xr.Dataset, condition: Condition, name: str) -> Values:
+def _values(source: Source, near: xr.Dataset, condition: Condition, name: str) -> Double:
     """Values of a condition in its unit, dims (time, y, x) or (time, station)."""
     variable = source.profile.variables[condition]
     values = _plain(near, name, source.place)
@@ -183,7 +181,7 @@ def _values(source: Source, near: xr.Dataset, condition: Condition, name: str) -
     return converted
 
 
-def _check_range(values: Values, condition: Condition, place: str) -> None:
+def _check_range(values: Double, condition: Condition, place: str) -> None:
     allowed = RANGES[condition]
     wrong = values[(values < allowed.low) | (values > allowed.high)]
     if wrong.size:
@@ -194,7 +192,7 @@ def _check_range(values: Values, condition: Condition, place: str) -> None:
         )
 
 
-def _plain(near: xr.Dataset, name: str, place: str) -> Values:
+def _plain(near: xr.Dataset, name: str, place: str) -> Double:
     dims = ("time", "station") if "station" in near.dims else ("time", "y", "x")
     field = (
         near[name].squeeze([d for d in near[name].dims if d not in dims], drop=True)
@@ -214,7 +212,7 @@ def _unit(field: xr.DataArray, profile: WeatherProfile, variable: WeatherVariabl
     return variable.units if told is None else profile.unit_words.get(str(told), str(told))
 
 
-def _on_days(layers: Values, days: daily.Times, wanted: daily.Times) -> Values:
+def _on_days(layers: Double, days: Times, wanted: Times) -> Double:
     """Layers of the wanted days; NaN on days that are not there."""
     found = np.full((wanted.size, *layers.shape[1:]), np.nan)
     if days.size:

@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
+from sarcast.arrays import Double
 from sarcast.errors import SarcastError
 from sarcast.ingest.weather.layouts import Table, WeatherOptions, WeatherProfile, choose
 
@@ -21,8 +21,6 @@ EARTH_RADIUS_KM = 6371.0
 _SEPARATORS = (";", "\t", ",")
 _LAT, _LON, _TIME = "station latitude", "station longitude", "time of the row"
 _COMMA = re.compile(r"[+-]?\d*,\d+")
-
-Values = npt.NDArray[np.float64]
 
 
 def read_table(path: Path, options: WeatherOptions) -> tuple[xr.Dataset, WeatherProfile]:
@@ -172,8 +170,8 @@ def _dataset(frame: pd.DataFrame, names: list[str]) -> xr.Dataset:
 
 
 def between(
-    values: Values, stations: tuple[Values, Values], cells: tuple[Values, Values]
-) -> Values:
+    values: Double, stations: tuple[Double, Double], cells: tuple[Double, Double]
+) -> Double:
     """Values between stations: the mean of the nearest, weighted by one over distance squared.
 
     Each day takes the ``NEAREST`` stations that have a value on it, within ``FARTHEST_KM``.
@@ -208,7 +206,7 @@ def between(
     return layers.reshape(-1, *cells[0].shape)
 
 
-def _distance_km(lat: Values, lon: Values, other_lat: Values, other_lon: Values) -> Values:
+def _distance_km(lat: Double, lon: Double, other_lat: Double, other_lon: Double) -> Double:
     """Great-circle distance on a sphere (haversine formula), km."""
     north, other_north = np.radians(lat), np.radians(other_lat)
     east = np.radians(lon - other_lon)
@@ -216,5 +214,5 @@ def _distance_km(lat: Values, lon: Values, other_lat: Values, other_lon: Values)
         np.sin((north - other_north) / 2.0) ** 2
         + np.cos(north) * np.cos(other_north) * np.sin(east / 2.0) ** 2
     )
-    apart: Values = 2.0 * EARTH_RADIUS_KM * np.arcsin(np.sqrt(half))
+    apart: Double = 2.0 * EARTH_RADIUS_KM * np.arcsin(np.sqrt(half))
     return apart

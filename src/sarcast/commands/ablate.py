@@ -1,0 +1,188 @@
+"""``sarcast ablate``: networks trained without each condition in turn, on the same windows."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+from pydantic import Field
+
+import sarcast
+from sarcast.api import WindowOptions, windows_to_evaluate
+from sarcast.commands.config import FLAT, command, differing, write_record
+from sarcast.commands.evaluate import samples_of
+from sarcast.commands.train import TrainConfig, train
+from sarcast.cube import open_cube
+from sarcast.detection.classifiers import linear_svc
+from sarcast.errors import SarcastError
+from sarcast.evaluation.cases import sample_trials
+from sarcast.evaluation.experiment import Assessed, AssessOptions, assess, assess_trials
+from sarcast.evaluation.metrics import Role
+from sarcast.evaluation.paper import ablation_table
+from sarcast.evaluation.report.html import write_report
+from sarcast.evaluation.report.scenarios import views_of
+from sarcast.evaluation.report.tables import show_paper, show_table
+from sarcast.evaluation.simulation.changes import Offset
+from sarcast.io.files import RECORD, check_free
+from sarcast.io.progress import say
+from sarcast.prediction import Model, load_model
+from sarcast.prediction.strategies import STRATEGIES, Oracle
+from sarcast.sensor.conditions import CONDITIONS
+from sarcast.tfrecord import Sample, SampleStore, is_store
+from sarcast.windows import Predictor
+from sarcast.windows.without import Without
+
+
+class AblateConfig(TrainConfig):
+    """Options of ``sarcast ablate``: those of the training, and more."""
+
+    to: Path = Field(
+        description="Folder for the models, evaluation.json and report.html; what was stopped "
+        "there goes on."
+    )
+    network: Literal["temporal", "unet"] = Field(
+        "unet",
+        description="The network: unet, the paper's; or temporal, which takes any number of "
+        "previous images and any size.",
+    )
+    without: tuple[str, ...] = Field(
+        (), description="Conditions that no network is told, besides the one in turn."
+    )
+    conditions: tuple[str, ...] = Field(
+        CONDITIONS, description="Conditions that are kept back, one network each."
+    )
+    test: Path | None = Field(
+        None,
+        description="Imported samples or TFRecord files to evaluate on; default: dates of the "
+        "source after --end, or where none is given, those that networks were validated on.",
+    )
+    counting: Annotated[AssessOptions, FLAT] = Field(default_factory=AssessOptions)
+
+
+def ablate(source: Path, *, config: Annotated[AblateConfig, FLAT]) -> None:
+    """Train and evaluate a network without each condition in turn.
+
+    A run that was stopped goes on where it was.
+
+    Parameters
+    ----------
+    source
+        A cube, as ``sarcast cube`` builds it, or a folder of imported samples.
+    """
+    if unknown := set(config.conditions) - set(CONDITIONS):
+        raise SarcastError(
+            f"there is no condition {sorted(unknown)[0]!r}; known are {', '.join(CONDITIONS)}"
+        )
+    _make_ready(source, config)
+    models = {name: _trained(source, name, config) for name in (None, *config.conditions)}
+    rng = np.random.default_rng(config.training.seed)
+    found = (_on_samples if config.test or is_store(source) else _on_cube)(
+        source, models, config, rng
+    )
+    evaluation = found.evaluation(
+        f"Without each condition in turn: {source.name}",
+        {"command": command("ablate", [source], config), "sarcast": sarcast.__version__},
+        rng=rng,
+    )
+    evaluation.write(config.to / "evaluation.json")
+    table = ablation_table(evaluation, {name: _name(name) for name in config.conditions})
+    views = views_of(models[None], found.example) if found.example else []
+    path = config.to / "report.html"
+    write_report(evaluation, found.panels, path, views=views, beside=[table])
+    show_table(evaluation)
+    show_paper(table)
+    say(f"report: {config.to / 'report.html'}")
+
+
+def _make_ready(source: Path, config: AblateConfig) -> None:
+    """Refuse a folder that is no ablation; one that is there goes on, or is begun anew."""
+    if not is_store(source):
+        open_cube(source)
+    record = config.to / RECORD
+    begun = record.is_file() and record.read_text().startswith("ablate:")
+    if config.overwrite or not begun:
+        inputs = [path for path in (source, config.test, config.start_from) if path is not None]
+        check_free(config.to, overwrite=config.overwrite, inputs=inputs)
+    elif any(config.to.glob("*/model.yaml")):
+        _check_same_training(source, config)
+    if config.test is not None:
+        samples_of(config.test)
+    if config.overwrite:
+        shutil.rmtree(config.to, ignore_errors=True)
+    config.to.mkdir(parents=True, exist_ok=True)
+    write_record(config.to, "ablate", {"source": source}, config)
+
+
+def _check_same_training(source: Path, config: AblateConfig) -> None:
+    if other := differing(config.to, "ablate", {"source": source}, _training(config)):
+        raise SarcastError(
+            f"{config.to} holds networks that were trained otherwise, by the record there: "
+            f"{', '.join(sorted(other))} differ; give the same, another --to, or --overwrite"
+        )
+
+
+def _name(condition: str | None) -> str:
+    return "all conditions" if condition is None else f"without {condition}"
+
+
+def _trained(source: Path, condition: str | None, config: AblateConfig) -> Model:
+    """Train a network without a condition, unless it is there."""
+    folder = config.to / _name(condition).replace(" ", "-")
+    if not (folder / "model.yaml").is_file():
+        say(f"training {_name(condition)}")
+        own = {"to": folder, "without": _kept_back(condition, config), "overwrite": False}
+        train((source,), config=_training(config).model_copy(update=own))
+    return load_model(folder)
+
+
+def _training(config: AblateConfig) -> TrainConfig:
+    """Give the options of the training alone; those that were given are told from defaults."""
+    shared = {name: getattr(config, name) for name in TrainConfig.model_fields}
+    return TrainConfig.model_construct(config.model_fields_set & shared.keys(), **shared)
+
+
+def _kept_back(condition: str | None, config: AblateConfig) -> tuple[str, ...]:
+    return config.without if condition is None else (*config.without, condition)
+
+
+def _predictors(
+    models: dict[str | None, Model], config: AblateConfig, *, oracle: bool
+) -> dict[Role, list[Predictor]]:
+    networks: list[Predictor] = [
+        Without(model, _kept_back(condition, config), _name(condition))
+        for condition, model in models.items()
+    ]
+    strategies: list[Predictor] = [STRATEGIES["closest-geometry"]]
+    predictors: dict[Role, list[Predictor]] = {"network": networks, "strategy": strategies}
+    return {**predictors, "oracle": [Oracle()]} if oracle else predictors
+
+
+def _on_samples(
+    source: Path, models: dict[str | None, Model], config: AblateConfig, rng: np.random.Generator
+) -> Assessed:
+    samples: Iterator[Sample]
+    if config.test is not None:
+        _, samples = samples_of(config.test)
+    else:
+        samples = SampleStore(source).split(config.training.validation_share)[1].samples()
+    trials = sample_trials(
+        samples, [Offset()], config.counting.shapes, config.counting.within, rng=rng
+    )
+    predictors = _predictors(models, config, oracle=False)
+    return assess_trials(trials, predictors, config.counting, [linear_svc(rng=rng)])
+
+
+def _on_cube(
+    source: Path, models: dict[str | None, Model], config: AblateConfig, rng: np.random.Generator
+) -> Assessed:
+    cube, whole = open_cube(source), models[None]
+    options = WindowOptions(
+        previous=config.unet.previous,
+        chooser=config.chooser,
+        window=config.crop,
+        start=whole.training["validation_dates"][0] if config.end is None else None,
+    )
+    _, windows = windows_to_evaluate(cube, [whole], options)
+    predictors = _predictors(models, config, oracle="expected" in cube)
+    return assess(windows, predictors, [Offset()], config.counting, [linear_svc(rng=rng)], rng=rng)

@@ -1,0 +1,48 @@
+"""``sarcast bench``: networks beside strategies and oracle on a fixed set of synthetic windows."""
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+import sarcast
+from sarcast.commands.config import FLAT, Config, command, write_record
+from sarcast.evaluation.benchmark import BenchOptions, run_bench
+from sarcast.evaluation.report.html import write_report
+from sarcast.evaluation.report.tables import markdown, show_table
+from sarcast.io.files import new_folder
+from sarcast.io.progress import say
+from sarcast.prediction import load_models
+from sarcast.sensor.conditions import WEATHER
+from sarcast.windows import Predictor
+from sarcast.windows.without import Without
+
+
+class BenchConfig(Config):
+    """Options of ``sarcast bench``."""
+
+    to: Path = Field(description="Folder for evaluation.json, tables.md and report.html.")
+    model: tuple[Path, ...] = Field(
+        (), description="Model folder, or 'base' for the shipped weights; may be repeated."
+    )
+    without_weather: bool = Field(False, description="Each model once more, not told the weather.")
+    name: str = Field("boreal-1", description="Name and version of the bench.")
+    running: Annotated[BenchOptions, FLAT] = Field(default_factory=BenchOptions)
+    overwrite: bool = Field(False, description="Replace the folder if it is there.")
+
+
+def bench(*, config: Annotated[BenchConfig, FLAT]) -> None:
+    """Compare networks with the strategies and the oracle on windows that no training saw."""
+    with new_folder(config.to, overwrite=config.overwrite, inputs=config.model) as folder:
+        networks: list[Predictor] = [*load_models(config.model, device="cpu")]
+        if config.without_weather:
+            blind = [Without(one, WEATHER, f"{one.name} without weather") for one in networks]
+            networks += blind
+        told = {"command": command("bench", (), config), "sarcast": sarcast.__version__}
+        evaluation = run_bench(config.name, networks, config.running, told)
+        evaluation.write(folder / "evaluation.json")
+        (folder / "tables.md").write_text(markdown(evaluation), encoding="utf-8")
+        write_report(evaluation, (), folder / "report.html")
+        write_record(folder, "bench", {}, config)
+    show_table(evaluation)
+    say(f"report: {config.to / 'report.html'}")

@@ -1,0 +1,234 @@
+"""``sarcast cube``: a cube built or extended from a catalogue or from rasters, and looked at."""
+
+import datetime as dt
+from pathlib import Path
+from typing import Annotated
+
+import pystac
+import xarray as xr
+from odc.geo.geobox import GeoBox
+from odc.geo.geom import Geometry
+from pydantic import Field
+from rich.console import Console
+from rich.table import Table
+
+from sarcast.catalogue import open_catalogue
+from sarcast.commands.config import FLAT, MAY_BE_NEGATIVE, Config
+from sarcast.commands.index import IndexConfig, add_scenes
+from sarcast.cube import CubeOptions, Sources, build_cube, moment_of, open_cube
+from sarcast.cube.check.report import Report, check_cube
+from sarcast.cube.executor import CrewOptions
+from sarcast.cube.store import is_empty
+from sarcast.errors import SarcastError, UsageError
+from sarcast.ingest.cover import CoverOptions
+from sarcast.ingest.scenes.index import IndexOptions
+from sarcast.ingest.scenes.profile import scene_profiles
+from sarcast.ingest.scenes.stac import describe_all
+from sarcast.ingest.weather import WeatherOptions
+from sarcast.io.grid import make_grid, outline
+from sarcast.io.progress import say
+from sarcast.io.remote import RemoteOptions
+
+
+class CubeConfig(Config):
+    """Options of ``sarcast cube``."""
+
+    to: Path | None = Field(
+        None, description="The cube, a Zarr store; one that exists is extended."
+    )
+    check: Path | None = Field(
+        None,
+        description="Look at this cube instead: schema, units, every chunk, dates and gaps, "
+        "statistics of each date, level and shift of each platform.",
+    )
+    area: Annotated[str | None, MAY_BE_NEGATIVE] = Field(
+        None,
+        description="west,south,east,north in degrees, a vector file, or a raster whose grid is "
+        "taken; default: all that the scenes cover, if that is one place.",
+    )
+    crs: str | None = Field(None, description="CRS of the cube; default: that of the scenes.")
+    resolution: float | None = Field(
+        None, gt=0.0, description="Spacing in units of the CRS; default: that of the scenes."
+    )
+    collection: tuple[str, ...] = Field(
+        (), description="Collections of the catalogue that are searched; default: all."
+    )
+    start: str | None = Field(None, description="First date of the scenes taken, ISO 8601.")
+    end: str | None = Field(None, description="Last date of the scenes taken, ISO 8601.")
+    dem: tuple[str, ...] = Field(
+        (),
+        description="Terrain heights: raster, folder of rasters, or JSON of a STAC item; may be "
+        "given several times, the first wins.",
+    )
+    weather: tuple[str, ...] = Field(
+        (),
+        description="Daily or hourly weather: NetCDF, Zarr, or CSV of stations; may be given "
+        "several times, the first wins.",
+    )
+    cover: tuple[str, ...] = Field(
+        (),
+        description="Land cover: raster of classes, folder of rasters, JSON of a STAC item, or "
+        "polygons; may be given several times.",
+    )
+    names: Annotated[IndexOptions, FLAT] = Field(default_factory=IndexOptions)
+    building: Annotated[CubeOptions, FLAT] = Field(default_factory=CubeOptions)
+    weather_reading: Annotated[WeatherOptions, FLAT] = Field(default_factory=WeatherOptions)
+    cover_reading: Annotated[CoverOptions, FLAT] = Field(default_factory=CoverOptions)
+    workers: Annotated[CrewOptions, FLAT] = Field(default_factory=CrewOptions)
+    server: Annotated[RemoteOptions, FLAT] = Field(default_factory=RemoteOptions)
+
+
+_DEFAULT = CubeConfig()
+
+
+def cube(catalogue: str | None = None, *, config: Annotated[CubeConfig, FLAT] = _DEFAULT) -> None:
+    """Build a cube from the scenes of a catalogue, or extend one by what it lacks.
+
+    Parameters
+    ----------
+    catalogue
+        Folder that ``sarcast index`` or ``sarcast world`` wrote, https:// of a STAC API,
+        postgresql:// of a database with pgstac, or scenes as ``sarcast index`` takes them, which
+        are indexed into a folder beside the cube.
+    """
+    if config.check is not None:
+        if catalogue is not None or config.to is not None:
+            raise UsageError("--check looks at a cube that is there: leave out CATALOGUE and --to")
+        _look_at(config.check, config.workers)
+    elif catalogue is None or config.to is None:
+        raise UsageError(
+            "name a CATALOGUE and --to CUBE to build one, or --check CUBE to look at it"
+        )
+    else:
+        _build(catalogue, config.to, config)
+
+
+def _build(source: str, to: Path, config: CubeConfig) -> None:
+    held = open_cube(to) if (to / "zarr.json").exists() and not is_empty(to) else None
+    catalogue, found = _indexed(source, to, config.names, held)
+    area = None if config.area is None else outline(config.area)
+    items = _search(catalogue, area.extent if isinstance(area, GeoBox) else area, found, config)
+    grid = _grid(area, items, held, config)
+    sources = Sources(
+        dem=config.dem,
+        weather=config.weather,
+        cover=config.cover,
+        weather_options=config.weather_reading,
+        cover_options=config.cover_reading,
+    )
+    added = build_cube(
+        items, to, grid, config.building, sources, workers=config.workers, remote=config.server
+    )
+    built = open_cube(to)
+    say(
+        f"{to}: added {added} acquisitions; it holds {built.sizes['time']} dates, "
+        f"{grid.height} x {grid.width} pixels of {grid.resolution.x:g} in {grid.crs}"
+    )
+
+
+def _grid(
+    area: Geometry | GeoBox | None,
+    items: list[pystac.Item],
+    held: xr.Dataset | None,
+    config: CubeConfig,
+) -> GeoBox:
+    """Grid as asked for; what is not asked for is that of the cube, if it is there."""
+    like = None if held is None else _grid_of(held)
+    if like is not None and (area, config.crs, config.resolution) == (None, None, None):
+        return like
+    return make_grid(area, items, crs=config.crs, resolution=config.resolution, like=like)
+
+
+def _grid_of(cube: xr.Dataset) -> GeoBox:
+    """Grid of a cube, its CRS by its code where it has one, as that of scenes."""
+    grid: GeoBox = cube.odc.geobox
+    code = grid.crs.epsg
+    return grid if code is None else GeoBox(grid.shape, grid.transform, f"EPSG:{code}")
+
+
+def _indexed(
+    source: str, to: Path, names: IndexOptions, held: xr.Dataset | None
+) -> tuple[str, set[str] | None]:
+    """The catalogue itself; or that of scenes, made beside the cube, and which of it are meant.
+
+    These are the scenes and those of the cube, but none of other folders that were tried before.
+    """
+    path = Path(source)
+    if "://" in source or not path.exists() or (path / "items.parquet").exists():
+        if names.declared():
+            raise UsageError(
+                f"--unit and --quantity are for scenes that are not indexed yet: leave them out, "
+                f"{source} is a catalogue that tells them"
+            )
+        return source, None
+    beside = str(to.with_name(f"{to.stem}-catalogue"))
+    found = add_scenes((path,), IndexConfig(to=beside, names=names))
+    steps = () if held is None else held["scene_id"].values
+    return beside, found.union(*(str(step).split("+") for step in steps))
+
+
+def _search(
+    catalogue: str, area: Geometry | None, found: set[str] | None, config: CubeConfig
+) -> list[pystac.Item]:
+    """Items of an area and a time; where scenes were indexed for it, of these alone."""
+    held = open_catalogue(catalogue, config.collection, config.server)
+    period = (_utc(config.start), _utc(config.end, last=True))
+    items = [one for one in held.search(area, period) if found is None or one.id in found]
+    if not items:
+        where = "" if area is None else f"no scene touches the area {config.area}: "
+        of = f" of {', '.join(config.collection)}" if config.collection else ""
+        raise SarcastError(
+            f"{where}{catalogue} holds no scene{of} from {config.start or 'the first'} to "
+            f"{config.end or 'the last'}{' there' if where else ''}; ask for other dates"
+            f"{' or another --area' if where else ''}{' or --collection' if of else ''}"
+        )
+    return describe_all(items, scene_profiles(config.names.profile))
+
+
+def _look_at(path: Path, workers: CrewOptions) -> None:
+    """Tell what is in a cube, and what is wrong with it."""
+    report = check_cube(path, workers=workers)
+    if report.dates:
+        Console().print(_table(report))
+    for one in report.platforms:
+        levels = ", ".join(f"{level:+.2f} dB" for level in one.level_db)
+        shift = "untold" if one.shift is None else "{:+.2f}, {:+.2f} pixels".format(*one.shift)
+        say(
+            f"{one.platform} against {one.reference}, {one.dates} dates: level {levels}; "
+            f"shift {shift}"
+        )
+    for line in report.warnings:
+        say(f"warning: {line}")
+    for line in report.faults:
+        say(f"fault: {line}")
+    if report.faults:
+        raise SarcastError(
+            f"{path} is damaged in {len(report.faults)} places, told above; remove it and build "
+            f"it again"
+        )
+    say(f"{path}: no fault in {len(report.dates)} dates, {len(report.warnings)} warnings")
+
+
+def _table(report: Report) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for name in ("date", "", "pass", "orbit"):
+        table.add_column(name, no_wrap=True)
+    for name in ("seen", "VV, dB", "VH, dB"):
+        table.add_column(name, no_wrap=True, justify="right")
+    for date in report.dates:
+        told = zip(date.mean_db, date.spread_db, strict=True)
+        table.add_row(
+            str(date.time.astype("datetime64[m]")).replace("T", " "),
+            date.platform.upper().replace("SENTINEL-", "S"),
+            date.orbit_direction,
+            str(date.relative_orbit or ""),
+            f"{100.0 * date.seen:.1f} %",
+            *(f"{mean:.2f} ± {spread:.2f}" for mean, spread in told),
+        )
+    return table
+
+
+def _utc(date: str | None, *, last: bool = False) -> dt.datetime | None:
+    if date is None:
+        return None
+    return dt.datetime.fromisoformat(str(moment_of(date, last=last))).replace(tzinfo=dt.UTC)

@@ -1,0 +1,85 @@
+"""``sarcast demo``: the whole way on a synthetic area, from scenes to a change map and a report."""
+
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+from pydantic import Field
+
+from sarcast.commands.config import FLAT, Config, write_record
+from sarcast.commands.cube import CubeConfig, cube
+from sarcast.commands.detect import DetectConfig, detect
+from sarcast.commands.evaluate import EvaluateConfig, evaluate
+from sarcast.commands.train import TrainConfig, train
+from sarcast.commands.world import WorldConfig, world
+from sarcast.cube import open_cube
+from sarcast.io.files import check_free
+from sarcast.io.progress import say
+from sarcast.prediction.training.fit import TrainOptions
+from sarcast.world.options import WorldOptions
+
+SOURCES = {"dem": "dem.tif", "weather": "weather.nc", "cover": "cover.tif"}
+"""What a world writes besides its scenes."""
+HELD_OUT = 0.25
+"""Share of the dates, the last ones, that are evaluated and never trained on."""
+
+
+class DemoConfig(Config):
+    """Options of ``sarcast demo``."""
+
+    to: Path = Field(Path("demo"), description="Folder for all that is made.")
+    world: Annotated[WorldOptions, FLAT] = Field(default_factory=WorldOptions)
+    seed: int = Field(0, ge=0, description="Seed of the world, the training and the changes.")
+    minutes: float = Field(1.0, gt=0.0, description="Time for adapting the network, minutes.")
+    overwrite: bool = Field(False, description="Replace the folder if it is there.")
+
+
+_DEFAULT = DemoConfig()
+
+
+def demo(*, config: Annotated[DemoConfig, FLAT] = _DEFAULT) -> None:
+    """Go the whole way on a synthetic area: world, cube, network, evaluation, change map."""
+    started = time.monotonic()
+    folder = _clear(config)
+    area, store, model = folder / "world", folder / "cube.zarr", folder / "model"
+    with _step("1 of 5: a synthetic area, written as real scenes come"):
+        world(area, config=WorldConfig(world=config.world, seed=config.seed))
+    with _step("2 of 5: the cube"):
+        sources = {name: (str(area / file),) for name, file in SOURCES.items()}
+        cube(str(area), config=CubeConfig(to=store, **sources))
+    times = open_cube(store)["time"].values
+    end = str(times[int(len(times) * (1.0 - HELD_OUT)) - 1])
+    with _step("3 of 5: the shipped network, adapted on the dates before the last quarter"):
+        train((store,), config=_training(config, model, end))
+    with _step("4 of 5: what changed at the last date"):
+        last = str(np.datetime_as_string(times[-1], unit="s"))
+        detect(store, config=DetectConfig(model=model, at=last, to=folder / "detection"))
+    with _step("5 of 5: proof, by changes simulated at the dates that no training saw"):
+        evaluate(store, config=EvaluateConfig(model=model, to=folder / "evaluation"))
+    say(f"all in {time.monotonic() - started:.0f} s; open {folder}/evaluation/report.html")
+
+
+def _clear(config: DemoConfig) -> Path:
+    """Make the folder, empty but for the record of the options."""
+    check_free(config.to, overwrite=config.overwrite)
+    shutil.rmtree(config.to, ignore_errors=True)
+    config.to.mkdir(parents=True)
+    write_record(config.to, "demo", {}, config)
+    return config.to
+
+
+def _training(config: DemoConfig, model: Path, end: str) -> TrainConfig:
+    options = TrainOptions(minutes=config.minutes, seed=config.seed)
+    return TrainConfig(to=model, start_from=Path("base"), end=end, training=options)
+
+
+@contextmanager
+def _step(what: str) -> Iterator[None]:
+    say(f"[{what}]")
+    started = time.monotonic()
+    yield
+    say(f"    {time.monotonic() - started:.0f} s")

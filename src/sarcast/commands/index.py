@@ -1,0 +1,66 @@
+"""``sarcast index``: STAC items for the Sentinel-1 rasters found."""
+
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from sarcast.catalogue import FolderCatalogue, GrowingCatalogue, open_growing
+from sarcast.commands.config import FLAT, Config
+from sarcast.errors import SarcastError
+from sarcast.ingest.scenes.index import IndexOptions, find_items
+from sarcast.io.files import alone_in
+from sarcast.io.progress import say
+
+
+class IndexConfig(Config):
+    """Options of ``sarcast index``."""
+
+    to: str = Field(
+        description="Folder of the catalogue, or postgresql:// of a database with pgstac; items "
+        "are added to one that exists."
+    )
+    collection: str | None = Field(
+        None, description="Collection that the items are put into; default: the one they name."
+    )
+    unpack_to: Path | None = Field(
+        None,
+        description="Folder for the scenes of NetCDF series, which become a GeoTIFF each; default: "
+        "the folder scenes of the catalogue.",
+    )
+    names: Annotated[IndexOptions, FLAT] = Field(default_factory=IndexOptions)
+
+
+def index(paths: tuple[Path, ...], *, config: Annotated[IndexConfig, FLAT]) -> None:
+    """Make STAC items for the Sentinel-1 rasters found.
+
+    Parameters
+    ----------
+    paths
+        Rasters, STAC items, or folders that are searched at every depth.
+    """
+    add_scenes(paths, config)
+
+
+def add_scenes(paths: tuple[Path, ...], config: IndexConfig) -> set[str]:
+    """Index, as ``index`` does; give the ids of the scenes found."""
+    catalogue = open_growing(config.to)
+    folder = catalogue.folder if isinstance(catalogue, FolderCatalogue) else None
+    with nullcontext() if folder is None else alone_in(folder):
+        return _add(catalogue, paths, config)
+
+
+def _add(catalogue: GrowingCatalogue, paths: tuple[Path, ...], config: IndexConfig) -> set[str]:
+    unpack_to = config.unpack_to
+    if unpack_to is None and isinstance(catalogue, FolderCatalogue):
+        unpack_to = catalogue.folder / "scenes"
+    items = list(find_items(paths, config.names, unpack_to=unpack_to))
+    if not items:
+        raise SarcastError("none of the scenes found holds any data, so there is nothing to index")
+    for item in items:
+        item.collection_id = config.collection or item.collection_id
+    held = catalogue.add(items)
+    first, last = items[0].datetime, max(str(item.datetime) for item in items)
+    say(f"{len(items)} scenes found ({first} to {last}); {config.to} now holds {held}")
+    return {item.id for item in items}

@@ -1,0 +1,37 @@
+"""``sarcast world``: a synthetic area written as real data comes."""
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from sarcast.commands.config import FLAT, Config, write_record
+from sarcast.io.files import new_folder
+from sarcast.io.progress import say
+from sarcast.world.options import WorldOptions
+from sarcast.world.writer import write_world
+
+
+class WorldConfig(Config):
+    """Options of ``sarcast world``."""
+
+    world: Annotated[WorldOptions, FLAT] = Field(default_factory=WorldOptions)
+    seed: int = Field(0, ge=0, description="Seed: the same one gives the same files.")
+    overwrite: bool = Field(False, description="Replace the folder if it is there.")
+
+
+_DEFAULT = WorldConfig()
+
+
+def world(folder: Path, *, config: Annotated[WorldConfig, FLAT] = _DEFAULT) -> None:
+    """Write a synthetic area: scenes, DEM, weather, land cover, truth and their catalogue.
+
+    Parameters
+    ----------
+    folder
+        Where it goes.
+    """
+    with new_folder(folder, overwrite=config.overwrite) as partial:
+        write_world(partial, config.world, seed=config.seed)
+        write_record(partial, "world", {}, config)
+    say(f"world: {folder} (a catalogue for: sarcast cube {folder} --to CUBE)")

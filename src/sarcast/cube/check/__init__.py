@@ -1,0 +1,1 @@
+"""What a cube holds, and what is wrong with it."""

@@ -1,0 +1,1 @@
+"""From an actual and an expected image to what changed on the ground."""

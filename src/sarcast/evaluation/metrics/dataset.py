@@ -1,0 +1,66 @@
+"""The result of an evaluation as an xarray dataset."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from sarcast.evaluation.metrics.records import ClassifierResult, Evaluation, MethodResult
+
+_SCORED = ("predictor", "change", "difference")
+_CLASSIFIED = ("predictor", "change", "classifier")
+
+
+def as_dataset(evaluation: Evaluation) -> xr.Dataset:
+    """Measures of an evaluation by predictor, change, difference image and classifier.
+
+    Returns
+    -------
+    Dataset
+        ``auc`` with ``auc_low``, ``auc_high``, ``average_precision`` and ``windows``, dims
+        (predictor, change, difference); ``mse`` in dB² and ``role``, dims (predictor); ``accuracy``
+        (over as many unchanged pixels as changed ones), ``f1`` and ``kappa``, dims (predictor,
+        change, classifier), which are absent where no classifier was tried.
+        NaN where there is none.
+    """
+    rows = [_row(one) for one in evaluation.results]
+    scored = ("auc", "auc_low", "auc_high", "average_precision", "windows")
+    parts = [_table(rows, _SCORED, scored)]
+    if evaluation.classifiers:
+        called = [_row(one) for one in evaluation.classifiers]
+        names = {"balanced_accuracy": "accuracy"}
+        found = _table(called, _CLASSIFIED, (*names, "f1", "kappa"))
+        parts.append(found.rename(names))
+    methods = {one.method: one for one in evaluation.results}
+    parts.append(
+        xr.Dataset(
+            {
+                "mse": ("predictor", [_number(one.mse_db2) for one in methods.values()]),
+                "role": ("predictor", [one.role for one in methods.values()]),
+            },
+            coords={"predictor": list(methods)},
+        )
+    )
+    return xr.merge(parts, join="outer", compat="override").reindex({"predictor": list(methods)})
+
+
+def _row(result: MethodResult | ClassifierResult) -> dict[str, Any]:
+    return {"predictor": result.method, **result.model_dump()}
+
+
+def _table(
+    rows: Sequence[Mapping[str, Any]], dims: Sequence[str], names: Sequence[str]
+) -> xr.Dataset:
+    coords = {dim: list(dict.fromkeys(row[dim] for row in rows)) for dim in dims}
+    shape = tuple(len(values) for values in coords.values())
+    table = {name: np.full(shape, np.nan) for name in names}
+    for row in rows:
+        place = tuple(coords[dim].index(row[dim]) for dim in dims)
+        for name in names:
+            table[name][place] = _number(row[name])
+    return xr.Dataset({name: (dims, values) for name, values in table.items()}, coords=coords)
+
+
+def _number(value: float | None) -> float:
+    return float("nan") if value is None else float(value)

@@ -1,0 +1,124 @@
+"""The paper's tables: what an evaluation reached, beside what the paper states.
+
+References
+----------
+Alatalo, Sipola, Rantonen 2023, doi 10.1109/TGRS.2023.3324994, Tables II to V.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+
+from sarcast.evaluation.cases import PREDICTION
+from sarcast.evaluation.metrics import ClassifierResult, Evaluation, MethodResult
+from sarcast.evaluation.report.html import Beside
+
+Ours = Callable[[Evaluation, str | None, str], float | None]
+"""What a method reached under a change, by their names."""
+
+SHIFT = "offset -2.5 dB"
+STATISTICAL = "statistical"
+METHODS = {"closest-geometry": 0.79, "latest-same-pass": 0.75, "latest": 0.71}
+"""AUC of the conventional difference image under the shift, Methods 1, 2 and 3."""
+CONVENTIONAL = "closest-geometry"
+"""The strategy that the paper compares with."""
+AUC = {SHIFT: (0.87, 0.79), STATISTICAL: (0.73, 0.67)}
+"""AUC of the proposed and of the conventional difference image."""
+WITHOUT_WEATHER = 0.83
+"""AUC of the proposed difference image under the shift, without weather."""
+SVC_ACCURACY = {SHIFT: (0.89, 0.81), STATISTICAL: (0.75, 0.70)}
+"""Accuracy of the linear SVC on the proposed and on the conventional difference image."""
+ABLATION = {
+    "heading": 0.87,
+    "precipitation": 0.87,
+    "incidence": 0.88,
+    "temperature": 0.88,
+    "platform": 0.89,
+    "snow_depth": 0.89,
+}
+"""Accuracy of the linear SVC under the shift, without each condition in turn."""
+
+
+def paper_tables(evaluation: Evaluation) -> list[Beside]:
+    """Tables II, III and IV, and the row without weather.
+
+    Parameters
+    ----------
+    evaluation
+        With the paper's changes, strategies and filter; what it lacks stays None.
+    """
+    return [
+        Beside(
+            "Table II: AUC of conventional strategies, threshold, -2.5 dB",
+            tuple((name, known, _auc(evaluation, name, SHIFT)) for name, known in METHODS.items()),
+        ),
+        Beside("Table III: AUC, threshold", (*_rows(evaluation, AUC, _auc), _weather(evaluation))),
+        Beside("Table IV: accuracy, linear SVC", tuple(_rows(evaluation, SVC_ACCURACY, _accuracy))),
+    ]
+
+
+def ablation_table(evaluation: Evaluation, without: Mapping[str, str]) -> Beside:
+    """Table V: accuracy of the linear SVC without each condition in turn.
+
+    Parameters
+    ----------
+    evaluation
+        Of the networks that were trained without a condition.
+    without
+        Name of the network by the condition that it was trained without.
+    """
+    whole = _accuracy(evaluation, network_of(evaluation), SHIFT)
+    rows = [("all conditions", SVC_ACCURACY[SHIFT][0], whole)]
+    rows += [
+        (f"without {name}", known, _accuracy(evaluation, without.get(name), SHIFT))
+        for name, known in ABLATION.items()
+    ]
+    return Beside("Table V: accuracy, linear SVC, -2.5 dB", tuple(rows))
+
+
+def network_of(evaluation: Evaluation) -> str | None:
+    """Name of the first network that was told everything; None if there is none.
+
+    A network that was given goes before predictions that came recorded with samples.
+    """
+    names = [r.method for r in evaluation.results if r.role == "network"]
+    told = [name for name in names if "without" not in name.split()]
+    given = [name for name in told if name != PREDICTION]
+    return next(iter([*given, *told]), None)
+
+
+def _weather(evaluation: Evaluation) -> tuple[str, float, float | None]:
+    network = network_of(evaluation)
+    return (
+        f"proposed without weather, {SHIFT}",
+        WITHOUT_WEATHER,
+        _auc(evaluation, f"{network} without weather", SHIFT),
+    )
+
+
+def _rows(
+    evaluation: Evaluation, figures: Mapping[str, tuple[float, float]], ours: Ours
+) -> Sequence[tuple[str, float, float | None]]:
+    """Rows of the proposed and of the conventional difference image under each change."""
+    methods = (("proposed", network_of(evaluation)), ("conventional", CONVENTIONAL))
+    return [
+        (f"{who}, {change}", known, ours(evaluation, name, change))
+        for change, both in figures.items()
+        for (who, name), known in zip(methods, both, strict=True)
+    ]
+
+
+def _auc(evaluation: Evaluation, method: str | None, change: str) -> float | None:
+    found: list[MethodResult] = [
+        r
+        for r in evaluation.results
+        if (r.method, r.change, r.difference) == (method, change, "norm")
+    ]
+    return found[0].auc if found else None
+
+
+def _accuracy(evaluation: Evaluation, method: str | None, change: str) -> float | None:
+    found: list[ClassifierResult] = [
+        c
+        for c in evaluation.classifiers
+        if (c.method, c.change, c.classifier) == (method, change, "linear SVC")
+    ]
+    return found[0].balanced_accuracy if found else None

@@ -1,0 +1,1 @@
+"""One HTML page, its figures and tables, from evaluation results alone."""

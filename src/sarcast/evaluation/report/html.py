@@ -1,0 +1,184 @@
+"""The report: one self-contained HTML page, from evaluation results and example images alone."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sarcast.evaluation.metrics import (
+    Evaluation,
+    MethodResult,
+    PairedClassifier,
+    PairedResult,
+    Role,
+)
+from sarcast.evaluation.report.figures import (
+    Panel,
+    View,
+    groups_figure,
+    label,
+    panel_figure,
+    png_address,
+    roc_figure,
+    save_panel_png,
+    svg,
+    views_figure,
+)
+from sarcast.io.files import new_file
+
+__all__ = [
+    "Beside",
+    "Panel",
+    "View",
+    "best_of",
+    "headline",
+    "save_panel_png",
+    "write_report",
+]
+
+
+@dataclass(frozen=True)
+class Beside:
+    """A published table: rows of a name, the published figure, and ours or None."""
+
+    title: str
+    rows: tuple[tuple[str, float, float | None], ...]
+
+
+def write_report(
+    evaluation: Evaluation,
+    panels: Sequence[Panel],
+    path: Path,
+    *,
+    views: Sequence[View] = (),
+    beside: Sequence[Beside] = (),
+) -> None:
+    """Write the report as one HTML file that needs no other.
+
+    Parameters
+    ----------
+    evaluation
+        What was reached.
+    panels
+        Example windows; may be none.
+    path
+        The file to write; it is whole or absent.
+    views
+        One place under conditions that were set, its own first; may be none.
+    beside
+        Tables of the paper beside ours; may be none.
+    """
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    templates = Environment(
+        loader=PackageLoader("sarcast.evaluation.report", package_path=""),
+        autoescape=True,
+        undefined=StrictUndefined,
+    )
+    page = templates.get_template("template.html.j2").render(
+        title=evaluation.title,
+        lead=headline(evaluation),
+        table=_table(evaluation),
+        curves=[(change, svg(roc_figure(evaluation, change))) for change in evaluation.changes],
+        gains=[_gain(gain) for gain in evaluation.paired],
+        groups=[
+            (change, svg(figure))
+            for change in evaluation.changes
+            if (figure := groups_figure(evaluation, change))
+        ],
+        classifiers=_classifiers(evaluation),
+        called=[_classifier_gain(gain) for gain in evaluation.paired_classifiers],
+        calibration=evaluation.calibration,
+        panels=[(panel.title, png_address(panel_figure(panel))) for panel in panels],
+        views=png_address(views_figure(views)) if views else None,
+        beside=beside,
+        provenance=[(key, _plain(value)) for key, value in evaluation.provenance.items()],
+    )
+    with new_file(path) as partial:
+        partial.write_text(page, encoding="utf-8")
+
+
+def headline(evaluation: Evaluation) -> list[str]:
+    """One sentence a kind of change: the network beside the best strategy and the oracle."""
+    return [_sentence(change, best_of(evaluation, change)) for change in evaluation.changes]
+
+
+def best_of(evaluation: Evaluation, change: str) -> dict[Role, MethodResult]:
+    """Give the result of the highest AUC under a kind of change, of each role evaluated."""
+    rising = sorted(evaluation.results, key=lambda result: result.auc)
+    return {result.role: result for result in rising if result.change == change}
+
+
+def _sentence(change: str, best: dict[Role, MethodResult]) -> str:
+    parts = []
+    if "network" in best:
+        parts.append(f"the improved difference image reaches an AUC of {best['network'].auc:.3f}")
+    if "strategy" in best:
+        strategy = best["strategy"]
+        parts.append(f"the best conventional one ({strategy.method}) {strategy.auc:.3f}")
+    if "oracle" in best:
+        parts.append(f"the oracle {best['oracle'].auc:.3f}")
+    return f"{change}: {', '.join(parts)}."
+
+
+def _table(evaluation: Evaluation) -> dict[str, Any]:
+    """Rows of the headline table: one a method and difference image, one AUC a kind of change."""
+    rows: dict[tuple[str, str], dict[str, Any]] = {}
+    for result in evaluation.results:
+        row = rows.setdefault((result.method, result.difference), _row(result))
+        row["results"][result.change] = result
+    ordered = sorted(rows.values(), key=lambda row: -max(r.auc for r in row["results"].values()))
+    best = {
+        change: max((r.auc for r in evaluation.results if _rivals(r, change)), default=None)
+        for change in evaluation.changes
+    }
+    return {"changes": evaluation.changes, "rows": ordered, "best": best}
+
+
+def _gain(gain: PairedResult) -> str:
+    name = gain.method if gain.difference == "norm" else f"{gain.method}, {gain.difference}"
+    return f"{gain.change}: {name} against {gain.than} {_bounded(gain)}"
+
+
+def _classifier_gain(gain: PairedClassifier) -> str:
+    return f"{gain.change}, {gain.classifier}: {gain.method} against {gain.than} {_bounded(gain)}"
+
+
+def _bounded(gain: PairedResult | PairedClassifier) -> str:
+    known = gain.low is not None and gain.high is not None
+    bounds = f" (95 % interval {gain.low:+.3f} to {gain.high:+.3f})" if known else ""
+    return f"{gain.gain:+.3f}{bounds}"
+
+
+def _classifiers(evaluation: Evaluation) -> list[dict[str, Any]]:
+    """Tables of classifiers, one a kind of change: rows methods, columns classifiers."""
+    tables = []
+    for change in dict.fromkeys(result.change for result in evaluation.classifiers):
+        found = [result for result in evaluation.classifiers if result.change == change]
+        names = list(dict.fromkeys(result.classifier for result in found))
+        rows: dict[str, dict[str, Any]] = {}
+        for result in found:
+            row = rows.setdefault(result.method, {"role": result.role, "cells": {}})
+            row["cells"][result.classifier] = result
+        tables.append({"change": change, "names": names, "rows": rows})
+    return tables
+
+
+def _rivals(result: MethodResult, change: str) -> bool:
+    return result.change == change and result.role != "oracle"
+
+
+def _row(result: MethodResult) -> dict[str, Any]:
+    return {
+        "label": label(result),
+        "role": result.role,
+        "mse": result.mse_db2,
+        "windows": result.windows,
+        "pixels": result.pixels,
+        "results": {},
+    }
+
+
+def _plain(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, indent=1, default=str)

@@ -1,0 +1,1 @@
+"""Changes of known place and size, put into images."""

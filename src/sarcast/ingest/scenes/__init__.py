@@ -1,0 +1,1 @@
+"""Georeferenced Sentinel-1 rasters, by the profiles of their sources."""

@@ -1,0 +1,132 @@
+"""Files that hold the bands of a scene: GeoTIFF, SNAP's GeoTIFF with a header, BEAM-DIMAP."""
+
+import logging
+import xml.etree.ElementTree as ET
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import tifffile
+
+from sarcast.errors import SarcastError
+from sarcast.io.rasters import open_raster
+
+SNAP_HEADER_TAG = 65000
+"""Private TIFF tag in which SNAP keeps the header of BEAM-DIMAP, as XML."""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A band of a file: where it lies, its name, and the value of pixels without data."""
+
+    path: Path
+    number: int
+    name: str
+    nodata: float | None = None
+
+
+@dataclass(frozen=True)
+class Container:
+    """The bands of a file in their order, and what its tags tell."""
+
+    layers: tuple[Layer, ...]
+    tags: Mapping[str, str]
+
+
+def open_container(path: Path) -> Container:
+    """Read which bands a file holds and what its tags tell, but no pixels.
+
+    Parameters
+    ----------
+    path
+        A GeoTIFF, or the ``.dim`` file of a BEAM-DIMAP product.
+
+    Raises
+    ------
+    SarcastError
+        If the file cannot be read, has no CRS, or names bands that are gone.
+    """
+    if path.suffix == ".dim":
+        return _dimap(path)
+    with open_raster(path) as source:
+        descriptions = source.descriptions
+        tags = {str(key): str(value) for key, value in source.tags().items()}
+    header = snap_header(path)
+    infos = {} if header is None else _band_infos(header)
+    if header is None or len(infos) != len(descriptions):
+        names = enumerate((text or "" for text in descriptions), start=1)
+        return Container(tuple(Layer(path, number, name) for number, name in names), tags)
+    layers = tuple(
+        Layer(path, number, name, nodata)
+        for number, (name, nodata) in enumerate(infos.values(), start=1)
+    )
+    return Container(layers, {**tags, **_attributes(header)})
+
+
+def snap_header(path: Path) -> ET.Element | None:
+    """Header that SNAP left in a TIFF; None if there is none."""
+    try:
+        with _unheard("tifffile"), tifffile.TiffFile(path) as file:
+            tag = file.pages.first.tags.get(SNAP_HEADER_TAG)
+            value = None if tag is None else tag.value
+    except (OSError, ValueError, IndexError, tifffile.TiffFileError):
+        return None  # damaged files are named where their pixels are read
+    if value is None:
+        return None
+    text = value if isinstance(value, str) else bytes(value).decode("utf-8", "replace")
+    try:
+        return ET.fromstring(text.strip("\0 \n"))
+    except ET.ParseError:
+        return None
+
+
+@contextmanager
+def _unheard(logger: str) -> Iterator[None]:
+    """Keep a library's warnings from the terminal."""
+    log = logging.getLogger(logger)
+    before, log.disabled = log.disabled, True
+    try:
+        yield
+    finally:
+        log.disabled = before
+
+
+def _dimap(path: Path) -> Container:
+    try:
+        header = ET.parse(path).getroot()
+    except (OSError, ET.ParseError) as error:
+        raise SarcastError(f"{path} cannot be read as BEAM-DIMAP: {error}") from error
+    infos = _band_infos(header)
+    layers = []
+    for data in header.iterfind(".//Data_File"):
+        where, index = data.find("DATA_FILE_PATH"), data.findtext("BAND_INDEX", "")
+        if where is None or index not in infos:
+            continue
+        image = (path.parent / where.get("href", "")).with_suffix(".img")
+        if not image.is_file():
+            raise SarcastError(
+                f"{path} names {image}, which is gone; keep the .data folder beside the .dim file"
+            )
+        layers.append(Layer(image, 1, *infos[index]))
+    return Container(tuple(layers), _attributes(header))
+
+
+def _band_infos(header: ET.Element) -> dict[str, tuple[str, float | None]]:
+    """Name and value without data of each band, by its index, in the order of the bands."""
+    infos = {}
+    for info in header.iterfind(".//Spectral_Band_Info"):
+        used = info.findtext("NO_DATA_VALUE_USED", "false").strip().lower() == "true"
+        nodata = float(info.findtext("NO_DATA_VALUE", "nan")) if used else None
+        infos[info.findtext("BAND_INDEX", "")] = (info.findtext("BAND_NAME", "").strip(), nodata)
+    return dict(sorted(infos.items(), key=lambda item: int(item[0] or 0)))
+
+
+def _attributes(header: ET.Element) -> dict[str, str]:
+    """Attributes of the abstracted metadata, which lie flat below it."""
+    return {
+        attribute.get("name", ""): (attribute.text or "").strip()
+        for metadata in header.iter("MDElem")
+        if metadata.get("name") == "Abstracted_Metadata"
+        for attribute in metadata.findall("MDATTR")
+    }

@@ -1,0 +1,1 @@
+"""Files in and out: whole or absent, local or remote, rasters and their grids."""

@@ -1,0 +1,143 @@
+"""What the conditional temporal network is told of an image besides its pixels."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from sarcast.sensor.conditions import (
+    CONDITIONS,
+    HEADING,
+    INCIDENCE,
+    LAGS,
+    PLATFORM,
+    PLATFORMS,
+    RAIN,
+    SNOW_DEPTH,
+    TEMPERATURE,
+    places_of,
+)
+from sarcast.sensor.units import YEAR_DAYS
+
+VALUES = 6 + LAGS + len(PLATFORMS)
+"""Values of one encoded row: temperature 2, snow, heading 2, incidence, rain, platforms."""
+STATISTICS = 10
+"""Values that tell of an image within its window."""
+SEASON = 2
+TIMES = 4
+LENGTH = 3 * VALUES + 2 * len(CONDITIONS) + TIMES + SEASON + STATISTICS
+"""Values that tell of a previous image and its way to the target."""
+TARGET_LENGTH = VALUES + len(CONDITIONS) + SEASON
+"""Values that tell of the target."""
+
+
+def encode_rows(rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Encode rows of conditions as values of order 1; what is missing is 0.
+
+    Parameters
+    ----------
+    rows
+        Dims (..., column), as ``conditions.COLUMNS``, NaN where missing.
+
+    Returns
+    -------
+    values : Tensor
+        Dims (..., value).
+    present : Tensor
+        Dims (..., condition), 0..1: share of the condition's columns that are known.
+    """
+    temperature = rows[..., TEMPERATURE, None]
+    heading = torch.deg2rad(rows[..., HEADING, None])
+    numbers = torch.arange(len(PLATFORMS), device=rows.device)
+    values = [
+        temperature / 15.0,
+        torch.tanh(temperature / 3.0),
+        torch.log1p(rows[..., SNOW_DEPTH, None].clamp(min=0.0) / 5.0),
+        torch.sin(heading),
+        torch.cos(heading),
+        (rows[..., INCIDENCE, None] - 38.0) / 6.0,
+        torch.log1p(rows[..., RAIN].clamp(min=0.0)),
+        (rows[..., PLATFORM, None] == numbers).to(rows.dtype),
+    ]
+    known = torch.isfinite(rows).to(rows.dtype)
+    present = [known[..., places_of((name,))] for name in CONDITIONS]
+    flags = torch.stack([columns.mean(dim=-1) for columns in present], dim=-1)
+    return torch.cat(values, dim=-1).nan_to_num(0.0), flags
+
+
+def encode_way(conditions: Tensor, days: Tensor, day_of_year: Tensor) -> tuple[Tensor, Tensor]:
+    """Encode the way from each previous image to the target, and the target itself.
+
+    Parameters
+    ----------
+    conditions
+        Dims (window, image + 1, column), the target last.
+    days
+        Dims (window, image + 1), days after the target's acquisition.
+    day_of_year
+        Dims (window), of the target.
+
+    Returns
+    -------
+    ways : Tensor
+        Dims (window, image, value): conditions of both, their difference, days between, season.
+    target : Tensor
+        Dims (window, value).
+    """
+    values, present = encode_rows(conditions)
+    images = values.shape[1] - 1
+    previous, target = values[:, :-1], values[:, -1:].expand(-1, images, -1)
+    both = _known_values(present[:, :-1] * present[:, -1:])
+    season = _circle(day_of_year)
+    days = days[:, :-1, None]
+    between = [(days / YEAR_DAYS).clamp(-3.0, 3.0), torch.log1p(days.abs()) / 4.0]
+    ways = torch.cat(
+        [
+            previous,
+            target,
+            (target - previous) * both,
+            present[:, :-1],
+            present[:, -1:].expand(-1, images, -1),
+            *between,
+            _circle(days[..., 0]),
+            season[:, None].expand(-1, images, -1),
+        ],
+        dim=-1,
+    )
+    return ways, torch.cat([values[:, -1], present[:, -1], season], dim=-1)
+
+
+def _known_values(present: Tensor) -> Tensor:
+    """Spread flags of conditions over the values that ``encode_rows`` gives of each."""
+    counts = {"temperature": 2, "heading": 2, "precipitation": LAGS}
+    counts["platform"] = len(PLATFORMS)
+    repeats = torch.tensor([counts.get(name, 1) for name in CONDITIONS], device=present.device)
+    return (present > 0).to(present.dtype).repeat_interleave(repeats, dim=-1)
+
+
+def _circle(days: Tensor) -> Tensor:
+    angle = days * (2.0 * math.pi / YEAR_DAYS)
+    return torch.stack([torch.sin(angle), torch.cos(angle)], dim=-1)
+
+
+def slope_along_look(elevation: Tensor, heading: Tensor) -> Tensor:
+    """Give the rise of the ground along the look direction, m per pixel; 0 where not known.
+
+    Parameters
+    ----------
+    elevation
+        Dims (window, y, x), m; rows go south, columns go east.
+    heading
+        Dims (window, image), degrees clockwise from north; the antenna looks to the right.
+
+    Returns
+    -------
+    Tensor
+        Dims (window, image, y, x); positive where the ground rises away from the antenna.
+    """
+    padded = torch.nn.functional.pad(elevation[:, None], (1, 1, 1, 1), mode="replicate")[:, 0]
+    east = (padded[:, 1:-1, 2:] - padded[:, 1:-1, :-2]) / 2.0
+    north = (padded[:, :-2, 1:-1] - padded[:, 2:, 1:-1]) / 2.0
+    look = torch.deg2rad(heading + 90.0)[..., None, None]
+    slope = east[:, None] * torch.sin(look) + north[:, None] * torch.cos(look)
+    return slope.nan_to_num(0.0)

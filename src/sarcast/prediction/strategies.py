@@ -1,0 +1,218 @@
+"""Conventional strategies: which previous image, or which mean of them, is the expected one.
+
+Each is a ``windows.Predictor``, as the networks are. A condition that is not known is taken as
+equal for all images, and of images that are equally good the latest is taken.
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from sarcast.arrays import Bool, Double, Float
+from sarcast.errors import SarcastError
+from sarcast.sensor.conditions import HEADING, INCIDENCE
+from sarcast.sensor.orbits import is_descending
+from sarcast.sensor.units import YEAR_DAYS
+from sarcast.windows import Expected, Window
+
+LARGEST_INCIDENCE_DIFFERENCE_DEG = 1.0
+"""A window counts in the paper's tables only if its closest geometry is within this."""
+
+
+def geometry_distance(window: Window) -> Double:
+    """Distance of each previous image to the target in scaled incidence and heading.
+
+    Parameters
+    ----------
+    window
+        Its conditions are read.
+
+    Returns
+    -------
+    ndarray
+        Dims (image,), 0..sqrt(2).
+
+    References
+    ----------
+    Alatalo, Sipola, Rantonen 2023, section IV-A, Method 1: incidences and headings of target and
+    previous images are each scaled to 0..1 by their minimum and maximum over the window.
+    """
+    scaled = [_scaled(_column(window, column)) for column in (INCIDENCE, HEADING)]
+    distance: Double = np.hypot(*(values[:-1] - values[-1] for values in scaled))
+    return distance
+
+
+def is_same_pass(window: Window) -> Bool:
+    """Tell which previous images have the target's pass, by their headings.
+
+    Parameters
+    ----------
+    window
+        Its conditions are read; where the target's heading is not known, all have it.
+
+    Returns
+    -------
+    ndarray of bool
+        Dims (image,).
+    """
+    heading = _column(window, HEADING)
+    descending = is_descending(heading)
+    unknown = np.isnan(heading[:-1]) | np.isnan(heading[-1])
+    same: Bool = (descending[:-1] == descending[-1]) | unknown
+    return same
+
+
+def counts_in_paper(window: Window) -> bool:
+    """Tell whether the paper's tables would count a window.
+
+    It does if a previous image has the target's pass, and the one that ``closest-geometry`` takes
+    is within 1 degree of the target's incidence. What is not known excludes nothing.
+
+    References
+    ----------
+    Alatalo, Sipola, Rantonen 2023, section IV-A.
+    """
+    if not is_same_pass(window).any():
+        return False
+    incidence = _column(window, INCIDENCE)
+    apart = abs(incidence[_latest_smallest(geometry_distance(window))] - incidence[-1])
+    return not apart > LARGEST_INCIDENCE_DIFFERENCE_DEG
+
+
+class Strategy:
+    """A rule from a window to its expected image, as a ``windows.Predictor``.
+
+    Parameters
+    ----------
+    name
+        As it stands in tables and on the command line.
+    rule
+        From a window to an image of dims (band, y, x), dB.
+    """
+
+    size: int | None = None
+    previous: int | None = None
+
+    def __init__(self, name: str, rule: Callable[[Window], Float]) -> None:
+        self.name = name
+        self._rule = rule
+
+    def __repr__(self) -> str:
+        return f"Strategy({self.name!r})"
+
+    def expect(self, windows: Sequence[Window]) -> list[Expected]:
+        """Give the expected image of each window; NaN where its previous images saw nothing.
+
+        Raises
+        ------
+        SarcastError
+            If a window has no previous image.
+        """
+        for window in windows:
+            if window.previous.shape[0] == 0:
+                raise SarcastError(
+                    f"{self.name} needs at least one previous image, but the window has none; "
+                    f"take a later target date"
+                )
+        return [Expected(self._rule(window)) for window in windows]
+
+
+class Oracle(Strategy):
+    """The expected image without speckle that a synthetic world knows: the limit of any F."""
+
+    def __init__(self) -> None:
+        super().__init__("oracle", _known)
+
+
+def closest_geometry(window: Window) -> Float:
+    """Previous image of the nearest incidence and heading: Method 1 of the paper."""
+    return _image(window, _latest_smallest(geometry_distance(window)))
+
+
+def latest_same_pass(window: Window) -> Float:
+    """Latest previous image of the target's pass, or the latest if none has it: Method 2."""
+    same = np.flatnonzero(is_same_pass(window))
+    return _image(window, int(same[-1]) if same.size else -1)
+
+
+def latest(window: Window) -> Float:
+    """Latest previous image: Method 3 of the paper."""
+    return _image(window, -1)
+
+
+def mean(window: Window) -> Float:
+    """Mean in dB over the previous images that saw the pixel."""
+    seen = np.isfinite(window.previous)
+    total = np.where(seen, window.previous, np.float32(0.0)).sum(axis=0, dtype=np.float32)
+    count = seen.sum(axis=0, dtype=np.float32)
+    result: Float = np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)
+    return result
+
+
+def same_season(window: Window) -> Float:
+    """Previous image of the target's pass whose day of the year is nearest to the target's."""
+    same = np.flatnonzero(is_same_pass(window))
+    among = same if same.size else np.arange(window.previous.shape[0])
+    return _image(window, int(among[_latest_smallest(season_distance(window)[among])]))
+
+
+def season_distance(window: Window) -> Double:
+    """Days of the year between each previous image and the target, round the year's end.
+
+    Parameters
+    ----------
+    window
+        Its times are read.
+
+    Returns
+    -------
+    ndarray
+        Dims (image,), 0..183 days.
+    """
+    days = window.times.astype("datetime64[D]").astype(np.float64)
+    apart = (days[:-1] - days[-1]) % YEAR_DAYS
+    distance: Double = np.round(np.minimum(apart, YEAR_DAYS - apart))
+    return distance
+
+
+STRATEGIES: dict[str, Strategy] = {
+    strategy.name: strategy
+    for strategy in (
+        Strategy("closest-geometry", closest_geometry),
+        Strategy("latest-same-pass", latest_same_pass),
+        Strategy("latest", latest),
+        Strategy("mean", mean),
+        Strategy("same-season", same_season),
+    )
+}
+"""The conventional strategies by name."""
+
+
+def _known(window: Window) -> Float:
+    if window.expected is None:
+        raise SarcastError(
+            "the oracle is known only in a synthetic world; this window has no expected image"
+        )
+    return window.expected
+
+
+def _image(window: Window, number: int) -> Float:
+    image: Float = window.previous[number]
+    return image
+
+
+def _column(window: Window, column: int) -> Double:
+    return window.conditions[:, column].astype(np.float64)
+
+
+def _scaled(values: Double) -> Double:
+    """Scale to 0..1; all 0 where they are equal or one of them is not known."""
+    span = np.ptp(values)
+    if not span > 0.0:
+        return np.zeros_like(values)
+    scaled: Double = (values - values.min()) / span
+    return scaled
+
+
+def _latest_smallest(distance: Double) -> int:
+    return int(np.flatnonzero(distance == distance.min())[-1])

@@ -1,0 +1,166 @@
+"""Batches of real series that are small enough to lie on the device: no window is cut by a loop."""
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from sarcast.arrays import Double, Times
+from sarcast.prediction.training.augment import MIRRORED_SHARE, mirror_levels
+from sarcast.sensor.units import YEAR_DAYS
+from sarcast.windows import Batch, Source, WindowSampler, joined, ranked_previous
+
+CHOSEN_SHARE = 0.5
+"""Share of the windows whose previous images are as chosen; the others take any earlier ones."""
+
+CUBES_AT_ONCE = 16
+"""Cubes that the windows of one batch are of at most."""
+
+Places = npt.NDArray[np.intp]
+
+
+class SeriesBatches:
+    """Batches of windows of cubes, each of several cubes: a ``training.Batches``.
+
+    Half of the windows see the images before the target that the sampler's chooser gives, the
+    others any earlier ones, so that a network meets long gaps and other seasons too. The day of the
+    year that is told is drawn at random, while the days between images are true: of a few years, a
+    network would learn by heart on which days it rained.
+
+    Of few dates it learns by heart even so, knowing each by its previous images. Half of the
+    targets can then be mirrored in their level: shifted to as far below the level of their previous
+    images as they were above it, or the other way round, so that nothing is left to be known.
+
+    Parameters
+    ----------
+    sampler
+        Cubes, read whole and kept on the device, their targets, and the shape of a window.
+    batch
+        Windows of a batch.
+    seed
+        The same step and device number always give the same batch.
+    device
+        Where the series and the batches lie.
+    mirror_levels
+        Mirror the level of half of the targets.
+    """
+
+    def __init__(
+        self,
+        sampler: WindowSampler,
+        *,
+        batch: int,
+        seed: int,
+        device: str,
+        mirror_levels: bool = False,
+    ) -> None:
+        pairs = zip(sampler.sources, sampler.targets, strict=True)
+        used = [(one, places) for one, places in pairs if len(places)]
+        self._series = [_Series(one, device) for one, _ in used]
+        self._targets = [np.argsort(np.argsort(one.times))[places] for one, places in used]
+        self._chosen = [_chosen(one.times, sampler) for one, _ in used]
+        self._size, self._batch, self._seed = sampler.size, batch, seed
+        self._mirror_levels = mirror_levels
+        drawn_from = zip(self._targets, self._series, strict=True)
+        sizes = np.array([len(places) * series.pixels for places, series in drawn_from])
+        self._shares = sizes / sizes.sum()
+
+    def __call__(self, step: int, rank: int) -> Batch:
+        """Draw the batch of a step on a device."""
+        rng = np.random.default_rng([self._seed, step, rank, 3])
+        count = min(len(self._series), CUBES_AT_ONCE, self._batch)
+        numbers = rng.choice(len(self._series), count, p=self._shares)
+        ends = np.arange(1, count + 1) * self._batch // count
+        windows = np.diff(ends, prepend=0)
+        return joined(
+            [
+                self._of_one(int(number), int(share), rng=rng)
+                for number, share in zip(numbers, windows, strict=True)
+            ]
+        )
+
+    def _of_one(self, number: int, windows: int, *, rng: np.random.Generator) -> Batch:
+        """Draw windows of one cube."""
+        series = self._series[number]
+        target = rng.choice(self._targets[number], windows)
+        previous = _previous(target, self._chosen[number], rng=rng)
+        images = np.concatenate([previous, target[:, np.newaxis]], axis=1)
+        rows, columns = (
+            rng.integers(max(pixels - self._size, 0) + 1, size=windows) for pixels in series.shape
+        )
+        days_of_year = rng.uniform(0.0, YEAR_DAYS, windows)
+        batch = series.cut(images, rows, columns, self._size, days_of_year)
+        if not self._mirror_levels:
+            return batch
+        which = series.tensor(rng.random(windows) < MIRRORED_SHARE)
+        return mirror_levels(batch, which)
+
+
+class _Series:
+    """One cube on the device, in the order of time."""
+
+    def __init__(self, source: Source, device: str) -> None:
+        order = np.argsort(source.times)
+        times = source.times[order]
+        self.shape = source.shape
+        self.pixels = source.shape[0] * source.shape[1]
+        self._device = device
+        self._images = torch.as_tensor(source.backscatter.values[order], device=device)
+        elevation = np.full(source.shape, np.nan, dtype=np.float32)
+        if source.elevation is not None:
+            elevation = source.elevation.values.astype(np.float32)
+        self._elevation = torch.as_tensor(elevation, device=device)
+        self._conditions = source.conditions[order]
+        self._rows, self._columns = source.rows, source.columns
+        self._days = (times - times[0]) / np.timedelta64(1, "D")
+
+    def cut(
+        self, images: Places, rows: Places, columns: Places, size: int, days_of_year: Double
+    ) -> Batch:
+        """Cut windows, their images given as (window, image), the target last."""
+        height, width = (min(size, pixels) for pixels in self.shape)
+        y = self.tensor(rows)[:, None] + torch.arange(height, device=self._device)
+        x = self.tensor(columns)[:, None] + torch.arange(width, device=self._device)
+        stack = self._images[
+            self.tensor(images)[:, :, None, None, None],
+            torch.arange(self._images.shape[1], device=self._device)[None, None, :, None, None],
+            y[:, None, None, :, None],
+            x[:, None, None, None, :],
+        ]
+        stack = _padded(stack, size)
+        cells = self._rows[rows + height // 2], self._columns[columns + width // 2]
+        conditions = self._conditions[images, :, cells[0][:, None], cells[1][:, None]]
+        days = self._days[images]
+        return Batch(
+            previous=stack[:, :-1],
+            target=stack[:, -1],
+            elevation=_padded(self._elevation[y[:, :, None], x[:, None, :]], size),
+            conditions=self.tensor(conditions.astype(np.float32)),
+            days=self.tensor((days - days[:, -1:]).astype(np.float32)),
+            day_of_year=self.tensor(days_of_year.astype(np.float32)),
+        )
+
+    def tensor(self, values: npt.NDArray[np.generic]) -> torch.Tensor:
+        return torch.as_tensor(values, device=self._device)
+
+
+def _padded(images: torch.Tensor, size: int) -> torch.Tensor:
+    """Fill images of a cube that is smaller than a window with what nothing saw."""
+    missing = (0, size - images.shape[-1], 0, size - images.shape[-2])
+    return torch.nn.functional.pad(images, missing, value=torch.nan)
+
+
+def _chosen(times: Times, sampler: WindowSampler) -> Places:
+    """Places of the previous images of each date, oldest first, dims (date, image)."""
+    ordered, count = np.sort(times), sampler.previous
+    ranked = [
+        ranked_previous(ordered, date, chooser=sampler.chooser) for date in range(len(ordered))
+    ]
+    return np.stack([np.resize(np.sort(places[:count]), count) for places in ranked])
+
+
+def _previous(target: Places, chosen: Places, *, rng: np.random.Generator) -> Places:
+    """Places of previous images, oldest first, dims (window, image)."""
+    keys = rng.random((len(target), int(target.max())))
+    keys[np.arange(keys.shape[1]) >= target[:, np.newaxis]] = np.inf
+    any_earlier = np.sort(np.argsort(keys, axis=1)[:, : chosen.shape[1]], axis=1)
+    return np.where(rng.random((len(target), 1)) < CHOSEN_SHARE, chosen[target], any_earlier)

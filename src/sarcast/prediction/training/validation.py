@@ -1,0 +1,85 @@
+"""Windows that training never sees, and how well a network does on them."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sarcast.prediction.networks.protocol import Prediction
+from sarcast.windows import Batch, Window, collate, in_shapes
+
+
+@dataclass(frozen=True)
+class Validated:
+    """What a network reached on the windows.
+
+    Attributes
+    ----------
+    loss
+        Mean over the windows of what training makes small.
+    rmse_db
+        Root of the mean squared error of each band, dB.
+    image
+        Dims (1, y, x), 0..1: actual and expected VV of the first window, side by side.
+    """
+
+    loss: float
+    rmse_db: list[float]
+    image: Tensor
+
+    @property
+    def error_db2(self) -> float:
+        """Mean squared error of the bands, dB²."""
+        return float(np.mean(np.square(self.rmse_db)))
+
+
+class Held:
+    """Windows for validation, kept on the device in batches.
+
+    Parameters
+    ----------
+    windows
+        At least one.
+    batch
+        Most windows of a batch.
+    device
+        Where the network is.
+    """
+
+    def __init__(self, windows: Sequence[Window], batch: int, device: torch.device) -> None:
+        self._batches = [collate(part).to(device) for part in in_shapes(windows, batch)]
+        self._windows = len(windows)
+
+    @torch.no_grad()
+    def validate(self, network: Any, predict: Callable[[Batch], Prediction]) -> Validated:
+        """Score a network.
+
+        Parameters
+        ----------
+        network
+            A ``mapping.network.Network``, in evaluation mode.
+        predict
+            Calls it, in the number format of the training.
+        """
+        losses, squares, counts, image = 0.0, torch.zeros(2), torch.zeros(2), None
+        for batch in self._batches:
+            prediction = predict(batch)
+            losses += float(network.loss(prediction, batch.target)) * len(batch.target)
+            seen = torch.isfinite(batch.target)
+            error = torch.where(seen, prediction.mean - batch.target, 0.0)
+            squares += error.square().sum(dim=(0, 2, 3)).cpu()
+            counts += seen.sum(dim=(0, 2, 3)).cpu()
+            if image is None:
+                image = _side_by_side(batch.target[0, 0], prediction.mean[0, 0])
+        rmse = (squares / counts.clamp(min=1)).sqrt()
+        assert image is not None
+        return Validated(losses / self._windows, [float(value) for value in rmse], image)
+
+
+def _side_by_side(actual: Tensor, expected: Tensor) -> Tensor:
+    """Put two images of VV, (y, x) in dB, side by side; dims (1, y, x), 0..1."""
+    pair = torch.cat([actual, expected], dim=1).float().cpu()
+    return ((pair + 25.0) / 25.0).nan_to_num(0.0).clamp(0.0, 1.0)[None]

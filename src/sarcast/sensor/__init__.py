@@ -1,0 +1,1 @@
+"""What a sensor's acquisition is described by: units, orbits, acquisition conditions."""

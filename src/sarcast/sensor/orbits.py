@@ -1,0 +1,133 @@
+"""What Sentinel-1's orbit alone tells of a scene: its pass, its heading, its relative orbit.
+
+The orbit is sun-synchronous and near-circular, so these follow from geometry and are not guesses.
+"""
+
+import datetime as dt
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from sarcast.arrays import Bool, Double
+from sarcast.errors import SarcastError
+
+Angle = TypeVar("Angle", bound=Any)
+"""Degrees: a number, or an array or a tensor of them."""
+
+ASCENDING = "ascending"
+DESCENDING = "descending"
+
+INCLINATION_DEG = 98.18
+"""Orbit inclination, degrees (Sentinel-1 product definition; ESA S1-OP orbit description)."""
+HIGHEST_LATITUDE_DEG = 180.0 - INCLINATION_DEG
+"""Latitude north and south that the ground track reaches, degrees."""
+REPEAT_DAYS = 12
+"""Days after which a satellite flies the same relative orbit again."""
+ORBITS_PER_CYCLE = 175
+"""Relative orbits in one repeat cycle of 12 days."""
+NODE_LOCAL_TIME_H = 18.0
+"""Mean local solar time of the ascending node, hours."""
+LOOK_OFFSET_DEG = 90.0
+"""The antenna looks to the right of the flight direction."""
+FIRST_ORBITS = {"sentinel-1a": 73, "sentinel-1b": 27, "sentinel-1c": 172}
+"""(absolute orbit less this) mod 175 + 1 is the relative orbit (ESA, Sentinel-1 annotations)."""
+
+
+def orbit_direction(time: dt.datetime, longitude_deg: float) -> str:
+    """Tell the pass of an acquisition from its local solar time.
+
+    The ascending node is crossed at 18:00 mean local time; between 80 S and 80 N the ascending
+    half of the orbit lies within 4 hours of it and the descending half within 4 hours of 06:00,
+    so that the two never meet.
+
+    Parameters
+    ----------
+    time
+        Acquisition time; UTC unless it says otherwise.
+    longitude_deg
+        Longitude of the scene, degrees east.
+
+    Returns
+    -------
+    str
+        ``"ascending"`` or ``"descending"``.
+    """
+    utc = time.astimezone(dt.UTC) if time.tzinfo else time
+    hours = utc.hour + utc.minute / 60.0 + longitude_deg / 15.0
+    from_node = (hours - NODE_LOCAL_TIME_H + 12.0) % 24.0 - 12.0
+    return ASCENDING if abs(from_node) < 6.0 else DESCENDING
+
+
+def heading_deg(latitude_deg: float, direction: str) -> float:
+    """Heading of the ground track, degrees clockwise from north, −180..180.
+
+    Parameters
+    ----------
+    latitude_deg
+        Geodetic latitude of the ground track, −81..81.
+    direction
+        ``"ascending"`` or ``"descending"``.
+
+    Returns
+    -------
+    float
+        Negative for Sentinel-1: about −12 ascending and −168 descending at mid latitudes.
+
+    Raises
+    ------
+    SarcastError
+        If the orbit never reaches that latitude.
+
+    References
+    ----------
+    Capderou, "Handbook of Satellite Orbits", 2014, chapter 8: tan(azimuth) =
+    (cos i − cos² φ / Q) / sqrt(cos² φ − cos² i), Q the revolutions a day.
+    """
+    if not abs(latitude_deg) < HIGHEST_LATITUDE_DEG:
+        raise SarcastError(
+            f"Sentinel-1 flies between 81.8 S and 81.8 N; at latitude {latitude_deg:.2f} "
+            f"there is no heading"
+        )
+    cos_inclination = np.cos(np.radians(INCLINATION_DEG))
+    cos_latitude = np.cos(np.radians(latitude_deg))
+    across = cos_latitude**2 - cos_inclination**2
+    revolutions = ORBITS_PER_CYCLE / REPEAT_DAYS
+    east = cos_inclination - cos_latitude**2 / revolutions
+    azimuth = float(np.degrees(np.arctan2(east, np.sqrt(across))))
+    return azimuth if direction == ASCENDING else -180.0 - azimuth
+
+
+def is_descending(heading: npt.ArrayLike) -> Bool:
+    """Whether headings, degrees clockwise from north, lead south; False where they are NaN."""
+    south: Bool = np.cos(np.radians(heading)) < 0.0
+    return south
+
+
+def direction_of(heading: float) -> str:
+    """Pass that a heading of the ground track tells, in degrees clockwise from north."""
+    return DESCENDING if is_descending(heading) else ASCENDING
+
+
+def signed(heading: Angle) -> Angle:
+    """Give the same heading in −180..180 degrees."""
+    same: Angle = (heading + 180.0) % 360.0 - 180.0
+    return same
+
+
+def other_pass(heading: Angle) -> Angle:
+    """Heading of the other pass over the same latitude, −180..180 degrees."""
+    turned: Angle = -heading % 360.0 - 180.0
+    return turned
+
+
+def relative_orbit(platform: str, absolute_orbit: int) -> int | None:
+    """Relative orbit (1..175) of an absolute orbit; None for a platform whose offset is unknown."""
+    first = FIRST_ORBITS.get(platform)
+    return None if first is None else (absolute_orbit - first) % ORBITS_PER_CYCLE + 1
+
+
+def look_direction_deg(heading: npt.ArrayLike) -> Double:
+    """Azimuth in which the antenna looks, degrees clockwise from north, 0..360."""
+    looking: Double = (np.asarray(heading, dtype=float) + LOOK_OFFSET_DEG) % 360.0
+    return looking

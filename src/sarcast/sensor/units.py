@@ -1,0 +1,140 @@
+"""Decibels and linear power, checked where one becomes the other; constants that rooms share.
+
+Backscatter is held in decibels everywhere but at the door (sources in linear power) and where
+physics asks for power (ratios, means over looks, resampling).
+"""
+
+import math
+from typing import TypeVar, cast
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from sarcast.errors import SarcastError
+
+LINEAR_POWER = "linear power"
+DB = "dB"
+UNITS = (LINEAR_POWER, DB)
+AMPLITUDE = "amplitude"
+"""Square root of linear power; sources may hold it, and it is squared where they are read."""
+SOURCE_UNITS = (*UNITS, AMPLITUDE)
+"""Units in which sources may hold backscatter."""
+DIGITAL_NUMBER = "digital number"
+"""What level-1 products hold before calibration."""
+
+FLOOR_DB = -80.0
+"""Lowest backscatter kept, dB: far under the noise floor of Sentinel-1 (NESZ of -22 dB or better,
+Torres et al. 2012, doi 10.1016/j.rse.2011.05.028), so that a zero of power has a finite dB."""
+
+CEILING_DB = 60.0
+"""Backscatter that no scene reaches, dB: the largest number of a GRD product, 65535, is 42.8 dB of
+beta nought by a calibration constant of 474 (as annotated in 2021), and ground that shows a tenth
+of its area in the slant plane makes 52.8 dB of gamma nought of it."""
+
+DB_PER_NEPER = 10.0 / math.log(10.0)
+"""Decibels of the power ratio whose natural logarithm is 1."""
+
+YEAR_DAYS = 365.25
+"""Mean length of the Julian year, days."""
+
+Array = TypeVar("Array", npt.NDArray[np.floating], xr.DataArray)
+
+
+def check_units(array: xr.DataArray, expected: str) -> None:
+    """Raise unless ``array.attrs["units"]`` is ``expected``.
+
+    Raises
+    ------
+    SarcastError
+        If the attribute is absent or another unit.
+    """
+    found = array.attrs.get("units")
+    if found != expected:
+        name = array.name or "the array"
+        raise SarcastError(
+            f"{name} must be in {expected!r}, but its units are {found!r}; "
+            f"set attrs['units'] if that is wrong, or convert it with sarcast.sensor.units"
+        )
+
+
+def to_db(power: Array) -> Array:
+    """Linear power to decibels, 10 log10(power); power of 0 or less becomes ``FLOOR_DB``.
+
+    Parameters
+    ----------
+    power
+        Any dims, linear power; an ``xarray.DataArray`` must carry that unit in its attrs.
+
+    Returns
+    -------
+    Array
+        The same dims, dB, float32; NaN stays NaN.
+    """
+    if isinstance(power, xr.DataArray):
+        check_units(power, LINEAR_POWER)
+        converted = xr.apply_ufunc(_to_db, power, dask="parallelized", output_dtypes=[np.float32])
+        return cast(Array, converted.assign_attrs({**power.attrs, "units": DB}))
+    return cast(Array, _to_db(power))
+
+
+def to_power(decibels: Array) -> Array:
+    """Decibels to linear power, 10^(dB / 10).
+
+    Parameters
+    ----------
+    decibels
+        Any dims, dB; an ``xarray.DataArray`` must carry that unit in its attrs.
+
+    Returns
+    -------
+    Array
+        The same dims, linear power, float32; NaN stays NaN.
+    """
+    if isinstance(decibels, xr.DataArray):
+        check_units(decibels, DB)
+        converted = xr.apply_ufunc(
+            _to_power, decibels, dask="parallelized", output_dtypes=[np.float32]
+        )
+        return cast(Array, converted.assign_attrs({**decibels.attrs, "units": LINEAR_POWER}))
+    return cast(Array, _to_power(decibels))
+
+
+def _to_db(power: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
+    floor = np.float32(10.0 ** (FLOOR_DB / 10.0))
+    decibels: npt.NDArray[np.float32] = np.float32(10.0) * np.log10(
+        np.maximum(np.asarray(power, dtype=np.float32), floor)
+    )
+    return decibels
+
+
+def _to_power(decibels: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
+    power: npt.NDArray[np.float32] = np.power(
+        np.float32(10.0), np.asarray(decibels, dtype=np.float32) / 10.0
+    )
+    return power
+
+
+def looks_like(values: npt.NDArray[np.floating]) -> str | None:
+    """Tell the unit of backscatter from its values, where they leave no doubt.
+
+    Power is never negative and its median over land or sea lies well under 1; decibels are
+    mostly negative and their median lies under −1.
+
+    Parameters
+    ----------
+    values
+        Any dims, VV or VH backscatter; NaN is ignored, and 0, which many files hold where nothing
+        was seen.
+
+    Returns
+    -------
+    str or None
+        ``"linear power"``, ``"dB"``, or None where the values fit neither or both.
+    """
+    seen = values[np.isfinite(values) & (values != 0.0)]
+    if seen.size == 0:
+        return None
+    if np.mean(seen < 0.0) > 0.05:
+        return DB if np.median(seen) < -1.0 else None
+    return LINEAR_POWER if np.median(seen) < 5.0 else None

@@ -1,0 +1,85 @@
+import datetime as dt
+import re
+from pathlib import Path
+
+import pytest
+
+from sarcast.errors import SarcastError
+from sarcast.sensor.orbits import (
+    ASCENDING,
+    DESCENDING,
+    direction_of,
+    heading_deg,
+    look_direction_deg,
+    orbit_direction,
+    other_pass,
+    relative_orbit,
+)
+
+
+@pytest.fixture(scope="module")
+def annotation(data_dir: Path) -> str:
+    return next(data_dir.glob("grd/*.SAFE/annotation/*.xml")).read_text()
+
+
+def test_a_real_annotation_agrees(annotation: str, data_dir: Path) -> None:
+    told = {
+        name: re.search(rf"<{name}>([^<]+)", annotation)[1]  # type: ignore[index]
+        for name in ("platformHeading", "pass", "absoluteOrbitNumber", "startTime")
+    }
+    latitudes = [float(found) for found in re.findall(r"<latitude>([^<]+)", annotation)]
+    longitudes = [float(found) for found in re.findall(r"<longitude>([^<]+)", annotation)]
+    latitude, longitude = (sum(ones) / len(ones) for ones in (latitudes, longitudes))
+    direction = orbit_direction(dt.datetime.fromisoformat(told["startTime"]), longitude)
+    assert direction == told["pass"].lower()
+    assert heading_deg(latitude, direction) == pytest.approx(
+        float(told["platformHeading"]), abs=0.3
+    )
+    manifest = next(data_dir.glob("grd/*.SAFE/manifest.safe")).read_text()
+    orbit = re.search(r'relativeOrbitNumber type="start">(\d+)', manifest)[1]  # type: ignore[index]
+    assert relative_orbit("sentinel-1b", int(told["absoluteOrbitNumber"])) == int(orbit)
+
+
+@pytest.mark.parametrize(
+    ("time", "longitude", "direction"),
+    [
+        ("2021-11-19T01:58:55", -119.8, ASCENDING),  # OPERA track 137, California
+        ("2018-03-01T17:32:00", 4.5, ASCENDING),  # Belgium
+        ("2021-12-23T05:11:22+00:00", 12.5, DESCENDING),  # Rome
+        ("2020-06-01T15:30:00", 27.0, ASCENDING),  # Finland, evening
+        ("2020-06-01T04:40:00", 27.0, DESCENDING),
+        ("2020-06-01T18:00:00", 179.0, DESCENDING),  # six in the morning at the date line
+    ],
+)
+def test_passes_that_are_known(time: str, longitude: float, direction: str) -> None:
+    assert orbit_direction(dt.datetime.fromisoformat(time), longitude) == direction
+
+
+def test_a_heading_that_an_annotation_tells() -> None:
+    """Sentinel-1B over Rome, 2021-12-23; without the Earth's turning it would be 2.8 less."""
+    assert heading_deg(41.9, DESCENDING) == pytest.approx(-166.31, abs=0.3)
+
+
+def test_headings_are_mirrored_between_passes() -> None:
+    for latitude in (-60.0, 0.0, 45.0, 75.0):
+        up, down = heading_deg(latitude, ASCENDING), heading_deg(latitude, DESCENDING)
+        assert up + down == pytest.approx(-180.0)
+        assert abs(up) < 90.0 < abs(down)
+        assert other_pass(up) == pytest.approx(down)
+        assert other_pass(down + 360.0) == pytest.approx(up)
+        assert [direction_of(one) for one in (up, up + 360.0)] == [ASCENDING, ASCENDING]
+        assert [direction_of(one) for one in (down, down + 360.0)] == [DESCENDING, DESCENDING]
+
+
+def test_a_latitude_that_is_never_reached() -> None:
+    with pytest.raises(SarcastError, match=r"latitude 85\.00"):
+        heading_deg(85.0, ASCENDING)
+
+
+def test_the_antenna_looks_right() -> None:
+    assert look_direction_deg(-12.0) == pytest.approx(78.0)
+    assert look_direction_deg(-168.0) == pytest.approx(282.0)
+
+
+def test_unknown_platforms_have_no_relative_orbit() -> None:
+    assert relative_orbit("sentinel-1x", 100) is None

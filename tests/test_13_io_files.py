@@ -1,0 +1,191 @@
+import errno
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+from affine import Affine
+from odc.geo.geobox import GeoBox
+from rio_cogeo.cogeo import cog_validate
+
+from sarcast.errors import SarcastError
+from sarcast.io.files import new_file, new_folder
+from sarcast.io.rasters import write_cog
+
+
+def test_a_folder_is_whole_or_absent(tmp_path: Path) -> None:
+    target = tmp_path / "result"
+    with pytest.raises(ZeroDivisionError), new_folder(target, overwrite=False) as folder:
+        (folder / "half").write_text("half")
+        _ = 1 / 0
+    assert list(tmp_path.iterdir()) == []
+    with new_folder(target, overwrite=False) as folder:
+        (folder / "whole").write_text("whole")
+    assert [path.name for path in tmp_path.iterdir()] == ["result"]
+
+
+def test_what_is_there_is_kept_until_all_went_well(tmp_path: Path) -> None:
+    target = tmp_path / "result"
+    target.mkdir()
+    (target / "run.yaml").write_text("demo:\n")
+    with pytest.raises(SarcastError, match="not empty; add --overwrite"):
+        new_folder(target, overwrite=False).__enter__()
+    with pytest.raises(ZeroDivisionError), new_folder(target, overwrite=True):
+        _ = 1 / 0
+    assert (target / "run.yaml").read_text() == "demo:\n"
+    with new_folder(target, overwrite=True) as folder:
+        (folder / "new").write_text("new")
+    assert [path.name for path in target.iterdir()] == ["new"]
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_folder_that_is_no_result_is_never_replaced(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with pytest.raises(SarcastError, match="no result of sarcast and is not replaced"):
+        new_folder(tmp_path, overwrite=True).__enter__()
+    assert (tmp_path / "thesis.txt").read_text() == "years of work"
+
+
+def test_a_file_in_the_folders_place(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SarcastError, match="is a file"):
+        new_folder(tmp_path / "file", overwrite=True).__enter__()
+
+
+def test_a_full_disk_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SarcastError, match="no space left on the disk of .*result"):  # noqa: SIM117
+        with new_folder(tmp_path / "result", overwrite=False):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_raster_on_a_full_disk(tiny_disk: Path) -> None:
+    noise = np.random.default_rng(0).random((512, 512)).astype(np.float32)
+    grid = GeoBox((512, 512), Affine(10.0, 0, 5e5, 0, -10.0, 6.9e6), "EPSG:32635")
+    with pytest.raises(SarcastError, match="no space left on the disk"):
+        write_cog(tiny_disk / "noise.tif", noise, grid)
+    assert list(tiny_disk.iterdir()) == []
+
+
+def test_a_file_is_whole_or_absent(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError), new_file(tmp_path / "a" / "file.txt") as partial:
+        partial.write_text("half")
+        _ = 1 / 0
+    assert list((tmp_path / "a").iterdir()) == []
+
+
+def test_rasters_are_valid_cogs_and_hold_what_was_written(tmp_path: Path, grid: GeoBox) -> None:
+    values = np.arange(2 * 60 * 80, dtype=np.float32).reshape(2, 60, 80)
+    values[0, 3, 4] = np.nan
+    path = tmp_path / "two.tif"
+    write_cog(path, values, grid, bands=["VV", "VH"], tags={"UNIT": "dB"})
+    valid, errors, _ = cog_validate(path)
+    assert valid, errors
+    with rasterio.open(path) as source:
+        np.testing.assert_array_equal(source.read(), values)
+        assert source.transform == grid.transform
+        assert source.crs.to_epsg() == 32635
+        assert source.descriptions == ("VV", "VH")
+        assert source.tags()["UNIT"] == "dB"
+        assert np.isnan(source.nodata)
+
+
+def test_overviews_are_means_of_powers_and_classes_that_occur(tmp_path: Path) -> None:
+    grid = GeoBox((1024, 1024), Affine(10.0, 0.0, 0.0, 0.0, -10.0, 0.0), "EPSG:32635")
+    rng = np.random.default_rng(1)
+    power = rng.gamma(0.5, 2.0, (1024, 1024)).astype(np.float32)
+    classes = np.where(rng.random((1024, 1024)) < 0.7, 10, 80).astype(np.uint8)
+    half = {}
+    for name, layer in (("power", power), ("classes", classes)):
+        write_cog(tmp_path / f"{name}.tif", layer, grid, nodata=None)
+        with rasterio.open(tmp_path / f"{name}.tif", overview_level=0) as source:
+            half[name] = source.read(1)
+    assert half["power"] == pytest.approx(power.reshape(512, 2, 512, 2).mean((1, 3)), rel=1e-5)
+    assert set(np.unique(half["classes"])) == {10, 80}
+
+
+def test_what_is_read_is_never_replaced(tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "model.yaml").write_text("weights")
+    for target in (tmp_path / "model", tmp_path, tmp_path / "model" / "inside"):
+        with pytest.raises(SarcastError, match="which is to be read; name another target"):
+            new_folder(target, overwrite=True, inputs=[tmp_path / "model"]).__enter__()
+    assert (tmp_path / "model" / "model.yaml").read_text() == "weights"
+
+
+def test_a_record_of_someone_else_protects_its_folder(tmp_path: Path) -> None:
+    (tmp_path / "run.yaml").write_text("name: my experiment\n")
+    with pytest.raises(SarcastError, match="no result of sarcast and is not replaced"):
+        new_folder(tmp_path, overwrite=True).__enter__()
+
+
+def test_a_link_to_a_folder_stays_a_link(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    with new_folder(tmp_path / "link", overwrite=False) as folder:
+        (folder / "whole").write_text("whole")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "real" / "whole").read_text() == "whole"
+
+
+def _left(target: Path, end: str, *, name: str) -> Path:
+    left = target.with_name(f".{target.name}-0123abcd.{end}")
+    left.mkdir()
+    (left / name).write_text(name)
+    return left
+
+
+def test_what_a_killed_run_left_is_deleted_and_a_live_one_is_left_alone(tmp_path: Path) -> None:
+    target = tmp_path / "result.v1"
+    with new_folder(target, overwrite=False) as live:
+        stale = _left(target, "partial", name="half")
+        other = _left(tmp_path / "result.v2", "partial", name="half")
+        with new_folder(target, overwrite=False) as folder:
+            (folder / "whole").write_text("whole")
+        assert live.is_dir()
+        assert not stale.exists()
+        assert other.is_dir()
+        (target / "whole").unlink()
+    assert sorted(path.name for path in tmp_path.iterdir()) == [other.name, "result.v1"]
+
+
+def test_a_run_killed_outright_leaves_nothing_for_long(tmp_path: Path) -> None:
+    target = tmp_path / "result"
+    killed = (
+        "import os, signal, sys; from pathlib import Path\n"
+        "from sarcast.io.files import new_folder\n"
+        "with new_folder(Path(sys.argv[1]), overwrite=False) as folder:\n"
+        "    (folder / 'half').write_text('half'); os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", killed, str(target)], check=False)
+    assert ended.returncode < 0
+    assert [path.suffix for path in tmp_path.iterdir()] == [".partial"]
+    with new_folder(target, overwrite=False) as folder:
+        (folder / "whole").write_text("whole")
+    assert [path.name for path in tmp_path.iterdir()] == ["result"]
+
+
+def test_a_result_that_a_killed_run_took_away_is_put_back(tmp_path: Path) -> None:
+    target = tmp_path / "result"
+    _left(target, "replaced", name="model.yaml")
+    with pytest.raises(SarcastError, match="not empty; add --overwrite"):
+        new_folder(target, overwrite=False).__enter__()
+    assert [path.name for path in target.iterdir()] == ["model.yaml"]
+    stale = _left(target, "replaced", name="older")
+    with new_folder(target, overwrite=True) as folder:
+        (folder / "new").write_text("new")
+    assert not stale.exists()
+    assert [path.name for path in target.iterdir()] == ["new"]
+
+
+def test_a_place_that_cannot_be_written_is_named_as_it_was_given(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for target in (tmp_path / "file" / "result", tmp_path / ("n" * 250)):
+        for opened in (new_folder(target, overwrite=False), new_file(target)):
+            with pytest.raises(SarcastError, match="cannot be written") as said, opened:
+                pass
+            assert str(said.value).startswith(f"{target} cannot be written: ")
+            assert ".partial" not in str(said.value)

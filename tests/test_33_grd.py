@@ -1,0 +1,783 @@
+"""GRD products: calibration, noise and place by hand-computed truth from the real annotation."""
+
+import datetime as dt
+import json
+import re
+import shutil
+import warnings
+import zipfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from xml.etree import ElementTree
+
+import numpy as np
+import pystac
+import pytest
+import rasterio
+from affine import Affine
+from odc.geo.geobox import GeoBox
+from odc.geo.geom import box, point
+from rasterio.errors import NotGeoreferencedWarning
+from rasterio.windows import Window
+
+from conftest import GRID
+from sarcast.catalogue import FolderCatalogue
+from sarcast.cli import main
+from sarcast.cube import open_cube
+from sarcast.errors import SarcastError
+from sarcast.ingest import grd
+from sarcast.ingest.grd import image as images
+from sarcast.ingest.grd import product as products
+from sarcast.ingest.grd import rtc, view
+from sarcast.io.files import alone_in
+from sarcast.io.rasters import write_cog
+
+DN = 200
+BRIGHT = 60_000
+SPACING = 20.0
+NAME = "S1B_IW_GRDH_1SDV_20211223T051122_20211223T051147_030148_039993_5371"
+POINTS = ((2, 2), (5, 10), (8, 19))
+"""Rows and columns of the annotation's geolocation points that are looked at."""
+
+
+# --- an image alone ------------------------------------------------------------------------------
+
+
+def steady(value: float, lines: int, pixels: int) -> images.Vectors:
+    ends = np.array([0.0, pixels - 1.0])
+    return images.Vectors(np.array([0.0, lines - 1.0]), [ends] * 2, [np.full(2, value)] * 2)
+
+
+def alone(path: Path, numbers: np.ndarray, noise: images.Noise | None = None) -> images.Image:
+    with rasterio.open(
+        path,
+        "w",
+        driver="GTiff",
+        height=numbers.shape[0],
+        width=numbers.shape[1],
+        count=1,
+        dtype="uint16",
+        transform=Affine(2, 0, 0, 0, -2, 0),
+    ) as target:
+        target.write(numbers.astype(np.uint16), 1)
+    noise = images.Noise(steady(400.0, *numbers.shape), ()) if noise is None else noise
+    return images.Image(path, numbers.shape, steady(50.0, *numbers.shape), noise)
+
+
+def all_of(image: images.Image) -> np.ndarray:
+    return image.beta0(*(slice(0, size) for size in image.shape))
+
+
+def test_beta0_is_the_squared_number_less_noise_over_the_squared_calibration(tmp_path):
+    numbers = np.full((30, 40), 100)
+    numbers[10, 10] = 10  # under the noise, but inside the image: kept, and negative
+    numbers[20, 20] = 0
+    beta = all_of(alone(tmp_path / "a.tif", numbers))
+    assert beta[5, 5] == pytest.approx((100.0**2 - 400.0) / 50.0**2)
+    assert beta[10, 10] == pytest.approx((10.0**2 - 400.0) / 50.0**2)
+    assert np.isnan(beta[20, 20]) and np.isnan(beta).sum() == 1
+
+
+def test_vectors_are_linear_along_both_axes_and_end_with_their_last_number():
+    vectors = images.Vectors(
+        np.array([0.0, 10.0, 30.0]),
+        [np.array([0.0, 20.0]), np.array([0.0, 10.0, 20.0]), np.array([0.0, 20.0])],
+        [np.array([0.0, 20.0]), np.array([10.0, 25.0, 30.0]), np.array([50.0, 50.0])],
+    )
+    found = vectors.at(slice(0, 40), slice(0, 25))
+    assert found[0, :21] == pytest.approx(np.arange(21))
+    assert found[10, 5] == pytest.approx(17.5)
+    assert found[5, 10] == pytest.approx((10.0 + 25.0) / 2)
+    assert found[20, 15] == pytest.approx((27.5 + 50.0) / 2)
+    assert (found[30:] == 50.0).all() and (found[:1, 20:] == 20.0).all()
+    part = vectors.at(slice(7, 12), slice(3, 9))
+    assert (part == found[7:12, 3:9]).all()
+
+
+def test_noise_along_azimuth_is_a_factor_on_the_pixels_of_its_swath(tmp_path):
+    blocks = [
+        images.AzimuthBlock(slice(0, 30), slice(0, 20), np.array([0, 29]), np.array([1.0, 2.0])),
+        images.AzimuthBlock(slice(0, 30), slice(20, 40), np.array([0, 29]), np.array([3.0, 3.0])),
+    ]
+    noise = images.Noise(steady(400.0, 30, 40), blocks)
+    found = noise.at(slice(10, 25), slice(15, 30))
+    assert found[0, 4] == pytest.approx(400.0 * (1.0 + 10.0 / 29.0))
+    assert found[14, 5] == pytest.approx(1200.0)
+
+
+def bordered() -> np.ndarray:
+    """An image with noise at all its borders, and a dark lake inside."""
+    numbers = np.full((1100, 1300), 100)
+    numbers[:, :37] = 12
+    numbers[:, -21:] = 7
+    numbers[:5] = 3
+    numbers[-9:] = 15
+    numbers[540:550, 600:700] = 5
+    numbers[60, 20] = 90  # over the noise
+    return numbers
+
+
+def test_border_noise_is_cut_from_each_side_and_dark_ground_inside_is_kept(tmp_path):
+    beta = all_of(alone(tmp_path / "a.tif", bordered()))
+    seen = np.isfinite(beta)
+    wanted = np.zeros_like(seen)
+    wanted[5:-9, 37:-21] = True
+    wanted[60, 20] = True
+    assert (seen == wanted).all()
+    assert beta[545, 650] < 0.0
+
+
+def test_parts_of_an_image_are_those_of_the_whole(tmp_path):
+    image = alone(tmp_path / "a.tif", bordered())
+    whole = all_of(image)
+    for lines, pixels in ((slice(3, 9), slice(30, 50)), (slice(1060, 1100), slice(1250, 1300))):
+        np.testing.assert_array_equal(image.beta0(lines, pixels), whole[lines, pixels])
+
+
+def test_noise_of_old_products_is_read_and_noise_that_is_not_told_is_none(tmp_path):
+    vector = (
+        "<noiseVector><line>{}</line><pixel>0 9</pixel><noiseLut>{} {}</noiseLut></noiseVector>"
+    )
+    old = tmp_path / "old.xml"
+    old.write_text(f"<noise>{vector.format(0, 4, 8)}{vector.format(5, 4, 8)}</noise>")
+    assert images.read_noise(old).at(slice(0, 2), slice(0, 10))[1, 9] == pytest.approx(8.0)
+    old.write_text(f"<noise>{vector.format(0, 0, 0)}</noise>")
+    assert images.read_noise(old).along_range is None
+    assert (images.read_noise(old).at(slice(0, 2), slice(0, 3)) == 0.0).all()
+
+
+def test_facets_share_their_area_among_four_cells_and_lose_none():
+    along, across = np.meshgrid(np.arange(0.0, 30.0, 0.5), np.arange(0.0, 30.0, 0.5))
+    even = view._shared(along + 0.2, across + 0.7, np.ones(along.shape))
+    assert even[8:-8, 8:-8] == pytest.approx(np.full((44, 44), 4.0), abs=1e-9)
+    # one facet at a quarter of a cell, seen from the nodes around it
+    places = np.array([[5.25, 5.0, 6.0, 5.0, 6.0]]), np.array([[7.5, 7.0, 7.0, 8.0, 8.0]])
+    lone = view._shared(*places, np.array([[1.0, 0.0, 0.0, 0.0, 0.0]]))
+    assert lone[0, 1:] == pytest.approx([0.375, 0.125, 0.375, 0.125])
+
+
+# --- a real product, its blank measurement filled ------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def annotation(data_dir: Path) -> Path:
+    return data_dir / "grd" / f"{NAME}.SAFE"
+
+
+def tree(safe: Path, kind: str = "") -> ElementTree.ElementTree:
+    part = safe / "annotation" / "calibration" if kind else safe / "annotation"
+    return ElementTree.parse(next(part.glob(f"{kind}*vv*.xml")))
+
+
+def geolocation(safe: Path) -> dict[tuple[int, int], SimpleNamespace]:
+    """The annotation's geolocation points by row and column."""
+    found = list(tree(safe).iter("geolocationGridPoint"))
+    names = ("line", "pixel", "latitude", "longitude", "height", "incidenceAngle")
+    points = [SimpleNamespace(**{n: float(each.findtext(n)) for n in names}) for each in found]
+    lines = sorted({each.line for each in points})
+    pixels = sorted({each.pixel for each in points})
+    return {(lines.index(p.line), pixels.index(p.pixel)): p for p in points}
+
+
+def number_at(vectors: list[ElementTree.Element], name: str, line: float, pixel: float) -> float:
+    """A table of the annotation, linear between its vectors and along them."""
+    lines = [float(each.findtext("line")) for each in vectors]
+    rows = [
+        np.interp(pixel, *(np.array(each.findtext(n).split(), float) for n in ("pixel", name)))
+        for each in vectors
+    ]
+    return float(np.interp(line, lines, rows))
+
+
+def noise_at(safe: Path, line: float, pixel: float) -> float:
+    noise = tree(safe, "noise")
+    along = number_at(noise.findall(".//noiseRangeVector"), "noiseRangeLut", line, pixel)
+    for each in noise.findall(".//noiseAzimuthVector"):
+        ends = [int(each.findtext(f"{end}RangeSample")) for end in ("first", "last")]
+        if ends[0] <= pixel <= ends[1]:
+            pair = [np.array(each.findtext(n).split(), float) for n in ("line", "noiseAzimuthLut")]
+            return along * float(np.interp(line, *pair))
+    raise AssertionError
+
+
+@pytest.fixture(scope="module")
+def safe(annotation: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The real product with a constant measurement, and a bright pixel at some of its points."""
+    folder = tmp_path_factory.mktemp("safe") / f"{NAME}.SAFE"
+    shutil.copytree(annotation, folder)
+    measurement = next(folder.glob("measurement/*.tiff"))
+    with images.open_measurement(measurement) as blank:
+        shape = blank.shape
+    measurement.parent.chmod(0o755)
+    measurement.unlink()
+    bright = [each for place, each in geolocation(folder).items() if place in POINTS]
+    profile = {"driver": "GTiff", "count": 1, "dtype": "uint16", "compress": "zstd"}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)  # as the product's own
+        with rasterio.open(
+            measurement, "w", **profile, height=shape[0], width=shape[1], blockysize=256
+        ) as target:
+            for first in range(0, shape[0], 256):
+                numbers = np.full((min(256, shape[0] - first), shape[1]), DN, dtype=np.uint16)
+                for found in bright:
+                    if first <= found.line < first + len(numbers):
+                        numbers[round(found.line) - first, round(found.pixel)] = BRIGHT
+                window = Window(0, first, shape[1], len(numbers))
+                target.write(numbers, 1, window=window)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def product(safe: Path) -> grd.Product:
+    return grd.open_product(safe)
+
+
+@pytest.fixture
+def flat(tmp_path: Path) -> Callable[..., Path]:
+    """Write a DEM, or a geoid, of one height around a place."""
+
+    def write(height: float, found: SimpleNamespace, name: str = "dem.tif") -> Path:
+        corner = Affine(0.01, 0.0, found.longitude - 0.2, 0.0, -0.01, found.latitude + 0.2)
+        with rasterio.open(
+            tmp_path / name, "w", driver="GTiff", height=40, width=40, count=1, dtype="float32",
+            crs="EPSG:4326", transform=corner,
+        ) as target:  # fmt: skip
+            target.write(np.full((40, 40), height, dtype=np.float32), 1)
+        return tmp_path / name
+
+    return write
+
+
+def around(found: SimpleNamespace, spacing: float = SPACING, pixels: int = 60) -> GeoBox:
+    """A small grid in UTM around a geolocation point."""
+    zone = int((found.longitude + 180.0) // 6.0) + 1
+    middle = point(found.longitude, found.latitude, "EPSG:4326").to_crs(f"EPSG:{32600 + zone}")
+    x, y = (round(each / spacing) * spacing for each in middle.coords[0])
+    half = pixels * spacing / 2
+    return GeoBox.from_bbox(
+        (x - half, y - half, x + half, y + half), crs=middle.crs, resolution=spacing
+    )
+
+
+def seen_from(product: grd.Product, grid: GeoBox, heights: np.ndarray | float) -> np.ndarray:
+    height = np.broadcast_to(np.asarray(heights, float), grid.shape)
+    return rtc.gamma0(view.View(product), grid, height, product.images)["VV"]
+
+
+@pytest.mark.parametrize("line", [0, 5000, 16704])
+@pytest.mark.parametrize("pixel", [10, 8889, 8890, 17701, 26101])
+def test_calibration_and_noise_are_those_of_the_annotation(product, safe, line, pixel):
+    scale = number_at(
+        tree(safe, "calibration").findall(".//calibrationVector"), "betaNought", line, pixel
+    )
+    wanted = (DN**2 - noise_at(safe, line, pixel)) / scale**2
+    beta = product.images["VV"].beta0(slice(line, line + 1), slice(pixel, pixel + 1))
+    assert float(beta[0, 0]) == pytest.approx(wanted, rel=1e-4)
+
+
+@pytest.mark.parametrize("place", POINTS)
+def test_gamma0_of_flat_ground_is_beta0_by_the_annotations_incidence(product, safe, place):
+    found = geolocation(safe)[place]
+    vectors = tree(safe, "calibration").findall(".//calibrationVector")
+    scales = [number_at(vectors, n, found.line, found.pixel) for n in ("betaNought", "gamma")]
+    beta, table = ((DN**2 - noise_at(safe, found.line, found.pixel)) / s**2 for s in scales)
+    gamma = seen_from(product, around(found), found.height)[20:40, 20:40]
+    level = float(np.median(gamma))  # which the bright pixel does not move
+    wanted = beta * np.tan(np.radians(found.incidenceAngle))
+    assert 10 * np.log10(level / wanted) == pytest.approx(0.0, abs=0.02)
+    # the annotation's own table of gamma takes the whole scene to lie at its mean height
+    assert 10 * np.log10(level / table) == pytest.approx(0.0, abs=0.06)
+
+
+@pytest.mark.parametrize("place", POINTS)
+@pytest.mark.parametrize(("spacing", "within_m"), [(10.0, 2.5), (20.0, 6.0)])
+def test_a_point_target_lies_where_the_annotation_says(product, safe, place, spacing, within_m):
+    found = geolocation(safe)[place]
+    grid = around(found, spacing, 40)
+    gamma = seen_from(product, grid, found.height)
+    excess = np.where(gamma > 3.0 * np.median(gamma), gamma - np.median(gamma), 0.0)
+    row, column = (
+        float((np.indices(gamma.shape)[axis] * excess).sum() / excess.sum()) for axis in (0, 1)
+    )
+    wanted = point(found.longitude, found.latitude, "EPSG:4326").to_crs(grid.crs).coords[0]
+    x, y = grid.transform * (column + 0.5, row + 0.5)
+    assert np.hypot(x - wanted[0], y - wanted[1]) < within_m
+
+
+@pytest.mark.parametrize("slope_deg", [-15.0, -5.0, 5.0, 15.0])
+def test_gamma0_of_a_slope_follows_its_own_incidence(product, safe, slope_deg):
+    # A plane tilted along range shows cot(local incidence) per area of the slant plane.
+    found = geolocation(safe)[5, 10]
+    away = SimpleNamespace(**{**vars(found), "latitude": found.latitude + 0.04})
+    grid = around(away, SPACING, 200)
+    look = np.radians(product.heading_deg + 90.0)
+    y, x = np.meshgrid(*(np.arange(200) - 100.0,) * 2, indexing="ij")
+    range_m = SPACING * (x * np.sin(look) - y * np.cos(look))
+    heights = found.height + np.tan(np.radians(slope_deg)) * range_m
+    middle = (slice(95, 105), slice(95, 105))
+    flat_db, slope_db = (
+        10 * np.log10(seen_from(product, grid, each)[middle].mean())
+        for each in (found.height, heights)
+    )
+    angle = np.radians(found.incidenceAngle)
+    # a slope that rises away from the sensor faces it
+    wanted = np.tan(angle - np.radians(slope_deg)) / np.tan(angle)
+    assert slope_db - flat_db == pytest.approx(10 * np.log10(wanted), abs=0.1)
+
+
+def test_ground_that_faces_away_lies_in_shadow(product, safe):
+    found = geolocation(safe)[5, 10]
+    grid = around(found, SPACING, 60)
+    look = np.radians(product.heading_deg + 90.0)
+    y, x = np.meshgrid(*(np.arange(60) - 30.0,) * 2, indexing="ij")
+    range_m = SPACING * (x * np.sin(look) - y * np.cos(look))
+    gamma = seen_from(product, grid, found.height - np.tan(np.radians(75.0)) * range_m)
+    assert np.isnan(gamma[20:40, 20:40]).all()
+
+
+def test_unknown_heights_are_no_image_and_change_nothing_elsewhere(product, safe):
+    found = geolocation(safe)[5, 10]
+    grid = around(found, SPACING, 80)
+    heights = np.full(grid.shape, found.height)
+    whole = seen_from(product, grid, heights)
+    heights[40:44, 10:14] = np.nan
+    holed = seen_from(product, grid, heights)
+    assert np.isnan(holed[40:44, 10:14]).all()
+    assert np.isnan(holed).sum() < 100
+    assert holed[:30] == pytest.approx(whole[:30], rel=1e-6)
+
+
+def test_tiles_change_nothing(product, safe, flat, tmp_path, monkeypatch):
+    found = geolocation(safe)[5, 10]
+    grid = around(found, SPACING, 90)
+    terrain = rtc.Terrain([str(flat(found.height, found))], rtc.RtcOptions())
+    whole = seen_from(product, grid.pad(30), found.height)[30:-30, 30:-30]
+    monkeypatch.setattr(rtc, "_TILE", 37)
+    scene = rtc.make_scene(product, grid, terrain, tmp_path / "out")
+    with rasterio.open(scene.rasters["vv"].path) as written:
+        tiled = written.read(1)
+        assert written.descriptions == ("VV",)
+        assert written.tags()["unit"] == "linear power"
+    assert 10 * np.log10(tiled / whole) == pytest.approx(np.zeros(grid.shape), abs=2e-3)
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        f"{NAME}_VV.tif",
+        f"{NAME}_incidence.tif",
+    ]
+
+
+@pytest.mark.parametrize("place", POINTS)
+def test_incidence_is_kept(product, safe, place):
+    found = geolocation(safe)[place]
+    grid = around(found, 500.0, 8)
+    angles = view.View(product).incidence(grid, np.full(grid.shape, found.height))
+    assert angles[3:5, 3:5].mean() == pytest.approx(found.incidenceAngle, abs=0.03)
+
+
+def test_noise_over_the_signal_leaves_the_least_power(product, safe, monkeypatch):
+    found = geolocation(safe)[5, 10]
+    image = product.images["VV"]
+    noisy = replace(image, noise=images.Noise(steady(1e6, *image.shape), ()))
+    monkeypatch.setattr(images.Image, "_inside", lambda *_: True)
+    gamma = seen_from(replace(product, images={"VV": noisy}), around(found), found.height)
+    assert 10 * np.log10(np.nanmin(gamma)) == pytest.approx(rtc.LEAST_DB, abs=1e-3)
+
+
+# --- options and bad input -----------------------------------------------------------------------
+
+
+def test_a_geoid_is_added_to_the_heights_and_a_fill_stands_in_for_sea(product, safe, flat):
+    found = geolocation(safe)[5, 10]
+    grid = around(found)
+    dem, geoid = str(flat(found.height - 45.0, found)), flat(45.0, found, "geoid.tif")
+    plain = rtc.Terrain([dem], rtc.RtcOptions())
+    assert plain.heights(grid) == pytest.approx(found.height - 45.0)
+    raised = rtc.Terrain([dem], rtc.RtcOptions(geoid=geoid))
+    assert raised.heights(grid) == pytest.approx(found.height)
+    far = SimpleNamespace(**{**vars(found), "longitude": found.longitude + 0.2})
+    assert np.isnan(plain.heights(around(far, 500.0))).any()
+    sea = rtc.Terrain([dem], rtc.RtcOptions(fill=0.0)).heights(around(far, 500.0))
+    assert set(np.unique(np.round(sea))) == {0.0, np.round(found.height - 45.0)}
+
+
+def test_a_dem_that_covers_too_little_is_an_error_with_the_share(product, safe, flat, tmp_path):
+    found = geolocation(safe)[5, 10]
+    dem = flat(found.height, found)
+    wide = rtc.product_grid(
+        product,
+        SPACING,
+        box(found.longitude, found.latitude, found.longitude + 0.4, found.latitude + 0.1, 4326),
+    )
+    with pytest.raises(SarcastError, match=r"cover (49|50|51)\.\d % of what .* sees .* --fill 0"):
+        rtc.make_scene(product, wide, rtc.Terrain([str(dem)], rtc.RtcOptions()), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_area_that_the_product_does_not_see_is_an_error(product):
+    with pytest.raises(SarcastError, match=r"does not see the area; it sees west 11\.8"):
+        rtc.product_grid(product, SPACING, box(24.0, 60.0, 24.1, 60.1, "EPSG:4326"))
+
+
+def test_the_grid_lies_on_whole_spacings_in_the_areas_own_zone(product):
+    for west, zone in ((11.93, 32632), (14.0, 32633)):
+        area = box(west, 41.35, west + 0.03, 41.38, "EPSG:4326")
+        grid = rtc.product_grid(product, 30.0, area)
+        assert grid.crs.epsg == zone
+        assert grid.transform.c % 30.0 == grid.transform.f % 30.0 == 0.0
+        assert grid.footprint(4326).contains(area)
+
+
+def copied(safe: Path, tmp_path: Path) -> Path:
+    """A copy without its measurement's numbers."""
+    folder = tmp_path / safe.name
+    shutil.copytree(safe, folder, ignore=shutil.ignore_patterns("*.tiff"))
+    for path in [folder, *folder.rglob("*")]:
+        path.chmod(0o755)
+    measurement = next(safe.glob("measurement/*.tiff"))
+    (folder / "measurement" / measurement.name).write_bytes(measurement.read_bytes()[:1000])
+    return folder
+
+
+@pytest.mark.parametrize("kind", ["annotation", "calibration", "noise"])
+def test_a_product_without_annotation_is_named(annotation, tmp_path, kind):
+    folder = copied(annotation, tmp_path)
+    part = folder / "annotation" / ("calibration" if kind != "annotation" else "")
+    lost = next(part.glob("s1b*.xml" if kind == "annotation" else f"{kind}-*.xml"))
+    lost.unlink()
+    with pytest.raises(SarcastError, match=rf"lacks the {kind} \({lost.name}\) of VV; fetch it"):
+        grd.open_product(folder)
+
+
+def test_damaged_products_are_named(annotation, tmp_path):
+    folder = copied(annotation, tmp_path)
+    with pytest.raises(SarcastError, match=r"tiff is damaged, fetch it again"):
+        grd.open_product(folder)
+    noise = next((folder / "annotation" / "calibration").glob("noise-*.xml"))
+    shutil.copy(next(annotation.glob("measurement/*.tiff")), folder / "measurement")
+    noise.write_text(noise.read_text()[:5000])
+    with pytest.raises(SarcastError, match=r"is damaged, fetch it again \(.*line"):
+        grd.open_product(folder)
+
+
+def test_a_damaged_manifest_is_named(annotation, tmp_path):
+    folder = copied(annotation, tmp_path)
+    (folder / "manifest.safe").write_text("<")
+    with pytest.raises(SarcastError, match=r"manifest\.safe cannot be read"):
+        grd.open_product(folder)
+
+
+# --- products of items, and under the short names of buckets --------------------------------------
+
+
+def shortened(safe: Path, folder: Path) -> Path:
+    """The product as AWS and Planetary Computer keep it: the manifest is the product's own."""
+    for file in safe.rglob("*"):
+        if file.is_file():
+            name = re.sub(r"s1b-(iw)-grd-(v[vh])-.*(\.\w+)$", r"\1-\2\3", file.name)
+            target = folder / file.relative_to(safe).with_name(name)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.symlink_to(file)
+    assert (folder / "measurement" / "iw-vv.tiff").is_file()
+    assert (folder / "annotation" / "calibration" / "noise-iw-vv.xml").is_file()
+    return folder
+
+
+def item_of(path: Path, **hrefs: str) -> Path:
+    """An item as catalogues of level-1 products give it."""
+    item = pystac.Item(NAME, None, None, dt.datetime(2021, 12, 23), {"sar:product_type": "GRD"})
+    for key, href in hrefs.items():
+        item.add_asset(key, pystac.Asset(href))
+    path.write_text(json.dumps(item.to_dict()))
+    return path
+
+
+def test_products_under_short_names_are_the_same(safe, product, tmp_path):
+    short = grd.open_product(shortened(safe, tmp_path / NAME))
+    assert short.name == product.name
+    assert short.attrs == product.attrs
+    assert short.images["VV"].measurement == product.images["VV"].measurement.resolve()
+    part = slice(5000, 5100), slice(8850, 8900)
+    np.testing.assert_array_equal(
+        short.images["VV"].beta0(*part), product.images["VV"].beta0(*part)
+    )
+    (tmp_path / NAME / "annotation" / "calibration" / "noise-iw-vv.xml").unlink()
+    with pytest.raises(
+        SarcastError, match=rf"{NAME} lacks the noise \(noise-s1b-iw.*fetch it again"
+    ):
+        grd.open_product(tmp_path / NAME)
+
+
+@pytest.mark.parametrize(
+    "hrefs",
+    [
+        {"thumbnail": "https://example.com/a.png", "safe-manifest": "{}/manifest.safe"},
+        {"vv": "{}/measurement/iw-vv.tiff"},
+        {"schema-calibration-vv": "file://{}/annotation/calibration/calibration-iw-vv.xml"},
+        {"safe_manifest": "s3:/{}/manifest.safe"},
+        {"Product": "{}"},
+        {"vv": "./data/measurement/iw-vv.tiff"},
+        {"vv": "https://example.com/vv.tiff"},
+        {},
+    ],
+)
+def test_the_product_of_an_item_is_found_where_its_assets_or_its_name_lead(hrefs, tmp_path):
+    elsewhere = not hrefs or "https" in hrefs.get("vv", "")
+    folder = tmp_path / (f"{NAME}.SAFE" if elsewhere else "data")
+    folder.mkdir()
+    (folder / "manifest.safe").touch()
+    item = item_of(tmp_path / "item.json", **{k: h.format(folder) for k, h in hrefs.items()})
+    assert grd.find_products([item]) == [folder]
+    many = {"type": "FeatureCollection", "features": [json.loads(item.read_text())]}
+    (tmp_path / "items.json").write_text(json.dumps(many))
+    assert grd.find_products([tmp_path / "items.json", item]) == [folder]
+
+
+@pytest.mark.parametrize("name", [f"{NAME}.zip", f"{NAME}.SAFE.zip", "data/told.zip"])
+def test_the_zip_of_an_item_is_found(name, tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / name).touch()
+    item = item_of(tmp_path / "item.json", Product="./data/told.zip")
+    assert grd.find_products([item]) == [tmp_path / name]
+
+
+def zipped(safe: Path, path: Path, leave_out: str = "") -> Path:
+    with zipfile.ZipFile(path, "w") as packed:
+        for file in sorted(one for one in safe.rglob("*") if one.is_file()):
+            if not leave_out or leave_out not in file.name:
+                packed.write(file, f"{NAME}.SAFE/{file.relative_to(safe)}")
+    return path
+
+
+def test_a_zip_is_unpacked_and_the_folder_goes_away(safe, product, tmp_path):
+    path, work = zipped(safe, tmp_path / "a.zip"), tmp_path / "made" / "work"
+    (work / "left").mkdir(parents=True)
+    with grd.unzipped(path, work) as folder:
+        assert folder.name == f"{NAME}.SAFE"
+        found = grd.open_product(folder)
+        assert found.name == product.name
+        part = slice(5000, 5010), slice(8850, 8900)
+        np.testing.assert_array_equal(
+            found.images["VV"].beta0(*part), product.images["VV"].beta0(*part)
+        )
+        assert [one.name for one in work.iterdir()] == [f"{NAME}.SAFE"]
+    assert not work.exists()
+    with grd.unzipped(safe, work) as folder:
+        assert folder == safe
+    assert not work.exists()
+
+
+def test_zips_that_are_none_and_that_hold_no_product(annotation, tmp_path):
+    path = zipped(annotation, tmp_path / "a.zip", leave_out=".tiff")
+    content = bytearray(path.read_bytes())
+    where = content.index(b"<?xml", 2000) + 500
+    content[where : where + 50] = bytes(50)
+    path.write_bytes(content)
+    work = tmp_path / "work"
+    with pytest.raises(SarcastError, match=r"a\.zip is damaged, fetch it again \(Bad CRC"):
+        grd.unzipped(path, work).__enter__()
+    path.write_bytes(b"PK")
+    with pytest.raises(
+        SarcastError, match=r"a\.zip is damaged, fetch it again \(File is not a zip"
+    ):
+        grd.unzipped(path, work).__enter__()
+    zipped(annotation / "annotation", path)
+    with pytest.raises(
+        SarcastError, match=r"a\.zip holds 0 folders with a manifest\.safe; expected"
+    ):
+        grd.unzipped(path, work).__enter__()
+    assert not work.exists()
+
+
+def test_an_item_whose_product_is_elsewhere_says_what_to_download(tmp_path):
+    where = f"s3://eodata/Sentinel-1/SAR/IW_GRDH_1S/2021/12/23/{NAME}.SAFE/manifest.safe"
+    item = item_of(tmp_path / "item.json", vv="https://example.com/vv.tiff", manifest=where)
+    with pytest.raises(SarcastError) as error:
+        grd.find_products([item])
+    assert str(error.value) == (
+        f"the product of {item} is not on this machine (it tells of {where}): download the whole "
+        f"folder or zip of {NAME}, and name it, or lay it beside the item as {NAME}.SAFE"
+    )
+    signed = "https://example.com/manifest.safe?sig=secret"
+    with pytest.raises(SarcastError, match=r"manifest\.safe\?sig=\*\*\*\)"):
+        grd.find_products([item_of(tmp_path / "item.json", manifest=signed)])
+    item.write_text('{"type": "Feature"}')
+    with pytest.raises(SarcastError, match=r"item\.json is no STAC item"):
+        grd.find_products([item])
+
+
+def test_a_slant_range_product_is_refused(annotation, tmp_path):
+    folder = copied(annotation, tmp_path)
+    manifest = folder / "manifest.safe"
+    text = manifest.read_text()
+    manifest.write_text(text.replace(">GRD</s1sarl1:productType>", ">SLC</s1sarl1:productType>"))
+    assert manifest.read_text() != text
+    with pytest.raises(SarcastError, match="of type SLC; expected GRD"):
+        grd.open_product(folder)
+
+
+def test_products_are_found_and_what_is_none_is_refused(tmp_path):
+    with pytest.raises(SarcastError, match="no Sentinel-1 product in .* ends in .SAFE"):
+        grd.find_products([tmp_path])
+    empty = tmp_path / "deep" / f"{NAME}.SAFE"
+    empty.mkdir(parents=True)
+    assert grd.find_products([tmp_path, empty]) == [empty]
+    packed = [tmp_path / "deep" / "S1A_IW_GRDH_1SDV_X.zip", tmp_path / "S1C_Y.SAFE.zip"]
+    for file in (*packed, tmp_path / "deep" / f"{NAME}.zip", tmp_path / "other.zip"):
+        file.touch()
+    assert grd.find_products([tmp_path]) == sorted([empty, *packed])
+    assert grd.find_products([tmp_path / "other.zip"]) == [tmp_path / "other.zip"]
+    with pytest.raises(SarcastError, match=r"is no SAFE folder: it lacks manifest\.safe"):
+        grd.open_product(empty)
+    with pytest.raises(SarcastError, match="is no folder"):
+        grd.find_products([tmp_path / "nothing"])
+
+
+def test_the_extra_is_named_where_it_is_missing(monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "xarray_sentinel", None)
+    with pytest.raises(SarcastError, match=r"need the extra grd .* pip install 'sarcast\[grd\]'"):
+        products.library()
+
+
+# --- the command ---------------------------------------------------------------------------------
+
+
+def run(*words: object) -> int:
+    with pytest.raises(SystemExit) as ended:
+        main([str(word) for word in words])
+    code = ended.value.code
+    return int(code or 0)
+
+
+def test_rtc_makes_a_catalogue_from_which_a_cube_is_built(safe, flat, tmp_path, capsys):
+    found = geolocation(safe)[5, 10]
+    dem = flat(found.height, found)
+    corner = (found.longitude + 0.01, found.latitude + 0.01)
+    area = f"{corner[0]},{corner[1]},{corner[0] + 0.02},{corner[1] + 0.015}"
+    command = ("rtc", safe, "--to", tmp_path / "made", "--dem", dem, "--area", area)
+    assert run(*command) == 0
+    said = capsys.readouterr().err
+    assert "VV is left out" not in said
+    assert "has no value" not in said
+    (item,) = FolderCatalogue(tmp_path / "made").search()
+    assert item.properties["platform"] == "sentinel-1b"
+    assert item.properties["sat:orbit_state"] == "descending"
+    assert item.properties["sat:relative_orbit"] == 22
+    assert item.properties["view:azimuth"] == pytest.approx(-166.3128 + 90.0 + 360.0, abs=1e-3)
+    assert item.datetime.isoformat() == "2021-12-23T05:11:22.594441+00:00"
+    assert run(*command) == 0
+    assert f"holds {NAME} already" in capsys.readouterr().err
+    assert run("cube", tmp_path / "made", "--to", tmp_path / "area.zarr", "--dem", dem) == 0
+    cube = open_cube(tmp_path / "area.zarr")
+    assert cube["quantity"].item() == "gamma0"
+    assert float(cube["backscatter"].sel(band="VV").median()) == pytest.approx(-8.5, abs=0.3)
+    assert cube["backscatter"].sel(band="VH").isnull().all()
+    assert float(cube["incidence"].mean()) == pytest.approx(found.incidenceAngle, abs=0.2)
+
+
+def test_rtc_makes_the_same_scene_of_an_item_and_of_a_zip(safe, flat, tmp_path):
+    found = geolocation(safe)[5, 10]
+    corner = (found.longitude + 0.01, found.latitude + 0.01)
+    area = f"{corner[0]},{corner[1]},{corner[0] + 0.004},{corner[1] + 0.003}"
+    shortened(safe, tmp_path / NAME)
+    item = item_of(tmp_path / "item.json", vv=f"./{NAME}/measurement/iw-vv.tiff")
+    dem = flat(found.height, found)
+    for folder, path in (("item", item), ("safe", safe)):
+        assert run("rtc", path, "--to", tmp_path / folder, "--dem", dem, "--area", area) == 0
+    (made,), (wanted,) = (FolderCatalogue(tmp_path / name).search() for name in ("item", "safe"))
+    assert made.id == NAME
+    with (
+        rasterio.open(made.assets["vv"].href) as one,
+        rasterio.open(wanted.assets["vv"].href) as two,
+    ):
+        np.testing.assert_array_equal(one.read(), two.read())
+        assert np.isfinite(one.read()).any()
+
+
+def test_a_blank_measurement_is_said(annotation, flat, tmp_path, capsys):
+    found = geolocation(annotation)[5, 10]
+    west, south = found.longitude + 0.01, found.latitude + 0.01
+    area = f"{west},{south},{west + 0.02},{south + 0.015}"
+    dem = flat(found.height, found)
+    assert run("rtc", annotation, "--to", tmp_path / "made", "--dem", dem, "--area", area) == 0
+    assert f"VV of {NAME} has no value in the area" in capsys.readouterr().err
+
+
+def test_an_interrupted_run_leaves_nothing_and_can_be_started_again(
+    safe, flat, tmp_path, monkeypatch
+):
+    found = geolocation(safe)[5, 10]
+    place = f"{found.longitude},{found.latitude}"
+    area = f"{place},{found.longitude + 0.01},{found.latitude + 0.01}"
+    dem = flat(found.height, found)
+    command = ("rtc", safe, "--to", tmp_path / "made", "--dem", dem, "--area", area)
+    whole = rtc._tile
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(rtc, "_tile", interrupted)
+    assert run(*command) == 130
+    assert [path for path in (tmp_path / "made").rglob("*") if path.is_file()] == []
+    monkeypatch.setattr(rtc, "_tile", whole)
+    assert run(*command) == 0
+    assert len(FolderCatalogue(tmp_path / "made").search()) == 1
+
+
+def test_layover_is_brought_from_a_mountain_beyond_the_tile(product, safe, monkeypatch):
+    # A mountain towards which the sensor looks leans over the flat ground before it.
+    found = geolocation(safe)[5, 10]
+    grid = around(found, SPACING, 200)
+    look = np.radians(product.heading_deg + 90.0)
+
+    class Mountain:
+        def heights(self, part: GeoBox) -> np.ndarray:
+            column, row = np.meshgrid(*(np.arange(size) + 0.5 for size in part.shape[::-1]))
+            x, y = part.transform * (column, row)
+            middle = grid.transform * (100.0, 100.0)
+            range_m = (x - middle[0]) * np.sin(look) + (y - middle[1]) * np.cos(look)
+            rise = np.clip(1.0 - np.abs(range_m - 900.0) / 600.0, 0.0, 1.0)
+            return found.height + 800.0 * rise
+
+    def tile(part: GeoBox) -> np.ndarray:
+        gamma, margin = rtc._tile(view.View(product), part, Mountain())
+        return gamma["VV"][margin : margin + part.height, margin : margin + part.width]
+
+    whole, before = tile(grid), (slice(60, 140), slice(100, 125))
+    alone = tile(grid[before])
+    seen = np.isfinite(alone)
+    assert (seen == np.isfinite(whole[before])).all()
+    assert 10 * np.log10(alone[seen] / whole[before][seen]) == pytest.approx(0.0, abs=0.02)
+    level = np.nanmedian(whole[:, -40:])
+    assert np.nanmin(alone) < 0.5 * level  # layover: much area is shown there
+
+
+def test_rtc_says_what_is_wrong_on_one_line(tmp_path, capsys):
+    assert run("rtc", tmp_path, "--to", tmp_path / "made", "--dem", tmp_path / "dem.tif") == 1
+    told = capsys.readouterr().err.strip()
+    assert told.startswith("sarcast: no Sentinel-1 product in") and "\n" not in told
+    assert run("rtc", tmp_path, "--to", tmp_path / "made") == 2
+    assert "--dem" in capsys.readouterr().err
+    for option in ("--resolution", "--fill"):
+        given = ("rtc", tmp_path, "--to", tmp_path / "made", "--dem", tmp_path / "dem.tif")
+        assert run(*given, option, "inf") == 2
+        assert f"{option}: Input should be a finite number" in capsys.readouterr().err
+
+
+def test_a_second_run_into_one_catalogue_is_refused(tmp_path, capsys):
+    (tmp_path / f"{NAME}.SAFE").mkdir()
+    write_cog(tmp_path / "dem.tif", np.zeros((4, 4), np.float32), GRID[:4, :4])
+    command = ("rtc", tmp_path, "--to", tmp_path / "made", "--dem", tmp_path / "dem.tif")
+    with alone_in(tmp_path / "made"):
+        assert run(*command) == 1
+    assert f"another run is writing {tmp_path / 'made'}; wait for" in capsys.readouterr().err
+    assert run(*command) == 1
+    assert "lacks manifest.safe" in capsys.readouterr().err
+    assert not (tmp_path / "made").exists()
+
+
+def test_index_sends_level_1_products_to_rtc(tmp_path, capsys):
+    product = tmp_path / f"{NAME}.SAFE"
+    product.mkdir()
+    assert run("index", tmp_path, "--to", tmp_path / "made") == 1
+    assert "SAFE folders are for sarcast rtc" in capsys.readouterr().err

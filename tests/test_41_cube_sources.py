@@ -1,0 +1,575 @@
+"""What goes into a cube: slices that overlap, versions, units, files that are gone, workers."""
+
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from datetime import timedelta
+from pathlib import Path
+
+import dask
+import numpy as np
+import pystac
+import pytest
+import rasterio
+import xarray as xr
+from odc.geo.geobox import GeoBox
+from rasterio.enums import Resampling
+
+from conftest import GRID, opera_name
+from sarcast.catalogue.scene import BANDS
+from sarcast.cli import main
+from sarcast.cube import CubeOptions, Sources, build_cube, open_cube
+from sarcast.cube.block import places
+from sarcast.cube.executor import CrewOptions
+from sarcast.cube.schema import MISSING, pack
+from sarcast.errors import SarcastError
+from sarcast.ingest.scenes.acquisition import newest
+from sarcast.ingest.scenes.fuse import Layer, Overlap, read_fused, read_layer
+from sarcast.ingest.scenes.index import IndexOptions, find_items
+from sarcast.ingest.weather import Weather
+from sarcast.io.rasters import holds_data, open_raster, sample, warp_onto, write_cog
+from sarcast.io.remote import RemoteOptions
+from small_weather import weather as daily_weather
+from test_31_ingest import tell_scaling
+
+REMOTE = RemoteOptions()
+ELSEWHERE = GeoBox.from_bbox(
+    GRID.pad(40).extent.to_crs("EPSG:32634").boundingbox, "EPSG:32634", resolution=10.0
+)
+
+
+def power(seed: int, shape: tuple[int, int] = GRID.shape) -> np.ndarray:
+    return (0.1 * np.random.default_rng(seed).gamma(4.4, 1 / 4.4, (2, *shape))).astype(np.float32)
+
+
+def items_of(folder: Path) -> list[pystac.Item]:
+    return list(find_items([folder], IndexOptions()))
+
+
+def build(items: list[pystac.Item], path: Path, **more: object) -> xr.Dataset:
+    options = CubeOptions(allow_missing=bool(more.pop("allow_missing", False)))
+    build_cube(items, path, GRID, options, Sources(), **more)  # type: ignore[arg-type]
+    return open_cube(path)
+
+
+def run(*words: object) -> object:
+    with pytest.raises(SystemExit) as ended:
+        main([str(word) for word in words])
+    return ended.value.code
+
+
+# --- slices ---------------------------------------------------------------------------------------
+
+
+def test_the_later_of_two_slices_wins_and_that_is_said(
+    scene_folder: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The second slice is 3 dB brighter, and saw the lower 35 of 60 rows."""
+    first = power(1)
+    second = first * np.float32(10.0**0.3)
+    first[:, 35:], second[:, :25] = np.nan, np.nan
+    names = [opera_name(f"20200301T15400{s}", burst=f"T058-12345{s}-IW2") for s in (5, 8)]
+    cube = build(
+        items_of(scene_folder(dict(zip(names, (first, second), strict=True)))), tmp_path / "c"
+    )
+    fused = 10.0 * np.log10(np.where(np.isfinite(second), second, first))
+    np.testing.assert_allclose(cube["backscatter"][0], fused, atol=0.0051)
+    assert (
+        "slices of 1 dates overlap with different values, by up to 3.0 dB at 100.0 % of what two "
+        "of them saw; the later slice is taken"
+    ) in capsys.readouterr().err
+
+
+def test_slices_that_agree_are_not_talked_of(
+    scene_folder: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = [opera_name(f"20200301T15400{s}", burst=f"T058-12345{s}-IW2") for s in (5, 8)]
+    build(items_of(scene_folder(dict.fromkeys(names, power(1)))), tmp_path / "c")
+    assert "overlap" not in capsys.readouterr().err
+
+
+def test_overlaps_add_up() -> None:
+    total = Overlap(10, 2, 1.5) + Overlap() + Overlap(5, 5, 0.5)
+    assert total == Overlap(15, 7, 1.5)
+
+
+def test_the_newest_version_wins_and_that_is_said(
+    scene_folder: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Reprocessed a year later: taken at once, and by a cube that held the older one."""
+    old = opera_name("20200301T154005")
+    new = old.replace("20250101T000000Z", "20260101T000000Z")
+    items = items_of(scene_folder({old: power(1), new: power(2)}))
+    cube = build(items, tmp_path / "cube.zarr")
+    assert cube["scene_id"].values.tolist() == [new]
+    told = capsys.readouterr().err
+    assert f"1 slices are there in more than one version; the newest is taken, as {new} in" in told
+    grown = build(items[:1], tmp_path / "grown.zarr")
+    assert grown["scene_id"].values.tolist() == [old]
+    grown = build(items, tmp_path / "grown.zarr")
+    assert grown["scene_id"].values.tolist() == [new]
+    np.testing.assert_array_equal(grown["backscatter"], cube["backscatter"])
+    assert build(items[:1], tmp_path / "grown.zarr")["scene_id"].values.tolist() == [new]
+
+
+def test_what_tells_the_newest_version(scene_folder: Callable[..., Path]) -> None:
+    """When it was processed, where items tell it; other places, bands, times are no versions."""
+    (item,) = items_of(scene_folder({opera_name("20200301T154005"): power(1)}))
+
+    def other(name: str, **more: object) -> pystac.Item:
+        copy = item.clone()
+        copy.id = name
+        copy.properties.update(more)
+        return copy
+
+    late, early = other("a", created="2025-03-01"), other("b", created="2025-02-01")
+    assert [one.id for one in newest([early, late])] == ["a"]
+    assert [one.id for one in newest([other("b"), late])] == ["a"]
+    moved = other("moved")
+    moved.bbox = [corner + 0.5 for corner in item.bbox or []]
+    later = other("later")
+    later.datetime = item.datetime + timedelta(seconds=2)  # type: ignore[operator]
+    single = other("single")
+    del single.assets["vh"]
+    twins = [other("s1b", platform="sentinel-1b"), moved, later, single, item]
+    assert len(newest(twins)) == 5
+
+
+def test_a_slice_more_makes_the_acquisition_anew(
+    scene_folder: Callable[..., Path], tmp_path: Path
+) -> None:
+    """A pass of which a second slice comes later stays one date."""
+    upper, lower = power(1), power(2)
+    upper[:, 30:], lower[:, :30] = np.nan, np.nan
+    names = [opera_name(f"20200301T15400{s}", burst=f"T058-12345{s}-IW2") for s in (5, 8)]
+    items = items_of(scene_folder(dict(zip(names, (upper, lower), strict=True))))
+    build(items[1:], tmp_path / "cube.zarr")
+    cube = build(items, tmp_path / "cube.zarr")
+    assert cube["scene_id"].values.tolist() == ["+".join(names)]
+    assert np.isfinite(cube["backscatter"]).all()
+
+
+# --- reading --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("grid", [GRID, GRID.translate_pix(0.3, -0.4), ELSEWHERE])
+def test_blocks_equal_the_whole(grid: GeoBox, tmp_path: Path) -> None:
+    ramp = np.add(*np.indices(grid.shape)).astype(np.float32) / 1000.0 + 0.01
+    write_cog(tmp_path / "vv.tif", ramp, grid)
+    layer = Layer(str(tmp_path / "vv.tif"), 1, "linear power", "scene")
+    whole, _ = read_fused([layer], GRID, "bilinear", REMOTE)
+    pieces = np.full(GRID.shape, np.nan, dtype=np.float32)
+    for place in places(GRID, 32):
+        pieces[place], _ = read_fused([layer], GRID[place], "bilinear", REMOTE)
+    np.testing.assert_allclose(pieces, whole, atol=0.01)
+    assert np.isfinite(whole).mean() > 0.95
+
+
+def test_a_missing_pixel_changes_its_neighbours_alone(tmp_path: Path) -> None:
+    """Rasters without holes are warped on a faster way; its values are those of the slower one."""
+    shifted = GRID.translate_pix(0.3, -0.4)
+    values = power(3)[0]
+    holed = values.copy()
+    holed[20, 30] = np.nan
+    warped = []
+    for number, one in enumerate((values, holed)):
+        write_cog(tmp_path / f"{number}.tif", one, shifted)
+        with open_raster(tmp_path / f"{number}.tif") as source:
+            warped.append(warp_onto(source, GRID, "bilinear"))
+    far = np.ones(GRID.shape, dtype=bool)
+    far[17:24, 27:34] = False
+    np.testing.assert_allclose(warped[0][far], warped[1][far], rtol=1e-5)
+    assert not np.array_equal(warped[0][~far], warped[1][~far])
+    assert np.isnan(warped[1]).sum() <= 1  # four pixels see the hole, and three others each
+
+
+def test_a_fine_raster_is_thinned_as_it_is_read(tmp_path: Path) -> None:
+    """Means of 16 x 16 fine pixels; the oracle is numpy's."""
+    fine = GRID.zoom_to((GRID.height * 16, GRID.width * 16))
+    values = np.random.default_rng(4).uniform(1.0, 2.0, fine.shape).astype(np.float32)
+    write_cog(tmp_path / "fine.tif", values, fine)
+    with open_raster(tmp_path / "fine.tif") as source:
+        coarse = warp_onto(source, GRID, "average")
+    truth = values.reshape(GRID.height, 16, GRID.width, 16).mean(axis=(1, 3))
+    np.testing.assert_allclose(coarse, truth, atol=0.02)
+
+
+@pytest.mark.parametrize("grid", [GRID, GRID.translate_pix(0.5, 0.5)])
+def test_every_unit_gives_the_same_decibels(grid: GeoBox, tmp_path: Path) -> None:
+    """Warped as power, whatever the file's unit: the mean of pixels is that of their powers."""
+    values = power(5)[0]
+    found = {}
+    for unit, layer in {
+        "linear power": values,
+        "dB": 10.0 * np.log10(values),
+        "amplitude": np.sqrt(values),
+    }.items():
+        write_cog(tmp_path / f"{unit}.tif", layer, grid)
+        place = Layer(str(tmp_path / f"{unit}.tif"), 1, unit, "scene")
+        found[unit], _ = read_fused([place], GRID, "bilinear", REMOTE)
+    np.testing.assert_allclose(found["dB"], found["linear power"], atol=1e-3)
+    np.testing.assert_allclose(found["amplitude"], found["linear power"], atol=1e-3)
+    if grid == GRID:
+        np.testing.assert_allclose(found["dB"], 10.0 * np.log10(values), atol=1e-4)
+
+
+def test_no_data_of_a_file_and_of_its_item(tmp_path: Path) -> None:
+    values = power(6)[0]
+    values[:10] = -9999.0
+    write_cog(tmp_path / "told.tif", values, GRID, nodata=-9999.0)
+    write_cog(tmp_path / "untold.tif", values, GRID, nodata=None)
+    for name, nodata in (("told", None), ("untold", -9999.0), ("untold", "-9999")):
+        layer = Layer(str(tmp_path / f"{name}.tif"), 1, "linear power", "scene", nodata)
+        found, _ = read_fused([layer], GRID, "bilinear", REMOTE)
+        np.testing.assert_array_equal(np.isnan(found), values < 0.0)
+
+
+def means(values: np.ndarray, side: int) -> np.ndarray:
+    """Means of square blocks, NaN left out; those at the end may be smaller."""
+    starts = [range(0, size, side) for size in values.shape]
+    return np.array(
+        [[np.nanmean(values[y : y + side, x : x + side]) for x in starts[1]] for y in starts[0]]
+    )
+
+
+@pytest.mark.parametrize("strip", [1, 700, 1 << 21])
+@pytest.mark.parametrize("times", [4, 10, 16])
+def test_a_fine_raster_is_thinned_as_power(
+    times: int, strip: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever its unit, and in strips of any size; it ends and has holes within a pixel's blocks.
+
+    Blocks of half a pixel of the grid are thinned to their means, which are then warped.
+    """
+    monkeypatch.setattr("sarcast.io.rasters._STRIP", strip)
+    grid = GRID[:12, :9]
+    fine = grid.zoom_to((12 * times, 9 * times))[: -times // 2, : 1 - times]
+    values = power(7, fine.shape)[0]
+    values[np.random.default_rng(7).uniform(size=fine.shape) < 0.1] = np.nan
+    truth = 10.0 * np.log10(means(means(values, times // 2), 2))
+    for unit, layer in {
+        "linear power": values,
+        "dB": 10.0 * np.log10(values),
+        "amplitude": np.sqrt(values),
+    }.items():
+        path = tmp_path / f"{unit}.tif"
+        write_cog(path, layer, fine, nodata=None)
+        found, _ = read_fused([Layer(str(path), 1, unit, "scene")], grid, "average", REMOTE)
+        np.testing.assert_allclose(found, truth, atol=1e-3)
+
+
+def test_the_level_of_speckle_does_not_depend_on_unit_and_spacing(tmp_path: Path) -> None:
+    """Means of decibels of 4.4 looks lie half a decibel too low, of amplitudes a quarter."""
+    fine = GRID.zoom_to((GRID.height * 4, GRID.width * 4))
+    values = power(8, fine.shape)[0]
+    for unit, layer in {"dB": 10.0 * np.log10(values), "amplitude": np.sqrt(values)}.items():
+        write_cog(tmp_path / f"{unit}.tif", layer, fine)
+        place = Layer(str(tmp_path / f"{unit}.tif"), 1, unit, "scene")
+        found, _ = read_fused([place], GRID, "bilinear", REMOTE)
+        level = 10.0 * np.log10(np.mean(10.0 ** (found / 10.0)))
+        assert level == pytest.approx(10.0 * np.log10(values.mean(dtype=float)), abs=0.02)
+
+
+@pytest.mark.parametrize("unit", ["linear power", "degree"])
+def test_no_data_that_an_item_alone_tells_is_in_no_mean(unit: str, tmp_path: Path) -> None:
+    fine = GRID.zoom_to((GRID.height * 8, GRID.width * 8))
+    values = np.full(fine.shape, 0.1, dtype=np.float32)
+    values[np.random.default_rng(9).uniform(size=fine.shape) < 0.2] = -9999.0
+    values[:16] = -9999.0
+    for name, told in (("told", -9999.0), ("untold", None)):
+        write_cog(tmp_path / f"{name}.tif", values, fine, nodata=told)
+        layer = Layer(str(tmp_path / f"{name}.tif"), 1, unit, "scene", -9999.0)
+        found = read_layer(layer, GRID, "average", REMOTE)
+        assert np.isnan(found[:2]).all()
+        np.testing.assert_allclose(found[2:], 0.1, rtol=1e-5)
+
+
+def test_where_means_of_values_make_sense_overviews_are_read(tmp_path: Path) -> None:
+    """Linear power that tells what is missing: overviews written as 7 are seen in its stead."""
+    fine = GRID.zoom_to((GRID.height * 8, GRID.width * 8))
+    path = tmp_path / "fine.tif"
+    write_cog(path, np.full(fine.shape, 0.1, dtype=np.float32), fine)
+    with rasterio.open(path, "r+", IGNORE_COG_LAYOUT_BREAK="YES") as file:
+        file.build_overviews([2, 4], Resampling.nearest)
+    with rasterio.open(path, "r+", OVERVIEW_LEVEL=1, IGNORE_COG_LAYOUT_BREAK="YES") as overview:
+        overview.write(np.full(overview.shape, 7.0, dtype=np.float32), 1)
+    found = read_layer(Layer(str(path), 1, "linear power", "scene"), GRID, "average", REMOTE)
+    np.testing.assert_array_equal(found, 7.0)
+
+
+def test_a_bright_corner_is_of_the_unit_of_its_raster(tmp_path: Path) -> None:
+    """Decibels over 0 in a block's corner look like power; the second band, and few of it, tell."""
+    decibels = np.full(GRID.shape, 1.0, dtype=np.float32)
+    decibels[::5, ::5] = -12.0
+    decibels[-12:, -12:] = 4.0
+    bands = np.stack([np.full(GRID.shape, 0.1, dtype=np.float32), decibels])
+    write_cog(tmp_path / "scene.tif", bands, GRID, nodata=None)
+    layer = Layer(str(tmp_path / "scene.tif"), 2, "dB", "scene", 1.0)
+    found, _ = read_fused([layer], GRID[-20:, -12:], "bilinear", REMOTE)
+    truth = decibels[-20:, -12:]
+    np.testing.assert_allclose(found, np.where(truth == 1.0, np.nan, truth), atol=1e-4)
+
+
+def test_decibels_among_zeros_that_mark_what_was_not_seen(tmp_path: Path) -> None:
+    """A swath that covers 3 % of its raster is taken by index and build, whatever the block."""
+    decibels = np.zeros((2, *GRID.shape), dtype=np.float32)
+    decibels[:, :, :2] = 10.0 * np.log10(power(10)[:, :, :2])
+    name = "S1A_IW_GRDH_1SDV_20200301T051122_20200301T051147_031482_03A0B2_1B2C.tif"
+    write_cog(tmp_path / name, decibels, GRID, bands=BANDS)
+    (item,) = find_items([tmp_path], IndexOptions(unit="dB"))
+    cube = build([item], tmp_path / "cube.zarr")
+    np.testing.assert_allclose(cube["backscatter"][0, ..., :2], decibels[..., :2], atol=0.0051)
+
+
+@pytest.mark.parametrize("declared", ["linear power", "amplitude", "dB"])
+def test_another_unit_than_that_of_all_values_is_refused(declared: str, tmp_path: Path) -> None:
+    values = power(11)[0] if declared == "dB" else 10.0 * np.log10(power(11)[0])
+    told = "linear power" if declared == "dB" else "dB"
+    write_cog(tmp_path / "scene.tif", values, GRID)
+    layer = Layer(str(tmp_path / "scene.tif"), 1, declared, "scene")
+    line = f"scene is declared in {declared}, but its values are those of {told}; index it again"
+    with pytest.raises(SarcastError, match=line):
+        read_fused([layer], GRID[20:, 20:], "bilinear", REMOTE)
+
+
+@pytest.mark.parametrize("grid", [GRID, GRID.translate_pix(0.5, 0.5), GRID.zoom_out(8)])
+@pytest.mark.parametrize(("unit", "scale"), [("dB", 0.01), ("linear power", 1e-4)])
+def test_scale_and_offset_of_a_file_are_applied(
+    unit: str, scale: float, grid: GeoBox, tmp_path: Path
+) -> None:
+    """Whole numbers, of which 7 is what is missing, mean what another file holds as it is."""
+    values = power(12)[0]
+    held = np.round(((10.0 * np.log10(values) if unit == "dB" else values) + 0.5) / scale)
+    holes = np.s_[:16, :16]
+    values = (held * scale - 0.5).astype(np.float32)
+    held[holes], values[holes] = 7, np.nan
+    write_cog(tmp_path / "plain.tif", values, GRID)
+    plain = Layer(str(tmp_path / "plain.tif"), 1, unit, "scene")
+    truth = read_layer(plain, grid, "average", REMOTE)
+    assert np.isnan(truth).any() and np.isfinite(truth).any()
+    for name, nodata in (("told", 7), ("untold", None)):
+        path = tmp_path / f"{name}.tif"
+        write_cog(path, held.astype(np.int16), GRID, nodata=nodata)
+        tell_scaling(path, scale, -0.5)
+        found = read_layer(Layer(str(path), 1, unit, "scene", 7.0), grid, "average", REMOTE)
+        np.testing.assert_allclose(found, truth, rtol=1e-3, atol=1e-5)
+        np.testing.assert_allclose(sample(path, nodata=7.0), values, rtol=1e-5, atol=1e-6)
+
+
+def test_a_raster_that_means_zeros_alone_holds_no_data(tmp_path: Path) -> None:
+    """The third band holds 0 and means decibels."""
+    path = tmp_path / "scene.tif"
+    write_cog(path, np.stack([np.full(GRID.shape, n, np.int16) for n in (5, 6, 0)]), GRID, nodata=9)
+    tell_scaling(path, 2.0, -10.0)
+    assert [holds_data(path, band) for band in (1, 2, 3)] == [False, True, True]
+
+
+def test_packing_loses_half_a_step() -> None:
+    decibels = np.array([-80.0, -12.3456, 0.004, np.nan, 30.0], dtype=np.float32)
+    packed = pack(decibels)
+    assert packed.dtype == np.int16
+    assert packed[3] == MISSING
+    np.testing.assert_allclose(np.delete(packed, 3) / 100.0, np.delete(decibels, 3), atol=0.00501)
+
+
+# --- what is gone ---------------------------------------------------------------------------------
+
+
+def test_a_file_that_is_gone(
+    scene_folder: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Named; its date is left out if that is allowed, and taken up when the file is back."""
+    names = [opera_name(f"2020030{day}T154005") for day in range(1, 8)]
+    folder = scene_folder({name: power(day) for day, name in enumerate(names)})
+    items = items_of(folder)
+    whole = build(items, tmp_path / "whole.zarr").load()
+    gone = folder / f"{names[1]}_VH.tif"
+    kept = gone.read_bytes()
+    gone.unlink()
+    with pytest.raises(SarcastError, match=rf"{gone.name} cannot be read.*--allow-missing"):
+        build(items, tmp_path / "cube.zarr")
+    assert open_cube(tmp_path / "cube.zarr").sizes["time"] == 1
+    capsys.readouterr()
+    left = build(items, tmp_path / "cube.zarr", allow_missing=True)
+    told = capsys.readouterr().err
+    assert f"warning: 2020-03-02T15:40:05 is left out: {gone}" in told
+    assert f"warning: 1 dates were left out ({names[1]} first)" in told
+    assert left["scene_id"].values.tolist() == [names[0], *names[2:]]
+    np.testing.assert_array_equal(
+        left["backscatter"], whole["backscatter"].isel(time=[0, *range(2, 7)])
+    )
+    gone.write_bytes(kept)
+    xr.testing.assert_identical(build(items, tmp_path / "cube.zarr").load(), whole)
+
+
+def test_nothing_stays_of_dates_that_were_left_out(
+    scene_folder: Callable[..., Path], tmp_path: Path
+) -> None:
+    """Images written ahead of a date that had to be left out are deleted."""
+    folder = scene_folder({opera_name(f"2020030{day}T154005"): power(day) for day in range(1, 5)})
+    items = items_of(folder)
+    build(items[:2], tmp_path / "cube.zarr")
+    images = tmp_path / "cube.zarr" / "backscatter" / "c"
+    shutil.copytree(images / "1", images / "7")
+    build(items, tmp_path / "cube.zarr")
+    assert {path.name for path in images.iterdir()} == {"0", "1", "2", "3"}
+
+
+def test_weather_is_read_once(
+    scene_folder: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two dates held and two to come: four are asked of the weather, each once."""
+    folder = scene_folder({opera_name(f"2020030{day}T154005"): power(day) for day in range(1, 5)})
+    items = items_of(folder)
+    daily_weather(tmp_path / "weather.nc")
+    sources = Sources(weather=(tmp_path / "weather.nc",))
+    build(items[2:], tmp_path / "cube.zarr")
+    asked: list[np.datetime64] = []
+    read = Weather.read
+
+    def listen(self: Weather, grid: GeoBox, dates: Sequence[np.datetime64]) -> xr.Dataset:
+        asked.extend(dates)
+        return read(self, grid, dates)
+
+    monkeypatch.setattr(Weather, "read", listen)
+    build_cube(items, tmp_path / "cube.zarr", GRID, CubeOptions(), sources)
+    assert [str(date)[:10] for date in asked] == [f"2020-03-0{day}" for day in (3, 4, 1, 2)]
+    assert np.isfinite(open_cube(tmp_path / "cube.zarr")["temperature"]).all()
+
+
+# --- workers --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def scheduler() -> Iterator[str]:
+    """A Dask cluster on loopback, with one worker of two threads."""
+    from distributed import LocalCluster
+
+    with LocalCluster(
+        n_workers=1,
+        threads_per_worker=2,
+        processes=False,
+        protocol="tcp",
+        host="127.0.0.1",
+        dashboard_address="127.0.0.1:0",
+    ) as cluster:
+        yield cluster.scheduler_address
+
+
+def test_a_cluster_builds_the_same_cube(
+    scheduler: str, scene_folder: Callable[..., Path], tmp_path: Path
+) -> None:
+    names = [opera_name(f"2020030{day}T154005") for day in range(1, 5)]
+    folder = scene_folder({name: power(day) for day, name in enumerate(names)})
+    items, cluster = items_of(folder), CrewOptions(scheduler=scheduler)
+    here = build(items, tmp_path / "here.zarr", workers=CrewOptions(workers=1))
+    there = build(items, tmp_path / "there.zarr", workers=cluster)
+    xr.testing.assert_identical(there.load(), here.load())
+    (folder / f"{names[1]}_VV.tif").unlink()
+    with pytest.raises(SarcastError, match=rf"{names[1]}_VV\.tif cannot be read"):
+        build(items, tmp_path / "third.zarr", workers=cluster)
+
+
+def test_no_scheduler_answers(
+    scene_folder: Callable[..., Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("sarcast.cube.executor.PATIENCE_S", 0.5)
+    folder = scene_folder({opera_name("20200301T154005"): power(0)})
+    run("index", folder, "--to", tmp_path / "catalogue")
+    for address in ("tcp://127.0.0.1:1", "here"):
+        words = ("--to", tmp_path / "cube.zarr", "--scheduler", address)
+        assert run("cube", tmp_path / "catalogue", *words) == 1
+        assert f"no Dask scheduler answers at {address}" in capsys.readouterr().err
+    assert dask.base.get_scheduler() is None  # what else uses Dask does not wait for it
+
+
+# --- the command line -----------------------------------------------------------------------------
+
+
+def test_rasters_become_a_cube_with_one_command(
+    scene_folder: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = scene_folder({opera_name(f"2020030{day}T154005"): power(day) for day in range(1, 4)})
+    to = tmp_path / "area.zarr"
+    assert run("--quiet", "cube", folder, "--to", to, "--workers", 1) == 0
+    assert open_cube(to).sizes["time"] == 3
+    assert run("--quiet", "cube", tmp_path / "area-catalogue", "--to", tmp_path / "b.zarr") == 0
+    xr.testing.assert_identical(open_cube(tmp_path / "b.zarr").load(), open_cube(to).load())
+    capsys.readouterr()
+    assert run("cube", tmp_path / "area-catalogue", "--to", to, "--unit", "dB") == 2
+    assert "is a catalogue that tells them" in capsys.readouterr().err
+
+
+def test_scenes_of_a_folder_that_was_tried_before_are_not_taken(
+    scene_folder: Callable[..., Path], tmp_path: Path
+) -> None:
+    """The catalogue beside the cube keeps them; the cube holds what it was asked for, and more."""
+    wrong, right, later = (
+        scene_folder({opera_name(f"2020030{day}T154005"): power(day)}).rename(tmp_path / f"{day}")
+        for day in (1, 2, 3)
+    )
+    to = tmp_path / "area.zarr"
+    assert run("--quiet", "cube", wrong, "--to", to) == 0
+    shutil.rmtree(to)
+    shutil.rmtree(wrong)
+    for folder, days in ((right, ["2"]), (later, ["2", "3"])):
+        assert run("--quiet", "cube", folder, "--to", to) == 0
+        assert [str(time)[9:10] for time in open_cube(to)["time"].values] == days
+
+
+def test_a_look_from_the_command_line(
+    scene_folder: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = scene_folder({opera_name(f"2020030{day}T154005"): power(day) for day in range(1, 4)})
+    to = tmp_path / "area.zarr"
+    run("--quiet", "cube", folder, "--to", to)
+    capsys.readouterr()
+    assert run("cube", "--check", to) == 0
+    told = capsys.readouterr()
+    assert "2020-03-02 15:40  S1A  ascending  58     100.0 %" in told.out
+    assert "warning: snow_depth is missing" in told.err
+    assert f"{to}: no fault in 3 dates, 4 warnings" in told.err
+    (to / "backscatter" / "c" / "1" / "0" / "0" / "0").unlink()
+    assert run("cube", "--check", to) == 1
+    assert "fault: backscatter of 2020-03-02T15:40:05 holds [0, 0]" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ((), "name a CATALOGUE and --to CUBE to build one, or --check CUBE"),
+        (("somewhere",), "name a CATALOGUE and --to CUBE"),
+        (("somewhere", "--check", "cube.zarr"), "leave out CATALOGUE and --to"),
+        (("--check", "cube.zarr", "--to", "b"), "leave out CATALOGUE and --to"),
+        (("somewhere", "--to", "b", "--workers", "0"), "--workers: "),
+    ],
+)
+def test_what_cannot_be_asked(
+    words: tuple[str, ...], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("cube", *words) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_a_look_at_what_is_no_cube(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("cube", "--check", tmp_path / "nowhere") == 1
+    assert "nowhere is no cube" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("asked", [(), ("--area", "27.002,62.227,27.01,62.23")])
+def test_a_cube_is_extended_on_its_own_grid(
+    scene_folder: Callable[..., Path], tmp_path: Path, asked: tuple[str, ...]
+) -> None:
+    """By scenes whose pixels lie elsewhere, and none of those that it was made of."""
+    first = scene_folder({opera_name("20200301T154005"): power(0)}, name="first")
+    moved = GRID.translate_pix(0.3, -0.4)
+    second = scene_folder({opera_name("20200302T154005"): power(1)}, moved, name="second")
+    to = tmp_path / "area.zarr"
+    assert run("--quiet", "cube", first, "--to", to, *asked) == 0
+    before = open_cube(to).odc.geobox
+    assert run("--quiet", "cube", second, "--to", to, *asked) == 0
+    after = open_cube(to)
+    assert after.sizes["time"] == 2
+    assert after.odc.geobox == before

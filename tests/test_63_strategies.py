@@ -1,0 +1,137 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from sarcast.errors import SarcastError
+from sarcast.prediction.strategies import (
+    STRATEGIES,
+    Oracle,
+    counts_in_paper,
+    geometry_distance,
+    is_same_pass,
+)
+from sarcast.sensor.conditions import COLUMNS
+from sarcast.windows import Window
+
+ASCENDING, DESCENDING = -12.0, -168.0
+
+
+def window(incidence, heading, days=None):
+    """Window whose previous image n is n everywhere, with the target last in each list."""
+    count = len(heading) - 1
+    conditions = np.full((count + 1, len(COLUMNS)), np.nan, dtype=np.float32)
+    conditions[:, COLUMNS.index("incidence")] = incidence
+    conditions[:, COLUMNS.index("heading")] = heading
+    images = np.arange(count, dtype=np.float32)[:, None, None, None] * np.ones((1, 2, 3, 3))
+    days = range(count + 1) if days is None else days
+    return Window(
+        previous=images.astype(np.float32),
+        target=np.zeros((2, 3, 3), dtype=np.float32),
+        conditions=conditions,
+        times=np.array(
+            [np.datetime64("2024-06-01", "ns") + np.timedelta64(int(day), "D") for day in days]
+        ),
+        elevation=np.zeros((3, 3), dtype=np.float32),
+    )
+
+
+def taken(strategy, of):
+    (expected,) = STRATEGIES[strategy].expect([of])
+    values = np.unique(expected.mean)
+    assert values.size == 1
+    return values[0]
+
+
+def test_closest_geometry_scales_incidence_and_heading_alike():
+    mixed = window(
+        [30.0, 40.0, 39.0, 44.0, 39.5], [ASCENDING, DESCENDING, ASCENDING, ASCENDING, -13]
+    )
+    scaled_incidence = (np.array([30, 40, 39, 44, 39.5]) - 30.0) / 14.0
+    scaled_heading = (np.array([-12, -168, -12, -12, -13]) + 168.0) / 156.0
+    by_hand = np.sqrt(
+        (scaled_incidence[:-1] - scaled_incidence[-1]) ** 2
+        + (scaled_heading[:-1] - scaled_heading[-1]) ** 2
+    )
+    np.testing.assert_allclose(geometry_distance(mixed), by_hand, rtol=1e-6)
+    assert taken("closest-geometry", mixed) == 2
+
+
+def test_ties_go_to_the_latest():
+    assert taken("closest-geometry", window([38.0] * 4, [ASCENDING] * 4)) == 2
+
+
+def test_unknown_geometry_counts_as_equal():
+    unknown_heading = window([30.0, 38.0, 45.0, 38.5], [np.nan, ASCENDING, ASCENDING, ASCENDING])
+    assert taken("closest-geometry", unknown_heading) == 1
+    nothing = window([np.nan] * 4, [np.nan] * 4)
+    assert taken("closest-geometry", nothing) == taken("latest-same-pass", nothing) == 2
+    assert counts_in_paper(nothing)
+
+
+def test_pass_is_told_by_heading():
+    headings = [ASCENDING, DESCENDING, 192.0, 348.0, -10.0]
+    np.testing.assert_array_equal(
+        is_same_pass(window([38.0] * 5, headings)), [True, False, False, True]
+    )
+
+
+def test_latest_same_pass_and_latest():
+    mixed = window([38.0] * 5, [ASCENDING, ASCENDING, DESCENDING, DESCENDING, ASCENDING])
+    assert taken("latest-same-pass", mixed) == 1
+    assert taken("latest", mixed) == 3
+    none_fits = window([38.0] * 3, [DESCENDING, DESCENDING, ASCENDING])
+    assert taken("latest-same-pass", none_fits) == 1
+
+
+def test_mean_is_over_what_was_seen():
+    of = window([38.0] * 4, [ASCENDING] * 4)
+    of.previous[0, 0, 0, 0] = np.nan
+    of.previous[:, 1, 2, 2] = np.nan
+    (expected,) = STRATEGIES["mean"].expect([of])
+    by_loop = np.full((2, 3, 3), np.nan)
+    for place in np.ndindex(by_loop.shape):
+        seen = [image[place] for image in of.previous if np.isfinite(image[place])]
+        by_loop[place] = np.mean(seen) if seen else np.nan
+    np.testing.assert_allclose(expected.mean, by_loop)
+
+
+def test_same_season_takes_the_nearest_day_of_the_year():
+    of = window([38.0] * 5, [ASCENDING] * 5, days=[20, 350, 370, 550, 731])
+    assert taken("same-season", of) == 2
+    one_pass = window(
+        [38.0] * 4, [ASCENDING, ASCENDING, DESCENDING, ASCENDING], days=[0, 700, 725, 731]
+    )
+    assert taken("same-season", one_pass) == 0
+
+
+def test_same_season_spans_new_year():
+    of = window([38.0] * 4, [ASCENDING] * 4, days=[0, 0, 0, 0])
+    dates = ["2021-12-30", "2022-06-01", "2022-11-01", "2023-01-02"]
+    assert taken("same-season", replace(of, times=np.array(dates, dtype="datetime64[ns]"))) == 0
+
+
+@pytest.mark.parametrize(
+    ("incidence", "heading", "counts"),
+    [
+        ([38.0, 30.0, 38.5], [ASCENDING] * 3, True),
+        ([36.0, 30.0, 38.5], [ASCENDING] * 3, False),
+        ([38.5, 38.5, 38.5], [DESCENDING, DESCENDING, ASCENDING], False),
+    ],
+)
+def test_filter_of_the_paper(incidence, heading, counts):
+    assert counts_in_paper(window(incidence, heading)) is counts
+
+
+def test_oracle_is_known_only_in_a_world():
+    bare = window([38.0] * 3, [ASCENDING] * 3)
+    with pytest.raises(SarcastError, match="only in a synthetic world"):
+        Oracle().expect([bare])
+    truth = np.full((2, 3, 3), -9.0, dtype=np.float32)
+    assert Oracle().expect([replace(bare, expected=truth)])[0].mean is truth
+
+
+def test_no_previous_image_is_an_error():
+    empty = window([38.0], [ASCENDING])
+    with pytest.raises(SarcastError, match="latest needs at least one previous image"):
+        STRATEGIES["latest"].expect([empty])

@@ -1,0 +1,379 @@
+"""The conditional temporal network: what must not matter does not, what must matter does."""
+
+from dataclasses import replace
+from typing import get_args
+
+import numpy as np
+import pytest
+import torch
+
+from sarcast.prediction import Precision
+from sarcast.prediction.calibration import calibrated, residual_scores
+from sarcast.prediction.model import Model, load_model, save_model
+from sarcast.prediction.networks import encoding
+from sarcast.prediction.networks.protocol import Prediction
+from sarcast.prediction.networks.scaling import scale, statistics
+from sarcast.prediction.networks.temporal import Temporal, TemporalOptions
+from sarcast.prediction.training.augment import AugmentOptions, augment, fewer_images, mirror
+from sarcast.prediction.training.average import Average
+from sarcast.sensor.conditions import COLUMNS, CONDITIONS, HEADING
+from sarcast.windows import Batch, cut
+from small_cubes import learnable_cube
+
+SMALL = TemporalOptions(
+    widths=(8, 8, 12, 12),
+    blocks=(1, 1, 1, 1),
+    decoder_width=8,
+    decoder_blocks=(1, 1, 1, 1),
+    fine_width=4,
+    embedding=16,
+)
+
+
+def _network(seed: int = 0) -> Temporal:
+    """A network whose every layer matters: none of its weights is zero."""
+    torch.manual_seed(seed)
+    network = Temporal(SMALL).eval()
+    for parameter in network.parameters():
+        if not parameter.detach().any():
+            torch.nn.init.normal_(parameter, std=0.2)
+    return network
+
+
+def _batch(images: int = 3, height: int = 32, width: int = 32) -> Batch:
+    generator = torch.Generator().manual_seed(1)
+    rows = torch.rand(2, images + 1, len(COLUMNS), generator=generator) * 4
+    rows[..., COLUMNS.index("heading")] = torch.tensor([-12.0, -168.0]).repeat(9)[: images + 1]
+    rows[..., COLUMNS.index("incidence")] += 36.0
+    rows[..., COLUMNS.index("platform")] = torch.tensor([0.0, 1.0]).repeat(9)[: images + 1]
+    days = -12.0 * torch.arange(images, -1, -1.0).repeat(2, 1)
+    return Batch(
+        previous=torch.randn(2, images, 2, height, width, generator=generator) * 2 - 12,
+        target=torch.randn(2, 2, height, width, generator=generator) * 2 - 12,
+        elevation=torch.rand(2, height, width, generator=generator) * 30,
+        conditions=rows,
+        days=days,
+        day_of_year=torch.tensor([40.0, 200.0]),
+    )
+
+
+def _mean(network: Temporal, batch: Batch) -> torch.Tensor:
+    with torch.inference_mode():
+        return network(*batch.inputs()).mean
+
+
+def test_an_untrained_network_gives_the_mean_of_the_previous_images() -> None:
+    batch = _batch()
+    batch.previous[0, 1, :, 3:9, 4:7] = torch.nan
+    prediction = Temporal(SMALL)(*batch.inputs())
+    torch.testing.assert_close(
+        prediction.mean.detach(), batch.previous.nanmean(dim=1), rtol=0, atol=1e-4
+    )
+
+
+def test_order_of_previous_images_does_not_matter() -> None:
+    network, batch = _network(), _batch(images=4)
+    order = torch.tensor([2, 0, 3, 1])
+    rows = torch.cat([order, torch.tensor([4])])
+    shuffled = replace(
+        batch,
+        previous=batch.previous[:, order],
+        conditions=batch.conditions[:, rows],
+        days=batch.days[:, rows],
+    )
+    torch.testing.assert_close(_mean(network, shuffled), _mean(network, batch), rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("images", [1, 2, 7])
+@pytest.mark.parametrize("shape", [(16, 48), (33, 21)])
+def test_any_number_of_images_and_any_size(images: int, shape: tuple[int, int]) -> None:
+    prediction = _network()(*_batch(images, *shape).inputs())
+    assert prediction.log_variance is not None
+    assert prediction.mean.shape == prediction.log_variance.shape == (2, 2, *shape)
+    assert prediction.mean.isfinite().all()
+    assert prediction.log_variance.isfinite().all()
+
+
+@pytest.mark.parametrize("row", [0, -1])
+@pytest.mark.parametrize("column", range(len(COLUMNS)))
+def test_every_condition_of_previous_and_target_matters(row: int, column: int) -> None:
+    network, batch = _network(), _batch()
+    before = _mean(network, batch)
+    batch.conditions[:, row, column] = torch.nan
+    assert (_mean(network, batch) - before).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("name", ["elevation", "days", "day_of_year"])
+def test_terrain_and_time_matter(name: str) -> None:
+    network, batch = _network(), _batch()
+    moved = replace(batch, **{name: getattr(batch, name) * 8.0})
+    assert (_mean(network, moved) - _mean(network, batch)).abs().max() > 1e-3
+
+
+def test_ignored_conditions_do_not_matter() -> None:
+    network, batch = _network(), _batch()
+    network.ignored = ("temperature",)
+    before = _mean(network, batch)
+    batch.conditions[..., COLUMNS.index("temperature")] += 9.0
+    torch.testing.assert_close(_mean(network, batch), before, rtol=0, atol=0)
+
+
+def test_everything_may_be_missing() -> None:
+    network, batch = _network(), _batch()
+    batch.conditions[:] = torch.nan
+    batch.elevation[:] = torch.nan
+    batch.previous[0] = torch.nan
+    prediction = network(*batch.inputs())
+    assert prediction.mean.isfinite().all()
+    assert prediction.log_variance.isfinite().all()
+
+
+def test_predictions_shift_and_stretch_with_the_image() -> None:
+    """Scaled by its own images, a window in other units gives the same picture in those."""
+    batch = _batch()
+    scaled, other = scale(batch.previous), scale(batch.previous * 1.5 + 3.0)
+    torch.testing.assert_close(scaled.images, other.images, rtol=0, atol=1e-4)
+    torch.testing.assert_close(other.level, scaled.level * 1.5 + 3.0, rtol=0, atol=1e-4)
+
+
+def test_variance_over_images_has_no_bias() -> None:
+    generator = torch.Generator().manual_seed(0)
+    pattern = 3.0 * torch.randn(1, 1, 2, 64, 64, generator=generator)
+    images = pattern + torch.randn(1, 3, 2, 64, 64, generator=generator)
+    scaled = scale(images)
+    in_db2 = scaled.variance * scaled.spread.square()
+    torch.testing.assert_close(in_db2, torch.ones_like(in_db2), rtol=0.05, atol=0)
+
+
+def test_slope_is_the_rise_away_from_the_antenna() -> None:
+    y, x = torch.meshgrid(torch.arange(8.0), torch.arange(9.0), indexing="ij")
+    rising_east = (2.0 * x)[None]
+    headings = torch.tensor([[0.0, 180.0, -90.0, torch.nan]])  # looks east, west, north
+    slope = encoding.slope_along_look(rising_east, headings)[0, :, 4, 4]
+    torch.testing.assert_close(slope, torch.tensor([2.0, -2.0, 0.0, 0.0]), rtol=0, atol=1e-5)
+    rising_north = (-3.0 * y)[None]
+    slope = encoding.slope_along_look(rising_north, headings)[0, :, 4, 4]
+    torch.testing.assert_close(slope, torch.tensor([0.0, 0.0, 3.0, 0.0]), rtol=0, atol=1e-5)
+
+
+def test_loss_leads_to_the_mean_and_its_spread() -> None:
+    """With free mean and log-variance, the loss is least at the samples' own."""
+    network = Temporal(SMALL)
+    generator = torch.Generator().manual_seed(0)
+    target = 1.5 * torch.randn(64, 2, 16, 16, generator=generator) - 11.0
+    target[:, :, :4] = torch.nan
+    mean = torch.full((2,), -9.0, requires_grad=True)
+    log_variance = torch.zeros(2, requires_grad=True)
+    optimiser = torch.optim.Adam([mean, log_variance], lr=0.05)
+    for _ in range(400):
+        told = [part[:, None, None].expand(target.shape) for part in (mean, log_variance)]
+        optimiser.zero_grad()
+        network.loss(Prediction(*told, usual=torch.ones(64, 2, 1, 1)), target).backward()
+        optimiser.step()
+    torch.testing.assert_close(mean, torch.tensor([-11.0, -11.0]), rtol=0, atol=0.05)
+    sigma = (log_variance / 2).exp()
+    torch.testing.assert_close(sigma, torch.tensor([1.5, 1.5]), rtol=0, atol=0.05)
+
+
+def test_goal_draws_the_mean_and_leaves_the_variance() -> None:
+    network, batch = Temporal(SMALL), _batch()
+    prediction = network(*batch.inputs())
+    at_goal = network.loss(prediction, batch.target, prediction.mean.detach())
+    assert at_goal < network.loss(prediction, batch.target)
+    (gradient,) = torch.autograd.grad(at_goal, prediction.log_variance)
+    residual = (prediction.mean - batch.target).detach().square()
+    wanted = 0.1 * (1.0 - residual * torch.exp(-prediction.log_variance.detach()))
+    torch.testing.assert_close(gradient, wanted / gradient.numel(), rtol=1e-3, atol=1e-9)
+
+
+def test_contrast_is_what_other_conditions_move_too_much_or_too_little() -> None:
+    network, batch = Temporal(SMALL), _batch()
+    with torch.inference_mode():
+        one = network(*batch.inputs())
+    moved = torch.tensor([1.0, -2.0])[:, None, None, None].expand(one.mean.shape)
+    other = one._replace(mean=one.mean + 0.5 * moved)
+    both, second = torch.tensor([[True, True], [False, True]])
+    assert float(network.contrast(one, one._replace(mean=one.mean + moved), moved, both)) < 1e-9
+    weight = 1.0 / one.usual.mean(dim=(1, 2, 3))
+    wanted = weight * torch.tensor([0.25, 1.0])
+    torch.testing.assert_close(network.contrast(one, other, moved, both), wanted.mean())
+    torch.testing.assert_close(network.contrast(one, other, moved, second), wanted[1] / 2.0)
+
+
+def test_mirrored_windows_keep_their_slopes_along_the_look() -> None:
+    batch = _batch()
+    batch = replace(batch, other_conditions=batch.conditions[:, 0], other_expected=batch.target)
+    headings = batch.conditions[..., HEADING]
+    slopes = encoding.slope_along_look(batch.elevation, headings)
+    for axis in (-1, -2):
+        other = mirror(batch, axis)
+        turned = other.conditions[..., HEADING]
+        again = encoding.slope_along_look(other.elevation, turned).flip(axis)
+        torch.testing.assert_close(again, slopes, rtol=0, atol=1e-4)
+        torch.testing.assert_close(other.previous.flip(axis), batch.previous)
+        torch.testing.assert_close(other.other_expected.flip(axis), batch.target)
+        torch.testing.assert_close(other.other_conditions, other.conditions[:, 0])
+    east = mirror(batch, -1).conditions[0, :2, HEADING]
+    torch.testing.assert_close(east, torch.tensor([-168.0, -12.0]), rtol=0, atol=1e-4)
+
+
+def _augmented(seed: int, images: int = 8, **changes: float) -> Batch:
+    nothing = {name: 0.0 for name in AugmentOptions.model_fields if name.startswith("no_")}
+    options = AugmentOptions(**{**nothing, "strips": 0.0, "mirror": False, **changes})
+    generator = torch.Generator().manual_seed(seed)
+    batch = fewer_images(_batch(images, 16, 16), options, generator=generator)
+    return augment(batch, options, generator=generator)
+
+
+def test_augmentation_draws_the_usual_number_and_others() -> None:
+    numbers = [_augmented(seed, fewest=2, usual=4).previous.shape[1] for seed in range(200)]
+    assert set(numbers) == {2, 3, 4, 5, 6, 7, 8}
+    assert np.mean(np.array(numbers) == 4) == pytest.approx(0.5 + 0.5 / 7, abs=0.1)
+    kept = _augmented(3, fewest=2, usual=4)
+    assert kept.days.shape[1] == kept.conditions.shape[1] == kept.previous.shape[1] + 1
+    whole = _batch(8, 16, 16)
+    for image, day in zip(kept.previous[0], kept.days[0], strict=False):
+        torch.testing.assert_close(image, whole.previous[0, int(8 + day / 12)])
+
+
+def test_augmentation_hides_what_it_says() -> None:
+    everything = _augmented(0, no_conditions=1.0)
+    assert everything.conditions.isnan().all()
+    weather = _augmented(0, no_weather=1.0).conditions.isnan()[0, 0]
+    hidden = {name for name, gone in zip(COLUMNS, weather, strict=True) if gone}
+    assert hidden == {"temperature", "snow_depth", *(f"precipitation_{lag}" for lag in range(4))}
+    assert _augmented(0, no_elevation=1.0).elevation.isnan().all()
+    batch = _batch()
+    twice = replace(batch, other_conditions=batch.conditions[:, -1], other_expected=batch.target)
+    hidden = augment(twice, AugmentOptions(), generator=torch.Generator().manual_seed(3))
+    assert hidden.conditions.isnan().any()
+    torch.testing.assert_close(hidden.other_conditions, hidden.conditions[:, -1], equal_nan=True)
+    single = torch.cat([_augmented(seed, no_condition=0.3).conditions[:, 0] for seed in range(200)])
+    assert single.isnan().float().mean() == pytest.approx(0.3, abs=0.05)
+    strips = _augmented(0, strips=1.0).previous.isnan().float().mean(dim=(2, 3, 4))
+    assert 0.0 < strips.mean() < 0.6
+    nothing = _augmented(0, usual=8, usual_share=1.0)
+    torch.testing.assert_close(nothing.conditions, _batch(8, 16, 16).conditions)
+
+
+def test_average_follows_the_weights() -> None:
+    layer = torch.nn.Linear(1, 1, bias=False)
+    layer.weight.data.fill_(1.0)
+    average = Average(layer, 0.75)
+    wanted = 1.0
+    for step, value in enumerate([2.0, 4.0, 8.0] * 20):
+        layer.weight.data.fill_(value)
+        average.update(step)
+        memory = min(0.75, (1 + step) / (10 + step))
+        wanted = memory * wanted + (1 - memory) * value
+    with average.used():
+        assert layer.weight.item() == pytest.approx(wanted, rel=1e-5)
+    assert layer.weight.item() == 8.0
+
+
+def test_model_folder_in_half_precision_gives_nearly_the_same(tmp_path) -> None:
+    model = Model(_network(), "small", {"steps": 1}, std_factor=1.2)
+    save_model(model, tmp_path / "model", half=True)
+    loaded = load_model(tmp_path / "model", device="cpu")
+    window = cut(learnable_cube(), 5, (2, 3), (20, 22), [1, 3, 4])
+    first, second = model.expect([window])[0], loaded.expect([window])[0]
+    np.testing.assert_allclose(first.mean, second.mean, atol=0.02)
+    np.testing.assert_allclose(first.std, second.std, rtol=0.02)
+    assert (loaded.size, loaded.previous) == (None, None)
+
+
+def test_sixteen_bits_move_the_shipped_expected_image_by_less_than_its_noise() -> None:
+    models = [load_model("base", device="cpu", precision=one) for one in get_args(Precision)]
+    window = cut(learnable_cube(), 5, (2, 3), (20, 22), [1, 3, 4])
+    first, second = (model.expect([window])[0] for model in models)
+    moved = np.nanstd(first.mean - second.mean)
+    assert 0.0 < moved < 0.01 * np.nanmean(first.std)
+    np.testing.assert_allclose(first.std, second.std, rtol=0.02)
+
+
+def test_windows_of_several_shapes_are_predicted_in_their_order() -> None:
+    model = Model(_network(), "small")
+    cube = learnable_cube()
+    windows = [cut(cube, 8, (2, 3), (16, 16), images) for images in ([1, 3], [5, 6, 7], [6, 7])]
+    together = model.expect(windows)
+    for window, expected in zip(windows, together, strict=True):
+        np.testing.assert_allclose(expected.mean, model.expect([window])[0].mean, atol=1e-4)
+
+
+@pytest.mark.parametrize(("pixels", "runs"), [(1, [4, 1]), (16, [4, 1]), (20, [1] * 5)])
+def test_one_pass_takes_as_many_pixels_as_memory_has_room_for(monkeypatch, pixels, runs) -> None:
+    """Those that small windows are padded with cost as much as others."""
+    network, passes = _network(), []
+    network.register_forward_pre_hook(lambda _, given: passes.append(len(given[0])))
+    window = cut(learnable_cube(), 8, (0, 0), (pixels, pixels), [6, 7])
+    monkeypatch.setattr("sarcast.prediction.model.PIXELS_AT_ONCE", 4 * 2 * 16 * 16)
+    Model(network, "small").expect([window] * 5)
+    assert passes == runs
+
+
+def test_calibration_makes_the_deviation_honest() -> None:
+    cube = learnable_cube()
+    windows = [cut(cube, 8, (row, 3), (16, 16), [5, 6, 7]) for row in (0, 4, 8)]
+    model = calibrated(Model(_network(), "small"), windows)
+    within = residual_scores(model, windows).within_std
+    assert within is not None
+    assert within[0] == pytest.approx(0.6827, abs=0.005)
+    assert calibrated(model, windows).std_factor == pytest.approx(model.std_factor, rel=1e-3)
+
+
+def test_of_mean_compares_with_the_mean_of_the_same_images() -> None:
+    windows = [cut(learnable_cube(), 8, (0, 3), (16, 16), [5, 6, 7])]
+    untrained = residual_scores(Model(Temporal(SMALL).eval(), "small"), windows)
+    assert untrained.of_mean == pytest.approx(1.0, abs=1e-4)
+
+
+def test_strange_conditions_are_named_in_a_warning() -> None:
+    seen = {"temperature": [-10.0, 20.0], "platform": [0.0, 1.0]}
+    model = Model(_network(), "small", {"seen_conditions": seen})
+    window = cut(learnable_cube(), 8, (0, 3), (16, 16), [5, 6, 7])
+    plain = model.expect([window])[0].mean
+    window.conditions[-1, COLUMNS.index("platform")] = 2.0
+    with pytest.warns(UserWarning, match=r"not trained on sentinel-1c: .* counts as missing"):
+        hidden = model.expect([window])[0].mean
+    np.testing.assert_allclose(hidden, plain, atol=1e-5)
+    window.conditions[-1, COLUMNS.index("platform")] = np.nan
+    window.conditions[0, COLUMNS.index("temperature")] = 31.0
+    with pytest.warns(UserWarning, match=r"temperature lies far outside the -10 to 20"):
+        model.expect([window])
+
+
+def test_present_flags_are_those_of_the_conditions() -> None:
+    rows = torch.full((1, len(COLUMNS)), torch.nan)
+    rows[0, COLUMNS.index("incidence")] = 38.0
+    rows[0, COLUMNS.index("precipitation_1")] = 2.0
+    values, present = encoding.encode_rows(rows)
+    wanted = [float({"incidence": 1, "precipitation": 0.25}.get(name, 0)) for name in CONDITIONS]
+    torch.testing.assert_close(present[0], torch.tensor(wanted))
+    assert values.isfinite().all()
+    assert values.count_nonzero() == 1  # the rain; 38 degrees is the middle
+
+
+def test_images_that_saw_nothing_at_a_pixel_have_no_weight_there() -> None:
+    network, batch = _network(), _batch()
+    batch.previous[0, 1, :, 3:9, 4:7] = torch.nan
+    scaled = scale(batch.previous)
+    strange = replace(scaled, images=torch.where(scaled.seen > 0, scaled.images, 1e3))
+    generator = torch.Generator().manual_seed(2)
+    fine = torch.randn(2, 3, 8, 16, 16, generator=generator)
+    coarse = torch.randn(2, 3, 8, 8, 8, generator=generator)
+    decoded = torch.randn(2, 8, 16, 16, generator=generator)
+    with torch.inference_mode():
+        moved = [network.mover(images, fine, coarse, decoded) for images in (scaled, strange)]
+    torch.testing.assert_close(moved[0], moved[1])
+
+
+def test_a_window_s_level_is_told_within_what_worlds_have() -> None:
+    """Beyond the brightest and the darkest world nothing more is told; between them, all."""
+    noise = torch.randn(1, 4, 2, 16, 16, generator=torch.Generator().manual_seed(0))
+    pair = torch.tensor([0.0, -6.5])[:, None, None]
+    bright, brighter, dark, darker, usual, lower = (
+        statistics(scale(noise + pair + level)) for level in (0.0, 9.0, -40.0, -50.0, -10.0, -11.0)
+    )
+    torch.testing.assert_close(bright, brighter, atol=1e-4, rtol=0.0)
+    torch.testing.assert_close(dark, darker, atol=1e-4, rtol=0.0)
+    assert ((usual - lower).abs().amax(dim=(0, 1)) > 0.1).sum() == 2

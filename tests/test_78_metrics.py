@@ -1,0 +1,460 @@
+import dask
+import dask.array as da
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from scipy import stats
+from sklearn import metrics
+
+from sarcast.errors import SarcastError
+from sarcast.evaluation.metrics import (
+    Calibration,
+    Classified,
+    Confusion,
+    Evaluation,
+    Evaluator,
+    Scored,
+    Scores,
+    auc_exact,
+    average_precision,
+    count_calibration,
+    count_confusion,
+    count_errors,
+    count_scores,
+    roc,
+)
+from sarcast.evaluation.metrics.intervals import (
+    CoarseCounts,
+    Draws,
+    draw_weights,
+    interval,
+    replicate_auc,
+)
+from sarcast.evaluation.metrics.scores import _bin_starts, _bins
+from sarcast.evaluation.metrics.statistics import LEVELS
+
+FLOATS = st.floats(width=32, allow_nan=False)
+
+
+def scored(pixels=20_000, share=0.1, gain=1.0, seed=0):
+    rng = np.random.default_rng(seed)
+    changed = rng.random(pixels) < share
+    scores = np.hypot(*rng.standard_normal((2, pixels))) + gain * changed
+    return scores.astype(np.float32), changed
+
+
+@given(arrays(np.float32, 50, elements=FLOATS))
+def test_bins_keep_the_order_of_the_numbers(values):
+    bins = _bins(np.sort(values)).astype(np.int64)
+    assert (np.diff(bins) >= 0).all()
+
+
+@given(FLOATS)
+def test_a_bin_starts_at_or_below_its_scores(value):
+    (number,) = _bins(np.array([value], dtype=np.float32)).astype(int)
+    starts = _bin_starts(number >> 11)
+    assert starts[number & 2047] <= value or value < 0
+    if number & 2047 < 2047:
+        assert not value > starts[(number & 2047) + 1]
+
+
+@pytest.mark.parametrize("share", [0.5, 0.01])
+@pytest.mark.parametrize("gain", [0.0, 0.5, 2.0])
+def test_auc_and_precision_equal_scikit_learn(share, gain):
+    scores, changed = scored(share=share, gain=gain)
+    state = count_scores(scores, changed)
+    known = metrics.roc_auc_score(changed, scores)
+    assert auc_exact(scores, changed) == pytest.approx(known, abs=1e-12)
+    assert roc(state).auc == pytest.approx(known, abs=1e-4)
+    assert average_precision(state) == pytest.approx(
+        metrics.average_precision_score(changed, scores), abs=1e-3
+    )
+
+
+def test_ties_count_half():
+    scores = np.array([1, 1, 1, 2, 2, 0], dtype=np.float32)
+    changed = np.array([1, 0, 0, 1, 0, 0], dtype=bool)
+    known = metrics.roc_auc_score(changed, scores)
+    assert roc(count_scores(scores, changed)).auc == pytest.approx(known)
+    assert auc_exact(scores, changed) == pytest.approx(known)
+    assert average_precision(count_scores(scores, changed)) == pytest.approx(
+        metrics.average_precision_score(changed, scores)
+    )
+
+
+def test_every_float_has_a_bin():
+    scores = np.array([-np.inf, -1.0, -0.0, 0.0, 1e-40, 1.0, np.inf], dtype=np.float32)
+    changed = np.array([0, 0, 0, 1, 0, 1, 1], dtype=bool)
+    curve = roc(count_scores(scores, changed))
+    known = metrics.roc_auc_score(changed, np.array([0, 1, 2, 2, 3, 4, 5]))
+    assert curve.auc == pytest.approx(known)
+
+
+@given(arrays(np.float32, 60, elements=st.floats(0, 20, width=32)), st.data())
+@settings(max_examples=50)
+def test_states_add_up_whatever_the_parts(scores, data):
+    changed = data.draw(arrays(bool, 60))
+    cuts = sorted(data.draw(st.lists(st.integers(0, 60), max_size=4)))
+    parts = zip(np.split(scores, cuts), np.split(changed, cuts), strict=True)
+    summed = sum((count_scores(*part) for part in parts), Scores())
+    whole = count_scores(scores, changed)
+    assert summed.pages.keys() == whole.pages.keys()
+    for page, counts in whole.pages.items():
+        np.testing.assert_array_equal(summed.pages[page], counts)
+
+
+def test_blocks_of_dask_add_to_the_whole():
+    scores, changed = (part.reshape(100, 200) for part in scored())
+    chunked = [da.from_array(part, chunks=(33, 70)) for part in (scores, changed)]
+    blocks = zip(*(part.to_delayed().ravel() for part in chunked), strict=True)
+    states = dask.compute(*(dask.delayed(count_scores)(*pair) for pair in blocks))
+    assert len(states) == 12
+    summed, whole = sum(states, Scores()), count_scores(scores, changed)
+    assert roc(summed).auc == roc(whole).auc
+    assert summed.pages.keys() == whole.pages.keys()
+    assert all((summed.pages[page] == counts).all() for page, counts in whole.pages.items())
+
+
+def test_adding_changes_neither_part():
+    one, other = (count_scores(*scored(100, seed=seed)) for seed in (0, 1))
+    before = one.changed, other.changed
+    assert (one + other).changed == sum(before)
+    assert (one.changed, other.changed) == before
+    assert (one + Scores()).changed == before[0]
+
+
+def test_curve_is_scikit_learns():
+    scores, changed = scored()
+    curve = roc(count_scores(scores, changed))
+    false_alarm, detection, _ = metrics.roc_curve(changed, scores)
+    at = np.linspace(0, 1, 101)
+    np.testing.assert_allclose(
+        np.interp(at, curve.false_alarm_rate, curve.detection_rate),
+        np.interp(at, false_alarm, detection),
+        atol=2e-3,
+    )
+    assert curve.detection_rate_at(0.1) == pytest.approx(
+        np.interp(0.1, false_alarm, detection), abs=2e-3
+    )
+    small = curve.reduced()
+    assert small.threshold.size <= 401
+    assert small.auc == pytest.approx(curve.auc, abs=1e-4)
+    assert (small.false_alarm_rate[-1], small.detection_rate[-1]) == (1.0, 1.0)
+
+
+def test_what_is_not_seen_does_not_count():
+    scores, changed = scored(100)
+    scores[:10] = np.nan
+    assert count_scores(scores, changed).changed == changed[10:].sum()
+    seen = np.zeros(100, dtype=bool)
+    seen[50:] = True
+    assert count_scores(scores, changed, seen).unchanged == (~changed[50:]).sum()
+    with pytest.raises(SarcastError, match="10 pixels that are to count have no score"):
+        count_scores(scores, changed, ~seen)
+    assert count_scores(np.full(3, np.nan, np.float32), np.ones(3, bool)).pages == {}
+
+
+@pytest.mark.parametrize("value", [True, False])
+def test_one_class_is_an_error(value):
+    scores, _ = scored(50)
+    changed = np.full(50, value)
+    for measure in (lambda: roc(count_scores(scores, changed)), lambda: auc_exact(scores, changed)):
+        with pytest.raises(SarcastError, match="needs changed and unchanged pixels"):
+            measure()
+    if not value:
+        with pytest.raises(SarcastError, match="needs changed pixels"):
+            average_precision(count_scores(scores, changed))
+
+
+def test_shapes_must_agree():
+    scores, changed = scored(50)
+    with pytest.raises(SarcastError, match=r"scores' shape \(50,\), but has \(49,\)"):
+        count_scores(scores, changed[1:])
+    with pytest.raises(SarcastError, match="what was seen"):
+        count_scores(scores, changed, changed[1:])
+    with pytest.raises(SarcastError, match=r"shape \(2, 2\), but the truth \(3, 2\)"):
+        count_confusion(np.zeros((2, 2), bool), np.zeros((3, 2), bool))
+
+
+@given(arrays(bool, 40), arrays(bool, 40))
+def test_confusion_equals_scikit_learn(called, changed):
+    found = count_confusion(called, changed)
+    negative, false, missed, positive = metrics.confusion_matrix(
+        changed, called, labels=[False, True]
+    ).ravel()
+    assert found == Confusion(positive, false, missed, negative)
+    assert found.accuracy == pytest.approx(metrics.accuracy_score(changed, called))
+    if positive + false + missed:
+        assert found.f1 == pytest.approx(metrics.f1_score(changed, called))
+    if 0 < called.sum() + changed.sum() < 80:
+        assert found.kappa == pytest.approx(metrics.cohen_kappa_score(changed, called))
+    if 0 < changed.sum() < 40:
+        assert found.balanced().accuracy == pytest.approx(
+            metrics.balanced_accuracy_score(changed, called)
+        )
+    halves = count_confusion(called[:7], changed[:7]) + count_confusion(called[7:], changed[7:])
+    assert halves == found
+
+
+def test_confusion_counts_only_what_was_seen():
+    called, changed = np.array([True, True, False]), np.array([True, False, False])
+    seen = np.array([True, False, True])
+    assert count_confusion(called, changed, seen) == Confusion(1, 0, 0, 1)
+
+
+def test_errors_equal_numpy():
+    rng = np.random.default_rng(0)
+    actual, expected = rng.normal(size=(2, 2, 9, 9)).astype(np.float32)
+    expected[0, 2, 3] = np.nan
+    left = count_errors(actual[:, :, :4], expected[:, :, :4])
+    right = count_errors(actual[:, :, 4:], expected[:, :, 4:])
+    seen = np.isfinite(expected).all(axis=0)
+    plain = np.mean((actual.astype(float) - expected)[:, seen] ** 2)
+    assert (left + right).mse == pytest.approx(plain)
+    assert (left + right).pixels == 80
+
+
+@pytest.mark.parametrize("factor", [1.0, 0.5, 2.0])
+def test_calibration_tells_sigma_too_small_or_large(factor):
+    z = factor * np.random.default_rng(0).standard_normal((2, 300, 300)).astype(np.float32)
+    parts = [count_calibration(part) for part in np.array_split(z, 3, axis=1)]
+    found = parts[0] + parts[1] + parts[2]
+    limits = stats.norm.isf((1 - np.array(LEVELS)) / 2)
+    np.testing.assert_allclose(found.coverage, 1 - 2 * stats.norm.sf(limits / factor), atol=0.01)
+    assert found.spread == pytest.approx(factor, rel=0.01)
+    assert isinstance(found, Calibration)
+
+
+def windows(count=40, gain=1.0, seed=0):
+    rng = np.random.default_rng(seed)
+    return [scored(500, gain=gain + rng.normal(0, 0.5), seed=seed * 1000 + n) for n in range(count)]
+
+
+def test_replicates_equal_a_plain_bootstrap():
+    drawn = windows(12)
+    coarse = [CoarseCounts.of(count_scores(*window)) for window in drawn]
+    weights = draw_weights(12, rng=np.random.default_rng(0))
+    assert (weights.sum(axis=1) == 12).all()
+    found = replicate_auc(coarse, weights)
+    for number in range(5):
+        repeats = weights[number].astype(int)
+        again = [w for w, n in zip(drawn, repeats, strict=True) for _ in range(n)]
+        scores, changed = (np.concatenate(part) for part in zip(*again, strict=True))
+        assert found[number] == pytest.approx(metrics.roc_auc_score(changed, scores), abs=1e-3)
+
+
+def test_interval_holds_the_truth_as_often_as_it_says():
+    """About 95 % of the intervals hold the AUC of very many windows."""
+    many = zip(*windows(600, seed=99), strict=True)
+    truth = auc_exact(*(np.concatenate(part) for part in many))
+    held = 0
+    for seed in range(60):
+        coarse = [CoarseCounts.of(count_scores(*window)) for window in windows(40, seed=seed)]
+        weights = draw_weights(40, rng=np.random.default_rng(seed))[:300]
+        bounds = interval(replicate_auc(coarse, weights))
+        held += bounds.low <= truth <= bounds.high
+    assert 49 <= held <= 60
+
+
+def of_dates(dates, each, seed):
+    """Evaluators of windows of dates with a level of their own: told which date, and not told."""
+    rng = np.random.default_rng(seed)
+    joined, apart = Evaluator(METHODS), Evaluator(METHODS)
+    for date, gain in enumerate(rng.normal(1.0, 0.5, dates)):
+        for number in range(each):
+            name = f"{date}, {number}"
+            pixels = scored(300, gain=gain, seed=[seed, date, number])
+            for one in (joined, apart):
+                one.add_scores(Scored("unet", "offset", "norm"), count_scores(*pixels), name)
+            joined.join(name, str(date))
+    return joined, apart
+
+
+def test_intervals_of_few_dates_hold_the_truth_where_those_of_windows_do_not():
+    (many,) = evaluated(of_dates(600, 1, 99)[0]).results
+    held = np.zeros(2, dtype=int)
+    for seed in range(25):
+        for place, one in enumerate(of_dates(8, 15, seed)):
+            (found,) = evaluated(one).results
+            held[place] += found.auc_low <= many.auc <= found.auc_high
+    assert held[0] >= 20
+    assert held[1] <= 15
+
+
+def test_a_date_is_drawn_with_all_its_windows():
+    clusters = {"a": "x", "b": "y", "c": "x", "d": "z", "e": "y"}
+    draws = Draws.of(clusters, rng=np.random.default_rng(1))
+    maps = {name: Confusion(*np.random.default_rng(ord(name)).integers(1, 50, 4)) for name in "abe"}
+    found = draws.accuracies(maps)
+    drawn = draw_weights(3, rng=np.random.default_rng(1)).astype(int)
+    for number in (0, 7, 500):
+        dates = [date for date, n in zip("xyz", drawn[number], strict=True) for _ in range(n)]
+        several = [maps[name] for date in dates for name in maps if clusters[name] == date]
+        if several:
+            assert found[number] == pytest.approx(sum(several, Confusion()).accuracy)
+
+
+def test_dates_of_one_window_and_windows_of_one_date_are_drawn_as_windows():
+    plain = evaluated(filled(range(12)))
+    for date in ("another day than {}", "one"):
+        told = filled(range(12))
+        for number in range(12):
+            told.join(str(number), date.format(99 - number))
+        assert evaluated(told) == plain
+
+
+def test_dates_that_lie_in_several_parts_are_one():
+    whole, parts = filled(range(12)), [filled(range(start, start + 4)) for start in (0, 4, 8)]
+    for number in range(12):
+        for one in (whole, parts[number // 4]):
+            one.join(str(number), f"date {number % 3}")
+    found = evaluated(parts[0] + parts[1] + parts[2])
+    assert found == evaluated(whole)
+    assert found.results[0].auc_low != evaluated(filled(range(12))).results[0].auc_low
+
+
+def test_interval_of_nothing_is_none():
+    assert interval(np.full(5, np.nan)) is None
+
+
+METHODS = {"unet": "network", "latest": "strategy", "mean": "strategy", "oracle": "oracle"}
+
+
+def filled(order, **options):
+    evaluator = Evaluator(METHODS, **options)
+    for number in order:
+        for place, method in enumerate(METHODS):
+            scores, changed = scored(400, gain=2.0 - 0.4 * place, seed=number)
+            of = Scored(method, "offset", "norm")
+            state = count_scores(scores, changed)
+            group = ("pass", "ascending" if number % 2 else "descending")
+            evaluator.add_scores(of, state, str(number), [group])
+            evaluator.add_pixels(of, scores, changed)
+            called = count_confusion(scores > 2, changed)
+            evaluator.add_map(Classified(method, "offset", "t"), called, str(number))
+            evaluator.add_errors(method, count_errors(scores[None, None], np.zeros((1, 1, 400))))
+            evaluator.add_calibration(method, count_calibration(scores[None, None]))
+    return evaluator
+
+
+def evaluated(evaluator):
+    return evaluator.result("title", {"command": "x"}, rng=np.random.default_rng(0))
+
+
+@pytest.mark.parametrize("exact", [False, True])
+def test_evaluators_of_parts_add_to_the_whole(exact):
+    whole = evaluated(filled(range(10), exact=exact))
+    parts = filled(range(6), exact=exact) + filled(range(6, 10), exact=exact)
+    assert evaluated(parts) == whole
+
+
+def test_result_of_an_evaluator():
+    found = evaluated(filled(range(12), exact=True))
+    by_name = {result.method: result for result in found.results}
+    assert found.changes == ("offset",)
+    assert by_name["unet"].auc > by_name["latest"].auc > by_name["mean"].auc
+    for place, method in enumerate(METHODS):
+        pixels = [scored(400, gain=2.0 - 0.4 * place, seed=number) for number in range(12)]
+        scores, changed = (np.concatenate(part) for part in zip(*pixels, strict=True))
+        result = by_name[method]
+        assert result.auc == pytest.approx(metrics.roc_auc_score(changed, scores), abs=1e-9)
+        assert result.auc_low < result.auc < result.auc_high
+        assert result.pixels == 4800
+        assert result.changed_pixels == changed.sum()
+        assert result.mse_db2 == pytest.approx(np.mean(scores.astype(float) ** 2))
+        each = [metrics.roc_auc_score(c, s) for s, c in pixels]
+        np.testing.assert_allclose(result.auc_windows, each, atol=5e-3)
+    assert {group.value for group in found.groups} == {"ascending", "descending"}
+    assert {(p.method, p.than) for p in found.paired} == {("unet", "latest"), ("oracle", "latest")}
+    (gain,) = (p for p in found.paired if p.method == "unet")
+    assert gain.low < gain.gain < gain.high
+    assert gain.gain == pytest.approx(by_name["unet"].auc - by_name["latest"].auc)
+    assert {c.classifier for c in found.classifiers} == {"t"}
+    assert len(found.calibration) == 4
+
+
+def test_accuracies_of_replicates_equal_a_plain_bootstrap():
+    rng = np.random.default_rng(0)
+    maps = {name: Confusion(*rng.integers(1, 50, 4)) for name in "abcd"}
+    draws = Draws.of({name: name for name in "abcdef"}, rng=np.random.default_rng(1))
+    found = draws.accuracies(maps)
+    names = sorted("abcdef")
+    for number in (0, 7, 500):
+        times = dict(zip(names, draws.weights[number + 1], strict=True))
+        drawn = [maps[name] for name in maps for _ in range(int(times[name]))]
+        summed = sum(drawn, Confusion())
+        assert found[number] == pytest.approx(summed.accuracy)
+    assert (draws.weights[0] == 1).all()
+
+
+def test_gains_of_classifiers_are_over_the_best_strategy_with_their_interval():
+    found = evaluated(filled(range(12)))
+    reached = {one.method: one for one in found.classifiers}
+    gains = {one.method: one for one in found.paired_classifiers}
+    assert set(gains) == {"unet", "oracle"}
+    best = max(("latest", "mean"), key=lambda name: reached[name].balanced_accuracy)
+    for method, one in gains.items():
+        assert one.than == best
+        step = reached[method].balanced_accuracy - reached[best].balanced_accuracy
+        assert one.gain == pytest.approx(step)
+        assert one.low < one.gain < one.high
+        own = reached[method]
+        assert own.balanced_accuracy_low < own.balanced_accuracy < own.balanced_accuracy_high
+
+
+def test_pairing_makes_the_interval_of_a_gain_narrower():
+    found = evaluated(filled(range(30)))
+    (gain,) = (p for p in found.paired if p.method == "unet")
+    one, other = found.results[0], found.results[1]
+    apart = (one.auc_high - one.auc_low) + (other.auc_high - other.auc_low)
+    assert gain.high - gain.low < 0.8 * apart
+
+
+def test_a_window_without_change_counts_but_has_no_auc():
+    evaluator = filled(range(3))
+    scores, _ = scored(400)
+    state = count_scores(scores, np.zeros(400, dtype=bool))
+    for method in METHODS:
+        evaluator.add_scores(Scored(method, "offset", "norm"), state, "still")
+    result = evaluated(evaluator).results[0]
+    assert result.windows == 4
+    assert result.auc_windows[-1] is None
+    assert result.pixels == 1600
+
+
+def test_nothing_evaluated_is_an_error():
+    with pytest.raises(SarcastError, match="nothing was evaluated"):
+        evaluated(Evaluator(METHODS))
+
+
+def test_evaluation_comes_back_from_its_file(tmp_path):
+    found = evaluated(filled(range(3)))
+    found.write(tmp_path / "evaluation.json")
+    assert Evaluation.read(tmp_path / "evaluation.json") == found
+
+
+def test_a_file_that_is_none_is_told(tmp_path):
+    path = tmp_path / "evaluation.json"
+    with pytest.raises(SarcastError, match="cannot be read: No such file"):
+        Evaluation.read(path)
+    path.write_text('{"schema_version": 2, "title": "x", "results": []}')
+    with pytest.raises(SarcastError, match=r"no evaluation of schema version 1 \(schema_version"):
+        Evaluation.read(path)
+    path.write_text("{")
+    with pytest.raises(SarcastError, match="no evaluation of schema version 1"):
+        Evaluation.read(path)
+
+
+def test_coarse_bins_do_not_shift_an_interval():
+    """With very many pixels a window and no difference between windows, it still holds the AUC."""
+    evaluator = Evaluator(METHODS)
+    scores, changed = scored(400_000, gain=1.0)
+    for number in range(5):
+        part = slice(number, None, 5)
+        state = count_scores(scores[part], changed[part])
+        evaluator.add_scores(Scored("unet", "offset", "norm"), state, str(number))
+    (result,) = evaluated(evaluator).results
+    assert result.auc_low < result.auc < result.auc_high
+    assert result.auc_high - result.auc_low < 5e-3

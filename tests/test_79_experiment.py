@@ -1,0 +1,485 @@
+import json
+from dataclasses import replace
+from functools import reduce
+from operator import add
+
+import dask
+import numpy as np
+import pytest
+
+from sarcast.detection import difference as differences
+from sarcast.detection.classifiers import FalseAlarmRate, Otsu, Threshold, linear_svc
+from sarcast.errors import SarcastError
+from sarcast.evaluation.cases import PREDICTION, Trial, sample_trials, simulated_trials
+from sarcast.evaluation.experiment import (
+    AssessOptions,
+    assess,
+    assess_trials,
+    groups_of,
+    learn_from,
+)
+from sarcast.evaluation.fitting import Learnt, learn
+from sarcast.evaluation.metrics import auc_exact
+from sarcast.evaluation.metrics.dataset import as_dataset
+from sarcast.evaluation.simulation.changes import Offset, Statistical, where_change_may_be
+from sarcast.evaluation.simulation.shapes import ShapeOptions, change_mask
+from sarcast.prediction.strategies import STRATEGIES, Oracle
+from sarcast.sensor.conditions import COLUMNS
+from sarcast.tfrecord import read_samples
+from sarcast.windows import Expected, Window
+
+SHAPES = ShapeOptions(least=1)
+CHANGES = [Offset(), Statistical()]
+
+
+def window(number, size=48):
+    rng = np.random.default_rng([7, number])
+    ground = rng.normal([[[-10.0]], [[-16.0]]], 1.0, (2, size, size))
+    noise = rng.normal(0.0, 1.2, (5, 2, size, size))
+    noise[:4] += rng.normal(0.0, 1.0, (4, 1, 1, 1))
+    images = (ground + noise).astype(np.float32)
+    conditions = np.full((5, len(COLUMNS)), 1.0, dtype=np.float32)
+    conditions[:, COLUMNS.index("heading")] = -12.0 if number % 2 else -168.0
+    forest = np.arange(size)[:, None] < size // 2
+    return Window(
+        previous=images[:4],
+        target=images[4],
+        conditions=conditions,
+        times=np.array(["2024-01-01"] * 5, dtype="datetime64[ns]"),
+        elevation=np.zeros((size, size), dtype=np.float32),
+        expected=ground.astype(np.float32),
+        forest=forest & np.ones((size, size), dtype=bool),
+        open_land=~forest & np.ones((size, size), dtype=bool),
+    )
+
+
+def windows(count=10):
+    return [window(number) for number in range(count)]
+
+
+class Network:
+    """Expects the truth, and a standard deviation that is right."""
+
+    name = "network"
+    size = None
+    previous = None
+
+    def __init__(self):
+        self.batches = []
+
+    def expect(self, windows):
+        self.batches.append(len(windows))
+        return [Expected(w.expected, np.full_like(w.target, 1.2)) for w in windows]
+
+
+def predictors(network=None):
+    return {
+        "network": [network or Network()],
+        "strategy": [STRATEGIES["latest"], STRATEGIES["mean"]],
+        "oracle": [Oracle()],
+    }
+
+
+def assessed(several, classifiers=(), seed=0, **options):
+    found = assess(
+        several,
+        predictors(),
+        CHANGES,
+        AssessOptions(shapes=SHAPES, **options),
+        classifiers,
+        rng=np.random.default_rng(seed),
+    )
+    return found.evaluation("t", {}, rng=np.random.default_rng(0)), found.panels
+
+
+def test_equals_a_plain_loop():
+    several = windows()
+    found, _ = assessed(several, exact=True)
+    trials = list(simulated_trials(several, CHANGES, SHAPES, rng=np.random.default_rng(0)))
+    changed = np.stack([trial.changed for trial in trials])
+    assert changed.any()
+    for result in found.results:
+        expected = np.stack(
+            [
+                {
+                    "network": w.expected,
+                    "oracle": w.expected,
+                    "latest": w.previous[-1],
+                    "mean": w.previous.mean(axis=0),
+                }[result.method]
+                for w in several
+            ]
+        )
+        actual = np.stack([trial.actual[result.change] for trial in trials])
+        scale = 1.2 if result.difference == "z" else 1.0
+        plain = auc_exact(differences.norm((actual - expected) / np.float32(scale)), changed)
+        assert result.auc == pytest.approx(plain, abs=1e-6)
+        targets = np.stack([w.target for w in several])
+        assert result.mse_db2 == pytest.approx(np.mean((targets - expected) ** 2), rel=1e-5)
+    assert {r.difference for r in found.results if r.method == "network"} == {"norm", "z"}
+    assert {r.difference for r in found.results if r.method == "latest"} == {"norm"}
+
+
+def test_batches_change_nothing():
+    network = Network()
+    options = AssessOptions(shapes=SHAPES, at_once=3)
+    assess(windows(), predictors(network), CHANGES, options, rng=np.random.default_rng(0))
+    assert network.batches == [3, 3, 3, 1]
+    assert assessed(windows(), at_once=3)[0] == assessed(windows(), at_once=100)[0]
+
+
+def test_same_seed_same_evaluation():
+    assert assessed(windows())[0] == assessed(windows())[0]
+    assert assessed(windows())[0] != assessed(windows(), seed=1)[0]
+
+
+def test_a_windows_change_does_not_depend_on_the_others():
+    several = windows(4)
+    other = [*several[:2], window(99), several[3]]
+    drawn = [
+        list(simulated_trials(some, CHANGES, SHAPES, rng=np.random.default_rng(0)))
+        for some in (several, other)
+    ]
+    for place in (0, 1, 3):
+        np.testing.assert_array_equal(drawn[0][place].changed, drawn[1][place].changed)
+
+
+def test_adding_a_change_moves_no_shape():
+    alone, both = (
+        next(simulated_trials(windows(1), changes, SHAPES, rng=np.random.default_rng(0)))
+        for changes in (CHANGES[:1], CHANGES)
+    )
+    np.testing.assert_array_equal(alone.changed, both.changed)
+    np.testing.assert_array_equal(alone.actual["offset -2.5 dB"], both.actual["offset -2.5 dB"])
+
+
+def test_only_pixels_that_all_can_tell_are_counted():
+    several = windows(3)
+    several[0].previous[3, 0, :10] = np.nan
+    found, _ = assessed(several)
+    assert {result.pixels for result in found.results} == {3 * 48 * 48 - 480}
+    several[1].target[:] = np.nan
+    found, _ = assessed(several)
+    assert {result.pixels for result in found.results} == {2 * 48 * 48 - 480}
+    assert {result.windows for result in found.results} == {2}
+
+
+def test_windows_of_one_date_are_drawn_together():
+    """Of two dates the low end is the AUC of the worse one; one date is drawn as windows are."""
+
+    def of_date(one, day):
+        return replace(one, times=np.array([f"2024-01-{day:02}"] * 5, dtype="datetime64[ns]"))
+
+    apart = [of_date(one, number + 1) for number, one in enumerate(windows(6))]
+    shared = [of_date(one, number % 2 + 1) for number, one in enumerate(windows(6))]
+    found = [assessed(several)[0].results[0] for several in (windows(6), apart, shared)]
+    low = [one.auc_low for one in found]
+    assert low[0] == low[1] != low[2]
+    trials = list(simulated_trials(shared, CHANGES, SHAPES, rng=np.random.default_rng(0)))
+    dates = [assess_trials(trials[start::2], predictors()) for start in (0, 1)]
+    each = [one.evaluation("t", {}, rng=np.random.default_rng(0)).results[0].auc for one in dates]
+    assert low[2] == pytest.approx(min(each), abs=2e-3)
+    assert min(each) < found[2].auc - 2e-3
+
+
+def test_a_change_that_does_not_fit_is_left_out():
+    several = [replace(w, open_land=None) for w in windows(3)]
+    found, _ = assessed(several)
+    assert found.changes == ("offset -2.5 dB",)
+
+
+def test_nothing_valid_is_an_error():
+    several = windows(1)
+    several[0].target[:] = np.nan
+    with pytest.raises(SarcastError, match="nothing was evaluated"):
+        assessed(several)
+
+
+def test_two_predictors_of_one_name_are_an_error():
+    twice = {**predictors(), "network": [Network(), Network()]}
+    options = AssessOptions(shapes=SHAPES)
+    with pytest.raises(SarcastError, match="two predictors are called 'network'"):
+        assess(windows(1), twice, CHANGES, options, rng=np.random.default_rng(0))
+    with pytest.raises(SarcastError, match="two predictors are called 'network'"):
+        learn_from([], twice, options, [Otsu()])
+
+
+@pytest.mark.parametrize("classifiers", [[Otsu(), Otsu()], [Threshold(2.0), Threshold(2.0)]])
+def test_two_classifiers_of_one_name_are_an_error(classifiers):
+    """Before anything is predicted; two fixed thresholds are told apart."""
+    said = f"two classifiers are called {classifiers[0].name!r}, and figures go by the name"
+    with pytest.raises(SarcastError, match=said):
+        assess_trials(iter(lambda: pytest.fail("a trial was read"), None), {}, None, classifiers)
+    with pytest.raises(SarcastError, match=said):
+        learn_from([], predictors(), AssessOptions(shapes=SHAPES), classifiers)
+    with pytest.raises(SarcastError, match=said):
+        learn(classifiers, [], 0)
+    found, _ = assessed(windows(6), [Threshold(2.0), Threshold(4.0)], fit_windows=1)
+    names = {one.classifier: one.false_alarm_rate for one in found.classifiers}
+    assert names["threshold 2"] > names["threshold 4"]
+
+
+def test_two_changes_of_one_name_are_an_error():
+    twice = [Offset(), Statistical(), Offset()]
+    with pytest.raises(SarcastError, match="two changes are called 'offset -2.5 dB'"):
+        assess(windows(1), predictors(), twice, rng=np.random.default_rng(0))
+    with pytest.raises(SarcastError, match="two changes are called 'offset -2.5 dB'"):
+        next(sample_trials([], twice, rng=np.random.default_rng(0)))
+
+
+def test_filter_of_the_paper_leaves_windows_out():
+    several = windows(6)
+    several[0].conditions[-1, COLUMNS.index("incidence")] = 40.0
+    assert assessed(several, paper_filter=True)[0].results[0].windows == 5
+
+
+def test_groups_part_the_windows():
+    found, _ = assessed(windows())
+    passes = [g for g in found.groups if g.factor == "pass" and g.method == "latest"]
+    assert {g.value for g in passes} == {"ascending", "descending"}
+    by_change = [g.pixels for g in passes if g.change == "offset -2.5 dB"]
+    assert sum(by_change) == found.results[0].pixels
+    inside = [g for g in found.groups if g.factor == "cover"]
+    assert {g.pixels for g in inside} == {found.results[0].pixels // 2}
+    assert {g.value for g in inside} == {"forest"}
+    assert not assessed(windows(2), by_condition=False)[0].groups
+
+
+@pytest.mark.parametrize(
+    ("date", "values", "groups"),
+    [
+        ("2024-12-31", {"temperature": -3.0}, {"season": "winter", "weather": "frozen"}),
+        ("2024-03-01", {"precipitation_1": 2.0}, {"season": "spring", "weather": "wet"}),
+        ("2024-08-31", {}, {"season": "summer", "weather": "dry"}),
+        ("2024-09-01", {"precipitation_0": np.nan}, {"season": "autumn"}),
+        ("2024-02-29", {"incidence": 38.9}, {"season": "winter", "incidence": "36-40 degrees"}),
+        ("2024-02-29", {"heading": -170.0}, {"pass": "descending"}),
+    ],
+)
+def test_conditions_of_a_window(date, values, groups):
+    plain = window(1)
+    row = dict.fromkeys(COLUMNS, np.nan)
+    row |= {"temperature": 5.0, "precipitation_0": 0.0, "precipitation_1": 0.0, **values}
+    plain.conditions[-1] = [row[name] for name in COLUMNS]
+    plain.times[-1] = np.datetime64(date)
+    found = dict(groups_of(plain))
+    assert found.items() >= groups.items()
+    assert ("weather" in found) == ("weather" in groups or "precipitation_0" not in values)
+
+
+def test_classifiers_are_tried_on_windows_they_did_not_learn_from():
+    class Spy(Otsu):
+        learnt: list = []  # noqa: RUF012
+        tried: list = []  # noqa: RUF012
+
+        def fit(self, differences, changed=None):
+            self.learnt.extend(d.tobytes() for d in differences)
+            return super().fit(differences, changed)
+
+        def predict(self, difference):
+            self.tried.append(difference.tobytes())
+            return super().predict(difference)
+
+    rng = np.random.default_rng(0)
+    found, _ = assessed(
+        windows(), [Spy(), linear_svc(rng=rng), FalseAlarmRate(0.01)], fit_windows=4
+    )
+    assert len(Spy.learnt) == 4 * 4 * 2
+    assert len(Spy.tried) == 6 * 4 * 2
+    assert not set(Spy.learnt) & set(Spy.tried)
+    by_name = {(c.method, c.change, c.classifier): c for c in found.classifiers}
+    assert by_name["network", "offset -2.5 dB", "linear SVC"].balanced_accuracy > 0.85
+    assert by_name["network", "offset -2.5 dB", "false-alarm rate 0.01"].false_alarm_rate < 0.02
+    assert ("latest", "offset -2.5 dB", "false-alarm rate 0.01") not in by_name
+    assert by_name["oracle", "statistical", "otsu"].pixels == 6 * 48 * 48
+
+
+def test_classifiers_that_no_window_is_left_for_are_warned_of():
+    said = "no classifier was tried: they learn from the first 6 windows with change"
+    for fit_windows, count in ((6, 6), (6, 5)):
+        with pytest.warns(UserWarning, match=said):
+            found, _ = assessed(windows(count), [Otsu()], fit_windows=fit_windows)
+        assert not found.classifiers
+        assert "auc" in as_dataset(found)
+        assert "accuracy" not in as_dataset(found)
+    found, _ = assessed(windows(6), [Otsu()], fit_windows=5)
+    assert {"accuracy", "f1", "kappa"} <= set(as_dataset(found))
+
+
+def test_classifiers_are_not_shown_what_some_method_could_not_tell():
+    shown = []
+
+    class Spy(Otsu):
+        def fit(self, differences, changed=None):
+            shown.extend(differences)
+            return super().fit(differences, changed)
+
+    several = windows(4)
+    several[0].previous[3, 0, :10] = np.nan
+    assessed(several, [Spy()], fit_windows=3)
+    blind = [np.isnan(image).all(axis=0)[:10].all() for image in shown]
+    assert sum(blind) == len(shown) // 3
+
+
+def test_panels_show_the_network_beside_a_strategy():
+    found, panels = assessed(windows(), panels=2)
+    assert len(panels) == 2
+    assert panels[0].improved_name == "network"
+    assert panels[0].conventional_name == "latest"
+    assert [one.title.split(": ")[1] for one in panels] == ["offset -2.5 dB", "statistical"]
+    assert panels[0].changed.any()
+    shown = [
+        (one, window)
+        for one in panels
+        for window in windows()
+        if np.array_equal(one.improved, window.expected)
+    ]
+    assert len(shown) == 2
+    for one, window in shown:
+        changed = (one.actual != window.target).any(axis=0)
+        assert not (changed & ~one.changed).any()
+        np.testing.assert_array_equal(one.conventional, window.previous[-1])
+    assert found.results
+
+
+def test_the_example_is_the_window_of_the_first_panel():
+    several = windows(2)
+    found = assess(
+        several, predictors(), CHANGES, AssessOptions(shapes=SHAPES), rng=np.random.default_rng(0)
+    )
+    assert found.example is several[0]
+
+
+def test_change_may_be_anywhere_and_covers_are_told_apart():
+    """Of an offset that is the same everywhere, the AUC over both covers is that of each."""
+    found, panels = assessed(windows(), within="anywhere", panels=10)
+    assert any(panel.changed[24:].any() for panel in panels)
+    cover = {
+        g.value: g
+        for g in found.groups
+        if (g.factor, g.method, g.change) == ("cover", "oracle", "offset -2.5 dB")
+    }
+    assert set(cover) == {"forest", "open land"}
+    (whole,) = (r for r in found.results if (r.method, r.change) == ("oracle", "offset -2.5 dB"))
+    assert sum(one.pixels for one in cover.values()) == whole.pixels
+    for one in cover.values():
+        assert one.auc == pytest.approx(whole.auc, abs=0.03)
+
+
+def test_a_window_is_predicted_once_however_often_it_is_tried():
+    network, several = Network(), windows(3)
+    trials = [
+        Trial(one, np.eye(48, dtype=bool), {name: one.target - 2.0})
+        for one in several
+        for name in ("one", "other")
+    ]
+    assess_trials(trials, predictors(network), AssessOptions(at_once=4))
+    assert network.batches == [2, 1]
+
+
+def test_parts_that_learnt_once_add_to_the_whole():
+    """From a loop, and from Dask."""
+    several, options = windows(), AssessOptions(shapes=SHAPES, fit_windows=3, at_once=2)
+    trials = list(simulated_trials(several, CHANGES, SHAPES, rng=np.random.default_rng(0)))
+
+    def classifiers():
+        return [Otsu(), linear_svc(rng=np.random.default_rng(1))]
+
+    whole = assess_trials(trials, predictors(), options, classifiers()).evaluator
+    learnt = sum(
+        (learn_from(trials, predictors(), options, classifiers(), (k, 2)) for k in (1, 0)),
+        start=Learnt((), 3),
+    )
+    parts = [
+        dask.delayed(assess_trials)(
+            trials[first : first + 4], predictors(), options, learnt, first=first
+        ).evaluator
+        for first in (0, 4, 8)
+    ]
+    summed = reduce(add, dask.compute(*parts, scheduler="threads"))
+    found, known = (one.result("t", {}, rng=np.random.default_rng(0)) for one in (summed, whole))
+    assert found.groups == known.groups
+    assert [r.curve for r in found.results] == [r.curve for r in known.results]
+    for name, measures in {
+        "results": ("auc", "auc_low", "auc_high", "mse_db2", "pixels", "windows"),
+        "classifiers": ("balanced_accuracy", "kappa", "f1", "pixels"),
+        "calibration": ("spread", "values"),
+        "paired": ("gain", "low", "high"),
+    }.items():
+        for one, other in zip(getattr(found, name), getattr(known, name), strict=True):
+            assert one.method == other.method
+            for measure in measures:
+                assert getattr(one, measure) == pytest.approx(getattr(other, measure), rel=1e-12)
+
+
+def test_recorded_predictions_are_methods():
+    several = windows(4)
+    trials = [
+        Trial(w, change_mask(where_change_may_be(w), SHAPES, rng=np.random.default_rng(n)),
+              {"x": w.target - 3.0}, {"kept": Expected(w.expected)})
+        for n, w in enumerate(several)
+    ]  # fmt: skip
+    found = assess_trials(
+        trials, {"strategy": [STRATEGIES["latest"]]}, recorded={"kept": "network"}
+    )
+    results = found.evaluation("t", {}, rng=np.random.default_rng(0)).results
+    assert {(r.method, r.role) for r in results} == {("kept", "network"), ("latest", "strategy")}
+
+
+def test_a_window_without_its_recorded_prediction_is_an_error():
+    mask = np.eye(48, dtype=bool)
+    trials = [
+        Trial(one, mask, {"x": one.target - 3.0}, {"kept": Expected(one.expected)})
+        for one in windows(3)
+    ]
+    trials[1] = replace(trials[1], expected={})
+    with pytest.raises(SarcastError, match="come with its kept, but window 1, counted from 0"):
+        assess_trials(trials, predictors(), recorded={"kept": "network"})
+
+
+PAPER = {"closest-geometry": "method 1", "latest-same-pass": "method 2", PREDICTION: "proposed"}
+
+
+def test_published_samples_give_the_published_figures(data_dir):
+    folder = data_dir / "tfrecord"
+    known = json.loads((folder / "expected.json").read_text())
+    paths = sorted((folder / "simulated-change-with-prediction").glob("*"))
+    found = assess_trials(
+        sample_trials(read_samples(paths), [Offset()], rng=np.random.default_rng(0)),
+        {"strategy": [STRATEGIES["closest-geometry"], STRATEGIES["latest-same-pass"]]},
+        AssessOptions(paper_filter=True, exact=True),
+        recorded={PREDICTION: "network"},
+    ).evaluation("t", {}, rng=np.random.default_rng(0))
+    assert len(found.results) == 6
+    for result in found.results:
+        figure = known["threshold_auc_all_pixels"][result.change][PAPER[result.method]]
+        assert result.auc == pytest.approx(figure, abs=1e-6)
+        assert result.windows == known["samples_passing_filter"]
+        assert result.pixels == known["pixels"]
+
+
+def test_published_samples_give_the_published_svc_accuracy(data_dir):
+    """Mean accuracy of three splits by image, within the published range of three ± 0.02."""
+    folder = data_dir / "tfrecord"
+    known = json.loads((folder / "expected.json").read_text())["linear_svc_accuracy_three_splits"]
+    paths = sorted((folder / "simulated-change-with-prediction").glob("*"))
+    trials = list(sample_trials(read_samples(paths), [Offset()], rng=np.random.default_rng(0)))
+    accuracies = {}
+    for seed in range(3):
+        order = np.random.default_rng(seed).permutation(len(trials))
+        counted = [trials[place] for place in order]
+        learnt = sum(trial.changed.any() for trial in counted[: round(len(order) * 0.67)])
+        found = assess_trials(
+            counted,
+            {"strategy": [STRATEGIES["closest-geometry"]]},
+            AssessOptions(fit_windows=int(learnt)),
+            [linear_svc(rng=np.random.default_rng(seed))],
+            {PREDICTION: "network"},
+        ).evaluation("t", {}, rng=np.random.default_rng(0))
+        for result in found.classifiers:
+            key = result.change, PAPER[result.method]
+            accuracies.setdefault(key, []).append(result.balanced_accuracy)
+    assert len(accuracies) == 4
+    for (change, method), reached in accuracies.items():
+        published = known[change][method]
+        assert min(published) - 0.02 <= np.mean(reached) <= max(published) + 0.02

@@ -1,0 +1,218 @@
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from sarcast.errors import SarcastError
+from sarcast.evaluation.metrics import (
+    Classified,
+    Evaluation,
+    Evaluator,
+    Scored,
+    count_calibration,
+    count_confusion,
+    count_errors,
+    count_scores,
+)
+from sarcast.evaluation.report.figures import (
+    composite,
+    groups_figure,
+    panel_figure,
+    roc_figure,
+    views_figure,
+)
+from sarcast.evaluation.report.html import (
+    Beside,
+    Panel,
+    View,
+    best_of,
+    headline,
+    save_panel_png,
+    write_report,
+)
+
+ROLES = {"unet": "network", "latest": "strategy", "oracle": "oracle"}
+
+
+@pytest.fixture(scope="module")
+def evaluation() -> Evaluation:
+    rng = np.random.default_rng(0)
+    evaluator = Evaluator(ROLES)
+    for number in range(6):
+        changed = rng.random((20, 20)) < 0.2
+        for place, method in enumerate(ROLES):
+            for change in ("offset", "statistical <b>"):
+                scores = rng.random((20, 20), dtype=np.float32) + (0.9 - 0.3 * place) * changed
+                of = Scored(method, change, "norm")
+                state = count_scores(scores.astype(np.float32), changed)
+                evaluator.add_scores(of, state, str(number), [("pass", "ascending")])
+                called = count_confusion(scores > 1, changed)
+                evaluator.add_map(Classified(method, change, "otsu"), called, str(number))
+            evaluator.add_errors(method, count_errors(scores[None], np.zeros((1, 20, 20))))
+        evaluator.add_calibration("unet", count_calibration(rng.normal(size=(2, 20, 20))))
+    return evaluator.result(
+        "A <title> & more", {"command": "sarcast x", "versions": {"numpy": "2"}}, rng=rng
+    )
+
+
+@pytest.fixture
+def panel() -> Panel:
+    rng = np.random.default_rng(1)
+    actual, expected, one, other = rng.normal(-10, 3, (4, 2, 24, 30)).astype(np.float32)
+    actual[:, :3] = np.nan
+    return Panel("2024-06-01", actual, expected[0] > -9, one, other, "latest", "unet")
+
+
+class Page(HTMLParser):
+    """What a browser would load, and the text that a reader sees."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.loaded, self.words, self.tags = [], "", []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append(tag)
+        for name, value in attributes:
+            if name in ("src", "href", "xlink:href", "srcset", "data"):
+                self.loaded.append(value)
+
+    def handle_data(self, data):
+        self.words += data
+
+
+def test_page_stands_alone_and_tells_the_figures(evaluation, panel, tmp_path):
+    write_report(evaluation, [panel, panel], tmp_path / "report.html")
+    text = (tmp_path / "report.html").read_text()
+    page = Page(text)
+    assert all(one.startswith(("data:", "#")) for one in page.loaded)
+    assert not re.search(r"@import|url\(\s*['\"]?http", text)
+    assert page.tags.count("img") == 2
+    assert page.tags.count("svg") == 4
+    assert "script" not in page.tags
+    for result in evaluation.results:
+        assert f"{result.auc:.3f}" in page.words
+        assert f"{result.mse_db2:.2f}" in page.words
+    assert "A <title> & more" in page.words
+    assert "b" not in page.tags
+    for sentence in headline(evaluation):
+        assert sentence in page.words
+    assert "sarcast x" in page.words
+    assert "offset, otsu: unet against latest +" in page.words
+    assert "Is the standard deviation right?" in page.words
+
+
+def test_page_shows_set_conditions_and_the_papers_figures(evaluation, tmp_path):
+    image = np.random.default_rng(2).normal(-12, 2, (2, 8, 9)).astype(np.float32)
+    views = [View("as it was", "3 °C, ascending", image), View("frost", "-15 °C", image - 2.0)]
+    beside = [Beside("Table II", (("latest", 0.71, 0.6949), ("mean", 0.5, None)))]
+    write_report(evaluation, [], tmp_path / "report.html", views=views, beside=beside)
+    page = Page((tmp_path / "report.html").read_text())
+    assert page.tags.count("img") == 1
+    assert "The same place under other conditions" in page.words
+    for word in ("Table II", "0.71", "0.695", "0.50", "–"):
+        assert word in page.words
+
+
+def test_views_show_the_change_against_the_first_in_decibels():
+    image = np.random.default_rng(2).normal(-12, 2, (2, 8, 9)).astype(np.float32)
+    gain = np.array([-2.0, 1.0], dtype=np.float32)[:, None, None]
+    views = [View("as it was", "3 °C, ascending", image), View("frost", "-15 °C", image + gain)]
+    axes = np.array(views_figure(views).axes[:6]).reshape(3, 2)
+    assert [one.get_title() for one in axes[0]] == ["as it was\n3 °C\nascending", "frost\n-15 °C"]
+    for row, band in enumerate(("VV", "VH"), start=1):
+        first, other = (one.images[0].get_array() for one in axes[row])
+        assert (first == 0.0).all()
+        np.testing.assert_allclose(other, gain[row - 1, 0, 0], atol=1e-5)
+        assert axes[row, 0].get_ylabel() == f"change of {band}, dB"
+    assert len({one.images[0].get_clim() for one in axes[1:].ravel()}) == 1
+
+
+def test_same_evaluation_same_bytes(evaluation, panel, tmp_path):
+    for name in ("a.html", "b.html"):
+        write_report(evaluation, [panel], tmp_path / name)
+    assert (tmp_path / "a.html").read_bytes() == (tmp_path / "b.html").read_bytes()
+
+
+def test_page_of_little_has_no_empty_sections(evaluation, tmp_path):
+    bare = evaluation.model_copy(
+        update={"paired": (), "groups": (), "classifiers": (), "calibration": (), "provenance": {}}
+    )
+    write_report(bare, [], tmp_path / "report.html")
+    headings = re.findall(r"<h2>(.*?)</h2>", (tmp_path / "report.html").read_text())
+    assert headings == ["Area under the ROC curve", "ROC curves"]
+
+
+def test_best_of_each_role(evaluation):
+    best = best_of(evaluation, "offset")
+    assert {role: result.method for role, result in best.items()} == {
+        "network": "unet",
+        "strategy": "latest",
+        "oracle": "oracle",
+    }
+    for change in evaluation.changes:
+        assert {r.change for r in best_of(evaluation, change).values()} == {change}
+    assert headline(evaluation)[0].startswith("offset: the improved difference image reaches")
+
+
+def test_roc_figure_draws_each_method(evaluation):
+    (axes,) = roc_figure(evaluation, "offset").axes
+    labels = [line.get_label() for line in axes.lines[1:]]
+    assert [label.split()[0] for label in labels] == ["unet", "latest", "oracle"]
+    drawn = axes.lines[1].get_xydata()
+    (unet,) = (r for r in evaluation.results if (r.method, r.change) == ("unet", "offset"))
+    np.testing.assert_array_equal(drawn[:, 0], unet.curve.false_alarm_rate)
+    np.testing.assert_array_equal(drawn[:, 1], unet.curve.detection_rate)
+    with pytest.raises(SarcastError, match="no result for 'rain'; evaluated were offset"):
+        roc_figure(evaluation, "rain")
+
+
+def test_groups_figure_draws_each_condition(evaluation):
+    (axes,) = groups_figure(evaluation, "offset").axes
+    assert [text.get_text() for text in axes.get_yticklabels()] == ["pass: ascending"]
+    assert len(axes.collections) == 3
+    assert groups_figure(evaluation.model_copy(update={"groups": ()}), "offset") is None
+
+
+def test_difference_images_share_one_scale(panel):
+    axes = panel_figure(panel).axes
+    limits = {axes[place].images[0].get_clim() for place in (4, 5)}
+    assert len(limits) == 1
+    assert [one.get_title() for one in axes[:6]] == [
+        "Actual",
+        "Simulated change",
+        "Expected: latest",
+        "Expected: unet",
+        "Difference: latest",
+        "Difference: unet",
+    ]
+    for place, expected in ((4, panel.conventional), (5, panel.improved)):
+        drawn = axes[place].images[0].get_array()
+        np.testing.assert_allclose(drawn, np.hypot(*(panel.actual - expected)), rtol=1e-5)
+
+
+def test_composite_by_hand():
+    image = np.array([[[-10.0, -20.0, np.nan]], [[-16.0, -30.0, -16.0]]], dtype=np.float32)
+    low, high = np.array([-20.0, -26.0, 0.0]), np.array([0.0, -6.0, 10.0])
+    colours = composite(image, low, high)
+    np.testing.assert_allclose(colours[0, 0], [0.5, 0.5, 0.6])
+    np.testing.assert_allclose(colours[0, 1], [0.0, 0.0, 1.0])
+    np.testing.assert_allclose(colours[0, 2], 0.92)
+    one_band = composite(image[:1], low, high)
+    assert one_band.shape == (1, 3, 3)
+
+
+def test_panel_png_is_an_image(panel, tmp_path):
+    save_panel_png(panel, tmp_path / "panel.png", dpi=50)
+    with Image.open(tmp_path / "panel.png") as image:
+        assert image.size == (875, 175)
+        assert np.asarray(image).std() > 10
+
+
+@pytest.mark.parametrize("bands", [1, 2])
+def test_panels_of_nothing_seen_and_no_mask(bands, tmp_path):
+    blind = np.full((bands, 8, 8), np.nan, dtype=np.float32)
+    save_panel_png(Panel("x", blind, None, blind, blind), tmp_path / "x.png", dpi=40)
+    assert (tmp_path / "x.png").stat().st_size > 0
