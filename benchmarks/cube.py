@@ -35,7 +35,7 @@ from sarcast.cube.executor import CrewOptions
 from sarcast.cube.schema import CHUNK, pack
 from sarcast.cube.store import is_begun
 from sarcast.ingest.scenes.index import IndexOptions, find_items
-from sarcast.io.progress import set_quiet
+from sarcast.io.progress import show_progress
 from sarcast.sensor import units
 
 SPACING_M = 10.0
@@ -111,7 +111,7 @@ def _write_scene(number: int, folder: Path, grid: GeoBox) -> None:
 
 def build(case: Case, target: Path, workers: int) -> None:
     """Build the cube as ``sarcast cube`` does."""
-    set_quiet(True)
+    show_progress(False)
     items = FolderCatalogue(case.folder / "catalogue").search()
     options = CrewOptions(workers=workers)
     build_cube(items, target, case.grid, CubeOptions(), Sources(), workers=options)

@@ -71,10 +71,10 @@ def stream_rate(options: StreamOptions, device: str, seconds: float) -> float:
 
 def write_seconds() -> float:
     """Seconds to write a world as the demo does; needs the packages that write rasters."""
-    from sarcast.io.progress import set_quiet
+    from sarcast.io.progress import show_progress
     from sarcast.world.writer import write_world
 
-    set_quiet(True)
+    show_progress(False)
     options = WorldOptions(start=dt.date(2020, 4, 1), end=dt.date(2020, 9, 30))
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()

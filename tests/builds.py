@@ -6,7 +6,7 @@ from pathlib import Path
 
 from sarcast.cube import CubeOptions, Sources, build_cube
 from sarcast.ingest.scenes.index import IndexOptions, find_items
-from sarcast.io.progress import set_quiet
+from sarcast.io.progress import show_progress
 from sarcast.io.rasters import grid_of
 
 _SERVER = multiprocessing.get_context("forkserver")  # imports once, and is free of threads
@@ -23,7 +23,7 @@ def start_build(scenes: Path, target: Path) -> BaseProcess:
 
 
 def _build(scenes: Path, target: Path) -> None:
-    set_quiet(True)
+    show_progress(False)
     items = list(find_items([scenes], IndexOptions()))
     grid = grid_of(min(scenes.glob("*.tif")))
     build_cube(items, target, grid, CubeOptions(), Sources())

@@ -25,9 +25,9 @@ def _one_thread() -> None:
 
 @pytest.fixture(autouse=True)
 def _progress_is_heard() -> None:
-    from sarcast.io.progress import set_quiet
+    from sarcast.io.progress import show_progress
 
-    set_quiet(False)
+    show_progress()
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,6 @@ from sarcast.catalogue import open_catalogue
 from sarcast.cli import main
 from sarcast.commands.config import Config, write_record
 from sarcast.errors import SarcastError, UsageError, public
-from sarcast.io.progress import say
 from sarcast.io.rasters import write_cog
 from sarcast.io.remote import PASSING, RemoteOptions, gdal_settings, is_remote, patiently
 from services import Answer, Asked, web
@@ -44,7 +43,7 @@ def test_no_way_out_tells_credentials(tmp_path: Path, capsys: pytest.CaptureFixt
     url = f"https://me:{SECRET}@example.org/stac?key={SECRET}"
     for kind in (SarcastError, UsageError):
         assert SECRET not in str(kind(f"{url} is gone"))
-    say(f"reading {url}")
+    logging.getLogger("sarcast.test").info("reading %s", url)
 
     class Options(Config):
         one: str = url

@@ -14,6 +14,7 @@ _HOMES = {
     "build_cube": "cube",
     "load_model": "prediction",
     "predict": "prediction.predict",
+    "show_progress": "io.progress",
     "difference": "api",
     "classify": "api",
     "evaluate": "api",
@@ -30,6 +31,7 @@ __all__ = [
     "load_model",
     "open_cube",
     "predict",
+    "show_progress",
     "simulate_change",
 ]
 

@@ -1,6 +1,7 @@
 """The command line: one verb a workflow, errors on one line."""
 
 import errno
+import logging
 import sys
 import warnings
 from collections.abc import Iterator
@@ -15,7 +16,9 @@ from rich.console import Console
 import sarcast
 from sarcast.commands.config import check_record
 from sarcast.errors import SarcastError, UsageError, public
-from sarcast.io.progress import say, set_quiet
+from sarcast.io.progress import show_progress
+
+_log = logging.getLogger(__name__)
 
 WORK_FAILED, BAD_USAGE, INTERRUPTED = 1, 2, 130
 
@@ -67,9 +70,9 @@ def _run(
     config
         YAML file with options of the verb; flags that are given win.
     quiet
-        Show no progress.
+        Show no progress and no messages but warnings.
     """
-    set_quiet(quiet)
+    show_progress(not quiet)
     if config is not None and tokens:
         check_record(config, tokens[0])
     app.config = () if config is None else (cyclopts.config.Yaml(config),)
@@ -180,7 +183,7 @@ def _options(argument: Argument) -> Iterator[Argument]:
 
 
 def _warn(message: Warning | str, *_where: Any, **_more: Any) -> None:
-    say(f"warning: {message}")
+    _log.warning("%s", message)
 
 
 def _fail(line: str, status: int) -> None:

@@ -2,6 +2,7 @@
 
 import datetime as dt
 import json
+import logging
 from collections.abc import Iterator, Sequence
 from time import monotonic
 from typing import Any
@@ -20,8 +21,10 @@ from requests.auth import HTTPBasicAuth
 
 from sarcast.catalogue.protocol import MALFORMED, TimeRange, in_order, span, utc
 from sarcast.errors import SarcastError, UsageError
-from sarcast.io.progress import say
 from sarcast.io.remote import PASSING, RemoteOptions, hide_credentials, is_remote, patiently
+
+_log = logging.getLogger(__name__)
+
 
 PAGE = 100
 """Items a page asks for: few enough for every API, whose own default is often ten."""
@@ -75,12 +78,12 @@ class StacApi:
                 matched = matched if matched is not None else _matched(page)
                 if monotonic() - said >= SAID_S:
                     said = monotonic()
-                    say(f"{self.url}: {len(features)} items so far")
+                    _log.info(f"{self.url}: {len(features)} items so far")
             items = in_order(_item(one) for one in features)
         except (APIError, DoesNotConformTo, ClientTypeError, *MALFORMED) as error:
             raise self._failed(error, pages, len(features)) from error
         if matched is not None and len(items) < matched:
-            say(f"warning: {self.url} told of {matched} items, but gave {len(items)}")
+            _log.warning(f"{self.url} told of {matched} items, but gave {len(items)}")
         return items
 
     def _asked(self, area: Geometry | None, time: TimeRange | None) -> ItemSearch:

@@ -1,5 +1,6 @@
 """``sarcast ablate``: networks trained without each condition in turn, on the same windows."""
 
+import logging
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,13 +26,14 @@ from sarcast.evaluation.report.scenarios import views_of
 from sarcast.evaluation.report.tables import show_paper, show_table
 from sarcast.evaluation.simulation.changes import Offset
 from sarcast.io.files import RECORD, check_free
-from sarcast.io.progress import say
 from sarcast.prediction import Model, load_model
 from sarcast.prediction.strategies import STRATEGIES, Oracle
 from sarcast.sensor.conditions import CONDITIONS
 from sarcast.tfrecord import Sample, SampleStore, is_store
 from sarcast.windows import Predictor
 from sarcast.windows.without import Without
+
+_log = logging.getLogger(__name__)
 
 
 class AblateConfig(TrainConfig):
@@ -92,7 +94,7 @@ def ablate(source: Path, *, config: Annotated[AblateConfig, FLAT]) -> None:
     write_report(evaluation, found.panels, path, views=views, beside=[table])
     show_table(evaluation)
     show_paper(table)
-    say(f"report: {config.to / 'report.html'}")
+    _log.info(f"report: {config.to / 'report.html'}")
 
 
 def _make_ready(source: Path, config: AblateConfig) -> None:
@@ -130,7 +132,7 @@ def _trained(source: Path, condition: str | None, config: AblateConfig) -> Model
     """Train a network without a condition, unless it is there."""
     folder = config.to / _name(condition).replace(" ", "-")
     if not (folder / "model.yaml").is_file():
-        say(f"training {_name(condition)}")
+        _log.info(f"training {_name(condition)}")
         own = {"to": folder, "without": _kept_back(condition, config), "overwrite": False}
         train((source,), config=_training(config).model_copy(update=own))
     return load_model(folder)

@@ -1,5 +1,6 @@
 """``sarcast bench``: networks beside strategies and oracle on a fixed set of synthetic windows."""
 
+import logging
 from pathlib import Path
 from typing import Annotated
 
@@ -11,11 +12,12 @@ from sarcast.evaluation.benchmark import BenchOptions, run_bench
 from sarcast.evaluation.report.html import write_report
 from sarcast.evaluation.report.tables import markdown, show_table
 from sarcast.io.files import new_folder
-from sarcast.io.progress import say
 from sarcast.prediction import load_models
 from sarcast.sensor.conditions import WEATHER
 from sarcast.windows import Predictor
 from sarcast.windows.without import Without
+
+_log = logging.getLogger(__name__)
 
 
 class BenchConfig(Config):
@@ -45,4 +47,4 @@ def bench(*, config: Annotated[BenchConfig, FLAT]) -> None:
         write_report(evaluation, (), folder / "report.html")
         write_record(folder, "bench", {}, config)
     show_table(evaluation)
-    say(f"report: {config.to / 'report.html'}")
+    _log.info(f"report: {config.to / 'report.html'}")

@@ -1,6 +1,7 @@
 """``sarcast cube``: a cube built or extended from a catalogue or from rasters, and looked at."""
 
 import datetime as dt
+import logging
 from pathlib import Path
 from typing import Annotated
 
@@ -26,8 +27,9 @@ from sarcast.ingest.scenes.profile import scene_profiles
 from sarcast.ingest.scenes.stac import describe_all
 from sarcast.ingest.weather import WeatherOptions
 from sarcast.io.grid import make_grid, outline
-from sarcast.io.progress import say
 from sarcast.io.remote import RemoteOptions
+
+_log = logging.getLogger(__name__)
 
 
 class CubeConfig(Config):
@@ -120,7 +122,7 @@ def _build(source: str, to: Path, config: CubeConfig) -> None:
         items, to, grid, config.building, sources, workers=config.workers, remote=config.server
     )
     built = open_cube(to)
-    say(
+    _log.info(
         f"{to}: added {added} acquisitions; it holds {built.sizes['time']} dates, "
         f"{grid.height} x {grid.width} pixels of {grid.resolution.x:g} in {grid.crs}"
     )
@@ -193,20 +195,20 @@ def _look_at(path: Path, workers: CrewOptions) -> None:
     for one in report.platforms:
         levels = ", ".join(f"{level:+.2f} dB" for level in one.level_db)
         shift = "untold" if one.shift is None else "{:+.2f}, {:+.2f} pixels".format(*one.shift)
-        say(
+        _log.info(
             f"{one.platform} against {one.reference}, {one.dates} dates: level {levels}; "
             f"shift {shift}"
         )
     for line in report.warnings:
-        say(f"warning: {line}")
+        _log.warning(f"{line}")
     for line in report.faults:
-        say(f"fault: {line}")
+        _log.info(f"fault: {line}")
     if report.faults:
         raise SarcastError(
             f"{path} is damaged in {len(report.faults)} places, told above; remove it and build "
             f"it again"
         )
-    say(f"{path}: no fault in {len(report.dates)} dates, {len(report.warnings)} warnings")
+    _log.info(f"{path}: no fault in {len(report.dates)} dates, {len(report.warnings)} warnings")
 
 
 def _table(report: Report) -> Table:

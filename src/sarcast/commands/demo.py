@@ -1,5 +1,6 @@
 """``sarcast demo``: the whole way on a synthetic area, from scenes to a change map and a report."""
 
+import logging
 import shutil
 import time
 from collections.abc import Iterator
@@ -18,9 +19,11 @@ from sarcast.commands.train import TrainConfig, train
 from sarcast.commands.world import WorldConfig, world
 from sarcast.cube import open_cube
 from sarcast.io.files import check_free
-from sarcast.io.progress import say
 from sarcast.prediction.training.fit import TrainOptions
 from sarcast.world.options import WorldOptions
+
+_log = logging.getLogger(__name__)
+
 
 SOURCES = {"dem": "dem.tif", "weather": "weather.nc", "cover": "cover.tif"}
 """What a world writes besides its scenes."""
@@ -60,7 +63,7 @@ def demo(*, config: Annotated[DemoConfig, FLAT] = _DEFAULT) -> None:
         detect(store, config=DetectConfig(model=model, at=last, to=folder / "detection"))
     with _step("5 of 5: proof, by changes simulated at the dates that no training saw"):
         evaluate(store, config=EvaluateConfig(model=model, to=folder / "evaluation"))
-    say(f"all in {time.monotonic() - started:.0f} s; open {folder}/evaluation/report.html")
+    _log.info(f"all in {time.monotonic() - started:.0f} s; open {folder}/evaluation/report.html")
 
 
 def _clear(config: DemoConfig) -> Path:
@@ -79,7 +82,7 @@ def _training(config: DemoConfig, model: Path, end: str) -> TrainConfig:
 
 @contextmanager
 def _step(what: str) -> Iterator[None]:
-    say(f"[{what}]")
+    _log.info(f"[{what}]")
     started = time.monotonic()
     yield
-    say(f"    {time.monotonic() - started:.0f} s")
+    _log.info(f"    {time.monotonic() - started:.0f} s")

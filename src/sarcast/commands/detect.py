@@ -1,5 +1,6 @@
 """``sarcast detect``: expected image, difference image, change map and polygons of a date."""
 
+import logging
 from pathlib import Path
 from typing import Annotated
 
@@ -15,12 +16,14 @@ from sarcast.detection.classifiers import Threshold
 from sarcast.detection.output import Detection, without_specks, write_detection
 from sarcast.errors import SarcastError
 from sarcast.io.files import new_folder
-from sarcast.io.progress import say
 from sarcast.prediction import Model, load_model
 from sarcast.windows import BANDS, ranked_previous
 
+_log = logging.getLogger(__name__)
+
+
 _OFF = (
-    "warning: the whole scene lies {:+.1f} dB (VV) and {:+.1f} dB (VH) off the expected image, "
+    "the whole scene lies {:+.1f} dB (VV) and {:+.1f} dB (VH) off the expected image, "
     "beyond its standard deviation: weather that the cube does not tell? --level takes it off first"
 )
 
@@ -67,7 +70,7 @@ def detect(cube: Path, *, config: Annotated[DetectConfig, FLAT]) -> None:
         if config.level:
             expected = expected + level[:, np.newaxis, np.newaxis]
         elif (np.abs(di.level(di.z(actual, expected, std))) > 1.0).any():
-            say(_OFF.format(*level))
+            _log.warning(_OFF.format(*level))
         changed = Threshold(threshold).predict(di.subtract(actual, expected))
         latest = ranked_previous(opened["time"].values, place, before=baseline(config))[0]
         detection = Detection(
@@ -84,7 +87,7 @@ def detect(cube: Path, *, config: Annotated[DetectConfig, FLAT]) -> None:
             provenance["sarcast:level_db"] = [round(float(each), 3) for each in level]
         write_detection(detection, folder, f"change-{config.at}", provenance)
         write_record(folder, "detect", {"cube": cube}, config)
-    say(
+    _log.info(
         f"norm above {threshold:.2f} dB: {100.0 * detection.share:.2f} % of what was seen changed; "
         f"{config.to / 'change.gpkg'}"
     )

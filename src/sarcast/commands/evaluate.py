@@ -1,5 +1,6 @@
 """``sarcast evaluate``: simulated changes on a cube or samples, strategies beside the network."""
 
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -30,12 +31,15 @@ from sarcast.evaluation.simulation.changes import (
     Statistical,
 )
 from sarcast.io.files import new_folder
-from sarcast.io.progress import say, track
+from sarcast.io.progress import track
 from sarcast.prediction import Model, load_model
 from sarcast.sensor.conditions import WEATHER
 from sarcast.tfrecord import Faults, Sample, SampleStore, is_store, read_samples
 from sarcast.windows import BANDS, Predictor
 from sarcast.windows.without import Without
+
+_log = logging.getLogger(__name__)
+
 
 ChangeName = Literal["offset", "statistical", "gaussian", "deterministic"]
 
@@ -89,7 +93,7 @@ def evaluate(source: Path, *, config: Annotated[EvaluateConfig, FLAT]) -> None:
         or what ``sarcast tfrecord import`` wrote.
     """
     if config.paper and (ignored := departing(config, {"changes", "offset"})):
-        say(f"warning: --paper makes the paper's changes: {', '.join(ignored)} count without it")
+        _log.warning(f"--paper makes the paper's changes: {', '.join(ignored)} count without it")
     read = [path for path in (source, config.model) if path is not None]
     with new_folder(config.to, overwrite=config.overwrite, inputs=read) as folder:
         model = None if config.model is None else load_model(config.model)
@@ -112,13 +116,13 @@ def evaluate(source: Path, *, config: Annotated[EvaluateConfig, FLAT]) -> None:
     show_table(evaluation)
     for table in tables:
         show_paper(table)
-    say(f"report: {config.to / 'report.html'}")
+    _log.info(f"report: {config.to / 'report.html'}")
 
 
 def _tell_what_is_missing(evaluation: Evaluation, config: EvaluateConfig) -> None:
     for change in _changes(config):
         if change.name not in evaluation.changes:
-            say(f"warning: no window has what the change {change.name!r} takes, so none was made")
+            _log.warning(f"no window has what the change {change.name!r} takes, so none was made")
 
 
 def tfrecords(source: Path) -> list[Path]:
@@ -172,10 +176,10 @@ def _of_samples(
     path: Path, model: Model | None, config: EvaluateConfig
 ) -> tuple[Assessed, dict[str, Any]]:
     if ignored := departing(config.windows):
-        say(f"warning: samples are taken as they are: {', '.join(ignored)} count for cubes alone")
+        _log.warning(f"samples are taken as they are: {', '.join(ignored)} count for cubes alone")
     if model is not None and str(path) in model.training.get("cubes", ()):
-        say(
-            f"warning: the network was trained on samples of {path} up to "
+        _log.warning(
+            f"the network was trained on samples of {path} up to "
             f"{model.training['seen_until']}: its figures on these are too good"
         )
     rng, (first, samples) = np.random.default_rng(config.seed), samples_of(path, config.faults)

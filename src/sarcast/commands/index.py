@@ -1,5 +1,6 @@
 """``sarcast index``: STAC items for the Sentinel-1 rasters found."""
 
+import logging
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
@@ -11,7 +12,8 @@ from sarcast.commands.config import FLAT, Config
 from sarcast.errors import SarcastError
 from sarcast.ingest.scenes.index import IndexOptions, find_items
 from sarcast.io.files import alone_in
-from sarcast.io.progress import say
+
+_log = logging.getLogger(__name__)
 
 
 class IndexConfig(Config):
@@ -62,5 +64,5 @@ def _add(catalogue: GrowingCatalogue, paths: tuple[Path, ...], config: IndexConf
         item.collection_id = config.collection or item.collection_id
     held = catalogue.add(items)
     first, last = items[0].datetime, max(str(item.datetime) for item in items)
-    say(f"{len(items)} scenes found ({first} to {last}); {config.to} now holds {held}")
+    _log.info(f"{len(items)} scenes found ({first} to {last}); {config.to} now holds {held}")
     return {item.id for item in items}

@@ -1,5 +1,6 @@
 """``sarcast predict``: the expected image, also under conditions that never were."""
 
+import logging
 from pathlib import Path
 from typing import Annotated
 
@@ -11,12 +12,13 @@ from sarcast.commands.config import FLAT, Config, read_settings, write_record
 from sarcast.cube import moment_of, open_cube, place_of_date
 from sarcast.detection.output import write_expected, write_item
 from sarcast.io.files import new_folder
-from sarcast.io.progress import say
 from sarcast.prediction import Model, Precision, load_model
 from sarcast.prediction.predict import TileOptions
 from sarcast.prediction.predict import predict as predict_cube
 from sarcast.sensor.conditions import read_conditions
 from sarcast.windows import PreviousOptions
+
+_log = logging.getLogger(__name__)
 
 
 class DateConfig(Config):
@@ -70,7 +72,7 @@ def predict(cube: Path, *, config: Annotated[PredictConfig, FLAT]) -> None:
         date = opened["time"].values[place]
         write_item(folder, f"expected-{config.at}", grid, date, provenance)
         write_record(folder, "predict", {"cube": cube}, config)
-    say(f"expected image of {config.at}: {config.to / 'expected.tif'}")
+    _log.info(f"expected image of {config.at}: {config.to / 'expected.tif'}")
 
 
 def expected_image(

@@ -1,5 +1,6 @@
 """``sarcast rtc``: GRD products to gamma nought, corrected for terrain, in a catalogue."""
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
@@ -23,7 +24,8 @@ from sarcast.ingest.grd import (
 )
 from sarcast.io.files import alone_in, empty_folder
 from sarcast.io.grid import outline
-from sarcast.io.progress import say
+
+_log = logging.getLogger(__name__)
 
 
 class RtcConfig(Config):
@@ -57,8 +59,8 @@ def rtc(paths: tuple[Path, ...], *, config: Annotated[RtcConfig, FLAT]) -> None:
     """
     products = find_products(paths)
     if config.correction.geoid is None:
-        say(
-            "warning: the DEM's heights are taken to be above the ellipsoid; if they are above sea "
+        _log.warning(
+            "the DEM's heights are taken to be above the ellipsoid; if they are above sea "
             "level, give --geoid: places lie off by up to twice the geoid's height without it"
         )
     area = _extent(config.area)
@@ -85,10 +87,10 @@ def _item(
     product = open_product(path)
     grid = product_grid(product, config.correction.resolution, area)
     if product.name in held and _is(held[product.name], grid):
-        say(f"{config.to} holds {product.name} already")
+        _log.info(f"{config.to} holds {product.name} already")
         return held[product.name]
     scene = make_scene(product, grid, terrain, config.to / "scenes")
-    say(
+    _log.info(
         f"{product.name}: {', '.join(product.images)} on {grid.height} x {grid.width} pixels "
         f"of {grid.resolution.x:g} m in {grid.crs}"
     )

@@ -1,5 +1,6 @@
 """``sarcast tfrecord import`` and ``export``: the paper's published data set, in and out."""
 
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
@@ -14,10 +15,12 @@ from sarcast.commands.evaluate import tfrecords
 from sarcast.cube import open_cube
 from sarcast.errors import SarcastError
 from sarcast.io.files import new_folder
-from sarcast.io.progress import say, track
+from sarcast.io.progress import track
 from sarcast.tfrecord import Faults, Sample, SampleStore, is_store, read_samples, write_store
 from sarcast.tfrecord import write_samples as write_file
 from sarcast.windows import grid, target_dates
+
+_log = logging.getLogger(__name__)
 
 
 class ImportConfig(Config):
@@ -56,7 +59,7 @@ def import_samples(files: tuple[Path, ...], *, config: Annotated[ImportConfig, F
     with new_folder(config.to, overwrite=config.overwrite, inputs=files) as folder:
         count = write_store(folder, samples)
         write_record(folder, "tfrecord import", {"files": list(files)}, config)
-    say(f"imported {count} samples of {len(found)} files: {config.to}")
+    _log.info(f"imported {count} samples of {len(found)} files: {config.to}")
 
 
 def export_samples(source: Path, *, config: Annotated[ExportConfig, FLAT]) -> None:
@@ -77,14 +80,14 @@ def export_samples(source: Path, *, config: Annotated[ExportConfig, FLAT]) -> No
                 f"take fewer, or a cube with more dates"
             )
         write_record(folder, "tfrecord export", {"source": source}, config)
-    say(f"exported {count} samples: {config.to}")
+    _log.info(f"exported {count} samples: {config.to}")
 
 
 def _samples(source: Path, config: ExportConfig) -> Iterator[Sample]:
     if not is_store(source):
         return _windows(open_cube(source), config)
     if ignored := departing(config, {"window", "previous"}):
-        say(f"warning: samples are taken as they are: {', '.join(ignored)} count for cubes alone")
+        _log.warning(f"samples are taken as they are: {', '.join(ignored)} count for cubes alone")
     store = SampleStore(source)
     return iter(track(store, "exporting", len(store)))
 

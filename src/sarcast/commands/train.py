@@ -1,5 +1,6 @@
 """``sarcast train``: a network trained on cubes, split by date."""
 
+import logging
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -16,7 +17,6 @@ from sarcast.commands.config import FLAT, Config, departing, differing, write_re
 from sarcast.cube import moment_of, open_cube
 from sarcast.errors import SarcastError
 from sarcast.io.files import RECORD, check_free, full_disk_named
-from sarcast.io.progress import say
 from sarcast.prediction.calibration import calibrated, check_bands, residual_scores
 from sarcast.prediction.model import Model, load_model, write_model
 from sarcast.prediction.networks.temporal import Temporal, TemporalOptions
@@ -28,6 +28,9 @@ from sarcast.prediction.training_range import seen_conditions
 from sarcast.tfrecord import SampleStore, is_store
 from sarcast.windows import CHOOSER, Chooser, Window, collate, split_by_date
 from sarcast.windows.without import BlindSampler, Sampler
+
+_log = logging.getLogger(__name__)
+
 
 SCALING_WINDOWS = 64
 """Windows from which the scaling of images and conditions is found."""
@@ -97,7 +100,7 @@ def train(cubes: tuple[Path, ...], *, config: Annotated[TrainConfig, FLAT]) -> N
     if is_first_process():
         _make_ready(cubes, config)
     trained, validated = (" to ".join(dates) for dates in (samplers.trained, samplers.validated))
-    say(f"training on target dates {trained}, validating on {validated}")
+    _log.info(f"training on target dates {trained}, validating on {validated}")
     with full_disk_named(config.to):
         model = _anew(samplers, config) if start is None else _adapted(start, samplers, config)
         told = {
@@ -112,7 +115,9 @@ def train(cubes: tuple[Path, ...], *, config: Annotated[TrainConfig, FLAT]) -> N
         _finish(config, replace(model, training={**model.training, **told}))
     assert model.scores is not None
     residuals = ", ".join(f"{one:.2f}" for one in model.scores.rmse_db)
-    say(f"model: {config.to} (residuals {residuals} dB, {model.scores.of_mean:.3f} of the mean's)")
+    _log.info(
+        f"model: {config.to} (residuals {residuals} dB, {model.scores.of_mean:.3f} of the mean's)"
+    )
 
 
 def _resolved(config: TrainConfig, start: Model) -> TrainConfig:
@@ -140,12 +145,12 @@ def _tell_what_is_ignored(
         others = {"network", "temporal", "crop", *of_unet} - free
         own = f"{config.start_from}, which stays a {start.network.kind} of its size"
     if ignored := departing(config, others):
-        say(f"warning: {', '.join(ignored)} count for another network than {own}")
+        _log.warning(f"{', '.join(ignored)} count for another network than {own}")
     if config.training.contrast:
-        say("warning: contrast counts in recipes whose worlds are seen otherwise, not for cubes")
+        _log.warning("contrast counts in recipes whose worlds are seen otherwise, not for cubes")
     of_cubes = {"crop", "chooser", "start", "end"} - others
     if _are_samples(sources) and (ignored := departing(config, of_cubes)):
-        say(f"warning: samples are taken as they are: {', '.join(ignored)} count for cubes alone")
+        _log.warning(f"samples are taken as they are: {', '.join(ignored)} count for cubes alone")
 
 
 def _anew(samplers: "_Samplers", config: TrainConfig) -> Model:

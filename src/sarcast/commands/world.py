@@ -1,5 +1,6 @@
 """``sarcast world``: a synthetic area written as real data comes."""
 
+import logging
 from pathlib import Path
 from typing import Annotated
 
@@ -7,9 +8,10 @@ from pydantic import Field
 
 from sarcast.commands.config import FLAT, Config, write_record
 from sarcast.io.files import new_folder
-from sarcast.io.progress import say
 from sarcast.world.options import WorldOptions
 from sarcast.world.writer import write_world
+
+_log = logging.getLogger(__name__)
 
 
 class WorldConfig(Config):
@@ -34,4 +36,4 @@ def world(folder: Path, *, config: Annotated[WorldConfig, FLAT] = _DEFAULT) -> N
     with new_folder(folder, overwrite=config.overwrite) as partial:
         write_world(partial, config.world, seed=config.seed)
         write_record(partial, "world", {}, config)
-    say(f"world: {folder} (a catalogue for: sarcast cube {folder} --to CUBE)")
+    _log.info(f"world: {folder} (a catalogue for: sarcast cube {folder} --to CUBE)")

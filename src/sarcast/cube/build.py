@@ -3,6 +3,7 @@
 Steps stand in the order in which they were written; ``open_cube`` gives them in the order of time.
 """
 
+import logging
 import shutil
 from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -35,9 +36,11 @@ from sarcast.ingest.scenes.acquisition import Acquisition, acquisitions
 from sarcast.ingest.scenes.fuse import Overlap, UnreadableError
 from sarcast.ingest.weather import Weather, WeatherOptions
 from sarcast.io.files import alone_in, full_disk_named
-from sarcast.io.progress import say, track
+from sarcast.io.progress import track
 from sarcast.io.remote import RemoteOptions
 from sarcast.speckle import SpeckleOptions
+
+_log = logging.getLogger(__name__)
 
 
 class CubeOptions(SpeckleOptions):
@@ -128,7 +131,7 @@ def build_cube(
             steps = _Steps(store, hands, grid, options, remote, weather)
             steps.filter_with(speckle, filtering.joined(found, speckle))
             if not todo:
-                say(f"{path} holds all {len(found)} acquisitions already")
+                _log.info(f"{path} holds all {len(found)} acquisitions already")
             total = len(held) + len(todo)
             for _ in track(steps.write(todo), "building the cube", total, done=len(held)):
                 pass
@@ -325,7 +328,7 @@ class _Steps:
         if not self._options.allow_missing:
             raise error
         self._left_out.append(one.scene_id)
-        say(f"warning: {one.time} is left out: {error}")
+        _log.warning(f"{one.time} is left out: {error}")
 
     def check(self) -> None:
         """See that the store holds any step.
@@ -345,16 +348,16 @@ class _Steps:
         """Say what was done with slices that differ, what cannot be, and what was left out."""
         if self._overlaps:
             total = reduce(add, self._overlaps)
-            say(
+            _log.info(
                 f"slices of {len(self._overlaps)} dates overlap with different values, by up to "
                 f"{total.largest_db:.1f} dB at {100.0 * total.differing / total.pixels:.1f} % of "
                 f"what two of them saw; the later slice is taken"
             )
         for line in impossible(self._dark_and_bright):
-            say(f"warning: {line}")
+            _log.warning(f"{line}")
         if self._left_out:
-            say(
-                f"warning: {len(self._left_out)} dates were left out ({self._left_out[0]} first); "
+            _log.warning(
+                f"{len(self._left_out)} dates were left out ({self._left_out[0]} first); "
                 f"the same command takes them up when they can be read"
             )
 

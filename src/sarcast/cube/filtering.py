@@ -1,5 +1,6 @@
 """Speckle filtered as a cube is built: the same in all blocks, in later runs, and at all dates."""
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 from pathlib import Path
@@ -15,10 +16,12 @@ from sarcast.cube.store import attributes
 from sarcast.errors import SarcastError
 from sarcast.ingest.scenes.acquisition import Acquisition
 from sarcast.ingest.scenes.fuse import Layer, Overlap, read_fused
-from sarcast.io.progress import say
 from sarcast.io.remote import RemoteOptions
 from sarcast.sensor import units
 from sarcast.speckle import SpeckleOptions, despeckle_block, equivalent_looks, settle
+
+_log = logging.getLogger(__name__)
+
 
 ATTRIBUTE = "speckle"
 """Attribute of a store: the filter's options, with the looks that were estimated."""
@@ -99,7 +102,7 @@ def agreed(
             continue
         dates = [*joined(found, chosen)[one.scene_id], one]
         after = equivalent_looks(_sample(dates, grid[part], resampling, chosen, remote))
-        say(
+        _log.info(
             f"speckle filter {chosen.label}: equivalent number of looks {looks:.1f} before and "
             f"{after:.1f} after, in {one.scene_id}"
         )

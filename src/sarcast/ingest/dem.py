@@ -1,5 +1,6 @@
 """Terrain heights from any rasters."""
 
+import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -14,8 +15,10 @@ from sarcast.ingest.cf import convert, registry, unit
 from sarcast.ingest.mosaic import Mosaic, Tile
 from sarcast.ingest.profiles import shipped
 from sarcast.ingest.scenes.profile import SceneProfile
-from sarcast.io.progress import say
 from sarcast.sensor import units
+
+_log = logging.getLogger(__name__)
+
 
 ASSETS = ("elevation", "dem", "data")
 """Assets of a STAC item that may hold heights, the best liked first."""
@@ -79,7 +82,7 @@ class Dem:
                 f"leave --dem out"
             )
         if self._seen < self._asked:
-            say(
+            _log.info(
                 f"the DEM {self._mosaic.names} covers {share:.1f} % of the area; the elevation of "
                 f"the other {self._asked - self._seen} pixels counts as missing"
             )

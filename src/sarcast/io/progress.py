@@ -1,5 +1,10 @@
-"""Progress of long work: a bar on a terminal, plain lines elsewhere, nothing where not wanted."""
+"""Progress of long work: a bar on a terminal, plain lines elsewhere, nothing unless asked for.
 
+The library never prints. What is worth knowing goes to the loggers below ``sarcast``, as
+``logging`` has them; ``show_progress`` lets bars and these messages be seen on standard error.
+"""
+
+import logging
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -12,19 +17,40 @@ from sarcast.errors import public
 T = TypeVar("T")
 
 _PLAIN_SECONDS = 10.0
-_quiet = False
+_LOGGER = logging.getLogger("sarcast")
 
 
-def set_quiet(quiet: bool) -> None:
-    """Silence progress and messages, or let them be seen; tables and errors are always shown."""
-    global _quiet  # noqa: PLW0603 - one switch a process, as a logger's level
-    _quiet = quiet
+class _Printer(logging.Handler):
+    """Prints messages on standard error, one line each, free of credentials."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        prefix = "warning: " if record.levelno >= logging.WARNING else ""
+        _print(f"{prefix}{record.getMessage()}")
 
 
-def say(line: str) -> None:
-    """Print one line of what is being done, to standard error."""
-    if not _quiet:
-        Console(stderr=True, highlight=False, soft_wrap=True).print(public(line), markup=False)
+_PRINTER = _Printer()
+_shown = False
+
+
+def show_progress(shown: bool = True) -> None:
+    """Show progress bars and messages of long work on standard error, or only warnings.
+
+    Nothing is shown before the first call: a notebook that wants bars asks for them once.
+
+    Parameters
+    ----------
+    shown
+        False leaves warnings alone.
+    """
+    global _shown  # noqa: PLW0603 - one switch a process, as a logger's level
+    _shown = shown
+    _PRINTER.setLevel(logging.INFO if shown else logging.WARNING)
+    _LOGGER.setLevel(logging.INFO if shown else logging.WARNING)
+    _LOGGER.addHandler(_PRINTER)
+
+
+def _print(line: str) -> None:
+    Console(stderr=True, highlight=False, soft_wrap=True).print(public(line), markup=False)
 
 
 Reached = Callable[[int], tuple[float, str]]
@@ -62,7 +88,7 @@ def follow(items: Iterable[T], what: str, reached: Reached, *, done: int = 0) ->
     reached
         Asked after an item what is shown.
     """
-    if _quiet:
+    if not _shown:
         yield from items
     elif sys.stderr.isatty():
         yield from _bar(items, what, reached, done)
@@ -98,4 +124,4 @@ def _lines(
         share, words = reached(count)
         if share >= 1.0 or now() - last > _PLAIN_SECONDS:
             last = now()
-            say(f"{what}: {words}")
+            _print(f"{what}: {words}")

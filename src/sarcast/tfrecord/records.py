@@ -10,6 +10,7 @@ TensorFlow, ``tensorflow/core/lib/io/record_writer.h``; Castagnoli et al. 1993, 
 """
 
 import gzip
+import logging
 import struct
 import zlib
 from collections.abc import Iterable, Iterator
@@ -21,7 +22,9 @@ import google_crc32c
 
 from sarcast.errors import SarcastError
 from sarcast.io.files import new_file
-from sarcast.io.progress import say
+
+_log = logging.getLogger(__name__)
+
 
 LARGEST_RECORD = 1 << 28
 """Longest record that is read, bytes: ten times a sample of 512 × 512 pixels."""
@@ -74,7 +77,7 @@ def read_records(
                 line = f"{path}, record at byte {offset}: {fault}"
                 if faults == "fatal":
                     raise SarcastError(f"{line}; get the file anew or skip faults") from fault
-                say(f"skipped: {line}")
+                _log.info(f"skipped: {line}")
                 if fault.next_after is None:
                     return
                 offset += fault.next_after

@@ -6,6 +6,7 @@ read what is written here.
 """
 
 import datetime as dt
+import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,6 @@ import numpy.typing as npt
 
 from sarcast.arrays import Bool, Float, Times
 from sarcast.errors import SarcastError
-from sarcast.io.progress import say
 from sarcast.sensor.conditions import COLUMNS, LAGS, PLATFORM, RAIN
 from sarcast.tfrecord.records import Faults, read_records, write_records
 from sarcast.tfrecord.wire import (
@@ -28,6 +28,9 @@ from sarcast.tfrecord.wire import (
     write_tensor,
 )
 from sarcast.windows import Window
+
+_log = logging.getLogger(__name__)
+
 
 BANDS = 2
 MISSIONS = ("S1A", "S1B", "S1C", "S1D")
@@ -107,7 +110,7 @@ def read_samples(paths: Iterable[Path], faults: Faults = "fatal") -> Iterator[Sa
                 line = f"{path}, record at byte {offset}: {error}"
                 if faults == "fatal":
                     raise SarcastError(line) from error
-                say(f"skipped: {line}")
+                _log.info(f"skipped: {line}")
 
 
 def write_samples(path: Path, samples: Iterable[Sample]) -> int:

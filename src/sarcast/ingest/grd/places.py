@@ -5,6 +5,7 @@ Planetary Computer keep ``annotation/iw-vv.xml`` for
 ``annotation/s1a-iw-grd-vv-20200301t051122-...-001.xml``.
 """
 
+import logging
 import re
 import zipfile
 import zlib
@@ -19,7 +20,9 @@ import pystac
 from sarcast.catalogue.protocol import read_items
 from sarcast.errors import SarcastError
 from sarcast.io.files import empty_folder, full_disk_named
-from sarcast.io.progress import say
+
+_log = logging.getLogger(__name__)
+
 
 MANIFEST = "manifest.safe"
 
@@ -91,7 +94,7 @@ def unzipped(path: Path, folder: Path) -> Iterator[Path]:
     with full_disk_named(folder.parent), empty_folder(folder) as work:
         try:
             with zipfile.ZipFile(path) as packed:
-                say(f"unpacking {path.name}")
+                _log.info(f"unpacking {path.name}")
                 packed.extractall(work)
         except (zipfile.BadZipFile, EOFError, zlib.error, NotImplementedError) as error:
             raise SarcastError(f"{path} is damaged, fetch it again ({error})") from error

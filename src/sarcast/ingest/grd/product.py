@@ -6,6 +6,7 @@ ESA, Sentinel-1 Product Specification, S1-RS-MDA-52-7441, 3.9.
 """
 
 import datetime as dt
+import logging
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,7 +24,9 @@ from sarcast.catalogue.scene import BANDS
 from sarcast.errors import SarcastError
 from sarcast.ingest.grd.image import Image, Vectors, number, open_measurement, read_noise
 from sarcast.ingest.grd.places import MANIFEST, by_manifest
-from sarcast.io.progress import say
+
+_log = logging.getLogger(__name__)
+
 
 _KINDS = {
     "s1Level1ProductSchema": "annotation",
@@ -203,7 +206,7 @@ def _whole(path: Path, band: str, folder: Path, files: Mapping[str, str]) -> boo
     if len(missing) < len(files):
         raise SarcastError(f"{path} lacks the {', the '.join(missing)} of {band}; fetch it again")
     if files:
-        say(f"warning: {path} tells of {band} but holds none of its files: {band} is left out")
+        _log.warning(f"{path} tells of {band} but holds none of its files: {band} is left out")
     return False
 
 

@@ -7,6 +7,7 @@ the sensor, per area of the slant plane.
 """
 
 import datetime as dt
+import logging
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -31,9 +32,12 @@ from sarcast.ingest.grd.image import Image
 from sarcast.ingest.grd.product import Product
 from sarcast.ingest.grd.view import Places, View, footprint
 from sarcast.io.files import empty_folder, full_disk_named, new_file
-from sarcast.io.progress import say, track
+from sarcast.io.progress import track
 from sarcast.io.rasters import read_onto, write_cog
 from sarcast.sensor import units
+
+_log = logging.getLogger(__name__)
+
 
 LEAST_DB = -40.0
 """Least gamma nought kept, dB: no power is left where noise outweighs the signal; the noise of
@@ -283,7 +287,7 @@ def _write_images(view: View, grid: GeoBox, terrain: Terrain, folder: Path) -> d
                 target.set_band_description(1, band)
                 target.update_tags(unit=units.LINEAR_POWER, quantity="gamma0")
         for band in sorted(paths.keys() - seen):
-            say(f"warning: {band} of {product.name} has no value in the area: its image is empty")
+            _log.warning(f"{band} of {product.name} has no value in the area: its image is empty")
         for band, path in plain.items():
             with new_file(paths[band]) as partial:
                 rasterio.shutil.copy(path, partial, **_COG)

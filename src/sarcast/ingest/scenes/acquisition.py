@@ -1,6 +1,7 @@
 """An acquisition: all slices of one pass over an area, and what they tell of it."""
 
 import datetime as dt
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -12,8 +13,10 @@ import pystac
 from sarcast.catalogue.protocol import span
 from sarcast.catalogue.scene import BANDS, QUANTITY
 from sarcast.ingest.scenes.fuse import Layer
-from sarcast.io.progress import say
 from sarcast.sensor import orbits
+
+_log = logging.getLogger(__name__)
+
 
 PASS_GAP = dt.timedelta(minutes=10)
 """Slices of one pass follow each other within this time; an orbit takes 98.7 minutes."""
@@ -152,7 +155,7 @@ def newest(items: Iterable[pystac.Item]) -> list[pystac.Item]:
         replaced.append((older, kept[twin]))
     if replaced:
         older, newer = replaced[0]
-        say(
+        _log.info(
             f"{len(replaced)} slices are there in more than one version; the newest is taken, "
             f"as {newer.id} in place of {older.id}"
         )

@@ -5,6 +5,7 @@ is shipped in ``profiles/scenes``, or one of the user's own.
 """
 
 import json
+import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -20,10 +21,12 @@ from sarcast.ingest.scenes.products import Nearby, Product, check_values
 from sarcast.ingest.scenes.profile import Fact, SceneProfile, check_unit, scene_profiles
 from sarcast.ingest.scenes.stac import describe
 from sarcast.io.files import is_partial
-from sarcast.io.progress import say
 from sarcast.io.rasters import holds_data, sample, some_data
 from sarcast.io.remote import is_remote
 from sarcast.sensor import units
+
+_log = logging.getLogger(__name__)
+
 
 _SUFFIXES = {".tif", ".tiff", ".dim", ".nc"}
 
@@ -147,7 +150,7 @@ def _stac_item(path: Path) -> Iterator[pystac.Item]:
     try:
         item = pystac.Item.from_dict(content)
     except (KeyError, TypeError, ValueError, pystac.STACError) as error:
-        say(f"warning: {path} is left out: it is no whole STAC item ({error!r})")
+        _log.warning(f"{path} is left out: it is no whole STAC item ({error!r})")
         return
     item.set_self_href(path.resolve().as_posix())
     item.make_asset_hrefs_absolute()
@@ -170,7 +173,7 @@ def _products(rasters: Sequence[Path], profiles: Sequence[SceneProfile]) -> dict
         name = groups.get("scene", path.stem)
         product = products.setdefault(name, Product(name, profile, groups))
         if product.profile is not profile or path.name in {one.name for one, _ in product.files}:
-            say(f"warning: {path} is left out: {product.files[0][0]} is the same scene")
+            _log.warning(f"{path} is left out: {product.files[0][0]} is the same scene")
             continue
         product.files.append((path, band))
     return products
@@ -218,6 +221,6 @@ def _holds_data(item: pystac.Item) -> bool:
         check_values(asset.href, values, unit)
         held.append(some_data(values) or holds_data(Path(asset.href)))
     if held and not any(held):
-        say(f"warning: {item.id} is left out: it holds no data, every pixel is 0 or missing")
+        _log.warning(f"{item.id} is left out: it holds no data, every pixel is 0 or missing")
         return False
     return True

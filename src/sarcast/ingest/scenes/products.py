@@ -1,5 +1,6 @@
 """A product: the files of one scene on disk, made into a scene by what its profile tells."""
 
+import logging
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,9 +15,10 @@ from sarcast.errors import SarcastError
 from sarcast.ingest.scenes import profile as profiles
 from sarcast.ingest.scenes.containers import Layer, open_container
 from sarcast.ingest.scenes.profile import Fact, SceneProfile
-from sarcast.io.progress import say
 from sarcast.io.rasters import grid_of, holds_data, sample, some_data
 from sarcast.sensor import orbits, units
+
+_log = logging.getLogger(__name__)
 
 
 class Nearby:
@@ -218,7 +220,7 @@ def _usable(raster: Raster, number: int) -> bool:
     """See that a raster can be read and is in its unit; False, and said, if it holds no data."""
     values = sample(raster.path, band=number, nodata=raster.nodata)
     if not some_data(values) and not holds_data(raster.path, number, raster.nodata):
-        say(f"warning: {raster.path} is left out: it holds no data, every pixel is 0 or missing")
+        _log.warning(f"{raster.path} is left out: it holds no data, every pixel is 0 or missing")
         return False
     check_values(str(raster.path), values, raster.unit)
     return True

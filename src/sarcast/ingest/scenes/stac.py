@@ -1,6 +1,7 @@
 """STAC items of other makers, put into the form of our own scenes by their profiles."""
 
 import datetime as dt
+import logging
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -19,8 +20,9 @@ from sarcast.ingest.scenes.profile import (
     platform,
     relative_orbit,
 )
-from sarcast.io.progress import say
 from sarcast.sensor import orbits
+
+_log = logging.getLogger(__name__)
 
 
 class NoBandsError(SarcastError):
@@ -49,7 +51,7 @@ def describe_all(
     if without and not known:
         raise without[0]
     if without:
-        say(f"{len(without)} items without VV and VH are left out: {without[0]}")
+        _log.info(f"{len(without)} items without VV and VH are left out: {without[0]}")
     return known
 
 

@@ -1,5 +1,6 @@
 """Daily weather read onto the conditions grid, from whatever files tell it."""
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,8 +18,10 @@ from sarcast.ingest.weather.layouts import (
     WeatherVariable,
 )
 from sarcast.ingest.weather.opening import Source, open_source
-from sarcast.io.progress import say
 from sarcast.sensor.conditions import LAGS, RANGES, WEATHER
+
+_log = logging.getLogger(__name__)
+
 
 _TRACE = 0.1
 
@@ -107,7 +110,7 @@ class Weather:
                 if some
             ]
             if lacking:
-                say(
+                _log.info(
                     f"weather: {name} is {' and '.join(lacking)} of {len(shares)} dates, the first "
                     f"{str(min(missing + partly))[:10]}; it counts as a missing condition there"
                 )

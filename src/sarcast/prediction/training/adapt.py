@@ -1,5 +1,6 @@
 """A trained network adapted to an area by a short training on its own images."""
 
+import logging
 import warnings
 from collections.abc import Sequence
 from copy import deepcopy
@@ -10,7 +11,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from sarcast.io.progress import say
 from sarcast.prediction.calibration import calibrated, check_bands, residual_scores
 from sarcast.prediction.model import Model
 from sarcast.prediction.training.augment import MIRRORED_SHARE, AugmentOptions, mirror_levels
@@ -21,6 +21,9 @@ from sarcast.sensor.conditions import WEATHER, places_of
 from sarcast.sensor.units import YEAR_DAYS
 from sarcast.windows import Batch, Window, collate
 from sarcast.windows.without import Sampler
+
+_log = logging.getLogger(__name__)
+
 
 WINDOWS_LOOKED_AT = 64
 """Windows from which the range of the conditions of the area is found."""
@@ -103,7 +106,9 @@ def adapt(
     scored = {step: _scored(each, validation) for step, each in models.items()}
     best = min(scored, key=lambda step: scored[step].scores.of_mean)  # type: ignore[union-attr]
     if best == 0:
-        say("the network predicts the held dates no better after training: its weights are kept")
+        _log.info(
+            "the network predicts the held dates no better after training: its weights are kept"
+        )
     adapted = {
         "options": options.model_dump(mode="json"),
         "steps": state.step,

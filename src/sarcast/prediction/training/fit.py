@@ -1,5 +1,6 @@
 """Training: batches in, a network's weights out; it can be stopped anywhere and goes on."""
 
+import logging
 import math
 import os
 import time
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 
 from sarcast.errors import SarcastError
-from sarcast.io.progress import follow, say
+from sarcast.io.progress import follow
 from sarcast.prediction.model import weights
 from sarcast.prediction.networks.protocol import Prediction
 from sarcast.prediction.training.augment import AugmentOptions, augment, fewer_images
@@ -30,6 +31,9 @@ from sarcast.prediction.training.checkpoint import (
 )
 from sarcast.prediction.training.validation import Held
 from sarcast.windows import BANDS, Batch, Window
+
+_log = logging.getLogger(__name__)
+
 
 SEEDS_APART = 1_000_003
 """Distance of seeds that have nothing in common: a prime beyond the steps of any training."""
@@ -341,7 +345,7 @@ class _Loop:
                     ) from None
             self.parts = min(2 * self.parts, most)
             torch.cuda.empty_cache()
-            say(
+            _log.info(
                 f"the device is out of memory: working on batches in {self.parts} parts from now on"
             )
 
@@ -405,7 +409,7 @@ class _Loop:
         for band, value in zip(BANDS, record["rmse_db"], strict=True):
             log.add_scalar(f"rmse_db/{band}", value, step)
         vv, vh = record["rmse_db"]
-        say(
+        _log.info(
             f"step {step}: loss {training:.4f}, validation loss {record['validation_loss']:.4f}, "
             f"residuals {vv:.2f} dB VV, {vh:.2f} dB VH, {speed:.1f} windows/s"
         )
@@ -447,7 +451,7 @@ class _Loop:
         restore_optimiser(self.optimiser, checkpoint.parts["optimiser"])
         if self.options.average:
             self.average.restore(checkpoint.parts["average"])
-        say(f"going on from the checkpoint at step {self.state.step}")
+        _log.info(f"going on from the checkpoint at step {self.state.step}")
 
 
 def _split(batch: Batch, parts: int) -> list[Batch]:
