@@ -21,7 +21,7 @@ import shapely
 from odc.geo.geom import Geometry, box
 from shapely.affinity import rotate
 
-from sarcast.catalogue import Catalogue, TimeRange, open_catalogue, open_growing
+from sarcast.catalogue import Catalogue, TimeRange, open_catalogue, open_writable
 
 START = dt.datetime(2015, 1, 1, tzinfo=dt.UTC)
 DAY = dt.timedelta(days=1)
@@ -51,7 +51,7 @@ def main() -> None:
         for name, source in sources.items():
             if name != "API":  # which serves the database
                 start = time.perf_counter()
-                held = open_growing(source).add(synthesised(options.items))
+                held = open_writable(source).add(synthesised(options.items))
                 print(f"{name}: {held} items added in {time.perf_counter() - start:.1f} s")
         size = sum(path.stat().st_size for path in folder.iterdir()) / 1e6
         print(f"folder: {size:.1f} MB on disk")

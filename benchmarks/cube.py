@@ -31,7 +31,7 @@ from scipy.ndimage import gaussian_filter
 from sarcast.catalogue import FolderCatalogue
 from sarcast.cube import CubeOptions, Sources, build_cube, open_cube
 from sarcast.cube.block import places
-from sarcast.cube.executor import CrewOptions
+from sarcast.cube.executor import WorkerOptions
 from sarcast.cube.schema import CHUNK, pack
 from sarcast.cube.store import is_begun
 from sarcast.ingest.scenes.index import IndexOptions, find_items
@@ -113,7 +113,7 @@ def build(case: Case, target: Path, workers: int) -> None:
     """Build the cube as ``sarcast cube`` does."""
     show_progress(False)
     items = FolderCatalogue(case.folder / "catalogue").search()
-    options = CrewOptions(workers=workers)
+    options = WorkerOptions(workers=workers)
     build_cube(items, target, case.grid, CubeOptions(), Sources(), workers=options)
 
 

@@ -15,7 +15,7 @@ from functools import partial
 
 import numpy as np
 
-from sarcast.evaluation.experiment import AssessOptions, assess
+from sarcast.evaluation.experiment import ExperimentOptions, run_experiment
 from sarcast.evaluation.metrics import Evaluator
 from sarcast.evaluation.simulation.changes import Offset
 from sarcast.prediction.strategies import STRATEGIES
@@ -50,11 +50,11 @@ def main() -> None:
 
 def part(count: int, seed: int, size: int) -> tuple[Evaluator, float, float]:
     """Evaluate so many windows; give the sums, the peak memory in GB and the CPU seconds."""
-    found = assess(
+    found = run_experiment(
         windows(count, size, seed),
         {"strategy": list(STRATEGIES.values())},
         [Offset()],
-        AssessOptions(by_condition=False, panels=0, at_once=2),
+        ExperimentOptions(by_condition=False, panels=0, at_once=2),
         rng=np.random.default_rng(seed),
     )
     usage = resource.getrusage(resource.RUSAGE_SELF)

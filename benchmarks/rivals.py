@@ -33,7 +33,7 @@ from sarcast.arrays import Bool, Float
 from sarcast.detection.difference import level, levelled, norm, smoothed, subtract, z
 from sarcast.prediction import Precision
 from sarcast.prediction.strategies import latest, mean
-from sarcast.windows import Chooser, Expected, Predictor, Source, Window, split_by_date
+from sarcast.windows import Chooser, CubeReader, Expected, Predictor, Window, split_by_date
 
 FIRST_TEST = np.datetime64("2024-01-01")
 WATER = ("opera-292318-IW2",)
@@ -235,12 +235,12 @@ def run(task: Task) -> list[Row]:
 
     torch.set_num_threads(task.threads)
     cube = xr.load_dataset(task.path, engine="h5netcdf")
-    source = Source.of(cube, in_memory=True)
+    source = CubeReader.of(cube, in_memory=True)
     systems = SYSTEMS[task.kind](task)
     return [measure(task.path.stem, source, system) for system in systems]
 
 
-def measure(series: str, source: Source, system: System) -> Row:
+def measure(series: str, source: CubeReader, system: System) -> Row:
     """Score a system on every date from the first test on."""
     name, given, look = system
     dates = [int(date) for date in np.flatnonzero(source.times >= FIRST_TEST)]
@@ -293,7 +293,7 @@ def change_name(decibels: float) -> str:
     return f"{decibels:+g} dB"
 
 
-def window_of(source: Source, date: int, given: Given) -> Window:
+def window_of(source: CubeReader, date: int, given: Given) -> Window:
     """Cut a whole image and the other ones that a system is given."""
     if given.later:
         others = [one for one in range(len(source.times)) if one != date]

@@ -21,7 +21,7 @@ from sarcast.prediction import load_model
 from sarcast.prediction.strategies import STRATEGIES
 from sarcast.sensor.orbits import heading_deg
 from sarcast.sensor.units import to_db
-from sarcast.windows import Chooser, Predictor, Source, Window
+from sarcast.windows import Chooser, CubeReader, Predictor, Window
 
 SIDE = 3
 FIRST_TEST = np.datetime64("2022-01-01")
@@ -113,7 +113,7 @@ def _cube(rows: pd.DataFrame) -> xr.Dataset:
 
 def windows_of(cube: xr.Dataset, chooser: Chooser, previous: int) -> Iterator[Window]:
     """Cut the targets that have sixteen images before them."""
-    source = Source.of(cube, in_memory=True)
+    source = CubeReader.of(cube, in_memory=True)
     most = max(count for _, count in GIVEN)
     for date in np.flatnonzero(source.times >= FIRST_TEST)[::EVERY]:
         if date >= most and source.seen(int(date), (0, 0), source.shape) == 1.0:

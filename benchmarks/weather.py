@@ -18,7 +18,7 @@ from sarcast.arrays import Float
 from sarcast.prediction import load_model
 from sarcast.prediction.strategies import mean
 from sarcast.sensor.conditions import WEATHER
-from sarcast.windows import Source, Window, target_dates
+from sarcast.windows import CubeReader, Window, target_dates
 from sarcast.windows.without import window_without
 
 ENOUGH = 10
@@ -69,7 +69,7 @@ def main() -> None:
 
 def held_windows(cube: xr.Dataset, previous: int) -> list[Window]:
     """Cut the whole site at each held date."""
-    source = Source.of(cube, in_memory=True)
+    source = CubeReader.of(cube, in_memory=True)
     dates = target_dates(cube, ENOUGH)
     held = dates[round(len(dates) * (1.0 - HELD_SHARE)) :]
     return [

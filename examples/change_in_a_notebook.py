@@ -14,7 +14,7 @@ from sklearn.ensemble import RandomForestClassifier
 import sarcast
 from sarcast.api import WindowOptions
 from sarcast.detection.classifiers import Otsu, PixelEstimator, linear_svc
-from sarcast.evaluation.experiment import AssessOptions
+from sarcast.evaluation.experiment import ExperimentOptions
 from sarcast.evaluation.simulation.changes import Offset
 from sarcast.evaluation.simulation.shapes import ShapeOptions
 
@@ -53,7 +53,7 @@ def main(path: str, model_path: str = "base") -> None:
         [model],
         windows=WindowOptions(start=str(cube["time"].values[-3])),
         classifiers=[linear_svc(rng=rng)],
-        options=AssessOptions(shapes=ShapeOptions(least=1), fit_windows=1),
+        options=ExperimentOptions(shapes=ShapeOptions(least=1), fit_windows=1),
         rng=rng,
     )
     right = proof["accuracy"].sel(predictor=model.name, classifier="linear SVC")

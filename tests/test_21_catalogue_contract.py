@@ -18,7 +18,7 @@ from odc.geo.geom import Geometry, box
 from shapely.affinity import rotate
 
 from conftest import GRID, opera_name
-from sarcast.catalogue import Catalogue, open_catalogue, open_growing
+from sarcast.catalogue import Catalogue, open_catalogue, open_writable
 from sarcast.cli import main
 from sarcast.errors import SarcastError, UsageError
 from services import PASSWORD, Database, postgresql, required, stac_api
@@ -142,7 +142,7 @@ def catalogue(
         source: Any = tmp_path_factory.mktemp("contract")
     else:
         source = request.getfixturevalue("database").url("catalogue")
-    open_growing(source).add(ITEMS)
+    open_writable(source).add(ITEMS)
     if request.param == "api":
         source = request.getfixturevalue("api")
     with pytest.MonkeyPatch.context() as patch:
@@ -259,7 +259,7 @@ def test_adding_again_replaces(kind: str, tmp_path: Path, request: pytest.Fixtur
     target: Any = tmp_path
     if kind == "database":
         target = request.getfixturevalue("database").url("catalogue")
-    growing = open_growing(target)
+    growing = open_writable(target)
     here = shapely.box(0.0, 0.0, 1.0, 1.0)
     first = [item(number, here, START + dt.timedelta(days=number)) for number in range(4)]
     for one in first:
@@ -344,7 +344,7 @@ def test_a_database_that_is_not_the_one(
     database: Database, name: str, password: str, told: str
 ) -> None:
     wrong = database.url(name, password)
-    for attempt in (open_catalogue(wrong).search, lambda: open_growing(wrong)):
+    for attempt in (open_catalogue(wrong).search, lambda: open_writable(wrong)):
         with pytest.raises(SarcastError, match=told) as error:
             attempt()
         assert_hidden(str(error.value))
@@ -356,10 +356,10 @@ def test_a_user_without_rights(database: Database) -> None:
     guest = database.url("catalogue").replace("sarcast:", "guest:", 1)
     guest = guest.replace(guest.split(":")[2].split("@")[0], "guest")
     with pytest.raises(SarcastError, match="may read and write in the schema pgstac"):
-        open_growing(guest)
+        open_writable(guest)
     sql(database, "catalogue", "GRANT pgstac_read TO guest")
     with pytest.raises(SarcastError, match="may read and write in the schema pgstac"):
-        open_growing(guest).add(ITEMS)
+        open_writable(guest).add(ITEMS)
 
 
 @pytest.mark.service

@@ -20,7 +20,7 @@ from sarcast.cube import (
     build_cube,
     moment_of,
     open_cube,
-    place_of_date,
+    time_index_of,
 )
 from sarcast.cube.check.report import check_cube
 from sarcast.cube.store import Store, is_begun
@@ -287,14 +287,14 @@ def test_what_is_no_cube(tmp_path: Path) -> None:
 def test_dates_are_found_and_named(scene_folder: Callable[..., Path], tmp_path: Path) -> None:
     scenes = {opera_name("20200301T043005", "S1B"): power(0), **series(3)}
     cube = build(items_of(scene_folder(scenes)), tmp_path / "cube.zarr")
-    assert place_of_date(cube, "2020-03-02") == 2
-    assert place_of_date(cube, "2020-03-01T15:40:05") == 1
+    assert time_index_of(cube, "2020-03-02") == 2
+    assert time_index_of(cube, "2020-03-01T15:40:05") == 1
     with pytest.raises(SarcastError, match="nearest is 2020-03-03T15:40:05"):
-        place_of_date(cube, "2020-03-09")
+        time_index_of(cube, "2020-03-09")
     with pytest.raises(SarcastError, match="has 2 acquisitions at 2020-03-01; name one of"):
-        place_of_date(cube, "2020-03-01")
+        time_index_of(cube, "2020-03-01")
     with pytest.raises(UsageError, match="'spring' is no date"):
-        place_of_date(cube, "spring")
+        time_index_of(cube, "spring")
 
 
 def test_the_last_moment_of_a_date() -> None:

@@ -19,7 +19,7 @@ from sarcast.catalogue.scene import BANDS
 from sarcast.cli import main
 from sarcast.cube import CubeOptions, Sources, build_cube, open_cube
 from sarcast.cube.block import places
-from sarcast.cube.executor import CrewOptions
+from sarcast.cube.executor import WorkerOptions
 from sarcast.cube.schema import MISSING, pack
 from sarcast.errors import SarcastError
 from sarcast.ingest.scenes.acquisition import newest
@@ -460,8 +460,8 @@ def test_a_cluster_builds_the_same_cube(
 ) -> None:
     names = [opera_name(f"2020030{day}T154005") for day in range(1, 5)]
     folder = scene_folder({name: power(day) for day, name in enumerate(names)})
-    items, cluster = items_of(folder), CrewOptions(scheduler=scheduler)
-    here = build(items, tmp_path / "here.zarr", workers=CrewOptions(workers=1))
+    items, cluster = items_of(folder), WorkerOptions(scheduler=scheduler)
+    here = build(items, tmp_path / "here.zarr", workers=WorkerOptions(workers=1))
     there = build(items, tmp_path / "there.zarr", workers=cluster)
     xr.testing.assert_identical(there.load(), here.load())
     (folder / f"{names[1]}_VV.tif").unlink()

@@ -17,7 +17,7 @@ from conftest import GRID, opera_name
 from sarcast.cli import main
 from sarcast.cube import CubeOptions, Sources, build_cube, open_cube
 from sarcast.cube.block import Block, Written, write
-from sarcast.cube.executor import CrewOptions
+from sarcast.cube.executor import WorkerOptions
 from sarcast.cube.store import Store, is_begun
 from sarcast.errors import SarcastError
 from sarcast.ingest.scenes.index import IndexOptions, find_items
@@ -45,7 +45,7 @@ def build(
     items: list[pystac.Item], to: Path, *, weather: Path | None = None, gone: bool = False
 ) -> int:
     sources = Sources(weather=() if weather is None else (weather,))
-    one = CrewOptions(workers=1)
+    one = WorkerOptions(workers=1)
     return build_cube(items, to, GRID, CubeOptions(allow_missing=gone), sources, workers=one)
 
 

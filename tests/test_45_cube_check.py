@@ -20,7 +20,7 @@ from sarcast.cube.check.platforms import Series, compare
 from sarcast.cube.check.registration import CLEAR, Correlation
 from sarcast.cube.check.report import check_cube
 from sarcast.cube.check.statistics import tally
-from sarcast.cube.executor import CrewOptions
+from sarcast.cube.executor import WorkerOptions
 from sarcast.errors import SarcastError
 from sarcast.ingest.scenes.index import IndexOptions, find_items
 from sarcast.io.grid import make_grid
@@ -163,7 +163,7 @@ def cube_of(world: Path) -> Path:
 
 def test_a_world_has_no_fault_and_its_wettest_date_alone_is_odd(whole: Path) -> None:
     """2020-07-26 follows a day of 10.9 mm, the wettest day before any date."""
-    report = check_cube(whole, workers=CrewOptions(workers=2))
+    report = check_cube(whole, workers=WorkerOptions(workers=2))
     assert report.faults == ()
     (line,) = report.warnings
     assert line.startswith("2020-07-26T17:00:02 lies +")

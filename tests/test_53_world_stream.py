@@ -53,18 +53,18 @@ def test_the_goal_is_what_the_sensor_makes_of_the_expected_image_in_the_mean():
 
 
 def test_other_conditions_are_other_rain_and_half_of_them_the_other_pass():
-    plain, found = (drawn(preset="boreal", batch=80, otherwise=o) for o in (False, True))
-    assert plain.other_conditions is None
-    assert found.other_conditions is not None and found.other_expected is not None
+    plain, found = (drawn(preset="boreal", batch=80, counterfactual=o) for o in (False, True))
+    assert plain.counterfactual_conditions is None
+    assert found.counterfactual_conditions is not None and found.counterfactual_expected is not None
     assert same(plain, found, ("previous", "target", "expected", "conditions"))
-    own, other = found.conditions[:, -1], found.other_conditions
+    own, other = found.conditions[:, -1], found.counterfactual_conditions
     turned = own[:, HEADING] != other[:, HEADING]
     assert 0.25 < float(turned.float().mean()) < 0.75
     back = (other[turned, HEADING] + own[turned, HEADING]) % 360.0
     torch.testing.assert_close(back, torch.full_like(back, 180.0), rtol=0, atol=1e-3)
     kept = [COLUMNS.index(name) for name in ("temperature", "incidence", "platform")]
     assert torch.equal(own[:, kept], other[:, kept])
-    moved = (found.other_expected - found.expected)[:, 0]
+    moved = (found.counterfactual_expected - found.expected)[:, 0]
     open_land = [float(m[o].mean()) for m, o in zip(moved, found.open_land, strict=True)]
     forest = [float(m[f].mean()) for m, f in zip(moved, found.forest, strict=True)]
     warm = (own[:, 0] > 4.0) & (own[:, 1] == 0.0) & ~turned & found.open_land.any((1, 2))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sarcast.errors import SarcastError
 from sarcast.sensor.conditions import COLUMNS as NAMES
 from sarcast.windows import (
-    Source,
+    CubeReader,
     WindowSampler,
     choose_previous,
     collate,
@@ -127,7 +127,7 @@ def test_target_dates_have_enough_before_them_and_lie_within_bounds() -> None:
 def test_grid_covers_every_pixel() -> None:
     covered = np.zeros((ROWS, COLUMNS), dtype=int)
     for window in grid(CUBE, 7, 16, 4):
-        row, column = window.place
+        row, column = window.offset
         covered[row : row + 16, column : column + 16] += 1
         np.testing.assert_array_equal(window.previous, _coded([3, 4, 5, 6], row, column, (16, 16)))
     assert covered.min() == 1
@@ -136,7 +136,7 @@ def test_grid_covers_every_pixel() -> None:
 def test_grid_takes_images_that_see_the_window() -> None:
     holed = CUBE.copy(deep=True)
     holed["backscatter"][5, :, :, :20] = np.nan
-    chosen = {window.place[1]: window.times for window in grid(holed, 7, 16, 2)}
+    chosen = {window.offset[1]: window.times for window in grid(holed, 7, 16, 2)}
     np.testing.assert_array_equal(chosen[0], CUBE.time.values[[4, 6, 7]])
     np.testing.assert_array_equal(chosen[32], CUBE.time.values[[5, 6, 7]])
 
@@ -153,12 +153,12 @@ def test_sampler_gives_the_same_windows_for_the_same_seed() -> None:
     first = sampler.draw(20, rng=np.random.default_rng(3))
     again = sampler.draw(20, rng=np.random.default_rng(3))
     other = sampler.draw(20, rng=np.random.default_rng(4))
-    assert [window.place for window in first] == [window.place for window in again]
-    assert [window.place for window in first] != [window.place for window in other]
+    assert [window.offset for window in first] == [window.offset for window in again]
+    assert [window.offset for window in first] != [window.offset for window in other]
     for window in first:
         place = np.searchsorted(CUBE.time.values, window.times)
         np.testing.assert_array_equal(np.diff(place), 1)
-        np.testing.assert_array_equal(window.previous, _coded(place[:-1], *window.place, (8, 8)))
+        np.testing.assert_array_equal(window.previous, _coded(place[:-1], *window.offset, (8, 8)))
 
 
 def test_sampler_keeps_to_its_targets_and_draws_cubes_by_their_size() -> None:
@@ -205,7 +205,7 @@ def test_batch_refuses_windows_of_different_shapes() -> None:
 
 def test_a_cube_of_images_alone_is_enough() -> None:
     bare = CUBE[["backscatter"]].drop_vars(["platform", "heading", "cy", "cx"], errors="ignore")
-    window = Source.of(bare).cut(7, (3, 4), (5, 6), [1, 4])
+    window = CubeReader.of(bare).cut(7, (3, 4), (5, 6), [1, 4])
     assert np.isnan(window.conditions).all()
     assert np.isnan(window.elevation).all()
     np.testing.assert_array_equal(window.target, _coded([7], 3, 4, (5, 6))[0])
@@ -256,7 +256,7 @@ def test_a_baseline_is_kept_from_before_a_time() -> None:
     times = _season_times()
     chosen = choose_previous(times, 9, 2, before=times[7])
     np.testing.assert_array_equal(chosen, [5, 6])
-    found = Source.of(CUBE).previous(9, (0, 0), (8, 8), 2, before=CUBE.time.values[4])
+    found = CubeReader.of(CUBE).previous(9, (0, 0), (8, 8), 2, before=CUBE.time.values[4])
     assert found == [2, 3]
 
 

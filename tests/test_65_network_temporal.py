@@ -202,7 +202,11 @@ def test_contrast_is_what_other_conditions_move_too_much_or_too_little() -> None
 
 def test_mirrored_windows_keep_their_slopes_along_the_look() -> None:
     batch = _batch()
-    batch = replace(batch, other_conditions=batch.conditions[:, 0], other_expected=batch.target)
+    batch = replace(
+        batch,
+        counterfactual_conditions=batch.conditions[:, 0],
+        counterfactual_expected=batch.target,
+    )
     headings = batch.conditions[..., HEADING]
     slopes = encoding.slope_along_look(batch.elevation, headings)
     for axis in (-1, -2):
@@ -211,8 +215,8 @@ def test_mirrored_windows_keep_their_slopes_along_the_look() -> None:
         again = encoding.slope_along_look(other.elevation, turned).flip(axis)
         torch.testing.assert_close(again, slopes, rtol=0, atol=1e-4)
         torch.testing.assert_close(other.previous.flip(axis), batch.previous)
-        torch.testing.assert_close(other.other_expected.flip(axis), batch.target)
-        torch.testing.assert_close(other.other_conditions, other.conditions[:, 0])
+        torch.testing.assert_close(other.counterfactual_expected.flip(axis), batch.target)
+        torch.testing.assert_close(other.counterfactual_conditions, other.conditions[:, 0])
     east = mirror(batch, -1).conditions[0, :2, HEADING]
     torch.testing.assert_close(east, torch.tensor([-168.0, -12.0]), rtol=0, atol=1e-4)
 
@@ -244,10 +248,16 @@ def test_augmentation_hides_what_it_says() -> None:
     assert hidden == {"temperature", "snow_depth", *(f"precipitation_{lag}" for lag in range(4))}
     assert _augmented(0, no_elevation=1.0).elevation.isnan().all()
     batch = _batch()
-    twice = replace(batch, other_conditions=batch.conditions[:, -1], other_expected=batch.target)
+    twice = replace(
+        batch,
+        counterfactual_conditions=batch.conditions[:, -1],
+        counterfactual_expected=batch.target,
+    )
     hidden = augment(twice, AugmentOptions(), generator=torch.Generator().manual_seed(3))
     assert hidden.conditions.isnan().any()
-    torch.testing.assert_close(hidden.other_conditions, hidden.conditions[:, -1], equal_nan=True)
+    torch.testing.assert_close(
+        hidden.counterfactual_conditions, hidden.conditions[:, -1], equal_nan=True
+    )
     single = torch.cat([_augmented(seed, no_condition=0.3).conditions[:, 0] for seed in range(200)])
     assert single.isnan().float().mean() == pytest.approx(0.3, abs=0.05)
     strips = _augmented(0, strips=1.0).previous.isnan().float().mean(dim=(2, 3, 4))

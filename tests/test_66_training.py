@@ -24,7 +24,7 @@ from sarcast.prediction.networks.unet import UNet, UNetOptions, paper_scaling
 from sarcast.prediction.training.augment import AugmentOptions
 from sarcast.prediction.training.batches import mixed, sampled
 from sarcast.prediction.training.fit import TrainOptions, _Loop, fit, launched
-from sarcast.prediction.training.validation import Held
+from sarcast.prediction.training.validation import ValidationWindows
 from sarcast.sensor.conditions import PaperScaling
 from sarcast.windows import Batch, WindowSampler, collate, cut, target_dates
 from small_cubes import learnable_cube
@@ -382,7 +382,10 @@ def test_contrast_counts_windows_whose_other_conditions_are_all_told(tmp_path: P
     other = batch.conditions[:, -1].nan_to_num(1.0)
     moved = torch.tensor([1.0, 3.0])[:, None, None, None].expand(batch.target.shape)
     twice = replace(
-        batch, expected=batch.target, other_conditions=other, other_expected=batch.target + moved
+        batch,
+        expected=batch.target,
+        counterfactual_conditions=other,
+        counterfactual_expected=batch.target + moved,
     )
     plain, held = (_plain_loop(tmp_path / f"{k}", contrast=k) for k in (0.0, 2.0))
     once = plain._loss(twice)
@@ -446,7 +449,7 @@ def test_validation_is_of_the_windows_not_of_their_batches() -> None:
         return Prediction(batch.target.nan_to_num(0.0) + bias)
 
     for batch in (1, 2, 5):
-        found = Held(windows, batch, torch.device("cpu")).validate(Biased(), predict)
+        found = ValidationWindows(windows, batch, torch.device("cpu")).validate(Biased(), predict)
         corners = [window.target[0, -1, -1] for window in windows]
         assert found.loss == pytest.approx(np.mean(corners), rel=1e-5)
         assert found.rmse_db == pytest.approx([1.0, 2.0], abs=1e-5)

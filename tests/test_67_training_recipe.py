@@ -20,7 +20,7 @@ from sarcast.prediction.training.recipe import (
     world_batches,
     world_windows,
 )
-from sarcast.prediction.training_range import seen_conditions
+from sarcast.prediction.training_range import condition_ranges
 from sarcast.windows import WindowSampler
 from small_cubes import learnable_cube
 
@@ -112,10 +112,13 @@ def test_schooling_stopped_half_way_goes_on_to_the_same_bytes(tmp_path: Path, mo
     ("changes", "message"),
     [
         ({"worlds": [], "series": []}, "a recipe needs a lesson"),
-        ({"training": {"contrast": 1.0}}, "contrast and worlds with otherwise need each other"),
         (
-            {"worlds": [{"weight": 1.0, "worlds": {"otherwise": True}}]},
-            "contrast and worlds with otherwise need each other",
+            {"training": {"contrast": 1.0}},
+            "contrast and worlds with counterfactual need",
+        ),
+        (
+            {"worlds": [{"weight": 1.0, "worlds": {"counterfactual": True}}]},
+            "contrast and worlds with counterfactual need",
         ),
     ],
 )
@@ -192,7 +195,7 @@ def test_seen_conditions_are_the_range_of_what_is_known() -> None:
     batch = world_batches(TINY.worlds[0], options, device="cpu")(0, 0)
     batch.conditions[0, 0, 0] = -40.0
     batch.conditions[..., 3] = torch.nan
-    seen = seen_conditions([batch])
+    seen = condition_ranges([batch])
     assert seen["temperature"][0] == -40.0
     assert "incidence" not in seen
 

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from sarcast.prediction.training.series import SeriesBatches
-from sarcast.windows import Chooser, Source, WindowSampler, choose_previous
+from sarcast.windows import Chooser, CubeReader, WindowSampler, choose_previous
 from small_cubes import COLUMNS, ROWS, code, coordinate_cube
 
 
@@ -34,7 +34,7 @@ def test_every_pixel_tells_where_it_was_cut(order: slice) -> None:
 def test_conditions_are_those_of_the_cut() -> None:
     """Each window is that which cutting it one by one gives."""
     cube, batches = drawn()
-    batch, source = batches(5, 0), Source.of(cube)
+    batch, source = batches(5, 0), CubeReader.of(cube)
     for place in range(8):
         first = batch.previous[place, :, 0, 0, 0].numpy().astype(int)
         times, _, rows, columns = np.unravel_index(first, (12, 2, ROWS, COLUMNS))

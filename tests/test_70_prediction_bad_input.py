@@ -15,7 +15,7 @@ from sarcast.prediction.networks.temporal import Temporal, TemporalOptions
 from sarcast.prediction.predict import TileOptions, predict
 from sarcast.prediction.training.batches import sampled
 from sarcast.prediction.training.fit import TrainOptions, fit
-from sarcast.prediction.training_range import merged_conditions, seen_conditions
+from sarcast.prediction.training_range import condition_ranges, merge_ranges
 from sarcast.sensor.conditions import COLUMNS
 from sarcast.windows import collate, split_by_date
 from small_cubes import learnable_cube
@@ -120,11 +120,11 @@ def test_platforms_are_known_one_by_one() -> None:
     training, _ = split_by_date([learnable_cube()], size=16, previous=3, share=0.3)
     batch = collate(training.draw(3, rng=np.random.default_rng(1)))
     batch.conditions[..., COLUMNS.index("platform")] = torch.tensor([0.0, 3.0, 0.0])[:, None]
-    assert seen_conditions([batch])["platform"] == [0.0, 3.0]
-    assert merged_conditions({"platform": [0.0, 1.0]}, {"platform": [0.0, 3.0]}) == {
+    assert condition_ranges([batch])["platform"] == [0.0, 3.0]
+    assert merge_ranges({"platform": [0.0, 1.0]}, {"platform": [0.0, 3.0]}) == {
         "platform": [0.0, 1.0, 3.0]
     }
-    model = Model(network(), "small", {"seen_conditions": seen_conditions([batch])})
+    model = Model(network(), "small", {"seen_conditions": condition_ranges([batch])})
     (window,) = training.draw(1, rng=np.random.default_rng(1))
     window.conditions[:, COLUMNS.index("platform")] = 2.0
     with pytest.warns(UserWarning, match="not trained on sentinel-1c"):

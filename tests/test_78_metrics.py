@@ -15,8 +15,8 @@ from sarcast.evaluation.metrics import (
     Confusion,
     Evaluation,
     Evaluator,
+    ScoreCounts,
     Scored,
-    Scores,
     auc_exact,
     average_precision,
     count_calibration,
@@ -98,7 +98,7 @@ def test_states_add_up_whatever_the_parts(scores, data):
     changed = data.draw(arrays(bool, 60))
     cuts = sorted(data.draw(st.lists(st.integers(0, 60), max_size=4)))
     parts = zip(np.split(scores, cuts), np.split(changed, cuts), strict=True)
-    summed = sum((count_scores(*part) for part in parts), Scores())
+    summed = sum((count_scores(*part) for part in parts), ScoreCounts())
     whole = count_scores(scores, changed)
     assert summed.pages.keys() == whole.pages.keys()
     for page, counts in whole.pages.items():
@@ -111,7 +111,7 @@ def test_blocks_of_dask_add_to_the_whole():
     blocks = zip(*(part.to_delayed().ravel() for part in chunked), strict=True)
     states = dask.compute(*(dask.delayed(count_scores)(*pair) for pair in blocks))
     assert len(states) == 12
-    summed, whole = sum(states, Scores()), count_scores(scores, changed)
+    summed, whole = sum(states, ScoreCounts()), count_scores(scores, changed)
     assert roc(summed).auc == roc(whole).auc
     assert summed.pages.keys() == whole.pages.keys()
     assert all((summed.pages[page] == counts).all() for page, counts in whole.pages.items())
@@ -122,7 +122,7 @@ def test_adding_changes_neither_part():
     before = one.changed, other.changed
     assert (one + other).changed == sum(before)
     assert (one.changed, other.changed) == before
-    assert (one + Scores()).changed == before[0]
+    assert (one + ScoreCounts()).changed == before[0]
 
 
 def test_curve_is_scikit_learns():

@@ -10,15 +10,15 @@ import pytest
 from sarcast.detection import difference as differences
 from sarcast.detection.classifiers import FalseAlarmRate, Otsu, Threshold, linear_svc
 from sarcast.errors import SarcastError
-from sarcast.evaluation.cases import PREDICTION, Trial, sample_trials, simulated_trials
+from sarcast.evaluation.cases import PREDICTION, Case, sample_cases, simulated_cases
 from sarcast.evaluation.experiment import (
-    AssessOptions,
-    assess,
-    assess_trials,
+    ExperimentOptions,
+    evaluate_cases,
     groups_of,
     learn_from,
+    run_experiment,
 )
-from sarcast.evaluation.fitting import Learnt, learn
+from sarcast.evaluation.fitting import FittedClassifiers, learn
 from sarcast.evaluation.metrics import auc_exact
 from sarcast.evaluation.metrics.dataset import as_dataset
 from sarcast.evaluation.simulation.changes import Offset, Statistical, where_change_may_be
@@ -81,11 +81,11 @@ def predictors(network=None):
 
 
 def assessed(several, classifiers=(), seed=0, **options):
-    found = assess(
+    found = run_experiment(
         several,
         predictors(),
         CHANGES,
-        AssessOptions(shapes=SHAPES, **options),
+        ExperimentOptions(shapes=SHAPES, **options),
         classifiers,
         rng=np.random.default_rng(seed),
     )
@@ -95,8 +95,8 @@ def assessed(several, classifiers=(), seed=0, **options):
 def test_equals_a_plain_loop():
     several = windows()
     found, _ = assessed(several, exact=True)
-    trials = list(simulated_trials(several, CHANGES, SHAPES, rng=np.random.default_rng(0)))
-    changed = np.stack([trial.changed for trial in trials])
+    cases = list(simulated_cases(several, CHANGES, SHAPES, rng=np.random.default_rng(0)))
+    changed = np.stack([case.changed for case in cases])
     assert changed.any()
     for result in found.results:
         expected = np.stack(
@@ -110,7 +110,7 @@ def test_equals_a_plain_loop():
                 for w in several
             ]
         )
-        actual = np.stack([trial.actual[result.change] for trial in trials])
+        actual = np.stack([case.actual[result.change] for case in cases])
         scale = 1.2 if result.difference == "z" else 1.0
         plain = auc_exact(differences.norm((actual - expected) / np.float32(scale)), changed)
         assert result.auc == pytest.approx(plain, abs=1e-6)
@@ -122,8 +122,8 @@ def test_equals_a_plain_loop():
 
 def test_batches_change_nothing():
     network = Network()
-    options = AssessOptions(shapes=SHAPES, at_once=3)
-    assess(windows(), predictors(network), CHANGES, options, rng=np.random.default_rng(0))
+    options = ExperimentOptions(shapes=SHAPES, at_once=3)
+    run_experiment(windows(), predictors(network), CHANGES, options, rng=np.random.default_rng(0))
     assert network.batches == [3, 3, 3, 1]
     assert assessed(windows(), at_once=3)[0] == assessed(windows(), at_once=100)[0]
 
@@ -137,7 +137,7 @@ def test_a_windows_change_does_not_depend_on_the_others():
     several = windows(4)
     other = [*several[:2], window(99), several[3]]
     drawn = [
-        list(simulated_trials(some, CHANGES, SHAPES, rng=np.random.default_rng(0)))
+        list(simulated_cases(some, CHANGES, SHAPES, rng=np.random.default_rng(0)))
         for some in (several, other)
     ]
     for place in (0, 1, 3):
@@ -146,7 +146,7 @@ def test_a_windows_change_does_not_depend_on_the_others():
 
 def test_adding_a_change_moves_no_shape():
     alone, both = (
-        next(simulated_trials(windows(1), changes, SHAPES, rng=np.random.default_rng(0)))
+        next(simulated_cases(windows(1), changes, SHAPES, rng=np.random.default_rng(0)))
         for changes in (CHANGES[:1], CHANGES)
     )
     np.testing.assert_array_equal(alone.changed, both.changed)
@@ -175,8 +175,8 @@ def test_windows_of_one_date_are_drawn_together():
     found = [assessed(several)[0].results[0] for several in (windows(6), apart, shared)]
     low = [one.auc_low for one in found]
     assert low[0] == low[1] != low[2]
-    trials = list(simulated_trials(shared, CHANGES, SHAPES, rng=np.random.default_rng(0)))
-    dates = [assess_trials(trials[start::2], predictors()) for start in (0, 1)]
+    cases = list(simulated_cases(shared, CHANGES, SHAPES, rng=np.random.default_rng(0)))
+    dates = [evaluate_cases(cases[start::2], predictors()) for start in (0, 1)]
     each = [one.evaluation("t", {}, rng=np.random.default_rng(0)).results[0].auc for one in dates]
     assert low[2] == pytest.approx(min(each), abs=2e-3)
     assert min(each) < found[2].auc - 2e-3
@@ -197,9 +197,9 @@ def test_nothing_valid_is_an_error():
 
 def test_two_predictors_of_one_name_are_an_error():
     twice = {**predictors(), "network": [Network(), Network()]}
-    options = AssessOptions(shapes=SHAPES)
+    options = ExperimentOptions(shapes=SHAPES)
     with pytest.raises(SarcastError, match="two predictors are called 'network'"):
-        assess(windows(1), twice, CHANGES, options, rng=np.random.default_rng(0))
+        run_experiment(windows(1), twice, CHANGES, options, rng=np.random.default_rng(0))
     with pytest.raises(SarcastError, match="two predictors are called 'network'"):
         learn_from([], twice, options, [Otsu()])
 
@@ -209,9 +209,9 @@ def test_two_classifiers_of_one_name_are_an_error(classifiers):
     """Before anything is predicted; two fixed thresholds are told apart."""
     said = f"two classifiers are called {classifiers[0].name!r}, and figures go by the name"
     with pytest.raises(SarcastError, match=said):
-        assess_trials(iter(lambda: pytest.fail("a trial was read"), None), {}, None, classifiers)
+        evaluate_cases(iter(lambda: pytest.fail("a case was read"), None), {}, None, classifiers)
     with pytest.raises(SarcastError, match=said):
-        learn_from([], predictors(), AssessOptions(shapes=SHAPES), classifiers)
+        learn_from([], predictors(), ExperimentOptions(shapes=SHAPES), classifiers)
     with pytest.raises(SarcastError, match=said):
         learn(classifiers, [], 0)
     found, _ = assessed(windows(6), [Threshold(2.0), Threshold(4.0)], fit_windows=1)
@@ -222,9 +222,9 @@ def test_two_classifiers_of_one_name_are_an_error(classifiers):
 def test_two_changes_of_one_name_are_an_error():
     twice = [Offset(), Statistical(), Offset()]
     with pytest.raises(SarcastError, match="two changes are called 'offset -2.5 dB'"):
-        assess(windows(1), predictors(), twice, rng=np.random.default_rng(0))
+        run_experiment(windows(1), predictors(), twice, rng=np.random.default_rng(0))
     with pytest.raises(SarcastError, match="two changes are called 'offset -2.5 dB'"):
-        next(sample_trials([], twice, rng=np.random.default_rng(0)))
+        next(sample_cases([], twice, rng=np.random.default_rng(0)))
 
 
 def test_filter_of_the_paper_leaves_windows_out():
@@ -344,8 +344,12 @@ def test_panels_show_the_network_beside_a_strategy():
 
 def test_the_example_is_the_window_of_the_first_panel():
     several = windows(2)
-    found = assess(
-        several, predictors(), CHANGES, AssessOptions(shapes=SHAPES), rng=np.random.default_rng(0)
+    found = run_experiment(
+        several,
+        predictors(),
+        CHANGES,
+        ExperimentOptions(shapes=SHAPES),
+        rng=np.random.default_rng(0),
     )
     assert found.example is several[0]
 
@@ -368,31 +372,31 @@ def test_change_may_be_anywhere_and_covers_are_told_apart():
 
 def test_a_window_is_predicted_once_however_often_it_is_tried():
     network, several = Network(), windows(3)
-    trials = [
-        Trial(one, np.eye(48, dtype=bool), {name: one.target - 2.0})
+    cases = [
+        Case(one, np.eye(48, dtype=bool), {name: one.target - 2.0})
         for one in several
         for name in ("one", "other")
     ]
-    assess_trials(trials, predictors(network), AssessOptions(at_once=4))
+    evaluate_cases(cases, predictors(network), ExperimentOptions(at_once=4))
     assert network.batches == [2, 1]
 
 
 def test_parts_that_learnt_once_add_to_the_whole():
     """From a loop, and from Dask."""
-    several, options = windows(), AssessOptions(shapes=SHAPES, fit_windows=3, at_once=2)
-    trials = list(simulated_trials(several, CHANGES, SHAPES, rng=np.random.default_rng(0)))
+    several, options = windows(), ExperimentOptions(shapes=SHAPES, fit_windows=3, at_once=2)
+    cases = list(simulated_cases(several, CHANGES, SHAPES, rng=np.random.default_rng(0)))
 
     def classifiers():
         return [Otsu(), linear_svc(rng=np.random.default_rng(1))]
 
-    whole = assess_trials(trials, predictors(), options, classifiers()).evaluator
+    whole = evaluate_cases(cases, predictors(), options, classifiers()).evaluator
     learnt = sum(
-        (learn_from(trials, predictors(), options, classifiers(), (k, 2)) for k in (1, 0)),
-        start=Learnt((), 3),
+        (learn_from(cases, predictors(), options, classifiers(), (k, 2)) for k in (1, 0)),
+        start=FittedClassifiers((), 3),
     )
     parts = [
-        dask.delayed(assess_trials)(
-            trials[first : first + 4], predictors(), options, learnt, first=first
+        dask.delayed(evaluate_cases)(
+            cases[first : first + 4], predictors(), options, learnt, first=first
         ).evaluator
         for first in (0, 4, 8)
     ]
@@ -414,13 +418,13 @@ def test_parts_that_learnt_once_add_to_the_whole():
 
 def test_recorded_predictions_are_methods():
     several = windows(4)
-    trials = [
-        Trial(w, change_mask(where_change_may_be(w), SHAPES, rng=np.random.default_rng(n)),
+    cases = [
+        Case(w, change_mask(where_change_may_be(w), SHAPES, rng=np.random.default_rng(n)),
               {"x": w.target - 3.0}, {"kept": Expected(w.expected)})
         for n, w in enumerate(several)
     ]  # fmt: skip
-    found = assess_trials(
-        trials, {"strategy": [STRATEGIES["latest"]]}, recorded={"kept": "network"}
+    found = evaluate_cases(
+        cases, {"strategy": [STRATEGIES["latest"]]}, recorded={"kept": "network"}
     )
     results = found.evaluation("t", {}, rng=np.random.default_rng(0)).results
     assert {(r.method, r.role) for r in results} == {("kept", "network"), ("latest", "strategy")}
@@ -428,13 +432,13 @@ def test_recorded_predictions_are_methods():
 
 def test_a_window_without_its_recorded_prediction_is_an_error():
     mask = np.eye(48, dtype=bool)
-    trials = [
-        Trial(one, mask, {"x": one.target - 3.0}, {"kept": Expected(one.expected)})
+    cases = [
+        Case(one, mask, {"x": one.target - 3.0}, {"kept": Expected(one.expected)})
         for one in windows(3)
     ]
-    trials[1] = replace(trials[1], expected={})
+    cases[1] = replace(cases[1], expected={})
     with pytest.raises(SarcastError, match="come with its kept, but window 1, counted from 0"):
-        assess_trials(trials, predictors(), recorded={"kept": "network"})
+        evaluate_cases(cases, predictors(), recorded={"kept": "network"})
 
 
 PAPER = {"closest-geometry": "method 1", "latest-same-pass": "method 2", PREDICTION: "proposed"}
@@ -444,10 +448,10 @@ def test_published_samples_give_the_published_figures(data_dir):
     folder = data_dir / "tfrecord"
     known = json.loads((folder / "expected.json").read_text())
     paths = sorted((folder / "simulated-change-with-prediction").glob("*"))
-    found = assess_trials(
-        sample_trials(read_samples(paths), [Offset()], rng=np.random.default_rng(0)),
+    found = evaluate_cases(
+        sample_cases(read_samples(paths), [Offset()], rng=np.random.default_rng(0)),
         {"strategy": [STRATEGIES["closest-geometry"], STRATEGIES["latest-same-pass"]]},
-        AssessOptions(paper_filter=True, exact=True),
+        ExperimentOptions(paper_filter=True, exact=True),
         recorded={PREDICTION: "network"},
     ).evaluation("t", {}, rng=np.random.default_rng(0))
     assert len(found.results) == 6
@@ -463,16 +467,16 @@ def test_published_samples_give_the_published_svc_accuracy(data_dir):
     folder = data_dir / "tfrecord"
     known = json.loads((folder / "expected.json").read_text())["linear_svc_accuracy_three_splits"]
     paths = sorted((folder / "simulated-change-with-prediction").glob("*"))
-    trials = list(sample_trials(read_samples(paths), [Offset()], rng=np.random.default_rng(0)))
+    cases = list(sample_cases(read_samples(paths), [Offset()], rng=np.random.default_rng(0)))
     accuracies = {}
     for seed in range(3):
-        order = np.random.default_rng(seed).permutation(len(trials))
-        counted = [trials[place] for place in order]
-        learnt = sum(trial.changed.any() for trial in counted[: round(len(order) * 0.67)])
-        found = assess_trials(
+        order = np.random.default_rng(seed).permutation(len(cases))
+        counted = [cases[place] for place in order]
+        learnt = sum(case.changed.any() for case in counted[: round(len(order) * 0.67)])
+        found = evaluate_cases(
             counted,
             {"strategy": [STRATEGIES["closest-geometry"]]},
-            AssessOptions(fit_windows=int(learnt)),
+            ExperimentOptions(fit_windows=int(learnt)),
             [linear_svc(rng=np.random.default_rng(seed))],
             {PREDICTION: "network"},
         ).evaluation("t", {}, rng=np.random.default_rng(0))

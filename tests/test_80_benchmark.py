@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sarcast.errors import SarcastError
-from sarcast.evaluation.benchmark import CHUNK, PHYSICAL, BenchOptions, bench_trials, run_bench
+from sarcast.evaluation.benchmark import CHUNK, PHYSICAL, BenchOptions, benchmark_cases, run_bench
 from sarcast.evaluation.metrics import Evaluation
 from sarcast.evaluation.report.tables import markdown, not_beaten
 from sarcast.windows import Expected
@@ -41,18 +41,18 @@ def test_the_number_of_processes_changes_no_figure(alone):
 
 
 def test_a_bench_gives_two_trials_of_each_window(alone):
-    trials = list(bench_trials(SMALL))
-    assert {trial.cluster for trial in trials} == {None}
-    assert len(trials) == 2 * BENCHES[SMALL].windows
-    assert set(trials[1].actual) == {PHYSICAL}
+    cases = list(benchmark_cases(SMALL))
+    assert {case.cluster for case in cases} == {None}
+    assert len(cases) == 2 * BENCHES[SMALL].windows
+    assert set(cases[1].actual) == {PHYSICAL}
     by = {(each.method, each.change): each.auc for each in alone.results}
     assert by["oracle", "offset -2.5 dB"] > by["latest", "offset -2.5 dB"] + 0.05
     assert {change for _, change in by} == {"offset -2.5 dB", "statistical", PHYSICAL}
 
 
 def test_a_part_of_the_trials_is_that_part_of_all():
-    part = list(bench_trials(SMALL, range(8, 12)))
-    for one, other in zip(part, list(bench_trials(SMALL))[16:24], strict=True):
+    part = list(benchmark_cases(SMALL, range(8, 12)))
+    for one, other in zip(part, list(benchmark_cases(SMALL))[16:24], strict=True):
         np.testing.assert_array_equal(one.changed, other.changed)
         for change, image in one.actual.items():
             np.testing.assert_array_equal(image, other.actual[change])

@@ -17,7 +17,7 @@ from sarcast.api import (
 from sarcast.detection import difference as di
 from sarcast.detection.classifiers import BestThreshold, FalseAlarmRate, Otsu, Threshold, linear_svc
 from sarcast.errors import SarcastError
-from sarcast.evaluation.experiment import AssessOptions
+from sarcast.evaluation.experiment import ExperimentOptions
 from sarcast.evaluation.simulation.changes import Offset, Statistical
 from sarcast.evaluation.simulation.shapes import ShapeOptions
 from sarcast.prediction.strategies import STRATEGIES
@@ -187,7 +187,7 @@ class Near:
 def test_evaluate_gives_every_method_change_and_classifier():
     cube = learnable_cube(pixels=48)
     rng = np.random.default_rng(0)
-    options = AssessOptions(shapes=ShapeOptions(least=1, size=0.8), fit_windows=2)
+    options = ExperimentOptions(shapes=ShapeOptions(least=1, size=0.8), fit_windows=2)
     found = sarcast.evaluate(
         cube,
         [Near()],
@@ -212,7 +212,7 @@ def test_evaluate_gives_every_method_change_and_classifier():
 
 def test_evaluate_takes_the_dates_and_previous_images_that_are_asked_for():
     cube = learnable_cube()
-    options = AssessOptions(shapes=ShapeOptions(least=1, size=0.8))
+    options = ExperimentOptions(shapes=ShapeOptions(least=1, size=0.8))
     words = {"options": options, "rng": np.random.default_rng(0)}
     asked = WindowOptions(start="2021-04-07", end="2021-04-19", previous=1)
     found = sarcast.evaluate(cube, windows=asked, **words)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from sarcast.cli import main
-from sarcast.evaluation.benchmark import bench_trials
+from sarcast.evaluation.benchmark import benchmark_cases
 from sarcast.prediction import load_model
 from sarcast.prediction.model import save_model
 from sarcast.sensor.conditions import WEATHER
@@ -37,7 +37,7 @@ def test_each_model_is_tried_without_weather_too(tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match="0"):
         main([*command, "--without-weather", "--to", str(tmp_path / "bench")])
     model = load_model("base")
-    windows = [trial.window for trial in bench_trials(SMALL, range(4))][::2]
+    windows = [case.window for case in benchmark_cases(SMALL, range(4))][::2]
     for name, told in (
         ("base", windows),
         ("base without weather", [window_without(one, WEATHER) for one in windows]),

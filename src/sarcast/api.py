@@ -13,7 +13,7 @@ from sarcast.cube import moment_of
 from sarcast.detection import difference as di
 from sarcast.detection.classifiers import Classifier, FromCallable, check_able
 from sarcast.errors import SarcastError
-from sarcast.evaluation.experiment import AssessOptions, assess
+from sarcast.evaluation.experiment import ExperimentOptions, run_experiment
 from sarcast.evaluation.metrics import Role
 from sarcast.evaluation.metrics.dataset import as_dataset
 from sarcast.evaluation.simulation.changes import Change, Offset, simulate
@@ -194,7 +194,7 @@ def evaluate(
     changes: Sequence[Change] = (Offset(),),
     classifiers: Sequence[Classifier] = (),
     windows: WindowOptions | None = None,
-    options: AssessOptions | None = None,
+    options: ExperimentOptions | None = None,
     rng: np.random.Generator,
 ) -> xr.Dataset:
     """Prove by simulated change how much predictors improve the difference image on a cube.
@@ -227,7 +227,7 @@ def evaluate(
     _, cut = windows_to_evaluate(cube, predictors, windows or WindowOptions())
     told = roles(predictors, oracle="expected" in cube)
     changed, resampled = rng.spawn(2)
-    found = assess(cut, told, changes, options, classifiers, rng=changed)
+    found = run_experiment(cut, told, changes, options, classifiers, rng=changed)
     return as_dataset(found.evaluation("", {}, rng=resampled))
 
 

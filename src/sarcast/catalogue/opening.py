@@ -5,7 +5,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from sarcast.catalogue.folder import FolderCatalogue
-from sarcast.catalogue.protocol import Catalogue, GrowingCatalogue
+from sarcast.catalogue.protocol import Catalogue, WritableCatalogue
 from sarcast.errors import SarcastError, UsageError
 from sarcast.io.remote import RemoteOptions
 
@@ -73,7 +73,7 @@ def _database(url: str, collections: Sequence[str], options: RemoteOptions) -> C
     return DatabaseCatalogue(url, collections, options)
 
 
-def open_growing(target: Path | str) -> GrowingCatalogue:
+def open_writable(target: Path | str) -> WritableCatalogue:
     """Open a catalogue to add items to: a folder, or a database with pgstac.
 
     Raises
@@ -84,7 +84,7 @@ def open_growing(target: Path | str) -> GrowingCatalogue:
         If it is damaged, or does not answer.
     """
     found = open_catalogue(target)
-    if not isinstance(found, GrowingCatalogue):
+    if not isinstance(found, WritableCatalogue):
         raise UsageError(
             f"{target} is a STAC API, which is only read; give the folder of a catalogue, "
             f"or postgresql:// of the database behind the API"

@@ -54,7 +54,7 @@ class Catalogue(Protocol):
 
 
 @runtime_checkable
-class GrowingCatalogue(Catalogue, Protocol):
+class WritableCatalogue(Catalogue, Protocol):
     """A catalogue that items can be added to."""
 
     def check(self) -> None:

@@ -11,14 +11,19 @@ from pydantic import Field
 
 import sarcast
 from sarcast.api import WindowOptions, windows_to_evaluate
-from sarcast.commands.config import FLAT, command, differing, write_record
+from sarcast.commands.config import FLAT, command, differing_options, write_record
 from sarcast.commands.evaluate import samples_of
 from sarcast.commands.train import TrainConfig, train
 from sarcast.cube import open_cube
 from sarcast.detection.classifiers import linear_svc
 from sarcast.errors import SarcastError
-from sarcast.evaluation.cases import sample_trials
-from sarcast.evaluation.experiment import Assessed, AssessOptions, assess, assess_trials
+from sarcast.evaluation.cases import sample_cases
+from sarcast.evaluation.experiment import (
+    ExperimentOptions,
+    ExperimentResult,
+    evaluate_cases,
+    run_experiment,
+)
 from sarcast.evaluation.metrics import Role
 from sarcast.evaluation.paper import ablation_table
 from sarcast.evaluation.report.html import write_report
@@ -59,7 +64,7 @@ class AblateConfig(TrainConfig):
         description="Imported samples or TFRecord files to evaluate on; default: dates of the "
         "source after --end, or where none is given, those that networks were validated on.",
     )
-    counting: Annotated[AssessOptions, FLAT] = Field(default_factory=AssessOptions)
+    counting: Annotated[ExperimentOptions, FLAT] = Field(default_factory=ExperimentOptions)
 
 
 def ablate(source: Path, *, config: Annotated[AblateConfig, FLAT]) -> None:
@@ -117,7 +122,7 @@ def _make_ready(source: Path, config: AblateConfig) -> None:
 
 
 def _check_same_training(source: Path, config: AblateConfig) -> None:
-    if other := differing(config.to, "ablate", {"source": source}, _training(config)):
+    if other := differing_options(config.to, "ablate", {"source": source}, _training(config)):
         raise SarcastError(
             f"{config.to} holds networks that were trained otherwise, by the record there: "
             f"{', '.join(sorted(other))} differ; give the same, another --to, or --overwrite"
@@ -162,22 +167,22 @@ def _predictors(
 
 def _on_samples(
     source: Path, models: dict[str | None, Model], config: AblateConfig, rng: np.random.Generator
-) -> Assessed:
+) -> ExperimentResult:
     samples: Iterator[Sample]
     if config.test is not None:
         _, samples = samples_of(config.test)
     else:
         samples = SampleStore(source).split(config.training.validation_share)[1].samples()
-    trials = sample_trials(
+    cases = sample_cases(
         samples, [Offset()], config.counting.shapes, config.counting.within, rng=rng
     )
     predictors = _predictors(models, config, oracle=False)
-    return assess_trials(trials, predictors, config.counting, [linear_svc(rng=rng)])
+    return evaluate_cases(cases, predictors, config.counting, [linear_svc(rng=rng)])
 
 
 def _on_cube(
     source: Path, models: dict[str | None, Model], config: AblateConfig, rng: np.random.Generator
-) -> Assessed:
+) -> ExperimentResult:
     cube, whole = open_cube(source), models[None]
     options = WindowOptions(
         previous=config.unet.previous,
@@ -187,4 +192,6 @@ def _on_cube(
     )
     _, windows = windows_to_evaluate(cube, [whole], options)
     predictors = _predictors(models, config, oracle="expected" in cube)
-    return assess(windows, predictors, [Offset()], config.counting, [linear_svc(rng=rng)], rng=rng)
+    return run_experiment(
+        windows, predictors, [Offset()], config.counting, [linear_svc(rng=rng)], rng=rng
+    )

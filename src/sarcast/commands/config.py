@@ -47,7 +47,9 @@ def write_record(folder: Path, verb: str, inputs: Mapping[str, Any], config: Con
     (folder / RECORD).write_text(_record(verb, inputs, config), encoding="utf-8")
 
 
-def differing(folder: Path, verb: str, inputs: Mapping[str, Any], config: Config) -> list[str]:
+def differing_options(
+    folder: Path, verb: str, inputs: Mapping[str, Any], config: Config
+) -> list[str]:
     """Name inputs and options that a record in a folder tells otherwise, but not where to write.
 
     Parameters
@@ -131,7 +133,7 @@ def command(verb: str, inputs: Iterable[Any], config: BaseModel) -> str:
     return shlex.join(["sarcast", *verb.split(), *map(str, inputs), *flags(config)])
 
 
-def departing(config: BaseModel, among: Container[str] | None = None) -> list[str]:
+def non_default_flags(config: BaseModel, among: Container[str] | None = None) -> list[str]:
     """Name the flags of options that are not at their defaults; ``among`` some, or all."""
     return [
         f"--{name.replace('_', '-')}"

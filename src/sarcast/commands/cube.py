@@ -18,7 +18,7 @@ from sarcast.commands.config import FLAT, MAY_BE_NEGATIVE, Config
 from sarcast.commands.index import IndexConfig, add_scenes
 from sarcast.cube import CubeOptions, Sources, build_cube, moment_of, open_cube
 from sarcast.cube.check.report import Report, check_cube
-from sarcast.cube.executor import CrewOptions
+from sarcast.cube.executor import WorkerOptions
 from sarcast.cube.store import is_empty
 from sarcast.errors import SarcastError, UsageError
 from sarcast.ingest.cover import CoverOptions
@@ -76,7 +76,7 @@ class CubeConfig(Config):
     building: Annotated[CubeOptions, FLAT] = Field(default_factory=CubeOptions)
     weather_reading: Annotated[WeatherOptions, FLAT] = Field(default_factory=WeatherOptions)
     cover_reading: Annotated[CoverOptions, FLAT] = Field(default_factory=CoverOptions)
-    workers: Annotated[CrewOptions, FLAT] = Field(default_factory=CrewOptions)
+    workers: Annotated[WorkerOptions, FLAT] = Field(default_factory=WorkerOptions)
     server: Annotated[RemoteOptions, FLAT] = Field(default_factory=RemoteOptions)
 
 
@@ -187,7 +187,7 @@ def _search(
     return describe_all(items, scene_profiles(config.names.profile))
 
 
-def _look_at(path: Path, workers: CrewOptions) -> None:
+def _look_at(path: Path, workers: WorkerOptions) -> None:
     """Tell what is in a cube, and what is wrong with it."""
     report = check_cube(path, workers=workers)
     if report.dates:

@@ -10,7 +10,7 @@ from pydantic import Field
 from sarcast.arrays import Float
 from sarcast.commands.config import FLAT, write_record
 from sarcast.commands.predict import DateConfig, baseline, described, expected_image
-from sarcast.cube import open_cube, place_of_date
+from sarcast.cube import open_cube, time_index_of
 from sarcast.detection import difference as di
 from sarcast.detection.classifiers import Threshold
 from sarcast.detection.output import Detection, without_specks, write_detection
@@ -61,7 +61,7 @@ def detect(cube: Path, *, config: Annotated[DetectConfig, FLAT]) -> None:
     """
     with new_folder(config.to, overwrite=config.overwrite, inputs=(cube, config.model)) as folder:
         opened, model = open_cube(cube), load_model(config.model, precision=config.precision)
-        place = place_of_date(opened, config.at)
+        place = time_index_of(opened, config.at)
         threshold = _threshold(config, model)
         found = expected_image(opened, model, place, config)
         actual = opened["backscatter"].isel(time=place).values

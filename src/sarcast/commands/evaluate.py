@@ -11,12 +11,17 @@ from pydantic import Field, field_validator
 
 import sarcast
 from sarcast.api import WindowOptions, roles, windows_to_evaluate
-from sarcast.commands.config import FLAT, Config, command, departing, write_record
+from sarcast.commands.config import FLAT, Config, command, non_default_flags, write_record
 from sarcast.cube import open_cube
 from sarcast.detection.classifiers import Classifier, linear_svc
 from sarcast.errors import SarcastError
-from sarcast.evaluation.cases import PREDICTION, sample_trials
-from sarcast.evaluation.experiment import Assessed, AssessOptions, assess, assess_trials
+from sarcast.evaluation.cases import PREDICTION, sample_cases
+from sarcast.evaluation.experiment import (
+    ExperimentOptions,
+    ExperimentResult,
+    evaluate_cases,
+    run_experiment,
+)
 from sarcast.evaluation.fitting import every_classifier
 from sarcast.evaluation.metrics import Evaluation, Role
 from sarcast.evaluation.paper import paper_tables
@@ -72,7 +77,7 @@ class EvaluateConfig(Config):
         "fatal", description="A damaged TFRecord ends the evaluation, or is skipped."
     )
     seed: int = Field(0, ge=0, description="Seed of the simulated changes.")
-    counting: Annotated[AssessOptions, FLAT] = Field(default_factory=AssessOptions)
+    counting: Annotated[ExperimentOptions, FLAT] = Field(default_factory=ExperimentOptions)
     overwrite: bool = Field(False, description="Replace the folder if it is there.")
 
     @field_validator("offset")
@@ -92,7 +97,7 @@ def evaluate(source: Path, *, config: Annotated[EvaluateConfig, FLAT]) -> None:
         A cube, as ``sarcast cube`` builds it, a TFRecord file or a folder of them,
         or what ``sarcast tfrecord import`` wrote.
     """
-    if config.paper and (ignored := departing(config, {"changes", "offset"})):
+    if config.paper and (ignored := non_default_flags(config, {"changes", "offset"})):
         _log.warning(f"--paper makes the paper's changes: {', '.join(ignored)} count without it")
     read = [path for path in (source, config.model) if path is not None]
     with new_folder(config.to, overwrite=config.overwrite, inputs=read) as folder:
@@ -158,10 +163,10 @@ def samples_of(source: Path, faults: Faults = "fatal") -> tuple[Sample, Iterator
 
 def _of_cube(
     path: Path, model: Model | None, config: EvaluateConfig
-) -> tuple[Assessed, dict[str, Any]]:
+) -> tuple[ExperimentResult, dict[str, Any]]:
     cube = open_cube(path)
     targets, windows = windows_to_evaluate(cube, [model] if model else [], config.windows)
-    found = assess(
+    found = run_experiment(
         windows,
         _predictors(model, config, oracle="expected" in cube),
         _changes(config),
@@ -174,8 +179,8 @@ def _of_cube(
 
 def _of_samples(
     path: Path, model: Model | None, config: EvaluateConfig
-) -> tuple[Assessed, dict[str, Any]]:
-    if ignored := departing(config.windows):
+) -> tuple[ExperimentResult, dict[str, Any]]:
+    if ignored := non_default_flags(config.windows):
         _log.warning(f"samples are taken as they are: {', '.join(ignored)} count for cubes alone")
     if model is not None and str(path) in model.training.get("cubes", ()):
         _log.warning(
@@ -186,8 +191,8 @@ def _of_samples(
     counting = _counting(config)
     recorded: dict[str, Role] = {} if first.prediction is None else {PREDICTION: "network"}
     kept = [c for c in _changes(config) if first.shapes is None or c.name != "statistical"]
-    found = assess_trials(
-        sample_trials(samples, kept, counting.shapes, counting.within, rng=rng),
+    found = evaluate_cases(
+        sample_cases(samples, kept, counting.shapes, counting.within, rng=rng),
         _predictors(model, config, oracle=False),
         counting,
         _classifiers(config),
@@ -208,7 +213,7 @@ def _changes(config: EvaluateConfig) -> list[Change]:
     return [kinds[name] for name in config.changes]
 
 
-def _counting(config: EvaluateConfig) -> AssessOptions:
+def _counting(config: EvaluateConfig) -> ExperimentOptions:
     return config.counting.model_copy(update={"paper_filter": True} if config.paper else {})
 
 

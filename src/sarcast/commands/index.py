@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from sarcast.catalogue import FolderCatalogue, GrowingCatalogue, open_growing
+from sarcast.catalogue import FolderCatalogue, WritableCatalogue, open_writable
 from sarcast.commands.config import FLAT, Config
 from sarcast.errors import SarcastError
 from sarcast.ingest.scenes.index import IndexOptions, find_items
@@ -47,13 +47,13 @@ def index(paths: tuple[Path, ...], *, config: Annotated[IndexConfig, FLAT]) -> N
 
 def add_scenes(paths: tuple[Path, ...], config: IndexConfig) -> set[str]:
     """Index, as ``index`` does; give the ids of the scenes found."""
-    catalogue = open_growing(config.to)
+    catalogue = open_writable(config.to)
     folder = catalogue.folder if isinstance(catalogue, FolderCatalogue) else None
     with nullcontext() if folder is None else alone_in(folder):
         return _add(catalogue, paths, config)
 
 
-def _add(catalogue: GrowingCatalogue, paths: tuple[Path, ...], config: IndexConfig) -> set[str]:
+def _add(catalogue: WritableCatalogue, paths: tuple[Path, ...], config: IndexConfig) -> set[str]:
     unpack_to = config.unpack_to
     if unpack_to is None and isinstance(catalogue, FolderCatalogue):
         unpack_to = catalogue.folder / "scenes"

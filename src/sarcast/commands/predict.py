@@ -9,7 +9,7 @@ import xarray as xr
 from pydantic import Field
 
 from sarcast.commands.config import FLAT, Config, read_settings, write_record
-from sarcast.cube import moment_of, open_cube, place_of_date
+from sarcast.cube import moment_of, open_cube, time_index_of
 from sarcast.detection.output import write_expected, write_item
 from sarcast.io.files import new_folder
 from sarcast.prediction import Model, Precision, load_model
@@ -62,7 +62,7 @@ def predict(cube: Path, *, config: Annotated[PredictConfig, FLAT]) -> None:
     """
     with new_folder(config.to, overwrite=config.overwrite, inputs=(cube, config.model)) as folder:
         opened, model = open_cube(cube), load_model(config.model, precision=config.precision)
-        place = place_of_date(opened, config.at)
+        place = time_index_of(opened, config.at)
         grid = opened["backscatter"].odc.geobox
         latitude = float(grid.geographic_extent.centroid.coords[0][1])
         conditions = read_conditions(read_settings(config.set), latitude)

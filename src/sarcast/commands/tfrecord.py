@@ -10,7 +10,7 @@ import xarray as xr
 from odc.geo.geom import point
 from pydantic import Field
 
-from sarcast.commands.config import FLAT, Config, departing, write_record
+from sarcast.commands.config import FLAT, Config, non_default_flags, write_record
 from sarcast.commands.evaluate import tfrecords
 from sarcast.cube import open_cube
 from sarcast.errors import SarcastError
@@ -86,7 +86,7 @@ def export_samples(source: Path, *, config: Annotated[ExportConfig, FLAT]) -> No
 def _samples(source: Path, config: ExportConfig) -> Iterator[Sample]:
     if not is_store(source):
         return _windows(open_cube(source), config)
-    if ignored := departing(config, {"window", "previous"}):
+    if ignored := non_default_flags(config, {"window", "previous"}):
         _log.warning(f"samples are taken as they are: {', '.join(ignored)} count for cubes alone")
     store = SampleStore(source)
     return iter(track(store, "exporting", len(store)))
@@ -110,7 +110,7 @@ def _windows(cube: xr.Dataset, config: ExportConfig) -> Iterator[Sample]:
     for target in track(targets.tolist(), "exporting", len(targets)):
         for window in grid(cube, target, config.window, config.previous):
             ids = () if names is None else tuple(names[times.searchsorted(window.times)].tolist())
-            yield Sample(window, _location(cube, window.place, config.window), ids)
+            yield Sample(window, _location(cube, window.offset, config.window), ids)
 
 
 def _location(cube: xr.Dataset, place: tuple[int, int], size: int) -> str:

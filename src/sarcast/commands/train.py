@@ -13,7 +13,7 @@ import xarray as xr
 from cyclopts import Parameter
 from pydantic import Field
 
-from sarcast.commands.config import FLAT, Config, departing, differing, write_record
+from sarcast.commands.config import FLAT, Config, differing_options, non_default_flags, write_record
 from sarcast.cube import moment_of, open_cube
 from sarcast.errors import SarcastError
 from sarcast.io.files import RECORD, check_free, full_disk_named
@@ -24,7 +24,7 @@ from sarcast.prediction.networks.unet import UNet, UNetOptions, paper_scaling
 from sarcast.prediction.training.adapt import adapt, suited
 from sarcast.prediction.training.batches import sampled
 from sarcast.prediction.training.fit import TrainOptions, fit, is_first_process
-from sarcast.prediction.training_range import seen_conditions
+from sarcast.prediction.training_range import condition_ranges
 from sarcast.tfrecord import SampleStore, is_store
 from sarcast.windows import CHOOSER, Chooser, Window, collate, split_by_date
 from sarcast.windows.without import BlindSampler, Sampler
@@ -144,12 +144,12 @@ def _tell_what_is_ignored(
         free = {"crop", "previous"} if start.size is None else set()
         others = {"network", "temporal", "crop", *of_unet} - free
         own = f"{config.start_from}, which stays a {start.network.kind} of its size"
-    if ignored := departing(config, others):
+    if ignored := non_default_flags(config, others):
         _log.warning(f"{', '.join(ignored)} count for another network than {own}")
     if config.training.contrast:
         _log.warning("contrast counts in recipes whose worlds are seen otherwise, not for cubes")
     of_cubes = {"crop", "chooser", "start", "end"} - others
-    if _are_samples(sources) and (ignored := departing(config, of_cubes)):
+    if _are_samples(sources) and (ignored := non_default_flags(config, of_cubes)):
         _log.warning(f"samples are taken as they are: {', '.join(ignored)} count for cubes alone")
 
 
@@ -174,7 +174,7 @@ def _anew(samplers: "_Samplers", config: TrainConfig) -> Model:
         "best_step": state.best_step,
         "seconds": round(state.seconds, 1),
         "options": options.model_dump(mode="json"),
-        "seen_conditions": seen_conditions([collate([*looked_at, *validation])]),
+        "seen_conditions": condition_ranges([collate([*looked_at, *validation])]),
     }
     model = calibrated(Model(network.eval(), config.network, told), validation)
     return replace(model, scores=residual_scores(model, validation))
@@ -191,7 +191,7 @@ def _make_ready(cubes: tuple[Path, ...], config: TrainConfig) -> None:
     inputs = [*cubes, *([] if config.start_from is None else [config.start_from])]
     given, work = {"cubes": list(cubes)}, config.to / "training"
     stopped = (work / RECORD).is_file()
-    others = differing(work, "train", given, config) if stopped else []
+    others = differing_options(work, "train", given, config) if stopped else []
     if not stopped or (config.to / FILES[-1]).exists():
         check_free(config.to, overwrite=config.overwrite, inputs=inputs)
     elif others and not config.overwrite:

@@ -18,7 +18,7 @@ from sarcast.io.remote import RemoteOptions
 from sarcast.sensor import units
 from sarcast.speckle import SpeckleOptions
 
-Place = tuple[slice, slice]
+Slices = tuple[slice, slice]
 """Rows and columns of a block."""
 
 
@@ -50,7 +50,7 @@ class Block:
 
     path: Path
     step: int
-    place: Place
+    place: Slices
     grid: GeoBox
     bands: dict[str, tuple[tuple[Layer, ...], ...]]
     resampling: str
@@ -88,7 +88,7 @@ class Written:
         )
 
 
-def places(grid: GeoBox, side: int = SHARD) -> list[Place]:
+def places(grid: GeoBox, side: int = SHARD) -> list[Slices]:
     """Blocks of a grid, ``side`` pixels square: each the place of one shard, or of several."""
     rows, columns = ([slice(s, min(s + side, n)) for s in range(0, n, side)] for n in grid.shape)
     return [(row, column) for row in rows for column in columns]

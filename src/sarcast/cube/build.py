@@ -25,7 +25,7 @@ from sarcast.arrays import Float
 from sarcast.cube import block, filtering
 from sarcast.cube.block import Block, Written
 from sarcast.cube.check.outliers import impossible
-from sarcast.cube.executor import AHEAD, Crew, CrewOptions, crew
+from sarcast.cube.executor import AHEAD, WorkerOptions, Workers, start_workers
 from sarcast.cube.schema import COORDINATES, PART
 from sarcast.cube.store import RESAMPLING, Store, is_empty
 from sarcast.cube.weather import StepWeather, write_weather
@@ -79,7 +79,7 @@ def build_cube(
     options: CubeOptions,
     sources: Sources,
     *,
-    workers: CrewOptions = CrewOptions(),  # noqa: B008 - frozen
+    workers: WorkerOptions = WorkerOptions(),  # noqa: B008 - frozen
     remote: RemoteOptions = RemoteOptions(),  # noqa: B008 - frozen
 ) -> int:
     """Build a cube, or add to one what it lacks.
@@ -127,8 +127,8 @@ def build_cube(
         weather.check()
         _write_static(store, grid, opened)
         write_weather(store, weather)
-        with crew(workers) as hands:
-            steps = _Steps(store, hands, grid, options, remote, weather)
+        with start_workers(workers) as started:
+            steps = _Steps(store, started, grid, options, remote, weather)
             steps.filter_with(speckle, filtering.joined(found, speckle))
             if not todo:
                 _log.info(f"{path} holds all {len(found)} acquisitions already")
@@ -224,7 +224,7 @@ class _Steps:
 
     Parameters
     ----------
-    store, hands, grid
+    store, workers, grid
         Where to, by whom, and the grid.
     options, remote
         How scenes are read.
@@ -235,13 +235,13 @@ class _Steps:
     def __init__(
         self,
         store: Store,
-        hands: Crew,
+        workers: Workers,
         grid: GeoBox,
         options: CubeOptions,
         remote: RemoteOptions,
         weather: StepWeather,
     ) -> None:
-        self._store, self._hands, self._grid = store, hands, grid
+        self._store, self._workers, self._grid = store, workers, grid
         self._options, self._remote, self._weather = options, remote, weather
         self._places = block.places(grid)
         self._overlaps: list[Overlap] = []
@@ -278,14 +278,14 @@ class _Steps:
             self._store.tidy()
 
     def _has_room(self, flying: Collection[_Step]) -> bool:
-        return sum(len(step.blocks) + 1 for step in flying) < AHEAD * self._hands.size
+        return sum(len(step.blocks) + 1 for step in flying) < AHEAD * self._workers.size
 
     def _launch(self, place: int, one: Acquisition, step: int) -> _Step:
         """Hand out the blocks of an acquisition."""
         joined = self._joined.get(one.scene_id, [])
         before = [each for each in joined if each.scene_id not in self._left_out]
         blocks = [
-            self._hands.submit(
+            self._workers.submit(
                 block.write,
                 Block(
                     path=self._store.path,
@@ -303,7 +303,7 @@ class _Steps:
             )
             for where in self._places
         ]
-        incidence = self._hands.submit(block.read_incidence, one, self._grid, self._remote)
+        incidence = self._workers.submit(block.read_incidence, one, self._grid, self._remote)
         return _Step(place, one, blocks, incidence)
 
     def _finish(self, flying: _Step, step: int) -> None:

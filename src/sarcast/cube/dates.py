@@ -10,7 +10,7 @@ from sarcast.errors import SarcastError, UsageError
 _ISO = re.compile(r"\d{4}(-\d{2}(-\d{2}(T\d{2}(:\d{2}(:\d{2}(\.\d{1,9})?)?)?)?)?)?")
 
 
-def place_of_date(cube: xr.Dataset, date: str) -> int:
+def time_index_of(cube: xr.Dataset, date: str) -> int:
     """Find the place on ``time`` of a date, or of a moment where a date has several acquisitions.
 
     Parameters

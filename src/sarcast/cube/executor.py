@@ -31,7 +31,7 @@ PATIENCE_S = 10
 """Time in which a Dask scheduler must answer, seconds."""
 
 
-class CrewOptions(BaseModel):
+class WorkerOptions(BaseModel):
     """Who works on the blocks."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -51,7 +51,7 @@ class CrewOptions(BaseModel):
 
 
 @dataclass(frozen=True)
-class Crew:
+class Workers:
     """Workers at hand.
 
     Attributes
@@ -91,7 +91,7 @@ def _alone(task: Callable[[], R]) -> R:
 
 
 @contextmanager
-def crew(options: CrewOptions) -> Iterator[Crew]:
+def start_workers(options: WorkerOptions) -> Iterator[Workers]:
     """Gather the workers, and let them go at the end.
 
     Raises
@@ -103,13 +103,13 @@ def crew(options: CrewOptions) -> Iterator[Crew]:
         size = options.workers or min(cores(), MOST_WORKERS)
         # A Dask cluster of its own would open ports.
         with _warnings_of_threads_unheard(), ThreadPoolExecutor(size) as executor:
-            yield Crew(executor, size)
+            yield Workers(executor, size)
         return
     with _connect(options.scheduler) as client:
         size = sum(client.nthreads().values())
         if size == 0:
             raise SarcastError(f"the Dask scheduler {options.scheduler} has no workers; start some")
-        yield Crew(client.get_executor(pure=False), size)
+        yield Workers(client.get_executor(pure=False), size)
 
 
 @contextmanager

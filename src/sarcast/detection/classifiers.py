@@ -62,7 +62,7 @@ def check_able(classifier: object) -> None:
         )
 
 
-def not_learnt(classifier: object) -> SarcastError:
+def not_fitted(classifier: object) -> SarcastError:
     """Error of a classifier that is to predict before it has learnt."""
     return SarcastError(
         f"{type(classifier).__name__} has not learnt yet; call fit with difference images first"
@@ -94,7 +94,7 @@ class NormThreshold:
     def predict(self, difference: Float) -> Bool:
         """Change map, dims (y, x), by the threshold that ``fit`` found."""
         if not hasattr(self, "threshold_"):
-            raise not_learnt(self)
+            raise not_fitted(self)
         above: Bool = norm(difference) > self.threshold_
         return above
 
@@ -290,7 +290,7 @@ class PixelEstimator:
             if seen.any():
                 called[seen] = self._estimator.predict(difference[:, seen].T)
         except NotFittedError as error:
-            raise not_learnt(self) from error
+            raise not_fitted(self) from error
         return called
 
     def _balanced(self, difference: Float, changed: Bool) -> tuple[Float, Bool]:

@@ -7,7 +7,7 @@ from typing import Any, Self
 import numpy as np
 
 from sarcast.arrays import Bool, Double, Float
-from sarcast.detection.classifiers import KittlerIllingworth, Takes, not_learnt, seen_pixels
+from sarcast.detection.classifiers import KittlerIllingworth, Takes, not_fitted, seen_pixels
 from sarcast.detection.difference import norm
 from sarcast.errors import SarcastError
 
@@ -82,7 +82,7 @@ class PcaKMeans:
             If it has not learnt.
         """
         if not hasattr(self, "_pca"):
-            raise not_learnt(self)
+            raise not_fitted(self)
         reduced = self._pca.transform(self._blocks(difference))
         away = [np.square(reduced - c).sum(axis=1) for c in (self._unchanged, self._changed)]
         called: Bool = np.asarray(away[1] < away[0])
@@ -181,7 +181,7 @@ class MarkovField:
             If it has not learnt, or PyMaxflow is not installed.
         """
         if not hasattr(self, "_classes"):
-            raise not_learnt(self)
+            raise not_fitted(self)
         seen = seen_pixels(difference)
         values = np.where(seen, difference, np.float32(0.0))
         costs = [np.where(seen, one.cost(values), 0.0) for one in self._classes]

@@ -19,9 +19,9 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from sarcast.detection.classifiers import Classifier, linear_svc
-from sarcast.evaluation.cases import Trial, chances, simulated_trial
-from sarcast.evaluation.experiment import AssessOptions, Predictors, assess_trials, learn_from
-from sarcast.evaluation.fitting import Learnt, every_classifier
+from sarcast.evaluation.cases import Case, chances, simulated_case
+from sarcast.evaluation.experiment import ExperimentOptions, Predictors, evaluate_cases, learn_from
+from sarcast.evaluation.fitting import FittedClassifiers, every_classifier
 from sarcast.evaluation.metrics import Evaluation, Evaluator
 from sarcast.evaluation.simulation.changes import Offset, Statistical
 from sarcast.evaluation.simulation.shapes import ShapeOptions
@@ -55,13 +55,13 @@ class BenchOptions(BaseModel):
         ge=1,
         le=512,
         description="first windows with change that classifiers learn from and are not tried on, "
-        "at most a quarter; two trials of a window, simulated and physical, count apart",
+        "at most a quarter; two cases of a window, simulated and physical, count apart",
     )
     workers: int = Field(1, ge=1, le=1024, description="processes, of one thread each")
 
 
-def bench_trials(name: str, windows: range | None = None) -> Iterator[Trial]:
-    """Windows of a bench with their changes: two trials of each, simulated and physical.
+def benchmark_cases(name: str, windows: range | None = None) -> Iterator[Case]:
+    """Windows of a bench with their changes: two cases of each, simulated and physical.
 
     Parameters
     ----------
@@ -82,8 +82,8 @@ def bench_trials(name: str, windows: range | None = None) -> Iterator[Trial]:
     plain, paired = tee(bench_windows(name, range(windows.start // size, windows.stop // size)))
     rngs = chances(np.random.default_rng(_SEED), windows.start)
     for (window, _, _), (_, moved, changed), rng in zip(plain, paired, rngs, strict=False):
-        yield simulated_trial(window, CHANGES, SHAPES, rng=rng)
-        yield Trial(window, changed, {PHYSICAL: moved.target})
+        yield simulated_case(window, CHANGES, SHAPES, rng=rng)
+        yield Case(window, changed, {PHYSICAL: moved.target})
 
 
 def run_bench(
@@ -111,7 +111,7 @@ def run_bench(
         The same on every machine and with any number of processes.
     """
     options = options or BenchOptions()
-    run = _Run.of(name, networks, options)
+    run = _Benchmark.of(name, networks, options)
     count = min(options.workers, len(run.chunks))
     with _mapped(count) as mapped:
         parts = mapped(run.learn, [(part, count) for part in range(count)])
@@ -124,23 +124,23 @@ def run_bench(
 
 
 @dataclass(frozen=True)
-class _Run:
+class _Benchmark:
     """What is to be counted; its methods run in a process of their own."""
 
     name: str
     windows: int
     predictors: Predictors
     classifiers: Sequence[Classifier]
-    options: AssessOptions
+    options: ExperimentOptions
 
     @classmethod
-    def of(cls, name: str, networks: Sequence[Predictor], options: BenchOptions) -> "_Run":
+    def of(cls, name: str, networks: Sequence[Predictor], options: BenchOptions) -> "_Benchmark":
         bench = bench_of(name)
         size = bench.options.batch
         windows = min(options.windows or bench.windows, bench.windows) // size * size
         rng = np.random.default_rng(_SEED)
         every = every_classifier(rng=rng) if options.classifiers else [linear_svc(rng=rng)]
-        counting = AssessOptions(
+        counting = ExperimentOptions(
             paper_filter=True, panels=0, fit_windows=max(1, min(options.fit_windows, windows // 2))
         )
         predictors: Predictors = {
@@ -156,16 +156,16 @@ class _Run:
         starts = range(0, self.windows, CHUNK)
         return [range(start, min(start + CHUNK, self.windows)) for start in starts]
 
-    def learn(self, share: tuple[int, int]) -> Learnt:
+    def learn(self, share: tuple[int, int]) -> FittedClassifiers:
         """Let a share of the classifiers learn from the first windows."""
-        trials = chain.from_iterable(bench_trials(self.name, chunk) for chunk in self.chunks)
-        return learn_from(trials, self.predictors, self.options, self.classifiers, share)
+        cases = chain.from_iterable(benchmark_cases(self.name, chunk) for chunk in self.chunks)
+        return learn_from(cases, self.predictors, self.options, self.classifiers, share)
 
-    def count(self, learnt: Learnt, chunk: range) -> Evaluator:
+    def count(self, learnt: FittedClassifiers, chunk: range) -> Evaluator:
         """Count some windows."""
-        trials = bench_trials(self.name, chunk)
+        cases = benchmark_cases(self.name, chunk)
         first = 2 * chunk.start
-        found = assess_trials(trials, self.predictors, self.options, learnt, first=first)
+        found = evaluate_cases(cases, self.predictors, self.options, learnt, first=first)
         return found.evaluator
 
 

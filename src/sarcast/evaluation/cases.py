@@ -11,7 +11,7 @@ from sarcast.errors import SarcastError
 from sarcast.evaluation.simulation.changes import (
     Change,
     Statistical,
-    seen_by_target,
+    valid_in_target,
     where_change_may_be,
 )
 from sarcast.evaluation.simulation.shapes import ShapeOptions, change_mask
@@ -30,7 +30,7 @@ PREDICTION = "recorded prediction"
 
 
 @dataclass(frozen=True)
-class Trial:
+class Case:
     """A window with simulated changes.
 
     Attributes
@@ -76,14 +76,14 @@ def check_names(what: str, names: Iterable[str], repair: str = "") -> None:
         seen.add(name)
 
 
-def simulated_trial(
+def simulated_case(
     window: Window,
     changes: Sequence[Change],
     shapes: ShapeOptions,
     within: Within = "forest",
     *,
     rng: np.random.Generator,
-) -> Trial:
+) -> Case:
     """Put every change that fits a window into the same random shapes of it.
 
     Parameters
@@ -99,24 +99,24 @@ def simulated_trial(
     rng
         Source of chance.
     """
-    allowed = where_change_may_be(window) if within == "forest" else seen_by_target(window)
+    allowed = where_change_may_be(window) if within == "forest" else valid_in_target(window)
     changed = change_mask(allowed, shapes, rng=rng)
     actual = {
         change.name: change.apply(window, changed, rng=one)
         for change, one in zip(changes, rng.spawn(len(changes)), strict=True)
         if change.fits(window)
     }
-    return Trial(window, changed, actual)
+    return Case(window, changed, actual)
 
 
-def simulated_trials(
+def simulated_cases(
     windows: Iterable[Window],
     changes: Sequence[Change],
     shapes: ShapeOptions,
     within: Within = "forest",
     *,
     rng: np.random.Generator,
-) -> Iterator[Trial]:
+) -> Iterator[Case]:
     """Put changes into windows of a cube, which are clusters by their date.
 
     What a window gets depends on its number alone.
@@ -128,7 +128,7 @@ def simulated_trials(
     """
     check_names("changes", [change.name for change in changes])
     for window, own in zip(windows, chances(rng), strict=False):
-        yield _dated(simulated_trial(window, changes, shapes, within, rng=own))
+        yield _dated(simulated_case(window, changes, shapes, within, rng=own))
 
 
 def chances(rng: np.random.Generator, first: int = 0) -> Iterator[np.random.Generator]:
@@ -147,19 +147,19 @@ def chances(rng: np.random.Generator, first: int = 0) -> Iterator[np.random.Gene
         yield from root.spawn(1)
 
 
-def sample_trials(
+def sample_cases(
     samples: Iterable["Sample"],
     changes: Sequence[Change] = (),
     shapes: ShapeOptions | None = None,
     within: Within = "forest",
     *,
     rng: np.random.Generator,
-) -> Iterator[Trial]:
+) -> Iterator[Case]:
     """Trials of the published data set.
 
     Samples after simulation keep their shapes and their statistical change, and other changes are
     put into the same shapes. Those before simulation are changed as windows of a cube are, by
-    ``simulated_trials``, so that both give the same trials. Samples of one date are a cluster.
+    ``simulated_cases``, so that both give the same cases. Samples of one date are a cluster.
 
     Parameters
     ----------
@@ -181,17 +181,17 @@ def sample_trials(
     shapes = shapes or ShapeOptions()
     for sample, own in zip(samples, chances(rng), strict=False):
         if sample.shapes is None:
-            yield _dated(simulated_trial(sample.window, changes, shapes, within, rng=own))
+            yield _dated(simulated_case(sample.window, changes, shapes, within, rng=own))
         else:
             yield _dated(_recorded(sample, changes, own))
 
 
-def _dated(trial: Trial) -> Trial:
-    """Join a trial with those of the same acquisition time: they share their weather and view."""
-    return replace(trial, cluster=np.datetime_as_string(trial.window.times[-1]))
+def _dated(case: Case) -> Case:
+    """Join a case with those of the same acquisition time: they share their weather and view."""
+    return replace(case, cluster=np.datetime_as_string(case.window.times[-1]))
 
 
-def _recorded(sample: "Sample", changes: Sequence[Change], rng: np.random.Generator) -> Trial:
+def _recorded(sample: "Sample", changes: Sequence[Change], rng: np.random.Generator) -> Case:
     actual = {
         change.name: change.apply(sample.window, sample.changed, rng=rng)
         for change in changes
@@ -202,4 +202,4 @@ def _recorded(sample: "Sample", changes: Sequence[Change], rng: np.random.Genera
     expected = {}
     if sample.prediction is not None:
         expected[PREDICTION] = Expected(sample.prediction)
-    return Trial(sample.window, sample.changed, actual, expected)
+    return Case(sample.window, sample.changed, actual, expected)

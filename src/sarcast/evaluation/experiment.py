@@ -17,8 +17,14 @@ from sarcast.arrays import Bool, Float
 from sarcast.detection import difference as di
 from sarcast.detection.classifiers import Classifier
 from sarcast.errors import SarcastError
-from sarcast.evaluation.cases import Trial, Within, check_names, simulated_trials
-from sarcast.evaluation.fitting import Learnt, Lesson, check_classifiers, learn, window_name
+from sarcast.evaluation.cases import Case, Within, check_names, simulated_cases
+from sarcast.evaluation.fitting import (
+    FittedClassifiers,
+    Lesson,
+    check_classifiers,
+    learn,
+    window_name,
+)
 from sarcast.evaluation.metrics import (
     Evaluation,
     Evaluator,
@@ -48,7 +54,7 @@ SEASONS = ("winter", "spring", "summer", "autumn")
 """Meteorological seasons of the north, from December on."""
 
 
-class AssessOptions(BaseModel):
+class ExperimentOptions(BaseModel):
     """How windows are assessed."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -78,7 +84,7 @@ class AssessOptions(BaseModel):
 
 
 @dataclass(frozen=True)
-class Assessed:
+class ExperimentResult:
     """What an assessment found: the sums, example windows, and the window of the first example."""
 
     evaluator: Evaluator
@@ -96,15 +102,15 @@ class Assessed:
         return self.evaluator.result(title, provenance, rng=rng)
 
 
-def assess(
+def run_experiment(
     windows: Iterable[Window],
     predictors: Predictors,
     changes: Sequence[Change],
-    options: AssessOptions | None = None,
+    options: ExperimentOptions | None = None,
     classifiers: Sequence[Classifier] = (),
     *,
     rng: np.random.Generator,
-) -> Assessed:
+) -> ExperimentResult:
     """Simulate changes in windows and count how well each predictor's difference image tells them.
 
     Parameters
@@ -124,7 +130,7 @@ def assess(
 
     Returns
     -------
-    Assessed
+    ExperimentResult
         Gives the evaluation.
 
     Raises
@@ -132,36 +138,36 @@ def assess(
     SarcastError
         If two predictors, changes or classifiers have one name, or a classifier is none.
     """
-    options = options or AssessOptions()
-    trials = simulated_trials(windows, changes, options.shapes, options.within, rng=rng)
-    return assess_trials(trials, predictors, options, classifiers)
+    options = options or ExperimentOptions()
+    cases = simulated_cases(windows, changes, options.shapes, options.within, rng=rng)
+    return evaluate_cases(cases, predictors, options, classifiers)
 
 
-def assess_trials(
-    trials: Iterable[Trial],
+def evaluate_cases(
+    cases: Iterable[Case],
     predictors: Predictors,
-    options: AssessOptions | None = None,
-    classifiers: Sequence[Classifier] | Learnt = (),
+    options: ExperimentOptions | None = None,
+    classifiers: Sequence[Classifier] | FittedClassifiers = (),
     recorded: Mapping[str, Role] | None = None,
     first: int = 0,
-) -> Assessed:
+) -> ExperimentResult:
     """Count how well each predictor's difference image tells changes that are there already.
 
-    The sums of consecutive parts of the trials, each with the number of its ``first`` trial and
+    The sums of consecutive parts of the cases, each with the number of its ``first`` case and
     with classifiers that have learnt, add to those of the whole.
 
     Parameters
     ----------
-    trials
+    cases
         Windows with change.
     predictors, options
         As in ``assess``.
     classifiers
         As in ``assess``, or what ``learn_from`` gave.
     recorded
-        Role of the expected images that come with the trials, by their name.
+        Role of the expected images that come with the cases, by their name.
     first
-        Number of the first trial.
+        Number of the first case.
 
     Raises
     ------
@@ -174,34 +180,38 @@ def assess_trials(
     UserWarning
         If there are classifiers to learn, and no window was left to try them on.
     """
-    options = options or AssessOptions()
+    options = options or ExperimentOptions()
     roles = _roles(predictors)
-    if not isinstance(classifiers, Learnt):
+    if not isinstance(classifiers, FittedClassifiers):
         check_classifiers(classifiers)
-    run = _Run(Evaluator({**(recorded or {}), **roles}, options.exact), classifiers, options)
-    for number, lesson in _lessons(trials, predictors, options, recorded, first):
+    run = _Experiment(Evaluator({**(recorded or {}), **roles}, options.exact), classifiers, options)
+    for number, lesson in _lessons(cases, predictors, options, recorded, first):
         run.take(number, lesson)
-    if classifiers and not isinstance(classifiers, Learnt) and not run.evaluator.classified:
+    if (
+        classifiers
+        and not isinstance(classifiers, FittedClassifiers)
+        and not run.evaluator.classified
+    ):
         warnings.warn(
             f"no classifier was tried: they learn from the first {options.fit_windows} windows "
             f"with change, and none came after these; give a lower fit_windows (--fit-windows)",
             stacklevel=2,
         )
-    return Assessed(run.evaluator, tuple(run.panels), run.example)
+    return ExperimentResult(run.evaluator, tuple(run.panels), run.example)
 
 
 def learn_from(
-    trials: Iterable[Trial],
+    cases: Iterable[Case],
     predictors: Predictors,
-    options: AssessOptions,
+    options: ExperimentOptions,
     classifiers: Sequence[Classifier],
     share: tuple[int, int] = (0, 1),
-) -> Learnt:
-    """Let classifiers learn from the first trials with change, as ``assess_trials`` would.
+) -> FittedClassifiers:
+    """Let classifiers learn from the first cases with change, as ``evaluate_cases`` would.
 
     Parameters
     ----------
-    trials
+    cases
         Read as far as is needed.
     predictors, options, classifiers
         As in ``assess``.
@@ -210,7 +220,7 @@ def learn_from(
     """
     _roles(predictors)
     check_classifiers(classifiers)
-    read = _lessons(trials, predictors, options)
+    read = _lessons(cases, predictors, options)
     showing = ((number, lesson) for number, lesson in read if lesson.shows_change)
     found = list(islice(showing, options.fit_windows))
     start = found[-1][0] + 1 if found else 0
@@ -226,49 +236,49 @@ def _roles(predictors: Predictors) -> dict[str, Role]:
 
 
 def _lessons(
-    trials: Iterable[Trial],
+    cases: Iterable[Case],
     predictors: Predictors,
-    options: AssessOptions,
+    options: ExperimentOptions,
     recorded: Mapping[str, Role] | None = None,
     first: int = 0,
 ) -> Iterator[tuple[int, Lesson]]:
     """Trials that count, with their numbers and expected images; a window is predicted once."""
-    numbered = enumerate(trials, first)
+    numbered = enumerate(cases, first)
     kept = (one for one in numbered if not options.paper_filter or counts_in_paper(one[1].window))
     for batch in _batches(kept, options.at_once):
-        windows = {id(trial.window): trial.window for _, trial in batch}
+        windows = {id(case.window): case.window for _, case in batch}
         found = {
             one.name: dict(zip(windows, one.expect(list(windows.values())), strict=True))
             for several in predictors.values()
             for one in several
         }
-        for number, trial in batch:
-            expected = _recorded(trial, recorded or {}, number)
-            expected |= {name: several[id(trial.window)] for name, several in found.items()}
-            seen = _seen(trial.window, list(expected.values()))
+        for number, case in batch:
+            expected = _recorded(case, recorded or {}, number)
+            expected |= {name: several[id(case.window)] for name, several in found.items()}
+            seen = _seen(case.window, list(expected.values()))
             if seen.any():
-                yield number, Lesson(trial, expected, seen)
+                yield number, Lesson(case, expected, seen)
 
 
-def _recorded(trial: Trial, names: Iterable[str], number: int) -> dict[str, Expected]:
-    """Expected images that come with a trial, of which none may be missing."""
+def _recorded(case: Case, names: Iterable[str], number: int) -> dict[str, Expected]:
+    """Expected images that come with a case, of which none may be missing."""
     for name in names:
-        if name not in trial.expected:
+        if name not in case.expected:
             raise SarcastError(
                 f"every window must come with its {name}, but window {number}, counted from 0, "
                 f"comes without; evaluate those with and those without it apart"
             )
-    return {name: trial.expected[name] for name in names}
+    return {name: case.expected[name] for name in names}
 
 
-class _Run:
+class _Experiment:
     """One assessment on its way."""
 
     def __init__(
         self,
         evaluator: Evaluator,
-        classifiers: Sequence[Classifier] | Learnt,
-        options: AssessOptions,
+        classifiers: Sequence[Classifier] | FittedClassifiers,
+        options: ExperimentOptions,
     ) -> None:
         self.evaluator = evaluator
         self.panels: list[Panel] = []
@@ -279,23 +289,23 @@ class _Run:
 
     def take(self, number: int, lesson: Lesson) -> None:
         """Count one window."""
-        trial, seen = lesson.trial, lesson.seen
-        if trial.cluster is not None:
-            self.evaluator.join(window_name(number), trial.cluster)
+        case, seen = lesson.case, lesson.seen
+        if case.cluster is not None:
+            self.evaluator.join(window_name(number), case.cluster)
         for name, one in lesson.expected.items():
-            self._count_expected(name, one, trial, seen)
-        for change, actual in trial.actual.items():
+            self._count_expected(name, one, case, seen)
+        for change, actual in case.actual.items():
             for name, one in lesson.expected.items():
                 self._count_scores(name, change, number, score_images(actual, one), lesson)
         self._classify(number, lesson)
         if len(self.panels) < self._options.panels and lesson.shows_change:
             place = len(self.panels)
-            self.panels.extend(_panel(trial, lesson.expected, self.evaluator.roles, place))
-            self.example = self.example or trial.window
+            self.panels.extend(_panel(case, lesson.expected, self.evaluator.roles, place))
+            self.example = self.example or case.window
 
     def _classify(self, number: int, lesson: Lesson) -> None:
         """Learn from the first windows with change, and try on the others."""
-        if isinstance(self._classifiers, Learnt):
+        if isinstance(self._classifiers, FittedClassifiers):
             self._classifiers.count(number, lesson, self.evaluator)
         elif self._classifiers and lesson.shows_change:
             self._lessons.append(lesson)
@@ -303,8 +313,8 @@ class _Run:
                 self._classifiers = learn(self._classifiers, self._lessons, number + 1)
                 self._lessons = []
 
-    def _count_expected(self, name: str, expected: Expected, trial: Trial, seen: Bool) -> None:
-        target = trial.window.target
+    def _count_expected(self, name: str, expected: Expected, case: Case, seen: Bool) -> None:
+        target = case.window.target
         self.evaluator.add_errors(name, count_errors(target, expected.mean, seen))
         if expected.std is not None:
             z = di.z(target, expected.mean, expected.std)
@@ -313,16 +323,16 @@ class _Run:
     def _count_scores(
         self, method: str, change: str, number: int, images: Mapping[str, Float], lesson: Lesson
     ) -> None:
-        trial, seen = lesson.trial, lesson.seen
-        groups = groups_of(trial.window) if self._options.by_condition else []
-        covers = covers_of(trial.window) if self._options.by_condition else {}
+        case, seen = lesson.case, lesson.seen
+        groups = groups_of(case.window) if self._options.by_condition else []
+        covers = covers_of(case.window) if self._options.by_condition else {}
         for kind, image in images.items():
             of = Scored(method, change, kind)
-            scores = count_scores(image, trial.changed, seen)
+            scores = count_scores(image, case.changed, seen)
             self.evaluator.add_scores(of, scores, window_name(number), groups)
-            self.evaluator.add_pixels(of, image[seen], trial.changed[seen])
+            self.evaluator.add_pixels(of, image[seen], case.changed[seen])
             for cover, mask in covers.items():
-                inside = count_scores(image, trial.changed, seen & mask)
+                inside = count_scores(image, case.changed, seen & mask)
                 self.evaluator.add_group(of, inside, ("cover", cover))
 
 
@@ -377,22 +387,22 @@ def _seen(window: Window, expected: Sequence[Expected]) -> Bool:
 
 
 def _panel(
-    trial: Trial, expected: Mapping[str, Expected], roles: Mapping[str, Role], place: int
+    case: Case, expected: Mapping[str, Expected], roles: Mapping[str, Role], place: int
 ) -> Iterator[Panel]:
     """Example of the window: the first network beside the first strategy, if there are both.
 
     The changes that the window was given take turns by the place of the example.
     """
     first = {role: name for name, role in reversed(list(roles.items()))}
-    if not {"network", "strategy"} <= first.keys() or not trial.actual:
+    if not {"network", "strategy"} <= first.keys() or not case.actual:
         return
-    change, actual = list(trial.actual.items())[place % len(trial.actual)]
-    date = np.datetime_as_string(trial.window.times[-1], unit="D")
-    row, column = trial.window.place
+    change, actual = list(case.actual.items())[place % len(case.actual)]
+    date = np.datetime_as_string(case.window.times[-1], unit="D")
+    row, column = case.window.offset
     yield Panel(
         title=f"{date}, row {row}, column {column}: {change}",
         actual=actual,
-        changed=trial.changed,
+        changed=case.changed,
         conventional=expected[first["strategy"]].mean,
         improved=expected[first["network"]].mean,
         conventional_name=first["strategy"],

@@ -19,7 +19,7 @@ from sarcast.detection.classifiers import (
     linear_svc,
 )
 from sarcast.detection.spatial import MarkovField, PcaKMeans
-from sarcast.evaluation.cases import Trial, check_names
+from sarcast.evaluation.cases import Case, check_names
 from sarcast.evaluation.metrics import Classified, Evaluator, count_confusion
 from sarcast.windows import Expected
 
@@ -36,7 +36,7 @@ class Lesson:
 
     Attributes
     ----------
-    trial
+    case
         The window with its changes.
     expected
         Expected images by the name of what made them.
@@ -44,21 +44,21 @@ class Lesson:
         Dims (y, x): pixels that every method could tell.
     """
 
-    trial: Trial
+    case: Case
     expected: Mapping[str, Expected]
     seen: Bool
 
     @property
     def shows_change(self) -> bool:
         """Whether a changed pixel was seen."""
-        return bool((self.trial.changed & self.seen).any())
+        return bool((self.case.changed & self.seen).any())
 
     def image(self, method: str, change: str, takes: Takes) -> Float | None:
         """Difference image (band, y, x), NaN where not seen; None where there is none."""
-        if change not in self.trial.actual:
+        if change not in self.case.actual:
             return None
         one = self.expected[method]
-        plain = di.subtract(self.trial.actual[change], one.mean)
+        plain = di.subtract(self.case.actual[change], one.mean)
         if takes == "z":
             if one.std is None:
                 return None
@@ -66,7 +66,7 @@ class Lesson:
         return np.where(self.seen, plain, np.float32(np.nan))
 
 
-class Taught(NamedTuple):
+class FittedClassifier(NamedTuple):
     """A classifier that has learnt to tell one change on one method's difference images."""
 
     number: int
@@ -75,31 +75,31 @@ class Taught(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Learnt:
-    """Classifiers that have learnt, and the number of the first trial that they may be tried on."""
+class FittedClassifiers:
+    """Classifiers that have learnt, and the number of the first case that they may be tried on."""
 
-    taught: tuple[Taught, ...]
+    taught: tuple[FittedClassifier, ...]
     start: int
 
-    def __add__(self, other: "Learnt") -> "Learnt":
+    def __add__(self, other: "FittedClassifiers") -> "FittedClassifiers":
         """Add those that learnt elsewhere from the same lessons."""
         numbered = sorted([*self.taught, *other.taught], key=lambda one: one.number)
-        return Learnt(tuple(numbered), self.start)
+        return FittedClassifiers(tuple(numbered), self.start)
 
     def count(self, number: int, lesson: Lesson, evaluator: Evaluator) -> None:
-        """Count the change maps of a trial, unless it was there to learn from."""
+        """Count the change maps of a case, unless it was there to learn from."""
         if number < self.start:
             return
         for _, of, classifier in self.taught:
             image = lesson.image(of.method, of.change, classifier.takes)
             if image is not None:
                 called = classifier.predict(image)
-                found = count_confusion(called, lesson.trial.changed, lesson.seen)
+                found = count_confusion(called, lesson.case.changed, lesson.seen)
                 evaluator.add_map(of, found, window_name(number))
 
 
 def window_name(number: int) -> str:
-    """Identifier of a trial's window in an evaluation."""
+    """Identifier of a case's window in an evaluation."""
     return f"{number:08d}"
 
 
@@ -108,7 +108,7 @@ def learn(
     lessons: Sequence[Lesson],
     start: int,
     share: tuple[int, int] = (0, 1),
-) -> Learnt:
+) -> FittedClassifiers:
     """Let every classifier learn every kind of change on every method's difference images.
 
     Parameters
@@ -118,7 +118,7 @@ def learn(
     lessons
         Windows with change.
     start
-        Number of the first trial that they may be tried on.
+        Number of the first case that they may be tried on.
     share
         Of all that is to be learnt, only every so-manieth from a number on: ``(0, 1)`` is all,
         ``(0, 2)`` and ``(1, 2)`` add to all.
@@ -130,9 +130,9 @@ def learn(
     """
     check_classifiers(classifiers)
     subjects = enumerate(_subjects(classifiers, lessons))
-    wanted = [Taught(number, of, one.fresh()) for number, (of, one) in subjects]
+    wanted = [FittedClassifier(number, of, one.fresh()) for number, (of, one) in subjects]
     taught = [one for one in wanted[share[0] :: share[1]] if _teach(one, lessons)]
-    return Learnt(tuple(taught), start)
+    return FittedClassifiers(tuple(taught), start)
 
 
 def check_classifiers(classifiers: Sequence[Classifier]) -> None:
@@ -142,14 +142,14 @@ def check_classifiers(classifiers: Sequence[Classifier]) -> None:
     check_names("classifiers", [one.name for one in classifiers])
 
 
-def _teach(one: Taught, lessons: Sequence[Lesson]) -> bool:
+def _teach(one: FittedClassifier, lessons: Sequence[Lesson]) -> bool:
     """Let one classifier learn; tell whether any lesson shows its change."""
     images, masks = [], []
     for lesson in lessons:
         image = lesson.image(one.of.method, one.of.change, one.classifier.takes)
         if image is not None:
             images.append(image)
-            masks.append(lesson.trial.changed)
+            masks.append(lesson.case.changed)
     if images:
         one.classifier.fit(images, masks)
     return bool(images)
@@ -160,7 +160,7 @@ def _subjects(
 ) -> Iterator[tuple[Classified, Classifier]]:
     changes: dict[str, Any] = {}
     for lesson in lessons:
-        changes |= dict.fromkeys(lesson.trial.actual)
+        changes |= dict.fromkeys(lesson.case.actual)
     methods = lessons[0].expected if lessons else {}
     for classifier in classifiers:
         for change in changes:

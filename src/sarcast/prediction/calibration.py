@@ -8,7 +8,7 @@ import numpy as np
 
 from sarcast.arrays import Double
 from sarcast.errors import SarcastError
-from sarcast.prediction.model import Model, Scores
+from sarcast.prediction.model import Model, ValidationScores
 from sarcast.prediction.strategies import mean
 from sarcast.windows import BANDS, Window
 
@@ -36,7 +36,7 @@ def check_bands(windows: Sequence[Window]) -> None:
         )
 
 
-def residual_scores(model: Model, windows: Sequence[Window]) -> Scores:
+def residual_scores(model: Model, windows: Sequence[Window]) -> ValidationScores:
     """Score a model's expected images against the actual ones.
 
     Parameters
@@ -62,7 +62,7 @@ def residual_scores(model: Model, windows: Sequence[Window]) -> Scores:
     if expected[0].std is not None:
         ratio = np.abs(values) / _pixels([each.std for each in expected])[:, seen]
         within = (float(np.mean(ratio <= 1.0)), float(np.mean(ratio <= 2.0)))
-    return Scores(
+    return ValidationScores(
         rmse_db=tuple(float(rmse) for rmse in np.sqrt(np.square(values).mean(axis=1))),
         norm_quantiles_db={share: float(np.quantile(norm, share)) for share in QUANTILES},
         pixels=values.shape[1],

@@ -23,7 +23,7 @@ from sarcast.prediction import Precision
 from sarcast.prediction.networks.protocol import Network
 from sarcast.prediction.networks.temporal import Temporal
 from sarcast.prediction.networks.unet import UNet
-from sarcast.prediction.training_range import far_outside, named, never_seen
+from sarcast.prediction.training_range import far_outside, named, unknown_conditions
 from sarcast.sensor.conditions import COLUMNS
 from sarcast.windows import BANDS, Expected, Window, collate, in_shapes
 
@@ -38,7 +38,7 @@ PIXELS_AT_ONCE = 2**20
 
 
 @dataclass(frozen=True)
-class Scores:
+class ValidationScores:
     """How well a network predicted images that it was not trained on.
 
     Attributes
@@ -75,7 +75,7 @@ class Model:
     training
         What it was trained on and how.
     scores
-        Scores on the validation windows; None if there were none.
+        ValidationScores on the validation windows; None if there were none.
     std_factor
         What the network's standard deviation is multiplied by, found from validation windows.
     precision
@@ -89,7 +89,7 @@ class Model:
     network: nn.Module
     name: str
     training: dict[str, Any] = field(default_factory=dict)
-    scores: Scores | None = None
+    scores: ValidationScores | None = None
     std_factor: float = 1.0
     precision: Precision = "float32"
     warned: set[str] = field(default_factory=set, repr=False, compare=False)
@@ -139,7 +139,7 @@ class Model:
         rows = np.concatenate([window.conditions for window in windows])
         for place in far_outside(rows, seen):
             self._warn(f"{place} that the network {self.name} was trained on")
-        strange = never_seen(rows, seen)
+        strange = unknown_conditions(rows, seen)
         if not strange.any():
             return windows
         self._warn(
@@ -182,7 +182,9 @@ class Model:
 
 def _without_the_unseen(window: Window, seen: Mapping[str, Sequence[float]]) -> Window:
     rows = window.conditions
-    return replace(window, conditions=np.where(never_seen(rows, seen), np.float32(np.nan), rows))
+    return replace(
+        window, conditions=np.where(unknown_conditions(rows, seen), np.float32(np.nan), rows)
+    )
 
 
 def _where_seen(window: Window, mean: Float, std: Float | None) -> Expected:
@@ -314,7 +316,7 @@ def _described(card: dict[str, Any]) -> Model:
         network=NETWORKS[card["network"]].build(card["options"], card["normalisation"]),
         name=str(card["name"]),
         training=training,
-        scores=TypeAdapter(Scores).validate_python(scores) if scores else None,
+        scores=TypeAdapter(ValidationScores).validate_python(scores) if scores else None,
         std_factor=factor,
     )
 

@@ -16,10 +16,10 @@ from sarcast.io.progress import track
 from sarcast.sensor.units import DB
 from sarcast.windows import (
     BANDS,
+    CubeReader,
     Expected,
     Predictor,
     PreviousOptions,
-    Source,
     Window,
     choose_previous,
 )
@@ -87,7 +87,7 @@ def predict(
     tiles, given = tiles or TileOptions(), given or PreviousOptions()
     if predictor.previous is not None:
         given = given.model_copy(update={"previous": predictor.previous})
-    source = Source.of(cube)
+    source = CubeReader.of(cube)
     choose_previous(source.times, at, given.previous, chooser=given.chooser, before=before)
     size = predictor.size or min(tiles.tile, max(source.shape))
     places = list(_places(source.shape, size, tiles.overlap))
@@ -97,7 +97,7 @@ def predict(
     while several := list(islice(found, TILES_AT_ONCE)):
         windows = [window.under(conditions or {}) for window in several]
         for window, expected in zip(windows, predictor.expect(windows), strict=True):
-            blend.add(window.place, expected)
+            blend.add(window.offset, expected)
     if not blend.any:
         raise SarcastError(
             f"no place of the cube was seen by {given.previous} images before "
@@ -121,7 +121,7 @@ def _starts(pixels: int, size: int, step: int) -> list[int]:
 
 
 def _windows(
-    source: Source,
+    source: CubeReader,
     at: int,
     places: Iterator[tuple[int, int]],
     size: int,

@@ -12,7 +12,7 @@ FAR = 0.25
 """Share of the training's range by which a condition may lie outside it without a warning."""
 
 
-def seen_conditions(batches: Iterable[Batch]) -> dict[str, list[float]]:
+def condition_ranges(batches: Iterable[Batch]) -> dict[str, list[float]]:
     """Find the range of each column that batches ever tell, and the number of each platform."""
     rows = np.concatenate([batch.conditions.flatten(0, 1).cpu().numpy() for batch in batches])
     columns = zip(COLUMNS, rows.T, strict=True)
@@ -20,7 +20,7 @@ def seen_conditions(batches: Iterable[Batch]) -> dict[str, list[float]]:
     return {name: _extent(name, values.tolist()) for name, values in known.items() if values.size}
 
 
-def merged_conditions(
+def merge_ranges(
     known: Mapping[str, Sequence[float]], others: Mapping[str, Sequence[float]]
 ) -> dict[str, list[float]]:
     """Give what two trainings saw together, each as ``seen_conditions`` tells it."""
@@ -41,7 +41,7 @@ def far_outside(rows: Float, seen: Mapping[str, Sequence[float]]) -> Iterator[st
             yield f"{name} lies far outside the {low:g} to {high:g}"
 
 
-def never_seen(rows: Float, seen: Mapping[str, Sequence[float]]) -> Bool:
+def unknown_conditions(rows: Float, seen: Mapping[str, Sequence[float]]) -> Bool:
     """Mark, dims as ``rows``, conditions that no training saw: whole columns, and platforms."""
     strange = np.isfinite(rows)
     strange[..., [name in seen for name in COLUMNS]] = False

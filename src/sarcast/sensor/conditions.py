@@ -67,7 +67,7 @@ WEATHER = ("temperature", "snow_depth", "precipitation")
 """The conditions that the weather makes."""
 
 
-def places_of(names: Container[str]) -> list[int]:
+def columns_of(names: Container[str]) -> list[int]:
     """Places of the columns of some conditions."""
     return [place for place, column in enumerate(COLUMNS) if condition(column) in names]
 

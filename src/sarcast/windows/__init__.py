@@ -1,7 +1,7 @@
 """Windows: a place and a target date cut from a cube, and what predicts their expected image."""
 
 from sarcast.windows.batch import Batch, collate, in_shapes, joined, separate
-from sarcast.windows.cut import Source, cut, grid
+from sarcast.windows.cut import CubeReader, cut, grid
 from sarcast.windows.previous import (
     CHOOSER,
     Chooser,
@@ -11,18 +11,18 @@ from sarcast.windows.previous import (
     target_dates,
 )
 from sarcast.windows.sampler import WindowSampler, split_by_date
-from sarcast.windows.window import BANDS, Expected, Place, Predictor, Window
+from sarcast.windows.window import BANDS, Expected, PixelOffset, Predictor, Window
 
 __all__ = [
     "BANDS",
     "CHOOSER",
     "Batch",
     "Chooser",
+    "CubeReader",
     "Expected",
-    "Place",
+    "PixelOffset",
     "Predictor",
     "PreviousOptions",
-    "Source",
     "Window",
     "WindowSampler",
     "choose_previous",

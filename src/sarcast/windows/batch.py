@@ -39,7 +39,7 @@ class Batch:
         Dims (window, y, x), bool, None if unknown; ``changed`` marks true changes of the ground.
     goal
         Dims (window, band, y, x), dB: what the mean is drawn to in training, None for the target.
-    other_conditions, other_expected
+    counterfactual_conditions, counterfactual_expected
         Dims (window, column) and (window, band, y, x), dB: the oracle of the target under other
         conditions, None where nobody looked.
     """
@@ -55,8 +55,8 @@ class Batch:
     open_land: "torch.Tensor | None" = None
     changed: "torch.Tensor | None" = None
     goal: "torch.Tensor | None" = None
-    other_conditions: "torch.Tensor | None" = None
-    other_expected: "torch.Tensor | None" = None
+    counterfactual_conditions: "torch.Tensor | None" = None
+    counterfactual_expected: "torch.Tensor | None" = None
 
     def each(self, change: "Callable[[torch.Tensor], torch.Tensor]") -> Self:
         """Give a batch of what a function makes of each of the tensors."""
@@ -72,12 +72,12 @@ class Batch:
         """Give what a network may see: previous, elevation, conditions, days, day_of_year."""
         return self.previous, self.elevation, self.conditions, self.days, self.day_of_year
 
-    def otherwise(self) -> Self:
+    def counterfactual(self) -> Self:
         """Give the same windows with the target under its other conditions."""
-        assert self.other_conditions is not None
+        assert self.counterfactual_conditions is not None
         conditions = self.conditions.clone()
-        conditions[:, -1] = self.other_conditions
-        return replace(self, conditions=conditions, expected=self.other_expected)
+        conditions[:, -1] = self.counterfactual_conditions
+        return replace(self, conditions=conditions, expected=self.counterfactual_expected)
 
 
 def collate(windows: Sequence[Window]) -> Batch:

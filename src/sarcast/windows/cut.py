@@ -11,14 +11,14 @@ import xarray as xr
 from sarcast.arrays import Bool, Float, Times
 from sarcast.sensor.conditions import COLUMNS, LAGS, platform_number
 from sarcast.windows.previous import Chooser, choose_previous, ranked_previous
-from sarcast.windows.window import BANDS, Place, Window
+from sarcast.windows.window import BANDS, PixelOffset, Window
 
 MIN_SEEN = 0.5
 """Share of what its target saw that an image must have seen to count as one of a window's."""
 
 
 @dataclass(frozen=True)
-class Source:
+class CubeReader:
     """A cube made ready for cutting: images as they lie, conditions and masks in memory.
 
     Attributes
@@ -72,7 +72,7 @@ class Source:
         """Rows and columns of the cube."""
         return self.backscatter.sizes["y"], self.backscatter.sizes["x"]
 
-    def seen(self, time: int, place: Place, size: Place) -> float:
+    def seen(self, time: int, place: PixelOffset, size: PixelOffset) -> float:
         """Give the share of the window's pixels inside the cube that an image saw."""
         rows, columns = _inside(place, size, self.shape)
         image = self.backscatter[time, 0, rows, columns].values
@@ -81,8 +81,8 @@ class Source:
     def previous(
         self,
         target: int,
-        place: Place,
-        size: Place,
+        place: PixelOffset,
+        size: PixelOffset,
         n: int,
         *,
         chooser: Chooser = "recent",
@@ -102,7 +102,9 @@ class Source:
                 chosen.append(int(time))
         return sorted(chosen, key=lambda time: self.times[time])
 
-    def cut(self, target: int, place: Place, size: Place, previous: Sequence[int]) -> Window:
+    def cut(
+        self, target: int, place: PixelOffset, size: PixelOffset, previous: Sequence[int]
+    ) -> Window:
         """Cut one window; what hangs over the cube's edge is NaN, or False in masks."""
         images = [*previous, target]
         centre = _centre(place, size, self.shape)
@@ -123,12 +125,12 @@ class Source:
             expected=expected,
             forest=_read_mask(self.forest, place, size),
             open_land=_read_mask(self.open_land, place, size),
-            place=place,
+            offset=place,
         )
 
 
 def cut(
-    cube: xr.Dataset, target: int, place: Place, size: Place, previous: Sequence[int]
+    cube: xr.Dataset, target: int, place: PixelOffset, size: PixelOffset, previous: Sequence[int]
 ) -> Window:
     """Cut one window from a cube; only what it needs is read.
 
@@ -137,7 +139,7 @@ def cut(
     cube
         The cube; elevation, conditions, masks and oracle may be absent.
     target
-        Place of the target image on ``time``.
+        PixelOffset of the target image on ``time``.
     place
         Row and column of the upper left pixel.
     size
@@ -145,7 +147,7 @@ def cut(
     previous
         Places of the previous images on ``time``, oldest first.
     """
-    return Source.of(cube).cut(target, place, size, previous)
+    return CubeReader.of(cube).cut(target, place, size, previous)
 
 
 def grid(
@@ -161,7 +163,7 @@ def grid(
     cube
         The cube.
     target
-        Place of the target image on ``time``.
+        PixelOffset of the target image on ``time``.
     size
         Rows and columns of a window.
     n
@@ -174,7 +176,7 @@ def grid(
     SarcastError
         If fewer than ``n`` images precede the target.
     """
-    source = Source.of(cube)
+    source = CubeReader.of(cube)
     choose_previous(source.times, target, n, chooser=chooser)
     shape = (size, size)
     for row in _starts(source.shape[0], size):
@@ -219,7 +221,7 @@ def _starts(pixels: int, size: int) -> list[int]:
     return whole if whole[-1] + size == pixels else [*whole, pixels - size]
 
 
-def _centre(place: Place, size: Place, shape: Place) -> Place:
+def _centre(place: PixelOffset, size: PixelOffset, shape: PixelOffset) -> PixelOffset:
     """Middle of what lies inside; of a window that lies outside, the nearest pixel."""
     row, column = (
         min((part.start + part.stop) // 2, end - 1)
@@ -228,7 +230,7 @@ def _centre(place: Place, size: Place, shape: Place) -> Place:
     return row, column
 
 
-def _inside(place: Place, size: Place, shape: Place) -> tuple[slice, slice]:
+def _inside(place: PixelOffset, size: PixelOffset, shape: PixelOffset) -> tuple[slice, slice]:
     rows, columns = (
         slice(max(start, 0), max(min(start + pixels, end), 0))
         for start, pixels, end in zip(place, size, shape, strict=True)
@@ -237,7 +239,7 @@ def _inside(place: Place, size: Place, shape: Place) -> tuple[slice, slice]:
 
 
 def _read(
-    array: xr.DataArray, place: Place, size: Place, **chosen: int | list[int]
+    array: xr.DataArray, place: PixelOffset, size: PixelOffset, **chosen: int | list[int]
 ) -> npt.NDArray[Any]:
     """Read a window; what hangs over the edge is NaN, or False in a mask."""
     rows, columns = _inside(place, size, (array.sizes["y"], array.sizes["x"]))
@@ -251,5 +253,5 @@ def _read(
     return padded
 
 
-def _read_mask(mask: xr.DataArray | None, place: Place, size: Place) -> Bool | None:
+def _read_mask(mask: xr.DataArray | None, place: PixelOffset, size: PixelOffset) -> Bool | None:
     return None if mask is None else _read(mask.astype(bool), place, size)

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from sarcast.errors import SarcastError
-from sarcast.windows.cut import MIN_SEEN, Source
+from sarcast.windows.cut import MIN_SEEN, CubeReader
 from sarcast.windows.previous import Chooser, target_dates
 from sarcast.windows.window import Window
 
@@ -58,7 +58,7 @@ class WindowSampler:
                 f"add dates, or train a network that needs fewer"
             )
         self.sources = [
-            Source.of(cube, in_memory=cube["backscatter"].size * 4 <= IN_MEMORY_BYTES)
+            CubeReader.of(cube, in_memory=cube["backscatter"].size * 4 <= IN_MEMORY_BYTES)
             for cube in cubes
         ]
         self.targets = targets

@@ -77,8 +77,8 @@ def to_batch(drawn: "Drawn") -> Batch:
         open_land=drawn.open_land,
         changed=drawn.changed,
         goal=drawn.goal,
-        other_conditions=drawn.other_conditions,
-        other_expected=drawn.other_expected,
+        counterfactual_conditions=drawn.counterfactual_conditions,
+        counterfactual_expected=drawn.counterfactual_expected,
     )
 
 

@@ -7,7 +7,7 @@ from typing import Protocol
 from sarcast.arrays import Bool, Float, Times
 from sarcast.sensor.conditions import set_conditions
 
-Place = tuple[int, int]
+PixelOffset = tuple[int, int]
 
 BANDS = ("VV", "VH")
 
@@ -32,7 +32,7 @@ class Window:
         Dims (band, y, x), dB: the oracle, None outside a synthetic world.
     forest, open_land
         Dims (y, x): where changes are simulated, and whose distribution they take; None if unknown.
-    place
+    offset
         Row and column of the upper left pixel in the cube.
     """
 
@@ -44,7 +44,7 @@ class Window:
     expected: Float | None = None
     forest: Bool | None = None
     open_land: Bool | None = None
-    place: Place = (0, 0)
+    offset: PixelOffset = (0, 0)
 
     def under(self, values: Mapping[str, float]) -> "Window":
         """Give the window with conditions of its target replaced, as ``set_conditions`` does."""

@@ -93,7 +93,7 @@ class StreamOptions(BaseModel):
     missing: float = Field(
         0.0, ge=0.0, le=1.0, description="chance that a window does not know a condition"
     )
-    otherwise: bool = Field(
+    counterfactual: bool = Field(
         False,
         description="see the target's ground once more under other rain, half of it from the other "
         "pass: training holds the network to what that moves",

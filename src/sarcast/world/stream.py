@@ -56,9 +56,9 @@ class Drawn:
     goal
         Dims (window, band, y, x), dB: the mean of what the sensor would make of the expected image
         over and over again, ``goal_looks`` times; None where that is 0.
-    other_conditions, other_expected
+    counterfactual_conditions, counterfactual_expected
         Dims (window, column) and (window, band, y, x), dB: what the target's ground would look like
-        under other conditions; None unless ``otherwise`` was asked for.
+        under other conditions; None unless ``counterfactual`` was asked for.
     """
 
     previous: torch.Tensor
@@ -71,8 +71,8 @@ class Drawn:
     open_land: torch.Tensor
     changed: torch.Tensor
     goal: torch.Tensor | None = None
-    other_conditions: torch.Tensor | None = None
-    other_expected: torch.Tensor | None = None
+    counterfactual_conditions: torch.Tensor | None = None
+    counterfactual_expected: torch.Tensor | None = None
 
 
 class WindowStream:
@@ -144,12 +144,12 @@ def _draw(options: StreamOptions, *, host: np.random.Generator, rng: torch.Gener
         again = expected.expand(-1, options.goal_looks, -1, -1, -1)
         looks = torch.log(sensor.observe(again, parameters, filters, rng=rng))
         goal = (DB_PER_NEPER * looks).clamp_(min=FLOOR_DB).nanmean(1)
-    other_conditions = other_expected = None
-    if options.otherwise:
-        other = _otherwise(last, sky, day[:, -1:], world, rng=rng)
+    counterfactual_conditions = counterfactual_expected = None
+    if options.counterfactual:
+        other = _counterfactual(last, sky, day[:, -1:], world, rng=rng)
         told = conditions(other.views, other.states)[:, 0]
-        other_conditions = told.masked_fill(known[:, -1].isnan(), torch.nan)
-        other_expected = backscatter.expected(world, other)[:, 0]
+        counterfactual_conditions = told.masked_fill(known[:, -1].isnan(), torch.nan)
+        counterfactual_expected = backscatter.expected(world, other)[:, 0]
     return Drawn(
         previous=images[:, :-1],
         target=images[:, -1],
@@ -161,8 +161,8 @@ def _draw(options: StreamOptions, *, host: np.random.Generator, rng: torch.Gener
         open_land=(land.cover == _OPEN[0]) | (land.cover == _OPEN[1]),
         changed=new.expand(land.cover.shape).bool(),
         goal=goal,
-        other_conditions=other_conditions,
-        other_expected=other_expected,
+        counterfactual_conditions=counterfactual_conditions,
+        counterfactual_expected=counterfactual_expected,
     )
 
 
@@ -174,7 +174,7 @@ def _filters(preset: presets.Preset, worlds: int, *, host: np.random.Generator) 
 
 def _acquisitions(
     parameters: presets.Parameters, options: StreamOptions, *, rng: torch.Generator
-) -> tuple[views.Views, weather.Weather, torch.Tensor]:
+) -> tuple[views.Views, weather.WeatherSeries, torch.Tensor]:
     """Views of each window, at a date and a place of its own, and the weather of all days."""
     preset, count = parameters.preset, options.previous + 1
     span = DAYS_AN_IMAGE * count
@@ -192,7 +192,7 @@ def last_acquisitions(
     count: int,
     *,
     rng: torch.Generator,
-) -> tuple[views.Views, weather.Weather, torch.Tensor]:
+) -> tuple[views.Views, weather.WeatherSeries, torch.Tensor]:
     """The last ``count`` views of each world in ``span`` days from ``start`` on.
 
     Returns
@@ -213,8 +213,13 @@ def last_acquisitions(
     return chosen, sky, day
 
 
-def _otherwise(
-    target: Seen, sky: weather.Weather, day: torch.Tensor, world: World, *, rng: torch.Generator
+def _counterfactual(
+    target: Seen,
+    sky: weather.WeatherSeries,
+    day: torch.Tensor,
+    world: World,
+    *,
+    rng: torch.Generator,
 ) -> Seen:
     """Targets, half of them from the other pass, after other rain before their day."""
     turned = torch.rand(len(day), 1, generator=rng, device=rng.device) < 0.5
@@ -223,7 +228,7 @@ def _otherwise(
     return replace(other, until=target.until)
 
 
-def look(own: views.Views, sky: weather.Weather, day: torch.Tensor, world: World) -> Seen:
+def look(own: views.Views, sky: weather.WeatherSeries, day: torch.Tensor, world: World) -> Seen:
     """Views under a weather; ``day``, dims (world, view), are their places in it."""
     states = weather.states(sky, day, own.ascending, world.parameters["diurnal_c"])
     rows, columns = world.ground.elevation.shape[-2:]

@@ -8,7 +8,7 @@ References
 ----------
 Richardson, Water Resources Research 17 (1981) 182: stochastic daily weather. The memories are
 those of Finnish stations: 0.82 for temperature in Oulu, 0.42 for rain in Sodankylä.
-Kohler, Linsley, US Weather Bureau Research Paper 34 (1951): antecedent precipitation index.
+Kohler, Linsley, US WeatherSeries Bureau Research Paper 34 (1951): antecedent precipitation index.
 Hock, Journal of Hydrology 282 (2003) 104: degree-day melt.
 """
 
@@ -50,7 +50,7 @@ SPELL_MM, SPELL_DRY = 20.0, 0.4
 
 
 @dataclass(frozen=True)
-class Weather:
+class WeatherSeries:
     """Daily weather over a coarse grid.
 
     Attributes
@@ -75,7 +75,7 @@ def draw(
     *,
     grid: fields.Size = (1, 1),
     rng: torch.Generator,
-) -> Weather:
+) -> WeatherSeries:
     """Draw the weather of ``days`` days.
 
     Parameters
@@ -104,10 +104,10 @@ def draw(
     depth = _snow_depth(rain, temperature)
     spread = RAIN_SPREAD * fields.smooth((worlds, days), grid, (1, 1), rng=rng)
     places = torch.exp(spread - RAIN_SPREAD**2 / 2.0) if grid != (1, 1) else torch.ones_like(spread)
-    return Weather(temperature, rain[:, :, None, None] * places, depth)
+    return WeatherSeries(temperature, rain[:, :, None, None] * places, depth)
 
 
-def with_spell(weather: Weather, day: torch.Tensor, *, rng: torch.Generator) -> Weather:
+def with_spell(weather: WeatherSeries, day: torch.Tensor, *, rng: torch.Generator) -> WeatherSeries:
     """Let other rain have fallen in each world, in a spell of days that ends at a day.
 
     Parameters
@@ -128,7 +128,7 @@ def with_spell(weather: Weather, day: torch.Tensor, *, rng: torch.Generator) -> 
     places = (..., None, None)
     rain = torch.where(within[places], amount[places], weather.precipitation)
     depth = _snow_depth(rain.mean((2, 3)), weather.temperature)
-    return Weather(weather.temperature, rain, depth)
+    return WeatherSeries(weather.temperature, rain, depth)
 
 
 def season_day(parameters: Parameters, time: torch.Tensor) -> torch.Tensor:
@@ -200,7 +200,7 @@ class States:
 
 
 def states(
-    weather: Weather, day: torch.Tensor, ascending: torch.Tensor, diurnal_c: torch.Tensor
+    weather: WeatherSeries, day: torch.Tensor, ascending: torch.Tensor, diurnal_c: torch.Tensor
 ) -> States:
     """What the weather leaves on the ground at the time of each view.
 

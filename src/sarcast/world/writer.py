@@ -47,7 +47,7 @@ from sarcast.world import (
 from sarcast.world.backscatter import Seen
 from sarcast.world.options import WorldOptions
 from sarcast.world.views import Views
-from sarcast.world.weather import States, Weather
+from sarcast.world.weather import States, WeatherSeries
 
 INCIDENCE_CELL_M = 1000.0
 WEATHER_CELL_M = 3000.0
@@ -74,7 +74,7 @@ class Area:
     weather_grid: GeoBox
     world: backscatter.World
     views: Views
-    weather: Weather
+    weather: WeatherSeries
     first_day: int
 
     def states(self, part: slice) -> States:

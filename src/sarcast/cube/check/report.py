@@ -13,7 +13,7 @@ import xarray as xr
 import zarr
 
 from sarcast.arrays import Float, Floating
-from sarcast.cube.block import Place, places
+from sarcast.cube.block import Slices, places
 from sarcast.cube.check.outliers import condition_warnings, date_warnings, shown, value_warnings
 from sarcast.cube.check.platforms import (
     LARGEST_LEVEL_DB,
@@ -23,7 +23,7 @@ from sarcast.cube.check.platforms import (
     compare,
 )
 from sarcast.cube.check.statistics import DateStatistics, Tally, cell_side, nothing, tally
-from sarcast.cube.executor import Crew, CrewOptions, crew
+from sarcast.cube.executor import WorkerOptions, Workers, start_workers
 from sarcast.cube.opening import open_cube
 from sarcast.cube.schema import OPTIONAL, PART, SCHEMA
 from sarcast.errors import SarcastError
@@ -56,7 +56,7 @@ class Report:
     platforms: tuple[Comparison, ...]
 
 
-def check_cube(path: Path, *, workers: CrewOptions = CrewOptions()) -> Report:  # noqa: B008 - frozen
+def check_cube(path: Path, *, workers: WorkerOptions = WorkerOptions()) -> Report:  # noqa: B008 - frozen
     """Look at a cube: every chunk is read.
 
     Parameters
@@ -75,8 +75,8 @@ def check_cube(path: Path, *, workers: CrewOptions = CrewOptions()) -> Report:  
     faults = list(_schema_faults(cube, path))
     if faults:
         return Report(tuple(faults), (), (), ())
-    with crew(workers) as hands:
-        tallied = _read(path.resolve(), cube, hands)
+    with start_workers(workers) as started:
+        tallied = _read(path.resolve(), cube, started)
     faults += [*tallied.damages, *_other_damages(cube), *_deleted(cube, tallied)]
     dates = _statistics(cube, tallied)
     if faults:
@@ -148,7 +148,7 @@ class _Tallied:
     damages: list[str]
 
 
-def _read(path: Path, cube: xr.Dataset, hands: Crew) -> _Tallied:
+def _read(path: Path, cube: xr.Dataset, workers: Workers) -> _Tallied:
     rows, columns = cube.sizes["y"], cube.sizes["x"]
     side = cell_side(rows, columns)
     blocks = places(cube.odc.geobox)
@@ -159,7 +159,7 @@ def _read(path: Path, cube: xr.Dataset, hands: Crew) -> _Tallied:
     damages = []
     calls = [(path, step, place, side) for step in steps for place in blocks]
     which = product(range(len(steps)), blocks)
-    futures = hands.each(tally, track(calls, "reading the cube", len(calls)))
+    futures = workers.each(tally, track(calls, "reading the cube", len(calls)))
     for (number, place), future in zip(which, futures, strict=True):
         try:
             part, means = future.result()
@@ -181,7 +181,7 @@ def _coarse(place: slice, side: int) -> slice:
     return slice(place.start // side, -(-place.stop // side))
 
 
-def _damage(cube: xr.Dataset, number: int, place: Place, error: Exception) -> str:
+def _damage(cube: xr.Dataset, number: int, place: Slices, error: Exception) -> str:
     rows, columns = place
     why = (str(error).splitlines() or [type(error).__name__])[0]
     return (

@@ -8,7 +8,7 @@ import numpy.typing as npt
 import zarr
 
 from sarcast.arrays import Double, Float
-from sarcast.cube.block import Place
+from sarcast.cube.block import Slices
 from sarcast.cube.schema import MISSING, SCALE_DB, SHARD
 from sarcast.sensor import units
 
@@ -101,7 +101,7 @@ def cell_side(rows: int, columns: int) -> int:
     return min(side, SHARD)
 
 
-def tally(path: Path, step: int, place: Place, side: int) -> tuple[Tally, Float]:
+def tally(path: Path, step: int, place: Slices, side: int) -> tuple[Tally, Float]:
     """Read a block of a date.
 
     Returns

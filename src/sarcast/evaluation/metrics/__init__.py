@@ -18,7 +18,7 @@ from sarcast.evaluation.metrics.records import (
 )
 from sarcast.evaluation.metrics.scores import (
     Roc,
-    Scores,
+    ScoreCounts,
     auc_exact,
     average_precision,
     count_scores,
@@ -50,8 +50,8 @@ __all__ = [
     "PairedResult",
     "Roc",
     "Role",
+    "ScoreCounts",
     "Scored",
-    "Scores",
     "auc_exact",
     "average_precision",
     "count_calibration",

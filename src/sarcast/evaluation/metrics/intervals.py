@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sarcast.arrays import Double, Float
-from sarcast.evaluation.metrics.scores import Scores
+from sarcast.evaluation.metrics.scores import ScoreCounts
 from sarcast.evaluation.metrics.statistics import Confusion
 
 REPLICATES = 1000
@@ -35,7 +35,7 @@ class CoarseCounts:
     counts: npt.NDArray[np.uint32]
 
     @classmethod
-    def of(cls, scores: Scores) -> "CoarseCounts":
+    def of(cls, scores: ScoreCounts) -> "CoarseCounts":
         """Keep the coarse counts of one window's state."""
         bins, counts = scores.coarse()
         return cls(bins, counts.astype(np.uint32))

@@ -26,11 +26,11 @@ COARSE_BITS = 5
 
 
 @dataclass(frozen=True)
-class Scores:
+class ScoreCounts:
     """Counts of unchanged and changed pixels over fine bins of their score.
 
     The bins are the leading bits of the score as float32, in the order of the numbers, so that no
-    range needs to be known. Scores of one bin differ by less than 0.05 % and count as equal.
+    range needs to be known. ScoreCounts of one bin differ by less than 0.05 % and count as equal.
 
     Attributes
     ----------
@@ -40,11 +40,11 @@ class Scores:
 
     pages: Mapping[int, Counts] = field(default_factory=dict)
 
-    def __add__(self, other: "Scores") -> "Scores":
+    def __add__(self, other: "ScoreCounts") -> "ScoreCounts":
         summed = dict(self.pages)
         for page, counts in other.pages.items():
             summed[page] = summed[page] + counts if page in summed else counts
-        return Scores(summed)
+        return ScoreCounts(summed)
 
     def coarse(self) -> tuple[npt.NDArray[np.uint16], Counts]:
         """Numbers of the coarse bins that are not empty, rising, and their counts (class, bin)."""
@@ -68,7 +68,7 @@ class Scores:
         return sum(int(counts[1].sum()) for counts in self.pages.values())
 
 
-def count_scores(scores: Float, changed: Bool, seen: Bool | None = None) -> Scores:
+def count_scores(scores: Float, changed: Bool, seen: Bool | None = None) -> ScoreCounts:
     """Count the scores of changed and of unchanged pixels.
 
     Parameters
@@ -82,7 +82,7 @@ def count_scores(scores: Float, changed: Bool, seen: Bool | None = None) -> Scor
 
     Returns
     -------
-    Scores
+    ScoreCounts
         A state to add to others.
 
     Raises
@@ -94,7 +94,7 @@ def count_scores(scores: Float, changed: Bool, seen: Bool | None = None) -> Scor
     seen = ~np.isnan(scores) if seen is None else seen
     values = scores[seen].astype(np.float32, copy=False)
     if values.size == 0:
-        return Scores()
+        return ScoreCounts()
     if np.isnan(values).any():
         raise SarcastError(
             f"{int(np.isnan(values).sum())} pixels that are to count have no score; "
@@ -137,7 +137,7 @@ class Roc:
         return Roc(self.threshold[kept], self.false_alarm_rate[kept], self.detection_rate[kept])
 
 
-def roc(scores: Scores) -> Roc:
+def roc(scores: ScoreCounts) -> Roc:
     """ROC curve of a state.
 
     Parameters
@@ -162,7 +162,7 @@ def roc(scores: Scores) -> Roc:
     return Roc(np.concatenate([[np.inf], threshold]), rates[0], rates[1])
 
 
-def average_precision(scores: Scores) -> float:
+def average_precision(scores: ScoreCounts) -> float:
     """Area under the curve of precision over recall, as a sum of steps, 0..1.
 
     Parameters
@@ -247,7 +247,7 @@ def _bin_starts(page: int) -> Double:
         return bits.view(np.float32).astype(np.float64)
 
 
-def _paged(bins: npt.NDArray[np.uint32], changed: Bool) -> Scores:
+def _paged(bins: npt.NDArray[np.uint32], changed: Bool) -> ScoreCounts:
     page = bins >> np.uint32(PAGE_BITS)
     met = np.bincount(page, minlength=1 << (BIN_BITS - PAGE_BITS)) > 0
     pages = np.flatnonzero(met)
@@ -256,10 +256,10 @@ def _paged(bins: npt.NDArray[np.uint32], changed: Bool) -> Scores:
     flat += changed * (pages.size * _PAGE)
     counts = np.bincount(flat, minlength=2 * pages.size * _PAGE)
     counts = counts.reshape(2, pages.size, _PAGE)
-    return Scores({int(number): counts[:, row] for row, number in enumerate(pages)})
+    return ScoreCounts({int(number): counts[:, row] for row, number in enumerate(pages)})
 
 
-def _falling(scores: Scores) -> tuple[Double, Counts]:
+def _falling(scores: ScoreCounts) -> tuple[Double, Counts]:
     """Lowest score and counts of each bin that is not empty, from the highest score down."""
     pages = sorted(scores.pages, reverse=True)
     if not pages:

@@ -23,14 +23,14 @@ from sarcast.evaluation.metrics.records import (
     PairedResult,
     Role,
 )
-from sarcast.evaluation.metrics.scores import Roc, Scores, auc_exact, average_precision, roc
+from sarcast.evaluation.metrics.scores import Roc, ScoreCounts, auc_exact, average_precision, roc
 from sarcast.evaluation.metrics.statistics import LEVELS, Calibration, Confusion, Errors
 
 FALSE_ALARM_RATES = (0.001, 0.01, 0.05, 0.1)
 """False-alarm rates at which the detection rate is told."""
 
 Key = TypeVar("Key")
-State = TypeVar("State", Scores, Errors, Calibration, Confusion)
+State = TypeVar("State", ScoreCounts, Errors, Calibration, Confusion)
 Group = tuple[str, str]
 
 
@@ -66,10 +66,10 @@ class Evaluator:
 
     roles: Mapping[str, Role]
     exact: bool = False
-    _scores: dict[Scored, Scores] = field(default_factory=dict)
+    _scores: dict[Scored, ScoreCounts] = field(default_factory=dict)
     _pixels: dict[Scored, list[tuple[Float, Bool]]] = field(default_factory=dict)
     _windows: dict[Scored, dict[str, CoarseCounts]] = field(default_factory=dict)
-    _groups: dict[tuple[Scored, Group], Scores] = field(default_factory=dict)
+    _groups: dict[tuple[Scored, Group], ScoreCounts] = field(default_factory=dict)
     _errors: dict[str, Errors] = field(default_factory=dict)
     _calibration: dict[str, Calibration] = field(default_factory=dict)
     _maps: dict[Classified, Confusion] = field(default_factory=dict)
@@ -89,7 +89,7 @@ class Evaluator:
         self._clusters[window] = cluster
 
     def add_scores(
-        self, of: Scored, scores: Scores, window: str, groups: Sequence[Group] = ()
+        self, of: Scored, scores: ScoreCounts, window: str, groups: Sequence[Group] = ()
     ) -> None:
         """Add the scores of one window's pixels.
 
@@ -114,7 +114,7 @@ class Evaluator:
         if self.exact:
             self._pixels.setdefault(of, []).append((scores, changed))
 
-    def add_group(self, of: Scored, scores: Scores, group: Group) -> None:
+    def add_group(self, of: Scored, scores: ScoreCounts, group: Group) -> None:
         """Add scores to those of one condition alone, as of the forest's pixels."""
         _add(self._groups, (of, group), scores)
 

@@ -63,7 +63,7 @@ class Panel:
 
 
 @dataclass(frozen=True)
-class View:
+class Scenario:
     """What a place is expected to look like under some conditions.
 
     Attributes
@@ -81,7 +81,7 @@ class View:
     expected: Float
 
 
-def views_figure(views: Sequence[View]) -> "Figure":
+def views_figure(views: Sequence[Scenario]) -> "Figure":
     """Expected images under set conditions, and what each band gains over the first, in dB."""
     bands = ("VV", "VH")[: views[0].expected.shape[0]]
     figure, axes = _grid(1 + len(bands), len(views), width=2.7 * len(views), height=8.6)

@@ -15,7 +15,7 @@ from sarcast.evaluation.metrics import (
 )
 from sarcast.evaluation.report.figures import (
     Panel,
-    View,
+    Scenario,
     groups_figure,
     label,
     panel_figure,
@@ -30,7 +30,7 @@ from sarcast.io.files import new_file
 __all__ = [
     "Beside",
     "Panel",
-    "View",
+    "Scenario",
     "best_of",
     "headline",
     "save_panel_png",
@@ -51,7 +51,7 @@ def write_report(
     panels: Sequence[Panel],
     path: Path,
     *,
-    views: Sequence[View] = (),
+    views: Sequence[Scenario] = (),
     beside: Sequence[Beside] = (),
 ) -> None:
     """Write the report as one HTML file that needs no other.

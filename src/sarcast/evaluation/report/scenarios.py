@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from sarcast.arrays import Float
-from sarcast.evaluation.report.figures import View
+from sarcast.evaluation.report.figures import Scenario
 from sarcast.sensor.conditions import COLUMNS, HEADING
 from sarcast.sensor.orbits import direction_of, other_pass
 from sarcast.windows import Predictor, Window
@@ -22,7 +22,7 @@ SCENARIOS: Mapping[str, Mapping[str, float]] = {
 """Conditions that are set, units as in ``conditions.RANGES``, by the name of the scenario."""
 
 
-def views_of(predictor: Predictor, window: Window) -> list[View]:
+def views_of(predictor: Predictor, window: Window) -> list[Scenario]:
     """Expected image of a window under its own conditions and under each scenario.
 
     Parameters
@@ -34,7 +34,7 @@ def views_of(predictor: Predictor, window: Window) -> list[View]:
 
     Returns
     -------
-    list of View
+    list of Scenario
         The first is under the window's own conditions; the other pass is last, where the heading
         is known.
     """
@@ -47,7 +47,7 @@ def views_of(predictor: Predictor, window: Window) -> list[View]:
         warnings.simplefilter("ignore", UserWarning)
         found = predictor.expect(windows)
     return [
-        View(name, told(one.conditions[-1]), expected.mean)
+        Scenario(name, told(one.conditions[-1]), expected.mean)
         for name, one, expected in zip(wanted, windows, found, strict=True)
     ]
 

@@ -144,7 +144,7 @@ class Deterministic:
 
     def apply(self, window: Window, changed: Bool, *, rng: np.random.Generator) -> Float:
         """Target with its changed shapes copied from where no forest is, as far as known."""
-        seen = seen_by_target(window)
+        seen = valid_in_target(window)
         wanted = seen if window.forest is None else seen & ~window.forest
         return copied(window.target, changed, wanted, rng=rng)
 
@@ -180,11 +180,11 @@ def simulate(
 
 def where_change_may_be(window: Window) -> Bool:
     """Forest that the target saw, or all that it saw where no forest is known; dims (y, x)."""
-    seen = seen_by_target(window)
+    seen = valid_in_target(window)
     return seen if window.forest is None else seen & window.forest
 
 
-def seen_by_target(window: Window) -> Bool:
+def valid_in_target(window: Window) -> Bool:
     """Pixels that every band of the target saw, dims (y, x)."""
     return np.asarray(np.isfinite(window.target).all(axis=0))
 

@@ -2,7 +2,7 @@
 
 References
 ----------
-ESA, Sentinel-1 Product Specification, S1-RS-MDA-52-7441, 3.9.
+ESA, Sentinel-1 GrdProduct Specification, S1-RS-MDA-52-7441, 3.9.
 """
 
 import datetime as dt
@@ -59,7 +59,7 @@ class Points:
 
 
 @dataclass(frozen=True)
-class Product:
+class GrdProduct:
     """A GRD product: its images by polarisation and what its annotation tells of their geometry.
 
     Attributes
@@ -123,7 +123,7 @@ def library() -> ModuleType:
     return module
 
 
-def open_product(path: Path) -> Product:
+def open_product(path: Path) -> GrdProduct:
     """Open a GRD product; images are read later.
 
     Parameters
@@ -164,11 +164,11 @@ def open_product(path: Path) -> Product:
 
 def _opened(
     path: Path, folder: Path, attrs: Mapping[str, Any], complete: Mapping[str, Mapping[str, Path]]
-) -> Product:
+) -> GrdProduct:
     """The product of a path, whose files lie in a folder under the names of its manifest."""
     first = next(iter(complete))
     annotation = ElementTree.parse(complete[first]["annotation"])
-    return Product(
+    return GrdProduct(
         path=path,
         attrs=_group(folder, attrs, first).attrs,
         images={band: _image(folder, band, files, attrs) for band, files in complete.items()},

@@ -29,8 +29,8 @@ from sarcast.catalogue import Raster, Scene
 from sarcast.errors import SarcastError
 from sarcast.ingest.dem import Dem
 from sarcast.ingest.grd.image import Image
-from sarcast.ingest.grd.product import Product
-from sarcast.ingest.grd.view import Places, View, footprint
+from sarcast.ingest.grd.product import GrdProduct
+from sarcast.ingest.grd.view import ImageCoordinates, ViewGeometry, footprint
 from sarcast.io.files import empty_folder, full_disk_named, new_file
 from sarcast.io.progress import track
 from sarcast.io.rasters import read_onto, write_cog
@@ -108,7 +108,7 @@ class Terrain:
         return heights
 
 
-def make_scene(product: Product, grid: GeoBox, terrain: Terrain, folder: Path) -> Scene:
+def make_scene(product: GrdProduct, grid: GeoBox, terrain: Terrain, folder: Path) -> Scene:
     """Write gamma nought of a product's images and the incidence angle, as COGs.
 
     Parameters
@@ -132,7 +132,7 @@ def make_scene(product: Product, grid: GeoBox, terrain: Terrain, folder: Path) -
     SarcastError
         If the DEM does not cover what the product sees of the grid, or sarsen is not installed.
     """
-    view = View(product)
+    view = ViewGeometry(product)
     _check_cover(product, grid, terrain)
     rasters = {}
     for band, path in _write_images(view, grid, terrain, folder).items():
@@ -162,7 +162,7 @@ def make_scene(product: Product, grid: GeoBox, terrain: Terrain, folder: Path) -
     )
 
 
-def product_grid(product: Product, resolution: float, area: Geometry | None) -> GeoBox:
+def product_grid(product: GrdProduct, resolution: float, area: Geometry | None) -> GeoBox:
     """Grid of what a product sees of an area: in the UTM zone of its middle, on whole spacings.
 
     Parameters
@@ -195,7 +195,7 @@ def product_grid(product: Product, resolution: float, area: Geometry | None) -> 
 
 
 def gamma0(
-    view: View, grid: GeoBox, heights: Floating, images: Mapping[str, Image]
+    view: ViewGeometry, grid: GeoBox, heights: Floating, images: Mapping[str, Image]
 ) -> dict[str, Float]:
     """Gamma nought of images on a grid.
 
@@ -226,7 +226,9 @@ def gamma0(
     return found
 
 
-def _looked_up(product: Product, image: Image, places: Places, spacing_m: float) -> Floating:
+def _looked_up(
+    product: GrdProduct, image: Image, places: ImageCoordinates, spacing_m: float
+) -> Floating:
     """Beta nought at places of the image: means over about the spacing, linear in between."""
     steps = (product.attrs["azimuth_pixel_spacing"], product.attrs["range_pixel_spacing"])
     looks = [max(1, round(spacing_m / step)) for step in steps]
@@ -268,7 +270,9 @@ def _span(places: Floating, size: int, look: int) -> slice:
     return slice(first, last)
 
 
-def _write_images(view: View, grid: GeoBox, terrain: Terrain, folder: Path) -> dict[str, Path]:
+def _write_images(
+    view: ViewGeometry, grid: GeoBox, terrain: Terrain, folder: Path
+) -> dict[str, Path]:
     product = view.product
     paths = {band: folder / f"{product.name}_{band}.tif" for band in product.images}
     with full_disk_named(folder), empty_folder(folder / f".{product.name}.partial") as work:
@@ -310,7 +314,9 @@ def _profile(grid: GeoBox) -> dict[str, Any]:
     }
 
 
-def _tiles(view: View, grid: GeoBox, terrain: Terrain) -> Iterator[tuple[Window, dict[str, Float]]]:
+def _tiles(
+    view: ViewGeometry, grid: GeoBox, terrain: Terrain
+) -> Iterator[tuple[Window, dict[str, Float]]]:
     """Images of one tile of the grid after the other; those that are empty are left out."""
     side = max(1, min(_TILE, int(_TILE_M / grid.resolution.x)))
     tiles = GeoboxTiles(grid, (side, side))
@@ -327,7 +333,7 @@ def _tiles(view: View, grid: GeoBox, terrain: Terrain) -> Iterator[tuple[Window,
         yield window, {band: image[inner] for band, image in images.items()}
 
 
-def _tile(view: View, tile: GeoBox, terrain: Terrain) -> tuple[dict[str, Float], int]:
+def _tile(view: ViewGeometry, tile: GeoBox, terrain: Terrain) -> tuple[dict[str, Float], int]:
     """Images of a tile with a margin in pixels, over which the relief around it can reach."""
     spacing = tile.resolution.x
     around = tile.pad(math.ceil(_FARTHEST_M / spacing))
@@ -338,7 +344,7 @@ def _tile(view: View, tile: GeoBox, terrain: Terrain) -> tuple[dict[str, Float],
     return gamma0(view, wide, terrain.heights(wide), view.product.images), margin
 
 
-def _check_cover(product: Product, grid: GeoBox, terrain: Terrain) -> None:
+def _check_cover(product: GrdProduct, grid: GeoBox, terrain: Terrain) -> None:
     """See, on a coarse grid, that heights are known where the product sees the ground."""
     coarse = grid.zoom_out(max(1.0, max(grid.shape) / _CHECKED))
     seen = rasterize(footprint(product).to_crs(grid.crs), coarse)

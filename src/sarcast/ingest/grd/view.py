@@ -25,7 +25,7 @@ from scipy.ndimage import binary_dilation, map_coordinates
 
 from sarcast.arrays import Float, Floating
 from sarcast.errors import SarcastError
-from sarcast.ingest.grd.product import Product, library
+from sarcast.ingest.grd.product import GrdProduct, library
 from sarcast.io.grid import axes
 
 SPEED_OF_LIGHT = 299_792_458.0
@@ -37,7 +37,7 @@ _CELL = 2.0
 """Side of the cells that facets are shared among, in grid spacings: at 2 shares ripple least."""
 
 
-def footprint(product: Product) -> Geometry:
+def footprint(product: GrdProduct) -> Geometry:
     """Outline of what a product sees, through the geolocation points of its border."""
     points = product.points
     rim = [
@@ -51,7 +51,7 @@ def footprint(product: Product) -> Geometry:
 
 
 @dataclass(frozen=True)
-class Places:
+class ImageCoordinates:
     """Where the pixels of a grid lie in an image; all dims (y, x), NaN where the height is unknown.
 
     Attributes
@@ -69,16 +69,16 @@ class Places:
 
 
 @dataclass(frozen=True)
-class View:
+class ViewGeometry:
     """The geometry in which a product sees the ground."""
 
-    product: Product
+    product: GrdProduct
 
     @cached_property
     def _orbit(self) -> Any:
         return _sarsen().orbit.OrbitPolyfitInterpolator.from_position(self.product.position)
 
-    def places(self, grid: GeoBox, heights: Floating) -> Places:
+    def places(self, grid: GeoBox, heights: Floating) -> ImageCoordinates:
         """Find where the pixels of a grid lie in the image, and the area that they show.
 
         Parameters
@@ -97,7 +97,7 @@ class View:
         for found in (line, pixel, area):
             found[unknown] = np.nan
         area[facets <= 0.0] = np.nan
-        return Places(line, pixel, area)
+        return ImageCoordinates(line, pixel, area)
 
     def incidence(self, grid: GeoBox, heights: Floating) -> Float:
         """Ellipsoid incidence angle on a grid, degrees; NaN outside the image."""

@@ -17,7 +17,7 @@ SNAP_HEADER_TAG = 65000
 
 
 @dataclass(frozen=True)
-class Layer:
+class ContainerLayer:
     """A band of a file: where it lies, its name, and the value of pixels without data."""
 
     path: Path
@@ -30,7 +30,7 @@ class Layer:
 class Container:
     """The bands of a file in their order, and what its tags tell."""
 
-    layers: tuple[Layer, ...]
+    layers: tuple[ContainerLayer, ...]
     tags: Mapping[str, str]
 
 
@@ -56,9 +56,9 @@ def open_container(path: Path) -> Container:
     infos = {} if header is None else _band_infos(header)
     if header is None or len(infos) != len(descriptions):
         names = enumerate((text or "" for text in descriptions), start=1)
-        return Container(tuple(Layer(path, number, name) for number, name in names), tags)
+        return Container(tuple(ContainerLayer(path, number, name) for number, name in names), tags)
     layers = tuple(
-        Layer(path, number, name, nodata)
+        ContainerLayer(path, number, name, nodata)
         for number, (name, nodata) in enumerate(infos.values(), start=1)
     )
     return Container(layers, {**tags, **_attributes(header)})
@@ -108,7 +108,7 @@ def _dimap(path: Path) -> Container:
             raise SarcastError(
                 f"{path} names {image}, which is gone; keep the .data folder beside the .dim file"
             )
-        layers.append(Layer(image, 1, *infos[index]))
+        layers.append(ContainerLayer(image, 1, *infos[index]))
     return Container(tuple(layers), _attributes(header))
 
 

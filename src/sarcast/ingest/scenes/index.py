@@ -17,7 +17,7 @@ from sarcast.catalogue.scene import BANDS
 from sarcast.errors import SarcastError, UsageError
 from sarcast.ingest.scenes import series
 from sarcast.ingest.scenes.containers import snap_header
-from sarcast.ingest.scenes.products import Nearby, Product, check_values
+from sarcast.ingest.scenes.products import Nearby, RasterProduct, check_values
 from sarcast.ingest.scenes.profile import Fact, SceneProfile, check_unit, scene_profiles
 from sarcast.ingest.scenes.stac import describe
 from sarcast.io.files import is_partial
@@ -161,9 +161,11 @@ def _has_bands(assets: object) -> bool:
     return isinstance(assets, Mapping) and any(str(key).upper().endswith(BANDS) for key in assets)
 
 
-def _products(rasters: Sequence[Path], profiles: Sequence[SceneProfile]) -> dict[str, Product]:
+def _products(
+    rasters: Sequence[Path], profiles: Sequence[SceneProfile]
+) -> dict[str, RasterProduct]:
     """Files by scene; a file, or a scene in another form, that is there twice is taken once."""
-    products: dict[str, Product] = {}
+    products: dict[str, RasterProduct] = {}
     for path in rasters:
         found = _profile_of(path, profiles)
         if found is None:
@@ -171,7 +173,7 @@ def _products(rasters: Sequence[Path], profiles: Sequence[SceneProfile]) -> dict
         profile, groups = found
         band = groups.pop("band", None)
         name = groups.get("scene", path.stem)
-        product = products.setdefault(name, Product(name, profile, groups))
+        product = products.setdefault(name, RasterProduct(name, profile, groups))
         if product.profile is not profile or path.name in {one.name for one, _ in product.files}:
             _log.warning(f"{path} is left out: {product.files[0][0]} is the same scene")
             continue
@@ -191,7 +193,7 @@ def _profile_of(
     return None
 
 
-def _apart(product: Product, unpack_to: Path | None) -> Iterator[Product]:
+def _apart(product: RasterProduct, unpack_to: Path | None) -> Iterator[RasterProduct]:
     """The product itself, or the scenes of its series."""
     profile = product.profile
     if profile.series is None:
@@ -205,7 +207,7 @@ def _apart(product: Product, unpack_to: Path | None) -> Iterator[Product]:
             )
         for time, written in series.unpack(path, profile, unpack_to / product.name):
             groups = {**product.groups, "time": time.strftime(profile.time_format)}
-            yield Product(written.stem, profile, groups, [(written, None)])
+            yield RasterProduct(written.stem, profile, groups, [(written, None)])
 
 
 def _holds_data(item: pystac.Item) -> bool:

@@ -13,7 +13,7 @@ from sarcast.arrays import Float
 from sarcast.catalogue.scene import BANDS, INCIDENCE, Raster, Scene
 from sarcast.errors import SarcastError
 from sarcast.ingest.scenes import profile as profiles
-from sarcast.ingest.scenes.containers import Layer, open_container
+from sarcast.ingest.scenes.containers import ContainerLayer, open_container
 from sarcast.ingest.scenes.profile import Fact, SceneProfile
 from sarcast.io.rasters import grid_of, holds_data, sample, some_data
 from sarcast.sensor import orbits, units
@@ -37,7 +37,7 @@ class Nearby:
 
 
 @dataclass
-class Product:
+class RasterProduct:
     """Files of one scene.
 
     Attributes
@@ -94,9 +94,11 @@ class Product:
         heading = self._heading(nearby) if heading is None else heading
         return self._scene(told, {**rasters, **self._incidence(nearby)}, heading)
 
-    def _bands(self) -> tuple[dict[Path, dict[int, Layer]], dict[str, str], dict[str, str]]:
+    def _bands(
+        self,
+    ) -> tuple[dict[Path, dict[int, ContainerLayer]], dict[str, str], dict[str, str]]:
         """Layers by file and number, each under the name of its band; and what tells facts."""
-        files: dict[Path, dict[int, Layer]] = {}
+        files: dict[Path, dict[int, ContainerLayer]] = {}
         tags: dict[str, str] = {}
         told: dict[str, str] = {}
         for path, band in self.files:
@@ -108,7 +110,9 @@ class Product:
             told.update(groups)
         return files, tags, told
 
-    def _rasters(self, files: Mapping[Path, Mapping[int, Layer]], unit: str) -> dict[str, Raster]:
+    def _rasters(
+        self, files: Mapping[Path, Mapping[int, ContainerLayer]], unit: str
+    ) -> dict[str, Raster]:
         """Rasters by asset key, those without any data left out; none if no backscatter is left."""
         rasters = {}
         for path, layers in files.items():
@@ -137,7 +141,7 @@ class Product:
         """Mean of the raster of headings; None if there is none, or nothing in it."""
         angle = self.profile.heading
         path = self._beside(angle, nearby)
-        layers = [Layer(path, 1, "heading")] if path is not None else []
+        layers = [ContainerLayer(path, 1, "heading")] if path is not None else []
         if angle is not None and angle.band is not None:
             held = (layer for file, _ in self.files for layer in open_container(file).layers)
             layers += [layer for layer in held if re.fullmatch(angle.band, layer.name)]
@@ -177,8 +181,8 @@ class Product:
 
 
 def _named(
-    path: Path, layers: Sequence[Layer], band: str | None, profile: SceneProfile
-) -> tuple[list[Layer], dict[str, str]]:
+    path: Path, layers: Sequence[ContainerLayer], band: str | None, profile: SceneProfile
+) -> tuple[list[ContainerLayer], dict[str, str]]:
     """Layers under the names of their bands, and what their own names tell."""
     if band is not None and len(layers) == 1:
         return [replace(layers[0], name=band.upper())], {}
@@ -200,7 +204,7 @@ def _named(
 
 
 def _liked_best(
-    layers: Sequence[Layer], profile: SceneProfile
+    layers: Sequence[ContainerLayer], profile: SceneProfile
 ) -> tuple[dict[int, str], dict[str, str]]:
     """Polarisation by place, of the first pattern that matches, each polarisation once."""
     for pattern in profile.bands:

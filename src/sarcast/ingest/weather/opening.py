@@ -22,7 +22,7 @@ _TABLES = {".csv", ".txt", ".tsv"}
 
 
 @dataclass(frozen=True)
-class Source:
+class WeatherSource:
     """A file of weather: what it holds, the profile that says how, and the length of its steps.
 
     A grid has coordinates ``time``, ``y`` and ``x``; stations lie along ``station``, with ``lat``
@@ -35,7 +35,7 @@ class Source:
     step: np.timedelta64
 
 
-def open_source(place: str, options: WeatherOptions) -> Source:
+def open_source(place: str, options: WeatherOptions) -> WeatherSource:
     """Open a file of weather and choose the profile that knows it.
 
     Raises
@@ -56,7 +56,7 @@ def open_source(place: str, options: WeatherOptions) -> Source:
             held.close()
             raise
         data.set_close(held.close)
-    return Source(place, data, profile, daily.step_of(data["time"].values, place))
+    return WeatherSource(place, data, profile, daily.step_of(data["time"].values, place))
 
 
 def _spacing(data: xr.Dataset) -> float | None:

@@ -17,7 +17,7 @@ from sarcast.ingest.weather.layouts import (
     WeatherProfile,
     WeatherVariable,
 )
-from sarcast.ingest.weather.opening import Source, open_source
+from sarcast.ingest.weather.opening import WeatherSource, open_source
 from sarcast.sensor.conditions import LAGS, RANGES, WEATHER
 
 _log = logging.getLogger(__name__)
@@ -133,7 +133,7 @@ def read_weather(
 
 
 def _field(
-    source: Source, condition: Condition, name: str, grid: GeoBox, moments: Times
+    source: WeatherSource, condition: Condition, name: str, grid: GeoBox, moments: Times
 ) -> xr.DataArray:
     """One condition on the conditions grid."""
     variable = source.profile.variables[condition]
@@ -158,7 +158,7 @@ def _clock(profile: WeatherProfile, variable: WeatherVariable, grid: GeoBox) -> 
     return daily.hours(solar + profile.utc_offset - variable.day_starts)
 
 
-def _values(source: Source, near: xr.Dataset, condition: Condition, name: str) -> Double:
+def _values(source: WeatherSource, near: xr.Dataset, condition: Condition, name: str) -> Double:
     """Values of a condition in its unit, dims (time, y, x) or (time, station)."""
     variable = source.profile.variables[condition]
     values = _plain(near, name, source.place)

@@ -15,7 +15,7 @@ from sarcast.sensor.conditions import (
     RAIN,
     SNOW_DEPTH,
     TEMPERATURE,
-    places_of,
+    columns_of,
 )
 from sarcast.sensor.units import YEAR_DAYS
 
@@ -60,12 +60,12 @@ def encode_rows(rows: Tensor) -> tuple[Tensor, Tensor]:
         (rows[..., PLATFORM, None] == numbers).to(rows.dtype),
     ]
     known = torch.isfinite(rows).to(rows.dtype)
-    present = [known[..., places_of((name,))] for name in CONDITIONS]
+    present = [known[..., columns_of((name,))] for name in CONDITIONS]
     flags = torch.stack([columns.mean(dim=-1) for columns in present], dim=-1)
     return torch.cat(values, dim=-1).nan_to_num(0.0), flags
 
 
-def encode_way(conditions: Tensor, days: Tensor, day_of_year: Tensor) -> tuple[Tensor, Tensor]:
+def encode_views(conditions: Tensor, days: Tensor, day_of_year: Tensor) -> tuple[Tensor, Tensor]:
     """Encode the way from each previous image to the target, and the target itself.
 
     Parameters

@@ -12,7 +12,7 @@ from torch.nn import functional
 from sarcast.prediction.networks import encoding
 from sarcast.prediction.networks.protocol import Prediction
 from sarcast.prediction.networks.scaling import Scaled, scale, statistics
-from sarcast.sensor.conditions import HEADING, places_of
+from sarcast.sensor.conditions import HEADING, columns_of
 from sarcast.windows import BANDS
 
 LEAST_USUAL_DB2 = 0.1
@@ -109,7 +109,7 @@ class Temporal(nn.Module):
         """Predict the expected image; arguments as in ``windows.Batch``."""
         height, width = previous.shape[-2:]
         rows = conditions.clone()
-        if hidden := places_of(self.ignored):
+        if hidden := columns_of(self.ignored):
             rows[..., hidden] = torch.nan
         scaled = scale(_pad(previous))
         embedded, target = self._embed(scaled, rows, days, day_of_year)
@@ -179,7 +179,7 @@ class Temporal(nn.Module):
     def _embed(
         self, scaled: Scaled, rows: Tensor, days: Tensor, day_of_year: Tensor
     ) -> tuple[Tensor, Tensor]:
-        ways, target = encoding.encode_way(rows, days, day_of_year)
+        ways, target = encoding.encode_views(rows, days, day_of_year)
         embedded = self.way(torch.cat([ways, statistics(scaled)], dim=-1))
         return embedded, self.target(torch.cat([target, embedded.mean(dim=1)], dim=-1))
 

@@ -16,8 +16,8 @@ from sarcast.prediction.model import Model
 from sarcast.prediction.training.augment import MIRRORED_SHARE, AugmentOptions, mirror_levels
 from sarcast.prediction.training.batches import Batches, sampled
 from sarcast.prediction.training.fit import TrainOptions, fit
-from sarcast.prediction.training_range import merged_conditions, seen_conditions
-from sarcast.sensor.conditions import WEATHER, places_of
+from sarcast.prediction.training_range import condition_ranges, merge_ranges
+from sarcast.sensor.conditions import WEATHER, columns_of
 from sarcast.sensor.units import YEAR_DAYS
 from sarcast.windows import Batch, Window, collate
 from sarcast.windows.without import Sampler
@@ -95,7 +95,7 @@ def adapt(
     validation = held.draw(options.validation_windows, rng=np.random.default_rng([seed, 1]))
     check_bands(validation)
     looked_at = training.draw(WINDOWS_LOOKED_AT, rng=np.random.default_rng([seed, 2]))
-    seen = seen_conditions([collate(looked_at + validation)])
+    seen = condition_ranges([collate(looked_at + validation)])
     network = deepcopy(model.network)
     batches = nothing_by_heart(sampled(training, batch=options.batch, seed=seed), seed=seed)
     state = fit(batches, validation, network, options, folder=folder)
@@ -134,7 +134,7 @@ def nothing_by_heart(batches: Batches, *, seed: int) -> Batches:
         days = rng.uniform(0.0, YEAR_DAYS, batch.day_of_year.shape).astype(np.float32)
         chosen = torch.as_tensor(rng.random(days.shape) < MIRRORED_SHARE)
         told = replace(batch, day_of_year=torch.as_tensor(days, device=batch.day_of_year.device))
-        untold = batch.conditions[:, -1, places_of(WEATHER)].isnan().all(dim=1)
+        untold = batch.conditions[:, -1, columns_of(WEATHER)].isnan().all(dim=1)
         return mirror_levels(told, chosen.to(untold.device) & untold)
 
     return batch_of
@@ -153,5 +153,5 @@ def _knowing(model: Model, seen: dict[str, list[float]]) -> Model:
     """Count conditions as known besides those that a model was trained on, if it tells these."""
     if (known := model.training.get("seen_conditions")) is None:
         return model
-    merged = merged_conditions(known, seen)
+    merged = merge_ranges(known, seen)
     return replace(model, training={**model.training, "seen_conditions": merged})

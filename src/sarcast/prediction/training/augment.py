@@ -64,12 +64,12 @@ def augment(batch: Batch, options: AugmentOptions, *, generator: torch.Generator
     hidden |= chance(options.no_weather, windows, 1) & _is_in(WEATHER, device)
     hidden |= chance(options.no_conditions, windows, 1)
     places = [CONDITIONS.index(condition(column)) for column in COLUMNS]
-    gone, other = hidden[:, places], batch.other_conditions
+    gone, other = hidden[:, places], batch.counterfactual_conditions
     bare = chance(options.no_elevation, windows)[:, None, None]
     batch = replace(
         batch,
         conditions=batch.conditions.masked_fill(gone[:, None], torch.nan),
-        other_conditions=None if other is None else other.masked_fill(gone, torch.nan),
+        counterfactual_conditions=None if other is None else other.masked_fill(gone, torch.nan),
         elevation=batch.elevation.masked_fill(bare, torch.nan),
         previous=batch.previous.masked_fill(_strips(batch, options, generator), torch.nan),
     )
@@ -102,13 +102,13 @@ def mirror(batch: Batch, axis: int) -> Batch:
         rows[..., HEADING] = signed(-rows[..., HEADING] - (180.0 if axis == -1 else 0.0))
         return rows
 
-    other = batch.other_conditions
+    other = batch.counterfactual_conditions
     images = (
         "previous",
         "target",
         "elevation",
         "expected",
-        "other_expected",
+        "counterfactual_expected",
         "goal",
         "forest",
         "open_land",
@@ -119,7 +119,7 @@ def mirror(batch: Batch, axis: int) -> Batch:
     return replace(
         batch,
         conditions=turned(batch.conditions),
-        other_conditions=None if other is None else turned(other),
+        counterfactual_conditions=None if other is None else turned(other),
         **flipped,
     )
 

@@ -29,7 +29,7 @@ from sarcast.prediction.training.checkpoint import (
     read_latest,
     restore_optimiser,
 )
-from sarcast.prediction.training.validation import Held
+from sarcast.prediction.training.validation import ValidationWindows
 from sarcast.windows import BANDS, Batch, Window
 
 _log = logging.getLogger(__name__)
@@ -238,7 +238,7 @@ class _Loop:
         )
         self.network, self.optimiser = self.fabric.setup(network, optimiser)
         self.average = Average(self.raw, options.average)
-        self.held = Held(validation, options.batch, self.fabric.device)
+        self.held = ValidationWindows(validation, options.batch, self.fabric.device)
         self.state = State(step=0, seconds=0.0, best_step=0, best_error_db2=math.inf, history=[])
         self.best = weights(network)
         self.losses: list[Tensor] = []
@@ -366,11 +366,11 @@ class _Loop:
         target, goal = self._targets(batch)
         prediction = self._prediction(batch)
         loss: Tensor = self.raw.loss(prediction, target, goal)
-        if not self.options.contrast or batch.other_conditions is None:
+        if not self.options.contrast or batch.counterfactual_conditions is None:
             return loss
-        other = batch.otherwise()
+        other = batch.counterfactual()
         assert batch.expected is not None and other.expected is not None
-        told = torch.isfinite(batch.other_conditions).all(dim=1)
+        told = torch.isfinite(batch.counterfactual_conditions).all(dim=1)
         moved = other.expected - batch.expected
         contrast: Tensor = self.raw.contrast(prediction, self._prediction(other), moved, told)
         return loss + self.options.contrast * contrast

@@ -29,7 +29,7 @@ from sarcast.prediction.training.fit import (
     launched,
 )
 from sarcast.prediction.training.series import SeriesBatches
-from sarcast.prediction.training_range import seen_conditions
+from sarcast.prediction.training_range import condition_ranges
 from sarcast.windows import Chooser, Window, separate, split_by_date
 from sarcast.windows.synthetic import synthetic
 from sarcast.world.options import StreamOptions
@@ -38,7 +38,7 @@ BATCHES_LOOKED_AT = 32
 """Batches from which the range of the conditions that were seen is found."""
 
 
-class WorldLesson(BaseModel):
+class WorldSource(BaseModel):
     """Windows of synthetic worlds."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -48,7 +48,7 @@ class WorldLesson(BaseModel):
     at_once: int = Field(1, ge=1, le=64, description="batches that are drawn together")
 
 
-class SeriesLesson(BaseModel):
+class SeriesSource(BaseModel):
     """Windows of cubes of real series."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -79,17 +79,17 @@ class Recipe(BaseModel):
     network: TemporalOptions = Field(default_factory=TemporalOptions)
     unet: UNetOptions | None = Field(None, description="train the paper's U-Net instead")
     training: TrainOptions = Field(default_factory=TrainOptions)
-    worlds: tuple[WorldLesson, ...] = ()
-    series: tuple[SeriesLesson, ...] = ()
+    worlds: tuple[WorldSource, ...] = ()
+    series: tuple[SeriesSource, ...] = ()
     half: bool = Field(True, description="keep the weights in half precision")
 
     @model_validator(mode="after")
     def _has_lessons_that_serve(self) -> "Recipe":
         if not self.worlds and not self.series:
             raise ValueError("a recipe needs a lesson, in worlds or in series")
-        if bool(self.training.contrast) != any(one.worlds.otherwise for one in self.worlds):
+        if bool(self.training.contrast) != any(one.worlds.counterfactual for one in self.worlds):
             raise ValueError(
-                "contrast and worlds with otherwise need each other: give both, or neither"
+                "contrast and worlds with counterfactual need each other: give both, or neither"
             )
         return self
 
@@ -146,7 +146,7 @@ def school(
         "history": state.history,
     }
     model = calibrated(Model(network.eval(), recipe.name, told), validation)
-    seen = seen_conditions(batches(step, 0) for step in range(BATCHES_LOOKED_AT))
+    seen = condition_ranges(batches(step, 0) for step in range(BATCHES_LOOKED_AT))
     model = replace(
         model,
         scores=residual_scores(model, validation),
@@ -229,14 +229,14 @@ def _weights_of(start: Path, network: Temporal | UNet) -> dict[str, Tensor]:
     return weights
 
 
-def world_batches(lesson: WorldLesson, options: TrainOptions, *, device: str) -> Batches:
+def world_batches(lesson: WorldSource, options: TrainOptions, *, device: str) -> Batches:
     """Draw the batches of a stream of synthetic worlds."""
     worlds = _in_batches(lesson.worlds, options.batch)
     return synthetic(worlds, seed=options.seed, device=device, at_once=lesson.at_once)
 
 
 def world_windows(
-    lessons: Sequence[WorldLesson], options: TrainOptions, *, device: str
+    lessons: Sequence[WorldSource], options: TrainOptions, *, device: str
 ) -> list[Window]:
     """Draw validation windows of worlds that no training sees, of each lesson its share."""
     total = sum(lesson.weight for lesson in lessons)

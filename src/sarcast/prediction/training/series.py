@@ -7,7 +7,7 @@ import torch
 from sarcast.arrays import Double, Times
 from sarcast.prediction.training.augment import MIRRORED_SHARE, mirror_levels
 from sarcast.sensor.units import YEAR_DAYS
-from sarcast.windows import Batch, Source, WindowSampler, joined, ranked_previous
+from sarcast.windows import Batch, CubeReader, WindowSampler, joined, ranked_previous
 
 CHOSEN_SHARE = 0.5
 """Share of the windows whose previous images are as chosen; the others take any earlier ones."""
@@ -98,7 +98,7 @@ class SeriesBatches:
 class _Series:
     """One cube on the device, in the order of time."""
 
-    def __init__(self, source: Source, device: str) -> None:
+    def __init__(self, source: CubeReader, device: str) -> None:
         order = np.argsort(source.times)
         times = source.times[order]
         self.shape = source.shape

@@ -36,7 +36,7 @@ class Validated:
         return float(np.mean(np.square(self.rmse_db)))
 
 
-class Held:
+class ValidationWindows:
     """Windows for validation, kept on the device in batches.
 
     Parameters
