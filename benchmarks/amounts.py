@@ -148,10 +148,10 @@ def draw(worlds: int, rain_mm: float, *, seed: int) -> Area:
     old = changes.draw(land, 1, own.time[:, 0] - 60.0, own.time[:, 0] - 50.0, rng=rng)
     world = backscatter.World(parameters, land, calendar, old)
 
-    def seen(of: views.Views, under: weather.Weather) -> backscatter.Seen:
+    def seen(of: views.Views, under: weather.WeatherSeries) -> backscatter.Seen:
         return look(of, under, day, world)
 
-    def rained(mm: float) -> weather.Weather:
+    def rained(mm: float) -> weather.WeatherSeries:
         rain = sky.precipitation.clone()
         for place, last in enumerate(day[:, -1]):
             rain[place, last + 1 - RAIN_DAYS : last + 1] = mm

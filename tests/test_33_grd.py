@@ -230,7 +230,7 @@ def safe(annotation: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def product(safe: Path) -> grd.Product:
+def product(safe: Path) -> grd.GrdProduct:
     return grd.open_product(safe)
 
 
@@ -261,9 +261,9 @@ def around(found: SimpleNamespace, spacing: float = SPACING, pixels: int = 60) -
     )
 
 
-def seen_from(product: grd.Product, grid: GeoBox, heights: np.ndarray | float) -> np.ndarray:
+def seen_from(product: grd.GrdProduct, grid: GeoBox, heights: np.ndarray | float) -> np.ndarray:
     height = np.broadcast_to(np.asarray(heights, float), grid.shape)
-    return rtc.gamma0(view.View(product), grid, height, product.images)["VV"]
+    return rtc.gamma0(view.ViewGeometry(product), grid, height, product.images)["VV"]
 
 
 @pytest.mark.parametrize("line", [0, 5000, 16704])
@@ -371,7 +371,7 @@ def test_tiles_change_nothing(product, safe, flat, tmp_path, monkeypatch):
 def test_incidence_is_kept(product, safe, place):
     found = geolocation(safe)[place]
     grid = around(found, 500.0, 8)
-    angles = view.View(product).incidence(grid, np.full(grid.shape, found.height))
+    angles = view.ViewGeometry(product).incidence(grid, np.full(grid.shape, found.height))
     assert angles[3:5, 3:5].mean() == pytest.approx(found.incidenceAngle, abs=0.03)
 
 
@@ -740,7 +740,7 @@ def test_layover_is_brought_from_a_mountain_beyond_the_tile(product, safe, monke
             return found.height + 800.0 * rise
 
     def tile(part: GeoBox) -> np.ndarray:
-        gamma, margin = rtc._tile(view.View(product), part, Mountain())
+        gamma, margin = rtc._tile(view.ViewGeometry(product), part, Mountain())
         return gamma["VV"][margin : margin + part.height, margin : margin + part.width]
 
     whole, before = tile(grid), (slice(60, 140), slice(100, 125))

@@ -95,7 +95,7 @@ def test_seasons_lie_half_a_year_apart_in_the_south():
 
 def state_of(temperature: float, rain_mm: float = 0.0, depth: float = 0.0, ascending: bool = True):
     days = 400
-    drawn = weather.Weather(
+    drawn = weather.WeatherSeries(
         torch.full((1, days), temperature),
         torch.zeros(1, days, 1, 1),
         torch.full((1, days), depth),

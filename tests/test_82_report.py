@@ -26,7 +26,7 @@ from sarcast.evaluation.report.figures import (
 from sarcast.evaluation.report.html import (
     Beside,
     Panel,
-    View,
+    Scenario,
     best_of,
     headline,
     save_panel_png,
@@ -106,7 +106,10 @@ def test_page_stands_alone_and_tells_the_figures(evaluation, panel, tmp_path):
 
 def test_page_shows_set_conditions_and_the_papers_figures(evaluation, tmp_path):
     image = np.random.default_rng(2).normal(-12, 2, (2, 8, 9)).astype(np.float32)
-    views = [View("as it was", "3 °C, ascending", image), View("frost", "-15 °C", image - 2.0)]
+    views = [
+        Scenario("as it was", "3 °C, ascending", image),
+        Scenario("frost", "-15 °C", image - 2.0),
+    ]
     beside = [Beside("Table II", (("latest", 0.71, 0.6949), ("mean", 0.5, None)))]
     write_report(evaluation, [], tmp_path / "report.html", views=views, beside=beside)
     page = Page((tmp_path / "report.html").read_text())
@@ -119,7 +122,10 @@ def test_page_shows_set_conditions_and_the_papers_figures(evaluation, tmp_path):
 def test_views_show_the_change_against_the_first_in_decibels():
     image = np.random.default_rng(2).normal(-12, 2, (2, 8, 9)).astype(np.float32)
     gain = np.array([-2.0, 1.0], dtype=np.float32)[:, None, None]
-    views = [View("as it was", "3 °C, ascending", image), View("frost", "-15 °C", image + gain)]
+    views = [
+        Scenario("as it was", "3 °C, ascending", image),
+        Scenario("frost", "-15 °C", image + gain),
+    ]
     axes = np.array(views_figure(views).axes[:6]).reshape(3, 2)
     assert [one.get_title() for one in axes[0]] == ["as it was\n3 °C\nascending", "frost\n-15 °C"]
     for row, band in enumerate(("VV", "VH"), start=1):

@@ -70,7 +70,7 @@ def _run(
     config
         YAML file with options of the verb; flags that are given win.
     quiet
-        Show no progress and no messages but warnings.
+        Show tables and errors alone: no progress, no messages, no warnings.
     """
     show_progress(not quiet)
     if config is not None and tokens:

@@ -33,19 +33,19 @@ _shown = False
 
 
 def show_progress(shown: bool = True) -> None:
-    """Show progress bars and messages of long work on standard error, or only warnings.
+    """Show progress bars, messages and warnings on standard error, or hide all of them.
 
-    Nothing is shown before the first call: a notebook that wants bars asks for them once.
+    Before the first call no bar is shown, and messages go where ``logging`` is set up to send them:
+    a notebook that wants bars asks for them once.
 
     Parameters
     ----------
     shown
-        False leaves warnings alone.
+        False hides warnings too; errors are exceptions and never hidden.
     """
     global _shown  # noqa: PLW0603 - one switch a process, as a logger's level
     _shown = shown
-    _PRINTER.setLevel(logging.INFO if shown else logging.WARNING)
-    _LOGGER.setLevel(logging.INFO if shown else logging.WARNING)
+    _LOGGER.setLevel(logging.INFO if shown else logging.ERROR)
     _LOGGER.addHandler(_PRINTER)
 
 
