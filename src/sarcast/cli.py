@@ -1,4 +1,4 @@
-"""The command line: one verb a workflow, errors on one line."""
+"""The command line: its verbs, its messages, its exit status, every error on one line."""
 
 import errno
 import logging
@@ -33,25 +33,25 @@ app = App(
 
 app.meta.suppress_keyboard_interrupt = False
 VERBS = {
-    "demo": "The whole way on a synthetic area: world, cube, network, evaluation, change map.",
+    "demo": "Run every step on a synthetic area: world, cube, network, evaluation, change map.",
     "world": "Write a synthetic area: scenes, DEM, weather, land cover, truth, catalogue.",
-    "rtc": "Make gamma nought of Sentinel-1 GRD products, corrected for terrain, and a catalogue.",
-    "index": "Make STAC items for the Sentinel-1 rasters found.",
-    "cube": "Build a cube from the scenes of a catalogue, or extend one by what it lacks.",
-    "train": "Train the mapping transformation function on cubes, or adapt a trained one.",
-    "predict": "Write the expected image of a date, under its own conditions or under others.",
+    "rtc": "Terrain-correct Sentinel-1 GRD products to gamma nought, with a catalogue.",
+    "index": "Index Sentinel-1 rasters as STAC items.",
+    "cube": "Build a cube from the scenes of a catalogue, or add the scenes that it lacks.",
+    "train": "Train an expected-image network on cubes, or adapt a trained one.",
+    "predict": "Write the expected image of a date, under its own or under other conditions.",
     "detect": "Write what changed on the ground at a date: rasters, polygons, STAC item.",
-    "evaluate": "Prove by simulated change how much better the improved difference image is.",
-    "bench": "Compare networks with strategies and oracle on fixed synthetic windows.",
+    "evaluate": "Measure with simulated changes how well difference images reveal change.",
+    "bench": "Compare networks with strategies and the oracle on fixed synthetic windows.",
     "ablate": "Train and evaluate a network without each condition in turn.",
 }
 for _verb, _help in VERBS.items():
     app.command(f"sarcast.commands.{_verb}:{_verb}", name=_verb, help=_help)
 
-_tfrecord = App(name="tfrecord", help="The paper's published data set, in and out.")
+_tfrecord = App(name="tfrecord", help="Read and write the paper's published data set.")
 for _verb, _help in {
-    "import": "Import TFRecord files, losslessly, for training and evaluation.",
-    "export": "Write TFRecord files that the published scripts read.",
+    "import": "Import TFRecord files without loss, for training and evaluation.",
+    "export": "Write TFRecord files that the published scripts can read.",
 }.items():
     _tfrecord.command(f"sarcast.commands.tfrecord:{_verb}_samples", name=_verb, help=_help)
 app.command(_tfrecord)
@@ -63,14 +63,14 @@ def _run(
     config: Path | None = None,
     quiet: bool = False,
 ) -> None:
-    """Read what holds for all verbs, then run the verb.
+    """Read the options that all verbs share, then run the verb.
 
     Parameters
     ----------
     config
-        YAML file with options of the verb; flags that are given win.
+        YAML file with options of the verb; flags override it.
     quiet
-        Show tables and errors alone: no progress, no messages, no warnings.
+        Show only tables and errors: no progress, no messages, no warnings.
     """
     show_progress(not quiet)
     if config is not None and tokens:
@@ -80,7 +80,7 @@ def _run(
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line and exit with its status: 0, 1 (the work failed) or 2 (bad usage)."""
+    """Run the command line; exit with status 0, 1 (the work failed), 2 (bad usage) or 130."""
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("default", category=UserWarning, module="sarcast")
@@ -97,22 +97,22 @@ def main(arguments: list[str] | None = None) -> None:
     except BrokenPipeError:
         sys.exit(WORK_FAILED)
     except OSError as error:
-        if error.errno not in _ENVIRONMENT:
+        if error.errno not in _SYSTEM_ERRORS:
             raise
-        _fail(_refusal(error), WORK_FAILED)
+        _fail(_system_error(error), WORK_FAILED)
     except RuntimeError as error:
-        if not str(error).startswith(_LOOP):
+        if not str(error).startswith(_SYMLINK_LOOP):
             raise
         _fail(f"{error}: name another path", WORK_FAILED)
 
 
-_LOOP = "Symlink loop"
-"""How pathlib tells of links that lead back to themselves, until Python 3.13."""
+_SYMLINK_LOOP = "Symlink loop"
+"""Start of pathlib's message about links that form a loop, before Python 3.13."""
 _INTERRUPTED = (
     "interrupted; no half-written result is left: run the same command again "
-    "(a cube and a training go on where they stopped)"
+    "(a cube and a training resume where they stopped)"
 )
-_ENVIRONMENT = (
+_SYSTEM_ERRORS = (
     errno.EACCES,
     errno.EPERM,
     errno.EROFS,
@@ -127,38 +127,38 @@ _ENVIRONMENT = (
     errno.EMFILE,
     errno.ESTALE,
 )
-"""What the surroundings refuse, and no fault of the program."""
+"""Errors of the file system and its limits, which are not faults of the program."""
 
 
-def _refusal(error: OSError) -> str:
-    """One line for what the surroundings refuse; a file that is half written goes unnamed."""
+def _system_error(error: OSError) -> str:
+    """One line about an error of the file system; temporary names are replaced by the target's."""
     if error.filename is None:
         return " ".join(str(error).split())
     path = Path(error.filename)
-    hidden = (one.parent for one in (path, *path.parents) if one.suffix == ".partial")
-    return f"{error.strerror}: {next(hidden, path)}"
+    targets = (part.parent for part in (path, *path.parents) if part.suffix == ".partial")
+    return f"{error.strerror}: {next(targets, path)}"
 
 
 def _usage(error: CycloptsError) -> str:
-    """One line for a command line that cannot be read."""
+    """One line about a command line that cannot be parsed."""
     cause = error.__cause__
     if not isinstance(cause, pydantic.ValidationError):
         return " ".join(str(error).split())
     first = cause.errors()[0]
-    said = first["msg"].removeprefix("Value error, ")
+    reason = first["msg"].removeprefix("Value error, ")
     if first["type"] == "value_error" and isinstance(first["input"], dict):
-        return said  # of options that do not go together; the line tells their values
+        return reason  # options that contradict each other; the reason names them
     flag = _flag(error.argument, first["loc"])
     if first["type"] == "missing":
-        return f"{flag} is needed{_told(error.argument, first['loc'])}"
+        return f"{flag} is needed{_description(error.argument, first['loc'])}"
     if first["type"] == "string_pattern_mismatch":
-        said = f"takes one of {', '.join(first['ctx']['pattern'].strip('^()$').split('|'))}"
-    return f"{flag}: {said}, but {first['input']!r} was given"
+        reason = f"takes one of {', '.join(first['ctx']['pattern'].strip('^()$').split('|'))}"
+    return f"{flag}: {reason}, but {first['input']!r} was given"
 
 
-def _flag(argument: Argument | None, place: tuple[int | str, ...]) -> str:
-    """Name the flag of an option as it was given, since some have two names."""
-    names = tuple(part for part in place if isinstance(part, str))
+def _flag(argument: Argument | None, location: tuple[int | str, ...]) -> str:
+    """Return the flag of an option as it was typed, since some have two names."""
+    names = _field_names(location)
     option = _option(argument, names)
     if option is not None:
         typed = (token.keyword or "" for token in option.tokens)
@@ -166,14 +166,19 @@ def _flag(argument: Argument | None, place: tuple[int | str, ...]) -> str:
     return f"--{names[-1].replace('_', '-')}" if names else "the options"
 
 
-def _told(argument: Argument | None, place: tuple[int | str, ...]) -> str:
-    option = _option(argument, tuple(part for part in place if isinstance(part, str)))
+def _description(argument: Argument | None, location: tuple[int | str, ...]) -> str:
+    option = _option(argument, _field_names(location))
     return f": {option.parameter.help}" if option is not None and option.parameter.help else ""
 
 
+def _field_names(location: tuple[int | str, ...]) -> tuple[str, ...]:
+    """Names in the location of a validation error, without indices."""
+    return tuple(part for part in location if isinstance(part, str))
+
+
 def _option(argument: Argument | None, names: tuple[str, ...]) -> Argument | None:
-    found = (argument, *_options(argument)) if argument else ()
-    return next((option for option in found if option.keys == names), None)
+    options = (argument, *_options(argument)) if argument else ()
+    return next((option for option in options if option.keys == names), None)
 
 
 def _options(argument: Argument) -> Iterator[Argument]:

@@ -1,7 +1,13 @@
-"""One definition gives the flags of a verb, its YAML and the record beside its result.
+"""Options of the verbs: one definition gives the flags, the YAML and the record beside a result.
 
-The options of a verb are a pydantic model beside its function in ``workflows``, composed of the
-options that lie beside the algorithms. In YAML they stand under the verb, named as the flags.
+The options of a verb are a pydantic model in its file, composed of the option models that are
+defined next to the algorithms. In YAML they stand under the name of the verb, with the names of the
+flags::
+
+    detect:
+      model: base
+      # Date of the target in the cube, ISO 8601.
+      at: '2025-01-02'
 """
 
 import datetime as dt
@@ -19,9 +25,9 @@ from sarcast.errors import UsageError, public
 from sarcast.io.files import RECORD
 
 FLAT = Parameter(name="*")
-"""Marks options whose fields are flags of the verb itself."""
+"""Marks an option model whose fields become flags of the verb itself."""
 MAY_BE_NEGATIVE = Parameter(allow_leading_hyphen=True)
-"""Marks a text whose value may begin with a minus sign, as a western longitude."""
+"""Marks an option whose value may begin with a minus sign, such as a western longitude."""
 
 
 class Config(BaseModel):
@@ -31,18 +37,18 @@ class Config(BaseModel):
 
 
 def write_record(folder: Path, verb: str, inputs: Mapping[str, Any], config: Config) -> None:
-    """Write ``run.yaml``, the resolved options of a verb, commented; ``--config`` reads it.
+    """Write ``run.yaml``: the resolved options of a verb with comments, readable by ``--config``.
 
     Parameters
     ----------
     folder
-        Of the result.
+        Folder of the result.
     verb
-        What was done; a verb of a group after the group's name, as ``"tfrecord import"``.
+        Name of the verb, with its group where it has one: ``"tfrecord import"``.
     inputs
-        What the verb was given besides its options, by argument name.
+        Positional arguments of the verb, by name.
     config
-        Its options.
+        Options of the verb.
     """
     (folder / RECORD).write_text(_record(verb, inputs, config), encoding="utf-8")
 
@@ -50,23 +56,26 @@ def write_record(folder: Path, verb: str, inputs: Mapping[str, Any], config: Con
 def differing_options(
     folder: Path, verb: str, inputs: Mapping[str, Any], config: Config
 ) -> list[str]:
-    """Name inputs and options that a record in a folder tells otherwise, but not where to write.
+    """List the inputs and options whose values differ from those recorded in a folder.
+
+    ``to`` and ``overwrite`` are not compared: the result does not depend on them.
 
     Parameters
     ----------
     folder, verb, inputs, config
-        As for ``write_record``; options of the verb that are not among these count for nothing.
+        As for ``write_record``; recorded options that are not among these are ignored.
     """
-    asked = yaml.safe_load(_record(verb, inputs, config))[verb]
+    names = _names_that_matter(inputs, config)
+    current = yaml.safe_load(_record(verb, inputs, config))[verb]
     try:
-        held = yaml.safe_load((folder / RECORD).read_text(encoding="utf-8"))[verb]
-        return [name for name in _names(inputs, config) if held.get(name) != asked.get(name)]
+        recorded = yaml.safe_load((folder / RECORD).read_text(encoding="utf-8"))[verb]
+        return [name for name in names if recorded.get(name) != current.get(name)]
     except (yaml.YAMLError, ValueError, LookupError, TypeError, AttributeError):
-        return _names(inputs, config)  # somebody wrote in it
+        return names  # the record was edited by hand and cannot be read
 
 
-def _names(inputs: Mapping[str, Any], config: Config) -> list[str]:
-    """Name all that a result depends on."""
+def _names_that_matter(inputs: Mapping[str, Any], config: Config) -> list[str]:
+    """Names of all inputs and options that a result depends on."""
     names = [*inputs, *(name for name, _, _ in flat(config))]
     return [name for name in names if name not in ("to", "overwrite")]
 
@@ -82,34 +91,38 @@ def _record(verb: str, inputs: Mapping[str, Any], config: Config) -> str:
 
 
 def check_record(path: Path, verb: str) -> None:
-    """See that a file holds options of a verb.
+    """Check that a file holds options of a verb.
 
     Raises
     ------
     UsageError
-        If it does not exist, is no YAML, or holds options of other verbs alone.
+        If the file cannot be read, is not YAML, or has no options of this verb.
     """
     try:
-        held = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UsageError(f"--config {path} cannot be read: {error.strerror}") from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise UsageError(f"--config {path} is no YAML: {' '.join(str(error).split())}") from error
-    if isinstance(held, dict) and isinstance(held.get(verb), dict):
-        odd = [key for key in held[verb] if not isinstance(key, str)]
-        if odd or any(value is held[verb] for value in held[verb].values()):
-            raise UsageError(
-                f"--config {path} must hold names and plain values, found {odd or '*'}"
-            )
-    if not isinstance(held, dict) or verb not in held:
-        found = ", ".join(map(str, held)) if isinstance(held, dict) else type(held).__name__
+        reason = " ".join(str(error).split())
+        raise UsageError(f"--config {path} is not valid YAML: {reason}") from error
+    if not isinstance(content, dict) or verb not in content:
+        found = (
+            ", ".join(map(str, content)) if isinstance(content, dict) else type(content).__name__
+        )
         raise UsageError(
             f"--config {path} must hold the options under the key {verb!r}, but holds {found}"
         )
+    options = content[verb]
+    if isinstance(options, dict):
+        invalid = [key for key in options if not isinstance(key, str)]
+        if invalid or any(value is options for value in options.values()):
+            raise UsageError(
+                f"--config {path} must hold names and plain values, found {invalid or '*'}"
+            )
 
 
 def flat(config: BaseModel) -> Iterator[tuple[str, FieldInfo, Any]]:
-    """Give name, field and value of every key of a verb's options, named as its flag."""
+    """Yield name, field and value of every option of a verb, under the name of its flag."""
     for name, field in type(config).model_fields.items():
         value = getattr(config, name)
         if FLAT in field.metadata:
@@ -119,22 +132,22 @@ def flat(config: BaseModel) -> Iterator[tuple[str, FieldInfo, Any]]:
 
 
 def command(verb: str, inputs: Iterable[Any], config: BaseModel) -> str:
-    """Give the command line that asks for work again, as a shell reads it.
+    """Return the command line that repeats a run, quoted for a shell.
 
     Parameters
     ----------
     verb
         As for ``write_record``.
     inputs
-        What the verb was given besides its options, in their order.
+        Positional arguments of the verb, in order.
     config
-        Its options.
+        Options of the verb.
     """
     return shlex.join(["sarcast", *verb.split(), *map(str, inputs), *flags(config)])
 
 
 def non_default_flags(config: BaseModel, among: Container[str] | None = None) -> list[str]:
-    """Name the flags of options that are not at their defaults; ``among`` some, or all."""
+    """List the flags of options that are not at their defaults; ``among`` restricts the names."""
     return [
         f"--{name.replace('_', '-')}"
         for name, field, value in flat(config)
@@ -144,20 +157,20 @@ def non_default_flags(config: BaseModel, among: Container[str] | None = None) ->
 
 
 def flags(config: BaseModel) -> list[str]:
-    """Give the flags of a command line that asks for these options.
+    """Return the flags of a command line that asks for these options.
 
-    Those that were given stand among them also where they equal their default: what suits a model
-    takes the place of defaults, not of what is given.
+    An option that was given explicitly is listed even where it equals its default: a model may
+    replace defaults by values that suit it, but never a value that was given.
 
     Parameters
     ----------
     config
-        Options of a verb, or of a part of them.
+        Options of a verb, or a part of them.
 
     Returns
     -------
     list of str
-        Words, as ``["--previous", "8", "--by-condition=false"]``.
+        Words such as ``["--previous", "8", "--by-condition=false"]``.
     """
     words: list[str] = []
     for name, field in type(config).model_fields.items():
@@ -177,12 +190,12 @@ def _flag(name: str, value: Any) -> list[str]:
     if isinstance(value, bool):
         return [f"--{name}" if value else f"--{name}=false"]
     if isinstance(value, tuple):
-        return [word for one in value for word in _flag(name, one)]
+        return [word for item in value for word in _flag(name, item)]
     return [f"--{name}", str(_plain(value))]
 
 
 def _flag_name(field: FieldInfo) -> str | None:
-    """Name of a field's first flag, where it is not the field's own."""
+    """Name of a field's first flag, if it differs from the name of the field."""
     for part in field.metadata:
         if isinstance(part, Parameter) and part.name:
             return next(iter(part.name)).removeprefix("--")
@@ -190,22 +203,22 @@ def _flag_name(field: FieldInfo) -> str | None:
 
 
 def read_settings(settings: tuple[str, ...]) -> dict[str, str]:
-    """Read ``NAME=VALUE`` words.
+    """Parse ``NAME=VALUE`` words into a dictionary.
 
     Raises
     ------
     UsageError
-        If a word has no name or no value, or a name comes twice.
+        If a word has no name or no value, or a name is given twice.
     """
-    read: dict[str, str] = {}
+    parsed: dict[str, str] = {}
     for word in settings:
         name, equals, value = word.partition("=")
         if not (name and equals and value):
-            raise UsageError(f"--set takes NAME=VALUE, as temperature=20, not {word!r}")
-        if name in read:
-            raise UsageError(f"--set {name} was given twice: {read[name]!r} and {value!r}")
-        read[name] = value
-    return read
+            raise UsageError(f"--set takes NAME=VALUE, such as temperature=20, not {word!r}")
+        if name in parsed:
+            raise UsageError(f"--set {name} was given twice: {parsed[name]!r} and {value!r}")
+        parsed[name] = value
+    return parsed
 
 
 def _entry(name: str, value: Any) -> str:
@@ -216,7 +229,7 @@ def _entry(name: str, value: Any) -> str:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
-        return [_plain(one) for one in value]
+        return [_plain(item) for item in value]
     if isinstance(value, BaseModel):
         return value.model_dump(mode="json")
     return str(value) if isinstance(value, Path | dt.date) else value
