@@ -21,7 +21,7 @@ from sarcast.prediction.predict import predict
 from sarcast.sensor.conditions import (
     HEADING,
     INCIDENCE,
-    RAIN,
+    PRECIPITATION,
     SNOW_DEPTH,
     TEMPERATURE,
     read_conditions,
@@ -189,7 +189,7 @@ def _cube(images: Float, rows: Float, time: torch.Tensor, elevation: torch.Tenso
             "temperature": (dims, rows[:, TEMPERATURE, None, None]),
             "snow_depth": (dims, rows[:, SNOW_DEPTH, None, None]),
             "incidence": (dims, rows[:, INCIDENCE, None, None]),
-            "precipitation": (("time", "lag", "cy", "cx"), rows[:, RAIN, None, None]),
+            "precipitation": (("time", "lag", "cy", "cx"), rows[:, PRECIPITATION, None, None]),
             "elevation": (("y", "x"), elevation.numpy()),
         },
         coords={

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sarcast.errors import SarcastError
-from sarcast.sensor.units import DB, FLOOR_DB, LINEAR_POWER, looks_like, to_db, to_power
+from sarcast.sensor.units import DB, FLOOR_DB, LINEAR_POWER, guess_unit, to_db, to_power
 
 
 def test_known_decibels() -> None:
@@ -41,19 +41,19 @@ def test_lazy_stays_lazy() -> None:
 def test_the_unit_is_told_from_the_values(mean_db: float) -> None:
     rng = np.random.default_rng(1)
     power = 10.0 ** (mean_db / 10.0) * rng.gamma(4.4, 1 / 4.4, 1000)
-    assert looks_like(power) == LINEAR_POWER
-    assert looks_like(10.0 * np.log10(power)) == DB
+    assert guess_unit(power) == LINEAR_POWER
+    assert guess_unit(10.0 * np.log10(power)) == DB
 
 
 def test_doubt_stays_doubt() -> None:
-    assert looks_like(np.full(10, np.nan)) is None
-    assert looks_like(np.array([-0.5, 0.2, 0.4, 0.1])) is None
+    assert guess_unit(np.full(10, np.nan)) is None
+    assert guess_unit(np.array([-0.5, 0.2, 0.4, 0.1])) is None
 
 
 def test_zeros_tell_no_unit() -> None:
     """Many files of decibels hold 0 where nothing was seen."""
     few = np.append(np.zeros(990), np.linspace(-14.0, -6.0, 10))
-    assert looks_like(few) == DB
-    assert looks_like(np.abs(few)) is None
-    assert looks_like(np.abs(few) / 100.0) == LINEAR_POWER
-    assert looks_like(np.zeros(10)) is None
+    assert guess_unit(few) == DB
+    assert guess_unit(np.abs(few)) is None
+    assert guess_unit(np.abs(few) / 100.0) == LINEAR_POWER
+    assert guess_unit(np.zeros(10)) is None

@@ -11,8 +11,8 @@ from sarcast.sensor.orbits import (
     direction_of,
     heading_deg,
     look_direction_deg,
+    opposite_heading,
     orbit_direction,
-    other_pass,
     relative_orbit,
 )
 
@@ -65,8 +65,8 @@ def test_headings_are_mirrored_between_passes() -> None:
         up, down = heading_deg(latitude, ASCENDING), heading_deg(latitude, DESCENDING)
         assert up + down == pytest.approx(-180.0)
         assert abs(up) < 90.0 < abs(down)
-        assert other_pass(up) == pytest.approx(down)
-        assert other_pass(down + 360.0) == pytest.approx(up)
+        assert opposite_heading(up) == pytest.approx(down)
+        assert opposite_heading(down + 360.0) == pytest.approx(up)
         assert [direction_of(one) for one in (up, up + 360.0)] == [ASCENDING, ASCENDING]
         assert [direction_of(one) for one in (down, down + 360.0)] == [DESCENDING, DESCENDING]
 

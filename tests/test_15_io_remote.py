@@ -12,7 +12,7 @@ from conftest import GRID
 from sarcast.catalogue import open_catalogue
 from sarcast.cli import main
 from sarcast.commands.config import Config, write_record
-from sarcast.errors import SarcastError, UsageError, public
+from sarcast.errors import SarcastError, UsageError, without_credentials
 from sarcast.io.rasters import write_cog
 from sarcast.io.remote import PASSING, RemoteOptions, gdal_settings, is_remote, patiently
 from services import Answer, Asked, web
@@ -34,8 +34,8 @@ SHOWN = {
 
 @pytest.mark.parametrize("text", SHOWN)
 def test_credentials_are_taken_out(text: str) -> None:
-    assert public(text) == SHOWN[text]
-    assert SECRET not in public(text)
+    assert without_credentials(text) == SHOWN[text]
+    assert SECRET not in without_credentials(text)
 
 
 def test_no_way_out_tells_credentials(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -168,8 +168,11 @@ def test_gdal_does_not_wait_for_ever(cog: bytes) -> None:
 
 
 def test_credentials_without_a_scheme_are_taken_out_too() -> None:
-    assert public("invalid address 'me:secret@host:8786'") == "invalid address 'host:8786'"
-    assert public("at 15:58 from S1A: me@here") == "at 15:58 from S1A: me@here"
+    assert (
+        without_credentials("invalid address 'me:secret@host:8786'")
+        == "invalid address 'host:8786'"
+    )
+    assert without_credentials("at 15:58 from S1A: me@here") == "at 15:58 from S1A: me@here"
 
 
 def test_a_url_that_is_none() -> None:

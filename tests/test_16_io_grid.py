@@ -15,7 +15,7 @@ from sarcast.catalogue import Raster, Scene
 from sarcast.catalogue.scene import grid_fields
 from sarcast.errors import UsageError
 from sarcast.ingest.scenes.index import IndexOptions, find_items
-from sarcast.io.grid import conditions_grid, item_grid, make_grid, outline
+from sarcast.io.grid import conditions_grid, item_grid, make_grid, read_area
 from sarcast.io.rasters import write_cog
 
 
@@ -75,10 +75,10 @@ def test_scenes_in_places_far_apart_need_an_area(items: list) -> None:
         make_grid(None, [*items, items[0], east, far])
     told = str(error.value).partition("--area: ")[2].split("; ")
     assert [one.partition(" ")[2] for one in told] == ["(3 scenes)", "(1 scenes)", "(1 scenes)"]
-    first = make_grid(outline(told[0].split()[0]), items)
+    first = make_grid(read_area(told[0].split()[0]), items)
     both = make_grid(None, items)
     assert abs(first.height - both.height) <= 8 and abs(first.width - both.width) <= 8
-    assert make_grid(outline("26.9,62.2,33.1,62.3"), [*items, far]).width > 30_000
+    assert make_grid(read_area("26.9,62.2,33.1,62.3"), [*items, far]).width > 30_000
     many = [moved(items[0], degrees, str(degrees)) for degrees in range(0, 28, 4)]
     with pytest.raises(UsageError, match=r"lie in 7 places .*; and 2 more$"):
         make_grid(None, many)
@@ -129,18 +129,18 @@ def test_scenes_in_one_long_row_are_one_place(items: list) -> None:
 
 
 def test_areas_as_people_give_them(tmp_path: Path, items: list) -> None:
-    degrees = outline("26.9,62.1,27.1,62.3")
+    degrees = read_area("26.9,62.1,27.1,62.3")
     assert degrees.boundingbox.bbox == (26.9, 62.1, 27.1, 62.3)
     shapes = geopandas.GeoDataFrame(geometry=[box(5e5, 6.89e6, 5.01e5, 6.9e6)], crs="EPSG:32635")
     shapes.to_file(tmp_path / "area.geojson", driver="GeoJSON")
-    vector = outline(str(tmp_path / "area.geojson"))
+    vector = read_area(str(tmp_path / "area.geojson"))
     bow = Polygon([(27.0, 62.0), (27.2, 62.2), (27.2, 62.0), (27.0, 62.2)])
     crossed = geopandas.GeoSeries([bow, bow.buffer(0).union(box(27.1, 62.0, 27.3, 62.2))])
     crossed.set_crs("EPSG:4326").to_file(tmp_path / "crossed.geojson")
-    assert outline(str(tmp_path / "crossed.geojson")).boundingbox.bbox[0] == pytest.approx(27.0)
+    assert read_area(str(tmp_path / "crossed.geojson")).boundingbox.bbox[0] == pytest.approx(27.0)
     assert isinstance(vector, Geometry)
     write_cog(tmp_path / "like.tif", np.ones(GRID.shape, np.float32), GRID)
-    raster = outline(str(tmp_path / "like.tif"))
+    raster = read_area(str(tmp_path / "like.tif"))
     assert raster == GRID
     assert make_grid(raster, items) is raster
     with pytest.raises(UsageError, match="leave out --crs and --resolution"):
@@ -150,13 +150,13 @@ def test_areas_as_people_give_them(tmp_path: Path, items: list) -> None:
 @pytest.mark.parametrize("area", ["here", "1,2,3", "10,60,9,61", "10,60,11,95", "1,2,3,x"])
 def test_areas_that_are_none(area: str) -> None:
     with pytest.raises(UsageError, match="--area must be"):
-        outline(area)
+        read_area(area)
 
 
 def test_a_file_that_is_no_area(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("nothing")
     with pytest.raises(UsageError, match="neither a vector nor a raster file"):
-        outline(str(tmp_path / "notes.txt"))
+        read_area(str(tmp_path / "notes.txt"))
 
 
 def test_conditions_have_a_cell_a_kilometre() -> None:
@@ -169,9 +169,9 @@ def test_conditions_have_a_cell_a_kilometre() -> None:
 
 def test_an_area_that_its_crs_cannot_show() -> None:
     with pytest.raises(UsageError, match="too large to be shown in EPSG:32635"):
-        make_grid(outline("-180,-90,180,90"), [_flat_item()])
+        make_grid(read_area("-180,-90,180,90"), [_flat_item()])
     with pytest.raises(UsageError, match="across the antimeridian as a vector file"):
-        outline("179,65,-179,66")
+        read_area("179,65,-179,66")
 
 
 def test_a_raster_with_too_many_pixels_for_a_cube() -> None:

@@ -31,7 +31,7 @@ from sarcast.ingest import grd
 from sarcast.ingest.grd import image as images
 from sarcast.ingest.grd import product as products
 from sarcast.ingest.grd import rtc, view
-from sarcast.io.files import alone_in
+from sarcast.io.files import exclusive
 from sarcast.io.rasters import write_cog
 
 DN = 200
@@ -768,7 +768,7 @@ def test_a_second_run_into_one_catalogue_is_refused(tmp_path, capsys):
     (tmp_path / f"{NAME}.SAFE").mkdir()
     write_cog(tmp_path / "dem.tif", np.zeros((4, 4), np.float32), GRID[:4, :4])
     command = ("rtc", tmp_path, "--to", tmp_path / "made", "--dem", tmp_path / "dem.tif")
-    with alone_in(tmp_path / "made"):
+    with exclusive(tmp_path / "made"):
         assert run(*command) == 1
     assert f"another run is writing {tmp_path / 'made'}; wait for" in capsys.readouterr().err
     assert run(*command) == 1

@@ -26,7 +26,7 @@ from sarcast.ingest.scenes.acquisition import newest
 from sarcast.ingest.scenes.fuse import Layer, Overlap, read_fused, read_layer
 from sarcast.ingest.scenes.index import IndexOptions, find_items
 from sarcast.ingest.weather import Weather
-from sarcast.io.rasters import holds_data, open_raster, sample, warp_onto, write_cog
+from sarcast.io.rasters import has_data, open_raster, read_sample, warp_onto, write_cog
 from sarcast.io.remote import RemoteOptions
 from small_weather import weather as daily_weather
 from test_31_ingest import tell_scaling
@@ -352,7 +352,7 @@ def test_scale_and_offset_of_a_file_are_applied(
         tell_scaling(path, scale, -0.5)
         found = read_layer(Layer(str(path), 1, unit, "scene", 7.0), grid, "average", REMOTE)
         np.testing.assert_allclose(found, truth, rtol=1e-3, atol=1e-5)
-        np.testing.assert_allclose(sample(path, nodata=7.0), values, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(read_sample(path, nodata=7.0), values, rtol=1e-5, atol=1e-6)
 
 
 def test_a_raster_that_means_zeros_alone_holds_no_data(tmp_path: Path) -> None:
@@ -360,7 +360,7 @@ def test_a_raster_that_means_zeros_alone_holds_no_data(tmp_path: Path) -> None:
     path = tmp_path / "scene.tif"
     write_cog(path, np.stack([np.full(GRID.shape, n, np.int16) for n in (5, 6, 0)]), GRID, nodata=9)
     tell_scaling(path, 2.0, -10.0)
-    assert [holds_data(path, band) for band in (1, 2, 3)] == [False, True, True]
+    assert [has_data(path, band) for band in (1, 2, 3)] == [False, True, True]
 
 
 def test_packing_loses_half_a_step() -> None:

@@ -21,7 +21,7 @@ from sarcast.cube.executor import WorkerOptions
 from sarcast.cube.store import Store, is_begun
 from sarcast.errors import SarcastError
 from sarcast.ingest.scenes.index import IndexOptions, find_items
-from sarcast.io.files import alone_in
+from sarcast.io.files import exclusive
 from small_weather import weather
 
 Scenes = Callable[..., Path]
@@ -187,7 +187,7 @@ def test_a_catalogue_is_written_by_one_run_at_a_time(
     scene_folder: Scenes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder, to = written(scene_folder, 2), tmp_path / "catalogue"
-    with alone_in(to):
+    with exclusive(to):
         assert run("index", folder, "--to", to) == 1
     assert f"another run is writing {to}; wait for it to end" in capsys.readouterr().err
     assert run("index", tmp_path, "--to", to) == 0
@@ -216,19 +216,19 @@ def test_a_build_goes_on_in_the_folder_that_it_has_locked(
 
 def test_a_lock_is_that_of_the_folder_that_is_there(tmp_path: Path) -> None:
     """One that was deleted while its lock was asked for is none; empty ones go, others stay."""
-    with alone_in(tmp_path / "a" / "b"):
+    with exclusive(tmp_path / "a" / "b"):
         assert (tmp_path / "a" / "b").is_dir()
         with (
             pytest.raises(SarcastError, match="another run is writing"),
-            alone_in(tmp_path / "a" / "b"),
+            exclusive(tmp_path / "a" / "b"),
         ):
             pytest.fail("two hold one lock")
         assert (tmp_path / "a" / "b").is_dir()
     assert not (tmp_path / "a" / "b").exists()
     (tmp_path / "file").touch()
-    with alone_in(tmp_path / "file"):
+    with exclusive(tmp_path / "file"):
         (tmp_path / "file").unlink()
-    with alone_in(tmp_path / "a"), pytest.raises(ZeroDivisionError), alone_in(tmp_path / "c"):
+    with exclusive(tmp_path / "a"), pytest.raises(ZeroDivisionError), exclusive(tmp_path / "c"):
         raise ZeroDivisionError
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
@@ -240,7 +240,7 @@ def test_a_folder_deleted_as_it_is_locked_is_not_held(
         (tmp_path / "a").rmdir()
 
     monkeypatch.setattr(fcntl, "flock", late)
-    with pytest.raises(SarcastError, match="another run is writing"), alone_in(tmp_path / "a"):
+    with pytest.raises(SarcastError, match="another run is writing"), exclusive(tmp_path / "a"):
         pytest.fail("a lock of nothing was held")
 
 
@@ -251,6 +251,6 @@ def test_a_disk_without_locks_is_worked_on_all_the_same(
         raise OSError(95, os.strerror(95))
 
     monkeypatch.setattr(fcntl, "flock", none)
-    with alone_in(tmp_path / "a"):
+    with exclusive(tmp_path / "a"):
         (tmp_path / "a" / "file").touch()
     assert (tmp_path / "a" / "file").exists()

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from sarcast.errors import SarcastError
-from sarcast.sensor.conditions import COLUMNS, HEADING, RAIN, RANGES, condition
+from sarcast.sensor.conditions import COLUMNS, HEADING, PRECIPITATION, RANGES, condition
 from sarcast.windows import Batch
 from sarcast.windows.synthetic import bench_windows, synthetic, to_batch, to_windows
 from sarcast.world import presets
@@ -68,7 +68,7 @@ def test_other_conditions_are_other_rain_and_half_of_them_the_other_pass():
     open_land = [float(m[o].mean()) for m, o in zip(moved, found.open_land, strict=True)]
     forest = [float(m[f].mean()) for m, f in zip(moved, found.forest, strict=True)]
     warm = (own[:, 0] > 4.0) & (own[:, 1] == 0.0) & ~turned & found.open_land.any((1, 2))
-    rain = (other - own)[:, RAIN].sum(-1)
+    rain = (other - own)[:, PRECIPITATION].sum(-1)
     wetter, drier = ((warm & (sign * rain > 10.0)).nonzero()[:, 0] for sign in (1.0, -1.0))
     assert len(wetter) > 2 and len(drier) > 1
     assert all(open_land[k] > max(0.1, forest[k]) for k in wetter)

@@ -13,7 +13,7 @@ from sarcast.prediction.training import adapt as room
 from sarcast.prediction.training.adapt import adapt, nothing_by_heart, suited
 from sarcast.prediction.training.batches import sampled
 from sarcast.prediction.training.fit import TrainOptions
-from sarcast.sensor.conditions import RAIN, TEMPERATURE, PaperScaling
+from sarcast.sensor.conditions import PRECIPITATION, TEMPERATURE, PaperScaling
 from sarcast.windows import WindowSampler, split_by_date, target_dates
 from small_cubes import learnable_cube
 
@@ -86,7 +86,7 @@ def test_options_that_are_given_win_over_those_that_suit() -> None:
 def test_days_of_the_year_are_drawn_and_all_else_is_kept() -> None:
     training, _ = _samplers()
     batch = sampled(training, batch=100, seed=3)(5, 0)
-    batch.conditions[:, -1, RAIN] = 0.0
+    batch.conditions[:, -1, PRECIPITATION] = 0.0
     told = [nothing_by_heart(lambda *_: batch, seed=3)(step, 0) for step in (5, 5, 6)]
     days = [one.day_of_year for one in told]
     assert days[0].equal(days[1]) and not days[0].equal(days[2])
@@ -105,7 +105,7 @@ def test_the_level_of_half_of_the_targets_without_weather_is_mirrored() -> None:
     batch = replace(batch, previous=torch.zeros_like(batch.previous))
     batch = replace(batch, target=torch.full_like(batch.target, 2.0))
     batch.conditions[:, -1] = torch.nan
-    batch.conditions[:50, -1, RAIN] = 1.0
+    batch.conditions[:50, -1, PRECIPITATION] = 1.0
     batch.conditions[50:100, -1, TEMPERATURE] = 1.0
     told = nothing_by_heart(lambda *_: batch, seed=3)(5, 0)
     assert told.target[:100].equal(batch.target[:100])

@@ -15,7 +15,7 @@ from rich.console import Console
 
 import sarcast
 from sarcast.commands.config import check_record
-from sarcast.errors import SarcastError, UsageError, public
+from sarcast.errors import SarcastError, UsageError, without_credentials
 from sarcast.io.progress import show_progress
 
 _log = logging.getLogger(__name__)
@@ -193,7 +193,7 @@ def _warn(message: Warning | str, *_where: Any, **_more: Any) -> None:
 
 def _fail(line: str, status: int) -> None:
     console = Console(stderr=True, highlight=False, soft_wrap=True)
-    console.print(f"sarcast: {public(line)}", markup=False)
+    console.print(f"sarcast: {without_credentials(line)}", markup=False)
     sys.exit(status)
 
 

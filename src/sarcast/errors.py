@@ -10,7 +10,7 @@ _BARE = re.compile(r"[^\s'\"/@:]+:[^\s'\"/@:]+@(?=[\w\[])")
 _QUERY = re.compile(r"(?<=[?&])([^\s=&#'\"]+)=[^\s&#'\")]*")
 
 
-def public(text: str) -> str:
+def without_credentials(text: str) -> str:
     """Take user, password and the values of queries out of the URLs in a text."""
     return _QUERY.sub(r"\1=***", _BARE.sub("", _USER.sub(r"\1", text)))
 
@@ -19,7 +19,7 @@ class SarcastError(Exception):
     """The work cannot be done as asked; the command line prints it and exits with status 1."""
 
     def __init__(self, line: str) -> None:
-        super().__init__(public(line))
+        super().__init__(without_credentials(line))
 
 
 class UsageError(SarcastError):

@@ -21,7 +21,7 @@ from cyclopts import Parameter
 from pydantic import BaseModel, ConfigDict
 from pydantic.fields import FieldInfo
 
-from sarcast.errors import UsageError, public
+from sarcast.errors import UsageError, without_credentials
 from sarcast.io.files import RECORD
 
 FLAT = Parameter(name="*")
@@ -224,7 +224,7 @@ def read_settings(settings: tuple[str, ...]) -> dict[str, str]:
 def _entry(name: str, value: Any) -> str:
     dumped = yaml.safe_dump(_plain(value), default_flow_style=True, allow_unicode=True, width=10000)
     plain = dumped.removesuffix("...\n").strip()
-    return public(f"{name}: {plain}")
+    return without_credentials(f"{name}: {plain}")
 
 
 def _plain(value: Any) -> Any:

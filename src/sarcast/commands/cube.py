@@ -26,7 +26,7 @@ from sarcast.ingest.scenes.index import IndexOptions
 from sarcast.ingest.scenes.profile import scene_profiles
 from sarcast.ingest.scenes.stac import describe_all
 from sarcast.ingest.weather import WeatherOptions
-from sarcast.io.grid import make_grid, outline
+from sarcast.io.grid import make_grid, read_area
 from sarcast.io.remote import RemoteOptions
 
 _log = logging.getLogger(__name__)
@@ -108,7 +108,7 @@ def cube(catalogue: str | None = None, *, config: Annotated[CubeConfig, FLAT] = 
 def _build(source: str, to: Path, config: CubeConfig) -> None:
     held = open_cube(to) if (to / "zarr.json").exists() and not is_empty(to) else None
     catalogue, found = _indexed(source, to, config.names, held)
-    area = None if config.area is None else outline(config.area)
+    area = None if config.area is None else read_area(config.area)
     items = _search(catalogue, area.extent if isinstance(area, GeoBox) else area, found, config)
     grid = _grid(area, items, held, config)
     sources = Sources(

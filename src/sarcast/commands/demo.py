@@ -18,7 +18,7 @@ from sarcast.commands.evaluate import EvaluateConfig, evaluate
 from sarcast.commands.train import TrainConfig, train
 from sarcast.commands.world import WorldConfig, world
 from sarcast.cube import open_cube
-from sarcast.io.files import check_free
+from sarcast.io.files import check_target
 from sarcast.prediction.training.fit import TrainOptions
 from sarcast.world.options import WorldOptions
 
@@ -68,7 +68,7 @@ def demo(*, config: Annotated[DemoConfig, FLAT] = _DEFAULT) -> None:
 
 def _clear(config: DemoConfig) -> Path:
     """Make the folder, empty but for the record of the options."""
-    check_free(config.to, overwrite=config.overwrite)
+    check_target(config.to, overwrite=config.overwrite)
     shutil.rmtree(config.to, ignore_errors=True)
     config.to.mkdir(parents=True)
     write_record(config.to, "demo", {}, config)

@@ -11,7 +11,7 @@ from sarcast.catalogue import FolderCatalogue, WritableCatalogue, open_writable
 from sarcast.commands.config import FLAT, Config
 from sarcast.errors import SarcastError
 from sarcast.ingest.scenes.index import IndexOptions, find_items
-from sarcast.io.files import alone_in
+from sarcast.io.files import exclusive
 
 _log = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ def add_scenes(paths: tuple[Path, ...], config: IndexConfig) -> set[str]:
     """Index, as ``index`` does; give the ids of the scenes found."""
     catalogue = open_writable(config.to)
     folder = catalogue.folder if isinstance(catalogue, FolderCatalogue) else None
-    with nullcontext() if folder is None else alone_in(folder):
+    with nullcontext() if folder is None else exclusive(folder):
         return _add(catalogue, paths, config)
 
 

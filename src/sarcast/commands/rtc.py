@@ -22,8 +22,8 @@ from sarcast.ingest.grd import (
     product_grid,
     unzipped,
 )
-from sarcast.io.files import alone_in, empty_folder
-from sarcast.io.grid import outline
+from sarcast.io.files import exclusive, scratch_folder
+from sarcast.io.grid import read_area
 
 _log = logging.getLogger(__name__)
 
@@ -65,7 +65,7 @@ def rtc(paths: tuple[Path, ...], *, config: Annotated[RtcConfig, FLAT]) -> None:
         )
     area = _extent(config.area)
     terrain = Terrain(config.dem, config.correction)
-    with alone_in(config.to), empty_folder(config.to / ".unzipped.partial") as work:
+    with exclusive(config.to), scratch_folder(config.to / ".unzipped.partial") as work:
         catalogue = FolderCatalogue(config.to)
         held = {item.id: item for item in _held(catalogue)}
         for path in products:
@@ -98,7 +98,7 @@ def _item(
 
 
 def _extent(area: str | None) -> Geometry | None:
-    asked = None if area is None else outline(area)
+    asked = None if area is None else read_area(area)
     return asked.extent if isinstance(asked, GeoBox) else asked
 
 

@@ -16,7 +16,7 @@ from pydantic import Field
 from sarcast.commands.config import FLAT, Config, differing_options, non_default_flags, write_record
 from sarcast.cube import moment_of, open_cube
 from sarcast.errors import SarcastError
-from sarcast.io.files import RECORD, check_free, full_disk_named
+from sarcast.io.files import RECORD, check_target, explain_full_disk
 from sarcast.prediction.calibration import calibrated, check_bands, residual_scores
 from sarcast.prediction.model import Model, load_model, write_model
 from sarcast.prediction.networks.temporal import Temporal, TemporalOptions
@@ -101,7 +101,7 @@ def train(cubes: tuple[Path, ...], *, config: Annotated[TrainConfig, FLAT]) -> N
         _make_ready(cubes, config)
     trained, validated = (" to ".join(dates) for dates in (samplers.trained, samplers.validated))
     _log.info(f"training on target dates {trained}, validating on {validated}")
-    with full_disk_named(config.to):
+    with explain_full_disk(config.to):
         model = _anew(samplers, config) if start is None else _adapted(start, samplers, config)
         told = {
             "cubes": [str(path) for path in cubes],
@@ -193,7 +193,7 @@ def _make_ready(cubes: tuple[Path, ...], config: TrainConfig) -> None:
     stopped = (work / RECORD).is_file()
     others = differing_options(work, "train", given, config) if stopped else []
     if not stopped or (config.to / FILES[-1]).exists():
-        check_free(config.to, overwrite=config.overwrite, inputs=inputs)
+        check_target(config.to, overwrite=config.overwrite, inputs=inputs)
     elif others and not config.overwrite:
         raise SarcastError(
             f"{config.to} holds a stopped training with other {', '.join(sorted(others))}; give "

@@ -35,7 +35,7 @@ from sarcast.ingest.dem import Dem
 from sarcast.ingest.scenes.acquisition import Acquisition, acquisitions
 from sarcast.ingest.scenes.fuse import Overlap, UnreadableError
 from sarcast.ingest.weather import Weather, WeatherOptions
-from sarcast.io.files import alone_in, full_disk_named
+from sarcast.io.files import exclusive, explain_full_disk
 from sarcast.io.progress import track
 from sarcast.io.remote import RemoteOptions
 from sarcast.speckle import SpeckleOptions
@@ -115,7 +115,7 @@ def build_cube(
     found = _touching(acquisitions(items), grid)
     path = path.resolve()
     opened = _Opened.of(sources)
-    with full_disk_named(path), alone_in(path), _no_empty_store(path):
+    with explain_full_disk(path), exclusive(path), _no_empty_store(path):
         speckle = filtering.agreed(path, found, grid, options.resampling, options, remote)
         has_truth = all(one.has_truth for one in found)
         told = {RESAMPLING: options.resampling, **filtering.recorded(speckle)}

@@ -16,7 +16,7 @@ from rasterio.errors import RasterioError
 from sarcast.arrays import Float
 from sarcast.catalogue.protocol import read_items
 from sarcast.errors import SarcastError
-from sarcast.io.rasters import grid_of, open_raster, scaling, warp_onto
+from sarcast.io.rasters import grid_of, open_raster, scale_and_offset, warp_onto
 from sarcast.io.remote import RemoteOptions, gdal_settings, is_remote
 from sarcast.sensor.units import SOURCE_UNITS
 
@@ -156,7 +156,7 @@ def _tile(href: str) -> Tile:
         backscatter = next(iter(told & {*SOURCE_UNITS}), None)
         unit = source.units[0] or backscatter
         name = source.descriptions[0] or ""
-        return Tile(href, grid_of(href), nodata, unit, name, *scaling(source, 1))
+        return Tile(href, grid_of(href), nodata, unit, name, *scale_and_offset(source, 1))
 
 
 def _fit(one: Tile, other: Tile) -> bool:

@@ -41,8 +41,8 @@ def new_folder(target: Path, *, overwrite: bool, inputs: Sequence[Path] = ()) ->
         If the target is not empty and may not be replaced, or the disk is full.
     """
     target = target.resolve()
-    clear_left(target)
-    check_free(target, overwrite=overwrite, inputs=inputs)
+    remove_stale(target)
+    check_target(target, overwrite=overwrite, inputs=inputs)
     with _workplace(target) as partial:
         yield partial
         _replace(partial, target)
@@ -63,13 +63,13 @@ _BEGINNING = re.compile(r"[a-z]+:\n")
 def new_file(target: Path) -> Iterator[Path]:
     """Give a path to write to, which takes the place of ``target`` when all went well."""
     target = target.parent.resolve() / target.name
-    clear_left(target)
+    remove_stale(target)
     with _workplace(target) as folder:
         yield folder / target.name
         (folder / target.name).replace(target)
 
 
-def check_free(target: Path, *, overwrite: bool, inputs: Sequence[Path] = ()) -> None:
+def check_target(target: Path, *, overwrite: bool, inputs: Sequence[Path] = ()) -> None:
     """Raise if ``target`` is a file, or a folder that holds something and may not be replaced."""
     there = target.resolve()
     for one in (path.resolve() for path in inputs):
@@ -102,7 +102,7 @@ def is_partial(path: Path) -> bool:
     return any(part.startswith(".") and part.endswith(f".{_PARTIAL}") for part in path.parts)
 
 
-def clear_left(target: Path) -> None:
+def remove_stale(target: Path) -> None:
     """Delete what killed runs left beside a target, and put back what they had taken away.
 
     A run holds a lock on its hidden folder, which the system lets go of when the run ends, however
@@ -125,7 +125,7 @@ def _workplace(target: Path) -> Iterator[Path]:
     """Give a hidden folder beside a target that nothing else uses; it is gone at the end."""
     partial = _beside(target, _PARTIAL)
     try:
-        with full_disk_named(target), _target_named(target, partial):
+        with explain_full_disk(target), _target_named(target, partial):
             partial.mkdir(parents=True)
             with _locked(partial):
                 yield partial
@@ -168,10 +168,10 @@ def _is_ours(opened: int, folder: Path) -> bool | None:
 
 
 @contextmanager
-def empty_folder(folder: Path) -> Iterator[Path]:
+def scratch_folder(folder: Path) -> Iterator[Path]:
     """Give an empty folder that goes away, and with it what a killed run left there.
 
-    For work in a folder that is held by ``alone_in``.
+    For work in a folder that is held by ``exclusive``.
     """
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -182,7 +182,7 @@ def empty_folder(folder: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def alone_in(folder: Path) -> Iterator[None]:
+def exclusive(folder: Path) -> Iterator[None]:
     """Work in a folder alone, as far as its disk has locks.
 
     Parameters
@@ -231,7 +231,7 @@ def _target_named(target: Path, partial: Path) -> Iterator[None]:
 
 
 @contextmanager
-def full_disk_named(target: Path) -> Iterator[None]:
+def explain_full_disk(target: Path) -> Iterator[None]:
     """Turn the system's word for a full disk into one line that names what was being written."""
     try:
         yield

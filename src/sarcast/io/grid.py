@@ -30,7 +30,7 @@ METRES_A_DEGREE = 111_320.0
 """Length of a degree on the equator, metres (WGS 84: 2 pi a / 360)."""
 
 
-def outline(area: str) -> Geometry | GeoBox:
+def read_area(area: str) -> Geometry | GeoBox:
     """Read an area: ``west,south,east,north`` in degrees, a vector file, or a raster's grid.
 
     Raises

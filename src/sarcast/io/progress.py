@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from rich.console import Console
 
-from sarcast.errors import public
+from sarcast.errors import without_credentials
 
 T = TypeVar("T")
 
@@ -50,7 +50,9 @@ def show_progress(shown: bool = True) -> None:
 
 
 def _print(line: str) -> None:
-    Console(stderr=True, highlight=False, soft_wrap=True).print(public(line), markup=False)
+    Console(stderr=True, highlight=False, soft_wrap=True).print(
+        without_credentials(line), markup=False
+    )
 
 
 Reached = Callable[[int], tuple[float, str]]

@@ -63,7 +63,7 @@ def warp_onto(
     band: int = 1,
     nodata: float | None = None,
     convert: Callable[[Float], Float] | None = None,
-    look: Callable[[Float], None] | None = None,
+    inspect: Callable[[Float], None] | None = None,
 ) -> Float:
     """Read a band of an open raster onto a grid: only the part that the grid sees.
 
@@ -86,8 +86,8 @@ def warp_onto(
     convert
         Makes of the values those of which means make sense, before any are taken; None where means
         of the values themselves do.
-    look
-        Shown the values before they are converted, a part at a time, NaN where they are missing.
+    inspect
+        Called with the values, a part at a time, before they are converted; NaN where missing.
 
     Returns
     -------
@@ -104,8 +104,8 @@ def warp_onto(
 
     def settle(values: Float) -> Float:
         values = _meant(values, source, band, nodata)
-        if look is not None:
-            look(values)
+        if inspect is not None:
+            inspect(values)
         return values if convert is None else convert(values)
 
     if shrink > 1 and (convert is not None or source.nodatavals[band - 1] is None):
@@ -185,13 +185,13 @@ def _meant(values: Float, source: rasterio.DatasetReader, band: int, nodata: flo
     missing = nodata if told is None else told
     if missing is not None and not np.isnan(missing):
         values[values == np.float32(missing)] = np.nan
-    scale, offset = scaling(source, band)
+    scale, offset = scale_and_offset(source, band)
     if (scale, offset) == (1.0, 0.0):
         return values
     return values * np.float32(scale) + np.float32(offset)
 
 
-def scaling(source: rasterio.DatasetReader, band: int) -> tuple[float, float]:
+def scale_and_offset(source: rasterio.DatasetReader, band: int) -> tuple[float, float]:
     """Scale and offset of a band: what it means is what it holds, times the one, plus the other."""
     return source.scales[band - 1], source.offsets[band - 1]
 
@@ -254,7 +254,9 @@ def _grid(source: rasterio.DatasetReader) -> GeoBox:
     return GeoBox((source.height, source.width), source.transform, crs)
 
 
-def sample(path: Path, most: int = 256, *, band: int = 1, nodata: float | None = None) -> Float:
+def read_sample(
+    path: Path, most: int = 256, *, band: int = 1, nodata: float | None = None
+) -> Float:
     """Read a thinned copy of a band and the file's last block, as proof that it is whole.
 
     Parameters
@@ -283,12 +285,12 @@ def sample(path: Path, most: int = 256, *, band: int = 1, nodata: float | None =
         try:
             for number in range(1, source.count + 1):
                 source.read(number, window=last)
-            return thinned(source, most, band=band, nodata=nodata)
+            return read_thinned(source, most, band=band, nodata=nodata)
         except RasterioError as error:
             raise SarcastError(_unreadable(path, error)) from error
 
 
-def thinned(
+def read_thinned(
     source: rasterio.DatasetReader,
     most: int = 256,
     *,
@@ -301,17 +303,17 @@ def thinned(
     return _meant(values, source, band, nodata)
 
 
-def holds_data(path: Path, band: int = 1, nodata: float | None = None) -> bool:
+def has_data(path: Path, band: int = 1, nodata: float | None = None) -> bool:
     """Whether any pixel holds a value but 0, read block by block up to the first that does."""
     with open_raster(path) as source:
         for _, window in source.block_windows(band):
             values = source.read(band, window=window, out_dtype="float32")
-            if some_data(_meant(values, source, band, nodata)):
+            if any_data(_meant(values, source, band, nodata)):
                 return True
     return False
 
 
-def some_data(values: Float) -> bool:
+def any_data(values: Float) -> bool:
     """Whether any value is there and other than 0, which many files hold where nothing was seen."""
     return bool((np.isfinite(values) & (values != 0.0)).any())
 

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from sarcast.errors import public
+from sarcast.errors import without_credentials
 
 T = TypeVar("T")
 
@@ -94,5 +94,5 @@ def hide_credentials(logger: str) -> None:
 
 
 def _hidden(record: logging.LogRecord) -> bool:
-    record.msg, record.args = public(record.getMessage()), ()
+    record.msg, record.args = without_credentials(record.getMessage()), ()
     return True

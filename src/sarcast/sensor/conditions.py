@@ -12,7 +12,7 @@ import numpy as np
 
 from sarcast.arrays import Bool, Double, Float
 from sarcast.errors import SarcastError, UsageError
-from sarcast.sensor.orbits import ASCENDING, DESCENDING, heading_deg, signed
+from sarcast.sensor.orbits import ASCENDING, DESCENDING, heading_deg, wrap_heading
 
 LAGS = 4
 """Days of precipitation: the day of the acquisition and the three before it."""
@@ -30,7 +30,7 @@ TEMPERATURE, SNOW_DEPTH, HEADING, INCIDENCE, PLATFORM = (
     COLUMNS.index(name)
     for name in ("temperature", "snow_depth", "heading", "incidence", "platform")
 )
-RAIN = slice(COLUMNS.index("precipitation_0"), COLUMNS.index("precipitation_0") + LAGS)
+PRECIPITATION = slice(COLUMNS.index("precipitation_0"), COLUMNS.index("precipitation_0") + LAGS)
 """Places of single columns, and of the days of precipitation."""
 
 PLATFORMS = ("sentinel-1a", "sentinel-1b", "sentinel-1c", "sentinel-1d")
@@ -67,7 +67,7 @@ WEATHER = ("temperature", "snow_depth", "precipitation")
 """The conditions that the weather makes."""
 
 
-def columns_of(names: Container[str]) -> list[int]:
+def column_indices(names: Container[str]) -> list[int]:
     """Places of the columns of some conditions."""
     return [place for place, column in enumerate(COLUMNS) if condition(column) in names]
 
@@ -112,7 +112,7 @@ def set_conditions(rows: Float, values: dict[str, float]) -> Float:
                 f"{name} must lie in {allowed.low:g}..{allowed.high:g} {allowed.unit}, "
                 f"but {value:g} was given"
             )
-        changed[..., columns] = signed(value) if name == "heading" else value
+        changed[..., columns] = wrap_heading(value) if name == "heading" else value
     return changed
 
 
@@ -176,10 +176,10 @@ def paper_vector(rows: Float, scaling: PaperScaling) -> tuple[Float, Bool]:
     scalars = [TEMPERATURE, SNOW_DEPTH, HEADING, INCIDENCE]
     parts = [
         *(previous[..., column] for column in scalars),
-        previous[..., RAIN].reshape(*lead, -1),
+        previous[..., PRECIPITATION].reshape(*lead, -1),
         previous[..., PLATFORM],
         target[..., [*scalars, PLATFORM]],
-        target[..., RAIN],
+        target[..., PRECIPITATION],
     ]
     values = np.concatenate(parts, axis=-1).astype(np.float32)
     present = np.isfinite(values)
@@ -194,7 +194,7 @@ def _scale(rows: Float, scaling: PaperScaling) -> Double:
     scaled[..., HEADING] /= 360.0
     low, high = scaling.incidence_bounds
     scaled[..., INCIDENCE] = (scaled[..., INCIDENCE] - low) / (high - low)
-    scaled[..., RAIN] /= scaling.precipitation_max
+    scaled[..., PRECIPITATION] /= scaling.precipitation_max
     number = scaled[..., PLATFORM]
     scaled[..., PLATFORM] = np.where(number == 0.0, 1.0, np.where(number == 1.0, 0.0, np.nan))
     return scaled
@@ -245,7 +245,7 @@ def _agreed_heading(words: Mapping[str, str], latitude_deg: float) -> float:
     """Give the heading, where it is of the orbit direction that stands beside it."""
     heading, direction = float(words["heading"]), words["orbit_direction"]
     usual = heading_deg(latitude_deg, direction)
-    if not abs(signed(heading - usual)) < 90.0:
+    if not abs(wrap_heading(heading - usual)) < 90.0:
         raise UsageError(
             f"heading {heading:g} contradicts orbit_direction {direction}, which flies at "
             f"{usual:.0f} degrees here; give one of the two"

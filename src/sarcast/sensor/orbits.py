@@ -109,13 +109,13 @@ def direction_of(heading: float) -> str:
     return DESCENDING if is_descending(heading) else ASCENDING
 
 
-def signed(heading: Angle) -> Angle:
+def wrap_heading(heading: Angle) -> Angle:
     """Give the same heading in −180..180 degrees."""
     same: Angle = (heading + 180.0) % 360.0 - 180.0
     return same
 
 
-def other_pass(heading: Angle) -> Angle:
+def opposite_heading(heading: Angle) -> Angle:
     """Heading of the other pass over the same latitude, −180..180 degrees."""
     turned: Angle = -heading % 360.0 - 180.0
     return turned

@@ -115,7 +115,7 @@ def _to_power(decibels: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
     return power
 
 
-def looks_like(values: npt.NDArray[np.floating]) -> str | None:
+def guess_unit(values: npt.NDArray[np.floating]) -> str | None:
     """Tell the unit of backscatter from its values, where they leave no doubt.
 
     Power is never negative and its median over land or sea lies well under 1; decibels are

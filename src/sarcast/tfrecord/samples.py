@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from sarcast.arrays import Bool, Float, Times
 from sarcast.errors import SarcastError
-from sarcast.sensor.conditions import COLUMNS, LAGS, PLATFORM, RAIN
+from sarcast.sensor.conditions import COLUMNS, LAGS, PLATFORM, PRECIPITATION
 from sarcast.tfrecord.records import Faults, read_records, write_records
 from sarcast.tfrecord.wire import (
     Feature,
@@ -175,8 +175,8 @@ def encode(sample: Sample) -> bytes:
         "input_image_data_take_ids": _tensor(takes[:-1], "O"),
         "target_image_mission_id": [missions[-1].encode()],
         "input_image_mission_ids": _tensor(missions[:-1], "O"),
-        "target_image_precipitations": _tensor(window.conditions[-1, RAIN], "f8"),
-        "input_image_precipitations": _tensor(window.conditions[:-1, RAIN], "f8"),
+        "target_image_precipitations": _tensor(window.conditions[-1, PRECIPITATION], "f8"),
+        "input_image_precipitations": _tensor(window.conditions[:-1, PRECIPITATION], "f8"),
     }
     for name in SCALARS:
         values = window.conditions[:, COLUMNS.index(_COLUMN[name])]
@@ -254,8 +254,8 @@ def _conditions(features: _Features, count: int) -> Float:
         column = COLUMNS.index(_COLUMN[name])
         rows[:-1, column] = features.tensor(f"input_image_{name}s", "f8", (count,))
         rows[-1, column] = features.number(f"target_image_{name}")
-    rows[:-1, RAIN] = features.tensor("input_image_precipitations", "f8", (count, LAGS))
-    rows[-1, RAIN] = features.tensor("target_image_precipitations", "f8", (LAGS,))
+    rows[:-1, PRECIPITATION] = features.tensor("input_image_precipitations", "f8", (count, LAGS))
+    rows[-1, PRECIPITATION] = features.tensor("target_image_precipitations", "f8", (LAGS,))
     missions = features.texts("input_image_mission_ids", count, absent=True)
     missions.append(features.text("target_image_mission_id", absent=""))
     rows[:, PLATFORM] = [MISSIONS.index(m) if m in MISSIONS else np.nan for m in missions]

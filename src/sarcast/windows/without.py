@@ -7,14 +7,14 @@ from typing import Protocol
 import numpy as np
 
 from sarcast.errors import SarcastError
-from sarcast.sensor.conditions import CONDITIONS, columns_of
+from sarcast.sensor.conditions import CONDITIONS, column_indices
 from sarcast.windows.window import Expected, Predictor, Window
 
 
 def window_without(window: Window, names: Sequence[str]) -> Window:
     """Give a window whose images lack some conditions."""
     rows = window.conditions.copy()
-    rows[:, columns_of(names)] = np.nan
+    rows[:, column_indices(names)] = np.nan
     return replace(window, conditions=rows)
 
 

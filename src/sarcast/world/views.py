@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from sarcast.sensor.conditions import PLATFORMS
-from sarcast.sensor.orbits import INCLINATION_DEG, ORBITS_PER_CYCLE, REPEAT_DAYS, other_pass
+from sarcast.sensor.orbits import INCLINATION_DEG, ORBITS_PER_CYCLE, REPEAT_DAYS, opposite_heading
 from sarcast.world import fields
 
 EPOCH = dt.date(2014, 1, 1)
@@ -105,7 +105,7 @@ class Views:
         return replace(
             self,
             ascending=self.ascending ^ which,
-            heading_deg=torch.where(which, other_pass(self.heading_deg), self.heading_deg),
+            heading_deg=torch.where(which, opposite_heading(self.heading_deg), self.heading_deg),
         )
 
 

@@ -27,7 +27,7 @@ from sarcast.arrays import Float
 from sarcast.catalogue import FolderCatalogue
 from sarcast.catalogue.scene import BANDS, Raster, Scene
 from sarcast.errors import SarcastError
-from sarcast.io.files import full_disk_named, new_file
+from sarcast.io.files import explain_full_disk, new_file
 from sarcast.io.progress import track
 from sarcast.io.rasters import write_cog
 from sarcast.sensor.conditions import PLATFORMS
@@ -109,7 +109,7 @@ def write_world(folder: Path, options: WorldOptions, *, seed: int) -> None:
         If no satellite sees the area in the time asked for, or the disk is full.
     """
     rng = torch.Generator().manual_seed(seed)
-    with torch.inference_mode(), _one_thread(), full_disk_named(folder):
+    with torch.inference_mode(), _one_thread(), explain_full_disk(folder):
         area = make_area(options, rng=rng)
         _write_ground(folder, area)
         _write_weather(folder, area)

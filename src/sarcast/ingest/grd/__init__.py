@@ -1,6 +1,6 @@
 """Sentinel-1 GRD products to gamma nought on a grid."""
 
-from sarcast.ingest.grd.places import find_products, unzipped
+from sarcast.ingest.grd.locate import find_products, unzipped
 from sarcast.ingest.grd.product import GrdProduct, open_product
 from sarcast.ingest.grd.rtc import RtcOptions, Terrain, make_scene, product_grid
 

@@ -23,7 +23,7 @@ from sarcast.arrays import Floating
 from sarcast.catalogue.scene import BANDS
 from sarcast.errors import SarcastError
 from sarcast.ingest.grd.image import Image, Vectors, number, open_measurement, read_noise
-from sarcast.ingest.grd.places import MANIFEST, by_manifest
+from sarcast.ingest.grd.locate import MANIFEST, by_manifest
 
 _log = logging.getLogger(__name__)
 

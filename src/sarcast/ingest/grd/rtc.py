@@ -31,7 +31,7 @@ from sarcast.ingest.dem import Dem
 from sarcast.ingest.grd.image import Image
 from sarcast.ingest.grd.product import GrdProduct
 from sarcast.ingest.grd.view import ImageCoordinates, ViewGeometry, footprint
-from sarcast.io.files import empty_folder, full_disk_named, new_file
+from sarcast.io.files import explain_full_disk, new_file, scratch_folder
 from sarcast.io.progress import track
 from sarcast.io.rasters import read_onto, write_cog
 from sarcast.sensor import units
@@ -275,7 +275,7 @@ def _write_images(
 ) -> dict[str, Path]:
     product = view.product
     paths = {band: folder / f"{product.name}_{band}.tif" for band in product.images}
-    with full_disk_named(folder), empty_folder(folder / f".{product.name}.partial") as work:
+    with explain_full_disk(folder), scratch_folder(folder / f".{product.name}.partial") as work:
         plain = {band: work / path.name for band, path in paths.items()}
         with ExitStack() as files:
             targets = {

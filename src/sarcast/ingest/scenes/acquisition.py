@@ -76,7 +76,7 @@ class Acquisition:
         ]
         if azimuths:
             told = float(np.mean(azimuths)) - orbits.LOOK_OFFSET_DEG
-            return orbits.signed(told)
+            return orbits.wrap_heading(told)
         if not self.orbit_direction:
             return float("nan")
         bbox = self.items[0].bbox

@@ -10,7 +10,7 @@ from rasterio.errors import RasterioError
 
 from sarcast.arrays import Bool, Float
 from sarcast.errors import SarcastError
-from sarcast.io.rasters import thinned, warp_onto
+from sarcast.io.rasters import read_thinned, warp_onto
 from sarcast.io.remote import RemoteOptions, gdal_settings, is_remote
 from sarcast.sensor import units
 
@@ -63,7 +63,7 @@ class Layer:
         if self.unit not in units.SOURCE_UNITS:
             return None
         kind = units.DB if self.unit == units.DB else units.LINEAR_POWER
-        seen = units.looks_like(values)
+        seen = units.guess_unit(values)
         return None if seen == kind else seen
 
 
@@ -167,10 +167,10 @@ def read_layer(layer: Layer, grid: GeoBox, resampling: str, remote: RemoteOption
                 band=layer.band,
                 nodata=nodata,
                 convert=layer.convert,
-                look=lambda part: doubts.add(layer.other_unit(part[::_THINNED, ::_THINNED])),
+                inspect=lambda part: doubts.add(layer.other_unit(part[::_THINNED, ::_THINNED])),
             )
             if any(doubts):
-                _check_unit(layer, thinned(source, band=layer.band, nodata=nodata))
+                _check_unit(layer, read_thinned(source, band=layer.band, nodata=nodata))
             return values
     except RasterioError as error:
         tried = f" after {remote.tries} tries" if settings else ""

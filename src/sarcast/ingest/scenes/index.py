@@ -21,7 +21,7 @@ from sarcast.ingest.scenes.products import Nearby, RasterProduct, check_values
 from sarcast.ingest.scenes.profile import Fact, SceneProfile, check_unit, scene_profiles
 from sarcast.ingest.scenes.stac import describe
 from sarcast.io.files import is_partial
-from sarcast.io.rasters import holds_data, sample, some_data
+from sarcast.io.rasters import any_data, has_data, read_sample
 from sarcast.io.remote import is_remote
 from sarcast.sensor import units
 
@@ -219,9 +219,9 @@ def _holds_data(item: pystac.Item) -> bool:
             continue
         if is_remote(asset.href):
             return True
-        unit, values = check_unit(bands[0].get("unit"), asset.href), sample(Path(asset.href))
+        unit, values = check_unit(bands[0].get("unit"), asset.href), read_sample(Path(asset.href))
         check_values(asset.href, values, unit)
-        held.append(some_data(values) or holds_data(Path(asset.href)))
+        held.append(any_data(values) or has_data(Path(asset.href)))
     if held and not any(held):
         _log.warning(f"{item.id} is left out: it holds no data, every pixel is 0 or missing")
         return False

@@ -15,7 +15,7 @@ from sarcast.errors import SarcastError
 from sarcast.ingest.scenes import profile as profiles
 from sarcast.ingest.scenes.containers import ContainerLayer, open_container
 from sarcast.ingest.scenes.profile import Fact, SceneProfile
-from sarcast.io.rasters import grid_of, holds_data, sample, some_data
+from sarcast.io.rasters import any_data, grid_of, has_data, read_sample
 from sarcast.sensor import orbits, units
 
 _log = logging.getLogger(__name__)
@@ -146,7 +146,7 @@ class RasterProduct:
             held = (layer for file, _ in self.files for layer in open_container(file).layers)
             layers += [layer for layer in held if re.fullmatch(angle.band, layer.name)]
         for layer in layers:
-            told = np.radians(sample(layer.path, band=layer.number, nodata=layer.nodata))
+            told = np.radians(read_sample(layer.path, band=layer.number, nodata=layer.nodata))
             if np.isfinite(told).any():
                 return float(
                     np.degrees(np.arctan2(np.nanmean(np.sin(told)), np.nanmean(np.cos(told))))
@@ -222,8 +222,8 @@ def _liked_best(
 
 def _usable(raster: Raster, number: int) -> bool:
     """See that a raster can be read and is in its unit; False, and said, if it holds no data."""
-    values = sample(raster.path, band=number, nodata=raster.nodata)
-    if not some_data(values) and not holds_data(raster.path, number, raster.nodata):
+    values = read_sample(raster.path, band=number, nodata=raster.nodata)
+    if not any_data(values) and not has_data(raster.path, number, raster.nodata):
         _log.warning(f"{raster.path} is left out: it holds no data, every pixel is 0 or missing")
         return False
     check_values(str(raster.path), values, raster.unit)
@@ -238,7 +238,7 @@ def check_values(place: str, values: Float, unit: str) -> None:
     SarcastError
         If they are clearly those of another unit, or half of them are more than can be.
     """
-    seen = units.looks_like(values)
+    seen = units.guess_unit(values)
     kind = units.LINEAR_POWER if unit == units.AMPLITUDE else unit
     if seen is not None and seen != kind:
         raise SarcastError(

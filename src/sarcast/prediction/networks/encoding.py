@@ -12,10 +12,10 @@ from sarcast.sensor.conditions import (
     LAGS,
     PLATFORM,
     PLATFORMS,
-    RAIN,
+    PRECIPITATION,
     SNOW_DEPTH,
     TEMPERATURE,
-    columns_of,
+    column_indices,
 )
 from sarcast.sensor.units import YEAR_DAYS
 
@@ -56,11 +56,11 @@ def encode_rows(rows: Tensor) -> tuple[Tensor, Tensor]:
         torch.sin(heading),
         torch.cos(heading),
         (rows[..., INCIDENCE, None] - 38.0) / 6.0,
-        torch.log1p(rows[..., RAIN].clamp(min=0.0)),
+        torch.log1p(rows[..., PRECIPITATION].clamp(min=0.0)),
         (rows[..., PLATFORM, None] == numbers).to(rows.dtype),
     ]
     known = torch.isfinite(rows).to(rows.dtype)
-    present = [known[..., columns_of((name,))] for name in CONDITIONS]
+    present = [known[..., column_indices((name,))] for name in CONDITIONS]
     flags = torch.stack([columns.mean(dim=-1) for columns in present], dim=-1)
     return torch.cat(values, dim=-1).nan_to_num(0.0), flags
 

@@ -12,7 +12,7 @@ from torch.nn import functional
 from sarcast.prediction.networks import encoding
 from sarcast.prediction.networks.protocol import Prediction
 from sarcast.prediction.networks.scaling import Scaled, scale, statistics
-from sarcast.sensor.conditions import HEADING, columns_of
+from sarcast.sensor.conditions import HEADING, column_indices
 from sarcast.windows import BANDS
 
 LEAST_USUAL_DB2 = 0.1
@@ -109,7 +109,7 @@ class Temporal(nn.Module):
         """Predict the expected image; arguments as in ``windows.Batch``."""
         height, width = previous.shape[-2:]
         rows = conditions.clone()
-        if hidden := columns_of(self.ignored):
+        if hidden := column_indices(self.ignored):
             rows[..., hidden] = torch.nan
         scaled = scale(_pad(previous))
         embedded, target = self._embed(scaled, rows, days, day_of_year)

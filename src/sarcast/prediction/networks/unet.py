@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt, TypeAdapter, fie
 from torch import Tensor, nn
 
 from sarcast.prediction.networks.protocol import Prediction
-from sarcast.sensor.conditions import COLUMNS, PaperScaling, columns_of, paper_vector
+from sarcast.sensor.conditions import COLUMNS, PaperScaling, column_indices, paper_vector
 from sarcast.windows import BANDS, Window
 
 DEVIATIONS = 4.0
@@ -142,7 +142,7 @@ class UNet(nn.Module):
         terrain = elevation[:, None] / self.scaling.elevation_max
         stack = torch.cat([images, terrain], dim=1).nan_to_num(0.0)
         rows = conditions.detach().cpu().numpy().copy()
-        rows[..., columns_of(self.ignored)] = np.nan
+        rows[..., column_indices(self.ignored)] = np.nan
         values = torch.from_numpy(paper_vector(rows, self.scaling)[0]).to(stack.device)
         low, high = self._bounds(stack)
         scaled = self.transform(stack.contiguous(memory_format=torch.channels_last), values)
@@ -205,7 +205,7 @@ def paper_scaling(windows: Sequence[Window]) -> PaperScaling:
         band_high=tuple(float(bound) for bound in mean + spread),
         elevation_max=_largest(np.stack([window.elevation for window in windows])),
         snow_depth_max=_largest(rows[:, COLUMNS.index("snow_depth")]),
-        precipitation_max=_largest(rows[:, columns_of(("precipitation",))]),
+        precipitation_max=_largest(rows[:, column_indices(("precipitation",))]),
     )
 
 

@@ -17,7 +17,7 @@ from sarcast.prediction.training.augment import MIRRORED_SHARE, AugmentOptions, 
 from sarcast.prediction.training.batches import Batches, sampled
 from sarcast.prediction.training.fit import TrainOptions, fit
 from sarcast.prediction.training_range import condition_ranges, merge_ranges
-from sarcast.sensor.conditions import WEATHER, columns_of
+from sarcast.sensor.conditions import WEATHER, column_indices
 from sarcast.sensor.units import YEAR_DAYS
 from sarcast.windows import Batch, Window, collate
 from sarcast.windows.without import Sampler
@@ -134,7 +134,7 @@ def nothing_by_heart(batches: Batches, *, seed: int) -> Batches:
         days = rng.uniform(0.0, YEAR_DAYS, batch.day_of_year.shape).astype(np.float32)
         chosen = torch.as_tensor(rng.random(days.shape) < MIRRORED_SHARE)
         told = replace(batch, day_of_year=torch.as_tensor(days, device=batch.day_of_year.device))
-        untold = batch.conditions[:, -1, columns_of(WEATHER)].isnan().all(dim=1)
+        untold = batch.conditions[:, -1, column_indices(WEATHER)].isnan().all(dim=1)
         return mirror_levels(told, chosen.to(untold.device) & untold)
 
     return batch_of

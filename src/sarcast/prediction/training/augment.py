@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from sarcast.sensor.conditions import COLUMNS, CONDITIONS, HEADING, WEATHER, condition
-from sarcast.sensor.orbits import signed
+from sarcast.sensor.orbits import wrap_heading
 from sarcast.windows import Batch
 
 MIRRORED_SHARE = 0.5
@@ -99,7 +99,7 @@ def mirror(batch: Batch, axis: int) -> Batch:
 
     def turned(rows: Tensor) -> Tensor:
         rows = rows.clone()
-        rows[..., HEADING] = signed(-rows[..., HEADING] - (180.0 if axis == -1 else 0.0))
+        rows[..., HEADING] = wrap_heading(-rows[..., HEADING] - (180.0 if axis == -1 else 0.0))
         return rows
 
     other = batch.counterfactual_conditions

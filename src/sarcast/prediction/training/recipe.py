@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
 
 from sarcast.errors import SarcastError
-from sarcast.io.files import check_free, new_folder
+from sarcast.io.files import check_target, new_folder
 from sarcast.prediction.calibration import calibrated, residual_scores
 from sarcast.prediction.model import Model, load_model, write_model
 from sarcast.prediction.networks.temporal import Temporal, TemporalOptions
@@ -126,7 +126,7 @@ def school(
         If a series has too few target dates or no valid window, the folder may not be replaced, or
         ``start`` is another network.
     """
-    check_free(to, overwrite=overwrite)
+    check_target(to, overwrite=overwrite)
     options = recipe.training
     fabric = launched(options)
     batches, validation = _lessons(recipe, cubes or {}, device=fabric.device.type)

@@ -19,7 +19,7 @@ import pystac
 
 from sarcast.catalogue.protocol import read_items
 from sarcast.errors import SarcastError
-from sarcast.io.files import empty_folder, full_disk_named
+from sarcast.io.files import explain_full_disk, scratch_folder
 
 _log = logging.getLogger(__name__)
 
@@ -91,7 +91,7 @@ def unzipped(path: Path, folder: Path) -> Iterator[Path]:
     if path.is_dir():
         yield path
         return
-    with full_disk_named(folder.parent), empty_folder(folder) as work:
+    with explain_full_disk(folder.parent), scratch_folder(folder) as work:
         try:
             with zipfile.ZipFile(path) as packed:
                 _log.info(f"unpacking {path.name}")
