@@ -285,22 +285,62 @@ def test_stations(tmp_path: Path, separator: str) -> None:
 
 
 def test_stations_by_hand() -> None:
-    from sarcast.ingest.weather.stations import between
+    from sarcast.ingest.weather.stations import interpolate
 
     known = (np.array([62.0, 62.0, 62.0]), np.array([26.9, 27.1, 29.5]))
     cell = (np.array([[62.0]]), np.array([[27.05]]))
     values = np.array([[1.0, 3.0, 100.0], [np.nan, 3.0, 100.0], [np.nan, np.nan, 100.0]])
-    found = between(values, known, cell)[:, 0, 0]
+    found = interpolate(values, known, cell)[:, 0, 0]
     by_hand = (1.0 / 0.15**2 + 3.0 / 0.05**2) / (1.0 / 0.15**2 + 1.0 / 0.05**2)
     np.testing.assert_allclose(found, [by_hand, 3.0, np.nan], rtol=1e-4)  # 29.5 E is 128 km away
 
 
 def test_only_the_four_nearest_stations_count() -> None:
-    from sarcast.ingest.weather.stations import between
+    from sarcast.ingest.weather.stations import interpolate
 
     known = (np.full(6, 62.0), 27.0 + np.array([0.1, 0.2, 0.3, 0.4, 0.5, 0.6]))
     values = np.array([[1.0, 1.0, 1.0, 1.0, 99.0, 99.0]])
-    assert between(values, known, (np.array([[62.0]]), np.array([[27.0]]))).item() == 1.0
+    assert interpolate(values, known, (np.array([[62.0]]), np.array([[27.0]]))).item() == 1.0
+
+
+def haversine_km(one: np.ndarray, other: np.ndarray) -> float:
+    """Great-circle distance of two points given by latitude and longitude, degrees."""
+    (lat, lon), (other_lat, other_lon) = np.radians(one), np.radians(other)
+    half = (
+        np.sin((lat - other_lat) / 2.0) ** 2
+        + np.cos(lat) * np.cos(other_lat) * np.sin((lon - other_lon) / 2.0) ** 2
+    )
+    return float(2.0 * 6371.0 * np.arcsin(np.sqrt(half)))
+
+
+@pytest.mark.parametrize(("lat", "lon"), [(62.0, 27.0), (-17.0, 179.9), (89.0, 0.0)])
+def test_station_weights_equal_the_haversine_formula(lat: float, lon: float) -> None:
+    """Also across the date line and at the pole, and with a station of unknown position."""
+    from sarcast.ingest.weather.stations import interpolate
+
+    rng = np.random.default_rng(0)
+    stations = np.array([lat, lon]) + rng.uniform(-0.5, 0.5, (40, 2)) * [1.0, 4.0]
+    stations[stations[:, 1] > 180.0, 1] -= 360.0
+    stations[0] = np.nan
+    cells = np.array([lat, lon]) + rng.uniform(-0.4, 0.4, (3, 5, 2))
+    values = rng.normal(size=(2, 40))
+    values[1, ::3] = np.nan
+    found = interpolate(values, (stations[:, 0], stations[:, 1]), (cells[..., 0], cells[..., 1]))
+    for day, row, column in np.ndindex(found.shape):
+        apart = np.array([haversine_km(cells[row, column], station) for station in stations])
+        usable = np.flatnonzero(np.isfinite(values[day]) & (apart <= 100.0))
+        nearest = usable[np.argsort(apart[usable])][:4]
+        expected = np.average(values[day, nearest], weights=1.0 / apart[nearest] ** 2)
+        assert found[day, row, column] == pytest.approx(expected, rel=1e-9)
+
+
+def test_stations_without_a_known_position_have_no_weight() -> None:
+    from sarcast.ingest.weather.stations import interpolate
+
+    cell = (np.array([[62.0]]), np.array([[27.0]]))
+    for size in (0, 2):
+        nowhere = (np.full(size, np.nan), np.full(size, np.nan))
+        assert np.isnan(interpolate(np.ones((1, size)), nowhere, cell)).all()
 
 
 def test_a_decimal_comma(tmp_path: Path) -> None:

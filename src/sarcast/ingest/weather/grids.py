@@ -71,7 +71,7 @@ def sampled(part: Part, layers: Double, grid: GeoBox) -> Double:
     if part.rows is None or part.columns is None:
         lon, lat = _centres(grid, CRS(WGS84))
         known = (part.data["lat"].values.astype(float), part.data["lon"].values.astype(float))
-        return stations.between(layers, known, (lat, lon))
+        return stations.interpolate(layers, known, (lat, lon))
     inside = np.isfinite(part.rows) & np.isfinite(part.columns)
     at = np.stack([np.nan_to_num(part.rows), np.nan_to_num(part.columns)])
     return np.stack([_bilinear(layer, at, inside) for layer in layers])

@@ -52,7 +52,7 @@ class Weather:
         """Read the weather of some dates onto the conditions grid.
 
         Grids are read bilinearly, of the cells that have a value; between stations, as
-        ``stations.between`` does.
+        ``stations.interpolate`` does.
 
         Parameters
         ----------

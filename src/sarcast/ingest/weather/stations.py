@@ -14,9 +14,12 @@ from sarcast.ingest.weather.layouts import Table, WeatherOptions, WeatherProfile
 
 NEAREST = 4
 """Most stations of which a value between them is made."""
-FARTHEST_KM = 100.0
-"""Distance of a station beyond which its weather is not that of a place, km."""
+MAX_DISTANCE_KM = 100.0
+"""Distance beyond which a station has no weight, km."""
+MIN_DISTANCE_KM = 1e-3
+"""Shorter distances are weighted as this one, km."""
 EARTH_RADIUS_KM = 6371.0
+"""Radius of the sphere on which distances are measured, km."""
 
 _SEPARATORS = (";", "\t", ",")
 _LAT, _LON, _TIME = "station latitude", "station longitude", "time of the row"
@@ -169,12 +172,12 @@ def _dataset(frame: pd.DataFrame, names: list[str]) -> xr.Dataset:
     )
 
 
-def between(
+def interpolate(
     values: Double, stations: tuple[Double, Double], cells: tuple[Double, Double]
 ) -> Double:
     """Values between stations: the mean of the nearest, weighted by one over distance squared.
 
-    Each day takes the ``NEAREST`` stations that have a value on it, within ``FARTHEST_KM``.
+    Each day takes the ``NEAREST`` stations that have a value on it, within ``MAX_DISTANCE_KM``.
 
     Parameters
     ----------
@@ -190,9 +193,7 @@ def between(
     ndarray
         Dims (day, cy, cx); NaN where no station is near.
     """
-    lat, lon = (part.reshape(-1, 1) for part in cells)
-    distance = _distance_km(lat, lon, *stations)
-    weights = np.where(distance <= FARTHEST_KM, 1.0 / np.maximum(distance, 1e-3) ** 2, 0.0)
+    weights = _weights(stations, cells)
     layers = np.full((values.shape[0], weights.shape[0]), np.nan)
     for day, seen in enumerate(np.isfinite(values)):
         held = np.where(seen, weights, 0.0)
@@ -206,13 +207,18 @@ def between(
     return layers.reshape(-1, *cells[0].shape)
 
 
-def _distance_km(lat: Double, lon: Double, other_lat: Double, other_lon: Double) -> Double:
-    """Great-circle distance on a sphere (haversine formula), km."""
-    north, other_north = np.radians(lat), np.radians(other_lat)
-    east = np.radians(lon - other_lon)
-    half = (
-        np.sin((north - other_north) / 2.0) ** 2
-        + np.cos(north) * np.cos(other_north) * np.sin(east / 2.0) ** 2
-    )
-    apart: Double = 2.0 * EARTH_RADIUS_KM * np.arcsin(np.sqrt(half))
-    return apart
+def _weights(stations: tuple[Double, Double], cells: tuple[Double, Double]) -> Double:
+    """One over the great-circle distance squared, dims (cell, station); 0 beyond the limit."""
+    from sklearn.neighbors import BallTree
+
+    known, wanted = (np.radians(np.column_stack([*map(np.ravel, at)])) for at in (stations, cells))
+    weights = np.zeros((len(wanted), len(known)))
+    columns, rows = (np.flatnonzero(np.isfinite(at).all(axis=1)) for at in (known, wanted))
+    if columns.size and rows.size:
+        tree = BallTree(known[columns], metric="haversine")
+        limit = MAX_DISTANCE_KM / EARTH_RADIUS_KM
+        near, angles = tree.query_radius(wanted[rows], limit, return_distance=True)
+        for row, found, angle in zip(rows, near, angles, strict=True):
+            distance_km = np.maximum(EARTH_RADIUS_KM * angle, MIN_DISTANCE_KM)
+            weights[row, columns[found]] = 1.0 / distance_km**2
+    return weights
