@@ -1,4 +1,4 @@
-"""Filters against speckle, each against a loop over pixels and against known statistics."""
+"""Speckle filters, each compared with a loop over pixels and with known statistics."""
 
 import math
 
@@ -26,16 +26,16 @@ EVERY = {
 }
 
 
-def drawn(*shape: int, looks: float = LOOKS, seed: int = 0) -> np.ndarray:
+def speckle(*shape: int, looks: float = LOOKS, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).gamma(looks, 1.0 / looks, shape)
 
 
 def scene(*shape: int, holes: bool = False, seed: int = 0) -> np.ndarray:
-    """Speckle over a step, a slope and a bright point; on wish with pixels that were not seen."""
+    """Speckle over a step, a slope and a bright point; optionally with missing pixels."""
     rows, columns = shape[-2:]
     level = np.where(np.arange(columns) > columns // 2, 6.0, 1.0)
     level = level * np.linspace(1.0, 2.0, rows)[:, None]
-    power = level * drawn(*shape, seed=seed)
+    power = level * speckle(*shape, seed=seed)
     power[..., 5, 5] = 80.0
     if holes:
         power[..., 3:6, -4:] = np.nan
@@ -55,7 +55,7 @@ def tensors(power: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
     return tensor, tensor.isfinite()
 
 
-# --- slow plain twins: loops over pixels that look at what was seen around each ------------------
+# --- slow reference implementations: loops over the valid pixels around each pixel --------------
 
 
 def blend(pixel: float, values: np.ndarray, noise: float) -> float:
@@ -74,28 +74,28 @@ def lee_by_hand(power: np.ndarray, looks: float, size: int) -> np.ndarray:
 
 
 EDGES = ((0, 1), (1, 0), (1, 1), (-1, 1))
-"""Directions across an edge, down and right: of two opposite ones that which comes first."""
+"""Directions across an edge as (down, right), one of each opposite pair."""
 
 
 def side_by_hand(square: np.ndarray) -> tuple[int, int]:
-    """Direction of the half of a 7 x 7 square on the pixel's own side of its strongest edge."""
+    """Direction of the half of a 7 x 7 window on the pixel's side of its strongest edge."""
 
     def mean(down: int, right: int) -> float:
         part = square[3 + 2 * down - 1 : 3 + 2 * down + 2, 3 + 2 * right - 1 : 3 + 2 * right + 2]
         return centre if np.isnan(part).all() else float(np.nanmean(part))
 
     centre = float(np.nanmean(square[2:5, 2:5]))
-    steps = [(abs(mean(*one) - mean(-one[0], -one[1])), one) for one in EDGES]
+    steps = [(abs(mean(*edge) - mean(-edge[0], -edge[1])), edge) for edge in EDGES]
     _, (down, right) = max(steps, key=lambda step: step[0])
     near, far = abs(mean(down, right) - centre), abs(mean(-down, -right) - centre)
     return (-down, -right) if near > far else (down, right)
 
 
-def calm_by_hand(square: np.ndarray) -> float:
+def local_speckle_by_hand(square: np.ndarray) -> float:
     parts = [square[y : y + 3, x : x + 3] for y in (0, 2, 4) for x in (0, 2, 4)]
-    seen = [part for part in parts if np.isfinite(part).sum() >= 5]
-    varied = sorted(np.nanvar(part) / np.nanmean(part) ** 2 for part in seen)
-    return float(np.mean(varied[:5])) if varied else 1.0
+    usable = [part for part in parts if np.isfinite(part).sum() >= 5]
+    variation = sorted(np.nanvar(part) / np.nanmean(part) ** 2 for part in usable)
+    return float(np.mean(variation[:5])) if variation else 1.0
 
 
 def refined_lee_by_hand(power: np.ndarray, looks: float | None) -> np.ndarray:
@@ -104,34 +104,35 @@ def refined_lee_by_hand(power: np.ndarray, looks: float | None) -> np.ndarray:
     out = np.full(power.shape, np.nan)
     for y, x in np.argwhere(np.isfinite(power)):
         square = wide[y : y + 7, x : x + 7]
-        way = side_by_hand(square)
-        half = way[0] * down + way[1] * right >= 0
-        noise = calm_by_hand(square) if looks is None else 1.0 / looks
+        side = side_by_hand(square)
+        half = side[0] * down + side[1] * right >= 0
+        noise = local_speckle_by_hand(square) if looks is None else 1.0 / looks
         out[y, x] = blend(power[y, x], square[half], noise)
     return out
 
 
 def total_variation_by_hand(power: np.ndarray, weight_db: float, iterations: int) -> np.ndarray:
-    """Chambolle's projection with the dual kept edge by edge; edges join pixels that were seen."""
-    seen = {tuple(int(n) for n in place) for place in np.argwhere(np.isfinite(power))}
-    noisy = {place: 10.0 * math.log10(power[place]) / weight_db for place in seen}
-    after = [(1, 0), (0, 1)]
-    dual = {(p, d): 0.0 for p in seen for d in after if (p[0] + d[0], p[1] + d[1]) in seen}
+    """Chambolle's projection with one dual value an edge; edges join pairs of valid pixels."""
+    valid = {tuple(int(n) for n in pixel) for pixel in np.argwhere(np.isfinite(power))}
+    noisy = {pixel: 10.0 * math.log10(power[pixel]) / weight_db for pixel in valid}
+    steps = [(1, 0), (0, 1)]
+    dual = {(p, d): 0.0 for p in valid for d in steps if (p[0] + d[0], p[1] + d[1]) in valid}
 
-    def divergence(place: tuple[int, int]) -> float:
-        before = [((place[0] - d[0], place[1] - d[1]), d) for d in after]
-        return sum(dual.get((place, d), 0.0) for d in after) - sum(dual.get(e, 0.0) for e in before)
+    def divergence(pixel: tuple[int, int]) -> float:
+        incoming = [((pixel[0] - d[0], pixel[1] - d[1]), d) for d in steps]
+        outgoing = [(pixel, d) for d in steps]
+        return sum(dual.get(e, 0.0) for e in outgoing) - sum(dual.get(e, 0.0) for e in incoming)
 
     for _ in range(iterations):
-        left = {place: divergence(place) - noisy[place] for place in seen}
-        up = {(p, d): left[p[0] + d[0], p[1] + d[1]] - left[p] for p, d in dual}
-        for place, way in dual:
-            gradient = math.hypot(*(up.get((place, d), 0.0) for d in after))
-            risen = dual[place, way] + 0.25 * up[place, way]
-            dual[place, way] = risen / (1.0 + 0.25 * gradient)
+        error = {pixel: divergence(pixel) - noisy[pixel] for pixel in valid}
+        slope = {(p, d): error[p[0] + d[0], p[1] + d[1]] - error[p] for p, d in dual}
+        for pixel, step in dual:
+            gradient = math.hypot(*(slope.get((pixel, d), 0.0) for d in steps))
+            ascended = dual[pixel, step] + 0.25 * slope[pixel, step]
+            dual[pixel, step] = ascended / (1.0 + 0.25 * gradient)
     out = np.full(power.shape, np.nan)
-    for place in seen:
-        out[place] = 10.0 ** ((noisy[place] - divergence(place)) * weight_db / 10.0)
+    for pixel in valid:
+        out[pixel] = 10.0 ** ((noisy[pixel] - divergence(pixel)) * weight_db / 10.0)
     return out
 
 
@@ -148,42 +149,42 @@ def quegan_by_hand(power: np.ndarray, size: int) -> np.ndarray:
 
 @pytest.mark.parametrize("holes", [False, True])
 @pytest.mark.parametrize("size", [3, 5, 9])
-def test_lee_is_that_of_a_loop_over_pixels(size, holes):
+def test_lee_equals_a_loop_over_pixels(size, holes):
     power = scene(23, 26, holes=holes)
-    tensor, seen = tensors(power)
-    found = filters.lee(tensor, LOOKS, size=size, seen=seen if holes else None).numpy()
-    wanted = lee_by_hand(power, LOOKS, size)
-    assert found[seen] == pytest.approx(wanted[seen], rel=1e-9)
+    tensor, valid = tensors(power)
+    filtered = filters.lee(tensor, LOOKS, size=size, valid=valid if holes else None).numpy()
+    expected = lee_by_hand(power, LOOKS, size)
+    assert filtered[valid] == pytest.approx(expected[valid], rel=1e-9)
 
 
 @pytest.mark.parametrize("holes", [False, True])
 @pytest.mark.parametrize("looks", [LOOKS, None])
-def test_refined_lee_is_that_of_a_loop_over_pixels(looks, holes):
+def test_refined_lee_equals_a_loop_over_pixels(looks, holes):
     power = scene(25, 28, holes=holes)
-    tensor, seen = tensors(power)
-    found = filters.refined_lee(tensor, looks, seen=seen if holes else None).numpy()
-    wanted = refined_lee_by_hand(power, looks)
-    # At a corner of the mirrored image all edges tie; the weights of halves are single precision.
-    seen[[0, 0, -1, -1], [0, -1, 0, -1]] = False
-    assert found[seen] == pytest.approx(wanted[seen], rel=1e-5)
+    tensor, valid = tensors(power)
+    filtered = filters.refined_lee(tensor, looks, valid=valid if holes else None).numpy()
+    expected = refined_lee_by_hand(power, looks)
+    # At a corner of the mirrored image all edges tie; the half windows have float32 weights.
+    valid[[0, 0, -1, -1], [0, -1, 0, -1]] = False
+    assert filtered[valid] == pytest.approx(expected[valid], rel=1e-5)
 
 
 @pytest.mark.parametrize("holes", [False, True])
-def test_total_variation_is_that_of_a_loop_over_edges(holes):
+def test_total_variation_equals_a_loop_over_edges(holes):
     power = scene(11, 13, holes=holes)
-    tensor, seen = tensors(power)
-    found = filters.total_variation(tensor, 2.0, iterations=12, seen=seen if holes else None)
-    wanted = total_variation_by_hand(power, 2.0, 12)
-    assert found.numpy()[seen] == pytest.approx(wanted[seen], rel=1e-9)
+    tensor, valid = tensors(power)
+    filtered = filters.total_variation(tensor, 2.0, iterations=12, valid=valid if holes else None)
+    expected = total_variation_by_hand(power, 2.0, 12)
+    assert filtered.numpy()[valid] == pytest.approx(expected[valid], rel=1e-9)
 
 
 @pytest.mark.filterwarnings("ignore:Mean of empty slice")
 @pytest.mark.parametrize("holes", [False, True])
-def test_quegan_is_that_of_a_loop_over_pixels(holes):
+def test_quegan_equals_a_loop_over_pixels(holes):
     power = np.stack([scene(14, 15, holes=holes, seed=seed) for seed in range(4)])
-    tensor, seen = tensors(power)
-    found = filters.quegan(tensor, size=5, seen=seen if holes else None).numpy()
-    assert found[seen] == pytest.approx(quegan_by_hand(power, 5)[seen], rel=1e-9)
+    tensor, valid = tensors(power)
+    filtered = filters.quegan(tensor, size=5, valid=valid if holes else None).numpy()
+    assert filtered[valid] == pytest.approx(quegan_by_hand(power, 5)[valid], rel=1e-9)
 
 
 # --- known statistics ----------------------------------------------------------------------------
@@ -195,16 +196,16 @@ def looks_of(values: np.ndarray | torch.Tensor) -> float:
 
 
 @pytest.mark.parametrize("size", [3, 7])
-def test_lee_told_of_strong_speckle_is_a_mean_filter_and_its_looks_rise_as_known(size):
-    flat = torch.as_tensor(drawn(400, 400))
+def test_lee_with_few_looks_is_a_mean_filter_of_known_looks(size):
+    flat = torch.as_tensor(speckle(400, 400))
     smooth = filters.lee(flat, LOOKS / 8.0, size=size)
     assert looks_of(smooth) == pytest.approx(LOOKS * size**2, rel=0.06)
     assert smooth.mean() == pytest.approx(1.0, abs=0.005)
 
 
-def test_refined_lee_told_of_strong_speckle_averages_its_28_pixels():
-    # The half is chosen by the data, which costs a little of what 28 pixels chosen blindly give.
-    flat = torch.as_tensor(drawn(400, 400))
+def test_refined_lee_with_few_looks_averages_28_pixels():
+    # The data select the half window, so the gain is less than that of 28 independent pixels.
+    flat = torch.as_tensor(speckle(400, 400))
     smooth = filters.refined_lee(flat, LOOKS / 8.0)
     assert 0.6 * 28 * LOOKS < looks_of(smooth) < 28 * LOOKS
     assert smooth.mean() == pytest.approx(1.0, abs=0.01)
@@ -212,8 +213,8 @@ def test_refined_lee_told_of_strong_speckle_averages_its_28_pixels():
 
 @pytest.mark.parametrize("dates", [2, 8])
 @pytest.mark.parametrize("size", [5, 9])
-def test_quegan_has_the_looks_of_quegan_and_yu(dates, size):
-    stack = torch.as_tensor(drawn(dates, 300, 300, looks=16.0))
+def test_quegan_reaches_the_looks_of_quegan_and_yu(dates, size):
+    stack = torch.as_tensor(speckle(dates, 300, 300, looks=16.0))
     smooth = filters.quegan(stack, size=size)
     pixels = size**2
     known = dates * pixels * 16.0 / (dates + pixels - 1)
@@ -221,8 +222,8 @@ def test_quegan_has_the_looks_of_quegan_and_yu(dates, size):
     assert smooth.mean() == pytest.approx(1.0, abs=0.005)
 
 
-def test_quegan_gives_each_date_its_own_level_and_all_dates_their_detail():
-    stack = drawn(6, 120, 120) * np.geomspace(0.1, 10.0, 6)[:, None, None]
+def test_quegan_keeps_the_level_of_each_date_and_the_detail_of_all():
+    stack = speckle(6, 120, 120) * np.geomspace(0.1, 10.0, 6)[:, None, None]
     stack[:, 60, 60] *= 50.0
     smooth = filters.quegan(torch.as_tensor(stack), size=7).numpy()
     levels = smooth[:, :50].mean((1, 2)) / np.geomspace(0.1, 10.0, 6)
@@ -230,8 +231,8 @@ def test_quegan_gives_each_date_its_own_level_and_all_dates_their_detail():
     assert (smooth[:, 60, 60] > 10.0 * smooth[:, 60, 50]).all()
 
 
-def test_total_variation_keeps_the_mean_of_decibels_and_power_falls_by_the_known_bias():
-    power = image(drawn(1, 200, 200))
+def test_total_variation_keeps_the_mean_in_decibels_and_lowers_the_mean_power_as_known():
+    power = image(speckle(1, 200, 200))
     smooth = despeckle(power, SpeckleOptions(speckle="tv", speckle_weight=50.0))
     decibels = [float(units.to_db(each).mean()) for each in (power, smooth)]
     assert decibels[1] == pytest.approx(decibels[0], abs=1e-3)
@@ -239,8 +240,8 @@ def test_total_variation_keeps_the_mean_of_decibels_and_power_falls_by_the_known
     assert 10.0 * math.log10(float(smooth.mean())) == pytest.approx(known, abs=0.05)
 
 
-def test_total_variation_of_a_step_is_the_step_less_its_weight_over_the_plateaus():
-    # Two plateaus of n pixels: each moves towards the other by weight / n (Strong, Chan 2003).
+def test_total_variation_reduces_a_step_by_weight_over_plateau_width():
+    # Two plateaus of n pixels each: they approach each other by weight / n (Strong, Chan 2003).
     step = np.where(np.arange(40) < 20, -14.0, -6.0) + np.zeros((6, 1))
     fitted = filters.total_variation(torch.as_tensor(10 ** (step / 10)), 4.0, iterations=3000)
     fitted = fitted.numpy()
@@ -248,11 +249,11 @@ def test_total_variation_of_a_step_is_the_step_less_its_weight_over_the_plateaus
     assert 10 * np.log10(fitted[0, 35]) == pytest.approx(-6.0 - 4.0 / 20, abs=0.01)
 
 
-def test_refined_lee_keeps_an_edge_that_a_box_blurs_and_takes_the_half_on_its_own_side():
+def test_refined_lee_keeps_an_edge_that_a_mean_filter_blurs():
     truth = torch.ones(120, 120)
     truth[:, 60:] = 8.0
     assert filters.refined_lee(truth, LOOKS) == pytest.approx(truth, abs=1e-5)
-    noisy = truth * torch.as_tensor(drawn(120, 120), dtype=torch.float32)
+    noisy = truth * torch.as_tensor(speckle(120, 120), dtype=torch.float32)
     box = torch.nn.functional.avg_pool2d(noisy[None], 7, 1, 3)[0]
     errors = [
         ((smooth - truth)[:, 57:63] / truth[:, 57:63]).pow(2).mean()
@@ -266,9 +267,9 @@ def test_refined_lee_keeps_an_edge_that_a_box_blurs_and_takes_the_half_on_its_ow
 
 @pytest.mark.parametrize("looks", [1.0, 4.4, 30.0])
 @pytest.mark.parametrize("chunks", [None, 57])
-def test_looks_are_estimated_beside_edges_and_holes(looks, chunks):
+def test_looks_are_estimated_in_spite_of_edges_and_holes(looks, chunks):
     level = np.where(np.add.outer(np.arange(400) // 50, np.arange(360) // 60) % 2, 5.0, 1.0)
-    power = level * drawn(400, 360, looks=looks)
+    power = level * speckle(400, 360, looks=looks)
     power[100:140, :90] = np.nan
     whole = image(power)
     array = whole if chunks is None else whole.chunk(y=chunks, x=chunks)
@@ -276,14 +277,14 @@ def test_looks_are_estimated_beside_edges_and_holes(looks, chunks):
     assert equivalent_looks(units.to_db(array)) == pytest.approx(looks, rel=0.08)
 
 
-def test_looks_of_an_image_too_small_to_tell_are_an_error():
+def test_looks_of_a_too_small_image_are_refused():
     with pytest.raises(SarcastError, match=r"has 4 squares of 9 x 9 .* 8 are needed .* --looks"):
-        equivalent_looks(image(drawn(18, 20)))
+        equivalent_looks(image(speckle(18, 20)))
     with pytest.raises(SarcastError, match=r"has 0 squares"):
         equivalent_looks(image(np.ones((90, 90))))
 
 
-# --- over images ---------------------------------------------------------------------------------
+# --- images --------------------------------------------------------------------------------------
 
 
 @settings(max_examples=12, deadline=None)
@@ -293,7 +294,7 @@ def test_looks_of_an_image_too_small_to_tell_are_an_error():
     columns=st.integers(9, 60),
     tile=st.integers(16, 40),
 )
-def test_chunks_change_nothing(name, rows, columns, tile):
+def test_chunks_do_not_change_the_result(name, rows, columns, tile):
     stack = image(np.stack([scene(2, 61, 53, holes=True, seed=seed) for seed in range(3)]))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(images, "TILE", tile)
@@ -306,7 +307,7 @@ def test_chunks_change_nothing(name, rows, columns, tile):
 
 
 @pytest.mark.parametrize("name", sorted(EVERY))
-def test_filtering_decibels_is_filtering_their_power(name):
+def test_filtering_in_decibels_equals_filtering_power(name):
     stack = scene(3, 40, 40, holes=True)
     decibels, power = (
         despeckle(image(stack[:, None], unit), EVERY[name])
@@ -314,38 +315,38 @@ def test_filtering_decibels_is_filtering_their_power(name):
     )
     assert decibels.attrs["units"] == units.DB
     assert decibels.attrs["speckle_filter"] == EVERY[name].label
-    inner = {"y": slice(1, -1), "x": slice(1, -1)}  # at corners edges tie, and rounding decides
+    inner = {"y": slice(1, -1), "x": slice(1, -1)}  # edges tie at the corners, so rounding decides
     xr.testing.assert_allclose(decibels[inner], units.to_db(power)[inner], rtol=0.0, atol=2e-4)
     assert (decibels.isnull() == np.isnan(stack[:, None])).all()
     assert decibels.dims == ("time", "band", "y", "x")
 
 
-def test_an_image_without_a_unit_or_filtered_before_is_refused():
+def test_an_image_without_a_unit_or_already_filtered_is_refused():
     with pytest.raises(SarcastError, match="must be in 'linear power', but its units are None"):
-        despeckle(xr.DataArray(drawn(20, 20), dims=("y", "x")), EVERY["lee"])
-    once = despeckle(image(drawn(20, 20)), EVERY["lee"])
-    with pytest.raises(SarcastError, match=r"filtered already \(lee, 7 x 7, 4.4 looks\)"):
+        despeckle(xr.DataArray(speckle(20, 20), dims=("y", "x")), EVERY["lee"])
+    once = despeckle(image(speckle(20, 20)), EVERY["lee"])
+    with pytest.raises(SarcastError, match=r"already filtered \(lee, 7 x 7, 4.4 looks\)"):
         despeckle(once, EVERY["lee"])
 
 
-def test_quegan_without_dates_and_images_smaller_than_the_window_are_refused():
+def test_quegan_without_time_and_images_smaller_than_the_window_are_refused():
     with pytest.raises(SarcastError, match="must have the dim time .* but has band, y, x"):
-        despeckle(image(drawn(1, 20, 20)), EVERY["quegan"])
+        despeckle(image(speckle(1, 20, 20)), EVERY["quegan"])
     with pytest.raises(SarcastError, match="more than 3 pixels along y and x for lee"):
-        despeckle(image(drawn(3, 20)), EVERY["lee"])
+        despeckle(image(speckle(3, 20)), EVERY["lee"])
 
 
-def test_no_filter_is_the_image_itself():
-    power = image(drawn(20, 20))
+def test_no_filter_returns_the_image_itself():
+    power = image(speckle(20, 20))
     assert despeckle(power, SpeckleOptions()) is power
 
 
-def test_lee_estimates_the_looks_that_it_is_not_given():
-    power = image(drawn(300, 300))
-    found = despeckle(power, SpeckleOptions(speckle="lee"))
+def test_lee_estimates_missing_looks():
+    power = image(speckle(300, 300))
+    estimated = despeckle(power, SpeckleOptions(speckle="lee"))
     known = despeckle(power, SpeckleOptions(speckle="lee", looks=equivalent_looks(power)))
-    assert (found == known).all()
-    assert "looks" in found.attrs["speckle_filter"]
+    assert (estimated == known).all()
+    assert "looks" in estimated.attrs["speckle_filter"]
 
 
 @pytest.mark.parametrize(
@@ -368,7 +369,7 @@ def test_every_option_changes_the_result_or_is_refused(name, option, value):
         SpeckleOptions(**{option: value})
 
 
-def test_dates_belong_to_quegan_and_windows_are_odd():
+def test_only_quegan_uses_dates_and_windows_are_odd():
     assert SpeckleOptions(speckle="quegan", speckle_dates=8).dates == 8
     assert SpeckleOptions(speckle="lee").dates == 1
     with pytest.raises(ValidationError, match="must be odd, not 6"):

@@ -1,16 +1,27 @@
-"""Speckle: filters against it, and the equivalent number of looks."""
+"""Speckle filters, and the equivalent number of looks."""
 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sarcast.speckle.images import SpeckleOptions, despeckle, despeckle_block, settle
+    from sarcast.speckle.images import (
+        SpeckleOptions,
+        despeckle,
+        despeckle_block,
+        estimate_missing_looks,
+    )
     from sarcast.speckle.looks import equivalent_looks
 
-__all__ = ["SpeckleOptions", "despeckle", "despeckle_block", "equivalent_looks", "settle"]
+__all__ = [
+    "SpeckleOptions",
+    "despeckle",
+    "despeckle_block",
+    "equivalent_looks",
+    "estimate_missing_looks",
+]
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name when it is first asked for: the world's filters need no Dask."""
+    """Import a public name on first access: ``speckle.filters`` alone does not need Dask."""
     if name in __all__:
         from sarcast.speckle import images
 

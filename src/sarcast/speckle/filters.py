@@ -1,7 +1,7 @@
-"""Filters against speckle, on power: Lee, refined Lee, total variation, multi-temporal.
+"""Speckle filters on linear power: Lee, refined Lee, total variation, multi-temporal (Quegan).
 
-One implementation, for images on a GPU and for blocks of a cube alike. Where ``seen`` is given,
-the pixels it leaves out lend nothing to their neighbours, and their own values mean nothing.
+One implementation serves images on a GPU and blocks of a cube. Where the mask ``valid`` is given,
+pixels outside it do not contribute to their neighbours, and their own output is undefined.
 
 References
 ----------
@@ -22,9 +22,12 @@ def lee(
     looks: torch.Tensor | float,
     *,
     size: int = 5,
-    seen: torch.Tensor | None = None,
+    valid: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """Lee filter: the local mean, plus as much of the pixel as the local variance speaks for.
+    """Lee filter: ``mean + gain * (pixel - mean)``, with ``gain = signal / variance``.
+
+    Mean and variance are those of the window; the part of the variance that is not speckle is
+    ``signal = (variance - mean^2 / looks) / (1 + 1 / looks)``.
 
     Parameters
     ----------
@@ -33,48 +36,58 @@ def lee(
     looks
         Equivalent number of looks of the speckle; broadcast against ``power``.
     size
-        Side of the square of pixels around each, odd.
-    seen
-        Which pixels hold data, same dims; None for all.
+        Side of the square window, pixels, odd.
+    valid
+        Mask of pixels with data, same dims; None if all have data.
+
+    Returns
+    -------
+    Tensor
+        Filtered linear power, same dims.
 
     References
     ----------
     Lee 1980, equations 14 and 15, for multiplicative noise of variance 1 / looks.
     """
-    power, share = _masked(power, seen)
-    among = 1.0 if share is None else _box(share, size).clamp(min=_TINY)
-    return _blend(power, _box(power, size) / among, _box(power**2, size) / among, looks)
+    power, weight = _masked(power, valid)
+    coverage = 1.0 if weight is None else _box(weight, size).clamp(min=_TINY)
+    return _blend(power, _box(power, size) / coverage, _box(power**2, size) / coverage, looks)
 
 
 def refined_lee(
     power: torch.Tensor,
     looks: torch.Tensor | float | None,
     *,
-    seen: torch.Tensor | None = None,
+    valid: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """Refined Lee filter: statistics of the half of a 7 x 7 square on the pixel's side of an edge.
+    """Refined Lee filter: ``lee`` on half of a 7 x 7 window, on the pixel's side of an edge.
 
     Parameters
     ----------
     power
         Dims (..., y, x), linear power.
     looks
-        Equivalent number of looks of the speckle; broadcast against ``power``. None to take the
-        speckle around each pixel from the five calmest of nine 3 x 3 squares, as SNAP does.
-    seen
-        Which pixels hold data, same dims; None for all.
+        Equivalent number of looks of the speckle; broadcast against ``power``. None to estimate
+        it around each pixel from the five most homogeneous of nine 3 x 3 squares, as SNAP does.
+    valid
+        Mask of pixels with data, same dims; None if all have data.
+
+    Returns
+    -------
+    Tensor
+        Filtered linear power, same dims.
 
     References
     ----------
-    Lee 1981: gradients of 3 x 3 means choose one of eight halves.
+    Lee 1981: gradients of 3 x 3 means select one of eight half windows.
     """
-    power, share = _masked(power, seen)
+    power, weight = _masked(power, valid)
     flat = _mirrored(power, 3)
-    among = None if share is None else _mirrored(share, 3)
-    side = _side(flat, among)
-    mean, square = _half(flat, side, among), _half(flat**2, side, among)
+    coverage = None if weight is None else _mirrored(weight, 3)
+    side = _side(flat, coverage)
+    mean, square = _half(flat, side, coverage), _half(flat**2, side, coverage)
     if looks is None:
-        looks = 1.0 / _calm(flat, among).clamp(min=_TINY).reshape(power.shape)
+        looks = 1.0 / _local_speckle(flat, coverage).clamp(min=_TINY).reshape(power.shape)
     return _blend(power, mean.reshape(power.shape), square.reshape(power.shape), looks)
 
 
@@ -83,11 +96,12 @@ def total_variation(
     weight_db: torch.Tensor | float,
     *,
     iterations: int = 30,
-    seen: torch.Tensor | None = None,
+    valid: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """Least squares fit in decibels with bounded total variation.
+    """Least-squares fit in decibels with a penalty on total variation.
 
-    The mean in decibels is kept; that of the power falls, as that of logarithms does.
+    The mean in decibels is preserved. The mean power falls, because the mean of a logarithm is
+    lower than the logarithm of the mean.
 
     Parameters
     ----------
@@ -96,21 +110,27 @@ def total_variation(
     weight_db
         Weight of the variation against the fit, dB; broadcast against ``power``.
     iterations
-        Of the dual projection; a pixel reaches as many pixels far, and one more.
-    seen
-        Which pixels hold data, same dims; None for all.
+        Iterations of the dual projection; a pixel influences others up to ``iterations + 1``
+        pixels away.
+    valid
+        Mask of pixels with data, same dims; None if all have data.
+
+    Returns
+    -------
+    Tensor
+        Filtered linear power, same dims.
 
     References
     ----------
     Chambolle 2004, equation 9, with a step of 1/4.
     """
-    power, share = _masked(power, seen)
+    power, weight = _masked(power, valid)
     noisy = 10.0 * torch.log10(power.clamp(min=1e-8)) / weight_db
-    edges = None if share is None else _edges(share)
+    edges = None if weight is None else _edges(weight)
     down, right = torch.zeros_like(noisy), torch.zeros_like(noisy)
     for _ in range(iterations):
-        left = _divergence(down, right) - noisy
-        step_y, step_x = _gradient(left)
+        error = _divergence(down, right) - noisy
+        step_y, step_x = _gradient(error)
         if edges is not None:
             step_y, step_x = step_y * edges[0], step_x * edges[1]
         length = 1.0 + 0.25 * torch.hypot(step_y, step_x)
@@ -119,38 +139,45 @@ def total_variation(
     return torch.pow(10.0, fitted / 10.0)
 
 
-def quegan(power: torch.Tensor, *, size: int = 7, seen: torch.Tensor | None = None) -> torch.Tensor:
-    """Multi-temporal filter: each date's local mean, times the dates' mean ratio to their own.
+def quegan(
+    power: torch.Tensor, *, size: int = 7, valid: torch.Tensor | None = None
+) -> torch.Tensor:
+    """Multi-temporal filter: ``mean_k * average over i of (power_i / mean_i)`` for each date k.
 
     Parameters
     ----------
     power
-        Dims (date, ..., y, x), linear power; all dates lend to each.
+        Dims (date, ..., y, x), linear power; every date is filtered with all dates.
     size
-        Side of the square of pixels whose mean is the local one, odd.
-    seen
-        Which pixels hold data, same dims; None for all.
+        Side of the square window of the local means, pixels, odd.
+    valid
+        Mask of pixels with data, same dims; None if all have data.
+
+    Returns
+    -------
+    Tensor
+        Filtered linear power, same dims.
 
     References
     ----------
     Quegan and Yu 2001, equation 2 with the weights of independent images of equal looks.
     """
-    power, share = _masked(power, seen)
-    among = 1.0 if share is None else _box(share, size).clamp(min=_TINY)
-    mean = _box(power, size) / among
+    power, weight = _masked(power, valid)
+    coverage = 1.0 if weight is None else _box(weight, size).clamp(min=_TINY)
+    mean = _box(power, size) / coverage
     ratio = power / mean.clamp(min=_TINY)
-    if share is None:
+    if weight is None:
         return mean * ratio.mean(0)
-    return mean * (ratio * share).sum(0) / share.sum(0).clamp(min=1.0)
+    return mean * (ratio * weight).sum(0) / weight.sum(0).clamp(min=1.0)
 
 
 def _masked(
-    power: torch.Tensor, seen: torch.Tensor | None
+    power: torch.Tensor, valid: torch.Tensor | None
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Power with zeros where nothing was seen, and 1 where something was."""
-    if seen is None:
+    """Power with zeros in place of missing pixels, and weights of 1 (valid) and 0 (missing)."""
+    if valid is None:
         return power, None
-    return power.where(seen, torch.zeros_like(power)), seen.to(power.dtype)
+    return power.where(valid, torch.zeros_like(power)), valid.to(power.dtype)
 
 
 def _blend(
@@ -163,84 +190,89 @@ def _blend(
 
 
 def _box(values: torch.Tensor, size: int) -> torch.Tensor:
-    """Mean over a square, the image mirrored beyond its borders."""
+    """Mean over a square window; the image is mirrored at its borders."""
     rows = functional.avg_pool2d(_mirrored(values, size // 2), (size, 1), 1)
     return functional.avg_pool2d(rows, (1, size), 1).reshape(values.shape)
 
 
-def _mirrored(values: torch.Tensor, by: int) -> torch.Tensor:
-    """Images (image, 1, y, x) with a border that mirrors them."""
+def _mirrored(values: torch.Tensor, margin: int) -> torch.Tensor:
+    """Images as (image, 1, y, x), padded by reflection."""
     flat = values.reshape(-1, 1, *values.shape[-2:])
-    return functional.pad(flat, (by, by, by, by), mode="reflect")
+    return functional.pad(flat, (margin, margin, margin, margin), mode="reflect")
 
 
 def _halves(device: torch.device) -> torch.Tensor:
-    """Eight halves of a 7 x 7 square: right, left, below, above, diagonals; (half, 1, 7, 7)."""
+    """Weights of the eight halves of a 7 x 7 window: right, left, below, above, diagonals.
+
+    Dims (half, 1, 7, 7).
+    """
     row, column = torch.meshgrid(torch.arange(-3, 4), torch.arange(-3, 4), indexing="ij")
     across = (column, row, column + row, column - row)
-    masks = torch.stack([sign * each >= 0 for each in across for sign in (1, -1)]).float()
+    masks = torch.stack([sign * distance >= 0 for distance in across for sign in (1, -1)]).float()
     return (masks / masks.sum((1, 2), keepdim=True))[:, None].to(device)
 
 
-def _half(values: torch.Tensor, side: torch.Tensor, share: torch.Tensor | None) -> torch.Tensor:
-    """Mean over the chosen half around each pixel; dims (image, 1, y, x)."""
+def _half(values: torch.Tensor, side: torch.Tensor, weight: torch.Tensor | None) -> torch.Tensor:
+    """Mean over the selected half window of each pixel; dims (image, 1, y, x)."""
     halves = _halves(values.device).to(values.dtype)
     mean = functional.conv2d(values, halves).gather(1, side)
-    if share is None:
+    if weight is None:
         return mean
-    among = functional.conv2d(share, halves).gather(1, side)
-    whole = among > 1.0 - 0.5 / halves[0].count_nonzero()
-    return mean / among.masked_fill(whole, 1.0).clamp(min=_TINY)
+    coverage = functional.conv2d(weight, halves).gather(1, side)
+    complete = coverage > 1.0 - 0.5 / halves[0].count_nonzero()
+    return mean / coverage.masked_fill(complete, 1.0).clamp(min=_TINY)
 
 
 def _squares(values: torch.Tensor) -> list[torch.Tensor]:
-    """Means of the nine 3 x 3 squares in the 7 x 7 around each pixel, by rows."""
+    """Means of the nine 3 x 3 squares in the 7 x 7 window of each pixel, row by row."""
     means = functional.avg_pool2d(values, 3, 1)
     rows, columns = means.shape[-2] - 4, means.shape[-1] - 4
     steps = (0, 2, 4)
     return [means[..., y : y + rows, x : x + columns] for y in steps for x in steps]
 
 
-def _side(flat: torch.Tensor, share: torch.Tensor | None) -> torch.Tensor:
-    """Half of each pixel, from 3 x 3 means around it; dims (image, 1, y, x)."""
+def _side(flat: torch.Tensor, weight: torch.Tensor | None) -> torch.Tensor:
+    """Index of the half window of each pixel, from the 3 x 3 means; dims (image, 1, y, x)."""
     squares = _squares(flat)
-    if share is not None:
-        squares = _known(squares, _squares(share))
+    if weight is not None:
+        squares = _valid_means(squares, _squares(weight))
     north_west, north, north_east, west, centre, east, south_west, south, south_east = squares
     ends = ((east, west), (south, north), (south_east, north_west), (north_east, south_west))
-    steps = torch.cat([(one - other).abs() for one, other in ends], dim=1)
+    steps = torch.cat([(first - second).abs() for first, second in ends], dim=1)
     nearer = torch.cat(
-        [((one - centre).abs() > (other - centre).abs()) for one, other in ends], dim=1
+        [((first - centre).abs() > (second - centre).abs()) for first, second in ends], dim=1
     )
     edge = steps.argmax(1, keepdim=True)
     return 2 * edge + nearer.long().gather(1, edge)
 
 
-def _known(squares: list[torch.Tensor], shares: list[torch.Tensor]) -> list[torch.Tensor]:
-    """Means over what was seen; that of the centre, which shows no edge, where nothing was."""
-    means = [square / share.clamp(min=_TINY) for square, share in zip(squares, shares, strict=True)]
-    return [mean.where(share > 0.0, means[4]) for mean, share in zip(means, shares, strict=True)]
+def _valid_means(squares: list[torch.Tensor], weights: list[torch.Tensor]) -> list[torch.Tensor]:
+    """Means over valid pixels; an empty square takes the mean of the centre: no edge there."""
+    means = [
+        square / weight.clamp(min=_TINY) for square, weight in zip(squares, weights, strict=True)
+    ]
+    return [mean.where(weight > 0.0, means[4]) for mean, weight in zip(means, weights, strict=True)]
 
 
-def _calm(flat: torch.Tensor, share: torch.Tensor | None) -> torch.Tensor:
-    """Squared coefficient of variation of the speckle around each pixel, dims (image, 1, y, x).
+def _local_speckle(flat: torch.Tensor, weight: torch.Tensor | None) -> torch.Tensor:
+    """Squared coefficient of variation of the speckle around each pixel; dims (image, 1, y, x).
 
-    That of one look where no square was seen by half.
+    1, the value of single-look speckle, where every square has less than half of its pixels.
     """
     means, squares = torch.cat(_squares(flat), 1), torch.cat(_squares(flat**2), 1)
-    if share is not None:
-        among = torch.cat(_squares(share), 1)
-        among = among.masked_fill(among < 0.5, torch.nan)
-        means, squares = means / among, squares / among
-    varied = ((squares - means**2) / means.clamp(min=_TINY) ** 2).clamp(min=0.0)
-    return varied.sort(1).values[:, :5].nanmean(1, keepdim=True).nan_to_num(nan=1.0)
+    if weight is not None:
+        coverage = torch.cat(_squares(weight), 1)
+        coverage = coverage.masked_fill(coverage < 0.5, torch.nan)
+        means, squares = means / coverage, squares / coverage
+    variation = ((squares - means**2) / means.clamp(min=_TINY) ** 2).clamp(min=0.0)
+    return variation.sort(1).values[:, :5].nanmean(1, keepdim=True).nan_to_num(nan=1.0)
 
 
-def _edges(share: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """1 between a pixel and the next, down and right, where both were seen."""
-    down, right = torch.zeros_like(share), torch.zeros_like(share)
-    down[..., :-1, :] = share[..., 1:, :] * share[..., :-1, :]
-    right[..., :-1] = share[..., 1:] * share[..., :-1]
+def _edges(weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Weights of the edges down and right: 1 between two valid pixels, 0 elsewhere."""
+    down, right = torch.zeros_like(weight), torch.zeros_like(weight)
+    down[..., :-1, :] = weight[..., 1:, :] * weight[..., :-1, :]
+    right[..., :-1] = weight[..., 1:] * weight[..., :-1]
     return down, right
 
 

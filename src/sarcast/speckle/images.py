@@ -1,4 +1,4 @@
-"""Filters against speckle over xarray images, whole or on Dask, in dB or linear power."""
+"""Speckle filtering of xarray images, in memory or on Dask, in dB or linear power."""
 
 from typing import Any, Literal
 
@@ -12,105 +12,115 @@ from sarcast.sensor import units
 from sarcast.speckle.looks import as_power, equivalent_looks
 
 ATTRIBUTE = "speckle_filter"
-"""Attribute of a filtered image: what it was filtered with."""
+"""Attribute of a filtered image that names the filter."""
 VARIATION_STEPS = 100
-"""Iterations of total variation: within 1 % of the least that it can reach."""
+"""Iterations of total variation: within 1 % of the minimum that it can reach."""
 TILE = 512
-"""Pixels a side that are filtered at once on Dask, which bounds the memory of a block."""
+"""Side of the tiles in which Dask arrays and blocks are filtered, pixels; it bounds the memory."""
 
-_USES = {
+_OPTIONS_OF_FILTER = {
     "none": set(),
     "lee": {"looks", "speckle_size"},
     "refined-lee": {"looks"},
     "tv": {"speckle_weight"},
     "quegan": {"speckle_size", "speckle_dates"},
 }
-_REFINED_SIZE = 7
+_WINDOW = 7
+"""Side of the window of refined-lee, and default of the other filters, pixels."""
+_DEFAULT_WEIGHT_DB = 2.5
+_DEFAULT_DATES = 5
 
 
 class SpeckleOptions(BaseModel):
-    """How speckle is filtered."""
+    """Choice and parameters of the speckle filter."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     speckle: Literal["none", "lee", "refined-lee", "tv", "quegan"] = Field(
         "none",
-        description="Filter against speckle: none, lee, refined-lee, tv (total variation in dB) or "
-        "quegan (multi-temporal).",
+        description="Speckle filter: none, lee, refined-lee, tv (total variation in dB) or quegan "
+        "(multi-temporal).",
     )
     looks: float | None = Field(
         None,
         gt=0.0,
-        description="Equivalent number of looks of the scenes; default: estimated from one of them "
+        description="Equivalent number of looks of the scenes; default: estimated from one scene "
         "(lee) or around each pixel (refined-lee).",
     )
     speckle_size: int | None = Field(
-        None, ge=3, le=63, description="Pixels a side of the window of lee and quegan, odd; or 7."
+        None,
+        ge=3,
+        le=63,
+        description="Side of the window of lee and quegan, pixels, odd; default: 7.",
     )
     speckle_weight: float | None = Field(
         None,
         gt=0.0,
-        description="Weight of the total variation of tv, dB; default: 2.5, half of the "
-        "regularisation parameter that OPERA DIST-S1 uses.",
+        description="Weight of the total variation (tv), dB; default: 2.5, half of the "
+        "regularisation parameter of OPERA DIST-S1.",
     )
     speckle_dates: int | None = Field(
-        None, ge=2, le=50, description="Dates that quegan joins: each and those before it; or 5."
+        None,
+        ge=2,
+        le=50,
+        description="Number of dates that quegan combines: each date and those before it; "
+        "default: 5.",
     )
 
     @model_validator(mode="after")
-    def _used(self) -> "SpeckleOptions":
-        own = self.model_fields_set & set(SpeckleOptions.model_fields)
-        given = {name for name in own if getattr(self, name) is not None}
-        idle = sorted(given - {"speckle"} - _USES[self.speckle])
-        if idle:
-            raise ValueError(f"{', '.join(idle)} has no meaning for the filter {self.speckle}")
+    def _check_relevant(self) -> "SpeckleOptions":
+        fields = self.model_fields_set & set(SpeckleOptions.model_fields)
+        specified = {name for name in fields if getattr(self, name) is not None}
+        unused = sorted(specified - {"speckle"} - _OPTIONS_OF_FILTER[self.speckle])
+        if unused:
+            raise ValueError(f"{', '.join(unused)} has no meaning for the filter {self.speckle}")
         if self.speckle_size is not None and self.speckle_size % 2 == 0:
             raise ValueError(f"speckle_size must be odd, not {self.speckle_size}")
         return self
 
     @property
     def size(self) -> int:
-        """Pixels a side of the window."""
-        return self.speckle_size or _REFINED_SIZE
+        """Side of the window, pixels."""
+        return self.speckle_size or _WINDOW
 
     @property
     def weight_db(self) -> float:
         """Weight of the total variation, dB."""
-        return self.speckle_weight or 2.5
+        return self.speckle_weight or _DEFAULT_WEIGHT_DB
 
     @property
     def dates(self) -> int:
-        """Dates that one date is filtered with, itself included."""
-        return (self.speckle_dates or 5) if self.speckle == "quegan" else 1
+        """Number of dates that the filter combines for one date, itself included."""
+        return (self.speckle_dates or _DEFAULT_DATES) if self.speckle == "quegan" else 1
 
     @property
     def reach(self) -> int:
-        """Pixels that a pixel reaches to each side."""
+        """Distance over which pixels influence each other, pixels."""
         if self.speckle == "none":
             return 0
         if self.speckle == "tv":
             return VARIATION_STEPS + 1
-        return (_REFINED_SIZE if self.speckle == "refined-lee" else self.size) // 2
+        return (_WINDOW if self.speckle == "refined-lee" else self.size) // 2
 
     @property
     def label(self) -> str:
-        """What the image is filtered with, in a few words."""
-        told = {
+        """Filter and parameters in a few words."""
+        labels = {
             "none": "none",
-            "lee": f"lee, {self.size} x {self.size}, {_looks(self.looks)}",
-            "refined-lee": f"refined-lee, {_looks(self.looks)}",
+            "lee": f"lee, {self.size} x {self.size}, {_looks_label(self.looks)}",
+            "refined-lee": f"refined-lee, {_looks_label(self.looks)}",
             "tv": f"tv, weight {self.weight_db:g} dB",
             "quegan": f"quegan, {self.size} x {self.size}, {self.dates} dates",
         }
-        return told[self.speckle]
+        return labels[self.speckle]
 
 
-def _looks(looks: float | None) -> str:
+def _looks_label(looks: float | None) -> str:
     return "local looks" if looks is None else f"{looks:.3g} looks"
 
 
-def settle(options: SpeckleOptions, backscatter: xr.DataArray) -> SpeckleOptions:
-    """Fill in what has to be estimated from an image, so that others are filtered alike."""
+def estimate_missing_looks(options: SpeckleOptions, backscatter: xr.DataArray) -> SpeckleOptions:
+    """Estimate the looks from an image if ``lee`` needs them; other images can then reuse them."""
     if options.speckle != "lee" or options.looks is not None:
         return options
     return options.model_copy(update={"looks": equivalent_looks(backscatter)})
@@ -122,32 +132,36 @@ def despeckle(backscatter: xr.DataArray, options: SpeckleOptions) -> xr.DataArra
     Parameters
     ----------
     backscatter
-        Dims (..., y, x), with ``time`` for quegan, where every date is filtered with all; dB or
-        linear power as its attrs tell, NaN where nothing was seen; on Dask or not.
+        Dims (..., y, x), dB or linear power as ``attrs["units"]`` states, NaN where missing; in
+        memory or on Dask. ``quegan`` also needs ``time`` and filters every date with all dates.
     options
-        The filter. Looks that lee lacks are estimated from the image, which computes it.
+        The filter. If ``lee`` lacks the looks, they are estimated, which computes a Dask image.
 
     Returns
     -------
     DataArray
-        Same dims, unit, and chunks; NaN where nothing was seen. The chunks do not tell on the
-        values. The filter stands in the attribute ``speckle_filter``.
+        Same dims, unit and chunks; NaN where missing. The values do not depend on the chunks.
+        The attribute ``speckle_filter`` names the filter.
 
     Raises
     ------
     SarcastError
-        If the unit is not told, the image is filtered already or smaller than the filter's
-        window, or quegan is given no dates.
+        If the unit is missing, the image is already filtered or smaller than the window, or has
+        no ``time`` for ``quegan``.
     """
     if options.speckle == "none":
         return backscatter
     _check(backscatter, options)
-    options = settle(options, backscatter)
+    options = estimate_missing_looks(options, backscatter)
     power = as_power(backscatter).astype(np.float32)
-    first = ("time",) if options.speckle == "quegan" else ()
-    power = power.transpose(*first, ..., "y", "x")
+    leading = ("time",) if options.speckle == "quegan" else ()
+    power = power.transpose(*leading, ..., "y", "x")
     chunked = power.chunks is not None
-    data = _mapped(power.data, options) if chunked else _filter_block(power.values, options=options)
+    data = (
+        _filter_dask(power.data, options)
+        if chunked
+        else _filter_array(power.values, options=options)
+    )
     filtered = power.copy(data=data).transpose(*backscatter.dims)
     if backscatter.attrs["units"] == units.DB:
         filtered = units.to_db(filtered)
@@ -160,15 +174,15 @@ def despeckle_block(decibels: Float, options: SpeckleOptions) -> Float:
     Parameters
     ----------
     decibels
-        Dims (date, y, x), dB, NaN where nothing was seen: the date that is wanted, the last, and
-        those before it that quegan joins; with ``options.reach`` pixels more to each side.
+        Dims (date, y, x), dB, NaN where missing, with a margin of ``options.reach`` pixels on
+        each side. The last date is the one to filter; ``quegan`` also uses those before it.
     options
-        The filter, with the looks that lee needs.
+        The filter; ``looks`` must be set for ``lee``.
 
     Returns
     -------
     ndarray
-        Dims (y, x), dB, of the last date and without the margin.
+        Dims (y, x), dB: the last date without the margin.
     """
     margin = options.reach
     rows, columns = (size - 2 * margin for size in decibels.shape[-2:])
@@ -177,7 +191,7 @@ def despeckle_block(decibels: Float, options: SpeckleOptions) -> Float:
         for column in range(0, columns, TILE):
             part = decibels[:, row : row + TILE + 2 * margin, column : column + TILE + 2 * margin]
             if np.isfinite(part[-1]).any():
-                power = _filter_block(units.to_power(part), options=options)[-1]
+                power = _filter_array(units.to_power(part), options=options)[-1]
                 inner = power[margin:-margin, margin:-margin]
                 filtered[row : row + TILE, column : column + TILE] = units.to_db(inner)
     return filtered
@@ -185,15 +199,15 @@ def despeckle_block(decibels: Float, options: SpeckleOptions) -> Float:
 
 def _check(backscatter: xr.DataArray, options: SpeckleOptions) -> None:
     name = backscatter.name or "the image"
-    held = backscatter.attrs.get(ATTRIBUTE)
-    if held is not None:
-        raise SarcastError(f"{name} is filtered already ({held}); filter the scenes as they were")
-    least = 1 if options.speckle == "tv" else options.reach
-    short = [dim for dim in ("y", "x") if backscatter.sizes.get(dim, 0) <= least]
-    if short:
+    label = backscatter.attrs.get(ATTRIBUTE)
+    if label is not None:
+        raise SarcastError(f"{name} is already filtered ({label}); use the unfiltered image")
+    minimum = 1 if options.speckle == "tv" else options.reach
+    too_short = [dim for dim in ("y", "x") if backscatter.sizes.get(dim, 0) <= minimum]
+    if too_short:
         raise SarcastError(
-            f"{name} must have more than {least} pixels along y and x for {options.label}, but "
-            f"has {dict(backscatter.sizes)}; take a larger area or a smaller window"
+            f"{name} must have more than {minimum} pixels along y and x for {options.label}, but "
+            f"has {dict(backscatter.sizes)}; use a larger area or a smaller window"
         )
     if options.speckle == "quegan" and "time" not in backscatter.dims:
         raise SarcastError(
@@ -202,14 +216,14 @@ def _check(backscatter: xr.DataArray, options: SpeckleOptions) -> None:
         )
 
 
-def _mapped(power: Any, options: SpeckleOptions) -> Any:
-    """Filter a Dask array in tiles that overlap, with the chunks that it had."""
+def _filter_dask(power: Any, options: SpeckleOptions) -> Any:
+    """Filter a Dask array in overlapping tiles; the chunks stay as they are."""
     axes = (power.ndim - 2, power.ndim - 1)
-    lead = -1 if options.speckle == "quegan" else 1
+    leading = -1 if options.speckle == "quegan" else 1
     tile = max(TILE, 8 * options.reach)
-    tiles = power.rechunk({axis: tile if axis in axes else lead for axis in range(power.ndim)})
+    tiles = power.rechunk({axis: tile if axis in axes else leading for axis in range(power.ndim)})
     filtered = tiles.map_overlap(
-        _filter_block,
+        _filter_array,
         depth={axis: options.reach if axis in axes else 0 for axis in range(power.ndim)},
         boundary="none",
         dtype=np.float32,
@@ -219,24 +233,24 @@ def _mapped(power: Any, options: SpeckleOptions) -> Any:
     return filtered.rechunk(power.chunks)
 
 
-def _filter_block(power: Float, *, options: SpeckleOptions) -> Float:
+def _filter_array(power: Float, *, options: SpeckleOptions) -> Float:
     import torch
 
     from sarcast.speckle import filters
 
     image = torch.from_numpy(np.ascontiguousarray(power, dtype=np.float32))
-    seen = image.isfinite()
+    valid = image.isfinite()
     with torch.inference_mode():
         if options.speckle == "lee":
             assert options.looks is not None
-            result = filters.lee(image, options.looks, size=options.size, seen=seen)
+            result = filters.lee(image, options.looks, size=options.size, valid=valid)
         elif options.speckle == "refined-lee":
-            result = filters.refined_lee(image, options.looks, seen=seen)
+            result = filters.refined_lee(image, options.looks, valid=valid)
         elif options.speckle == "tv":
             result = filters.total_variation(
-                image, options.weight_db, iterations=VARIATION_STEPS, seen=seen
+                image, options.weight_db, iterations=VARIATION_STEPS, valid=valid
             )
         else:
-            result = filters.quegan(image, size=options.size, seen=seen)
-    values: Float = result.masked_fill(~seen, torch.nan).numpy()
+            result = filters.quegan(image, size=options.size, valid=valid)
+    values: Float = result.masked_fill(~valid, torch.nan).numpy()
     return values

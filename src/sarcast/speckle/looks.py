@@ -1,4 +1,4 @@
-"""The equivalent number of looks of images, estimated where they are calm."""
+"""Equivalent number of looks, estimated from the homogeneous parts of an image."""
 
 from typing import Any
 
@@ -11,31 +11,31 @@ from sarcast.errors import SarcastError
 from sarcast.sensor import units
 
 WINDOW = 9
-"""Side of the squares in which looks are counted, pixels."""
-_FEWEST = 8
-_STEPS = 512
+"""Side of the squares in which the looks are measured, pixels."""
+_MIN_SQUARES = 8
+_DENSITY_POINTS = 512
 
 
 def equivalent_looks(backscatter: xr.DataArray) -> float:
-    """Estimate the equivalent number of looks, squared mean over variance of the power.
+    """Estimate the equivalent number of looks, mean^2 / variance of the power.
 
-    It is counted in small squares, most of which are calm in most images, and the most frequent
-    number is taken: squares with edges in them show fewer looks and lie beside the mode.
+    The ratio is measured in small squares and its mode is taken. In most images most squares are
+    homogeneous; squares with edges have a lower ratio and do not shift the mode.
 
     Parameters
     ----------
     backscatter
-        Dims (..., y, x), dB or linear power as its attrs tell; NaN where nothing was seen.
+        Dims (..., y, x), dB or linear power as ``attrs["units"]`` states; NaN where missing.
 
     Returns
     -------
     float
-        Looks, over 0.
+        Looks, > 0.
 
     Raises
     ------
     SarcastError
-        If fewer than 8 squares of 9 x 9 pixels were wholly seen, or they show no speckle.
+        If fewer than 8 squares of 9 x 9 pixels are complete and show speckle.
 
     References
     ----------
@@ -45,26 +45,26 @@ def equivalent_looks(backscatter: xr.DataArray) -> float:
     squares = power.coarsen(y=WINDOW, x=WINDOW, boundary="trim").construct(
         y=("row", "down"), x=("column", "right")
     )
-    inside = ("down", "right")
-    mean, variance = squares.mean(inside, skipna=False), squares.var(inside, skipna=False, ddof=1)
-    counted = xr.Dataset({"mean": mean, "variance": variance}).compute()
-    looks = _counted(counted["mean"].values.ravel(), counted["variance"].values.ravel())
-    if looks.size < _FEWEST:
+    inner = ("down", "right")
+    mean, variance = squares.mean(inner, skipna=False), squares.var(inner, skipna=False, ddof=1)
+    statistics = xr.Dataset({"mean": mean, "variance": variance}).compute()
+    looks = _looks(statistics["mean"].values.ravel(), statistics["variance"].values.ravel())
+    if looks.size < _MIN_SQUARES:
         raise SarcastError(
             f"{backscatter.name or 'the image'} has {looks.size} squares of {WINDOW} x {WINDOW} "
-            f"pixels that were wholly seen and show speckle, but {_FEWEST} are needed to estimate "
-            f"the looks; give them with --looks"
+            f"pixels that are complete and show speckle, but {_MIN_SQUARES} are needed to estimate "
+            f"the looks; specify them with --looks"
         )
     return _mode(np.log(looks))
 
 
 def as_power(backscatter: xr.DataArray) -> xr.DataArray:
-    """Backscatter in linear power, from the unit that its attrs tell.
+    """Backscatter in linear power, converted from the unit in ``attrs["units"]``.
 
     Raises
     ------
     SarcastError
-        If they tell none that is known.
+        If the unit is missing or unknown.
     """
     if backscatter.attrs.get("units") == units.DB:
         return units.to_power(backscatter)
@@ -72,17 +72,18 @@ def as_power(backscatter: xr.DataArray) -> xr.DataArray:
     return backscatter
 
 
-def _counted(mean: npt.NDArray[Any], variance: npt.NDArray[Any]) -> Double:
-    told = (mean > 0.0) & (variance > 0.0)
-    looks: Double = mean[told] ** 2 / variance[told]
+def _looks(mean: npt.NDArray[Any], variance: npt.NDArray[Any]) -> Double:
+    usable = (mean > 0.0) & (variance > 0.0)
+    looks: Double = mean[usable] ** 2 / variance[usable]
     return looks
 
 
-def _mode(values: Double) -> float:
+def _mode(log_looks: Double) -> float:
+    """Mode of the density of log(looks), as looks."""
     from scipy.stats import gaussian_kde
 
-    if np.ptp(values) < 1e-9:
-        return float(np.exp(values[0]))
-    low, high = np.quantile(values, (0.01, 0.99))
-    places = np.linspace(float(low), float(high), _STEPS)
-    return float(np.exp(places[np.argmax(gaussian_kde(values)(places))]))
+    if np.ptp(log_looks) < 1e-9:
+        return float(np.exp(log_looks[0]))
+    low, high = np.quantile(log_looks, (0.01, 0.99))
+    points = np.linspace(float(low), float(high), _DENSITY_POINTS)
+    return float(np.exp(points[np.argmax(gaussian_kde(log_looks)(points))]))
