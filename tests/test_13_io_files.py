@@ -12,7 +12,8 @@ from odc.geo.geobox import GeoBox
 from rio_cogeo.cogeo import cog_validate
 
 from sarcast.errors import SarcastError
-from sarcast.io.files import new_file, new_folder
+from sarcast.io import files
+from sarcast.io.files import exclusive, new_file, new_folder
 from sarcast.io.rasters import write_cog
 
 
@@ -189,3 +190,68 @@ def test_a_place_that_cannot_be_written_is_named_as_it_was_given(tmp_path: Path)
                 pass
             assert str(said.value).startswith(f"{target} cannot be written: ")
             assert ".partial" not in str(said.value)
+
+
+# --- locks ----------------------------------------------------------------------------------------
+
+HOLD = """
+import sys, time; from pathlib import Path
+from sarcast.io import files
+files._FOLDERS_OPEN = sys.argv[1] == "True"
+with getattr(files, sys.argv[2])(Path(sys.argv[3]), **eval(sys.argv[4])):
+    print("locked", flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.fixture(params=[True, False], ids=["lock of the folder", "lock file beside it"])
+def folders_open(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Both ways to lock a folder: that of Linux and macOS, and that of Windows."""
+    monkeypatch.setattr(files, "_FOLDERS_OPEN", request.param)
+    opened: bool = request.param
+    return opened
+
+
+def hold(folders_open: bool, lock: str, path: Path, **options: bool) -> "subprocess.Popen[str]":
+    """Start a process that holds a lock until it is killed."""
+    words = [sys.executable, "-c", HOLD, str(folders_open), lock, str(path), repr(options)]
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "locked\n"
+    return process
+
+
+def kill(process: "subprocess.Popen[str]") -> None:
+    process.kill()
+    process.communicate()
+
+
+def test_a_locked_folder_is_refused_until_its_process_is_killed(
+    tmp_path: Path, folders_open: bool
+) -> None:
+    folder = tmp_path / "cube.zarr"
+    process = hold(folders_open, "exclusive", folder)
+    try:
+        for _ in range(2):  # a refused attempt leaves the lock
+            with pytest.raises(SarcastError, match="another run is writing"), exclusive(folder):
+                pytest.fail("two processes hold one lock")
+    finally:
+        kill(process)
+    with exclusive(folder):
+        (folder / "data").touch()
+    assert [path.name for path in tmp_path.rglob("*")] == ["cube.zarr", "data"]
+
+
+def test_the_partial_folder_of_a_living_process_is_kept(tmp_path: Path, folders_open: bool) -> None:
+    target = tmp_path / "result"
+    process = hold(folders_open, "new_folder", target, overwrite=False)
+    (partial,) = tmp_path.glob(".*.partial")
+    try:
+        with new_folder(target, overwrite=False) as folder:
+            (folder / "run.yaml").write_text("demo:\n")
+        assert partial.is_dir()
+    finally:
+        kill(process)
+    with new_folder(target, overwrite=True) as folder:
+        (folder / "new").touch()
+    assert [path.name for path in tmp_path.rglob("*")] == ["result", "new"]

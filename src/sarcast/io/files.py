@@ -9,12 +9,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from sarcast.errors import SarcastError
+from filelock import lock_descriptor
 
-try:
-    import fcntl
-except ModuleNotFoundError:  # a system without file locks, where nothing is known to be left over
-    fcntl = None  # type: ignore[assignment]
+from sarcast.errors import SarcastError
 
 RECORD = "run.yaml"
 """The file beside a result that holds its resolved options."""
@@ -110,14 +107,14 @@ def remove_stale(target: Path) -> None:
     """
     pattern = re.compile(rf"\.{re.escape(target.name)}-[0-9a-f]{{8}}\.({_PARTIAL}|{_REPLACED})")
     with suppress(OSError):
-        for left in [one for one in target.parent.iterdir() if pattern.fullmatch(one.name)]:
-            with suppress(OSError), _locked(left) as ours:
-                if not ours:
+        for stale in [path for path in target.parent.iterdir() if pattern.fullmatch(path.name)]:
+            with suppress(OSError), _locked(stale) as is_ours:
+                if not is_ours:
                     continue
-                if left.suffix == f".{_REPLACED}" and not target.exists():
-                    left.rename(target)
+                if stale.suffix == f".{_REPLACED}" and not target.exists():
+                    stale.rename(target)
                 else:
-                    shutil.rmtree(left, ignore_errors=True)
+                    shutil.rmtree(stale, ignore_errors=True)
 
 
 @contextmanager
@@ -137,31 +134,52 @@ def _beside(target: Path, end: str) -> Path:
     return target.with_name(f".{target.name}-{uuid.uuid4().hex[:8]}.{end}")
 
 
+_FOLDERS_OPEN = os.name != "nt"
+"""Whether the system opens a folder as a file, so that the folder itself can carry the lock."""
+
+
+def _lock_path(folder: Path) -> Path:
+    """Path whose lock stands for a folder.
+
+    The folder itself; on Windows a hidden file beside it, which is deleted at the end and stays
+    empty beside it after a kill. A hidden folder and the one that it replaces share that file.
+    """
+    if _FOLDERS_OPEN:
+        return folder
+    name = folder.name.removesuffix(f".{_PARTIAL}").removesuffix(f".{_REPLACED}")
+    return folder.with_name(f".{name.removeprefix('.')}.lock")
+
+
 @contextmanager
 def _locked(folder: Path) -> Iterator[bool | None]:
-    """Try to hold the lock of a folder; never wait for it.
+    """Try to lock a folder without waiting; the system releases the lock of a killed process.
 
     Yields
     ------
     bool or None
-        Whether it is held: False if another holds it, or has deleted the folder meanwhile; None
-        where there are no locks.
+        True if this process has the lock. False if another has it, or deleted the folder
+        meanwhile. None if the disk has no locks.
     """
-    if fcntl is None:
-        yield None
+    path = _lock_path(folder)
+    if not folder.exists():
+        yield False
         return
-    opened = os.open(folder, os.O_RDONLY)
+    descriptor = os.open(path, os.O_RDONLY if path == folder else os.O_RDWR | os.O_CREAT)
+    is_ours = _try_lock(descriptor, path)
     try:
-        yield _is_ours(opened, folder)
+        yield is_ours
     finally:
-        os.close(opened)
+        os.close(descriptor)
+        if path != folder and is_ours is not False:
+            with suppress(OSError):  # Windows keeps a file that another process has open
+                path.unlink()
 
 
-def _is_ours(opened: int, folder: Path) -> bool | None:
+def _try_lock(descriptor: int, path: Path) -> bool | None:
     try:
-        fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return os.path.samestat(os.fstat(opened), folder.stat())
-    except (BlockingIOError, FileNotFoundError):
+        locked = lock_descriptor(descriptor, blocking=False)
+        return locked and os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
         return False
     except OSError:  # a disk without locks
         return None
@@ -201,8 +219,8 @@ def exclusive(folder: Path) -> Iterator[None]:
         return
     made = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
-    with _locked(folder) as ours:
-        if ours is False:
+    with _locked(folder) as is_ours:
+        if is_ours is False:
             raise SarcastError(
                 f"another run is writing {folder}; wait for it to end, or name another target"
             )
@@ -256,10 +274,10 @@ def _is_full_disk(error: BaseException | None) -> bool:
 
 def _replace(partial: Path, target: Path) -> None:
     if target.exists():
-        old = _beside(target, _REPLACED)
+        replaced = partial.with_suffix(f".{_REPLACED}")
         with _locked(target):
-            target.rename(old)
+            target.rename(replaced)
             partial.rename(target)
-            shutil.rmtree(old)
+            shutil.rmtree(replaced)
     else:
         partial.rename(target)
