@@ -18,7 +18,7 @@ from sarcast.errors import SarcastError
 from sarcast.prediction import load_model, save_model
 from sarcast.prediction.calibration import residual_scores
 from sarcast.prediction.model import Model
-from sarcast.prediction.networks.protocol import Prediction
+from sarcast.prediction.networks.base import Prediction
 from sarcast.prediction.networks.temporal import Temporal, TemporalOptions
 from sarcast.prediction.networks.unet import UNet, UNetOptions, paper_scaling
 from sarcast.prediction.training.augment import AugmentOptions
@@ -26,7 +26,7 @@ from sarcast.prediction.training.batches import mixed, sampled
 from sarcast.prediction.training.fit import TrainOptions, _Loop, fit, launched
 from sarcast.prediction.training.validation import ValidationWindows
 from sarcast.sensor.conditions import PaperScaling
-from sarcast.windows import Batch, WindowSampler, collate, cut, target_dates
+from sarcast.windows import Batch, WindowSampler, collate, cut_window, target_dates
 from small_cubes import learnable_cube
 
 NETWORK = UNetOptions(size=16, previous=2, filters=(8, 16), momentum=0.9)
@@ -46,9 +46,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def train(cube: xr.Dataset, network: UNetOptions, options: TrainOptions, *, to: Path) -> Model:
     """Train on the early dates, validate on the last three, write the model folder."""
     dates = target_dates(cube, network.previous)
-    sampler = WindowSampler([cube], [dates[:-3]], size=network.size, previous=network.previous)
+    sampler = WindowSampler([cube], [dates[:-3]], size=network.size, previous=network.previous, chooser="recent")
     rng = np.random.default_rng(options.seed)
-    validation = sampler.of_targets([dates[-3:]]).draw(options.validation_windows, rng=rng)
+    validation = sampler.with_targets([dates[-3:]]).draw(options.validation_windows, rng=rng)
     torch.manual_seed(options.seed)
     module = UNet(network, paper_scaling(sampler.draw(16, rng=rng)))
     batches = sampled(sampler, batch=options.batch, seed=options.seed)
@@ -127,7 +127,7 @@ class _NoLog:
 
 def _loop(work: Path, options: TrainOptions, about: dict | None = None) -> _Loop:
     network = UNet(NETWORK, PaperScaling())
-    windows = [cut(learnable_cube(), 5, (0, 0), (16, 16), [3, 4])] * 2
+    windows = [cut_window(learnable_cube(), 5, (0, 0), (16, 16), [3, 4])] * 2
     return _Loop(network, windows, options, work, launched(options), about or {})
 
 
@@ -176,7 +176,7 @@ def test_model_folder_gives_back_the_same_predictor(trained: Path, tmp_path: Pat
     copied = load_model(tmp_path / "copy", device="cpu")
     assert copied.training == model.training
     assert copied.scores == model.scores
-    window = cut(learnable_cube(), 5, (2, 3), (16, 16), [3, 4])
+    window = cut_window(learnable_cube(), 5, (2, 3), (16, 16), [3, 4])
     first, second = model.expect([window])[0], copied.expect([window] * 3)[2]
     np.testing.assert_allclose(first.mean, second.mean, rtol=1e-5)
     assert first.std is None
@@ -184,7 +184,7 @@ def test_model_folder_gives_back_the_same_predictor(trained: Path, tmp_path: Pat
 
 def test_scores_are_those_of_the_residuals(trained: Path) -> None:
     model = load_model(trained, device="cpu")
-    window = cut(learnable_cube(), 11, (2, 3), (16, 16), [9, 10])
+    window = cut_window(learnable_cube(), 11, (2, 3), (16, 16), [9, 10])
     window.target[:, 0] = np.nan
     residual = (window.target - model.expect([window])[0].mean)[:, 1:]
     scores = residual_scores(model, [window])
@@ -195,7 +195,7 @@ def test_scores_are_those_of_the_residuals(trained: Path) -> None:
 
 
 def test_expected_image_is_nan_where_no_previous_image_saw(trained: Path) -> None:
-    window = cut(learnable_cube(), 5, (2, 3), (16, 16), [3, 4])
+    window = cut_window(learnable_cube(), 5, (2, 3), (16, 16), [3, 4])
     window.previous[:, :, 4, 5] = np.nan
     window.previous[0, :, 6, 7] = np.nan
     unseen = np.isnan(load_model(trained, device="cpu").expect([window])[0].mean)
@@ -205,10 +205,10 @@ def test_expected_image_is_nan_where_no_previous_image_saw(trained: Path) -> Non
 
 def test_windows_of_the_wrong_shape_are_refused(trained: Path) -> None:
     model = load_model(trained, device="cpu")
-    with pytest.raises(SarcastError, match=r"takes windows of 16 x 16 pixels, but 8 x 8 came"):
-        model.expect([cut(learnable_cube(), 5, (2, 3), (8, 8), [3, 4])])
-    with pytest.raises(SarcastError, match=r"needs 2 previous images, but 1 came"):
-        model.expect([cut(learnable_cube(), 5, (2, 3), (16, 16), [4])])
+    with pytest.raises(SarcastError, match=r"takes windows of 16 x 16 pixels, not of 8 x 8"):
+        model.expect([cut_window(learnable_cube(), 5, (2, 3), (8, 8), [3, 4])])
+    with pytest.raises(SarcastError, match=r"needs 2 previous images, not 1"):
+        model.expect([cut_window(learnable_cube(), 5, (2, 3), (16, 16), [4])])
 
 
 def _changed_card(trained: Path, folder: Path, **changes: object) -> Path:
@@ -250,7 +250,7 @@ def test_incomplete_model_folders_are_refused(trained: Path, tmp_path: Path) -> 
     for name in ("model.yaml", "model.safetensors"):
         folder = _changed_card(trained, tmp_path / name)
         (folder / name).unlink()
-        with pytest.raises(SarcastError, match=f"{name} is not there; name a folder"):
+        with pytest.raises(SarcastError, match=f"it has no {name}; give a folder"):
             load_model(folder)
     broken = _changed_card(trained, tmp_path / "broken")
     (broken / "model.safetensors").write_bytes(b"nothing")
@@ -260,9 +260,9 @@ def test_incomplete_model_folders_are_refused(trained: Path, tmp_path: Path) -> 
 
 def test_a_device_or_precision_that_there_is_not(trained: Path, monkeypatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(SarcastError, match="device cuda was asked for, but there is no GPU"):
+    with pytest.raises(SarcastError, match="device cuda needs a GPU, but none was found"):
         load_model(trained, device="cuda")
-    with pytest.raises(SarcastError, match="precision is float32 or bfloat16, not 'float16'"):
+    with pytest.raises(SarcastError, match="precision must be float32 or bfloat16, not 'float16'"):
         load_model(trained, precision="float16")
 
 
@@ -282,7 +282,7 @@ def test_options_that_are_not_for_a_network(tmp_path: Path, changes, message) ->
 
 def test_batch_norm_is_never_given_one_window(tmp_path: Path, monkeypatch) -> None:
     network = UNet(NETWORK, PaperScaling())
-    windows = [cut(learnable_cube(), 5, (0, 0), (16, 16), [3, 4])]
+    windows = [cut_window(learnable_cube(), 5, (0, 0), (16, 16), [3, 4])]
     loop = _Loop(network, windows, OPTIONS, tmp_path, launched(OPTIONS), {})
     seen = []
 
@@ -306,7 +306,7 @@ def test_a_model_is_not_written_over_unless_asked(trained: Path, tmp_path: Path)
 
 
 def _one_batch(count: int = 6) -> Batch:
-    windows = [cut(learnable_cube(), 5, (place, 3), (16, 16), [3, 4]) for place in range(count)]
+    windows = [cut_window(learnable_cube(), 5, (place, 3), (16, 16), [3, 4]) for place in range(count)]
     return collate(windows)
 
 
@@ -315,7 +315,7 @@ def _plain_loop(work: Path, **changes: object) -> _Loop:
     torch.manual_seed(0)
     network = Temporal(TemporalOptions(widths=(8, 8, 8, 8), decoder_width=8, embedding=8))
     options = OPTIONS.model_copy(update=changes)
-    windows = [cut(learnable_cube(), 5, (0, 0), (16, 16), [3, 4])]
+    windows = [cut_window(learnable_cube(), 5, (0, 0), (16, 16), [3, 4])]
     return _Loop(network, windows, options, work, launched(options), {})
 
 
@@ -390,7 +390,7 @@ def test_contrast_counts_windows_whose_other_conditions_are_all_told(tmp_path: P
     plain, held = (_plain_loop(tmp_path / f"{k}", contrast=k) for k in (0.0, 2.0))
     once = plain._loss(twice)
     torch.testing.assert_close(held._loss(batch), once)
-    usual = held._prediction(batch).usual.mean(dim=(1, 2, 3))
+    usual = held._prediction(batch).window_variance.mean(dim=(1, 2, 3))
     told = held._loss(twice) - once  # untrained, conditions move nothing
     torch.testing.assert_close(told, 2.0 * (torch.tensor([1.0, 9.0]) / usual).mean())
     other[1, 0] = torch.nan
@@ -426,7 +426,7 @@ def test_streams_are_mixed_by_their_weights_and_each_in_its_order() -> None:
 
 def test_devices_get_windows_of_their_own() -> None:
     cube = learnable_cube()
-    sampler = WindowSampler([cube], [target_dates(cube, 2)], size=8, previous=2)
+    sampler = WindowSampler([cube], [target_dates(cube, 2)], size=8, previous=2, chooser="recent")
     batches = sampled(sampler, batch=4, seed=0)
     assert batches(3, 0).previous.equal(batches(3, 0).previous)
     assert not batches(3, 0).previous.equal(batches(3, 1).previous)
@@ -436,7 +436,7 @@ def test_devices_get_windows_of_their_own() -> None:
 def test_validation_is_of_the_windows_not_of_their_batches() -> None:
     """Each window counts alike, and each pixel in the error; NaN of the target counts nowhere."""
     cube = learnable_cube()
-    windows = [cut(cube, place, (0, 0), (16, 16), [place - 2, place - 1]) for place in range(3, 8)]
+    windows = [cut_window(cube, place, (0, 0), (16, 16), [place - 2, place - 1]) for place in range(3, 8)]
     windows[1].target[:, :3] = np.nan
     bias = torch.tensor([1.0, -2.0])[None, :, None, None]
 
@@ -470,7 +470,7 @@ def test_dropout_differs_from_step_to_step_and_not_from_run_to_run(tmp_path: Pat
     def losses(work: Path) -> list[float]:
         torch.manual_seed(0)
         network = UNet(NETWORK.model_copy(update={"dropout": 0.5}), PaperScaling())
-        window = cut(learnable_cube(), 5, (0, 0), (16, 16), [3, 4])
+        window = cut_window(learnable_cube(), 5, (0, 0), (16, 16), [3, 4])
         still = OPTIONS.model_copy(update={"learning_rate": 1e-12})
         loop = _Loop(network, [window], still, work, launched(still), {})
         for step in range(2):

@@ -26,8 +26,8 @@ from sarcast.prediction.training.batches import sampled
 from sarcast.prediction.training.fit import TrainOptions, fit, is_first_process
 from sarcast.prediction.training_range import condition_ranges
 from sarcast.tfrecord import SampleStore, is_store
-from sarcast.windows import CHOOSER, Chooser, Window, collate, split_by_date
-from sarcast.windows.without import BlindSampler, Sampler
+from sarcast.windows import CHOOSER_HELP, Chooser, Window, collate, split_by_date
+from sarcast.windows.masking import MaskedSampler
 
 _log = logging.getLogger(__name__)
 
@@ -68,7 +68,7 @@ class TrainConfig(Config):
     end: str | None = Field(
         None, description="Last target date, for training and validation; default: the last."
     )
-    chooser: Chooser = Field("nearest", description=CHOOSER)
+    chooser: Chooser = Field("nearest", description=CHOOSER_HELP)
     without: tuple[str, ...] = Field(
         (), description="Conditions that the network is not told, as in 'sarcast ablate'."
     )
@@ -123,12 +123,11 @@ def train(cubes: tuple[Path, ...], *, config: Annotated[TrainConfig, FLAT]) -> N
 def _resolved(config: TrainConfig, start: Model) -> TrainConfig:
     """Give the options that suit adapting a model, wherever none were given."""
     crop = config.crop if "crop" in config.model_fields_set else ADAPTING_CROP
-    ignored: tuple[str, ...] = start.network.ignored  # type: ignore[assignment]
     own = {
         "training": suited(config.training, start),
         "crop": crop,
         "network": start.network.kind,
-        "without": tuple(dict.fromkeys((*ignored, *config.without))),
+        "without": tuple(dict.fromkeys((*start.network.ignored, *config.without))),
     }
     return config.model_copy(update=own)
 
@@ -182,7 +181,7 @@ def _anew(samplers: "_Samplers", config: TrainConfig) -> Model:
 
 def _adapted(start: Model, samplers: "_Samplers", config: TrainConfig) -> Model:
     folder = config.to / "training"
-    start.network.ignored = config.without  # type: ignore[assignment]
+    start = replace(start, network=start.network.with_ignored(config.without))
     return adapt(start, samplers.training, samplers.validation, config.training, folder=folder)
 
 
@@ -273,8 +272,8 @@ def _opened(sources: Sequence[Path], config: TrainConfig, shape: _Shape) -> _Sam
     else:
         samplers = _samplers([open_cube(path) for path in sources], config, shape)
     if config.without:
-        samplers.training = BlindSampler(samplers.training, config.without)
-        samplers.validation = BlindSampler(samplers.validation, config.without)
+        samplers.training = MaskedSampler(samplers.training, config.without)
+        samplers.validation = MaskedSampler(samplers.validation, config.without)
     return samplers
 
 

@@ -1,18 +1,19 @@
-"""The mapping transformation function: networks, their training, and model folders."""
+"""The expected image: networks, their training, model folders, conventional strategies."""
 
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from sarcast.prediction.model import Model, load_model, load_models, save_model
 
-__all__ = ["Model", "Precision", "load_model", "load_models", "save_model"]
+__all__ = ["DEFAULT_PRECISION", "Model", "Precision", "load_model", "load_models", "save_model"]
 
 Precision = Literal["float32", "bfloat16"]
-"""Numbers that convolutions are computed with."""
+"""Number format of the convolutions."""
+DEFAULT_PRECISION: Precision = "float32"
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name when it is first asked for, so that torch is not loaded before."""
+    """Import a public name on its first use, so that torch is not loaded before."""
     if name in __all__:
         from sarcast.prediction import model
 

@@ -1,4 +1,4 @@
-"""Model folders: a network's weights, and in words what they are and what they were made from."""
+"""Models: a trained network as a predictor, and the folders that hold its weights and metadata."""
 
 import math
 import warnings
@@ -13,46 +13,46 @@ import torch
 import yaml
 from pydantic import Field, TypeAdapter, ValidationError
 from safetensors.torch import load_file, save
-from torch import nn
+from torch import Tensor
 
 import sarcast
 from sarcast.arrays import Float
 from sarcast.errors import SarcastError
 from sarcast.io.files import new_folder
-from sarcast.prediction import Precision
-from sarcast.prediction.networks.protocol import Network
+from sarcast.prediction import DEFAULT_PRECISION, Precision
+from sarcast.prediction.networks.base import Network, Prediction
 from sarcast.prediction.networks.temporal import Temporal
 from sarcast.prediction.networks.unet import UNet
-from sarcast.prediction.training_range import far_outside, named, unknown_conditions
+from sarcast.prediction.training_range import far_outside, names_of_unknown, unknown_conditions
 from sarcast.sensor.conditions import COLUMNS
-from sarcast.windows import BANDS, Expected, Window, collate, in_shapes
+from sarcast.windows import BANDS, Expected, Window, collate, group_by_shape
 
 SHIPPED = ("base",)
 """Names of the models that come with the package."""
 FORMAT = 1
 """Version of ``model.yaml``."""
-NETWORKS: dict[str, Any] = {UNet.kind: UNet, Temporal.kind: Temporal}
-"""Networks by the name that ``model.yaml`` holds."""
-PIXELS_AT_ONCE = 2**20
-"""Pixels of previous images that one pass of a network takes."""
+NETWORKS: dict[str, type[Network]] = {UNet.kind: UNet, Temporal.kind: Temporal}
+"""Networks by their name in ``model.yaml``."""
+MAX_PIXELS_PER_PASS = 2**20
+"""Pixels of previous images, padding included, that one forward pass takes at most."""
 
 
 @dataclass(frozen=True)
 class ValidationScores:
-    """How well a network predicted images that it was not trained on.
+    """How well a network predicts images that it was not trained on.
 
     Attributes
     ----------
     rmse_db
-        Root of the mean squared residual of each band, dB.
+        Root mean squared residual of each band, dB.
     norm_quantiles_db
-        By share of pixels: the norm over bands of the residual, dB, that so many stay under.
+        Quantiles, dB, of the norm over bands of the residual, by share of pixels below.
     pixels
-        Number of pixels behind them.
+        Number of pixels that were scored.
     of_mean
-        Mean squared residual, relative to that of the mean of the same previous images.
+        Mean squared residual divided by that of the mean of the same previous images.
     within_std
-        Share of residuals within one and two standard deviations; None where none are told.
+        Share of residuals within one and two standard deviations; None from a network without.
     """
 
     rmse_db: tuple[float, ...]
@@ -71,43 +71,41 @@ class Model:
     network
         The network, in evaluation mode.
     name
-        What tables call it.
+        Name in tables.
     training
-        What it was trained on and how.
+        How it was trained and on what: ``seen_conditions`` is its training range, ``seen_until``
+        the last date that it was trained or validated on.
     scores
-        ValidationScores on the validation windows; None if there were none.
+        Scores on the validation windows; None if there were none.
     std_factor
-        What the network's standard deviation is multiplied by, found from validation windows.
+        Factor, calibrated on validation windows, for the network's standard deviation.
     precision
-        Numbers that convolutions are computed with: ``bfloat16`` is faster where the processor
-        multiplies it itself (AVX512-BF16, AMX, GPUs), and the expected image moves by less than
-        its noise.
+        Number format of the convolutions: ``bfloat16`` is faster on processors with bfloat16
+        arithmetic (AVX512-BF16, AMX, GPUs), and moves the expected image by less than its noise.
     warned
-        What was warned of: each is said once, however many windows are strange.
+        Warnings already given: each comes once, however many windows it concerns.
     """
 
-    network: nn.Module
+    network: Network
     name: str
     training: dict[str, Any] = field(default_factory=dict)
     scores: ValidationScores | None = None
     std_factor: float = 1.0
-    precision: Precision = "float32"
+    precision: Precision = DEFAULT_PRECISION
     warned: set[str] = field(default_factory=set, repr=False, compare=False)
 
     @property
     def size(self) -> int | None:
         """The one window size in pixels that it takes; None for any."""
-        size: int | None = self.network.size  # type: ignore[assignment]
-        return size
+        return self.network.size
 
     @property
     def previous(self) -> int | None:
         """Number of previous images that it needs; None for any."""
-        previous: int | None = self.network.previous  # type: ignore[assignment]
-        return previous
+        return self.network.previous
 
     def expect(self, windows: Sequence[Window]) -> list[Expected]:
-        """Give the expected image of each window, under the conditions that the window holds.
+        """Predict the expected image of each window under the conditions of its target.
 
         Raises
         ------
@@ -124,29 +122,30 @@ class Model:
         if self.size is not None and size != [self.size, self.size]:
             raise SarcastError(
                 f"the network {self.name} takes windows of {self.size} x {self.size} pixels, "
-                f"but {size[0]} x {size[1]} came; cut windows of its size"
+                f"not of {size[0]} x {size[1]}; cut windows of its size"
             )
         if self.previous is not None and images != self.previous:
             raise SarcastError(
-                f"the network {self.name} needs {self.previous} previous images, but {images} came"
+                f"the network {self.name} needs {self.previous} previous images, not {images}"
             )
 
     def _within_training(self, windows: Sequence[Window]) -> Sequence[Window]:
-        """Warn of conditions far outside the training's; hide those that it never saw."""
-        seen = self.training.get("seen_conditions")
-        if seen is None or not windows:
+        """Warn of conditions far outside the training range; remove those that are unknown."""
+        ranges = self.training.get("seen_conditions")
+        if ranges is None or not windows:
             return windows
         rows = np.concatenate([window.conditions for window in windows])
-        for place in far_outside(rows, seen):
-            self._warn(f"{place} that the network {self.name} was trained on")
-        strange = unknown_conditions(rows, seen)
-        if not strange.any():
+        for description in far_outside(rows, ranges):
+            self._warn(f"{description} that the network {self.name} was trained on")
+        unknown = unknown_conditions(rows, ranges)
+        if not unknown.any():
             return windows
+        names = ", ".join(names_of_unknown(rows, unknown))
         self._warn(
-            f"the network {self.name} was not trained on {', '.join(named(rows, strange))}: "
-            f"what it does not know counts as missing"
+            f"the network {self.name} was not trained on {names}: "
+            f"what training did not cover counts as missing"
         )
-        return [_without_the_unseen(window, seen) for window in windows]
+        return [_without_unknown(window, ranges) for window in windows]
 
     def _warn(self, line: str) -> None:
         if line not in self.warned:
@@ -154,59 +153,58 @@ class Model:
             warnings.warn(line, stacklevel=4)
 
     def _parts(self, windows: Sequence[Window]) -> Iterator[Sequence[Window]]:
-        """Split windows into runs of one shape that one pass of the network can take."""
+        """Split windows into runs of one shape that one forward pass can take."""
         largest = max((self._pixels(window) for window in windows), default=1)
-        return in_shapes(windows, max(1, PIXELS_AT_ONCE // largest))
+        return group_by_shape(windows, max(1, MAX_PIXELS_PER_PASS // largest))
 
     def _pixels(self, window: Window) -> int:
-        """Number of pixels of previous images that the network sees, those it pads included."""
-        multiple: int = self.network.multiple  # type: ignore[assignment]
+        """Number of pixels of previous images in a forward pass, padding included."""
+        multiple = self.network.multiple
         images, _, *shape = window.previous.shape
-        seen: int = images * math.prod(-(-pixels // multiple) * multiple for pixels in shape)
-        return seen
+        pixels: int = images * math.prod(-(-side // multiple) * multiple for side in shape)
+        return pixels
 
     @torch.inference_mode()
     def _expect(self, windows: Sequence[Window]) -> list[Expected]:
         device = next(self.network.parameters()).device
-        short = self.precision == "bfloat16"
-        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=short):
-            prediction = self.network(*collate(windows).to(device).inputs())
+        bfloat16 = self.precision == "bfloat16"
+        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=bfloat16):
+            prediction: Prediction = self.network(*collate(windows).to(device).inputs())
         mean = prediction.mean.float().cpu().numpy()
-        std = [None] * len(windows)
+        std: Sequence[Float | None] = [None] * len(windows)
         if prediction.log_variance is not None:
-            std = self.std_factor * prediction.log_variance.float().mul(0.5).exp().cpu().numpy()
-        return [
-            _where_seen(window, mean[place], std[place]) for place, window in enumerate(windows)
-        ]
+            deviation = prediction.log_variance.float().mul(0.5).exp().cpu().numpy()
+            std = list(self.std_factor * deviation)
+        return [_where_any_previous(*parts) for parts in zip(windows, mean, std, strict=True)]
 
 
-def _without_the_unseen(window: Window, seen: Mapping[str, Sequence[float]]) -> Window:
+def _without_unknown(window: Window, ranges: Mapping[str, Sequence[float]]) -> Window:
     rows = window.conditions
-    return replace(
-        window, conditions=np.where(unknown_conditions(rows, seen), np.float32(np.nan), rows)
-    )
+    unknown = unknown_conditions(rows, ranges)
+    return replace(window, conditions=np.where(unknown, np.float32(np.nan), rows))
 
 
-def _where_seen(window: Window, mean: Float, std: Float | None) -> Expected:
-    unseen = ~np.isfinite(window.previous).any(axis=0)
+def _where_any_previous(window: Window, mean: Float, std: Float | None) -> Expected:
+    """Set the expected image to NaN where no previous image has data."""
+    empty = ~np.isfinite(window.previous).any(axis=0)
     if std is not None:
-        std = np.where(unseen, np.float32(np.nan), std)
-    return Expected(mean=np.where(unseen, np.float32(np.nan), mean), std=std)
+        std = np.where(empty, np.float32(np.nan), std)
+    return Expected(mean=np.where(empty, np.float32(np.nan), mean), std=std)
 
 
 def save_model(model: Model, folder: Path, *, overwrite: bool = False, half: bool = False) -> None:
-    """Write a model folder, ``model.safetensors`` and ``model.yaml``; whole or not at all.
+    """Write a model folder, ``model.safetensors`` and ``model.yaml``, atomically.
 
     Parameters
     ----------
     model
         The model.
     folder
-        The folder to make.
+        Folder to create.
     overwrite
-        Replace one that is there.
+        Replace an existing folder.
     half
-        Keep the weights in half precision, which takes half the space.
+        Store the weights in half precision, which halves their size.
 
     Raises
     ------
@@ -218,8 +216,8 @@ def save_model(model: Model, folder: Path, *, overwrite: bool = False, half: boo
 
 
 def write_model(model: Model, folder: Path, *, half: bool = False) -> None:
-    """Write the two files of a model into a folder that exists."""
-    network: Network = model.network  # type: ignore[assignment]
+    """Write the two files of a model into an existing folder."""
+    network = model.network
     card = {
         "format": FORMAT,
         "name": model.name,
@@ -233,7 +231,7 @@ def write_model(model: Model, folder: Path, *, half: bool = False) -> None:
         "scores": _plain(asdict(model.scores)) if model.scores else None,
         "code_version": sarcast.__version__,
     }
-    tensors = weights(model.network)
+    tensors = weights(network)
     if half:
         tensors = {
             name: tensor.half() if tensor.is_floating_point() else tensor
@@ -243,21 +241,44 @@ def write_model(model: Model, folder: Path, *, half: bool = False) -> None:
     (folder / "model.yaml").write_text(yaml.safe_dump(card, sort_keys=False))
 
 
-def weights(network: nn.Module) -> dict[str, torch.Tensor]:
-    """Give a copy of a network's weights that can be written: on the CPU, one after another."""
+def weights(network: Network) -> dict[str, Tensor]:
+    """Copy a network's weights to contiguous memory of the CPU, by their names in files."""
     state = network.state_dict()
-    return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()}
+    copies = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()}
+    return by_file_name(network, copies)
+
+
+def load_weights(network: Network, tensors: Mapping[str, Tensor]) -> None:
+    """Set a network's weights to those that ``weights`` gave of the same architecture.
+
+    Raises
+    ------
+    RuntimeError
+        If names or shapes differ.
+    """
+    network.load_state_dict(by_parameter_name(network, tensors))
+
+
+def by_file_name(network: Network, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Rename tensors from the network's parameters to their names in files."""
+    return {network.file_name(name): tensor for name, tensor in tensors.items()}
+
+
+def by_parameter_name(network: Network, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Rename tensors from their names in files to the network's parameters; others stay."""
+    names = {network.file_name(name): name for name in network.state_dict()}
+    return {names.get(name, name): tensor for name, tensor in tensors.items()}
 
 
 def load_model(
-    folder: Path | str, *, device: str | None = None, precision: Precision = "float32"
+    folder: Path | str, *, device: str | None = None, precision: Precision = DEFAULT_PRECISION
 ) -> Model:
     """Read a model folder.
 
     Parameters
     ----------
     folder
-        The folder that ``save_model`` wrote, or ``"base"`` for the weights that are shipped.
+        A folder that ``save_model`` wrote, or ``"base"`` for the shipped weights.
     device
         Where to compute, as ``"cpu"`` or ``"cuda"``; None for a GPU where there is one.
     precision
@@ -266,29 +287,31 @@ def load_model(
     Raises
     ------
     SarcastError
-        If a file is absent or not readable, its version or network is unknown, the model was made
+        If a file is missing or not readable, its version or network is unknown, the model was made
         for other bands or conditions, or there is no such device or precision.
     """
-    folder = _home(folder)
+    folder = _resolve_folder(folder)
     if precision not in get_args(Precision):
-        raise SarcastError(f"precision is {' or '.join(get_args(Precision))}, not {precision!r}")
+        raise SarcastError(
+            f"precision must be {' or '.join(get_args(Precision))}, not {precision!r}"
+        )
     if str(device).startswith("cuda") and not torch.cuda.is_available():
-        raise SarcastError(f"device {device} was asked for, but there is no GPU; take cpu")
+        raise SarcastError(f"device {device} needs a GPU, but none was found; use cpu")
     try:
-        model = _described(_read_card(folder))
+        model = _from_card(_read_card(folder))
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise SarcastError(
             f"{folder / 'model.yaml'} lacks or misstates {_first_fault(error)}; "
             f"copy the folder again, or train the model again"
         ) from error
-    _load_weights(model.network, folder / "model.safetensors")
+    _read_weights(model.network, folder / "model.safetensors")
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    network = model.network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = model.network.channels_last().to(device)
     return replace(model, network=network.eval(), precision=precision)
 
 
 def load_models(folders: Sequence[Path | str], *, device: str | None = None) -> list[Model]:
-    """Read several model folders, as ``load_model`` does; those of one name go by their folders."""
+    """Read several model folders as ``load_model`` does; models of one name are named by folder."""
     models = [load_model(folder, device=device) for folder in folders]
     names = [model.name for model in models]
     return [
@@ -304,11 +327,11 @@ def _first_fault(error: Exception) -> str:
     return str(error).split("\n", maxsplit=1)[0]
 
 
-def _described(card: dict[str, Any]) -> Model:
-    """The model that a card describes, its weights still random."""
+def _from_card(card: dict[str, Any]) -> Model:
+    """Make the model that ``model.yaml`` describes, with random weights."""
     scores, training = card["scores"], dict(card["training"])
-    if strange := sorted(set(training.get("seen_conditions") or ()) - set(COLUMNS)):
-        raise ValueError(f"seen_conditions ({', '.join(strange)} is none)")
+    if unknown := sorted(set(training.get("seen_conditions") or ()) - set(COLUMNS)):
+        raise ValueError(f"seen_conditions ({', '.join(unknown)} is no condition)")
     factor = float(card["std_factor"])
     if not (math.isfinite(factor) and factor > 0.0):
         raise ValueError(f"std_factor (must be above 0, not {factor})")
@@ -321,8 +344,8 @@ def _described(card: dict[str, Any]) -> Model:
     )
 
 
-def _home(folder: Path | str) -> Path:
-    """The folder of a model; a shipped one goes by its name, unless there is a folder so named."""
+def _resolve_folder(folder: Path | str) -> Path:
+    """Find the folder of a model; a shipped one has a name, unless a folder has it too."""
     if str(folder) in SHIPPED and not Path(folder).exists():
         return Path(str(files("sarcast"))) / "weights" / str(folder)
     return Path(folder)
@@ -332,8 +355,8 @@ def _read_card(folder: Path) -> dict[str, Any]:
     for name in ("model.yaml", "model.safetensors"):
         if not (folder / name).is_file():
             raise SarcastError(
-                f"{folder} is no model folder: {name} is not there; "
-                f"name a folder that sarcast train wrote"
+                f"{folder} is no model folder: it has no {name}; "
+                f"give a folder that sarcast train wrote"
             )
     try:
         card = yaml.safe_load((folder / "model.yaml").read_text())
@@ -341,36 +364,36 @@ def _read_card(folder: Path) -> dict[str, Any]:
         line = str(error).replace("\n", " ")
         raise SarcastError(f"{folder / 'model.yaml'} is not valid YAML: {line}") from error
     if not isinstance(card, dict) or card.get("format") != FORMAT:
-        found = card.get("format") if isinstance(card, dict) else None
+        version = card.get("format") if isinstance(card, dict) else None
         raise SarcastError(
-            f"{folder / 'model.yaml'} has format {found}, but this version of sarcast "
+            f"{folder / 'model.yaml'} has format {version}, but this version of sarcast "
             f"({sarcast.__version__}) reads format {FORMAT}; train the model again"
         )
     if card["network"] not in NETWORKS:
         known = ", ".join(NETWORKS)
-        raise SarcastError(f"{folder} holds a network {card['network']!r}; known are {known}")
+        raise SarcastError(f"{folder} contains a network {card['network']!r}; known are {known}")
     for name, expected in (("bands", BANDS), ("conditions", COLUMNS)):
         if list(card[name]) != list(expected):
             raise SarcastError(
                 f"the model in {folder} was made for {name} {card[name]}, "
-                f"but sarcast gives it {list(expected)}; train a model for these"
+                f"but this version of sarcast uses {list(expected)}; train a model for these"
             )
     return card
 
 
-def _load_weights(network: nn.Module, path: Path) -> None:
+def _read_weights(network: Network, path: Path) -> None:
     try:
-        network.load_state_dict(load_file(path))
+        load_weights(network, load_file(path))
     except Exception as error:
         line = str(error).split("\n", maxsplit=1)[0]
         raise SarcastError(
-            f"{path} does not hold the weights that model.yaml describes ({line}); "
+            f"{path} does not contain the weights that model.yaml describes ({line}); "
             f"copy the folder again, or train the model again"
         ) from error
 
 
 def _plain(value: Any) -> Any:
-    """Turn tuples into lists, which YAML can tell."""
+    """Turn tuples into lists, as YAML has no tuples."""
     if isinstance(value, dict):
         return {key: _plain(part) for key, part in value.items()}
     return [_plain(part) for part in value] if isinstance(value, list | tuple) else value

@@ -1,4 +1,9 @@
-"""Conditions that a training saw, and what of others a network cannot know."""
+"""The training range: conditions that training covered, and what a network cannot know of others.
+
+A training range maps names of condition columns to ``[lowest, highest]``, and ``"platform"`` to
+the numbers of all platforms; a condition that no training image had is absent. ``model.yaml``
+stores it as ``seen_conditions``.
+"""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
@@ -8,52 +13,65 @@ from sarcast.arrays import Bool, Float
 from sarcast.sensor.conditions import COLUMNS, PLATFORM, PLATFORMS, condition
 from sarcast.windows import Batch
 
-FAR = 0.25
-"""Share of the training's range by which a condition may lie outside it without a warning."""
+TOLERANCE = 0.25
+"""Share of the width of a range by which a condition may lie outside it without a warning."""
 
 
 def condition_ranges(batches: Iterable[Batch]) -> dict[str, list[float]]:
-    """Find the range of each column that batches ever tell, and the number of each platform."""
+    """Compute the training range of batches."""
     rows = np.concatenate([batch.conditions.flatten(0, 1).cpu().numpy() for batch in batches])
     columns = zip(COLUMNS, rows.T, strict=True)
     known = {name: column[np.isfinite(column)] for name, column in columns}
-    return {name: _extent(name, values.tolist()) for name, values in known.items() if values.size}
+    return {name: _range(name, values.tolist()) for name, values in known.items() if values.size}
 
 
 def merge_ranges(
-    known: Mapping[str, Sequence[float]], others: Mapping[str, Sequence[float]]
+    first: Mapping[str, Sequence[float]], second: Mapping[str, Sequence[float]]
 ) -> dict[str, list[float]]:
-    """Give what two trainings saw together, each as ``seen_conditions`` tells it."""
-    names = dict.fromkeys([*known, *others])
-    return {name: _extent(name, [*known.get(name, ()), *others.get(name, ())]) for name in names}
+    """Compute the training range of two trainings together."""
+    names = dict.fromkeys([*first, *second])
+    return {name: _range(name, [*first.get(name, ()), *second.get(name, ())]) for name in names}
 
 
-def _extent(name: str, values: Sequence[float]) -> list[float]:
+def _range(name: str, values: Sequence[float]) -> list[float]:
     return sorted(set(values)) if name == "platform" else [min(values), max(values)]
 
 
-def far_outside(rows: Float, seen: Mapping[str, Sequence[float]]) -> Iterator[str]:
-    """Name the columns of rows, dims (image, column), that leave the training's range by far."""
-    for name, known in seen.items():
-        column, low, high = rows[:, COLUMNS.index(name)], min(known), max(known)
-        margin = FAR * (high - low)
+def far_outside(rows: Float, ranges: Mapping[str, Sequence[float]]) -> Iterator[str]:
+    """Describe each column of rows, dims (image, column), that lies far outside its range."""
+    for name, values in ranges.items():
+        column, low, high = rows[:, COLUMNS.index(name)], min(values), max(values)
+        margin = TOLERANCE * (high - low)
         if name != "platform" and np.any((column < low - margin) | (column > high + margin)):
             yield f"{name} lies far outside the {low:g} to {high:g}"
 
 
-def unknown_conditions(rows: Float, seen: Mapping[str, Sequence[float]]) -> Bool:
-    """Mark, dims as ``rows``, conditions that no training saw: whole columns, and platforms."""
-    strange = np.isfinite(rows)
-    strange[..., [name in seen for name in COLUMNS]] = False
-    if "platform" in seen:
+def unknown_conditions(rows: Float, ranges: Mapping[str, Sequence[float]]) -> Bool:
+    """Mark the conditions that no training image had: whole columns, and single platforms.
+
+    Parameters
+    ----------
+    rows
+        Dims (..., column), as ``conditions.COLUMNS``, NaN where missing.
+    ranges
+        The training range.
+
+    Returns
+    -------
+    ndarray of bool
+        Dims as ``rows``; False where ``rows`` is NaN.
+    """
+    unknown = np.isfinite(rows)
+    unknown[..., [name in ranges for name in COLUMNS]] = False
+    if "platform" in ranges:
         numbers = rows[..., PLATFORM]
-        strange[..., PLATFORM] = np.isfinite(numbers) & ~np.isin(numbers, seen["platform"])
-    return strange
+        unknown[..., PLATFORM] = np.isfinite(numbers) & ~np.isin(numbers, ranges["platform"])
+    return unknown
 
 
-def named(rows: Float, strange: Bool) -> list[str]:
-    """Name what is strange in rows: conditions, and platforms each by itself."""
-    columns = [COLUMNS[place] for place in np.unique(np.nonzero(strange)[1])]
-    numbers = np.unique(rows[strange[:, PLATFORM], PLATFORM])
+def names_of_unknown(rows: Float, unknown: Bool) -> list[str]:
+    """Name the conditions that ``unknown_conditions`` marked in rows, and each such platform."""
+    columns = [COLUMNS[index] for index in np.unique(np.nonzero(unknown)[1])]
+    numbers = np.unique(rows[unknown[:, PLATFORM], PLATFORM])
     platforms = [PLATFORMS[int(number)] for number in numbers]
     return [*dict.fromkeys(condition(name) for name in columns if name != "platform"), *platforms]

@@ -1,4 +1,4 @@
-"""What the conditional temporal network is told of an image besides its pixels."""
+"""Conditions, dates and terrain encoded as inputs of the conditional temporal network."""
 
 import math
 
@@ -19,20 +19,22 @@ from sarcast.sensor.conditions import (
 )
 from sarcast.sensor.units import YEAR_DAYS
 
-VALUES = 6 + LAGS + len(PLATFORMS)
+ROW_LENGTH = 6 + LAGS + len(PLATFORMS)
 """Values of one encoded row: temperature 2, snow, heading 2, incidence, rain, platforms."""
-STATISTICS = 10
-"""Values that tell of an image within its window."""
-SEASON = 2
-TIMES = 4
-LENGTH = 3 * VALUES + 2 * len(CONDITIONS) + TIMES + SEASON + STATISTICS
-"""Values that tell of a previous image and its way to the target."""
-TARGET_LENGTH = VALUES + len(CONDITIONS) + SEASON
-"""Values that tell of the target."""
+STATISTICS_LENGTH = 10
+"""Values of ``scaling.statistics``."""
+SEASON_LENGTH = 2
+DAYS_LENGTH = 4
+IMAGE_LENGTH = (
+    3 * ROW_LENGTH + 2 * len(CONDITIONS) + DAYS_LENGTH + SEASON_LENGTH + STATISTICS_LENGTH
+)
+"""Values that describe a previous image and how the target differs from it."""
+TARGET_LENGTH = ROW_LENGTH + len(CONDITIONS) + SEASON_LENGTH
+"""Values that describe the target."""
 
 
 def encode_rows(rows: Tensor) -> tuple[Tensor, Tensor]:
-    """Encode rows of conditions as values of order 1; what is missing is 0.
+    """Encode rows of conditions as values of order 1; missing ones become 0.
 
     Parameters
     ----------
@@ -44,7 +46,7 @@ def encode_rows(rows: Tensor) -> tuple[Tensor, Tensor]:
     values : Tensor
         Dims (..., value).
     present : Tensor
-        Dims (..., condition), 0..1: share of the condition's columns that are known.
+        Dims (..., condition), 0..1: share of the condition's columns that are not missing.
     """
     temperature = rows[..., TEMPERATURE, None]
     heading = torch.deg2rad(rows[..., HEADING, None])
@@ -66,20 +68,20 @@ def encode_rows(rows: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def encode_views(conditions: Tensor, days: Tensor, day_of_year: Tensor) -> tuple[Tensor, Tensor]:
-    """Encode the way from each previous image to the target, and the target itself.
+    """Encode each previous image together with the target, and the target by itself.
 
     Parameters
     ----------
     conditions
         Dims (window, image + 1, column), the target last.
     days
-        Dims (window, image + 1), days after the target's acquisition.
+        Dims (window, image + 1), days after the target's acquisition, 0 or negative.
     day_of_year
         Dims (window), of the target.
 
     Returns
     -------
-    ways : Tensor
+    pairs : Tensor
         Dims (window, image, value): conditions of both, their difference, days between, season.
     target : Tensor
         Dims (window, value).
@@ -87,53 +89,54 @@ def encode_views(conditions: Tensor, days: Tensor, day_of_year: Tensor) -> tuple
     values, present = encode_rows(conditions)
     images = values.shape[1] - 1
     previous, target = values[:, :-1], values[:, -1:].expand(-1, images, -1)
-    both = _known_values(present[:, :-1] * present[:, -1:])
-    season = _circle(day_of_year)
+    both_known = _flags_of_values(present[:, :-1] * present[:, -1:])
+    season = _on_circle(day_of_year)
     days = days[:, :-1, None]
     between = [(days / YEAR_DAYS).clamp(-3.0, 3.0), torch.log1p(days.abs()) / 4.0]
-    ways = torch.cat(
+    pairs = torch.cat(
         [
             previous,
             target,
-            (target - previous) * both,
+            (target - previous) * both_known,
             present[:, :-1],
             present[:, -1:].expand(-1, images, -1),
             *between,
-            _circle(days[..., 0]),
+            _on_circle(days[..., 0]),
             season[:, None].expand(-1, images, -1),
         ],
         dim=-1,
     )
-    return ways, torch.cat([values[:, -1], present[:, -1], season], dim=-1)
+    return pairs, torch.cat([values[:, -1], present[:, -1], season], dim=-1)
 
 
-def _known_values(present: Tensor) -> Tensor:
-    """Spread flags of conditions over the values that ``encode_rows`` gives of each."""
+def _flags_of_values(present: Tensor) -> Tensor:
+    """Repeat the flag of each condition for all values that ``encode_rows`` gives for it."""
     counts = {"temperature": 2, "heading": 2, "precipitation": LAGS}
     counts["platform"] = len(PLATFORMS)
     repeats = torch.tensor([counts.get(name, 1) for name in CONDITIONS], device=present.device)
     return (present > 0).to(present.dtype).repeat_interleave(repeats, dim=-1)
 
 
-def _circle(days: Tensor) -> Tensor:
+def _on_circle(days: Tensor) -> Tensor:
+    """Sine and cosine of days within the year."""
     angle = days * (2.0 * math.pi / YEAR_DAYS)
     return torch.stack([torch.sin(angle), torch.cos(angle)], dim=-1)
 
 
 def slope_along_look(elevation: Tensor, heading: Tensor) -> Tensor:
-    """Give the rise of the ground along the look direction, m per pixel; 0 where not known.
+    """Compute the rise of the ground along the look direction, m per pixel; 0 where unknown.
 
     Parameters
     ----------
     elevation
-        Dims (window, y, x), m; rows go south, columns go east.
+        Dims (window, y, x), m; y runs south, x runs east.
     heading
-        Dims (window, image), degrees clockwise from north; the antenna looks to the right.
+        Dims (window, image), degrees clockwise from north; the radar looks to the right.
 
     Returns
     -------
     Tensor
-        Dims (window, image, y, x); positive where the ground rises away from the antenna.
+        Dims (window, image, y, x); positive where the ground rises away from the radar.
     """
     padded = torch.nn.functional.pad(elevation[:, None], (1, 1, 1, 1), mode="replicate")[:, 0]
     east = (padded[:, 1:-1, 2:] - padded[:, 1:-1, :-2]) / 2.0

@@ -1,39 +1,44 @@
-"""Previous images scaled by their own window, and what is told of each within it."""
+"""Previous images scaled by the statistics of their own window."""
 
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-LEAST_SPREAD_DB = 0.5
-"""Spread of a window that images are scaled by at least, dB."""
-LEVELS_DB = ((-20.0, -6.0), (-27.0, -12.0))
-"""Lowest and highest mean of a window that is told, VV and VH: those of the worlds, as a network
-would make up what lies beyond."""
-LEAST_VARIANCE = 0.05
-"""Variance over previous images, in squared spreads, that a window counts with at least."""
+MIN_SPREAD_DB = 0.5
+"""Least spread of a window that its images are divided by, dB."""
+LEVEL_RANGE_DB = ((-20.0, -6.0), (-27.0, -12.0))
+"""Lowest and highest mean of a window that the network is given, VV and VH, dB: the range of the
+synthetic worlds, beyond which the network would extrapolate."""
+MEAN_LEVEL_DB = (-11.0, -17.0)
+LEVEL_SPREAD_DB = 6.0
+"""Typical level of a window, VV and VH, and its spread, with which levels are scaled."""
+MIN_VARIANCE = 0.05
+"""Least variance over the previous images, in squared spreads."""
 
 
 @dataclass(frozen=True)
 class Scaled:
     """Previous images scaled by the mean and the spread of their own window.
 
+    An image x in dB becomes (x − level) / spread.
+
     Attributes
     ----------
     images
-        Dims (window, image, band, y, x); the mean over images where an image saw nothing.
-    seen
-        The same dims, 1 where the image saw something.
+        Dims (window, image, band, y, x); the mean over images where an image has no data.
+    valid
+        Same dims, 1 where the image has data, else 0.
     mean, deviation
-        Dims (window, band, y, x): over images.
+        Dims (window, band, y, x): mean and standard deviation over images.
     level, spread
-        Dims (window, band, 1, 1), dB.
+        Dims (window, band, 1, 1), dB: mean and standard deviation over images and pixels.
     variance
-        Dims (window, band, 1, 1), squared spreads: over images, mean over the window.
+        Dims (window, band, 1, 1), squared spreads: variance over images, mean over pixels.
     """
 
     images: Tensor
-    seen: Tensor
+    valid: Tensor
     mean: Tensor
     deviation: Tensor
     level: Tensor
@@ -42,46 +47,62 @@ class Scaled:
 
 
 def scale(previous: Tensor) -> Scaled:
-    """Scale previous images, (window, image, band, y, x) in dB, by their window's own."""
-    seen = torch.isfinite(previous).float()
-    filled = torch.where(seen > 0, previous, 0.0).float()
-    number = seen.sum(dim=(1, 3, 4), keepdim=True).clamp(min=1.0)
+    """Scale previous images by their own window.
+
+    Parameters
+    ----------
+    previous
+        Dims (window, image, band, y, x), dB; NaN where there is no data.
+    """
+    valid = torch.isfinite(previous).float()
+    filled = torch.where(valid > 0, previous, 0.0).float()
+    number = valid.sum(dim=(1, 3, 4), keepdim=True).clamp(min=1.0)
     level = filled.sum(dim=(1, 3, 4), keepdim=True) / number
-    away = (filled - level) * seen
-    spread = (away.square().sum(dim=(1, 3, 4), keepdim=True) / number).sqrt()
-    spread = spread.clamp(min=LEAST_SPREAD_DB)
-    images = away / spread
-    times = seen.sum(dim=1).clamp(min=1.0)
-    mean = images.sum(dim=1) / times
-    departure = (images - mean[:, None]) * seen
+    centred = (filled - level) * valid
+    spread = (centred.square().sum(dim=(1, 3, 4), keepdim=True) / number).sqrt()
+    spread = spread.clamp(min=MIN_SPREAD_DB)
+    images = centred / spread
+    count = valid.sum(dim=1).clamp(min=1.0)
+    mean = images.sum(dim=1) / count
+    departure = (images - mean[:, None]) * valid
     square = departure.square().sum(dim=1)
-    freedom = (seen.sum(dim=1) - 1.0).clamp(min=0.0)
+    freedom = (valid.sum(dim=1) - 1.0).clamp(min=0.0)
     pixels = (2, 3)
     variance = square.sum(dim=pixels, keepdim=True) / freedom.sum(dim=pixels, keepdim=True).clamp(
         min=1.0
     )
     return Scaled(
         images=mean[:, None] + departure,
-        seen=seen,
+        valid=valid,
         mean=mean,
-        deviation=(square / times).sqrt(),
+        deviation=(square / count).sqrt(),
         level=level[:, 0],
         spread=spread[:, 0],
-        variance=variance.clamp(min=LEAST_VARIANCE),
+        variance=variance.clamp(min=MIN_VARIANCE),
     )
 
 
 def statistics(scaled: Scaled) -> Tensor:
-    """Tell of each image within its window; dims (window, image, value)."""
-    number = scaled.seen.sum(dim=(3, 4)).clamp(min=1.0)
-    departure = (scaled.images - scaled.mean[:, None]) * scaled.seen
+    """Describe each image by its statistics within the window.
+
+    Returns
+    -------
+    Tensor
+        Dims (window, image, value): mean and log standard deviation of its departure from the mean
+        image in each band, share of pixels with data, log number of images, and level and log
+        spread of the window in each band.
+    """
+    number = scaled.valid.sum(dim=(3, 4)).clamp(min=1.0)
+    departure = (scaled.images - scaled.mean[:, None]) * scaled.valid
     shift = departure.sum(dim=(3, 4)) / number
-    rough = (departure.square().sum(dim=(3, 4)) / number + 1e-3).log() / 2.0
-    share = scaled.seen.mean(dim=(2, 3, 4))[..., None]
+    roughness = (departure.square().sum(dim=(3, 4)) / number + 1e-3).log() / 2.0
+    share = scaled.valid.mean(dim=(2, 3, 4))[..., None]
     images = torch.full_like(share, float(scaled.images.shape[1])).log()
-    usual = torch.tensor([-11.0, -17.0], device=share.device)
-    low, high = torch.tensor(LEVELS_DB, device=share.device).T
+    typical = torch.tensor(MEAN_LEVEL_DB, device=share.device)
+    low, high = torch.tensor(LEVEL_RANGE_DB, device=share.device).T
     level = torch.clamp(scaled.level[..., 0, 0], low, high)
-    window = torch.cat([(level - usual) / 6.0, scaled.spread[..., 0, 0].log()], -1)
+    window = torch.cat(
+        [(level - typical) / LEVEL_SPREAD_DB, scaled.spread[..., 0, 0].log()], dim=-1
+    )
     window = window[:, None].expand(-1, share.shape[1], -1)
-    return torch.cat([shift, rough, share, images, window], dim=-1)
+    return torch.cat([shift, roughness, share, images, window], dim=-1)

@@ -1,20 +1,20 @@
-"""The paper's U-Net: the mapping transformation function of Alatalo et al. 2023, Table I."""
+"""The paper's U-Net, its "mapping transformation function": Alatalo et al. 2023, Table I."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, TypeAdapter, field_validator
 from torch import Tensor, nn
 
-from sarcast.prediction.networks.protocol import Prediction
+from sarcast.prediction.networks.base import Network, Prediction
 from sarcast.sensor.conditions import COLUMNS, PaperScaling, column_indices, paper_vector
 from sarcast.windows import BANDS, Window
 
 DEVIATIONS = 4.0
-"""Standard deviations either side of the mean that become -1..1 (the paper, section III-B)."""
+"""Standard deviations on either side of the mean that become −1..1 (the paper, section III-B)."""
 KERAS_EPSILON = 1e-3
 """Epsilon of the published code's batch norms."""
 
@@ -29,13 +29,13 @@ class UNetOptions(BaseModel):
     filters: tuple[PositiveInt, ...] = Field(
         (64, 128, 256, 512),
         min_length=1,
-        description="filters of the first convolutions; the last number holds for those after",
+        description="filters of the first convolutions; the last number is repeated for the others",
     )
     dropout: float = Field(
         0.3, ge=0.0, lt=1.0, description="share dropped in the first three transposed convolutions"
     )
     momentum: float = Field(
-        0.99, ge=0.0, lt=1.0, description="memory of the batch norms' running statistics"
+        0.99, ge=0.0, lt=1.0, description="momentum of the batch norms, as in Keras"
     )
 
     @field_validator("size")
@@ -47,12 +47,12 @@ class UNetOptions(BaseModel):
 
     @property
     def filters_down(self) -> tuple[int, ...]:
-        """Filters of the encoder's convolutions, one for each halving down to one pixel."""
+        """Filters of the encoder's convolutions, one for each halving down to 1 x 1 pixel."""
         blocks = self.size.bit_length() - 1
         return (*self.filters, *[self.filters[-1]] * blocks)[:blocks]
 
 
-class UNet(nn.Module):
+class UNet(Network):
     """The paper's U-Net, from dB and raw conditions to dB.
 
     Parameters
@@ -62,38 +62,36 @@ class UNet(nn.Module):
     scaling
         Bounds with which images, elevation and conditions are scaled.
     ignored
-        Names of conditions that count as missing everywhere.
+        Names of the conditions that count as missing in every window.
 
     References
     ----------
-    Alatalo, Sipola, Rantonen 2023, Table I; the joins are those of the published code.
+    Alatalo, Sipola, Rantonen 2023, Table I; the skip connections are those of the published code.
     """
 
     kind: ClassVar[str] = "unet"
-    compiled: ClassVar[tuple[type[nn.Module], ...]] = ()
-    multiple: ClassVar[int] = 1
-    least: ClassVar[int] = 2
+    min_batch: ClassVar[int] = 2
 
     def __init__(
         self, options: UNetOptions, scaling: PaperScaling, *, ignored: Sequence[str] = ()
     ) -> None:
         super().__init__()
-        self.options = options
+        self.options: UNetOptions = options
         self.scaling = scaling
         self.ignored = tuple(ignored)
-        self.size: int | None = options.size
-        self.previous: int | None = options.previous
+        self.size = options.size
+        self.previous = options.previous
         down = options.filters_down
         up = down[-2::-1]
         values = len(COLUMNS) * (options.previous + 1)
-        entering = (options.previous * len(BANDS) + 1, *down)
+        inputs = (options.previous * len(BANDS) + 1, *down)
         self.down = nn.ModuleList(
-            _down(entering[k], filters, 2 if k == len(down) - 1 else 4, options.momentum)
+            _down(inputs[k], filters, 2 if k == len(down) - 1 else 4, options.momentum)
             for k, filters in enumerate(down)
         )
-        joined = (down[-1] + values, *(2 * filters for filters in up))
+        concatenated = (down[-1] + values, *(2 * filters for filters in up))
         self.up = nn.ModuleList(
-            _up(joined[k], filters, options.momentum, options.dropout if k < 3 else 0.0)
+            _up(concatenated[k], filters, options.momentum, options.dropout if k < 3 else 0.0)
             for k, filters in enumerate(up)
         )
         self.last = nn.ConvTranspose2d(up[-1], len(BANDS), 4, stride=2, padding=1)
@@ -134,7 +132,7 @@ class UNet(nn.Module):
         previous: Tensor,
         elevation: Tensor,
         conditions: Tensor,
-        days: Tensor,  # noqa: ARG002 - the paper's network is not told the days between
+        days: Tensor,  # noqa: ARG002 - the paper's network has no dates among its inputs
         day_of_year: Tensor,  # noqa: ARG002
     ) -> Prediction:
         """Predict the expected image; arguments as in ``windows.Batch``."""
@@ -144,57 +142,57 @@ class UNet(nn.Module):
         rows = conditions.detach().cpu().numpy().copy()
         rows[..., column_indices(self.ignored)] = np.nan
         values = torch.from_numpy(paper_vector(rows, self.scaling)[0]).to(stack.device)
-        low, high = self._bounds(stack)
+        low, high = self._bounds(stack.device)
         scaled = self.transform(stack.contiguous(memory_format=torch.channels_last), values)
         return Prediction(mean=(scaled.float() + 1.0) / 2.0 * (high - low) + low)
 
     def loss(self, prediction: Prediction, target: Tensor, goal: Tensor | None = None) -> Tensor:
-        """Mean squared error of the scaled image over the pixels that the target saw.
+        """Mean squared error of the scaled image over the pixels where the target has data.
 
         Parameters
         ----------
         prediction
-            What ``forward`` gave.
+            Output of ``forward``.
         target
             Dims (window, band, y, x), dB; NaN is ignored.
         goal
-            What the mean is drawn to, dims as ``target``; the target where None.
+            Image that the mean is fitted to, dims as ``target``; None for the target itself.
         """
-        seen = torch.isfinite(target)
-        wanted = self._scale(target if goal is None else goal).clamp(-1.0, 1.0)
-        error = torch.where(seen, self._scale(prediction.mean) - wanted, 0.0)
-        return error.square().sum() / seen.sum().clamp(min=1)
+        valid = torch.isfinite(target)
+        fitted = self._scale(target if goal is None else goal).clamp(-1.0, 1.0)
+        error = torch.where(valid, self._scale(prediction.mean) - fitted, 0.0)
+        return error.square().sum() / valid.sum().clamp(min=1)
 
     def normalisation(self) -> dict[str, Any]:
-        """Give the bounds of the scaling, and the conditions left out, for ``model.yaml``."""
+        """Give the bounds of the scaling and the ignored conditions, for ``model.yaml``."""
         return {**asdict(self.scaling), "ignored": list(self.ignored)}
 
     @classmethod
-    def build(cls, options: dict[str, Any], normalisation: dict[str, Any]) -> "UNet":
-        """Make the network that ``model.yaml`` describes."""
+    def build(cls, options: dict[str, Any], normalisation: dict[str, Any]) -> Self:
+        """Make the network that ``model.yaml`` describes, with random weights."""
         bounds = {name: value for name, value in normalisation.items() if name != "ignored"}
         scaling = TypeAdapter(PaperScaling).validate_python(bounds)
         return cls(UNetOptions(**options), scaling, ignored=normalisation["ignored"])
 
-    def _bounds(self, like: Tensor) -> tuple[Tensor, Tensor]:
+    def _bounds(self, device: torch.device) -> tuple[Tensor, Tensor]:
         low, high = (
-            torch.tensor(bound, dtype=torch.float32, device=like.device)[:, None, None]
+            torch.tensor(bound, dtype=torch.float32, device=device)[:, None, None]
             for bound in (self.scaling.band_low, self.scaling.band_high)
         )
         return low, high
 
     def _scale(self, decibels: Tensor) -> Tensor:
-        low, high = self._bounds(decibels)
+        low, high = self._bounds(decibels.device)
         return 2.0 * (decibels - low) / (high - low) - 1.0
 
 
 def paper_scaling(windows: Sequence[Window]) -> PaperScaling:
-    """Find the paper's scaling of training data from some of its windows.
+    """Compute the paper's scaling of training data from some of its windows.
 
     Parameters
     ----------
     windows
-        Windows of the training data; where they tell no elevation, snow or rain, the bound is 1.
+        Windows of the training data; where they have no elevation, snow or rain, the bound is 1.
     """
     images = np.concatenate([window.previous for window in windows])
     mean = np.nanmean(images, axis=(0, 2, 3), dtype=np.float64)
@@ -214,17 +212,17 @@ def _largest(values: np.ndarray[Any, np.dtype[np.float32]]) -> float:
     return largest if largest > 0.0 else 1.0
 
 
-def _down(entering: int, filters: int, kernel: int, momentum: float) -> nn.Sequential:
+def _down(inputs: int, filters: int, kernel: int, momentum: float) -> nn.Sequential:
     return nn.Sequential(
-        nn.Conv2d(entering, filters, kernel, stride=2, padding=(kernel - 2) // 2),
+        nn.Conv2d(inputs, filters, kernel, stride=2, padding=(kernel - 2) // 2),
         nn.BatchNorm2d(filters, eps=KERAS_EPSILON, momentum=1.0 - momentum),
         nn.ReLU(),
     )
 
 
-def _up(entering: int, filters: int, momentum: float, dropout: float) -> nn.Sequential:
+def _up(inputs: int, filters: int, momentum: float, dropout: float) -> nn.Sequential:
     return nn.Sequential(
-        nn.ConvTranspose2d(entering, filters, 4, stride=2, padding=1),
+        nn.ConvTranspose2d(inputs, filters, 4, stride=2, padding=1),
         nn.BatchNorm2d(filters, eps=KERAS_EPSILON, momentum=1.0 - momentum),
         nn.Dropout(dropout),
         nn.ReLU(),

@@ -7,18 +7,18 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import torch
 from lightning_fabric import Fabric
 from pydantic import BaseModel, ConfigDict, Field
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
 from sarcast.errors import SarcastError
 from sarcast.io.progress import follow
-from sarcast.prediction.model import weights
-from sarcast.prediction.networks.protocol import Prediction
+from sarcast.prediction.model import by_file_name, by_parameter_name, load_weights, weights
+from sarcast.prediction.networks.base import ContrastNetwork, Network, Prediction
 from sarcast.prediction.training.augment import AugmentOptions, augment, fewer_images
 from sarcast.prediction.training.average import Average
 from sarcast.prediction.training.batches import Batches, ahead
@@ -111,7 +111,7 @@ class TrainOptions(BaseModel):
 def fit(
     batches: Batches,
     validation: Sequence[Window],
-    network: nn.Module,
+    network: Network,
     options: TrainOptions,
     *,
     folder: Path,
@@ -127,7 +127,7 @@ def fit(
     validation
         Windows whose targets are in no batch.
     network
-        A ``mapping.network.Network``, changed in place.
+        The network, changed in place.
     options
         How it is trained.
     folder
@@ -168,25 +168,25 @@ def fit(
                 loop.validate(log)
             if over or loop.over():
                 break
-    network.load_state_dict(loop.best)
+    load_weights(network, loop.best)
     return loop.state
 
 
-def _check(network: nn.Module, options: TrainOptions) -> None:
+def _check(network: Network, options: TrainOptions) -> None:
     """Raise unless the options are for the network."""
     if options.augment is not None and network.previous is not None:
         raise SarcastError(
             f"augment is for networks of any number of images, but this one takes "
             f"{network.previous}; leave it out"
         )
-    if options.contrast and not hasattr(network, "contrast"):
+    if options.contrast and not isinstance(network, ContrastNetwork):
         raise SarcastError(
             f"contrast is not for the network {network.kind}, which has none; leave it out"
         )
-    if options.accumulate * cast(int, network.least) > options.batch:
+    if options.accumulate * network.min_batch > options.batch:
         raise SarcastError(
             f"a batch of {options.batch} cannot be worked on in {options.accumulate} parts: the "
-            f"network {network.kind} sees at least {network.least} windows at once; lower "
+            f"network {network.kind} sees at least {network.min_batch} windows at once; lower "
             f"accumulate, or raise batch"
         )
 
@@ -218,7 +218,7 @@ class _Loop:
 
     def __init__(
         self,
-        network: nn.Module,
+        network: Network,
         validation: Sequence[Window],
         options: TrainOptions,
         folder: Path,
@@ -229,7 +229,7 @@ class _Loop:
         self.fabric = fabric
         self.folder = folder / "checkpoints"
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.raw: Any = cast(Any, network).to(memory_format=torch.channels_last)
+        self.raw = network.channels_last()
         optimiser = torch.optim.AdamW(
             network.parameters(),
             lr=options.learning_rate,
@@ -333,7 +333,7 @@ class _Loop:
 
     def _gradients(self, batch: Batch) -> Tensor:
         """Give the loss of a batch and leave its gradients; halve what is worked on if need be."""
-        most = len(batch.target) // self.raw.least
+        most = len(batch.target) // self.raw.min_batch
         while True:
             try:
                 return self._accumulate(batch)
@@ -365,14 +365,15 @@ class _Loop:
     def _loss(self, batch: Batch) -> Tensor:
         target, goal = self._targets(batch)
         prediction = self._prediction(batch)
-        loss: Tensor = self.raw.loss(prediction, target, goal)
+        loss = self.raw.loss(prediction, target, goal)
         if not self.options.contrast or batch.counterfactual_conditions is None:
             return loss
         other = batch.counterfactual()
         assert batch.expected is not None and other.expected is not None
         told = torch.isfinite(batch.counterfactual_conditions).all(dim=1)
         moved = other.expected - batch.expected
-        contrast: Tensor = self.raw.contrast(prediction, self._prediction(other), moved, told)
+        assert isinstance(self.raw, ContrastNetwork)
+        contrast = self.raw.contrast(prediction, self._prediction(other), moved, told)
         return loss + self.options.contrast * contrast
 
     def _prediction(self, batch: Batch) -> Prediction:
@@ -439,7 +440,7 @@ class _Loop:
             "optimiser": optimiser_state(self.optimiser),
         }
         if self.options.average:
-            parts["average"] = self.average.state()
+            parts["average"] = by_file_name(self.raw, self.average.state())
         return Checkpoint(self.state, parts)
 
     def _resume(self) -> None:
@@ -447,10 +448,11 @@ class _Loop:
         if checkpoint is None:
             return
         self.state, self.best = checkpoint.state, checkpoint.parts["best"]
-        self.raw.load_state_dict(checkpoint.parts["network"])
+        load_weights(self.raw, checkpoint.parts["network"])
         restore_optimiser(self.optimiser, checkpoint.parts["optimiser"])
         if self.options.average:
-            self.average.restore(checkpoint.parts["average"])
+            average = by_parameter_name(self.raw, checkpoint.parts["average"])
+            self.average.restore(average)
         _log.info(f"going on from the checkpoint at step {self.state.step}")
 
 
@@ -464,10 +466,9 @@ def _split(batch: Batch, parts: int) -> list[Batch]:
 
 
 @contextmanager
-def _compiled(network: nn.Module) -> Iterator[None]:
+def _compiled(network: Network) -> Iterator[None]:
     """Compile for a while the parts that a network names as its ``compiled``."""
-    kinds = cast(Any, network).compiled
-    parts = [part for part in network.modules() if isinstance(part, kinds)]
+    parts = [part for part in network.modules() if isinstance(part, network.compiled)]
     with torch._dynamo.config.patch({"recompile_limit": 64, "automatic_dynamic_shapes": False}):
         for part in parts:
             part.compile()

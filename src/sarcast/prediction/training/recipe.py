@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from fnmatch import filter as filter_names
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -30,7 +29,7 @@ from sarcast.prediction.training.fit import (
 )
 from sarcast.prediction.training.series import SeriesBatches
 from sarcast.prediction.training_range import condition_ranges
-from sarcast.windows import Chooser, Window, separate, split_by_date
+from sarcast.windows import Chooser, Window, split_by_date, to_windows
 from sarcast.windows.synthetic import synthetic
 from sarcast.world.options import StreamOptions
 
@@ -210,7 +209,7 @@ def _network(recipe: Recipe, batches: Batches, start: Path | None) -> Temporal |
     torch.manual_seed(recipe.training.seed)
     network: Temporal | UNet = Temporal(recipe.network)
     if recipe.unet is not None:
-        looked_at = [window for step in range(4) for window in separate(batches(step, 0))]
+        looked_at = [window for step in range(4) for window in to_windows(batches(step, 0).mask_changes())]
         network = UNet(recipe.unet, paper_scaling(looked_at))
     if start is not None:
         network.load_state_dict(_weights_of(start, network))
@@ -219,14 +218,13 @@ def _network(recipe: Recipe, batches: Batches, start: Path | None) -> Temporal |
 
 def _weights_of(start: Path, network: Temporal | UNet) -> dict[str, Tensor]:
     """Weights of a model folder, of the same network."""
-    found: Any = load_model(start, device="cpu").network
+    found = load_model(start, device="cpu").network
     if (found.kind, found.options) != (network.kind, network.options):
         raise SarcastError(
             f"{start} holds a network {found.kind} with {found.options}, but the recipe asks for "
             f"{network.kind} with {network.options}; start from a model of the recipe's network"
         )
-    weights: dict[str, Tensor] = found.state_dict()
-    return weights
+    return found.state_dict()
 
 
 def world_batches(lesson: WorldSource, options: TrainOptions, *, device: str) -> Batches:
@@ -245,7 +243,7 @@ def world_windows(
         count = max(1, round(options.validation_windows * lesson.weight / total))
         worlds = _in_batches(lesson.worlds, count).model_copy(update={"goal_looks": 0})
         batches = synthetic(worlds, seed=options.seed + SEEDS_APART, device=device)
-        windows += separate(batches(0, 0))
+        windows += to_windows(batches(0, 0).mask_changes())
     return windows
 
 

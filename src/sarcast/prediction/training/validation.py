@@ -2,14 +2,13 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from sarcast.prediction.networks.protocol import Prediction
-from sarcast.windows import Batch, Window, collate, in_shapes
+from sarcast.prediction.networks.base import Network, Prediction
+from sarcast.windows import Batch, Window, collate, group_by_shape
 
 
 @dataclass(frozen=True)
@@ -50,17 +49,17 @@ class ValidationWindows:
     """
 
     def __init__(self, windows: Sequence[Window], batch: int, device: torch.device) -> None:
-        self._batches = [collate(part).to(device) for part in in_shapes(windows, batch)]
+        self._batches = [collate(part).to(device) for part in group_by_shape(windows, batch)]
         self._windows = len(windows)
 
     @torch.no_grad()
-    def validate(self, network: Any, predict: Callable[[Batch], Prediction]) -> Validated:
+    def validate(self, network: Network, predict: Callable[[Batch], Prediction]) -> Validated:
         """Score a network.
 
         Parameters
         ----------
         network
-            A ``mapping.network.Network``, in evaluation mode.
+            The network, in evaluation mode.
         predict
             Calls it, in the number format of the training.
         """
