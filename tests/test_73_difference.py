@@ -20,11 +20,11 @@ def test_ratio_is_of_linear_power(actual, expected):
 
 @given(IMAGES, IMAGES)
 def test_norm_equals_a_loop_over_pixels(actual, expected):
-    found = differences.norm(differences.subtract(actual, expected))
+    norm = differences.norm(differences.subtract(actual, expected))
     for row in range(3):
         for column in range(4):
-            apart = actual[:, row, column].astype(float) - expected[:, row, column]
-            assert found[row, column] == pytest.approx(np.hypot(*apart), abs=1e-4)
+            residual = actual[:, row, column].astype(float) - expected[:, row, column]
+            assert norm[row, column] == pytest.approx(np.hypot(*residual), abs=1e-4)
 
 
 def test_leading_dims_are_kept():
@@ -38,18 +38,18 @@ def test_z_of_calibrated_noise_has_unit_variance():
     std = rng.uniform(0.5, 3.0, (2, 200, 200)).astype(np.float32)
     expected = np.full_like(std, -12.0)
     actual = expected + std * rng.standard_normal(std.shape, dtype=np.float32)
-    found = differences.z(actual, expected, std)
-    assert found.std() == pytest.approx(1.0, abs=0.01)
-    assert differences.signed(found, "loss").std() == pytest.approx(1.0, abs=0.01)
+    z = differences.z(actual, expected, std)
+    assert z.std() == pytest.approx(1.0, abs=0.01)
+    assert differences.signed(z, "loss").std() == pytest.approx(1.0, abs=0.01)
 
 
-def test_z_is_nan_where_no_spread_is_expected():
+def test_z_is_nan_where_the_deviation_is_not_above_zero():
     image = np.zeros((1, 1, 3), dtype=np.float32)
     std = np.array([[[1.0, 0.0, -1.0]]], dtype=np.float32)
     np.testing.assert_array_equal(np.isnan(differences.z(image + 1, image, std)), [[[0, 1, 1]]])
 
 
-def test_signed_tells_loss_from_gain():
+def test_signed_is_positive_in_its_direction():
     drop = np.full((2, 1, 1), -3.0, dtype=np.float32)
     assert differences.signed(drop, "loss") == pytest.approx(3.0 * np.sqrt(2.0))
     assert differences.signed(drop, "gain") == pytest.approx(-3.0 * np.sqrt(2.0))
@@ -71,24 +71,24 @@ def test_nan_stays_nan():
     np.testing.assert_array_equal(np.isnan(differences.norm(image)), [[True, False]])
 
 
-def test_smoothed_is_the_weighted_mean_of_what_was_seen():
+def test_smoothed_is_the_weighted_mean_of_valid_pixels():
     """A slow twin: every pixel's weight by its distance, over the mirrored image."""
     image = np.random.default_rng(4).normal(size=(2, 9, 11)).astype(np.float32)
     image[0, 2, 3] = np.nan
-    found = differences.smoothed(image, 1.5)
+    smoothed = differences.smoothed(image, 1.5)
     mirrored = np.pad(image, ((0, 0), (6, 6), (6, 6)), mode="symmetric").astype(float)
     y, x = np.mgrid[-6:7, -6:7]
     weight = np.exp(-(y**2 + x**2) / (2 * 1.5**2))
     for band, row, column in np.ndindex(image.shape):
         around = mirrored[band, row : row + 13, column : column + 13]
-        seen = np.isfinite(around)
-        expected = (weight * np.where(seen, around, 0)).sum() / (weight * seen).sum()
+        valid = np.isfinite(around)
+        expected = (weight * np.where(valid, around, 0)).sum() / (weight * valid).sum()
         if np.isnan(image[band, row, column]):
             expected = np.nan
-        assert found[band, row, column] == pytest.approx(expected, abs=1e-5, nan_ok=True)
+        assert smoothed[band, row, column] == pytest.approx(expected, abs=1e-5, nan_ok=True)
 
 
-def test_smoothed_keeps_what_is_wide_and_quiets_speckle():
+def test_smoothed_averages_speckle_and_keeps_wide_changes():
     rng = np.random.default_rng(5)
     noise = rng.standard_normal((1, 2, 200, 200), dtype=np.float32)
     assert differences.smoothed(noise, 2.0).std() < 0.2
@@ -97,24 +97,25 @@ def test_smoothed_keeps_what_is_wide_and_quiets_speckle():
         differences.smoothed(noise, 0.0)
 
 
-def test_levelled_takes_off_what_moves_the_whole_image():
-    """A slow twin, image by image and band by band; a change of a quarter stays where it is."""
+def test_levelled_removes_an_offset_of_the_whole_image():
+    """A slow twin, image by image and band by band; a change of a quarter of the image remains."""
     rng = np.random.default_rng(6)
     image = rng.normal(size=(3, 2, 20, 20)).astype(np.float32)
     image[1, 0, :10, :10] -= 50.0
     image[2, 1, 3] = np.nan
-    above = np.array([[4.0, -2.0], [0.5, 9.0], [1.0, -30.0]], dtype=np.float32)
-    moved = image + above[..., None, None]
-    for one, band in np.ndindex(3, 2):
-        seen = moved[one, band][np.isfinite(moved[one, band])]
-        assert differences.level(moved)[one, band] == pytest.approx(np.median(seen), abs=1e-6)
+    offsets = np.array([[4.0, -2.0], [0.5, 9.0], [1.0, -30.0]], dtype=np.float32)
+    moved = image + offsets[..., None, None]
+    for number, band in np.ndindex(3, 2):
+        layer = moved[number, band]
+        median = np.median(layer[np.isfinite(layer)])
+        assert differences.level(moved)[number, band] == pytest.approx(median, abs=1e-6)
     np.testing.assert_allclose(
         differences.levelled(moved), differences.levelled(image), atol=1e-4, equal_nan=True
     )
     assert np.median(differences.levelled(moved)[1, 0, :10, :10]) == pytest.approx(-50.0, abs=0.8)
 
 
-def test_what_nobody_saw_has_no_level():
+def test_a_band_without_data_has_no_level():
     image = np.ones((2, 3, 4), dtype=np.float32)
     image[1] = np.nan
     np.testing.assert_array_equal(differences.level(image), [1.0, np.nan])

@@ -1,12 +1,14 @@
 import numpy as np
 import pytest
+from skimage.filters import threshold_otsu
 from sklearn.dummy import DummyClassifier
 from sklearn.ensemble import RandomForestClassifier
 
+from sarcast.detection import thresholds
 from sarcast.detection.classifiers import (
     BestThreshold,
     FalseAlarmRate,
-    FromCallable,
+    FunctionClassifier,
     KittlerIllingworth,
     Otsu,
     PixelEstimator,
@@ -16,6 +18,7 @@ from sarcast.detection.classifiers import (
 )
 from sarcast.detection.difference import norm
 from sarcast.detection.spatial import MarkovField, PcaKMeans
+from sarcast.detection.thresholds import HISTOGRAM_BINS
 from sarcast.errors import SarcastError
 
 
@@ -29,7 +32,7 @@ def images(count=3, size=64, step=-4.0, seed=0):
     return [(n + step * m).astype(np.float32) for n, m in zip(noise, masks, strict=True)], masks
 
 
-def every(rng):
+def all_classifiers(rng):
     return [
         Threshold(3.0),
         BestThreshold(),
@@ -38,25 +41,25 @@ def every(rng):
         FalseAlarmRate(0.01),
         linear_svc(rng=rng),
         PixelEstimator("forest", RandomForestClassifier(10, random_state=0), rng=rng),
-        FromCallable("sum", lambda d: d.sum(axis=0) < -3.0),
+        FunctionClassifier("sum", lambda d: d.sum(axis=0) < -3.0),
     ]
 
 
 @pytest.mark.parametrize("number", range(8))
-def test_finds_a_plain_change(number):
+def test_finds_a_clear_change(number):
     differences, masks = images()
-    classifier = every(np.random.default_rng(0))[number].fresh().fit(differences, masks)
-    called = classifier.predict(differences[0])
-    assert called.dtype == bool
-    assert (called == masks[0]).mean() > 0.9
+    classifier = all_classifiers(np.random.default_rng(0))[number].fresh().fit(differences, masks)
+    changed = classifier.predict(differences[0])
+    assert changed.dtype == bool
+    assert (changed == masks[0]).mean() > 0.9
 
 
 @pytest.mark.parametrize("number", range(8))
-def test_what_was_not_seen_is_unchanged_and_not_learnt_from(number):
+def test_pixels_without_data_are_unchanged_and_not_fitted(number):
     differences, masks = images()
     differences[0][1, 20:30, 20:30] = np.nan
     differences[1][:] = np.nan
-    classifier = every(np.random.default_rng(0))[number].fresh().fit(differences, masks)
+    classifier = all_classifiers(np.random.default_rng(0))[number].fresh().fit(differences, masks)
     assert not classifier.predict(differences[0])[20:30, 20:30].any()
     assert not classifier.predict(differences[1]).any()
 
@@ -71,11 +74,9 @@ def test_what_was_not_seen_is_unchanged_and_not_learnt_from(number):
         MarkovField(),
     ],
 )
-def test_what_has_not_learnt_says_so(classifier):
+def test_predict_before_fit_is_an_error(classifier):
     (difference, *_), _ = images()
-    with pytest.raises(
-        SarcastError, match=f"^{type(classifier).__name__} has not learnt yet; call"
-    ):
+    with pytest.raises(SarcastError, match=f"^{type(classifier).__name__} is not fitted yet; call"):
         classifier.predict(difference)
 
 
@@ -93,24 +94,24 @@ def plain_criterion(kind, differences):
     counts, edges = norm_histogram(differences)
     centres = (edges[:-1] + edges[1:]) / 2
     values = np.repeat(centres, counts)
-    found = []
+    criteria = []
     for edge in edges[1:-1]:
         below, above = values[values < edge], values[values > edge]
         if not below.size or not above.size:
-            found.append(np.inf)
+            criteria.append(np.inf)
             continue
         share = below.size / values.size
         if kind == "otsu":
-            found.append(-share * (1 - share) * (above.mean() - below.mean()) ** 2)
+            criteria.append(-share * (1 - share) * (above.mean() - below.mean()) ** 2)
             continue
         floor = (edges[1] - edges[0]) / np.sqrt(12)
         stds = [max(side.std(), floor) for side in (below, above)]
-        found.append(
+        criteria.append(
             1
             + 2 * (share * np.log(stds[0]) + (1 - share) * np.log(stds[1]))
             - 2 * (share * np.log(share) + (1 - share) * np.log(1 - share))
         )
-    return edges[1 + int(np.argmin(found))]
+    return edges[1 + int(np.argmin(criteria))]
 
 
 @pytest.mark.parametrize("classifier", [Otsu(), KittlerIllingworth()], ids=lambda c: c.name)
@@ -121,14 +122,40 @@ def test_thresholds_equal_a_plain_search(classifier):
     )
 
 
+def test_otsu_equals_scikit_image_on_the_pixels_themselves():
+    """Its bins run from the least norm and it returns their centres: less than a bin apart."""
+    differences, _ = images(step=-5.0)
+    values = np.concatenate([norm(image).ravel() for image in differences])
+    width = float(values.max()) / HISTOGRAM_BINS
+    theirs = threshold_otsu(values, nbins=HISTOGRAM_BINS)
+    assert Otsu().fit(differences).threshold_ == pytest.approx(theirs, abs=width)
+
+
+def test_otsu_holds_for_many_pixels(monkeypatch):
+    """scikit-image counts in single precision: 10^9 pixels give the threshold of 10^4."""
+    differences, _ = images()
+    counts, edges = norm_histogram(differences)
+    threshold = Otsu().fit(differences).threshold_
+    monkeypatch.setattr(thresholds, "norm_histogram", lambda _: (counts * 100_003, edges))
+    assert Otsu().fit(differences).threshold_ == pytest.approx(threshold, abs=edges[1] * 1e-6)
+
+
+@pytest.mark.parametrize("classifier", [Otsu(), KittlerIllingworth()], ids=lambda c: c.name)
+def test_norms_in_one_bin_cannot_be_split(classifier):
+    difference = np.full((2, 8, 8), 10.0, dtype=np.float32)
+    difference[0, 0, 0] = 10.001
+    with pytest.raises(SarcastError, match="all values lie in one of its 1024 bins"):
+        classifier.fit([difference])
+
+
 def test_best_threshold_equals_a_plain_search():
     differences, masks = images(2, size=32)
-    values = np.concatenate([norm(one).ravel() for one in differences])
+    values = np.concatenate([norm(image).ravel() for image in differences])
     truth = np.concatenate([mask.ravel() for mask in masks])
     edges = norm_histogram(differences)[1]
     gains = [(values[truth] >= e).mean() + (values[~truth] < e).mean() for e in edges[1:]]
-    found = BestThreshold().fit(differences, masks).threshold_
-    assert found == pytest.approx(edges[1 + int(np.argmax(gains))])
+    threshold = BestThreshold().fit(differences, masks).threshold_
+    assert threshold == pytest.approx(edges[1 + int(np.argmax(gains))])
 
 
 @pytest.mark.parametrize("rate", [0.1, 0.01, 0.001])
@@ -138,26 +165,26 @@ def test_false_alarm_rate_holds_on_calibrated_noise(rate):
     assert FalseAlarmRate(rate).takes == "z"
 
 
-def test_false_alarm_rate_is_mended_where_sigma_is_wrong():
+def test_fitted_false_alarm_rate_holds_where_sigma_is_wrong():
     noise = 2.0 * np.random.default_rng(0).standard_normal((2, 300, 300)).astype(np.float32)
-    nothing = np.zeros((300, 300), dtype=bool)
+    unchanged = np.zeros((300, 300), dtype=bool)
     assert FalseAlarmRate(0.01).predict(noise).mean() > 0.2
-    fitted = FalseAlarmRate(0.01).fit([noise], [nothing])
+    fitted = FalseAlarmRate(0.01).fit([noise], [unchanged])
     assert fitted.predict(noise).mean() == pytest.approx(0.01, abs=1e-3)
 
 
-def test_estimator_is_given_balanced_pixels_of_each_image():
+def test_estimator_is_fitted_to_balanced_pixels_of_each_image():
     class Recorder(DummyClassifier):
-        seen: list = []  # noqa: RUF012
+        calls: list = []  # noqa: RUF012
 
         def fit(self, features, labels):
-            self.seen.append((features, labels))
+            self.calls.append((features, labels))
             return super().fit(features, labels)
 
     differences, masks = images()
     rng = np.random.default_rng(0)
     PixelEstimator("recorder", Recorder(), rng=rng).fit(differences, masks)
-    ((features, labels),) = Recorder.seen
+    ((features, labels),) = Recorder.calls
     assert features.shape == (2 * 3 * 900, 2)
     assert labels.mean() == 0.5
 
@@ -173,8 +200,8 @@ def test_linear_svc_equals_scikit_learn_on_the_same_pixels():
     ours = linear_svc(rng=np.random.default_rng(0)).fit(differences, masks)
     plain = make_pipeline(StandardScaler(), LinearSVC())
     plain.fit(differences[0].reshape(2, -1).T, masks[0].ravel())
-    called = plain.predict(differences[0].reshape(2, -1).T).reshape(64, 64)
-    assert (ours.predict(differences[0]) == called).mean() > 0.99
+    changed = plain.predict(differences[0].reshape(2, -1).T).reshape(64, 64)
+    assert (ours.predict(differences[0]) == changed).mean() > 0.99
 
 
 def test_same_seed_same_map():
@@ -187,10 +214,10 @@ def test_same_seed_same_map():
 
 
 @pytest.mark.parametrize("number", [1, 5, 6])
-def test_masks_are_asked_for(number):
+def test_masks_are_required(number):
     differences, _ = images()
     with pytest.raises(SarcastError, match="learns from masks of what changed"):
-        every(np.random.default_rng(0))[number].fit(differences)
+        all_classifiers(np.random.default_rng(0))[number].fit(differences)
 
 
 @pytest.mark.parametrize("number", [1, 5])
@@ -198,25 +225,25 @@ def test_masks_are_asked_for(number):
 def test_one_class_is_an_error(number, value):
     differences, masks = images()
     with pytest.raises(SarcastError, match="changed and unchanged pixels, but there are"):
-        every(np.random.default_rng(0))[number].fit(
+        all_classifiers(np.random.default_rng(0))[number].fit(
             differences, [np.full_like(mask, value) for mask in masks]
         )
 
 
-def test_thresholds_need_values_to_part():
-    blind = np.full((2, 8, 8), np.nan, dtype=np.float32)
+def test_thresholds_need_two_values():
+    empty = np.full((2, 8, 8), np.nan, dtype=np.float32)
     with pytest.raises(SarcastError, match="all are NaN"):
-        Otsu().fit([blind])
+        Otsu().fit([empty])
     with pytest.raises(SarcastError, match="its norm is 0 everywhere"):
         Otsu().fit([np.zeros((2, 8, 8), dtype=np.float32)])
-    with pytest.raises(SarcastError, match="has not learnt yet; call fit"):
-        Otsu().predict(blind)
+    with pytest.raises(SarcastError, match="is not fitted yet; call fit"):
+        Otsu().predict(empty)
     with pytest.raises(SarcastError, match="between 0 and 1, not at 1"):
         FalseAlarmRate(1.0)
     with pytest.raises(SarcastError, match="unchanged pixels, but there are none"):
-        FalseAlarmRate(0.1).fit([blind], [np.zeros((8, 8), dtype=bool)])
+        FalseAlarmRate(0.1).fit([empty], [np.zeros((8, 8), dtype=bool)])
 
 
-def test_a_callable_must_give_a_map():
-    with pytest.raises(SarcastError, match=r"boolean map of shape \(8, 8\), but gave float32"):
-        FromCallable("odd", lambda d: d).predict(np.zeros((2, 8, 8), dtype=np.float32))
+def test_a_function_must_return_a_map():
+    with pytest.raises(SarcastError, match=r"boolean map of shape \(8, 8\), but returned float32"):
+        FunctionClassifier("identity", lambda d: d).predict(np.zeros((2, 8, 8), dtype=np.float32))

@@ -3,7 +3,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from sarcast.detection import spatial as neighbourhood
+from sarcast.detection import spatial
 from sarcast.detection.classifiers import BestThreshold
 from sarcast.detection.spatial import MarkovField, PcaKMeans
 from sarcast.errors import SarcastError
@@ -14,33 +14,35 @@ def images(count=2, size=48, step=-2.5, seed=0):
     mask = np.zeros((size, size), dtype=bool)
     mask[10:30, 12:34] = True
     noise = rng.standard_normal((count, 2, size, size)) * 1.2
-    return [(one + step * mask).astype(np.float32) for one in noise], [mask] * count
+    return [(image + step * mask).astype(np.float32) for image in noise], [mask] * count
 
 
 @pytest.mark.parametrize("classifier", [PcaKMeans(rng=np.random.default_rng(0)), MarkovField()])
-def test_the_neighbourhood_helps(classifier):
+def test_a_spatial_classifier_beats_the_best_threshold(classifier):
     differences, masks = images()
-    learnt = classifier.fresh().fit(differences, masks)
-    single = BestThreshold().fit(differences, masks)
-    right, alone = ((one.predict(differences[0]) == masks[0]).mean() for one in (learnt, single))
-    assert right > alone + 0.05
-    assert right > 0.9
+    fitted = classifier.fresh().fit(differences, masks)
+    threshold = BestThreshold().fit(differences, masks)
+    accuracy, by_pixel = (
+        (each.predict(differences[0]) == masks[0]).mean() for each in (fitted, threshold)
+    )
+    assert accuracy > by_pixel + 0.05
+    assert accuracy > 0.9
 
 
 @pytest.mark.parametrize("classifier", [PcaKMeans(rng=np.random.default_rng(0)), MarkovField()])
-def test_learns_without_masks(classifier):
+def test_fits_without_masks(classifier):
     differences, masks = images(step=-5.0)
-    called = classifier.fresh().fit(differences).predict(differences[1])
-    assert (called == masks[1]).mean() > 0.95
+    changed_map = classifier.fresh().fit(differences).predict(differences[1])
+    assert (changed_map == masks[1]).mean() > 0.95
 
 
 @pytest.mark.parametrize("classifier", [PcaKMeans(rng=np.random.default_rng(0)), MarkovField()])
-def test_what_was_not_seen_is_unchanged(classifier):
+def test_pixels_without_data_are_unchanged(classifier):
     differences, masks = images()
     differences[0][0, 15:20, 15:20] = np.nan
-    called = classifier.fresh().fit(differences, masks).predict(differences[0])
-    assert not called[15:20, 15:20].any()
-    assert called[21:28, 14:32].mean() > 0.9
+    changed_map = classifier.fresh().fit(differences, masks).predict(differences[0])
+    assert not changed_map[15:20, 15:20].any()
+    assert changed_map[21:28, 14:32].mean() > 0.9
     assert not classifier.fresh().fit(differences, masks).predict(differences[0] * np.nan).any()
 
 
@@ -59,23 +61,23 @@ def test_graph_cut_finds_the_least_energy_of_all_labellings(neighbours):
         return total
 
     best = min((np.reshape(bits, (3, 4)) for bits in product([False, True], repeat=12)), key=energy)
-    found = neighbourhood._cut(unchanged, changed, 0.4, neighbours)
-    np.testing.assert_array_equal(found, best)
+    labels = spatial._cut(unchanged, changed, 0.4, neighbours)
+    np.testing.assert_array_equal(labels, best)
 
 
 def test_without_smoothness_the_field_is_the_likelier_class():
     differences, masks = images()
-    found = MarkovField(smoothness=0.0).fit(differences, masks).predict(differences[0])
+    by_field = MarkovField(smoothness=0.0).fit(differences, masks).predict(differences[0])
     from scipy.stats import multivariate_normal
 
-    pixels = np.concatenate([one.reshape(2, -1) for one in differences], axis=1)
+    pixels = np.concatenate([image.reshape(2, -1) for image in differences], axis=1)
     truth = np.concatenate([mask.ravel() for mask in masks])
     flat, densities = differences[0].reshape(2, -1).T, []
     for kind in (False, True):
-        own = pixels[:, truth == kind]
-        densities.append(multivariate_normal(own.mean(axis=1), np.cov(own)).pdf(flat))
+        members = pixels[:, truth == kind]
+        densities.append(multivariate_normal(members.mean(axis=1), np.cov(members)).pdf(flat))
     likelier = (densities[1] > densities[0]).reshape(48, 48)
-    assert (found == likelier).mean() > 0.999
+    assert (by_field == likelier).mean() > 0.999
 
 
 def test_blocks_are_the_neighbours_of_each_pixel():
@@ -85,18 +87,20 @@ def test_blocks_are_the_neighbours_of_each_pixel():
     np.testing.assert_array_equal(blocks[2 * 6 + 3].reshape(3, 3), image[0, 1:4, 2:5])
 
 
-def test_of_many_pixels_some_are_learnt_from(monkeypatch):
-    """Pixel numbers as an image: blocks of side 1 tell which pixels were drawn, each once."""
-    monkeypatch.setattr(neighbourhood, "LARGEST_LESSON", 40)
+def test_of_many_pixels_a_sample_is_fitted(monkeypatch):
+    """Pixel numbers as an image: blocks of side 1 are the pixels that were drawn, each once."""
+    monkeypatch.setattr(spatial, "MAX_FIT_BLOCKS", 40)
     images = np.arange(3 * 64, dtype=np.float32).reshape(3, 1, 8, 8)
     images[1, :, :4] = np.nan
-    learner = PcaKMeans(1, 1, rng=np.random.default_rng(0))
-    drawn = learner._lesson(list(images))[:, 0]
+    classifier = PcaKMeans(1, 1, rng=np.random.default_rng(0))
+    drawn = classifier._fit_blocks(list(images))[:, 0]
     assert len(np.unique(drawn)) == 40
     assert set(drawn) <= set(images[np.isfinite(images)])
     assert {int(value) // 64 for value in drawn} == {0, 1, 2}
-    monkeypatch.setattr(neighbourhood, "LARGEST_LESSON", 1000)
-    np.testing.assert_array_equal(learner._lesson(list(images))[:, 0], images[np.isfinite(images)])
+    monkeypatch.setattr(spatial, "MAX_FIT_BLOCKS", 1000)
+    np.testing.assert_array_equal(
+        classifier._fit_blocks(list(images))[:, 0], images[np.isfinite(images)]
+    )
 
 
 def test_same_seed_same_map():
@@ -116,6 +120,6 @@ def test_options_are_checked():
     with pytest.raises(SarcastError, match="10 pixels or more, but has 0"):
         differences, masks = images()
         MarkovField().fit(differences, [np.zeros_like(mask) for mask in masks])
-    with pytest.raises(SarcastError, match="6 pixels or more, 0 were seen"):
-        blind = np.full((2, 8, 8), np.nan, dtype=np.float32)
-        PcaKMeans(rng=np.random.default_rng(0)).fit([blind])
+    with pytest.raises(SarcastError, match="6 pixels with data or more, but there are 0"):
+        empty = np.full((2, 8, 8), np.nan, dtype=np.float32)
+        PcaKMeans(rng=np.random.default_rng(0)).fit([empty])

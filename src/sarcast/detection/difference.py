@@ -1,7 +1,20 @@
-"""Difference images: what is left of an actual image when the expected one is taken away.
+"""Difference images: the residual of an actual image against the expected one.
 
-Arrays in, arrays out. Images have dims (..., band, y, x) and dB; NaN in any input is NaN in the
-result.
+With the actual image y, the expected image m and its standard deviation s, in dB, for B bands b:
+
+    subtract    d_b = y_b - m_b                      dB
+    norm        sqrt(sum over b of d_b²)             dB
+    ratio       10^(d_b / 10)                        of linear power
+    log_ratio   ln 10^(d_b / 10)                     of linear power
+    z           d_b / s_b                            standard deviations
+    signed      ∓ (sum over b of d_b) / sqrt(B)      dB, or standard deviations from z
+
+Arrays in, arrays out. Images have dims (..., band, y, x); NaN in any input gives NaN.
+
+>>> actual = np.array([[[-13.0]], [[-20.0]]], dtype=np.float32)      # VV and VH of one pixel
+>>> expected = np.array([[[-10.0]], [[-16.0]]], dtype=np.float32)
+>>> norm(subtract(actual, expected))
+array([[5.]], dtype=float32)
 """
 
 import math
@@ -16,7 +29,7 @@ from sarcast.sensor.units import DB_PER_NEPER
 BAND_AXIS = -3
 
 DIRECTIONS = {"loss": -1.0, "gain": 1.0}
-"""Known directions of a change, and the sign of their difference in backscatter."""
+"""Directions of a change in backscatter, and the sign that makes its score positive."""
 
 
 def subtract(actual: Float, expected: Float) -> Float:
@@ -35,19 +48,19 @@ def subtract(actual: Float, expected: Float) -> Float:
     Raises
     ------
     SarcastError
-        If the two are not of one shape.
+        If the shapes differ.
     """
     _check_one_shape(actual, expected, "the expected image")
     return np.subtract(actual, expected, dtype=np.float32)
 
 
 def norm(difference: Float) -> Float:
-    """Euclidean norm over the bands: the threshold difference image of the paper.
+    """Euclidean norm over the bands: the difference image that the paper thresholds.
 
     Parameters
     ----------
     difference
-        Dims (..., band, y, x), dB, or a z difference.
+        Dims (..., band, y, x), dB or z.
 
     Returns
     -------
@@ -79,7 +92,7 @@ def ratio(actual: Float, expected: Float) -> Float:
     Raises
     ------
     SarcastError
-        If the two are not of one shape.
+        If the shapes differ.
 
     References
     ----------
@@ -105,7 +118,7 @@ def log_ratio(actual: Float, expected: Float) -> Float:
     Raises
     ------
     SarcastError
-        If the two are not of one shape.
+        If the shapes differ.
 
     References
     ----------
@@ -115,23 +128,23 @@ def log_ratio(actual: Float, expected: Float) -> Float:
 
 
 def z(actual: Float, expected: Float, std: Float) -> Float:
-    """Difference over the standard deviation that the predictor expects.
+    """Difference over the predicted standard deviation.
 
     Parameters
     ----------
     actual, expected, std
-        Dims (..., band, y, x), dB; ``std`` above 0 (NaN comes of any other).
+        Dims (..., band, y, x), dB; where ``std`` is not above 0 the result is NaN.
 
     Returns
     -------
     Float
-        The same dims, dimensionless; of unit variance where nothing changed, if sigma is
-        calibrated.
+        The same dims, dimensionless; of unit variance where nothing changed, if the standard
+        deviation is calibrated.
 
     Raises
     ------
     SarcastError
-        If the three are not of one shape.
+        If the shapes differ.
     """
     _check_one_shape(actual, std, "the standard deviation")
     positive = np.where(std > 0.0, std, np.float32(np.nan))
@@ -139,20 +152,20 @@ def z(actual: Float, expected: Float, std: Float) -> Float:
 
 
 def smoothed(difference: Float, radius_px: float) -> Float:
-    """Mean over the neighbourhood of each pixel: what is wider than speckle stands out.
+    """Gaussian-weighted mean around each pixel: averages speckle, keeps wider changes.
 
     Parameters
     ----------
     difference
-        Dims (..., band, y, x), dB, or a z difference.
+        Dims (..., band, y, x), dB or z.
     radius_px
         Standard deviation of the Gaussian weights, pixels, above 0; about the radius of the
-        smallest change sought.
+        smallest change of interest.
 
     Returns
     -------
     Float
-        The same dims and unit; a NaN counts nowhere and stays.
+        The same dims and unit; a NaN has no weight and stays NaN.
 
     Raises
     ------
@@ -160,44 +173,44 @@ def smoothed(difference: Float, radius_px: float) -> Float:
         If the radius is not above 0.
     """
     if not radius_px > 0.0:
-        raise SarcastError(f"the radius of a smoothing must be above 0 pixels, not {radius_px}")
-    seen = np.isfinite(difference)
+        raise SarcastError(f"the radius of smoothing must be above 0 pixels, not {radius_px}")
+    valid = np.isfinite(difference)
     radii = [0.0] * (difference.ndim - 2) + [radius_px] * 2
-    total = ndimage.gaussian_filter(np.where(seen, difference, np.float32(0.0)), radii)
-    weight = ndimage.gaussian_filter(seen.astype(np.float32), radii)
+    total = ndimage.gaussian_filter(np.where(valid, difference, np.float32(0.0)), radii)
+    weight = ndimage.gaussian_filter(valid.astype(np.float32), radii)
     result = np.full(difference.shape, np.nan, dtype=np.float32)
-    np.divide(total, weight, out=result, where=seen)
+    np.divide(total, weight, out=result, where=valid)
     return result
 
 
 def level(difference: Float) -> Float:
-    """Median of each band over the image: what weather that nobody told of does to a whole scene.
+    """Median of each band over the image: the offset that unmodelled weather gives a whole scene.
 
     Parameters
     ----------
     difference
-        Dims (..., band, y, x), dB, or a z difference.
+        Dims (..., band, y, x), dB or z.
 
     Returns
     -------
     Float
-        Dims (..., band), the unit of the input; what changed does not move it far as long as it is
-        well below half of the pixels. NaN where nothing was seen.
+        Dims (..., band), the unit of the input; NaN for a band without data. Changes hardly move it
+        while they cover well below half of the pixels.
     """
     pixels = difference.reshape(*difference.shape[:-2], -1)
-    seen = np.isfinite(pixels).any(axis=-1)
-    result = np.full(seen.shape, np.nan, dtype=np.float32)
-    result[seen] = np.nanmedian(pixels[seen], axis=-1)
+    valid = np.isfinite(pixels).any(axis=-1)
+    result = np.full(valid.shape, np.nan, dtype=np.float32)
+    result[valid] = np.nanmedian(pixels[valid], axis=-1)
     return result
 
 
 def levelled(difference: Float) -> Float:
-    """Difference less its level, band by band: what changed in a part of the image stands out.
+    """Difference minus its level, band by band: only changes of a part of the image remain.
 
     Parameters
     ----------
     difference
-        Dims (..., band, y, x), dB, or a z difference.
+        Dims (..., band, y, x), dB or z.
 
     Returns
     -------
@@ -210,12 +223,13 @@ def levelled(difference: Float) -> Float:
 def signed(difference: Float, direction: str) -> Float:
     """Score of a change whose direction is known: high for it, low for its opposite.
 
-    The mean over bands, scaled so that independent bands of unit variance give unit variance.
+    The sum over the bands divided by the root of their number, so that independent bands of unit
+    variance give unit variance; the sign is turned for a loss.
 
     Parameters
     ----------
     difference
-        Dims (..., band, y, x): a z difference (signed z), or a plain one in dB.
+        Dims (..., band, y, x), dB or z.
     direction
         ``"loss"`` or ``"gain"`` of backscatter.
 
@@ -227,7 +241,7 @@ def signed(difference: Float, direction: str) -> Float:
     Raises
     ------
     SarcastError
-        If the direction is another word.
+        If the direction is neither.
     """
     if direction not in DIRECTIONS:
         raise SarcastError(f"the direction of a change is 'loss' or 'gain', not {direction!r}")
@@ -240,5 +254,5 @@ def _check_one_shape(actual: Float, other: Float, what: str) -> None:
     if actual.shape != other.shape:
         raise SarcastError(
             f"the actual image has shape {actual.shape}, but {what} has {other.shape}; "
-            f"bring both onto one grid and the same bands"
+            f"put both on one grid with the same bands"
         )
