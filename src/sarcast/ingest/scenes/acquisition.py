@@ -1,4 +1,4 @@
-"""An acquisition: all slices of one pass over an area, and what they tell of it."""
+"""An acquisition: all slices of one pass over an area, and their common metadata."""
 
 import datetime as dt
 import logging
@@ -19,18 +19,23 @@ _log = logging.getLogger(__name__)
 
 
 PASS_GAP = dt.timedelta(minutes=10)
-"""Slices of one pass follow each other within this time; an orbit takes 98.7 minutes."""
+"""Longest time between the starts of successive slices of a pass; an orbit takes 98.7 minutes."""
 TRUTH = tuple(f"{band.lower()}-expected" for band in BANDS)
-"""Asset keys of the expected image, one a band, which only a synthetic world knows."""
+"""Asset keys of the true expected image, one a band, which only a synthetic world provides."""
 
 _SAME_TIME = dt.timedelta(seconds=1)
-_SAME_PLACE = 0.9
-_PROCESSED = ("processing:datetime", "updated", "created")
+_SAME_FOOTPRINT = 0.9
+"""Intersection over union above which two footprints are those of the same slice."""
+_PROCESSING_TIMES = ("processing:datetime", "updated", "created")
 
 
 @dataclass(frozen=True)
 class Acquisition:
-    """All slices of one pass over an area, oldest first."""
+    """All slices of one pass over an area, oldest first.
+
+    For example, an area on the border of the slices of 05:11:22 and 05:11:47 has one acquisition
+    with two items, whose time is 05:11:22.
+    """
 
     items: tuple[pystac.Item, ...]
 
@@ -42,21 +47,21 @@ class Acquisition:
     @property
     def time(self) -> np.datetime64:
         """Start of the first slice, UTC, to the second."""
-        return np.datetime64(_moment(self.items[0]).replace(tzinfo=None), "s")
+        return np.datetime64(_start(self.items[0]).replace(tzinfo=None), "s")
 
     @property
     def platform(self) -> str:
-        """As ``"sentinel-1a"``; empty where the source does not tell."""
+        """As ``"sentinel-1a"``; empty if unknown."""
         return str(self.items[0].properties.get("platform", ""))
 
     @property
     def orbit_direction(self) -> str:
-        """``"ascending"`` or ``"descending"``; empty where the source does not tell."""
+        """``"ascending"`` or ``"descending"``; empty if unknown."""
         return str(self.items[0].properties.get("sat:orbit_state", ""))
 
     @property
     def relative_orbit(self) -> int:
-        """1..175; 0 where the source does not tell."""
+        """1..175; 0 if unknown."""
         return int(self.items[0].properties.get("sat:relative_orbit", 0))
 
     @property
@@ -66,17 +71,19 @@ class Acquisition:
 
     @property
     def heading_deg(self) -> float:
-        """Heading of the ground track: told by the source, or that of the orbit at this latitude.
+        """Heading of the ground track, degrees clockwise from north, -180..180.
 
-        NaN where the source tells neither the heading nor the pass, and where only the look to the
-        side reaches, nearer to the pole than the orbit.
+        From the look azimuth of the items, or else that of the orbit at this latitude. NaN if
+        both azimuth and orbit direction are unknown, or the area lies nearer to a pole than the
+        ground track.
         """
         azimuths = [
-            i.properties["view:azimuth"] for i in self.items if "view:azimuth" in i.properties
+            item.properties["view:azimuth"]
+            for item in self.items
+            if "view:azimuth" in item.properties
         ]
         if azimuths:
-            told = float(np.mean(azimuths)) - orbits.LOOK_OFFSET_DEG
-            return orbits.wrap_heading(told)
+            return orbits.wrap_heading(float(np.mean(azimuths)) - orbits.LOOK_OFFSET_DEG)
         if not self.orbit_direction:
             return float("nan")
         bbox = self.items[0].bbox
@@ -88,127 +95,140 @@ class Acquisition:
 
     @property
     def has_truth(self) -> bool:
-        """Whether every slice brings its expected image, as those of a synthetic world do."""
+        """Whether every slice includes its true expected image, as those of synthetic worlds do."""
         return all(set(TRUTH) <= set(item.assets) for item in self.items)
 
     @property
     def incidence_deg(self) -> float:
-        """Incidence angle at the centre, the mean of the slices'; NaN where not told."""
-        told = [item.properties.get("view:incidence_angle", np.nan) for item in self.items]
-        return float(np.mean(told))
+        """Incidence angle at the centre, degrees, mean of the slices; NaN if unknown."""
+        angles = [item.properties.get("view:incidence_angle", np.nan) for item in self.items]
+        return float(np.mean(angles))
 
     def layers(self, name: str) -> tuple[Layer, ...]:
-        """Rasters of a band (``VV``), or under an asset key (``incidence``), oldest slice first.
+        """Rasters of a band (``VV``) or an asset key (``incidence``), oldest slice first.
 
-        Slices that lack it are left out.
+        Slices without it are left out.
         """
-        held = (_layer(item, name) for item in self.items)
-        return tuple(layer for layer in held if layer is not None)
+        layers = (_find_layer(item, name) for item in self.items)
+        return tuple(layer for layer in layers if layer is not None)
 
     def _asset(self, band: str) -> pystac.Asset:
         for asset in self.items[0].assets.values():
-            if any(held.get("name") == band for held in asset.extra_fields.get("bands", [])):
+            if band in _band_names(asset):
                 return asset
         return next(iter(self.items[0].assets.values()))
 
 
 def acquisitions(items: Sequence[pystac.Item]) -> list[Acquisition]:
-    """Group items into acquisitions: same platform, pass and orbit, close in time; oldest first.
+    """Group items into acquisitions, oldest first: same platform and orbit, close in time.
 
-    Of a slice that was processed more than once the newest version is taken, and that is said.
+    Of a slice that was processed more than once only the newest version is used; this is logged.
     """
     groups: dict[tuple[Any, ...], list[pystac.Item]] = {}
-    for item in newest(items):
-        told = item.properties
-        key = (told.get("platform"), told.get("sat:orbit_state"), told.get("sat:relative_orbit"))
+    for item in newest_versions(items):
+        properties = item.properties
+        key = (
+            properties.get("platform"),
+            properties.get("sat:orbit_state"),
+            properties.get("sat:relative_orbit"),
+        )
         groups.setdefault(key, []).append(item)
-    found = [one for group in groups.values() for one in _split(group)]
-    return sorted(found, key=lambda one: (one.time, one.scene_id))
+    passes = [acquisition for group in groups.values() for acquisition in _split_passes(group)]
+    return sorted(passes, key=lambda acquisition: (acquisition.time, acquisition.scene_id))
 
 
-def _split(items: list[pystac.Item]) -> Iterator[Acquisition]:
-    ordered = sorted(items, key=_order)
-    run = ordered[:1]
+def _split_passes(items: list[pystac.Item]) -> Iterator[Acquisition]:
+    ordered = sorted(items, key=_by_time)
+    slices = ordered[:1]
     for before, item in pairwise(ordered):
-        if _moment(item) - _moment(before) > PASS_GAP:
-            yield Acquisition(tuple(run))
-            run = []
-        run.append(item)
-    yield Acquisition(tuple(run))
+        if _start(item) - _start(before) > PASS_GAP:
+            yield Acquisition(tuple(slices))
+            slices = []
+        slices.append(item)
+    yield Acquisition(tuple(slices))
 
 
-def newest(items: Iterable[pystac.Item]) -> list[pystac.Item]:
-    """Leave out slices of which a newer version is there, and say so.
+def newest_versions(items: Iterable[pystac.Item]) -> list[pystac.Item]:
+    """Keep only the newest version of each slice, and log how many were dropped.
 
-    Versions of a slice have the platform, the bands, the start to a second, and the place in
-    common. The one processed last is the newest; where no item tells when, the last in the order
-    of ids, which for products that carry the time or the version in their names is the same.
+    Versions of a slice share platform, bands, start to a second, and footprint. The newest is the
+    one processed last. Items without a processing time are compared by id, which gives the same
+    order for products that carry time or version in their names.
     """
     kept: list[pystac.Item] = []
     replaced: list[tuple[pystac.Item, pystac.Item]] = []
-    for item in sorted(items, key=_order):
-        twin = next((place for place, one in _late(kept, item) if _versions(one, item)), None)
-        if twin is None:
+    for item in sorted(items, key=_by_time):
+        index = _find_version(kept, item)
+        if index is None:
             kept.append(item)
             continue
-        older, kept[twin] = sorted((kept[twin], item), key=_version)
-        replaced.append((older, kept[twin]))
+        older, kept[index] = sorted((kept[index], item), key=_version)
+        replaced.append((older, kept[index]))
     if replaced:
         older, newer = replaced[0]
         _log.info(
-            f"{len(replaced)} slices are there in more than one version; the newest is taken, "
-            f"as {newer.id} in place of {older.id}"
+            f"{len(replaced)} slices have more than one version; the newest is used: {newer.id} "
+            f"instead of {older.id}"
         )
     return kept
 
 
-def _late(kept: list[pystac.Item], item: pystac.Item) -> Iterator[tuple[int, pystac.Item]]:
-    """Those of the kept items, which lie in the order of time, that start with this one."""
-    for place in range(len(kept) - 1, -1, -1):
-        if _moment(item) - _moment(kept[place]) > _SAME_TIME:
-            return
-        yield place, kept[place]
+def _find_version(kept: list[pystac.Item], item: pystac.Item) -> int | None:
+    """Index of another version of an item among those kept so far, which are ordered by time."""
+    for index in range(len(kept) - 1, -1, -1):
+        if _start(item) - _start(kept[index]) > _SAME_TIME:
+            return None
+        if _same_slice(kept[index], item):
+            return index
+    return None
 
 
-def _versions(one: pystac.Item, other: pystac.Item) -> bool:
-    same = one.properties.get("platform") == other.properties.get("platform")
-    return same and _bands(one) == _bands(other) and _shared(one, other) > _SAME_PLACE
+def _same_slice(first: pystac.Item, second: pystac.Item) -> bool:
+    same_platform = first.properties.get("platform") == second.properties.get("platform")
+    return (
+        same_platform
+        and _all_bands(first) == _all_bands(second)
+        and _intersection_over_union(first, second) > _SAME_FOOTPRINT
+    )
 
 
-def _bands(item: pystac.Item) -> set[str]:
-    held = [asset.extra_fields.get("bands", []) for asset in item.assets.values()]
-    return {band.get("name", "") for bands in held for band in bands}
+def _band_names(asset: pystac.Asset) -> list[str | None]:
+    return [band.get("name") for band in asset.extra_fields.get("bands", [])]
 
 
-def _shared(one: pystac.Item, other: pystac.Item) -> float:
-    """Area that two items' boxes share, over that which they cover together."""
-    if one.bbox is None or other.bbox is None:
+def _all_bands(item: pystac.Item) -> set[str | None]:
+    return {name for asset in item.assets.values() for name in _band_names(asset)}
+
+
+def _intersection_over_union(first: pystac.Item, second: pystac.Item) -> float:
+    """Area shared by the bounding boxes of two items over the area that they cover together."""
+    if first.bbox is None or second.bbox is None:
         return 0.0
-    corners = np.array([[*box[:2], *box[-2:]] for box in (one.bbox, other.bbox)])
+    corners = np.array([[*box[:2], *box[-2:]] for box in (first.bbox, second.bbox)])
     sides = np.minimum(*corners[:, 2:]) - np.maximum(*corners[:, :2])
     shared = float(np.prod(np.maximum(sides, 0.0)))
     return shared / float(np.prod(corners[:, 2:] - corners[:, :2], axis=1).sum() - shared)
 
 
 def _version(item: pystac.Item) -> tuple[str, str]:
-    told = [str(item.properties[key]) for key in _PROCESSED if item.properties.get(key)]
-    return (told[0] if told else "", item.id)
+    times = [str(item.properties[key]) for key in _PROCESSING_TIMES if item.properties.get(key)]
+    return (times[0] if times else "", item.id)
 
 
-def _order(item: pystac.Item) -> tuple[dt.datetime, str]:
-    return _moment(item), item.id
+def _by_time(item: pystac.Item) -> tuple[dt.datetime, str]:
+    return _start(item), item.id
 
 
-def _moment(item: pystac.Item) -> dt.datetime:
+def _start(item: pystac.Item) -> dt.datetime:
     return span(item)[0]
 
 
-def _layer(item: pystac.Item, name: str) -> Layer | None:
-    """Where an item holds a band or an asset key; None if it does not."""
+def _find_layer(item: pystac.Item, name: str) -> Layer | None:
+    """Layer of a band or an asset key in an item; None if the item has none."""
     for key, asset in item.assets.items():
-        held = [band.get("name") for band in asset.extra_fields.get("bands", [])]
-        if key == name or (name in held and "truth" not in (asset.roles or [])):
-            number = held.index(name) if name in held else 0
-            unit = asset.extra_fields.get("bands", [{}])[number].get("unit", "")
-            return Layer(asset.href, number + 1, unit, item.id, asset.extra_fields.get("nodata"))
+        names = _band_names(asset)
+        if key == name or (name in names and "truth" not in (asset.roles or [])):
+            index = names.index(name) if name in names else 0
+            unit = asset.extra_fields.get("bands", [{}])[index].get("unit", "")
+            return Layer(asset.href, index + 1, unit, item.id, asset.extra_fields.get("nodata"))
     return None

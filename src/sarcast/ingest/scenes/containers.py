@@ -1,4 +1,4 @@
-"""Files that hold the bands of a scene: GeoTIFF, SNAP's GeoTIFF with a header, BEAM-DIMAP."""
+"""File formats that hold the bands of a scene: GeoTIFF, SNAP GeoTIFF, BEAM-DIMAP."""
 
 import logging
 import xml.etree.ElementTree as ET
@@ -13,12 +13,12 @@ from sarcast.errors import SarcastError
 from sarcast.io.rasters import open_raster
 
 SNAP_HEADER_TAG = 65000
-"""Private TIFF tag in which SNAP keeps the header of BEAM-DIMAP, as XML."""
+"""Private TIFF tag in which SNAP stores the BEAM-DIMAP header, as XML."""
 
 
 @dataclass(frozen=True)
 class ContainerLayer:
-    """A band of a file: where it lies, its name, and the value of pixels without data."""
+    """One band of a file: path, band number from 1, name, and value of missing pixels."""
 
     path: Path
     number: int
@@ -28,14 +28,14 @@ class ContainerLayer:
 
 @dataclass(frozen=True)
 class Container:
-    """The bands of a file in their order, and what its tags tell."""
+    """The bands of a file, in their order, and the file's tags."""
 
     layers: tuple[ContainerLayer, ...]
     tags: Mapping[str, str]
 
 
 def open_container(path: Path) -> Container:
-    """Read which bands a file holds and what its tags tell, but no pixels.
+    """Read the bands and tags of a file, but no pixels.
 
     Parameters
     ----------
@@ -45,10 +45,10 @@ def open_container(path: Path) -> Container:
     Raises
     ------
     SarcastError
-        If the file cannot be read, has no CRS, or names bands that are gone.
+        If the file cannot be read, has no CRS, or refers to missing files.
     """
     if path.suffix == ".dim":
-        return _dimap(path)
+        return _open_dimap(path)
     with open_raster(path) as source:
         descriptions = source.descriptions
         tags = {str(key): str(value) for key, value in source.tags().items()}
@@ -65,13 +65,13 @@ def open_container(path: Path) -> Container:
 
 
 def snap_header(path: Path) -> ET.Element | None:
-    """Header that SNAP left in a TIFF; None if there is none."""
+    """BEAM-DIMAP header that SNAP stores in a TIFF; None if there is none."""
     try:
-        with _unheard("tifffile"), tifffile.TiffFile(path) as file:
+        with _logger_disabled("tifffile"), tifffile.TiffFile(path) as file:
             tag = file.pages.first.tags.get(SNAP_HEADER_TAG)
             value = None if tag is None else tag.value
     except (OSError, ValueError, IndexError, tifffile.TiffFileError):
-        return None  # damaged files are named where their pixels are read
+        return None  # a damaged file is reported where its pixels are read
     if value is None:
         return None
     text = value if isinstance(value, str) else bytes(value).decode("utf-8", "replace")
@@ -82,17 +82,17 @@ def snap_header(path: Path) -> ET.Element | None:
 
 
 @contextmanager
-def _unheard(logger: str) -> Iterator[None]:
-    """Keep a library's warnings from the terminal."""
-    log = logging.getLogger(logger)
-    before, log.disabled = log.disabled, True
+def _logger_disabled(name: str) -> Iterator[None]:
+    """Disable a library's logger for a while."""
+    logger = logging.getLogger(name)
+    before, logger.disabled = logger.disabled, True
     try:
         yield
     finally:
-        log.disabled = before
+        logger.disabled = before
 
 
-def _dimap(path: Path) -> Container:
+def _open_dimap(path: Path) -> Container:
     try:
         header = ET.parse(path).getroot()
     except (OSError, ET.ParseError) as error:
@@ -100,20 +100,21 @@ def _dimap(path: Path) -> Container:
     infos = _band_infos(header)
     layers = []
     for data in header.iterfind(".//Data_File"):
-        where, index = data.find("DATA_FILE_PATH"), data.findtext("BAND_INDEX", "")
-        if where is None or index not in infos:
+        reference, index = data.find("DATA_FILE_PATH"), data.findtext("BAND_INDEX", "")
+        if reference is None or index not in infos:
             continue
-        image = (path.parent / where.get("href", "")).with_suffix(".img")
+        image = (path.parent / reference.get("href", "")).with_suffix(".img")
         if not image.is_file():
             raise SarcastError(
-                f"{path} names {image}, which is gone; keep the .data folder beside the .dim file"
+                f"{path} refers to {image}, which does not exist; keep the .data folder beside "
+                f"the .dim file"
             )
         layers.append(ContainerLayer(image, 1, *infos[index]))
     return Container(tuple(layers), _attributes(header))
 
 
 def _band_infos(header: ET.Element) -> dict[str, tuple[str, float | None]]:
-    """Name and value without data of each band, by its index, in the order of the bands."""
+    """Name and missing value of each band by its index, in the order of the bands."""
     infos = {}
     for info in header.iterfind(".//Spectral_Band_Info"):
         used = info.findtext("NO_DATA_VALUE_USED", "false").strip().lower() == "true"
@@ -123,7 +124,7 @@ def _band_infos(header: ET.Element) -> dict[str, tuple[str, float | None]]:
 
 
 def _attributes(header: ET.Element) -> dict[str, str]:
-    """Attributes of the abstracted metadata, which lie flat below it."""
+    """Top-level attributes of the abstracted metadata."""
     return {
         attribute.get("name", ""): (attribute.text or "").strip()
         for metadata in header.iter("MDElem")

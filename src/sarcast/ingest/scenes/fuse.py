@@ -1,4 +1,4 @@
-"""The rasters of a pass, read block by block: slices fused, in decibels."""
+"""Backscatter of a pass, read block by block: slices fused, in decibels."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,20 +15,20 @@ from sarcast.io.remote import RemoteOptions, gdal_settings, is_remote
 from sarcast.sensor import units
 
 CACHE_MIB = 64
-"""Memory that GDAL may keep blocks of rasters in, MiB, whatever the machine has."""
+"""Limit of GDAL's raster block cache, MiB, whatever the machine's memory."""
 SAME_DB = 0.01
-"""Values of two slices that differ by less are the same: half a step of what a cube keeps, dB."""
+"""Slices that differ by less than this agree, dB: the quantisation step of a cube."""
 
 _THINNED = 8
 
 
 class UnreadableError(SarcastError):
-    """A raster that a catalogue names and that is gone, cut off, or does not answer."""
+    """A raster of the catalogue is missing, truncated, or its server does not respond."""
 
 
 @dataclass(frozen=True)
 class Layer:
-    """A band of a raster, and what is needed to read it.
+    """One band of one raster, and what is needed to read it.
 
     Attributes
     ----------
@@ -37,11 +37,12 @@ class Layer:
     band
         Number of the band in the file, from 1.
     unit
-        One of ``units.SOURCE_UNITS`` for backscatter; another one, or none, for anything else.
+        One of ``units.SOURCE_UNITS`` for backscatter; another unit or an empty string for
+        anything else.
     slice_id
         Id of the slice.
     nodata
-        What marks a missing value if the raster does not tell it.
+        Value of missing pixels, where the raster does not declare one.
     """
 
     href: str
@@ -52,19 +53,16 @@ class Layer:
 
     @property
     def convert(self) -> Callable[[Float], Float] | None:
-        """What makes linear power of the file's values; None for those that are kept as they are.
-
-        Means make sense of power, not of decibels or amplitudes.
-        """
+        """Conversion to linear power, which alone may be averaged; None if none is needed."""
         return _TO_POWER.get(self.unit)
 
-    def other_unit(self, values: Float) -> str | None:
-        """Unit that values of the file are clearly of, where it is another than declared."""
+    def contradicting_unit(self, values: Float) -> str | None:
+        """Unit that the values evidently have, if it is not the declared one; else None."""
         if self.unit not in units.SOURCE_UNITS:
             return None
-        kind = units.DB if self.unit == units.DB else units.LINEAR_POWER
-        seen = units.guess_unit(values)
-        return None if seen == kind else seen
+        declared = units.DB if self.unit == units.DB else units.LINEAR_POWER
+        apparent = units.guess_unit(values)
+        return None if apparent == declared else apparent
 
 
 _TO_POWER: dict[str, Callable[[Float], Float]] = {
@@ -75,14 +73,14 @@ _TO_POWER: dict[str, Callable[[Float], Float]] = {
 
 @dataclass(frozen=True)
 class Overlap:
-    """What two slices of a pass both saw; overlaps add up.
+    """Agreement of the slices of a pass where they overlap; overlaps can be added.
 
     Attributes
     ----------
     pixels
-        Number of values that two slices saw.
+        Number of values that two slices cover.
     differing
-        Number of those at which they differ by over ``SAME_DB``.
+        Number of those that differ by more than ``SAME_DB``.
     largest_db
         Largest difference, dB.
     """
@@ -102,62 +100,66 @@ class Overlap:
 def read_fused(
     layers: Sequence[Layer], grid: GeoBox, resampling: str, remote: RemoteOptions
 ) -> tuple[Float, Overlap]:
-    """Read a band of all slices onto a grid; where two saw the same pixel, the later one wins.
+    """Read one band of all slices onto a grid; where slices overlap, the later one is used.
 
     Parameters
     ----------
     layers
         The band in each slice, oldest slice first.
     grid
-        The grid wanted, a block of a cube's.
+        Target grid, for instance a block of a cube.
     resampling
         A name of ``rasterio.enums.Resampling``.
     remote
-        How patiently servers are asked.
+        Retries and timeouts for remote files.
 
     Returns
     -------
     ndarray
-        Dims (y, x), dB, float32; NaN where no slice saw anything.
+        Dims (y, x), dB, float32; NaN where no slice has data.
     Overlap
-        How far the slices differ where they overlap.
+        Agreement of the slices where they overlap.
 
     Raises
     ------
     UnreadableError
-        If a raster is gone, cut off, or does not answer.
+        If a raster is missing, truncated, or its server does not respond.
     SarcastError
-        If its values are those of another unit than declared.
+        If the values are not in the declared unit.
     """
     fused = np.full(grid.shape, np.nan, dtype=np.float32)
     overlap = Overlap()
     for layer in layers:
         decibels = units.to_db(read_layer(layer, grid, resampling, remote))
-        seen = np.isfinite(decibels)
-        if layer is not layers[0] and seen.any():
-            overlap += _compare(fused, decibels, seen)
-        np.copyto(fused, decibels, where=seen)
+        valid = np.isfinite(decibels)
+        if layer is not layers[0] and valid.any():
+            overlap += _compare(fused, decibels, valid)
+        np.copyto(fused, decibels, where=valid)
     return fused, overlap
 
 
 def read_layer(layer: Layer, grid: GeoBox, resampling: str, remote: RemoteOptions) -> Float:
-    """Read one raster onto a grid: backscatter as linear power, anything else as it is.
+    """Read one raster onto a grid: backscatter as linear power, anything else unchanged.
 
     Returns
     -------
     ndarray
-        Dims (y, x), float32; NaN for what is missing.
+        Dims (y, x), float32; NaN where missing.
 
     Raises
     ------
     UnreadableError
-        If it is gone, cut off, or does not answer.
+        If it is missing, truncated, or its server does not respond.
     SarcastError
-        If the values of all of it, not of a part alone, are those of another unit than declared.
+        If the values of the whole raster, not just of this part, contradict the declared unit.
     """
     settings = gdal_settings(remote) if is_remote(layer.href) else {}
     nodata = None if layer.nodata is None else float(layer.nodata)
-    doubts: set[str | None] = set()
+    contradictions: set[str | None] = set()
+
+    def check_part(values: Float) -> None:
+        contradictions.add(layer.contradicting_unit(values[::_THINNED, ::_THINNED]))
+
     try:
         with rasterio.Env(GDAL_CACHEMAX=CACHE_MIB, **settings), rasterio.open(layer.href) as source:
             values = warp_onto(
@@ -167,31 +169,35 @@ def read_layer(layer: Layer, grid: GeoBox, resampling: str, remote: RemoteOption
                 band=layer.band,
                 nodata=nodata,
                 convert=layer.convert,
-                inspect=lambda part: doubts.add(layer.other_unit(part[::_THINNED, ::_THINNED])),
+                inspect=check_part,
             )
-            if any(doubts):
+            if any(contradictions):
                 _check_unit(layer, read_thinned(source, band=layer.band, nodata=nodata))
             return values
     except RasterioError as error:
-        tried = f" after {remote.tries} tries" if settings else ""
+        retries = f" after {remote.tries} tries" if settings else ""
         raise UnreadableError(
-            f"{layer.href} cannot be read{tried}, it may be gone, cut off or damaged: fetch it "
-            f"again, or build without its date with --allow-missing "
+            f"{layer.href} cannot be read{retries}; it may be missing, truncated or damaged: fetch "
+            f"it again, or build without its date with --allow-missing "
             f"({' '.join(str(error).split())})"
         ) from error
 
 
 def _check_unit(layer: Layer, values: Float) -> None:
-    """Refuse another unit than declared, told by all of a raster: a part may be bright ground."""
-    seen = layer.other_unit(values)
-    if seen is not None:
+    """Refuse a whole raster that contradicts its unit: a part of it may just be bright ground."""
+    apparent = layer.contradicting_unit(values)
+    if apparent is not None:
         raise SarcastError(
-            f"{layer.slice_id} is declared in {layer.unit}, but its values are those of {seen}; "
-            f"index it again with --unit '{seen}'"
+            f"{layer.slice_id} is declared in {layer.unit}, but its values are those of "
+            f"{apparent}; index it again with --unit '{apparent}'"
         )
 
 
-def _compare(before: Float, after: Float, seen: Bool) -> Overlap:
-    both = seen & np.isfinite(before)
-    apart = np.abs(after[both] - before[both])
-    return Overlap(int(both.sum()), int(np.sum(apart > SAME_DB)), float(np.max(apart, initial=0.0)))
+def _compare(before: Float, after: Float, valid: Bool) -> Overlap:
+    both = valid & np.isfinite(before)
+    difference = np.abs(after[both] - before[both])
+    return Overlap(
+        int(both.sum()),
+        int(np.sum(difference > SAME_DB)),
+        float(np.max(difference, initial=0.0)),
+    )

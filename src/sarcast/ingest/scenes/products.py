@@ -1,4 +1,4 @@
-"""A product: the files of one scene on disk, made into a scene by what its profile tells."""
+"""Products: the files of one scene on disk, made into a scene by their profile."""
 
 import logging
 import math
@@ -14,26 +14,26 @@ from sarcast.catalogue.scene import BANDS, INCIDENCE, Raster, Scene
 from sarcast.errors import SarcastError
 from sarcast.ingest.scenes import profile as profiles
 from sarcast.ingest.scenes.containers import ContainerLayer, open_container
-from sarcast.ingest.scenes.profile import Fact, SceneProfile
+from sarcast.ingest.scenes.profile import MetadataField, SceneProfile
 from sarcast.io.rasters import any_data, grid_of, has_data, read_sample
 from sarcast.sensor import orbits, units
 
 _log = logging.getLogger(__name__)
 
 
-class Nearby:
-    """Files that lie near a product, found by their names; each expression is looked for once."""
+class FileIndex:
+    """All files of a search, found by their names; each expression is evaluated once."""
 
     def __init__(self, files: Iterable[Path]) -> None:
         self._files = sorted(files, key=lambda path: path.name)
-        self._found: dict[str, Path | None] = {}
+        self._cache: dict[str, Path | None] = {}
 
     def find(self, pattern: re.Pattern[str]) -> Path | None:
-        """The first file whose whole name fits; None if there is none."""
-        if pattern.pattern not in self._found:
-            fitting = (path for path in self._files if pattern.fullmatch(path.name))
-            self._found[pattern.pattern] = next(fitting, None)
-        return self._found[pattern.pattern]
+        """The first file whose whole name matches; None if there is none."""
+        if pattern.pattern not in self._cache:
+            matching = (path for path in self._files if pattern.fullmatch(path.name))
+            self._cache[pattern.pattern] = next(matching, None)
+        return self._cache[pattern.pattern]
 
 
 @dataclass
@@ -45,11 +45,11 @@ class RasterProduct:
     name
         Id of the scene.
     profile
-        The profile that knows the files.
+        The profile that matched the files.
     groups
-        What the names of the files tell.
+        Named groups of the file names.
     files
-        Each file, with the polarisation that its name tells, if it does.
+        Each file, and the polarisation in its name, or None.
     """
 
     name: str
@@ -57,171 +57,192 @@ class RasterProduct:
     groups: dict[str, str]
     files: list[tuple[Path, str | None]] = field(default_factory=list)
 
-    def to_scene(self, declared: Mapping[Fact, str], nearby: Nearby) -> Scene | None:
-        """Make the scene, and see that its rasters can be read.
+    def to_scene(
+        self, declared: Mapping[MetadataField, str], file_index: FileIndex
+    ) -> Scene | None:
+        """Make the scene, and check that its rasters can be read.
 
         Parameters
         ----------
         declared
-            Unit and quantity that the user declares; they go before what the profile tells.
-        nearby
-            All files that were found, for the incidence angles that belong to the scene.
+            Unit and quantity declared by the user; they override those of the profile.
+        file_index
+            All files of the search, among them separate rasters of angles.
 
         Returns
         -------
         Scene or None
-            None, which is said, if no pixel of the files holds data.
+            None, with a warning, if no pixel of the files has data.
 
         Raises
         ------
         SarcastError
-            If a file cannot be read, has no CRS, does not tell its bands, unit, quantity or time,
-            or holds another unit than declared.
+            If a file cannot be read or has no CRS, if bands, unit, quantity or time are unknown,
+            or if the values are not in the declared unit.
         """
-        bands, tags, told_by_bands = self._bands()
-        told = self.profile.read({**self.groups, **told_by_bands}, tags) | dict(declared)
-        place = str(self.files[0][0])
-        if "unit" not in told or "quantity" not in told:
+        bands, tags, band_groups = self._read_bands()
+        metadata = self.profile.read_metadata({**self.groups, **band_groups}, tags)
+        metadata |= dict(declared)
+        source = str(self.files[0][0])
+        if "unit" not in metadata or "quantity" not in metadata:
             raise SarcastError(
-                f"{place}: the name tells neither unit nor quantity; "
+                f"{source}: its name contains neither unit nor quantity; "
                 f"declare them with --unit 'linear power' or dB, and --quantity gamma0 or sigma0"
             )
-        unit = profiles.check_unit(told["unit"], place)
+        unit = profiles.check_unit(metadata["unit"], source)
         rasters = self._rasters(bands, unit)
         if not rasters:
             return None
-        heading = profiles.heading_deg(told)
-        heading = self._heading(nearby) if heading is None else heading
-        return self._scene(told, {**rasters, **self._incidence(nearby)}, heading)
+        heading = profiles.heading_deg(metadata)
+        heading = self._mean_heading(file_index) if heading is None else heading
+        return self._scene(metadata, {**rasters, **self._incidence(file_index)}, heading)
 
-    def _bands(
+    def _read_bands(
         self,
     ) -> tuple[dict[Path, dict[int, ContainerLayer]], dict[str, str], dict[str, str]]:
-        """Layers by file and number, each under the name of its band; and what tells facts."""
+        """Layers by file and band number, named after their bands; file tags; band groups."""
         files: dict[Path, dict[int, ContainerLayer]] = {}
         tags: dict[str, str] = {}
-        told: dict[str, str] = {}
+        band_groups: dict[str, str] = {}
         for path, band in self.files:
             container = open_container(path)
-            named, groups = _named(path, container.layers, band, self.profile)
-            for layer in named:
+            layers, groups = _name_layers(path, container.layers, band, self.profile)
+            for layer in layers:
                 files.setdefault(layer.path, {})[layer.number] = layer
             tags.update(container.tags)
-            told.update(groups)
-        return files, tags, told
+            band_groups.update(groups)
+        return files, tags, band_groups
 
     def _rasters(
         self, files: Mapping[Path, Mapping[int, ContainerLayer]], unit: str
     ) -> dict[str, Raster]:
-        """Rasters by asset key, those without any data left out; none if no backscatter is left."""
+        """Rasters with data by asset key; none if no backscatter has data."""
         rasters = {}
         for path, layers in files.items():
-            held = tuple(layers[number].name for number in sorted(layers))
-            seen = tuple(band for band in held if band in BANDS)
-            told = next((x.nodata for x in layers.values() if x.nodata is not None), None)
-            nodata = self.profile.nodata if told is None else told
-            raster = Raster(path, held, unit, ("data",) if seen else ("metadata",), nodata)
-            if not seen or _usable(raster, held.index(seen[0]) + 1):
-                rasters["-".join(seen).lower() or INCIDENCE] = raster
+            names = tuple(layers[number].name for number in sorted(layers))
+            polarisations = tuple(name for name in names if name in BANDS)
+            nodata = next(
+                (layer.nodata for layer in layers.values() if layer.nodata is not None),
+                self.profile.nodata,
+            )
+            roles = ("data",) if polarisations else ("metadata",)
+            raster = Raster(path, names, unit, roles, nodata)
+            if not polarisations or _is_usable(raster, names.index(polarisations[0]) + 1):
+                rasters["-".join(polarisations).lower() or INCIDENCE] = raster
         if set(rasters) <= {INCIDENCE}:
             return {}
         return dict(sorted(rasters.items(), reverse=True))
 
-    def _incidence(self, nearby: Nearby) -> dict[str, Raster]:
-        path = self._beside(self.profile.incidence, nearby)
-        return (
-            {} if path is None else {INCIDENCE: Raster(path, (INCIDENCE,), "degree", ("metadata",))}
-        )
+    def _incidence(self, file_index: FileIndex) -> dict[str, Raster]:
+        path = self._separate_file(self.profile.incidence, file_index)
+        if path is None:
+            return {}
+        return {INCIDENCE: Raster(path, (INCIDENCE,), "degree", ("metadata",))}
 
-    def _beside(self, angle: profiles.AngleLayer | None, nearby: Nearby) -> Path | None:
+    def _separate_file(
+        self, angle: profiles.AngleLayer | None, file_index: FileIndex
+    ) -> Path | None:
         pattern = None if angle is None else angle.file_pattern(self.groups)
-        return None if pattern is None else nearby.find(pattern)
+        return None if pattern is None else file_index.find(pattern)
 
-    def _heading(self, nearby: Nearby) -> float | None:
-        """Mean of the raster of headings; None if there is none, or nothing in it."""
-        angle = self.profile.heading
-        path = self._beside(angle, nearby)
-        layers = [ContainerLayer(path, 1, "heading")] if path is not None else []
-        if angle is not None and angle.band is not None:
-            held = (layer for file, _ in self.files for layer in open_container(file).layers)
-            layers += [layer for layer in held if re.fullmatch(angle.band, layer.name)]
-        for layer in layers:
-            told = np.radians(read_sample(layer.path, band=layer.number, nodata=layer.nodata))
-            if np.isfinite(told).any():
-                return float(
-                    np.degrees(np.arctan2(np.nanmean(np.sin(told)), np.nanmean(np.cos(told))))
-                )
+    def _mean_heading(self, file_index: FileIndex) -> float | None:
+        """Circular mean of the raster of headings, degrees; None without one, or without data."""
+        for layer in self._heading_layers(file_index):
+            headings = np.radians(read_sample(layer.path, band=layer.number, nodata=layer.nodata))
+            if np.isfinite(headings).any():
+                east, north = np.nanmean(np.sin(headings)), np.nanmean(np.cos(headings))
+                return float(np.degrees(np.arctan2(east, north)))
         return None
 
+    def _heading_layers(self, file_index: FileIndex) -> list[ContainerLayer]:
+        angle = self.profile.heading
+        path = self._separate_file(angle, file_index)
+        layers = [ContainerLayer(path, 1, "heading")] if path is not None else []
+        if angle is not None and angle.band is not None:
+            bands = (layer for file, _ in self.files for layer in open_container(file).layers)
+            layers += [layer for layer in bands if re.fullmatch(angle.band, layer.name)]
+        return layers
+
     def _scene(
-        self, told: Mapping[Fact, str], rasters: Mapping[str, Raster], heading: float | None
+        self,
+        metadata: Mapping[MetadataField, str],
+        rasters: Mapping[str, Raster],
+        heading: float | None,
     ) -> Scene:
         first = next(iter(rasters.values())).path
-        if "time" not in told:
-            raise SarcastError(f"{first} does not tell its time; see that its profile finds it")
-        time = self.profile.time(told["time"])
-        direction = profiles.orbit_direction(told.get("orbit_direction"))
-        if direction is None and heading is not None:
-            direction = orbits.direction_of(heading)
-        elif direction is None and self.profile.tells_hours:
-            longitude = grid_of(first).extent.centroid.to_crs("EPSG:4326").coords[0][0]
-            direction = orbits.orbit_direction(time, longitude)
+        if "time" not in metadata:
+            raise SarcastError(f"the time of {first} is unknown; add it to its profile")
+        time = self.profile.parse_time(metadata["time"])
         return Scene(
             id=self.name,
             time=time,
-            quantity=profiles.check_quantity(told["quantity"], str(first)),
+            quantity=profiles.check_quantity(metadata["quantity"], str(first)),
             rasters=rasters,
-            platform=profiles.platform(told.get("platform")),
-            orbit_direction=direction,
-            relative_orbit=profiles.relative_orbit(told),
+            platform=profiles.parse_platform(metadata.get("platform")),
+            orbit_direction=self._orbit_direction(metadata, heading, first),
+            relative_orbit=profiles.relative_orbit(metadata),
             heading_deg=heading,
-            incidence_deg=profiles.incidence_deg(told),
+            incidence_deg=profiles.incidence_deg(metadata),
             more={"sarcast:burst": self.groups["burst"]} if "burst" in self.groups else {},
         )
 
+    def _orbit_direction(
+        self, metadata: Mapping[MetadataField, str], heading: float | None, raster: Path
+    ) -> str | None:
+        """As specified, or derived from the heading, or from time of day and longitude."""
+        direction = profiles.parse_orbit_direction(metadata.get("orbit_direction"))
+        if direction is not None:
+            return direction
+        if heading is not None:
+            return orbits.direction_of(heading)
+        if not self.profile.has_time_of_day:
+            return None
+        longitude = grid_of(raster).extent.centroid.to_crs("EPSG:4326").coords[0][0]
+        return orbits.orbit_direction(self.profile.parse_time(metadata["time"]), longitude)
 
-def _named(
+
+def _name_layers(
     path: Path, layers: Sequence[ContainerLayer], band: str | None, profile: SceneProfile
 ) -> tuple[list[ContainerLayer], dict[str, str]]:
-    """Layers under the names of their bands, and what their own names tell."""
+    """Layers renamed to their bands, and the other named groups of their original names."""
     if band is not None and len(layers) == 1:
         return [replace(layers[0], name=band.upper())], {}
-    matched, told = _liked_best(layers, profile)
-    if not matched:
+    polarisations, groups = _match_polarisations(layers, profile)
+    if not polarisations:
         raise SarcastError(
-            f"{path} does not tell its polarisations: expected a name ending in _VV or _VH, or "
+            f"the polarisations of {path} are unknown: expected a name ending in _VV or _VH, or "
             f"bands described as VV and VH, found {len(layers)} bands described as "
             f"{tuple(layer.name for layer in layers)}"
         )
     angle = profile.incidence.band if profile.incidence else None
-    named = []
-    for place, layer in enumerate(layers):
+    renamed = []
+    for index, layer in enumerate(layers):
         is_angle = angle is not None and re.fullmatch(angle, layer.name)
-        name = matched.get(place) or (INCIDENCE if is_angle else f"other {layer.number}")
+        name = polarisations.get(index) or (INCIDENCE if is_angle else f"other {layer.number}")
         if layer.path == path or not name.startswith("other"):
-            named.append(replace(layer, name=name))
-    return named, told
+            renamed.append(replace(layer, name=name))
+    return renamed, groups
 
 
-def _liked_best(
+def _match_polarisations(
     layers: Sequence[ContainerLayer], profile: SceneProfile
 ) -> tuple[dict[int, str], dict[str, str]]:
-    """Polarisation by place, of the first pattern that matches, each polarisation once."""
+    """Polarisation by index of the layer, from the first pattern that matches each at most once."""
     for pattern in profile.bands:
-        found = {
-            place: match
-            for place, layer in enumerate(layers)
+        matches = {
+            index: match
+            for index, layer in enumerate(layers)
             if (match := re.fullmatch(pattern, layer.name))
         }
-        names = {place: match["band"].upper() for place, match in found.items()}
+        names = {index: match["band"].upper() for index, match in matches.items()}
         if names and len(set(names.values())) == len(names):
-            groups = next(iter(found.values())).groupdict()
-            return names, {k: word for k, word in groups.items() if word and k != "band"}
+            groups = next(iter(matches.values())).groupdict()
+            return names, {key: text for key, text in groups.items() if text and key != "band"}
     return {}, {}
 
 
-def _usable(raster: Raster, number: int) -> bool:
-    """See that a raster can be read and is in its unit; False, and said, if it holds no data."""
+def _is_usable(raster: Raster, number: int) -> bool:
+    """Check that a raster can be read and is in its unit; False, with a warning, without data."""
     values = read_sample(raster.path, band=number, nodata=raster.nodata)
     if not any_data(values) and not has_data(raster.path, number, raster.nodata):
         _log.warning(f"{raster.path} is left out: it holds no data, every pixel is 0 or missing")
@@ -230,41 +251,41 @@ def _usable(raster: Raster, number: int) -> bool:
     return True
 
 
-def check_values(place: str, values: Float, unit: str) -> None:
-    """See that values can be of the unit declared.
+def check_values(source: str, values: Float, unit: str) -> None:
+    """Check that values are plausible in the declared unit.
 
     Raises
     ------
     SarcastError
-        If they are clearly those of another unit, or half of them are more than can be.
+        If they are evidently in another unit, or more than half of them are impossible.
     """
-    seen = units.guess_unit(values)
-    kind = units.LINEAR_POWER if unit == units.AMPLITUDE else unit
-    if seen is not None and seen != kind:
+    apparent = units.guess_unit(values)
+    declared = units.LINEAR_POWER if unit == units.AMPLITUDE else unit
+    if apparent is not None and apparent != declared:
         raise SarcastError(
-            f"{place} is declared in {unit}, but its values are those of {seen}; "
-            f"declare it with --unit '{seen}'"
+            f"{source} is declared in {unit}, but its values are those of {apparent}; "
+            f"declare it with --unit '{apparent}'"
         )
-    known = values[np.isfinite(values)]
-    if not known.size:
+    finite = values[np.isfinite(values)]
+    if not finite.size:
         return
-    middle = float(np.median(known))
-    if _level_db(middle, unit) > units.CEILING_DB:
+    median = float(np.median(finite))
+    if _to_db(median, unit) > units.CEILING_DB:
         raise SarcastError(
-            f"{place} is declared in {unit}, but half of its values are {middle:g} or more, more "
-            f"than backscatter can be; see what the file holds, or declare what marks missing "
-            f"values as nodata in a profile"
+            f"{source} is declared in {unit}, but half of its values are {median:g} or more, "
+            f"higher than any backscatter; check what the file contains, or declare the value of "
+            f"missing pixels as nodata in a profile"
         )
-    negative = np.mean(known < 0.0)
+    negative = np.mean(finite < 0.0)
     if unit != units.DB and negative > 0.5:
         raise SarcastError(
-            f"{place} is declared in {unit}, which is never negative, but {100 * negative:.0f} % "
-            f"of its values are; see what the file holds"
+            f"{source} is declared in {unit}, which is never negative, but {100 * negative:.0f} % "
+            f"of its values are; check what the file contains"
         )
 
 
-def _level_db(value: float, unit: str) -> float:
-    """A value of backscatter in decibels; what is no power has none."""
+def _to_db(value: float, unit: str) -> float:
+    """A backscatter value in decibels; minus infinity for power of 0 or less."""
     if unit == units.DB:
         return value
     factor = 20.0 if unit == units.AMPLITUDE else 10.0

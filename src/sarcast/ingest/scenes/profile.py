@@ -1,7 +1,7 @@
-"""Layouts of Sentinel-1 sources: how a profile finds the facts of a scene.
+"""Layouts of Sentinel-1 sources: how a profile finds the metadata of a scene.
 
-A fact is looked for in this order: groups of the regular expression for the file name, tags of the
-file, properties of a STAC item, and what the profile states for all scenes.
+Each metadata field is looked up in this order: named groups of the regular expression for the file
+name, tags of the file, properties of the STAC item, and the constant values of the profile.
 """
 
 import datetime as dt
@@ -18,7 +18,7 @@ from sarcast.ingest.profiles import Profile, find_profile, shipped
 from sarcast.sensor import orbits, units
 from sarcast.sensor.conditions import PLATFORMS
 
-Fact = Literal[
+MetadataField = Literal[
     "time",
     "platform",
     "orbit_direction",
@@ -29,100 +29,122 @@ Fact = Literal[
     "unit",
     "quantity",
 ]
-"""What may be told of a scene: orbit direction ascending or descending, incidence in degrees, the
-heading of the ground track in degrees clockwise from north."""
+"""Metadata of a scene, as text: ``orbit_direction`` is ascending or descending, ``incidence`` in
+degrees, ``heading`` of the ground track in degrees clockwise from north."""
 
-FACTS: tuple[Fact, ...] = get_args(Fact)
+METADATA_FIELDS: tuple[MetadataField, ...] = get_args(MetadataField)
 
-STAC_PROPERTIES: Mapping[Fact, str] = {
+STAC_PROPERTIES: Mapping[MetadataField, str] = {
     "platform": "platform",
     "orbit_direction": "sat:orbit_state",
     "relative_orbit": "sat:relative_orbit",
     "absolute_orbit": "sat:absolute_orbit",
     "incidence": "view:incidence_angle",
 }
-"""Where STAC's extensions sat and view tell facts."""
+"""STAC properties (core, sat and view extensions) that hold metadata fields."""
 
 QUANTITIES = ("gamma0", "sigma0")
-"""What the backscatter of a scene may be."""
+"""Backscatter quantities that are accepted."""
 
-_HOLE = re.compile(r"\{([a-z_]+)\}")
+_PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
 
 
 class AngleLayer(BaseModel):
-    """Where an angle of each pixel is found, degrees."""
+    """Where a source keeps a raster of angles, degrees."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     file: str | None = Field(
-        None, description="Regular expression for a file's name; {group} stands for what was found."
+        None,
+        description="Regular expression for the name of a separate file; {group} is replaced by "
+        "that group of the scene's file name.",
     )
-    band: str | None = Field(None, description="Regular expression for a band's name.")
+    band: str | None = Field(None, description="Regular expression for the name of a band.")
 
     def file_pattern(self, groups: Mapping[str, str]) -> re.Pattern[str] | None:
-        """Expression for the name of the file that belongs to a scene."""
+        """Expression for the name of the separate file of one scene; None if there is none."""
         if self.file is None:
             return None
-        return re.compile(_HOLE.sub(lambda hole: re.escape(groups.get(hole[1], "")), self.file))
+        return re.compile(
+            _PLACEHOLDER.sub(lambda found: re.escape(groups.get(found[1], "")), self.file)
+        )
 
 
 class IncidenceLayer(AngleLayer):
-    """Where the incidence angle of each pixel is found: the ellipsoid's, degrees."""
+    """Where a source keeps the ellipsoid incidence angle of each pixel, degrees."""
 
-    asset: str | None = Field(None, description="Key of an asset of a STAC item.")
+    asset: str | None = Field(None, description="Asset key in a STAC item.")
 
 
 class SceneProfile(Profile):
-    """Where a source of Sentinel-1 scenes keeps what."""
+    r"""Layout of a source of Sentinel-1 scenes.
+
+    For example, this profile reads id, platform, time and polarisation from the file name
+    ``S1A_20200301T051122_VV.tif``, and states unit and quantity for all scenes::
+
+        files: '(?P<scene>(?P<platform>S1[AB])_(?P<time>\d{8}T\d{6}))_(?P<band>VV|VH)[.]tif'
+        facts: {unit: dB, quantity: gamma0}
+    """
 
     folder: ClassVar[str] = "scenes"
 
     files: str | None = Field(
         None,
-        description="Regular expression for the whole name of a file: group 'scene' is the id of "
-        "the scene, 'band' its polarisation, and facts are groups of their own name.",
+        description="Regular expression for the whole file name: group 'scene' is the id of the "
+        "scene, 'band' its polarisation; other groups are named after metadata fields.",
     )
     others: str | None = Field(
-        None, description="Regular expression for other files of the product, which are left alone."
+        None, description="Regular expression for other files of the product, which are ignored."
     )
     snap_header: bool = Field(
-        False, description="Known only by the header that SNAP leaves in a TIFF, not by its name."
+        False, description="Whether a TIFF must contain the header of SNAP to match."
     )
-    generic: bool = Field(False, description="Tried only where no other profile knows a file.")
-    series: str | None = Field(None, description="Dimension of time in a NetCDF of many scenes.")
-    collections: tuple[str, ...] = Field((), description="Collections of the STAC items it knows.")
+    generic: bool = Field(False, description="Whether the profile is tried after all others.")
+    series: str | None = Field(
+        None, description="Name of the time dimension of a NetCDF with many scenes."
+    )
+    collections: tuple[str, ...] = Field((), description="STAC collections that the profile reads.")
     assets: dict[Literal["VV", "VH"], str] = Field(
-        {}, description="Key of the asset of each band in a STAC item."
+        {}, description="Asset key of each band in a STAC item."
     )
     bands: tuple[str, ...] = Field(
         ("(?P<band>(?i:VV|VH))",),
-        description="Regular expressions for the names of bands in a file, the best liked first; "
-        "group 'band' is the polarisation, and facts are groups of their own name.",
+        description="Regular expressions for the names of bands in a file, in order of "
+        "preference: group 'band' is the polarisation; other groups are named after metadata "
+        "fields.",
     )
-    incidence: IncidenceLayer | None = Field(None, description="The incidence angle of each pixel.")
+    incidence: IncidenceLayer | None = Field(
+        None, description="Location of the incidence angle of each pixel."
+    )
     heading: AngleLayer | None = Field(
-        None, description="The heading of the ground track; its mean is that of the scene."
+        None, description="Location of a raster of headings; the scene gets its mean."
     )
     nodata: float | None = Field(
-        None, description="Value of pixels without data, where the file does not tell it."
+        None, description="Value of missing pixels, where the file does not declare one."
     )
-    facts: dict[Fact, str] = Field({}, description="Facts that hold for all scenes.")
-    tags: dict[Fact, str] = Field({}, description="Facts told by tags of the file.")
-    properties: dict[Fact, str] = Field({}, description="Facts told by properties of an item.")
-    words: dict[Fact, dict[str, str]] = Field(
-        {}, description="What the source's words for a fact mean."
+    facts: dict[MetadataField, str] = Field(
+        {}, description="Metadata that are the same for all scenes."
     )
-    time_format: str = Field("%Y%m%dT%H%M%S", description="Format of times, as of strptime; UTC.")
+    tags: dict[MetadataField, str] = Field({}, description="File tags that hold metadata.")
+    properties: dict[MetadataField, str] = Field(
+        {}, description="STAC properties that hold metadata."
+    )
+    words: dict[MetadataField, dict[str, str]] = Field(
+        {}, description="Translation of the source's values of a metadata field."
+    )
+    time_format: str = Field(
+        "%Y%m%dT%H%M%S", description="Format of times, as for strptime; times are UTC."
+    )
 
     @field_validator("files", "others")
     @classmethod
-    def _is_pattern(cls, pattern: str | None) -> str | None:
-        return None if pattern is None else _checked(pattern)
+    def _check_pattern(cls, pattern: str | None) -> str | None:
+        return None if pattern is None else _check_expression(pattern)
 
     @field_validator("bands")
     @classmethod
-    def _are_patterns(cls, patterns: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(_checked(pattern) for pattern in patterns)
+    def _check_patterns(cls, patterns: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(_check_expression(pattern) for pattern in patterns)
 
     @cached_property
     def file_pattern(self) -> re.Pattern[str] | None:
@@ -130,157 +152,167 @@ class SceneProfile(Profile):
         return None if self.files is None else re.compile(self.files)
 
     def groups(self, name: str) -> dict[str, str] | None:
-        """Groups of a file name; None if it is no file of the source."""
-        found = self.file_pattern.fullmatch(name) if self.file_pattern else None
-        return None if found is None else _told(found)
+        """Named groups of a file name; None if the file is not one of this source."""
+        match = self.file_pattern.fullmatch(name) if self.file_pattern else None
+        if match is None:
+            return None
+        return {group: text for group, text in match.groupdict().items() if text is not None}
 
-    def owns(self, name: str) -> bool:
-        """Whether a file is part of the source's product, but no band of it."""
+    def is_ancillary(self, name: str) -> bool:
+        """Whether a file belongs to a product of this source but holds no backscatter."""
         return self.others is not None and re.fullmatch(self.others, name) is not None
 
-    def read(
+    def read_metadata(
         self,
         groups: Mapping[str, str],
         tags: Mapping[str, str] | None = None,
         properties: Mapping[str, object] | None = None,
-    ) -> dict[Fact, str]:
-        """Facts of a scene, in the profile's own words put into ours."""
-        held = {**STAC_PROPERTIES, **self.properties} if properties is not None else {}
-        told: dict[Fact, str] = {}
-        for fact in FACTS:
-            for word in (
-                groups.get(fact),
-                (tags or {}).get(self.tags.get(fact, "")),
-                (properties or {}).get(held.get(fact, "")),
-                self.facts.get(fact),
-            ):
-                if word not in (None, ""):
-                    told[fact] = self.words.get(fact, {}).get(str(word), str(word))
-                    break
-        return told
+    ) -> dict[MetadataField, str]:
+        """Metadata of a scene, translated by ``words``; fields without a value are left out.
 
-    def time(self, word: str) -> dt.datetime:
+        Parameters
+        ----------
+        groups
+            Named groups of file and band names.
+        tags
+            Tags of the files.
+        properties
+            Properties of the STAC item.
+        """
+        keys = {**STAC_PROPERTIES, **self.properties} if properties is not None else {}
+        metadata: dict[MetadataField, str] = {}
+        for name in METADATA_FIELDS:
+            for value in (
+                groups.get(name),
+                (tags or {}).get(self.tags.get(name, "")),
+                (properties or {}).get(keys.get(name, "")),
+                self.facts.get(name),
+            ):
+                if value not in (None, ""):
+                    metadata[name] = self.words.get(name, {}).get(str(value), str(value))
+                    break
+        return metadata
+
+    def parse_time(self, text: str) -> dt.datetime:
         """Time of acquisition, UTC.
 
         Raises
         ------
         SarcastError
-            If the word is in another format than the profile states.
+            If the text does not match ``time_format``.
         """
         try:
-            return dt.datetime.strptime(word, self.time_format).replace(tzinfo=dt.UTC)
+            return dt.datetime.strptime(text, self.time_format).replace(tzinfo=dt.UTC)
         except ValueError as error:
             raise SarcastError(
-                f"the time {word!r} is not in the format {self.time_format!r} of the profile "
-                f"{self.name}; give the right one as time_format"
+                f"the time {text!r} is not in the format {self.time_format!r} of the profile "
+                f"{self.name}; correct time_format in the profile"
             ) from error
 
     @property
-    def tells_hours(self) -> bool:
-        """Whether times hold the time of day, from which the pass follows."""
+    def has_time_of_day(self) -> bool:
+        """Whether times include the time of day, which determines the orbit direction."""
         return "%H" in self.time_format
 
 
-def scene_profiles(own: Iterable[str] = ()) -> tuple[SceneProfile, ...]:
+def scene_profiles(user_profiles: Iterable[str] = ()) -> tuple[SceneProfile, ...]:
     """Profiles in the order in which they are tried.
 
     Parameters
     ----------
-    own
-        YAML files of the user's, which come first; those that know any file by its name come last.
+    user_profiles
+        YAML files of the user, tried first. Generic profiles are tried last.
     """
-    known = sorted(shipped(SceneProfile), key=lambda one: (one.generic, not one.snap_header))
-    return (*(find_profile(SceneProfile, word) for word in own), *known)
+    known = sorted(
+        shipped(SceneProfile), key=lambda profile: (profile.generic, not profile.snap_header)
+    )
+    return (*(find_profile(SceneProfile, name) for name in user_profiles), *known)
 
 
-def platform(word: str | None) -> str | None:
-    """Platform as ``"sentinel-1a"``, of any usual way to write it; None of anything else."""
-    found = None if word is None else re.fullmatch(r"(?i)s(?:entinel)?-?_?1_?([a-d])", word.strip())
-    name = None if found is None else f"sentinel-1{found[1].lower()}"
+def parse_platform(text: str | None) -> str | None:
+    """Platform as ``"sentinel-1a"``, from any usual spelling; None if it is not recognised."""
+    match = None if text is None else re.fullmatch(r"(?i)s(?:entinel)?-?_?1_?([a-d])", text.strip())
+    name = None if match is None else f"sentinel-1{match[1].lower()}"
     return name if name in PLATFORMS else None
 
 
-def orbit_direction(word: str | None) -> str | None:
-    """Pass as ``"ascending"`` or ``"descending"``, of any usual way to write it, or None."""
-    lowered = (word or "").strip().lower()
+def parse_orbit_direction(text: str | None) -> str | None:
+    """``"ascending"`` or ``"descending"``, from any abbreviation; None if not recognised."""
+    lowered = (text or "").strip().lower()
     for direction in (orbits.ASCENDING, orbits.DESCENDING):
         if lowered and direction.startswith(lowered):
             return direction
     return None
 
 
-def relative_orbit(told: Mapping[Fact, str]) -> int | None:
-    """Relative orbit as told, or as it follows from the absolute one."""
-    if told.get("relative_orbit", "").isdigit():
-        return int(told["relative_orbit"])
-    satellite = platform(told.get("platform"))
-    if satellite is None or not told.get("absolute_orbit", "").isdigit():
+def relative_orbit(metadata: Mapping[MetadataField, str]) -> int | None:
+    """Relative orbit, 1..175, as specified or derived from the absolute orbit; None if unknown."""
+    if metadata.get("relative_orbit", "").isdigit():
+        return int(metadata["relative_orbit"])
+    satellite = parse_platform(metadata.get("platform"))
+    if satellite is None or not metadata.get("absolute_orbit", "").isdigit():
         return None
-    return orbits.relative_orbit(satellite, int(told["absolute_orbit"]))
+    return orbits.relative_orbit(satellite, int(metadata["absolute_orbit"]))
 
 
-def incidence_deg(told: Mapping[Fact, str]) -> float | None:
-    """Incidence angle at the centre, degrees, where it is told as a number."""
-    return _number(told.get("incidence"), 0.0, 90.0)
+def incidence_deg(metadata: Mapping[MetadataField, str]) -> float | None:
+    """Incidence angle at the centre, degrees, 0..90; None if it is no such number."""
+    return _number(metadata.get("incidence"), 0.0, 90.0)
 
 
-def heading_deg(told: Mapping[Fact, str]) -> float | None:
-    """Heading of the ground track, degrees clockwise from north, where it is told as a number."""
-    return _number(told.get("heading"), -360.0, 360.0)
+def heading_deg(metadata: Mapping[MetadataField, str]) -> float | None:
+    """Heading of the ground track, degrees clockwise from north; None if it is no such number."""
+    return _number(metadata.get("heading"), -360.0, 360.0)
 
 
-def _number(word: str | None, low: float, high: float) -> float | None:
-    """A number within its range; what marks a missing one lies outside."""
+def _number(text: str | None, low: float, high: float) -> float | None:
+    """A number within its valid range; fill values such as 99999 give None."""
     try:
-        number = math.nan if word is None else float(word)
+        number = math.nan if text is None else float(text)
     except ValueError:
         return None
     return number if low <= number <= high else None
 
 
-def check_quantity(quantity: str | None, place: str) -> str:
-    """See that a quantity is one that scenes may have.
+def check_quantity(quantity: str | None, source: str) -> str:
+    """Check that a quantity is gamma0 or sigma0.
 
     Raises
     ------
     SarcastError
-        If it is not told, or another one.
+        If it is missing or another one.
     """
     if quantity not in QUANTITIES:
         raise SarcastError(
-            f"{place} is declared as {quantity!r}; expected {' or '.join(QUANTITIES)}: see the "
-            f"facts and words of its profile"
+            f"{source} is declared as {quantity!r}; expected {' or '.join(QUANTITIES)}: correct "
+            f"the facts or words of its profile"
         )
     return quantity
 
 
-def check_unit(unit: str | None, place: str) -> str:
-    """See that a unit is one that can be read.
+def check_unit(unit: str | None, source: str) -> str:
+    """Check that backscatter in this unit can be read.
 
     Raises
     ------
     SarcastError
-        If it is not told, unknown, or that of a level-1 product.
+        If it is missing, unknown, or that of a level-1 product.
     """
     if unit == units.DIGITAL_NUMBER:
         raise SarcastError(
-            f"{place} is a level-1 product in radar geometry (digital numbers): make gamma0 of it "
-            f"first, with sarcast rtc or another processor"
+            f"{source} is a level-1 product in radar geometry (digital numbers): convert it to "
+            f"gamma0 first, with sarcast rtc or another processor"
         )
     if unit not in units.SOURCE_UNITS:
         raise SarcastError(
-            f"{place} is declared in {unit!r}; expected {', '.join(map(repr, units.SOURCE_UNITS))}"
+            f"{source} is declared in {unit!r}; expected {', '.join(map(repr, units.SOURCE_UNITS))}"
         )
     return unit
 
 
-def _checked(pattern: str) -> str:
+def _check_expression(pattern: str) -> str:
     try:
         re.compile(pattern)
     except re.error as error:
         raise ValueError(f"{pattern!r} is no regular expression ({error})") from error
     return pattern
-
-
-def _told(found: re.Match[str]) -> dict[str, str]:
-    return {name: word for name, word in found.groupdict().items() if word is not None}

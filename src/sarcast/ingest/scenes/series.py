@@ -1,4 +1,4 @@
-"""Series of scenes in one NetCDF file, unpacked to a GeoTIFF each."""
+"""Series of scenes in one NetCDF file, written as one GeoTIFF a scene."""
 
 import datetime as dt
 from collections.abc import Iterator
@@ -18,16 +18,16 @@ from sarcast.io.rasters import write_cog
 def unpack(path: Path, profile: SceneProfile, folder: Path) -> Iterator[tuple[dt.datetime, Path]]:
     """Write each scene of a series as a GeoTIFF with its bands.
 
-    Files that are there and no older than the series are kept, so that it can be done again.
+    Existing files that are not older than the series are kept, so an interrupted run resumes.
 
     Parameters
     ----------
     path
-        NetCDF with variables ``VV`` and ``VH``, dims (time, y, x), and a CRS.
+        NetCDF with variables ``VV`` or ``VH`` or both, dims (time, y, x), and a CRS.
     profile
-        Names the dimension of time.
+        Its ``series`` names the time dimension.
     folder
-        Where the GeoTIFFs go.
+        Target folder of the GeoTIFFs.
 
     Yields
     ------
@@ -37,23 +37,23 @@ def unpack(path: Path, profile: SceneProfile, folder: Path) -> Iterator[tuple[dt
     Raises
     ------
     SarcastError
-        If the file cannot be read, or lacks the dimension, the bands or a CRS.
+        If the file cannot be read, or lacks the time dimension, the bands or a CRS.
     """
     with open_cf(str(path)) as source:
         names = [band for band in BANDS if band in source]
         if profile.series not in source.dims or not names:
             raise SarcastError(
-                f"{path} must hold VV or VH along {profile.series!r}, but holds "
+                f"{path} must contain VV or VH along {profile.series!r}, but contains "
                 f"{', '.join(map(str, source.data_vars))} along {', '.join(map(str, source.dims))}"
             )
         grid = source.odc.geobox
         if grid is None or grid.crs is None:
             raise SarcastError(f"{path} has no CRS; add a CF grid mapping to its variables")
         times = source[profile.series].values.astype("datetime64[s]").tolist()
-        for place, time in enumerate(track(times, f"unpacking {path.name}", len(times))):
+        for index, time in enumerate(track(times, f"unpacking {path.name}", len(times))):
             target = folder / f"{path.stem}_{time:%Y%m%dT%H%M%S}.tif"
             if not _is_newer(target, path):
-                scene = source[names].isel({profile.series: place}).transpose("y", "x")
+                scene = source[names].isel({profile.series: index}).transpose("y", "x")
                 bands = np.stack([scene[name].values for name in names]).astype(np.float32)
                 write_cog(target, bands, grid, bands=names)
             yield time.replace(tzinfo=dt.UTC), target
