@@ -1,1 +1,1 @@
-"""Changes of known place and size, put into images."""
+"""Simulated changes: put into images at known pixels, as the truth of an evaluation."""

@@ -1,7 +1,12 @@
-"""Simulated change: a change put into a real image, with a mask that tells where.
+"""Simulated change: a change put into a real image, with a mask of the changed pixels.
 
-Each kind of change works on plain arrays as a function, and on the target of a window as an object
-with a name. Random shapes come from ``shapes``.
+A ``Change`` says what happens, ``ShapeOptions`` where; ``simulate`` brings both together:
+
+>>> image = LandImage(np.full((2, 64, 64), -10.0, dtype=np.float32))
+>>> once = ShapeOptions(least=1, most=1)
+>>> after = simulate(image, Offset(), once, rng=np.random.default_rng(0))
+>>> np.unique(after.backscatter[:, after.changed])
+array([-12.5], dtype=float32)
 """
 
 from dataclasses import dataclass, replace
@@ -11,41 +16,79 @@ import numpy as np
 from scipy import ndimage
 
 from sarcast.arrays import Bool, Float
-from sarcast.errors import SarcastError
-from sarcast.evaluation.simulation.distributions import LEAST_SAMPLE, map_distribution
+from sarcast.evaluation.simulation.distributions import MIN_SAMPLE_PIXELS
+from sarcast.evaluation.simulation.effects import (
+    add_noise,
+    add_offset,
+    copy_regions,
+    map_to_open_land,
+)
+from sarcast.evaluation.simulation.image import LandImage
 from sarcast.evaluation.simulation.shapes import ShapeOptions, change_mask
 from sarcast.windows import Window
 
-LARGEST_SAMPLE = 20_000
-"""Most pixels of open land that are taken, the nearest to the change first."""
-
-PLACES_TRIED = 64
-"""Random places that are tried for the pixels of a deterministic change."""
-
-
-@dataclass(frozen=True)
-class Simulated:
-    """A window whose target was changed, and where: ``changed`` has dims (y, x)."""
-
-    window: Window
-    changed: Bool
+MAX_OPEN_LAND_PIXELS = 20_000
+"""Most pixels of open land in a sample; the nearest to the change are taken."""
 
 
 class Change(Protocol):
-    """A change that can be put into the target of a window; ``name`` stands in tables."""
+    """A kind of change that can be simulated in an image.
+
+    Attributes
+    ----------
+    name
+        Name in tables.
+
+    Examples
+    --------
+    The backscatter of every changed pixel doubled:
+
+    >>> class Doubled:
+    ...     name = "doubled"
+    ...
+    ...     def fits(self, image):
+    ...         return True
+    ...
+    ...     def apply(self, image, changed, *, rng):
+    ...         return np.where(changed, image.backscatter + 3.01, image.backscatter)
+    """
 
     @property
     def name(self) -> str:
         """Name in tables."""
         ...
 
-    def fits(self, window: Window) -> bool:
-        """Tell whether the window has what the change takes."""
+    def fits(self, image: LandImage) -> bool:
+        """Whether the image has what the change requires, as open land."""
         ...
 
-    def apply(self, window: Window, changed: Bool, *, rng: np.random.Generator) -> Float:
-        """Target with the change where ``changed``, dims (band, y, x), dB; a copy."""
+    def apply(self, image: LandImage, changed: Bool, *, rng: np.random.Generator) -> Float:
+        """Return a copy of the backscatter, dims (band, y, x), dB, changed where ``changed``."""
         ...
+
+
+@dataclass(frozen=True)
+class SimulatedImage:
+    """An image with a simulated change.
+
+    Attributes
+    ----------
+    backscatter
+        Dims (band, y, x), dB.
+    changed
+        Dims (y, x).
+    """
+
+    backscatter: Float
+    changed: Bool
+
+
+@dataclass(frozen=True)
+class SimulatedWindow:
+    """A window with a simulated change in its target, and the changed pixels, dims (y, x)."""
+
+    window: Window
+    changed: Bool
 
 
 @dataclass(frozen=True)
@@ -55,60 +98,59 @@ class Offset:
     Attributes
     ----------
     decibels
-        One value a band, dB; the paper's is −2.5 in both.
+        One value per band, dB; the paper's is -2.5 in both.
     """
 
     decibels: tuple[float, ...] = (-2.5, -2.5)
 
     @property
     def name(self) -> str:
-        """``"offset -2.5 dB"``, or one value a band where they differ."""
+        """``"offset -2.5 dB"``, or one value per band where they differ."""
         values = [f"{value:+g}" for value in self.decibels]
         return f"offset {values[0] if len(set(values)) == 1 else '/'.join(values)} dB"
 
-    def fits(self, window: Window) -> bool:
-        """Tell whether the window has as many bands."""
-        return bool(window.target.shape[0] == len(self.decibels))
+    def fits(self, image: LandImage) -> bool:
+        """Whether the image has as many bands as there are values."""
+        return len(image.backscatter) == len(self.decibels)
 
-    def apply(self, window: Window, changed: Bool, *, rng: np.random.Generator) -> Float:  # noqa: ARG002
-        """Target with the offset where ``changed``; nothing here is left to chance."""
-        return offset(window.target, changed, self.decibels)
+    def apply(self, image: LandImage, changed: Bool, *, rng: np.random.Generator) -> Float:  # noqa: ARG002
+        """Return the image with the offset where ``changed``; ``rng`` is not used."""
+        return add_offset(image.backscatter, changed, self.decibels)
 
 
 @dataclass(frozen=True)
 class Statistical:
-    """Forest made to look like the nearest open land: first-order statistical change.
+    """Forest given the distribution of the nearest open land: first-order statistical change.
 
     Attributes
     ----------
     open_land
-        Dims (band, pixel), dB: a sample from elsewhere for windows without open land of their own.
+        Dims (band, pixel), dB: a sample for images with too little open land of their own.
     """
 
     open_land: Float | None = None
     name: str = "statistical"
 
-    def fits(self, window: Window) -> bool:
-        """Tell whether both distributions can be estimated."""
-        forest, open_land = self._samples(window)
-        return bool(min(forest.shape[1], open_land.shape[1]) >= LEAST_SAMPLE)
+    def fits(self, image: LandImage) -> bool:
+        """Whether both distributions can be estimated."""
+        return min(sample.shape[1] for sample in self._samples(image)) >= MIN_SAMPLE_PIXELS
 
-    def apply(self, window: Window, changed: Bool, *, rng: np.random.Generator) -> Float:  # noqa: ARG002
-        """Target with its changed pixels mapped; nothing here is left to chance."""
-        forest, open_land = self._samples(window, changed)
-        return statistical(window.target, changed, forest, open_land)
+    def apply(self, image: LandImage, changed: Bool, *, rng: np.random.Generator) -> Float:  # noqa: ARG002
+        """Return the image with its changed pixels mapped; ``rng`` is not used."""
+        return map_to_open_land(image.backscatter, changed, *self._samples(image, changed))
 
-    def _samples(self, window: Window, changed: Bool | None = None) -> tuple[Float, Float]:
-        forest = window.target[:, where_change_may_be(window)]
-        own = _nearest_open_land(window, changed)
-        if own.shape[1] < LEAST_SAMPLE and self.open_land is not None:
-            return forest, self.open_land
-        return forest, own
+    def _samples(self, image: LandImage, changed: Bool | None = None) -> tuple[Float, Float]:
+        """Pixels of forest and of open land, dims (band, pixel), dB."""
+        forest = image.backscatter[:, image.changeable]
+        open_land = _nearest_open_land(image, changed)
+        if open_land.shape[1] < MIN_SAMPLE_PIXELS and self.open_land is not None:
+            open_land = self.open_land
+        return forest, open_land
 
 
 @dataclass(frozen=True)
 class Gaussian:
-    """Zero-mean Gaussian noise added to every changed pixel: the mean stays, the spread grows.
+    """Zero-mean Gaussian noise added to every changed pixel: same mean, greater variance.
 
     Attributes
     ----------
@@ -123,222 +165,78 @@ class Gaussian:
         """``"gaussian 2.5 dB"``."""
         return f"gaussian {self.std_db:g} dB"
 
-    def fits(self, window: Window) -> bool:  # noqa: ARG002
-        """Tell that any window will do."""
+    def fits(self, image: LandImage) -> bool:  # noqa: ARG002
+        """Return True: it requires nothing."""
         return True
 
-    def apply(self, window: Window, changed: Bool, *, rng: np.random.Generator) -> Float:
-        """Target with noise where ``changed``."""
-        return gaussian(window.target, changed, self.std_db, rng=rng)
+    def apply(self, image: LandImage, changed: Bool, *, rng: np.random.Generator) -> Float:
+        """Return the image with noise where ``changed``."""
+        return add_noise(image.backscatter, changed, self.std_db, rng=rng)
 
 
 @dataclass(frozen=True)
 class Deterministic:
-    """Pixels of another place of the same image copied over the changed ones."""
+    """Pixels of another part of the same image copied over the changed ones."""
 
     name: str = "deterministic"
 
-    def fits(self, window: Window) -> bool:  # noqa: ARG002
-        """Tell that any window will do."""
+    def fits(self, image: LandImage) -> bool:  # noqa: ARG002
+        """Return True: it requires nothing."""
         return True
 
-    def apply(self, window: Window, changed: Bool, *, rng: np.random.Generator) -> Float:
-        """Target with its changed shapes copied from where no forest is, as far as known."""
-        seen = valid_in_target(window)
-        wanted = seen if window.forest is None else seen & ~window.forest
-        return copied(window.target, changed, wanted, rng=rng)
+    def apply(self, image: LandImage, changed: Bool, *, rng: np.random.Generator) -> Float:
+        """Return the image with its changed regions copied from outside the forest."""
+        return copy_regions(image.backscatter, changed, image.donors, rng=rng)
 
 
 def simulate(
+    image: LandImage,
+    change: Change,
+    shapes: ShapeOptions | None = None,
+    *,
+    rng: np.random.Generator,
+) -> SimulatedImage:
+    """Simulate a change in random shapes inside the forest of an image.
+
+    Parameters
+    ----------
+    image
+        The image; a change is simulated anywhere where no forest mask is known.
+    change
+        What happens inside the shapes.
+    shapes
+        How the shapes are drawn.
+    rng
+        Generator of the shapes and of the change.
+
+    Returns
+    -------
+    SimulatedImage
+        A copy, and the mask of its changed pixels; pixels without data are never changed.
+    """
+    changed = change_mask(image.changeable, shapes or ShapeOptions(), rng=rng)
+    return SimulatedImage(change.apply(image, changed, rng=rng), changed)
+
+
+def simulate_in_window(
     window: Window,
     change: Change,
     shapes: ShapeOptions | None = None,
     *,
     rng: np.random.Generator,
-) -> Simulated:
-    """Put a change into random shapes inside the forest of a window's target.
+) -> SimulatedWindow:
+    """Simulate a change in the target of a window, as ``simulate`` does in an image.
 
-    Parameters
-    ----------
-    window
-        Its target is changed; the oracle and the previous images stay as they are.
-    change
-        What happens inside the shapes.
-    shapes
-        How they are drawn.
-    rng
-        Source of chance; the same state gives the same shapes.
-
-    Returns
-    -------
-    Simulated
-        A new window and the mask; no pixel is changed where the target saw nothing.
+    The previous images and the oracle keep their values.
     """
-    changed = change_mask(where_change_may_be(window), shapes or ShapeOptions(), rng=rng)
-    return Simulated(replace(window, target=change.apply(window, changed, rng=rng)), changed)
+    after = simulate(LandImage.from_window(window), change, shapes, rng=rng)
+    return SimulatedWindow(replace(window, target=after.backscatter), after.changed)
 
 
-def where_change_may_be(window: Window) -> Bool:
-    """Forest that the target saw, or all that it saw where no forest is known; dims (y, x)."""
-    seen = valid_in_target(window)
-    return seen if window.forest is None else seen & window.forest
-
-
-def valid_in_target(window: Window) -> Bool:
-    """Pixels that every band of the target saw, dims (y, x)."""
-    return np.asarray(np.isfinite(window.target).all(axis=0))
-
-
-def offset(image: Float, changed: Bool, decibels: tuple[float, ...]) -> Float:
-    """Add a number of decibels to the changed pixels of each band.
-
-    Parameters
-    ----------
-    image
-        Dims (band, y, x), dB.
-    changed
-        Dims (y, x).
-    decibels
-        One value a band.
-
-    Returns
-    -------
-    Float
-        A copy, dims (band, y, x), dB.
-
-    Raises
-    ------
-    SarcastError
-        If there is not one value a band, or image and mask do not fit.
-    """
-    _check_fit(image, changed)
-    if len(decibels) != image.shape[0]:
-        raise SarcastError(
-            f"an offset has one value a band: {image.shape[0]} are needed, {len(decibels)} came"
-        )
-    steps = np.asarray(decibels, dtype=np.float32)[:, np.newaxis, np.newaxis]
-    return np.where(changed, image + steps, image)
-
-
-def gaussian(image: Float, changed: Bool, std_db: float, *, rng: np.random.Generator) -> Float:
-    """Add Gaussian noise of mean 0 to the changed pixels of each band.
-
-    Parameters
-    ----------
-    image
-        Dims (band, y, x), dB.
-    changed
-        Dims (y, x).
-    std_db
-        Standard deviation, dB.
-    rng
-        Source of chance.
-
-    Returns
-    -------
-    Float
-        A copy, dims (band, y, x), dB.
-
-    References
-    ----------
-    Inglada, Mercier 2007, doi 10.1109/TGRS.2007.893568.
-    """
-    _check_fit(image, changed)
-    noise = rng.normal(0.0, std_db, image.shape).astype(np.float32)
-    return np.where(changed, image + noise, image)
-
-
-def copied(image: Float, changed: Bool, wanted: Bool, *, rng: np.random.Generator) -> Float:
-    """Copy another place of the image over each changed shape, texture and all.
-
-    Parameters
-    ----------
-    image
-        Dims (band, y, x), dB.
-    changed
-        Dims (y, x); each connected shape is moved as one.
-    wanted
-        Dims (y, x): pixels to copy from; of the places tried that is taken which has most of them.
-    rng
-        Source of chance.
-
-    Returns
-    -------
-    Float
-        A copy, dims (band, y, x), dB.
-
-    References
-    ----------
-    Inglada, Mercier 2007, doi 10.1109/TGRS.2007.893568.
-    """
-    _check_fit(image, changed)
-    result = image.copy()
-    shapes, _ = ndimage.label(changed)
-    donors = wanted & ~changed & np.isfinite(image).all(axis=0)
-    for number, box in enumerate(ndimage.find_objects(shapes), start=1):
-        rows, columns = np.nonzero(shapes == number)
-        room = [
-            (-part.start, size - part.stop)
-            for part, size in zip(box, changed.shape, strict=True)
-        ]  # fmt: skip
-        down, right = (rng.integers(low, high + 1, PLACES_TRIED) for low, high in room)
-        gained = donors[rows + down[:, None], columns + right[:, None]].sum(axis=1)
-        best = int(np.argmax(gained))
-        moved = image[:, rows + down[best], columns + right[best]]
-        result[:, rows, columns] = np.where(np.isfinite(moved), moved, result[:, rows, columns])
-    return result
-
-
-def statistical(image: Float, changed: Bool, forest: Float, open_land: Float) -> Float:
-    """Map the changed pixels from the distribution of the forest to that of open land.
-
-    Parameters
-    ----------
-    image
-        Dims (band, y, x), dB.
-    changed
-        Dims (y, x).
-    forest, open_land
-        Dims (band, pixel), dB: samples of both; NaN does not count.
-
-    Returns
-    -------
-    Float
-        A copy, dims (band, y, x), dB.
-
-    Raises
-    ------
-    SarcastError
-        If a sample is too small, or image and mask do not fit.
-
-    References
-    ----------
-    Alatalo, Sipola, Rantonen 2023, section III-D.
-    """
-    _check_fit(image, changed)
-    result = image.copy()
-    if changed.any():
-        for band, values in enumerate(image):
-            result[band][changed] = map_distribution(values[changed], forest[band], open_land[band])
-    return result
-
-
-def _nearest_open_land(window: Window, changed: Bool | None) -> Float:
-    """Pixels of open land, dims (band, pixel), the nearest to the change where there are many."""
-    none: Float = window.target[:, :0, 0]
-    if window.open_land is None:
-        return none
-    land = window.open_land & np.isfinite(window.target).all(axis=0)
-    found: Float = window.target[:, land]
-    if changed is None or not changed.any() or found.shape[1] <= LARGEST_SAMPLE:
-        return found
-    distance = ndimage.distance_transform_edt(~changed)[land]
-    return found[:, np.argpartition(distance, LARGEST_SAMPLE)[:LARGEST_SAMPLE]]
-
-
-def _check_fit(image: Float, mask: Bool) -> None:
-    """Raise unless ``mask`` (y, x) lies on the grid of ``image`` (band, y, x)."""
-    if image.shape[1:] != mask.shape:
-        raise SarcastError(
-            f"the mask must have the image's shape {image.shape[1:]}, but has {mask.shape}"
-        )
+def _nearest_open_land(image: LandImage, changed: Bool | None) -> Float:
+    """Pixels of open land, dims (band, pixel), dB; if there are many, the nearest to the change."""
+    pixels = image.open_land_pixels()
+    if changed is None or not changed.any() or pixels.shape[1] <= MAX_OPEN_LAND_PIXELS:
+        return pixels
+    distance = ndimage.distance_transform_edt(~changed)[image.open_land & image.valid]
+    return pixels[:, np.argpartition(distance, MAX_OPEN_LAND_PIXELS)[:MAX_OPEN_LAND_PIXELS]]

@@ -1,4 +1,4 @@
-"""Distributions, estimated by a Gaussian kernel, and values mapped from one to another."""
+"""Distributions estimated with a Gaussian kernel, and values mapped from one to another."""
 
 import numpy as np
 from scipy import ndimage
@@ -6,19 +6,19 @@ from scipy import ndimage
 from sarcast.arrays import Double, Float
 from sarcast.errors import SarcastError
 
-LEAST_SAMPLE = 100
-"""Fewest pixels that a distribution is estimated from."""
+MIN_SAMPLE_PIXELS = 100
+"""Fewest pixels from which a distribution is estimated."""
 GRID = 4096
 """Points of the grid on which densities are estimated."""
 QUANTILES = np.arange(3, 4998) / 5000.0
-"""Quantiles that are mapped onto each other; values beyond move with the outermost."""
+"""Quantiles that are mapped onto each other; values beyond them are shifted as the outermost."""
 
 
 def map_distribution(values: Float, source: Float, target: Float) -> Float:
-    """Map values so that the source's distribution becomes the target's.
+    """Map values from the distribution of a source to that of a target.
 
-    Both cumulative distributions are estimated by a Gaussian kernel; a value goes to that of the
-    same quantile.
+    With the cumulative distributions F of the source and G of the target, both estimated with a
+    Gaussian kernel, a value x becomes G⁻¹(F(x)).
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ def map_distribution(values: Float, source: Float, target: Float) -> Float:
     Raises
     ------
     SarcastError
-        If a sample has fewer than ``LEAST_SAMPLE`` values.
+        If a sample has fewer than ``MIN_SAMPLE_PIXELS`` values.
     """
     before, after = _quantiles(source), _quantiles(target)
     beyond = np.minimum(values - before[0], 0.0) + np.maximum(values - before[-1], 0.0)
@@ -49,17 +49,17 @@ def _quantiles(sample: Float) -> Double:
     The bandwidth is the normal reference of Scott 1992, "Multivariate Density Estimation",
     equation 6.17, with the smaller of standard deviation and scaled interquartile range.
     """
-    seen = sample[np.isfinite(sample)].astype(np.float64)
-    if seen.size < LEAST_SAMPLE:
+    values = sample[np.isfinite(sample)].astype(np.float64)
+    if values.size < MIN_SAMPLE_PIXELS:
         raise SarcastError(
-            f"a distribution needs at least {LEAST_SAMPLE} pixels, but {seen.size} were seen; "
-            f"give a sample of open land from elsewhere, or a larger window"
+            f"a distribution needs at least {MIN_SAMPLE_PIXELS} pixels with data, but there are "
+            f"{values.size}; give Statistical a sample of open land, or take a larger window"
         )
-    low, high = np.percentile(seen, [25, 75])
-    spread = min(seen.std(), (high - low) / 1.349) or seen.std() or 1e-3
-    bandwidth = 1.059 * spread * seen.size ** (-1.0 / 5.0)
-    edges = np.linspace(seen.min() - 4.0 * bandwidth, seen.max() + 4.0 * bandwidth, GRID + 1)
-    counts, _ = np.histogram(seen, edges)
+    low, high = np.percentile(values, [25, 75])
+    spread = min(values.std(), (high - low) / 1.349) or values.std() or 1e-3
+    bandwidth = 1.059 * spread * values.size ** (-1.0 / 5.0)
+    edges = np.linspace(values.min() - 4.0 * bandwidth, values.max() + 4.0 * bandwidth, GRID + 1)
+    counts, _ = np.histogram(values, edges)
     step = edges[1] - edges[0]
     density = ndimage.gaussian_filter1d(counts.astype(float), bandwidth / step, mode="constant")
     cumulative = np.concatenate([[0.0], np.cumsum(density)]) / density.sum()

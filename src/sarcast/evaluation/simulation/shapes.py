@@ -1,4 +1,4 @@
-"""Random shapes: where change is simulated."""
+"""Random shapes: the pixels in which change is simulated."""
 
 from typing import Self
 
@@ -15,17 +15,20 @@ class ShapeOptions(BaseModel):
 
     vertices: int = Field(16, ge=3, le=1000, description="vertices of a shape")
     irregularity: float = Field(
-        0.35, ge=0, le=1, description="spread of the angles between vertices, share of the mean one"
+        0.35,
+        ge=0,
+        le=1,
+        description="spread of the angles between vertices, relative to the mean",
     )
     spikiness: float = Field(
-        0.2, ge=0, le=1, description="standard deviation of the radii, share of the mean radius"
+        0.2, ge=0, le=1, description="standard deviation of the radii, relative to the mean"
     )
     size: float = Field(
         100 / 512,
         gt=0,
         le=1,
-        description="side of the square that a shape is drawn in, share of the window's smaller "
-        "side; the mean radius is a quarter of it",
+        description="side of the square in which a shape is drawn, as a share of the smaller side "
+        "of the window; the mean radius is a quarter of it",
     )
     least: int = Field(0, ge=0, le=100, description="fewest shapes in an image")
     most: int = Field(3, ge=0, le=100, description="most shapes in an image")
@@ -38,16 +41,16 @@ class ShapeOptions(BaseModel):
 
 
 def change_mask(within: Bool, shapes: ShapeOptions, *, rng: np.random.Generator) -> Bool:
-    """Draw random shapes, each centred on a pixel of ``within`` and cut to it.
+    """Draw random shapes, each centred on a pixel of ``within`` and clipped to it.
 
     Parameters
     ----------
     within
-        Dims (y, x): where change may be.
+        Dims (y, x): pixels that may change.
     shapes
-        How many, and their form.
+        How many shapes, and their form.
     rng
-        Source of chance.
+        Generator of the shapes.
 
     Returns
     -------
@@ -59,17 +62,17 @@ def change_mask(within: Bool, shapes: ShapeOptions, *, rng: np.random.Generator)
     Alatalo, Sipola, Rantonen 2023, section III-D.
     """
     changed = np.zeros_like(within, dtype=bool)
-    places = np.argwhere(within)
+    candidates = np.argwhere(within)
     count = int(rng.integers(shapes.least, shapes.most, endpoint=True))
-    for _ in range(count if len(places) else 0):
-        centre = places[rng.integers(len(places))] + 0.5
+    for _ in range(count if len(candidates) else 0):
+        centre = candidates[rng.integers(len(candidates))] + 0.5
         polygon = random_polygon(shapes.size * min(within.shape) / 4.0, shapes, rng=rng)
         changed |= filled(polygon + centre, within.shape)
     return changed & within
 
 
 def random_polygon(radius_px: float, shapes: ShapeOptions, *, rng: np.random.Generator) -> Double:
-    """Draw a polygon around the origin: angles near even steps, radii near the mean one.
+    """Draw a polygon around the origin, its angles and radii scattered about even ones.
 
     Parameters
     ----------
@@ -78,7 +81,7 @@ def random_polygon(radius_px: float, shapes: ShapeOptions, *, rng: np.random.Gen
     shapes
         Vertices, irregularity and spikiness.
     rng
-        Source of chance.
+        Generator of the shapes.
 
     Returns
     -------
@@ -95,7 +98,7 @@ def random_polygon(radius_px: float, shapes: ShapeOptions, *, rng: np.random.Gen
 
 
 def filled(polygon: Double, shape: tuple[int, ...]) -> Bool:
-    """Pixels that lie inside a polygon or that its outline touches.
+    """Pixels that lie inside a polygon or are touched by its outline.
 
     Parameters
     ----------
@@ -109,10 +112,10 @@ def filled(polygon: Double, shape: tuple[int, ...]) -> Bool:
     inside = np.zeros(shape, dtype=bool)
     first = np.clip(np.floor(polygon.min(axis=0)).astype(int) - 1, 0, shape)
     last = np.clip(np.ceil(polygon.max(axis=0)).astype(int) + 1, first, shape)
-    here = (slice(first[0], last[0]), slice(first[1], last[1]))
-    rows, columns = np.mgrid[here]
+    box = (slice(first[0], last[0]), slice(first[1], last[1]))
+    rows, columns = np.mgrid[box]
     outline = shapely.Polygon(polygon)
     shapely.prepare(outline)
     pixels = shapely.box(rows, columns, rows + 1, columns + 1)
-    inside[here] = shapely.intersects(outline, pixels)
+    inside[box] = shapely.intersects(outline, pixels)
     return inside
