@@ -30,10 +30,10 @@ from scipy.ndimage import gaussian_filter
 
 from sarcast.catalogue import FolderCatalogue
 from sarcast.cube import CubeOptions, Sources, build_cube, open_cube
-from sarcast.cube.block import places
+from sarcast.cube.block import block_slices
 from sarcast.cube.executor import WorkerOptions
 from sarcast.cube.schema import CHUNK, pack
-from sarcast.cube.store import is_begun
+from sarcast.cube.store import is_half_created
 from sarcast.ingest.scenes.index import IndexOptions, find_items
 from sarcast.io.progress import show_progress
 from sarcast.sensor import units
@@ -140,7 +140,7 @@ def _warp(path: Path, case: Case, target: Path) -> None:
         WarpedVRT(source, resampling=Resampling.bilinear, **onto) as warped,
         rasterio.open(target / path.name, "w", **kept) as written,
     ):
-        for place in places(grid):
+        for place in block_slices(grid):
             window = Window.from_slices(*place)
             written.write(pack(units.to_db(warped.read(1, window=window))), 1, window=window)
 
@@ -213,7 +213,7 @@ def kill(case: Case, kills: int, workers: int) -> None:
         process.join(rng.uniform(0.0, seconds / case.scenes))
         process.kill()
         process.join()
-        there = (killed / "zarr.json").exists() and not is_begun(killed)
+        there = (killed / "zarr.json").exists() and not is_half_created(killed)
         held = open_cube(killed).sizes["time"] if there else 0
         print(f"killed {number + 1} of {kills}: {held} dates held")
     timed(build, case, killed, workers)

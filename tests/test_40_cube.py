@@ -23,7 +23,7 @@ from sarcast.cube import (
     time_index_of,
 )
 from sarcast.cube.check.report import check_cube
-from sarcast.cube.store import Store, is_begun
+from sarcast.cube.store import Store, is_half_created
 from sarcast.errors import SarcastError, UsageError
 from sarcast.ingest.scenes.acquisition import acquisitions
 from sarcast.ingest.scenes.index import IndexOptions, find_items
@@ -219,7 +219,7 @@ def test_a_build_killed_ten_times_goes_on(
         time.sleep(rng.uniform(0.0, 0.1))
         process.kill()
         process.join()
-        if not is_begun(killed):
+        if not is_half_created(killed):
             cube = open_cube(killed)
             assert np.isfinite(cube["backscatter"]).all()
             assert cube.sizes["time"] >= held
@@ -251,7 +251,7 @@ def test_a_build_killed_while_it_makes_the_store(
     (tmp_path / "cube.zarr" / "zarr.0123.partial").write_text("{")
     if files:
         (tmp_path / "cube.zarr" / "zarr.json").write_text(json.dumps(metadata))
-        with pytest.raises(SarcastError, match="holds nothing yet: its build was stopped"):
+        with pytest.raises(SarcastError, match="is empty: its build was stopped"):
             open_cube(tmp_path / "cube.zarr")
     xr.testing.assert_identical(build(items, tmp_path / "cube.zarr").load(), whole.load())
     assert arrays(tmp_path / "cube.zarr") == arrays(tmp_path / "whole.zarr")
@@ -331,7 +331,7 @@ def test_a_build_without_a_step_leaves_no_store(
         tmp_path / "far.tif", np.ones((9, 9), np.float32), GRID.translate_pix(10**5, 0)[:9, :9]
     )
     items = items_of(scene_folder(series(1)))
-    with pytest.raises(SarcastError, match="covers nothing of the area"):
+    with pytest.raises(SarcastError, match="does not cover any of the area"):
         build(items, tmp_path / "cube.zarr", Sources(dem=(tmp_path / "far.tif",)))
     assert not (tmp_path / "cube.zarr").exists()
 
@@ -344,7 +344,7 @@ def test_a_cube_whose_arrays_are_not_told(
     told = json.loads((path / "zarr.json").read_text())
     del told["consolidated_metadata"]
     (path / "zarr.json").write_text(json.dumps(told))
-    with pytest.raises(SarcastError, match="zarr.json does not tell its arrays"):
+    with pytest.raises(SarcastError, match="zarr.json does not list its arrays"):
         build(scenes, path)
 
 

@@ -18,11 +18,11 @@ from conftest import GRID, opera_name
 from sarcast.catalogue.scene import BANDS
 from sarcast.cli import main
 from sarcast.cube import CubeOptions, Sources, build_cube, open_cube
-from sarcast.cube.block import places
+from sarcast.cube.block import block_slices
 from sarcast.cube.executor import WorkerOptions
 from sarcast.cube.schema import MISSING, pack
 from sarcast.errors import SarcastError
-from sarcast.ingest.scenes.acquisition import newest
+from sarcast.ingest.scenes.acquisition import newest_versions
 from sarcast.ingest.scenes.fuse import Layer, Overlap, read_fused, read_layer
 from sarcast.ingest.scenes.index import IndexOptions, find_items
 from sarcast.ingest.weather import Weather
@@ -74,8 +74,8 @@ def test_the_later_of_two_slices_wins_and_that_is_said(
     fused = 10.0 * np.log10(np.where(np.isfinite(second), second, first))
     np.testing.assert_allclose(cube["backscatter"][0], fused, atol=0.0051)
     assert (
-        "slices of 1 dates overlap with different values, by up to 3.0 dB at 100.0 % of what two "
-        "of them saw; the later slice is taken"
+        "slices of 1 dates overlap with different values, by up to 3.0 dB at 100.0 % of the pixels "
+        "that both cover; the later slice is used"
     ) in capsys.readouterr().err
 
 
@@ -102,7 +102,7 @@ def test_the_newest_version_wins_and_that_is_said(
     cube = build(items, tmp_path / "cube.zarr")
     assert cube["scene_id"].values.tolist() == [new]
     told = capsys.readouterr().err
-    assert f"1 slices are there in more than one version; the newest is taken, as {new} in" in told
+    assert f"1 slices have more than one version; the newest is used: {new} instead of" in told
     grown = build(items[:1], tmp_path / "grown.zarr")
     assert grown["scene_id"].values.tolist() == [old]
     grown = build(items, tmp_path / "grown.zarr")
@@ -122,8 +122,8 @@ def test_what_tells_the_newest_version(scene_folder: Callable[..., Path]) -> Non
         return copy
 
     late, early = other("a", created="2025-03-01"), other("b", created="2025-02-01")
-    assert [one.id for one in newest([early, late])] == ["a"]
-    assert [one.id for one in newest([other("b"), late])] == ["a"]
+    assert [one.id for one in newest_versions([early, late])] == ["a"]
+    assert [one.id for one in newest_versions([other("b"), late])] == ["a"]
     moved = other("moved")
     moved.bbox = [corner + 0.5 for corner in item.bbox or []]
     later = other("later")
@@ -131,7 +131,7 @@ def test_what_tells_the_newest_version(scene_folder: Callable[..., Path]) -> Non
     single = other("single")
     del single.assets["vh"]
     twins = [other("s1b", platform="sentinel-1b"), moved, later, single, item]
-    assert len(newest(twins)) == 5
+    assert len(newest_versions(twins)) == 5
 
 
 def test_a_slice_more_makes_the_acquisition_anew(
@@ -158,7 +158,7 @@ def test_blocks_equal_the_whole(grid: GeoBox, tmp_path: Path) -> None:
     layer = Layer(str(tmp_path / "vv.tif"), 1, "linear power", "scene")
     whole, _ = read_fused([layer], GRID, "bilinear", REMOTE)
     pieces = np.full(GRID.shape, np.nan, dtype=np.float32)
-    for place in places(GRID, 32):
+    for place in block_slices(GRID, 32):
         pieces[place], _ = read_fused([layer], GRID[place], "bilinear", REMOTE)
     np.testing.assert_allclose(pieces, whole, atol=0.01)
     assert np.isfinite(whole).mean() > 0.95
@@ -475,7 +475,7 @@ def test_no_scheduler_answers(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("sarcast.cube.executor.PATIENCE_S", 0.5)
+    monkeypatch.setattr("sarcast.cube.executor.CONNECT_TIMEOUT_S", 0.5)
     folder = scene_folder({opera_name("20200301T154005"): power(0)})
     run("index", folder, "--to", tmp_path / "catalogue")
     for address in ("tcp://127.0.0.1:1", "here"):
@@ -499,7 +499,7 @@ def test_rasters_become_a_cube_with_one_command(
     xr.testing.assert_identical(open_cube(tmp_path / "b.zarr").load(), open_cube(to).load())
     capsys.readouterr()
     assert run("cube", tmp_path / "area-catalogue", "--to", to, "--unit", "dB") == 2
-    assert "is a catalogue that tells them" in capsys.readouterr().err
+    assert "is a catalogue and specifies them" in capsys.readouterr().err
 
 
 def test_scenes_of_a_folder_that_was_tried_before_are_not_taken(
@@ -533,14 +533,14 @@ def test_a_look_from_the_command_line(
     assert f"{to}: no fault in 3 dates, 4 warnings" in told.err
     (to / "backscatter" / "c" / "1" / "0" / "0" / "0").unlink()
     assert run("cube", "--check", to) == 1
-    assert "fault: backscatter of 2020-03-02T15:40:05 holds [0, 0]" in capsys.readouterr().err
+    assert "fault: backscatter of 2020-03-02T15:40:05 has [0, 0]" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ((), "name a CATALOGUE and --to CUBE to build one, or --check CUBE"),
-        (("somewhere",), "name a CATALOGUE and --to CUBE"),
+        ((), "give a CATALOGUE and --to CUBE to build a cube, or --check CUBE"),
+        (("somewhere",), "give a CATALOGUE and --to CUBE"),
         (("somewhere", "--check", "cube.zarr"), "leave out CATALOGUE and --to"),
         (("--check", "cube.zarr", "--to", "b"), "leave out CATALOGUE and --to"),
         (("somewhere", "--to", "b", "--workers", "0"), "--workers: "),

@@ -16,9 +16,9 @@ import xarray as xr
 from conftest import GRID, opera_name
 from sarcast.cli import main
 from sarcast.cube import CubeOptions, Sources, build_cube, open_cube
-from sarcast.cube.block import Block, Written, write
+from sarcast.cube.block import Block, BlockStatistics, process_block
 from sarcast.cube.executor import WorkerOptions
-from sarcast.cube.store import Store, is_begun
+from sarcast.cube.store import Store, is_half_created
 from sarcast.errors import SarcastError
 from sarcast.ingest.scenes.index import IndexOptions, find_items
 from sarcast.io.files import exclusive
@@ -74,12 +74,12 @@ def test_what_was_added_is_said(
 ) -> None:
     folder, to = written(scene_folder, 5), tmp_path / "cube.zarr"
     run("index", folder, "--to", tmp_path / "catalogue")
-    for end, added, held in (("02", 2, 2), ("05", 3, 5), ("05", 0, 5)):
+    for end, added, count in (("02", 2, 2), ("05", 3, 5), ("05", 0, 5)):
         capsys.readouterr()
         assert run("cube", tmp_path / "catalogue", "--to", to, "--end", f"2020-03-{end}") == 0
         told = capsys.readouterr().err
-        assert f"{to}: added {added} acquisitions; it holds {held} dates, 60 x 80 pixels" in told
-    assert "holds all 5 acquisitions already" in told
+        assert f"{to}: added {added} acquisitions; it has {count} dates, 60 x 80 pixels" in told
+    assert "already has all 5 acquisitions" in told
 
 
 # --- weather that tells nothing -------------------------------------------------------------------
@@ -96,7 +96,7 @@ def test_weather_without_any_value_is_an_error_before_scenes_are_read(
         later = held["time"] + np.timedelta64(3650, "D")
         held.assign_coords(time=later).to_netcdf(tmp_path / "later.nc")
     with monkeypatch.context() as patched:
-        patched.setattr("sarcast.cube.block.write", lambda _: pytest.fail("a scene was read"))
+        patched.setattr("sarcast.cube.block.process_block", lambda _: pytest.fail("a scene was read"))
         for name, period in (("empty", "2020-03-01 to 2020-03-10"), ("later", "2030-02-27 to ")):
             said = rf"{name}\.nc has no value in the area on any of the 3 dates from 2020-03-01 to "
             with pytest.raises(SarcastError, match=said + rf"2020-03-03 \(its own .* {period}"):
@@ -148,9 +148,9 @@ def test_a_cube_that_lost_its_metadata_is_named_with_what_is_missing(
     build(items, to)
     kept = (to / "zarr.json").read_bytes()
     (to / "zarr.json").unlink()
-    with pytest.raises(SarcastError, match=r"damaged cube: it holds backscatter, .* no zarr\.json"):
+    with pytest.raises(SarcastError, match=r"damaged cube: it contains backscatter, .* no zarr\.json"):
         build(items, to)
-    with pytest.raises(SarcastError, match=r"damaged cube: its zarr\.json is gone; put it back"):
+    with pytest.raises(SarcastError, match=r"damaged cube: its zarr\.json is missing; restore it"):
         open_cube(to)
     (to / "zarr.json").write_bytes(kept)
     assert build(items, to) == 0
@@ -167,15 +167,15 @@ def test_a_second_build_at_once_is_refused_and_nothing_is_lost(
     refused = []
     asking = threading.Lock()
 
-    def meanwhile(block: Block) -> Written:
+    def meanwhile(block: Block) -> BlockStatistics:
         if asking.acquire(blocking=False):  # else this is a block of that second build
             with pytest.raises(SarcastError, match=r"another run is writing .*cube\.zarr; wait"):
                 build(items, to)
             refused.append(block.step)
             asking.release()
-        return write(block)
+        return process_block(block)
 
-    monkeypatch.setattr("sarcast.cube.block.write", meanwhile)
+    monkeypatch.setattr("sarcast.cube.block.process_block", meanwhile)
     assert [build(items[:2], to), build(items, to)] == [2, 1]
     assert refused == [0, 1, 2]
     monkeypatch.undo()
@@ -205,7 +205,7 @@ def test_a_build_goes_on_in_the_folder_that_it_has_locked(
     metadata = json.loads((to / "zarr.json").read_text())
     del metadata["consolidated_metadata"]
     (to / "zarr.json").write_text(json.dumps(metadata))
-    assert is_begun(to)
+    assert is_half_created(to)
     opened = os.open(to, os.O_RDONLY)  # so that its number is given to no other folder
     try:
         assert build(items, to) == 1

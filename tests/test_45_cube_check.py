@@ -16,10 +16,10 @@ from conftest import opera_name
 from sarcast.catalogue import FolderCatalogue
 from sarcast.cube import CubeOptions, Sources, build_cube, open_cube
 from sarcast.cube.check.outliers import condition_warnings
-from sarcast.cube.check.platforms import Series, compare
-from sarcast.cube.check.registration import CLEAR, Correlation
+from sarcast.cube.check.platforms import PlatformSeries, compare
+from sarcast.cube.check.registration import MIN_CLEARNESS, Correlation
 from sarcast.cube.check.report import check_cube
-from sarcast.cube.check.statistics import tally
+from sarcast.cube.check.statistics import read_block
 from sarcast.cube.executor import WorkerOptions
 from sarcast.errors import SarcastError
 from sarcast.ingest.scenes.index import IndexOptions, find_items
@@ -52,14 +52,14 @@ def test_a_shift_is_found_to_a_tenth_of_a_pixel(shift: tuple[float, float]) -> N
         image, reference = (one[inside] + speckle(rng, (128, 128), 25.0) for one in (moved, ground))
         correlation.add(image, reference)
     np.testing.assert_allclose(correlation.shift(), shift, atol=0.1)
-    assert correlation.clearness() > CLEAR
+    assert correlation.clearness() > MIN_CLEARNESS
 
 
 def test_images_without_anything_in_common_tell_no_shift() -> None:
     rng = np.random.default_rng(1)
     correlation = Correlation(128)
     correlation.add(*speckle(rng, (2, 128, 128), 4.4))
-    assert correlation.clearness() < CLEAR
+    assert correlation.clearness() < MIN_CLEARNESS
 
 
 def test_missing_pixels_do_not_shift() -> None:
@@ -72,7 +72,7 @@ def test_missing_pixels_do_not_shift() -> None:
     np.testing.assert_allclose(correlation.shift(), (0.0, 0.0), atol=0.1)
 
 
-def series(levels: dict[str, float], *, scatter_db: float, dates: int = 16) -> Series:
+def series(levels: dict[str, float], *, scatter_db: float, dates: int = 16) -> PlatformSeries:
     """Two platforms in turn, every six days; half of the ground changes from date to date."""
     rng = np.random.default_rng(3)
     names = list(levels)
@@ -82,7 +82,7 @@ def series(levels: dict[str, float], *, scatter_db: float, dates: int = 16) -> S
         fields[place] = -12.0 + levels[name] + scatter_db * rng.normal()
         fields[place] += rng.normal(0.0, [0.05] * 50 + [3.0] * 50, (2, 100))
     times = np.datetime64("2025-05-01") + 6 * np.arange(dates) * np.timedelta64(1, "D")
-    return Series(times, platforms, [("ascending", 58)] * dates, fields)
+    return PlatformSeries(times, platforms, [("ascending", 58)] * dates, fields)
 
 
 def nothing_to_see(dates: np.ndarray) -> list[np.ndarray]:
@@ -111,9 +111,9 @@ def test_a_small_level_and_an_uncertain_one_are_no_warning() -> None:
 def test_other_views_and_far_dates_are_not_compared() -> None:
     told = series({"a": 0.0, "b": 5.0}, scatter_db=0.0)
     views = [("ascending", 58 + (name == "b")) for name in told.platforms]
-    assert compare(Series(told.times, told.platforms, views, told.fields), nothing_to_see) == ()
+    assert compare(PlatformSeries(told.times, told.platforms, views, told.fields), nothing_to_see) == ()
     later = told.times + np.where(np.array(told.platforms) == "b", 400, 0) * np.timedelta64(1, "D")
-    far = Series(later, told.platforms, told.views, told.fields)
+    far = PlatformSeries(later, told.platforms, told.views, told.fields)
     assert compare(far, nothing_to_see)[0].dates == 0
 
 
@@ -122,7 +122,7 @@ def test_a_tally_is_what_numpy_says(tmp_path: Path) -> None:
     packed = rng.integers(-2500, 500, (1, 2, 50, 30)).astype(np.int16)
     packed[0, 1, :20] = -32768
     zarr.create_array(tmp_path / "backscatter", data=packed)
-    found, cells = tally(tmp_path, 0, (slice(0, 50), slice(0, 30)), 16)
+    found, cells = read_block(tmp_path, 0, (slice(0, 50), slice(0, 30)), 16)
     truth = np.where(packed[0] == -32768, np.nan, packed[0] * 0.01)
     np.testing.assert_array_equal(found.count, [1500, 900])
     np.testing.assert_allclose(found.mean_db, np.nanmean(truth, axis=(1, 2)), rtol=1e-6)
@@ -254,7 +254,7 @@ def test_a_cut_off_chunk_is_named(small: Path) -> None:
 def test_a_deleted_chunk_is_missed(small: Path) -> None:
     image(small, 4).unlink()
     (fault,) = check_cube(small).faults
-    assert "2020-03-05T15:40:05 holds [0, 0] pixels, not the [4800, 4800]" in fault
+    assert "2020-03-05T15:40:05 has [0, 0] valid pixels, not the [4800, 4800]" in fault
 
 
 @pytest.mark.parametrize("name", ["time", "platform", "scene_id", "x"])
@@ -320,7 +320,7 @@ def test_what_is_odd_about_dates_is_a_warning(
     assert [line.split(" in the")[0] for line in warnings if "of its view" in line] == [
         "2020-01-19T15:40:05 lies +10.0, +10.0 dB"
     ]
-    assert "2020-02-12T15:40:05 saw 0.0 % of the area" in warnings
+    assert "2020-02-12T15:40:05 covers 0.0 % of the area" in warnings
     assert "temperature is missing on 13 of 13 dates" in warnings
 
 

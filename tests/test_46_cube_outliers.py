@@ -13,7 +13,7 @@ import xarray as xr
 
 from conftest import GRID, opera_name
 from sarcast.cube import CubeOptions, Sources, build_cube, open_cube
-from sarcast.cube.check.outliers import departures, value_warnings
+from sarcast.cube.check.outliers import level_deviations, value_warnings
 from sarcast.cube.check.report import check_cube
 from sarcast.cube.check.statistics import DateStatistics
 from sarcast.errors import SarcastError
@@ -38,7 +38,7 @@ def test_a_cube_is_not_extended_by_another_resampling(scene_folder: Scenes, tmp_
     items = list(find_items([folder], IndexOptions()))
     nearest, average = (CubeOptions(resampling=name) for name in ("nearest", "average"))
     build_cube(items[:1], to, GRID, nearest, Sources())
-    with pytest.raises(SarcastError, match="resampling nearest, but average is asked for; ask"):
+    with pytest.raises(SarcastError, match="resampling nearest, but average was requested; req"):
         build_cube(items, to, GRID, average, Sources())
     assert open_cube(to).sizes["time"] == 1
     build_cube(items, to, GRID, nearest, Sources())
@@ -74,17 +74,18 @@ def test_zeros_and_absurd_values_are_named_by_the_build_and_by_a_look(
     write_cog(folder / f"{names[3]}_VV.tif", absurd, GRID)
     build_cube(items, tmp_path / "cube.zarr", GRID, CubeOptions(), Sources())
     told = capsys.readouterr().err
-    assert f"warning: 1 dates hold power of 0, as {names[1]} at 1e+02 % of what it saw" in told
-    assert f"over 60 dB, which nothing reaches, as {names[3]} at 0.021 % of what it saw" in told
+    assert f"warning: 1 dates contain power of 0, such as {names[1]} at 1e+02 % of its valid" in told
+    assert f"over 60 dB, which is physically impossible, such as {names[3]} at 0.021 % of" in told
     cube = open_cube(tmp_path / "cube.zarr")["backscatter"]
     assert float(cube[3, 0, 5, 5]) == pytest.approx(300.0)
     assert float(cube[3, 0, 6, 6]) == pytest.approx(327.67)
     warnings = [
-        line for line in check_cube(tmp_path / "cube.zarr").warnings if "dates hold" in line
+        line for line in check_cube(tmp_path / "cube.zarr").warnings if "dates contain" in line
     ]
     assert [line.split(":")[0] for line in warnings] == [
-        "1 dates hold power of 0, as 2020-03-02T15",
-        "1 dates hold backscatter over 60 dB, which nothing reaches, as 2020-03-04T15",
+        "1 dates contain power of 0, such as 2020-03-02T15",
+        "1 dates contain backscatter over 60 dB, which is physically impossible, such as "
+        "2020-03-04T15",
     ]
 
 
@@ -164,7 +165,7 @@ def test_a_level_is_compared_with_median_and_line_of_its_neighbours_in_time() ->
     days = np.sort(rng.choice(900, 40, replace=False))
     means = rng.normal(size=(40, 2))
     times = np.datetime64("2020-01-01") + days * np.timedelta64(1, "D")
-    for place, found in enumerate(departures(times, means)):
+    for place, found in enumerate(level_deviations(times, means)):
         others = sorted((abs(day - days[place]), k) for k, day in enumerate(days) if k != place)
         near = [k for apart, k in others if apart <= 30]
         chosen = near if len(near) > 4 else [k for _, k in others[:4]]
@@ -183,9 +184,9 @@ def test_levels_that_rise_steadily_depart_nowhere() -> None:
     """Up to the ends of the series; and one date alone never does."""
     times = np.datetime64("2020-01-01") + np.arange(0, 300, 6) * np.timedelta64(1, "D")
     means = np.stack([np.linspace(-15.0, -5.0, 50), np.linspace(-10.0, -22.0, 50)], axis=1)
-    np.testing.assert_allclose(departures(times, means), 0.0, atol=1e-9)
-    np.testing.assert_array_equal(departures(times[:1], means[:1]), 0.0)
-    assert departures(times[:2], means[:2])[1, 0] == pytest.approx(means[1, 0] - means[0, 0])
+    np.testing.assert_allclose(level_deviations(times, means), 0.0, atol=1e-9)
+    np.testing.assert_array_equal(level_deviations(times[:1], means[:1]), 0.0)
+    assert level_deviations(times[:2], means[:2])[1, 0] == pytest.approx(means[1, 0] - means[0, 0])
 
 
 def test_an_odd_level_is_measured_by_the_scatter_of_its_own_view() -> None:

@@ -1,4 +1,4 @@
-"""``sarcast cube``: a cube built or extended from a catalogue or from rasters, and looked at."""
+"""``sarcast cube``: build or extend a cube from a catalogue or from rasters, or check one."""
 
 import datetime as dt
 import logging
@@ -17,14 +17,14 @@ from sarcast.catalogue import open_catalogue
 from sarcast.commands.config import FLAT, MAY_BE_NEGATIVE, Config
 from sarcast.commands.index import IndexConfig, add_scenes
 from sarcast.cube import CubeOptions, Sources, build_cube, moment_of, open_cube
-from sarcast.cube.check.report import Report, check_cube
+from sarcast.cube.check.report import CubeReport, check_cube
 from sarcast.cube.executor import WorkerOptions
 from sarcast.cube.store import is_empty
 from sarcast.errors import SarcastError, UsageError
 from sarcast.ingest.cover import CoverOptions
 from sarcast.ingest.scenes.index import IndexOptions
 from sarcast.ingest.scenes.profile import scene_profiles
-from sarcast.ingest.scenes.stac import describe_all
+from sarcast.ingest.scenes.stac import normalise_items
 from sarcast.ingest.weather import WeatherOptions
 from sarcast.io.grid import make_grid, read_area
 from sarcast.io.remote import RemoteOptions
@@ -40,32 +40,32 @@ class CubeConfig(Config):
     )
     check: Path | None = Field(
         None,
-        description="Look at this cube instead: schema, units, every chunk, dates and gaps, "
+        description="Check this cube instead: schema, units, every chunk, dates and gaps, "
         "statistics of each date, level and shift of each platform.",
     )
     area: Annotated[str | None, MAY_BE_NEGATIVE] = Field(
         None,
         description="west,south,east,north in degrees, a vector file, or a raster whose grid is "
-        "taken; default: all that the scenes cover, if that is one place.",
+        "used; default: all that the scenes cover, if they lie in one region.",
     )
     crs: str | None = Field(None, description="CRS of the cube; default: that of the scenes.")
     resolution: float | None = Field(
-        None, gt=0.0, description="Spacing in units of the CRS; default: that of the scenes."
+        None, gt=0.0, description="Pixel spacing in units of the CRS; default: that of the scenes."
     )
     collection: tuple[str, ...] = Field(
-        (), description="Collections of the catalogue that are searched; default: all."
+        (), description="Collections of the catalogue to search; default: all."
     )
-    start: str | None = Field(None, description="First date of the scenes taken, ISO 8601.")
-    end: str | None = Field(None, description="Last date of the scenes taken, ISO 8601.")
+    start: str | None = Field(None, description="First date of the scenes to use, ISO 8601.")
+    end: str | None = Field(None, description="Last date of the scenes to use, ISO 8601.")
     dem: tuple[str, ...] = Field(
         (),
         description="Terrain heights: raster, folder of rasters, or JSON of a STAC item; may be "
-        "given several times, the first wins.",
+        "given several times, the first with data takes precedence.",
     )
     weather: tuple[str, ...] = Field(
         (),
         description="Daily or hourly weather: NetCDF, Zarr, or CSV of stations; may be given "
-        "several times, the first wins.",
+        "several times, the first with data takes precedence.",
     )
     cover: tuple[str, ...] = Field(
         (),
@@ -84,33 +84,33 @@ _DEFAULT = CubeConfig()
 
 
 def cube(catalogue: str | None = None, *, config: Annotated[CubeConfig, FLAT] = _DEFAULT) -> None:
-    """Build a cube from the scenes of a catalogue, or extend one by what it lacks.
+    """Build a cube from the scenes of a catalogue, or extend one by the scenes that it lacks.
 
     Parameters
     ----------
     catalogue
-        Folder that ``sarcast index`` or ``sarcast world`` wrote, https:// of a STAC API,
-        postgresql:// of a database with pgstac, or scenes as ``sarcast index`` takes them, which
-        are indexed into a folder beside the cube.
+        Folder written by ``sarcast index`` or ``sarcast world``, https:// URL of a STAC API,
+        postgresql:// URL of a pgstac database, or scenes as for ``sarcast index``, which are
+        indexed into a folder beside the cube.
     """
     if config.check is not None:
         if catalogue is not None or config.to is not None:
-            raise UsageError("--check looks at a cube that is there: leave out CATALOGUE and --to")
-        _look_at(config.check, config.workers)
+            raise UsageError("--check checks an existing cube: leave out CATALOGUE and --to")
+        _check(config.check, config.workers)
     elif catalogue is None or config.to is None:
         raise UsageError(
-            "name a CATALOGUE and --to CUBE to build one, or --check CUBE to look at it"
+            "give a CATALOGUE and --to CUBE to build a cube, or --check CUBE to check one"
         )
     else:
         _build(catalogue, config.to, config)
 
 
 def _build(source: str, to: Path, config: CubeConfig) -> None:
-    held = open_cube(to) if (to / "zarr.json").exists() and not is_empty(to) else None
-    catalogue, found = _indexed(source, to, config.names, held)
+    existing = open_cube(to) if (to / "zarr.json").exists() and not is_empty(to) else None
+    catalogue, scenes = _catalogue_of(source, to, config.names, existing)
     area = None if config.area is None else read_area(config.area)
-    items = _search(catalogue, area.extent if isinstance(area, GeoBox) else area, found, config)
-    grid = _grid(area, items, held, config)
+    items = _search(catalogue, area.extent if isinstance(area, GeoBox) else area, scenes, config)
+    grid = _grid(area, items, existing, config)
     sources = Sources(
         dem=config.dem,
         weather=config.weather,
@@ -123,7 +123,7 @@ def _build(source: str, to: Path, config: CubeConfig) -> None:
     )
     built = open_cube(to)
     _log.info(
-        f"{to}: added {added} acquisitions; it holds {built.sizes['time']} dates, "
+        f"{to}: added {added} acquisitions; it has {built.sizes['time']} dates, "
         f"{grid.height} x {grid.width} pixels of {grid.resolution.x:g} in {grid.crs}"
     )
 
@@ -131,101 +131,101 @@ def _build(source: str, to: Path, config: CubeConfig) -> None:
 def _grid(
     area: Geometry | GeoBox | None,
     items: list[pystac.Item],
-    held: xr.Dataset | None,
+    existing: xr.Dataset | None,
     config: CubeConfig,
 ) -> GeoBox:
-    """Grid as asked for; what is not asked for is that of the cube, if it is there."""
-    like = None if held is None else _grid_of(held)
+    """The grid requested; what was not specified is that of the existing cube, if there is one."""
+    like = None if existing is None else _grid_of(existing)
     if like is not None and (area, config.crs, config.resolution) == (None, None, None):
         return like
     return make_grid(area, items, crs=config.crs, resolution=config.resolution, like=like)
 
 
 def _grid_of(cube: xr.Dataset) -> GeoBox:
-    """Grid of a cube, its CRS by its code where it has one, as that of scenes."""
+    """Grid of a cube; its CRS is given by its EPSG code if it has one, as for scenes."""
     grid: GeoBox = cube.odc.geobox
     code = grid.crs.epsg
     return grid if code is None else GeoBox(grid.shape, grid.transform, f"EPSG:{code}")
 
 
-def _indexed(
-    source: str, to: Path, names: IndexOptions, held: xr.Dataset | None
+def _catalogue_of(
+    source: str, to: Path, names: IndexOptions, existing: xr.Dataset | None
 ) -> tuple[str, set[str] | None]:
-    """The catalogue itself; or that of scenes, made beside the cube, and which of it are meant.
+    """Address of a catalogue; if scenes were given, of the one beside the cube, and their ids.
 
-    These are the scenes and those of the cube, but none of other folders that were tried before.
+    The ids are those of the scenes given and of the existing cube: the catalogue beside it may
+    have others, from earlier runs on other folders.
     """
     path = Path(source)
     if "://" in source or not path.exists() or (path / "items.parquet").exists():
         if names.declared():
             raise UsageError(
                 f"--unit and --quantity are for scenes that are not indexed yet: leave them out, "
-                f"{source} is a catalogue that tells them"
+                f"{source} is a catalogue and specifies them"
             )
         return source, None
     beside = str(to.with_name(f"{to.stem}-catalogue"))
-    found = add_scenes((path,), IndexConfig(to=beside, names=names))
-    steps = () if held is None else held["scene_id"].values
-    return beside, found.union(*(str(step).split("+") for step in steps))
+    scenes = add_scenes((path,), IndexConfig(to=beside, names=names))
+    steps = () if existing is None else existing["scene_id"].values
+    return beside, scenes.union(*(str(step).split("+") for step in steps))
 
 
 def _search(
-    catalogue: str, area: Geometry | None, found: set[str] | None, config: CubeConfig
+    catalogue: str, area: Geometry | None, scenes: set[str] | None, config: CubeConfig
 ) -> list[pystac.Item]:
-    """Items of an area and a time; where scenes were indexed for it, of these alone."""
-    held = open_catalogue(catalogue, config.collection, config.server)
+    """Items of an area and a period; only those with an id in ``scenes``, if it is given."""
+    opened = open_catalogue(catalogue, config.collection, config.server)
     period = (_utc(config.start), _utc(config.end, last=True))
-    items = [one for one in held.search(area, period) if found is None or one.id in found]
+    items = [item for item in opened.search(area, period) if scenes is None or item.id in scenes]
     if not items:
         where = "" if area is None else f"no scene touches the area {config.area}: "
         of = f" of {', '.join(config.collection)}" if config.collection else ""
         raise SarcastError(
-            f"{where}{catalogue} holds no scene{of} from {config.start or 'the first'} to "
+            f"{where}{catalogue} has no scene{of} from {config.start or 'the first'} to "
             f"{config.end or 'the last'}{' there' if where else ''}; ask for other dates"
             f"{' or another --area' if where else ''}{' or --collection' if of else ''}"
         )
-    return describe_all(items, scene_profiles(config.names.profile))
+    return normalise_items(items, scene_profiles(config.names.profile))
 
 
-def _look_at(path: Path, workers: WorkerOptions) -> None:
-    """Tell what is in a cube, and what is wrong with it."""
+def _check(path: Path, workers: WorkerOptions) -> None:
+    """Show the statistics of a cube, its warnings and its faults."""
     report = check_cube(path, workers=workers)
     if report.dates:
         Console().print(_table(report))
-    for one in report.platforms:
-        levels = ", ".join(f"{level:+.2f} dB" for level in one.level_db)
-        shift = "untold" if one.shift is None else "{:+.2f}, {:+.2f} pixels".format(*one.shift)
+    for pair in report.platforms:
+        levels = ", ".join(f"{level:+.2f} dB" for level in pair.level_db)
+        shift = "unknown" if pair.shift is None else "{:+.2f}, {:+.2f} pixels".format(*pair.shift)
         _log.info(
-            f"{one.platform} against {one.reference}, {one.dates} dates: level {levels}; "
+            f"{pair.platform} against {pair.reference}, {pair.dates} dates: level {levels}; "
             f"shift {shift}"
         )
     for line in report.warnings:
-        _log.warning(f"{line}")
+        _log.warning(line)
     for line in report.faults:
         _log.info(f"fault: {line}")
     if report.faults:
         raise SarcastError(
-            f"{path} is damaged in {len(report.faults)} places, told above; remove it and build "
-            f"it again"
+            f"{path} has {len(report.faults)} faults, listed above; remove it and build it again"
         )
     _log.info(f"{path}: no fault in {len(report.dates)} dates, {len(report.warnings)} warnings")
 
 
-def _table(report: Report) -> Table:
+def _table(report: CubeReport) -> Table:
     table = Table(box=None, pad_edge=False)
     for name in ("date", "", "pass", "orbit"):
         table.add_column(name, no_wrap=True)
-    for name in ("seen", "VV, dB", "VH, dB"):
+    for name in ("valid", "VV, dB", "VH, dB"):
         table.add_column(name, no_wrap=True, justify="right")
     for date in report.dates:
-        told = zip(date.mean_db, date.spread_db, strict=True)
+        levels = zip(date.mean_db, date.spread_db, strict=True)
         table.add_row(
             str(date.time.astype("datetime64[m]")).replace("T", " "),
             date.platform.upper().replace("SENTINEL-", "S"),
             date.orbit_direction,
             str(date.relative_orbit or ""),
-            f"{100.0 * date.seen:.1f} %",
-            *(f"{mean:.2f} ± {spread:.2f}" for mean, spread in told),
+            f"{100.0 * date.valid_share:.1f} %",
+            *(f"{mean:.2f} ± {spread:.2f}" for mean, spread in levels),
         )
     return table
 

@@ -1,4 +1,4 @@
-"""``sarcast rtc``: GRD products to gamma nought, corrected for terrain, in a catalogue."""
+"""``sarcast rtc``: terrain-corrected gamma nought of GRD products, in a catalogue."""
 
 import logging
 from collections.abc import Mapping
@@ -32,48 +32,48 @@ class RtcConfig(Config):
     """Options of ``sarcast rtc``."""
 
     to: Path = Field(
-        description="Folder of the rasters and their catalogue; scenes are added to one that "
-        "exists, and those that it holds are left as they are."
+        description="Folder of the rasters and their catalogue; scenes that it lacks are added, "
+        "the others are left as they are."
     )
     area: Annotated[str | None, MAY_BE_NEGATIVE] = Field(
         None,
         description="west,south,east,north in degrees, a vector file, or a raster; default: all "
-        "that the products see.",
+        "that the products cover.",
     )
     dem: tuple[str, ...] = Field(
         min_length=1,
         description="Terrain heights: raster, folder of rasters, or JSON of a STAC item; may be "
-        "given several times, the first wins.",
+        "given several times, the first with data takes precedence.",
     )
     correction: Annotated[RtcOptions, FLAT] = Field(default_factory=RtcOptions)
 
 
 def rtc(paths: tuple[Path, ...], *, config: Annotated[RtcConfig, FLAT]) -> None:
-    """Make gamma nought of Sentinel-1 GRD products, corrected for terrain, and a catalogue.
+    """Process Sentinel-1 GRD products to terrain-corrected gamma nought, with a catalogue.
 
     Parameters
     ----------
     paths
-        SAFE folders, zips of them, folders that are searched for both at every depth, or JSON files
-        of STAC items whose product lies on this machine.
+        SAFE folders, their zip files, folders that are searched recursively for both, or JSON
+        files of STAC items whose product is on this machine.
     """
     products = find_products(paths)
     if config.correction.geoid is None:
         _log.warning(
-            "the DEM's heights are taken to be above the ellipsoid; if they are above sea "
-            "level, give --geoid: places lie off by up to twice the geoid's height without it"
+            "the DEM's heights are taken to be above the ellipsoid; if they are above sea level, "
+            "give --geoid: without it, pixels are displaced by up to twice the geoid's height"
         )
     area = _extent(config.area)
     terrain = Terrain(config.dem, config.correction)
     with exclusive(config.to), scratch_folder(config.to / ".unzipped.partial") as work:
         catalogue = FolderCatalogue(config.to)
-        held = {item.id: item for item in _held(catalogue)}
+        existing = {item.id: item for item in _items(catalogue)}
         for path in products:
             with unzipped(path, work / "product") as folder:
-                item = _item(folder, area, terrain, config, held)
-                if item is not held.get(item.id):
+                item = _item(folder, area, terrain, config, existing)
+                if item is not existing.get(item.id):
                     catalogue.add([item])
-                    held[item.id] = item
+                    existing[item.id] = item
 
 
 def _item(
@@ -81,14 +81,14 @@ def _item(
     area: Geometry | None,
     terrain: Terrain,
     config: RtcConfig,
-    held: Mapping[str, pystac.Item],
+    existing: Mapping[str, pystac.Item],
 ) -> pystac.Item:
-    """Item of the scene of a product, which is made unless the catalogue holds it."""
+    """Item of the scene of a product, which is processed unless the catalogue has it."""
     product = open_product(path)
     grid = product_grid(product, config.correction.resolution, area)
-    if product.name in held and _is(held[product.name], grid):
-        _log.info(f"{config.to} holds {product.name} already")
-        return held[product.name]
+    if product.name in existing and _is_complete(existing[product.name], grid):
+        _log.info(f"{config.to} already has {product.name}")
+        return existing[product.name]
     scene = make_scene(product, grid, terrain, config.to / "scenes")
     _log.info(
         f"{product.name}: {', '.join(product.images)} on {grid.height} x {grid.width} pixels "
@@ -98,17 +98,18 @@ def _item(
 
 
 def _extent(area: str | None) -> Geometry | None:
-    asked = None if area is None else read_area(area)
-    return asked.extent if isinstance(asked, GeoBox) else asked
+    outline = None if area is None else read_area(area)
+    return outline.extent if isinstance(outline, GeoBox) else outline
 
 
-def _held(catalogue: FolderCatalogue) -> list[pystac.Item]:
+def _items(catalogue: FolderCatalogue) -> list[pystac.Item]:
     return catalogue.search() if (catalogue.folder / "items.parquet").is_file() else []
 
 
-def _is(item: pystac.Item, grid: GeoBox) -> bool:
+def _is_complete(item: pystac.Item, grid: GeoBox) -> bool:
+    """Whether an item has this grid and all of its files exist."""
     fields = grid_fields(grid)
     same = all(item.properties.get(name) == fields[name] for name in ("proj:code", "proj:shape"))
     corner = [float(number) for number in item.properties.get("proj:transform", [])][:6]
-    there = all(Path(asset.href).is_file() for asset in item.assets.values())
-    return same and corner == fields["proj:transform"] and there
+    exist = all(Path(asset.href).is_file() for asset in item.assets.values())
+    return same and corner == fields["proj:transform"] and exist

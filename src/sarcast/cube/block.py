@@ -1,4 +1,4 @@
-"""One task: a block of an acquisition, read, warped, fused, and written."""
+"""One task of a cube build: a block of an acquisition, read, warped, fused, and written."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,15 +24,15 @@ Slices = tuple[slice, slice]
 
 @dataclass(frozen=True)
 class Block:
-    """A block of an acquisition, and all that a worker needs to know of it.
+    """A block of an acquisition, with everything that a worker needs to process it.
 
     Attributes
     ----------
     path
-        Of the store.
+        Path of the store.
     step
-        Time step that it belongs to.
-    place
+        Index of the time step in the store.
+    slices
         Rows and columns in the cube.
     grid
         Grid of the block.
@@ -41,116 +41,116 @@ class Block:
     resampling
         A name of ``rasterio.enums.Resampling``.
     remote
-        How patiently servers are asked.
+        Retries and timeouts for remote rasters.
     speckle
         Filter of the backscatter.
-    before
-        Of each earlier acquisition that the filter joins, the rasters of each band of backscatter.
+    earlier
+        Of each earlier acquisition that the filter uses, the backscatter rasters of each band.
     """
 
     path: Path
     step: int
-    place: Slices
+    slices: Slices
     grid: GeoBox
     bands: dict[str, tuple[tuple[Layer, ...], ...]]
     resampling: str
     remote: RemoteOptions
     speckle: SpeckleOptions
-    before: tuple[tuple[tuple[Layer, ...], ...], ...] = ()
+    earlier: tuple[tuple[tuple[Layer, ...], ...], ...] = ()
 
 
 @dataclass(frozen=True)
-class Written:
-    """What a block held; what its bands saw adds up over blocks.
+class BlockStatistics:
+    """Pixel counts of a block. Statistics of several blocks add up to those of the whole.
 
     Attributes
     ----------
-    seen
-        Number of backscatter values, one a band.
+    valid
+        Number of valid backscatter values, one a band.
     dark, bright
-        Number of those that are power of 0 or less, and over ``units.CEILING_DB``.
+        Number of those with power of 0 or less, and over ``units.CEILING_DB``.
     overlap
         Of slices.
     """
 
-    seen: tuple[int, ...]
+    valid: tuple[int, ...]
     dark: int
     bright: int
     overlap: Overlap
 
-    def __add__(self, other: "Written") -> "Written":
-        seen = tuple(a + b for a, b in zip(self.seen, other.seen, strict=True))
-        return Written(
-            seen,
+    def __add__(self, other: "BlockStatistics") -> "BlockStatistics":
+        valid = tuple(a + b for a, b in zip(self.valid, other.valid, strict=True))
+        return BlockStatistics(
+            valid,
             self.dark + other.dark,
             self.bright + other.bright,
             self.overlap + other.overlap,
         )
 
 
-def places(grid: GeoBox, side: int = SHARD) -> list[Slices]:
-    """Blocks of a grid, ``side`` pixels square: each the place of one shard, or of several."""
+def block_slices(grid: GeoBox, side: int = SHARD) -> list[Slices]:
+    """Split a grid into blocks of ``side`` pixels a side, each covering one or several shards."""
     rows, columns = ([slice(s, min(s + side, n)) for s in range(0, n, side)] for n in grid.shape)
     return [(row, column) for row in rows for column in columns]
 
 
-def rasters(one: Acquisition, *, with_truth: bool) -> dict[str, tuple[tuple[Layer, ...], ...]]:
+def layers_by_variable(
+    acquisition: Acquisition, *, with_truth: bool
+) -> dict[str, tuple[tuple[Layer, ...], ...]]:
     """Rasters of an acquisition by variable and band."""
-    found = {"backscatter": tuple(one.layers(band) for band in BANDS)}
-    if with_truth and one.has_truth:
-        found["expected"] = tuple(one.layers(key) for key in TRUTH)
-    return found
+    layers = {"backscatter": tuple(acquisition.layers(band) for band in BANDS)}
+    if with_truth and acquisition.has_truth:
+        layers["expected"] = tuple(acquisition.layers(key) for key in TRUTH)
+    return layers
 
 
-def write(block: Block) -> Written:
+def process_block(block: Block) -> BlockStatistics:
     """Read a block of an acquisition and write it into the store.
 
     Raises
     ------
     UnreadableError
-        If a raster is gone, cut off, or does not answer.
+        If a raster is missing, truncated, or does not answer.
     SarcastError
-        If values are those of another unit than declared.
+        If values are in another unit than declared.
     """
-    overlap = Overlap()
-    seen: tuple[int, ...] = ()
-    dark = bright = 0
-    for name, bands in block.bands.items():
-        packed = np.empty((1, len(bands), *block.grid.shape), dtype=np.int16)
-        counts = []
-        for number, layers in enumerate(bands):
-            noisy = name == "backscatter"
-            values, shared = read_filtered(
-                [*(bands[number] for bands in block.before if noisy), layers],
-                block.grid,
-                block.resampling,
-                block.speckle if noisy else SpeckleOptions(),
-                block.remote,
-            )
-            packed[0, number] = pack(values)
-            counts.append(int(np.isfinite(values).sum()))
-            if noisy:
-                dark += int(np.sum(values <= units.FLOOR_DB))
-                bright += int(np.sum(values > units.CEILING_DB))
-            overlap += shared
-        step = slice(block.step, block.step + 1)
-        write_block(block.path, name, packed, step, slice(None), *block.place)
-        seen = seen or tuple(counts)
-    return Written(seen, dark, bright, overlap)
+    statistics = {name: _process_variable(block, name) for name in block.bands}
+    overlap = sum((each.overlap for each in statistics.values()), Overlap())
+    backscatter = statistics["backscatter"]
+    return BlockStatistics(backscatter.valid, backscatter.dark, backscatter.bright, overlap)
 
 
-def read_incidence(one: Acquisition, grid: GeoBox, remote: RemoteOptions) -> Float:
+def _process_variable(block: Block, name: str) -> BlockStatistics:
+    """Read and write all bands of one variable; only the backscatter is filtered."""
+    is_backscatter = name == "backscatter"
+    speckle = block.speckle if is_backscatter else SpeckleOptions()
+    packed = np.empty((1, len(block.bands[name]), *block.grid.shape), dtype=np.int16)
+    valid, dark, bright, overlap = [], 0, 0, Overlap()
+    for band, layers in enumerate(block.bands[name]):
+        dates = [*(bands[band] for bands in block.earlier if is_backscatter), layers]
+        values, shared = read_filtered(dates, block.grid, block.resampling, speckle, block.remote)
+        packed[0, band] = pack(values)
+        valid.append(int(np.isfinite(values).sum()))
+        dark += int(np.sum(values <= units.FLOOR_DB))
+        bright += int(np.sum(values > units.CEILING_DB))
+        overlap += shared
+    step = slice(block.step, block.step + 1)
+    write_block(block.path, name, packed, step, slice(None), *block.slices)
+    return BlockStatistics(tuple(valid), dark, bright, overlap)
+
+
+def read_incidence(acquisition: Acquisition, grid: GeoBox, remote: RemoteOptions) -> Float:
     """Incidence angle of an acquisition on the conditions grid of a cube's grid.
 
     Returns
     -------
     ndarray
-        Dims (cy, cx), degrees; NaN where it is not told.
+        Dims (cy, cx), degrees; NaN where it is unknown.
     """
     coarse = conditions_grid(grid)
-    layers = one.layers("incidence")
-    if len(layers) < len(one.items):
-        return np.full(coarse.shape, one.incidence_deg, dtype=np.float32)
+    layers = acquisition.layers("incidence")
+    if len(layers) < len(acquisition.items):
+        return np.full(coarse.shape, acquisition.incidence_deg, dtype=np.float32)
     angles = np.full(coarse.shape, np.nan, dtype=np.float32)
     for layer in layers:
         values = read_layer(layer, coarse, "average", remote)

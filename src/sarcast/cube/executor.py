@@ -1,4 +1,4 @@
-"""Where the blocks of a cube are worked on: the cores of this machine, or a Dask cluster."""
+"""Workers that process the blocks of a cube: threads of this machine, or a Dask cluster."""
 
 import os
 import warnings
@@ -21,68 +21,68 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 R = TypeVar("R")
 
-MOST_WORKERS = 4
-"""Blocks at a time on this machine if not told: each takes up to 250 MB."""
+MAX_WORKERS = 4
+"""Default of blocks processed at a time on this machine: each takes up to 250 MB."""
 
-AHEAD = 2
-"""Tasks handed out for each worker, so that none waits for the next."""
+TASKS_PER_WORKER = 2
+"""Tasks submitted for each worker, so that none waits for the next."""
 
-PATIENCE_S = 10
-"""Time in which a Dask scheduler must answer, seconds."""
+CONNECT_TIMEOUT_S = 10
+"""Timeout of the connection to a Dask scheduler, seconds."""
 
 
 class WorkerOptions(BaseModel):
-    """Who works on the blocks."""
+    """Where blocks are processed, and how many at a time."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     scheduler: str | None = Field(
         None,
-        description="Address of a Dask scheduler, as tcp://host:8786, whose workers see the same "
-        "files; default: the cores of this machine.",
+        description="Address of a Dask scheduler, such as tcp://host:8786, whose workers read the "
+        "same files; default: threads of this machine.",
     )
     workers: int | None = Field(
         None,
         ge=1,
         le=64,
-        description=f"Blocks worked on at a time on this machine, each up to 250 MB of memory; "
-        f"default: its cores, at most {MOST_WORKERS}.",
+        description=f"Blocks processed at a time on this machine, each in up to 250 MB of memory; "
+        f"default: the number of cores, at most {MAX_WORKERS}.",
     )
 
 
 @dataclass(frozen=True)
 class Workers:
-    """Workers at hand.
+    """Started workers.
 
     Attributes
     ----------
     executor
-        Takes tasks.
+        Accepts tasks.
     size
-        Number of tasks that it works on at a time.
+        Number of tasks that run at a time.
     """
 
     executor: Executor
     size: int
 
-    def each(
+    def submit_each(
         self, task: Callable[..., R], calls: Iterable[tuple[Any, ...]]
     ) -> Iterator["Future[R]"]:
-        """Hand out a task for each of the calls' arguments; futures in order, few at a time."""
-        flying: deque[Future[R]] = deque()
+        """Submit a task for each of the calls' arguments; yield futures in order, few at a time."""
+        pending: deque[Future[R]] = deque()
         for arguments in calls:
-            flying.append(self.executor.submit(task, *arguments))
-            if len(flying) >= AHEAD * self.size:
-                yield flying.popleft()
-        yield from flying
+            pending.append(self.executor.submit(task, *arguments))
+            if len(pending) >= TASKS_PER_WORKER * self.size:
+                yield pending.popleft()
+        yield from pending
 
     def submit(self, task: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> "Future[R]":
-        """Hand a task to the next free worker."""
-        return self.executor.submit(_alone, partial(task, *args, **kwargs))
+        """Submit a task to the next free worker."""
+        return self.executor.submit(_run_without_cause, partial(task, *args, **kwargs))
 
 
-def _alone(task: Callable[[], R]) -> R:
-    """Do a task; an error of ours comes back without its cause, which may not be able to travel."""
+def _run_without_cause(task: Callable[[], R]) -> R:
+    """Run a task; a ``SarcastError`` loses its cause, which may not be picklable."""
     try:
         return task()
     except SarcastError as error:
@@ -92,7 +92,7 @@ def _alone(task: Callable[[], R]) -> R:
 
 @contextmanager
 def start_workers(options: WorkerOptions) -> Iterator[Workers]:
-    """Gather the workers, and let them go at the end.
+    """Start the workers, and stop them at the end.
 
     Raises
     ------
@@ -100,9 +100,9 @@ def start_workers(options: WorkerOptions) -> Iterator[Workers]:
         If no scheduler answers, or it has no workers.
     """
     if options.scheduler is None:
-        size = options.workers or min(cores(), MOST_WORKERS)
-        # A Dask cluster of its own would open ports.
-        with _warnings_of_threads_unheard(), ThreadPoolExecutor(size) as executor:
+        size = options.workers or min(cores(), MAX_WORKERS)
+        # Threads, since a local Dask cluster would open ports.
+        with _ignore_georeference_warnings(), ThreadPoolExecutor(size) as executor:
             yield Workers(executor, size)
         return
     with _connect(options.scheduler) as client:
@@ -113,15 +113,15 @@ def start_workers(options: WorkerOptions) -> Iterator[Workers]:
 
 
 @contextmanager
-def _warnings_of_threads_unheard() -> Iterator[None]:
-    """Ignore what rasterio ignores itself while it warps, which it cannot in several threads."""
+def _ignore_georeference_warnings() -> Iterator[None]:
+    """Ignore a warning that rasterio suppresses while it warps, but not in several threads."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         yield
 
 
 def cores() -> int:
-    """Cores that this process may use."""
+    """Number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -131,10 +131,10 @@ def _connect(address: str) -> "Client":
     from distributed import Client
 
     try:
-        return Client(address, timeout=PATIENCE_S, set_as_default=False)
+        return Client(address, timeout=CONNECT_TIMEOUT_S, set_as_default=False)
     except (OSError, TimeoutError, ValueError) as error:
         first = (str(error).splitlines() or [type(error).__name__])[0]
         raise SarcastError(
             f"no Dask scheduler answers at {address} ({first}); give the address that "
-            f"'dask scheduler' prints, as tcp://host:8786"
+            f"'dask scheduler' prints, such as tcp://host:8786"
         ) from error

@@ -1,8 +1,8 @@
-"""Speckle filtered as a cube is built: the same in all blocks, in later runs, and at all dates."""
+"""Speckle filtering during a build: the same filter in all blocks, runs and dates of a cube."""
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import product
+from itertools import islice, product
 from pathlib import Path
 from typing import Any
 
@@ -12,34 +12,39 @@ from odc.geo.geobox import GeoBox
 
 from sarcast.arrays import Float
 from sarcast.catalogue.scene import BANDS
-from sarcast.cube.store import attributes
+from sarcast.cube.store import read_attributes
 from sarcast.errors import SarcastError
 from sarcast.ingest.scenes.acquisition import Acquisition
 from sarcast.ingest.scenes.fuse import Layer, Overlap, read_fused
 from sarcast.io.remote import RemoteOptions
 from sarcast.sensor import units
-from sarcast.speckle import SpeckleOptions, despeckle_block, equivalent_looks, settle
+from sarcast.speckle import (
+    SpeckleOptions,
+    despeckle_block,
+    equivalent_looks,
+    estimate_missing_looks,
+)
 
 _log = logging.getLogger(__name__)
 
 
 ATTRIBUTE = "speckle"
-"""Attribute of a store: the filter's options, with the looks that were estimated."""
-_SAMPLE = 1024
+"""Attribute of a store: the filter's options, with the number of looks that was estimated."""
+_SAMPLE_SIDE = 1024
 """Pixels a side of the part of a scene in which looks are estimated."""
-_TRIED = 4
-"""Most scenes that are tried, the latest first."""
+_MAX_SCENES = 4
+"""Most scenes in which looks are estimated, the latest first."""
 
 Dates = Sequence[Sequence[Layer]]
-"""A band's rasters at the date wanted, the last, and at those before it: slices, oldest first."""
+"""A band's rasters at some dates, the one to be filtered last; of each date, oldest slice first."""
 
 
 def read_filtered(
     dates: Dates, grid: GeoBox, resampling: str, speckle: SpeckleOptions, remote: RemoteOptions
 ) -> tuple[Float, Overlap]:
-    """Read a band of a date onto a grid, as ``read_fused``, and filter its speckle.
+    """Read a band of the last date onto a grid, as ``read_fused``, and filter its speckle.
 
-    What lies around the grid lends to the filter too, so that blocks show no borders.
+    The filter also uses pixels around the grid, so that blocks show no borders.
     """
     if speckle.speckle == "none":
         return read_fused(dates[-1], grid, resampling, remote)
@@ -49,115 +54,123 @@ def read_filtered(
     return despeckle_block(stack, speckle), read[-1][1]
 
 
-def joined(found: Sequence[Acquisition], speckle: SpeckleOptions) -> dict[str, list[Acquisition]]:
-    """By scene id, the acquisitions before each that its filter joins, oldest first.
+def earlier_acquisitions(
+    acquisitions: Sequence[Acquisition], speckle: SpeckleOptions
+) -> dict[str, list[Acquisition]]:
+    """By scene id, the acquisitions before each that its filter uses, oldest first.
 
-    Never one after it: a change does not reach into the past, nor a later extension.
+    Later acquisitions are never used: a change must not reach into the past, and an extension must
+    not alter the dates that a cube has.
     """
-    before = speckle.dates - 1
-    return {one.scene_id: list(found[max(0, k - before) : k]) for k, one in enumerate(found)}
+    count = speckle.dates - 1
+    return {
+        acquisition.scene_id: list(acquisitions[max(0, k - count) : k])
+        for k, acquisition in enumerate(acquisitions)
+    }
 
 
-def agreed(
+def choose_filter(
     path: Path,
-    found: Sequence[Acquisition],
+    acquisitions: Sequence[Acquisition],
     grid: GeoBox,
     resampling: str,
-    asked: SpeckleOptions,
+    requested: SpeckleOptions,
     remote: RemoteOptions,
 ) -> SpeckleOptions:
-    """Filter of a cube: as asked, with looks estimated where needed, or that of the cube held.
+    """Choose the filter of a cube: that of an existing cube, or the one requested.
+
+    The equivalent number of looks is estimated where a new cube's filter needs it.
 
     Parameters
     ----------
     path
-        Of the store, which need not exist.
-    found
-        Acquisitions of the area, oldest first.
+        Path of the store, which need not exist.
+    acquisitions
+        Of the area, oldest first.
     grid, resampling
         Of the cube.
-    asked
+    requested
         The filter.
     remote
-        How patiently servers are asked.
+        Retries and timeouts for remote rasters.
 
     Raises
     ------
     SarcastError
-        If the cube that is there is filtered otherwise, or looks cannot be estimated.
+        If the existing cube has another filter, or the looks cannot be estimated.
     """
     if (path / "zarr.json").exists():
-        return _held(path, attributes(path).get(ATTRIBUTE, {}), asked)
-    if asked.speckle == "none":
-        return asked
-    for place, (one, part) in enumerate(product(found[: -_TRIED - 1 : -1], _samples(grid))):
-        if place == _TRIED * _TRIED:
-            break
+        return _stored_filter(path, read_attributes(path).get(ATTRIBUTE, {}), requested)
+    if requested.speckle == "none":
+        return requested
+    candidates = product(acquisitions[: -_MAX_SCENES - 1 : -1], _sample_slices(grid))
+    for acquisition, slices in islice(candidates, _MAX_SCENES**2):
         try:
-            image = _sample([one], grid[part], resampling, SpeckleOptions(), remote)
-            looks, chosen = equivalent_looks(image), settle(asked, image)
-        except (
-            SarcastError
-        ):  # nothing to be read or seen there; the build names what it cannot read
+            image = _read_sample([acquisition], grid[slices], resampling, SpeckleOptions(), remote)
+            looks, chosen = equivalent_looks(image), estimate_missing_looks(requested, image)
+        except SarcastError:  # no data there; the build reports what it cannot read
             continue
-        dates = [*joined(found, chosen)[one.scene_id], one]
-        after = equivalent_looks(_sample(dates, grid[part], resampling, chosen, remote))
+        dates = [*earlier_acquisitions(acquisitions, chosen)[acquisition.scene_id], acquisition]
+        after = equivalent_looks(_read_sample(dates, grid[slices], resampling, chosen, remote))
         _log.info(
             f"speckle filter {chosen.label}: equivalent number of looks {looks:.1f} before and "
-            f"{after:.1f} after, in {one.scene_id}"
+            f"{after:.1f} after, in {acquisition.scene_id}"
         )
         return chosen
-    if asked.speckle == "lee" and asked.looks is None:
+    if requested.speckle == "lee" and requested.looks is None:
         raise SarcastError(
             "the latest scenes show too little of the area to estimate their looks; "
             "give them with --looks"
         )
-    return asked
+    return requested
 
 
-def recorded(speckle: SpeckleOptions) -> dict[str, Any]:
-    """Attributes of a store that is filtered."""
+def filter_attributes(speckle: SpeckleOptions) -> dict[str, Any]:
+    """Attributes that record the filter in a store; none without a filter."""
     if speckle.speckle == "none":
         return {}
-    told = speckle.model_dump(include=set(SpeckleOptions.model_fields), exclude_none=True)
-    return {ATTRIBUTE: told, "speckle_filter": speckle.label}
+    options = speckle.model_dump(include=set(SpeckleOptions.model_fields), exclude_none=True)
+    return {ATTRIBUTE: options, "speckle_filter": speckle.label}
 
 
-def _held(path: Path, told: Mapping[str, Any], asked: SpeckleOptions) -> SpeckleOptions:
-    held = SpeckleOptions(**told)
-    estimated = {"looks": held.looks} if asked.speckle == "lee" and asked.looks is None else {}
-    if asked.model_copy(update=estimated).label != held.label:
+def _stored_filter(
+    path: Path, options: Mapping[str, Any], requested: SpeckleOptions
+) -> SpeckleOptions:
+    stored = SpeckleOptions(**options)
+    estimate_looks = requested.speckle == "lee" and requested.looks is None
+    estimated = {"looks": stored.looks} if estimate_looks else {}
+    if requested.model_copy(update=estimated).label != stored.label:
         raise SarcastError(
-            f"{path} is a cube with the speckle filter {held.label}, but {asked.label} is asked "
-            f"for; ask for the same, or name another target"
+            f"{path} is a cube with the speckle filter {stored.label}, but {requested.label} was "
+            f"requested; request the same, or give another path"
         )
-    return held
+    return stored
 
 
-def _samples(grid: GeoBox) -> Iterator[tuple[slice, slice]]:
+def _sample_slices(grid: GeoBox) -> Iterator[tuple[slice, slice]]:
     """Parts of a grid, those in the middle first."""
-    starts = [range(0, size, _SAMPLE) for size in grid.shape]
+    starts = [range(0, size, _SAMPLE_SIDE) for size in grid.shape]
     corners = [(row, column) for row in starts[0] for column in starts[1]]
-    middle = [(size - _SAMPLE) / 2 for size in grid.shape]
+    middle = [(size - _SAMPLE_SIDE) / 2 for size in grid.shape]
     for row, column in sorted(
         corners, key=lambda corner: abs(corner[0] - middle[0]) + abs(corner[1] - middle[1])
     ):
         yield (
-            slice(row, min(row + _SAMPLE, grid.height)),
-            slice(column, min(column + _SAMPLE, grid.width)),
+            slice(row, min(row + _SAMPLE_SIDE, grid.height)),
+            slice(column, min(column + _SAMPLE_SIDE, grid.width)),
         )
 
 
-def _sample(
+def _read_sample(
     dates: Sequence[Acquisition],
     grid: GeoBox,
     resampling: str,
     speckle: SpeckleOptions,
     remote: RemoteOptions,
 ) -> xr.DataArray:
-    """All bands of the last of some dates on a part of the grid, dims (band, y, x), dB."""
+    """The last date, filtered, on a part of the grid, dims (band, y, x), dB."""
     bands = [
-        read_filtered([one.layers(band) for one in dates], grid, resampling, speckle, remote)[0]
+        read_filtered([date.layers(band) for date in dates], grid, resampling, speckle, remote)[0]
         for band in BANDS
     ]
     return xr.DataArray(np.stack(bands), dims=("band", "y", "x"), attrs={"units": units.DB})

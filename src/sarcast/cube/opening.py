@@ -1,4 +1,4 @@
-"""A cube opened: lazily, in the order of time, each acquisition once."""
+"""Cubes opened lazily, sorted by time, with each acquisition once."""
 
 from itertools import takewhile
 from pathlib import Path
@@ -12,13 +12,13 @@ from xarray.backends import BackendArray
 from xarray.core import indexing
 
 from sarcast.cube.schema import COORDINATES, VERSION
-from sarcast.cube.store import attributes, is_begun
+from sarcast.cube.store import is_half_created, read_attributes
 from sarcast.errors import SarcastError
 from sarcast.ingest.scenes.acquisition import PASS_GAP
 
 
 def open_cube(path: Path | str) -> xr.Dataset:
-    """Open a cube, lazily.
+    """Open a cube lazily: values are read when they are used.
 
     Parameters
     ----------
@@ -28,40 +28,45 @@ def open_cube(path: Path | str) -> xr.Dataset:
     Returns
     -------
     Dataset
-        ``backscatter`` (time, band, y, x) dB and what else the schema holds, in the order of time.
-        Of an acquisition that was written anew, with another version of a slice or with a slice
-        more, the last written stands for it.
+        ``backscatter`` (time, band, y, x) dB and the other variables of the schema, sorted by time.
+        If an acquisition was written more than once, because a newer version of a slice or a
+        further slice became available, only the last one is returned.
 
     Raises
     ------
     SarcastError
-        If there is no cube, one of another version, or a damaged one; also later, when data is
-        read that turns out damaged.
+        If there is no cube, or it is damaged or of another version. Reading damaged values later
+        raises it too.
+
+    Examples
+    --------
+    The mean VH level of the last date, in dB::
+
+        cube = open_cube("area.zarr")
+        cube["backscatter"].sel(band="VH").isel(time=-1).mean()
     """
     path = Path(path)
-    version = attributes(path).get("sarcast_cube")
-    if is_begun(path):
-        raise SarcastError(
-            f"{path} holds nothing yet: its build was stopped at the start; run it again"
-        )
+    version = read_attributes(path).get("sarcast_cube")
+    if is_half_created(path):
+        raise SarcastError(f"{path} is empty: its build was stopped at the start; run it again")
     if version != VERSION:
-        raise SarcastError(
-            f"{path} is a cube of version {version}; this program reads {VERSION}: build it again"
-        )
+        raise SarcastError(f"{path} is a cube of version {version}, not {VERSION}: build it again")
     try:
         packed = xr.open_zarr(
             path, chunks=None, consolidated=True, mask_and_scale=False, decode_times=False
         )
-        guarded = xr.Dataset({str(n): _guard(v, str(n), path) for n, v in packed.variables.items()})
-        told = guarded.assign_attrs(packed.attrs)
-        cube = xr.decode_cf(told, decode_coords="all", decode_timedelta=False)
+        checked = xr.Dataset(
+            {str(n): _checked(v, str(n), path) for n, v in packed.variables.items()}
+        )
+        checked = checked.assign_attrs(packed.attrs)
+        cube = xr.decode_cf(checked, decode_coords="all", decode_timedelta=False)
         cube = cube.set_coords([name for name in COORDINATES if name in cube])
-        order = _in_order(cube)
+        order = _time_order(cube)
         if not np.array_equal(order, np.arange(cube.sizes["time"])):
             cube = cube.isel(time=order)
     except SarcastError:
         raise
-    except Exception as error:  # a codec may raise anything on bytes that are not its own
+    except Exception as error:  # a codec may raise anything on damaged bytes
         raise SarcastError(_damaged(path, "its coordinates", error)) from error
     for name in ("forest", "open_land"):
         if name in cube:
@@ -69,8 +74,8 @@ def open_cube(path: Path | str) -> xr.Dataset:
     return cube
 
 
-def _in_order(cube: xr.Dataset) -> npt.NDArray[np.intp]:
-    """Places of the steps in the order of time, without those that later ones stand for."""
+def _time_order(cube: xr.Dataset) -> npt.NDArray[np.intp]:
+    """Indices of the steps sorted by time, without those that were written again later."""
     times = cube["time"].values
     views = list(
         zip(
@@ -80,23 +85,23 @@ def _in_order(cube: xr.Dataset) -> npt.NDArray[np.intp]:
     )
     gap = np.timedelta64(PASS_GAP)
     kept: list[int] = []
-    for place in np.argsort(times, kind="stable").tolist():
-        near = takewhile(lambda k: times[place] - times[k] <= gap, reversed(kept))  # noqa: B023
-        twin = next((k for k in near if views[k] == views[place]), None)
+    for index in np.argsort(times, kind="stable").tolist():
+        near = takewhile(lambda k: times[index] - times[k] <= gap, reversed(kept))  # noqa: B023
+        twin = next((k for k in near if views[k] == views[index]), None)
         if twin is None:
-            kept.append(place)
-        elif place > twin:
-            kept[kept.index(twin)] = place
+            kept.append(index)
+        elif index > twin:
+            kept[kept.index(twin)] = index
     return np.asarray(kept, dtype=np.intp)
 
 
-class _Guarded(BackendArray):
-    """An array of a store that names itself when it cannot be read."""
+class _CheckedArray(BackendArray):
+    """A lazy array of a store whose read errors give the variable and the path."""
 
-    def __init__(self, inner: xr.Variable, what: str, path: Path) -> None:
+    def __init__(self, inner: xr.Variable, name: str, path: Path) -> None:
         self.shape = inner.shape
         self.dtype = inner.dtype
-        self._inner, self._what, self._path = inner, what, path
+        self._inner, self._name, self._path = inner, name, path
 
     def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:
         return indexing.explicit_indexing_adapter(
@@ -106,21 +111,21 @@ class _Guarded(BackendArray):
     def _read(self, key: tuple[Any, ...]) -> npt.NDArray[Any]:
         try:
             return np.asarray(self._inner[key].values)
-        except Exception as error:  # a codec may raise anything on bytes that are not its own
-            raise SarcastError(_damaged(self._path, self._what, error)) from error
+        except Exception as error:  # a codec may raise anything on damaged bytes
+            raise SarcastError(_damaged(self._path, self._name, error)) from error
 
 
-def _guard(variable: xr.Variable, what: str, path: Path) -> xr.Variable:
+def _checked(variable: xr.Variable, name: str, path: Path) -> xr.Variable:
     attrs = dict(variable.attrs)
-    if "scale_factor" in attrs:  # so that decibels are unpacked to float32
+    if "scale_factor" in attrs:  # decibels are unpacked to the type of the factor
         attrs["scale_factor"] = np.float32(attrs["scale_factor"])
-    lazy = indexing.LazilyIndexedArray(_Guarded(variable, what, path))
+    lazy = indexing.LazilyIndexedArray(_CheckedArray(variable, name, path))
     return xr.Variable(variable.dims, indexing.MemoryCachedArray(lazy), attrs)  # type: ignore[no-untyped-call]
 
 
-def _damaged(path: Path, what: str, error: Exception) -> str:
+def _damaged(path: Path, part: str, error: Exception) -> str:
     first = (str(error).splitlines() or [type(error).__name__])[0]
     return (
-        f"{path} is damaged: {what} cannot be read ({first}); look at it with "
+        f"{path} is damaged: {part} cannot be read ({first}); check it with "
         f"sarcast cube --check {path}, or remove it and build it again"
     )

@@ -1,4 +1,4 @@
-"""What a cube holds: its variables, their dims, units and types on disk."""
+"""The schema of a cube: its variables, their dims, units and types on disk."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -16,14 +16,14 @@ VERSION = 1
 CHUNK = 256
 """Pixels a side of an inner chunk."""
 SHARD = 2048
-"""Pixels a side of a shard, one file; the block in which a scene is read, warped and written."""
+"""Pixels a side of a shard, one file, and of the blocks in which scenes are processed."""
 PART = 2 * SHARD
 """Pixels a side of the parts in which terrain and land cover are read."""
 
 SCALE_DB = 0.01
 """Step of the backscatter on disk, dB."""
 MISSING = np.int16(-32768)
-"""Backscatter on disk where nothing was seen."""
+"""Backscatter on disk where there is no data."""
 _LARGEST = np.float32(np.iinfo(np.int16).max)
 
 
@@ -36,8 +36,8 @@ class Variable:
     attrs: dict[str, Any]
 
     @property
-    def grows(self) -> bool:
-        """Whether it has one layer a time step."""
+    def varies_in_time(self) -> bool:
+        """Whether it has one layer for each time step."""
         return self.dims[0] == "time"
 
 
@@ -73,13 +73,13 @@ SCHEMA = {
 OPTIONAL = ("expected", "forest", "open_land")
 """Variables that a cube may lack."""
 COORDINATES = ("scene_id", "platform", "orbit_direction", "relative_orbit", "heading", "quantity")
-"""Variables that tell of a time step what it is."""
+"""Variables with the metadata of each time step."""
 
 
 def pack(decibels: Float) -> npt.NDArray[np.int16]:
-    """Backscatter as it lies on disk: whole steps of ``SCALE_DB``, ``MISSING`` for NaN.
+    """Pack backscatter for the disk: multiples of ``SCALE_DB``, ``MISSING`` for NaN.
 
-    What is larger than the type can hold, 327.67 dB, becomes that.
+    Values beyond the range of the type, ±327.67 dB, are clipped to it.
     """
     scaled = decibels * np.float32(1.0 / SCALE_DB)
     np.rint(scaled, out=scaled)
@@ -88,8 +88,8 @@ def pack(decibels: Float) -> npt.NDArray[np.int16]:
     return scaled.astype(np.int16)
 
 
-def describe(grid: GeoBox) -> str:
-    """A grid in one line, by which a store knows whether it is asked for the same."""
+def describe_grid(grid: GeoBox) -> str:
+    """A grid in one line, which a store keeps to recognise the same grid."""
     rows, columns = grid.shape
     numbers = " ".join(f"{value:.9g}" for value in list(grid.transform)[:6])
     return f"{grid.crs} {rows}x{columns} [{numbers}]"

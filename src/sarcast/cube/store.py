@@ -1,9 +1,9 @@
-"""The store of a cube as it is written: made, grown by a step, made visible, taken back.
+"""The store of a cube as it is written: created, extended by steps, committed, rolled back.
 
-Images of a step are written past the end of their arrays. When all are there the arrays are
-grown, and the store's consolidated metadata, one file that is replaced at once, tells of the step:
-a build that is killed leaves the steps before it and nothing of those that it was at, and can be
-started again.
+The images of a step are written beyond the end of their arrays. Once they are complete, the arrays
+are resized, and the store's consolidated metadata, one file that is replaced atomically, is
+rewritten to include the step. A build that is killed therefore leaves the complete steps and no
+part of the others, and can be run again.
 """
 
 import shutil
@@ -22,13 +22,13 @@ from zarr.codecs import ZstdCodec
 
 from sarcast.arrays import Float
 from sarcast.catalogue.scene import BANDS
-from sarcast.cube.schema import CHUNK, OPTIONAL, SCHEMA, SHARD, VERSION, Variable, describe
+from sarcast.cube.schema import CHUNK, OPTIONAL, SCHEMA, SHARD, VERSION, Variable, describe_grid
 from sarcast.errors import SarcastError
 from sarcast.io.grid import axes, conditions_grid
 from sarcast.sensor.conditions import LAGS
 
 RESAMPLING = "resampling"
-"""Attribute of a store: how scenes on another grid were warped."""
+"""Attribute of a store: the resampling of scenes on another grid."""
 _ZSTD = ZstdCodec(level=1, checksum=True)  # five times as fast on speckle as by default, no larger
 
 
@@ -38,7 +38,7 @@ class Store:
     Parameters
     ----------
     path
-        Where it lies.
+        Path of the store.
     group
         Its Zarr group, opened for writing.
     """
@@ -50,47 +50,36 @@ class Store:
 
     @classmethod
     def open(
-        cls, path: Path, grid: GeoBox, *, has_truth: bool, told: Mapping[str, Any] | None = None
+        cls, path: Path, grid: GeoBox, *, has_truth: bool, attrs: Mapping[str, Any] | None = None
     ) -> "Store":
-        """Open or make the store, and take back what a killed run left half done.
+        """Open or create the store, and discard what a killed build left incomplete.
 
-        A store that is made has the attributes ``told`` besides its own.
+        A new store has the attributes ``attrs`` besides its own.
 
         Raises
         ------
         SarcastError
-            If something else is there, or a cube on another grid or of another resampling.
+            If something else is at the path, or a cube on another grid or of another resampling.
         """
-        if is_begun(path):
-            _empty(path)
+        if is_half_created(path):
+            _clear_folder(path)
         if not (path / "zarr.json").exists():
-            _check_new(path)
-            _clear_partial(path)
-            return cls._create(path, grid, has_truth=has_truth, told=told or {})
-        held = attributes(path)
-        if held.get("grid") != describe(grid):
-            raise SarcastError(
-                f"{path} is a cube on another grid ({held.get('grid')}) than asked for "
-                f"({describe(grid)}); name another target, or ask for the same area and resolution"
-            )
-        asked = (told or {}).get(RESAMPLING)
-        if held.get(RESAMPLING, asked) != asked:
-            raise SarcastError(
-                f"{path} is a cube with the resampling {held[RESAMPLING]}, but {asked} is asked "
-                f"for; ask for the same, or name another target"
-            )
-        _clear_partial(path)
+            _check_can_create(path)
+            _delete_partial_files(path)
+            return cls._create(path, grid, has_truth=has_truth, attrs=attrs or {})
+        _check_compatible(path, grid, attrs or {})
+        _delete_partial_files(path)
         store = cls(path, zarr.open_group(path, mode="r+", use_consolidated=False))
-        store._take_back()
+        store._roll_back()
         return store
 
     @classmethod
     def _create(
-        cls, path: Path, grid: GeoBox, *, has_truth: bool, told: Mapping[str, Any]
+        cls, path: Path, grid: GeoBox, *, has_truth: bool, attrs: Mapping[str, Any]
     ) -> "Store":
-        own = {"Conventions": "CF-1.11", "sarcast_cube": VERSION, "grid": describe(grid)}
-        attrs = {**own, **told}
-        store = cls(path, zarr.create_group(path, zarr_format=3, attributes=attrs))
+        schema = {"Conventions": "CF-1.11", "sarcast_cube": VERSION, "grid": describe_grid(grid)}
+        group = zarr.create_group(path, zarr_format=3, attributes={**schema, **attrs})
+        store = cls(path, group)
         coarse = conditions_grid(grid)
         sizes = {
             "time": 0,
@@ -106,66 +95,67 @@ class Store:
         store.commit()
         return store
 
-    def _take_back(self) -> None:
+    def _roll_back(self) -> None:
+        """Discard steps that were not committed."""
         try:
             visible = zarr.open_group(self.path, mode="r", use_consolidated=True)["time"]
         except (ValueError, KeyError) as error:
             raise SarcastError(
-                f"{self.path} is a damaged cube: its zarr.json does not tell its arrays; remove it "
+                f"{self.path} is a damaged cube: its zarr.json does not list its arrays; remove it "
                 f"and build it again"
             ) from error
         assert isinstance(visible, zarr.Array)
         self.resize(visible.shape[0])
-        self.tidy()
+        self.delete_images_beyond()
 
     def __contains__(self, name: str) -> bool:
-        """Whether there is a variable of this name."""
+        """Whether the store has a variable of this name."""
         return name in self._arrays
 
     @property
     def steps(self) -> int:
-        """Time steps that there is room for."""
+        """Number of time steps that the arrays have room for."""
         return int(self._arrays["time"].shape[0])
 
-    def values(self, name: str, *place: int | slice) -> npt.NDArray[Any]:
-        """Values of a variable at a place on its leading dims; all of them without one."""
-        return np.asarray(self._arrays[name][place or ...])
+    def read(self, name: str, *index: int | slice) -> npt.NDArray[Any]:
+        """Values of a variable at an index on its leading dims; all of them without an index."""
+        return np.asarray(self._arrays[name][index or ...])
 
-    def put(self, name: str, value: Any, *place: int | slice) -> None:
-        """Write values of a variable at a place on its leading dims."""
-        self._arrays[name][place or ...] = value
+    def write(self, name: str, value: Any, *index: int | slice) -> None:
+        """Write values of a variable at an index on its leading dims."""
+        self._arrays[name][index or ...] = value
 
-    def fill(self, name: str, values: Float, *place: int | slice) -> None:
-        """Write values that are known at a place; what is held stays where they are NaN."""
+    def write_known(self, name: str, values: Float, *index: int | slice) -> None:
+        """Write the finite values at an index; where they are NaN, stored values are kept."""
         unknown = np.isnan(values)
-        self.put(name, np.where(unknown, self.values(name, *place), values), *place)
+        self.write(name, np.where(unknown, self.read(name, *index), values), *index)
 
-    def add(self, name: str, rows: int, columns: int) -> None:
-        """Make room for a variable that does not change with time, unless it is there."""
+    def add_variable(self, name: str, rows: int, columns: int) -> None:
+        """Create a variable that is constant in time, unless the store has it."""
         if name not in self:
             self._create_array(name, SCHEMA[name], {"y": rows, "x": columns})
 
     def resize(self, steps: int) -> None:
-        """Make room for so many time steps; data of any beyond is deleted."""
+        """Make room for ``steps`` time steps; data of later ones is deleted."""
         for name, variable in SCHEMA.items():
-            if variable.grows and name in self:
+            if variable.varies_in_time and name in self:
                 array = self._arrays[name]
                 if array.shape[0] != steps:
                     array.resize((steps, *array.shape[1:]))
 
-    def tidy(self) -> None:
-        """Delete images of steps that there is no room for."""
+    def delete_images_beyond(self) -> None:
+        """Delete images of steps beyond the end of the arrays."""
         for name, variable in SCHEMA.items():
-            if variable.grows and "y" in variable.dims:
+            if variable.varies_in_time and "y" in variable.dims:
                 for step in (self.path / name / "c").glob("*"):
                     if int(step.name) >= self.steps:
                         shutil.rmtree(step)
 
     def commit(self) -> None:
-        """Make all that was written visible, by replacing one file."""
+        """Make everything that was written visible to readers, by replacing one file."""
         with warnings.catch_warnings():
-            # Readers that know no consolidated metadata see each array's own, which agree with it
-            # whenever no build is at work.
+            # Readers that ignore consolidated metadata use that of each array, which agrees with it
+            # whenever no build is running.
             warnings.filterwarnings("ignore", "Consolidated metadata", zarr.errors.ZarrUserWarning)
             zarr.consolidate_metadata(self._group.store)
 
@@ -193,8 +183,8 @@ class Store:
         )
 
     def _write_coordinates(self, grid: GeoBox, coarse: GeoBox) -> None:
-        told = xr_coords(grid).values()
-        for name, coordinate in zip(("y", "x", "spatial_ref"), told, strict=True):
+        coordinates = xr_coords(grid).values()
+        for name, coordinate in zip(("y", "x", "spatial_ref"), coordinates, strict=True):
             dims = (name,) if coordinate.dims else ()
             self._create_coordinate(name, np.asarray(coordinate.values), dims, coordinate.attrs)
         for name, values in zip(("cy", "cx"), axes(coarse), strict=True):
@@ -220,90 +210,106 @@ class Store:
         self._group.create_array(name, data=values, dimension_names=dims, attributes=plain)
 
 
-def is_begun(path: Path) -> bool:
-    """Whether a store was being made when its build was stopped, so that nothing is visible."""
+def is_half_created(path: Path) -> bool:
+    """Whether a build was stopped while it created the store, so that no step is visible."""
     if not (path / "zarr.json").exists() or (path / "backscatter" / "c").exists():
         return False
-    attributes(path)
+    read_attributes(path)
     return zarr.open_group(path, mode="r").metadata.consolidated_metadata is None
 
 
 def is_empty(path: Path) -> bool:
     """Whether there is a store in which no step is visible."""
-    if not (path / "zarr.json").exists() or is_begun(path):
+    if not (path / "zarr.json").exists() or is_half_created(path):
         return (path / "zarr.json").exists()
     time = zarr.open_group(path, mode="r")["time"]
     return isinstance(time, zarr.Array) and time.shape[0] == 0
 
 
-def _check_new(path: Path) -> None:
-    """See that nothing is there but what a killed build can have left of its very start."""
-    held = {one.name for one in path.iterdir() if one.suffix != ".partial"} if path.is_dir() else ()
-    parts = sorted({*SCHEMA} & {*held})
-    if parts:
+def _check_can_create(path: Path) -> None:
+    """Make sure that the path has nothing but what a build killed at its start may have left."""
+    names = {p.name for p in path.iterdir() if p.suffix != ".partial"} if path.is_dir() else set()
+    variables = sorted({*SCHEMA} & names)
+    if variables:
         raise SarcastError(
-            f"{path} is a damaged cube: it holds {', '.join(parts)} but no zarr.json, which tells "
-            f"what they are; put that file back, or remove {path} and build it again"
+            f"{path} is a damaged cube: it contains {', '.join(variables)} but no zarr.json, which "
+            f"describes them; restore that file, or remove {path} and build it again"
         )
-    if held or path.is_file():
-        raise SarcastError(f"{path} exists and is no cube; name another target for the cube")
+    if names or path.is_file():
+        raise SarcastError(f"{path} exists and is no cube; give another path for the cube")
 
 
-def _empty(path: Path) -> None:
-    """Delete all that a folder holds; the folder itself, which may be locked, stays."""
-    for one in path.iterdir():
-        if one.is_dir():
-            shutil.rmtree(one)
+def _check_compatible(path: Path, grid: GeoBox, attrs: Mapping[str, Any]) -> None:
+    """Make sure that an existing cube has the grid and resampling of this build."""
+    stored = read_attributes(path)
+    if stored.get("grid") != describe_grid(grid):
+        raise SarcastError(
+            f"{path} is a cube on another grid ({stored.get('grid')}) than requested "
+            f"({describe_grid(grid)}); give another path, or request the same area and resolution"
+        )
+    requested = attrs.get(RESAMPLING)
+    if stored.get(RESAMPLING, requested) != requested:
+        raise SarcastError(
+            f"{path} is a cube with the resampling {stored[RESAMPLING]}, but {requested} was "
+            f"requested; request the same, or give another path"
+        )
+
+
+def _clear_folder(path: Path) -> None:
+    """Delete the contents of a folder, but not the folder itself, which may be locked."""
+    for entry in path.iterdir():
+        if entry.is_dir():
+            shutil.rmtree(entry)
         else:
-            one.unlink()
+            entry.unlink()
 
 
-def _clear_partial(path: Path) -> None:
+def _delete_partial_files(path: Path) -> None:
     """Delete files that were being written when a build was killed."""
-    for left in path.rglob("*.partial"):
-        left.unlink(missing_ok=True)
+    for partial in path.rglob("*.partial"):
+        partial.unlink(missing_ok=True)
 
 
-def attributes(path: Path) -> dict[str, Any]:
-    """Attributes of a store.
+def read_attributes(path: Path) -> dict[str, Any]:
+    """Read the attributes of a store.
 
     Raises
     ------
     SarcastError
         If there is no cube, or its metadata cannot be read.
     """
-    why: Exception | None = None
+    cause: Exception | None = None
     try:
-        told = dict(zarr.open_group(path, mode="r").attrs)
-        if "sarcast_cube" in told:
-            return told
+        attrs = dict(zarr.open_group(path, mode="r").attrs)
+        if "sarcast_cube" in attrs:
+            return attrs
     except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError) as error:
-        why = error
+        cause = error
     if (path / "backscatter").is_dir():
-        lost = "cannot be read" if (path / "zarr.json").exists() else "is gone"
+        fault = "cannot be read" if (path / "zarr.json").exists() else "is missing"
         raise SarcastError(
-            f"{path} is a damaged cube: its zarr.json {lost}; put it back, or remove {path} and "
+            f"{path} is a damaged cube: its zarr.json {fault}; restore it, or remove {path} and "
             f"build it again"
-        ) from why
+        ) from cause
     raise SarcastError(
         f"{path} is no cube; build one with: sarcast cube CATALOGUE --to {path}"
-    ) from why
+    ) from cause
 
 
-def write_block(path: Path, name: str, values: npt.NDArray[Any], *place: slice) -> None:
-    """Write a block of images, from whatever process, at steps that there may be no room for yet.
+def write_block(path: Path, name: str, values: npt.NDArray[Any], *slices: slice) -> None:
+    """Write a block of images, from any process, at steps that may lie beyond the array's end.
 
     Parameters
     ----------
     path
-        Of the store.
+        Path of the store.
     name
-        Of the variable.
+        Name of the variable.
     values
         Dims of the variable.
-    place
-        Where on each dim; steps on the first.
+    slices
+        One for each dim, time steps first.
     """
-    held = zarr.open_array(path / name, mode="r+")
-    taller: Any = held.metadata.update_shape((place[0].stop, *held.shape[1:]))
-    zarr.Array(zarr.AsyncArray(taller, held.store_path))[place] = values
+    array = zarr.open_array(path / name, mode="r+")
+    extended: Any = array.metadata.update_shape((slices[0].stop, *array.shape[1:]))
+    zarr.Array(zarr.AsyncArray(extended, array.store_path))[slices] = values

@@ -1,4 +1,4 @@
-"""Weather of a cube's steps: read a part of the dates at a time, and never none at all."""
+"""Weather of a cube's time steps, read for a part of the dates at a time."""
 
 from collections.abc import Iterator, Sequence
 
@@ -14,20 +14,20 @@ from sarcast.io.grid import conditions_grid
 from sarcast.sensor.conditions import LAGS
 
 _WEATHER_MIB = 64
-"""Most weather read at a time, MiB."""
+"""Most weather in memory at a time, MiB."""
 
 
 class StepWeather:
-    """Weather of the steps that are held and of those to come, read once and a part at a time.
+    """Weather of the stored steps and of those to be added, read once, a part of them at a time.
 
     Parameters
     ----------
     source
         The weather; None if there is none.
     grid
-        Of the cube.
+        Grid of the cube.
     times
-        Of the steps that are held, then of those to come.
+        Times of the stored steps, then of those to be added.
     """
 
     def __init__(
@@ -40,41 +40,41 @@ class StepWeather:
         self._start, self._part = -1, xr.Dataset()
 
     def check(self) -> None:
-        """See that the weather tells anything of the area on any date.
+        """Make sure that the weather has a value in the area on any date.
 
         Raises
         ------
         SarcastError
-            If it tells nothing.
+            If it has none.
         """
         if self._source is None or not self._times:
             return
         for start in range(0, len(self._times), self._size):
-            part = self._at(start)
+            part = self._part_with(start)
             if any(np.isfinite(part[name].values).any() for name in part):
                 return
-        dates = " to ".join(str(day(self._times))[:10] for day in (min, max))
+        dates = " to ".join(str(end(self._times))[:10] for end in (min, max))
         raise SarcastError(
             f"the weather {self._source.names} has no value in the area on any of the "
             f"{len(self._times)} dates from {dates} (its own times run from "
-            f"{self._source.period}): give weather of this place and time, or leave --weather out"
+            f"{self._source.period}): give weather of this area and time, or leave out --weather"
         )
 
     def parts(self, steps: int) -> Iterator[tuple[slice, xr.Dataset]]:
-        """The first ``steps`` steps, a part at a time; nothing without weather."""
+        """Slices of the first ``steps`` steps and their weather; nothing without a source."""
         if self._source is not None:
             for start in range(0, steps, self._size):
                 stop = min(steps, start + self._size)
-                yield slice(start, stop), self._at(start).isel(time=slice(0, stop - start))
+                yield slice(start, stop), self._part_with(start).isel(time=slice(0, stop - start))
 
     def layers(self, step: int) -> dict[str, Float]:
-        """Layers of a step; none without weather."""
+        """Weather of a step by variable, dims ([lag,] cy, cx); empty without a source."""
         if self._source is None:
             return {}
-        part = self._at(step)
+        part = self._part_with(step)
         return {str(name): part[name].values[step - self._start] for name in part}
 
-    def _at(self, step: int) -> xr.Dataset:
+    def _part_with(self, step: int) -> xr.Dataset:
         start = step - step % self._size
         if start != self._start:
             assert self._source is not None
@@ -83,14 +83,14 @@ class StepWeather:
         return self._part
 
     def summarise(self) -> None:
-        """Say what the weather lacks, and let go of its files."""
+        """Close the files, and report which weather is missing."""
         if self._source is not None:
             self._source.close()
             self._source.summarise()
 
 
 def write_weather(store: Store, weather: StepWeather) -> None:
-    """Give the steps that are held the weather that was named; what it lacks, they keep."""
-    for place, part in weather.parts(store.steps):
+    """Write the weather of the stored steps; where it is missing, stored values are kept."""
+    for steps, part in weather.parts(store.steps):
         for name in part:
-            store.fill(str(name), part[name].values, place)
+            store.write_known(str(name), part[name].values, steps)

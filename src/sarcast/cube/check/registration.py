@@ -1,4 +1,4 @@
-"""How far one image is shifted against another, to a fraction of a pixel."""
+"""Shift between images, to a fraction of a pixel."""
 
 import numpy as np
 import numpy.typing as npt
@@ -6,18 +6,18 @@ from scipy import fft
 
 from sarcast.arrays import Floating
 
-FINENESS = 50
-"""Steps a pixel in which a shift is told."""
+STEPS_PER_PIXEL = 50
+"""Resolution of a shift, steps a pixel."""
 
-CLEAR = 7.0
-"""Clearness of a peak that noise alone does not reach."""
+MIN_CLEARNESS = 7.0
+"""Clearness of a correlation peak that noise alone does not reach."""
 
 _LOW_PASS = 0.15
 _REACH = 1.5
 
 
 class Correlation:
-    """Phase correlation of pairs of images that are all shifted alike; pairs add up.
+    """Phase correlation of pairs of images that all have the same shift; pairs add up.
 
     Parameters
     ----------
@@ -38,22 +38,22 @@ class Correlation:
         self._spectrum = np.zeros((size, size), dtype=np.complex128)
 
     def add(self, image: Floating, reference: Floating) -> None:
-        """Take a pair into account: dims (y, x), any unit; NaN counts as the mean."""
+        """Add a pair: dims (y, x), any unit; NaN is replaced by the mean."""
         cross = _spectrum(image) * np.conj(_spectrum(reference))
-        height = np.abs(cross)
-        if np.any(height > 0.0):
-            self._spectrum += cross / np.maximum(height, 1e-12 * height.max())
+        amplitude = np.abs(cross)
+        if np.any(amplitude > 0.0):
+            self._spectrum += cross / np.maximum(amplitude, 1e-12 * amplitude.max())
             self.pairs += 1
 
     def shift(self) -> tuple[float, float]:
-        """Shift of the images against their references: rows down and columns right, pixels."""
+        """Shift of the images relative to their references: rows down and columns right, pixels."""
         frequencies = fft.fftfreq(self.size)
         weight = np.exp(-0.5 * (frequencies / _LOW_PASS) ** 2)
         spectrum = self._spectrum * weight[:, None] * weight[None, :]
         surface = fft.ifft2(spectrum).real
         peak = np.unravel_index(np.argmax(surface), surface.shape)
         whole = [int(p) - self.size * (p > self.size // 2) for p in peak]
-        fine = np.arange(-_REACH, _REACH + 0.5 / FINENESS, 1.0 / FINENESS)
+        fine = np.arange(-_REACH, _REACH + 0.5 / STEPS_PER_PIXEL, 1.0 / STEPS_PER_PIXEL)
         rows, columns = (
             np.exp(2j * np.pi * np.outer(fine + start, frequencies)) for start in whole
         )
@@ -63,15 +63,15 @@ class Correlation:
         return round(down, 2), round(right, 2)
 
     def clearness(self) -> float:
-        """Height of the peak over the scatter of the correlation; under ``CLEAR`` it is chance."""
+        """Peak of the correlation over its standard deviation; chance under ``MIN_CLEARNESS``."""
         surface = fft.ifft2(self._spectrum).real
         spread = float(np.std(surface))
         return float(np.max(surface) - np.mean(surface)) / spread if spread > 0.0 else 0.0
 
 
 def _spectrum(image: Floating) -> npt.NDArray[np.complex128]:
-    seen = np.isfinite(image)
-    centred = np.where(seen, image - (image[seen].mean() if seen.any() else 0.0), 0.0)
+    valid = np.isfinite(image)
+    centred = np.where(valid, image - (image[valid].mean() if valid.any() else 0.0), 0.0)
     taper = np.hanning(image.shape[0] + 2)[1:-1]
     spectrum: npt.NDArray[np.complex128] = fft.fft2(centred * taper[:, None] * taper[None, :])
     return spectrum

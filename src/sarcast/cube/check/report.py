@@ -1,4 +1,4 @@
-"""A cube looked at from all sides: schema, units, chunks, dates, statistics, platforms."""
+"""A cube checked: its schema, every chunk, its dates and conditions, and its platforms."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,16 +13,21 @@ import xarray as xr
 import zarr
 
 from sarcast.arrays import Float, Floating
-from sarcast.cube.block import Slices, places
-from sarcast.cube.check.outliers import condition_warnings, date_warnings, shown, value_warnings
+from sarcast.cube.block import Slices, block_slices
+from sarcast.cube.check.outliers import (
+    condition_warnings,
+    date_warnings,
+    format_time,
+    value_warnings,
+)
 from sarcast.cube.check.platforms import (
-    LARGEST_LEVEL_DB,
-    LARGEST_SHIFT,
-    Comparison,
-    Series,
+    MAX_LEVEL_DB,
+    MAX_SHIFT,
+    PlatformComparison,
+    PlatformSeries,
     compare,
 )
-from sarcast.cube.check.statistics import DateStatistics, Tally, cell_side, nothing, tally
+from sarcast.cube.check.statistics import DateStatistics, PixelStatistics, cell_side, read_block
 from sarcast.cube.executor import WorkerOptions, Workers, start_workers
 from sarcast.cube.opening import open_cube
 from sarcast.cube.schema import OPTIONAL, PART, SCHEMA
@@ -30,41 +35,41 @@ from sarcast.errors import SarcastError
 from sarcast.io.progress import track
 
 _WINDOW = 512
-_WINDOWS_A_SIDE = 3
-_MOST_DATES = 24
+_WINDOWS_PER_SIDE = 3
+_MAX_DATES = 24
 
 
 @dataclass(frozen=True)
-class Report:
-    """What the look at a cube found.
+class CubeReport:
+    """Result of a check.
 
     Attributes
     ----------
     faults
-        Where the store contradicts its schema or itself, or cannot be read; a line each.
+        Where the store contradicts its schema or itself, or cannot be read; one line each.
     warnings
-        What can be true, but should be known; a line each.
+        Unusual dates, values and conditions, which may be real; one line each.
     dates
-        In the order of time.
+        Statistics of each date, sorted by time.
     platforms
-        Each pair that shares a view.
+        Each pair of platforms that share a view.
     """
 
     faults: tuple[str, ...]
     warnings: tuple[str, ...]
     dates: tuple[DateStatistics, ...]
-    platforms: tuple[Comparison, ...]
+    platforms: tuple[PlatformComparison, ...]
 
 
-def check_cube(path: Path, *, workers: WorkerOptions = WorkerOptions()) -> Report:  # noqa: B008 - frozen
-    """Look at a cube: every chunk is read.
+def check_cube(path: Path, *, workers: WorkerOptions = WorkerOptions()) -> CubeReport:  # noqa: B008 - frozen
+    """Check a cube: every chunk is read.
 
     Parameters
     ----------
     path
-        The store.
+        Path of the store.
     workers
-        Who reads.
+        Threads of this machine, or a Dask cluster.
 
     Raises
     ------
@@ -74,24 +79,24 @@ def check_cube(path: Path, *, workers: WorkerOptions = WorkerOptions()) -> Repor
     cube = open_cube(path)
     faults = list(_schema_faults(cube, path))
     if faults:
-        return Report(tuple(faults), (), (), ())
+        return CubeReport(tuple(faults), (), (), ())
     with start_workers(workers) as started:
-        tallied = _read(path.resolve(), cube, started)
-    faults += [*tallied.damages, *_other_damages(cube), *_deleted(cube, tallied)]
-    dates = _statistics(cube, tallied)
+        statistics = _read(path.resolve(), cube, started)
+    faults += [*statistics.faults, *_read_faults(cube), *_count_faults(cube, statistics)]
+    dates = _date_statistics(cube, statistics)
     if faults:
-        return Report(tuple(faults), (), dates, ())
-    compared = compare(_series(cube, tallied), partial(_images, cube))
+        return CubeReport(tuple(faults), (), dates, ())
+    comparisons = compare(_series(cube, statistics), partial(_mean_images, cube))
     warnings = [*date_warnings(cube), *value_warnings(dates), *condition_warnings(cube)]
-    warnings += [line for one in compared for line in _platform_warnings(one)]
-    return Report((), tuple(warnings), dates, compared)
+    warnings += [line for each in comparisons for line in _platform_warnings(each)]
+    return CubeReport((), tuple(warnings), dates, comparisons)
 
 
 # --- the store ------------------------------------------------------------------------------------
 
 
 def _schema_faults(cube: xr.Dataset, path: Path) -> Iterator[str]:
-    """Where the arrays on disk are not as the schema has them."""
+    """Where the arrays on disk differ from the schema."""
     store = zarr.open_group(path, mode="r")
     for name, variable in SCHEMA.items():
         if name not in store:
@@ -110,15 +115,15 @@ def _schema_faults(cube: xr.Dataset, path: Path) -> Iterator[str]:
         if variable.dtype != "str" and array.dtype != np.dtype(variable.dtype):
             yield f"{name} is of type {array.dtype}, not {variable.dtype}"
         for key in ("units", "scale_factor", "_FillValue"):
-            if array.attrs.get(key) != variable.attrs.get(key):
-                told, wanted = array.attrs.get(key), variable.attrs.get(key)
-                yield f"{name} has {key} {told!r}, not {wanted!r}"
+            stored, expected = array.attrs.get(key), variable.attrs.get(key)
+            if stored != expected:
+                yield f"{name} has {key} {stored!r}, not {expected!r}"
     if cube.odc.geobox is None:
         yield "the cube has no grid: its coordinates or its spatial_ref are damaged"
 
 
-def _other_damages(cube: xr.Dataset) -> Iterator[str]:
-    """What cannot be read besides the backscatter, which is read by blocks."""
+def _read_faults(cube: xr.Dataset) -> Iterator[str]:
+    """Variables that cannot be read, other than the backscatter, which is read by blocks."""
     for name in cube.variables:
         if name in SCHEMA and name not in ("backscatter", "expected"):
             try:
@@ -129,9 +134,9 @@ def _other_damages(cube: xr.Dataset) -> Iterator[str]:
 
 
 def _parts(cube: xr.Dataset, name: str) -> Iterator[xr.DataArray]:
-    """A variable whole, or in parts if it is an image of the ground, which may be large."""
+    """A variable whole, or in parts if it has the dims (y, x), since it may be large."""
     if cube[name].dims == ("y", "x"):
-        yield from (cube[name][place] for place in places(cube.odc.geobox, PART))
+        yield from (cube[name][slices] for slices in block_slices(cube.odc.geobox, PART))
     else:
         yield cube[name]
 
@@ -140,87 +145,91 @@ def _parts(cube: xr.Dataset, name: str) -> Iterator[xr.DataArray]:
 
 
 @dataclass(frozen=True)
-class _Tallied:
-    """All dates read, in the order of the opened cube."""
+class _CubeStatistics:
+    """Statistics of all dates, in the order of the opened cube.
 
-    tallies: list[Tally]
+    ``fields`` has dims (time, band, cy, cx), mean dB of coarse cells; NaN without data.
+    """
+
+    pixels: list[PixelStatistics]
     fields: Float
-    damages: list[str]
+    faults: list[str]
 
 
-def _read(path: Path, cube: xr.Dataset, workers: Workers) -> _Tallied:
+def _read(path: Path, cube: xr.Dataset, workers: Workers) -> _CubeStatistics:
     rows, columns = cube.sizes["y"], cube.sizes["x"]
     side = cell_side(rows, columns)
-    blocks = places(cube.odc.geobox)
+    blocks = block_slices(cube.odc.geobox)
     steps = _steps(path, cube)
     bands, cells = cube.sizes["band"], (-(-rows // side), -(-columns // side))
     fields = np.full((len(steps), bands, *cells), np.nan, dtype=np.float32)
-    parts: list[list[Tally]] = [[] for _ in steps]
-    damages = []
-    calls = [(path, step, place, side) for step in steps for place in blocks]
-    which = product(range(len(steps)), blocks)
-    futures = workers.each(tally, track(calls, "reading the cube", len(calls)))
-    for (number, place), future in zip(which, futures, strict=True):
+    parts: list[list[PixelStatistics]] = [[] for _ in steps]
+    faults = []
+    calls = [(path, step, slices, side) for step in steps for slices in blocks]
+    futures = workers.submit_each(read_block, track(calls, "reading the cube", len(calls)))
+    for (index, slices), future in zip(product(range(len(steps)), blocks), futures, strict=True):
         try:
             part, means = future.result()
-        except Exception as error:  # a codec may raise anything on bytes that are not its own
-            damages.append(_damage(cube, number, place, error))
+        except Exception as error:  # a codec may raise anything on damaged bytes
+            faults.append(_block_fault(cube, index, slices, error))
             continue
-        parts[number].append(part)
-        fields[number, :, _coarse(place[0], side), _coarse(place[1], side)] = means
-    return _Tallied([reduce(add, held, nothing(bands)) for held in parts], fields, damages)
+        parts[index].append(part)
+        fields[index, :, _cells(slices[0], side), _cells(slices[1], side)] = means
+    pixels = [reduce(add, each, PixelStatistics.zero(bands)) for each in parts]
+    return _CubeStatistics(pixels, fields, faults)
 
 
 def _steps(path: Path, cube: xr.Dataset) -> list[int]:
-    """Where the dates of an opened cube lie in the store."""
-    held = np.asarray(zarr.open_array(path / "scene_id", mode="r")[:]).tolist()
-    return [held.index(one) for one in cube["scene_id"].values.tolist()]
+    """Indices in the store of the dates of an opened cube."""
+    stored = np.asarray(zarr.open_array(path / "scene_id", mode="r")[:]).tolist()
+    return [stored.index(scene_id) for scene_id in cube["scene_id"].values.tolist()]
 
 
-def _coarse(place: slice, side: int) -> slice:
-    return slice(place.start // side, -(-place.stop // side))
+def _cells(pixels: slice, side: int) -> slice:
+    """The coarse cells that rows or columns of pixels fall into."""
+    return slice(pixels.start // side, -(-pixels.stop // side))
 
 
-def _damage(cube: xr.Dataset, number: int, place: Slices, error: Exception) -> str:
-    rows, columns = place
-    why = (str(error).splitlines() or [type(error).__name__])[0]
+def _block_fault(cube: xr.Dataset, index: int, slices: Slices, error: Exception) -> str:
+    rows, columns = slices
+    cause = (str(error).splitlines() or [type(error).__name__])[0]
     return (
-        f"backscatter of {shown(cube['time'].values[number])} cannot be read in rows "
-        f"{rows.start} to {rows.stop - 1}, columns {columns.start} to {columns.stop - 1} ({why})"
+        f"backscatter of {format_time(cube['time'].values[index])} cannot be read in rows "
+        f"{rows.start} to {rows.stop - 1}, columns {columns.start} to {columns.stop - 1} ({cause})"
     )
 
 
-def _deleted(cube: xr.Dataset, tallied: _Tallied) -> Iterator[str]:
-    """Dates of which fewer pixels are there than were written."""
-    if "seen" not in cube or tallied.damages:
+def _count_faults(cube: xr.Dataset, statistics: _CubeStatistics) -> Iterator[str]:
+    """Dates whose number of valid pixels is not the one that was written."""
+    if "seen" not in cube or statistics.faults:
         return
-    for time, told, found in zip(
-        cube["time"].values, cube["seen"].values, tallied.tallies, strict=True
+    for time, written, pixels in zip(
+        cube["time"].values, cube["seen"].values, statistics.pixels, strict=True
     ):
-        if np.any(told != found.count):
+        if np.any(written != pixels.count):
             yield (
-                f"backscatter of {shown(time)} holds {found.count.tolist()} pixels, not the "
-                f"{told.tolist()} that were written: chunks were deleted or changed"
+                f"backscatter of {format_time(time)} has {pixels.count.tolist()} valid pixels, not "
+                f"the {written.tolist()} that were written: chunks were deleted or changed"
             )
 
 
-def _statistics(cube: xr.Dataset, tallied: _Tallied) -> tuple[DateStatistics, ...]:
-    pixels = cube.sizes["y"] * cube.sizes["x"]
+def _date_statistics(cube: xr.Dataset, statistics: _CubeStatistics) -> tuple[DateStatistics, ...]:
+    area = cube.sizes["y"] * cube.sizes["x"]
     return tuple(
         DateStatistics(
             time=time,
             platform=str(platform),
             orbit_direction=str(direction),
             relative_orbit=int(orbit),
-            seen=float(found.count.max()) / pixels,
-            dark=float(found.dark.sum()) / max(1, found.count.sum()),
-            bright=float(found.bright.sum()) / max(1, found.count.sum()),
-            mean_db=tuple(found.mean_db.tolist()),
-            spread_db=tuple(found.spread_db.tolist()),
+            valid_share=float(pixels.count.max()) / area,
+            dark_share=float(pixels.dark.sum()) / max(1, pixels.count.sum()),
+            bright_share=float(pixels.bright.sum()) / max(1, pixels.count.sum()),
+            mean_db=tuple(pixels.mean_db.tolist()),
+            spread_db=tuple(pixels.spread_db.tolist()),
         )
-        for time, platform, direction, orbit, found in zip(
+        for time, platform, direction, orbit, pixels in zip(
             *(cube[name].values for name in ("time", "platform", *_VIEW)),
-            tallied.tallies,
+            statistics.pixels,
             strict=True,
         )
     )
@@ -231,46 +240,47 @@ def _statistics(cube: xr.Dataset, tallied: _Tallied) -> tuple[DateStatistics, ..
 _VIEW = ("orbit_direction", "relative_orbit")
 
 
-def _series(cube: xr.Dataset, tallied: _Tallied) -> Series:
+def _series(cube: xr.Dataset, statistics: _CubeStatistics) -> PlatformSeries:
     views = list(zip(*(cube[name].values.tolist() for name in _VIEW), strict=True))
     platforms = cube["platform"].values.tolist()
-    fields = tallied.fields.reshape(*tallied.fields.shape[:2], -1)
-    return Series(cube["time"].values, platforms, views, fields)
+    fields = statistics.fields.reshape(*statistics.fields.shape[:2], -1)
+    return PlatformSeries(cube["time"].values, platforms, views, fields)
 
 
-def _images(cube: xr.Dataset, dates: npt.NDArray[np.intp]) -> Iterator[Floating]:
+def _mean_images(cube: xr.Dataset, dates: npt.NDArray[np.intp]) -> Iterator[Floating]:
     """Mean images of some dates, dims (band, y, x), in windows spread over the cube."""
-    few = dates[np.unique(np.linspace(0, dates.size - 1, _MOST_DATES).round().astype(int))]
+    few = dates[np.unique(np.linspace(0, dates.size - 1, _MAX_DATES).round().astype(int))]
     rows, columns = cube.sizes["y"], cube.sizes["x"]
     size = min(_WINDOW, rows, columns)
     for top, left in product(_starts(rows, size), _starts(columns, size)):
         window = cube["backscatter"].isel(
             time=few, y=slice(top, top + size), x=slice(left, left + size)
         )
-        seen = np.isfinite(window.values)
-        count = seen.sum(axis=0)
-        total = np.where(seen, window.values, 0.0).sum(axis=0)
+        valid = np.isfinite(window.values)
+        count = valid.sum(axis=0)
+        total = np.where(valid, window.values, 0.0).sum(axis=0)
         yield np.divide(total, count, out=np.full(count.shape, np.nan), where=count > 0)
 
 
-def _starts(whole: int, size: int) -> list[int]:
-    number = min(_WINDOWS_A_SIDE, -(-whole // size))
-    return sorted({int(start) for start in np.linspace(0, whole - size, number)})
+def _starts(length: int, size: int) -> list[int]:
+    number = min(_WINDOWS_PER_SIDE, -(-length // size))
+    return sorted({int(start) for start in np.linspace(0, length - size, number)})
 
 
-def _platform_warnings(one: Comparison) -> Iterator[str]:
-    if one.level_differs:
+def _platform_warnings(comparison: PlatformComparison) -> Iterator[str]:
+    platform, reference = comparison.platform, comparison.reference
+    if comparison.level_differs:
         levels = ", ".join(
             f"{level:+.2f} ± {error:.2f} dB"
-            for level, error in zip(one.level_db, one.error_db, strict=True)
+            for level, error in zip(comparison.level_db, comparison.error_db, strict=True)
         )
         yield (
-            f"{one.platform} differs from {one.reference} by {levels} in the bands over unchanged "
-            f"ground ({one.dates} dates; over {LARGEST_LEVEL_DB} dB)"
+            f"{platform} differs from {reference} by {levels} in the bands over unchanged "
+            f"ground ({comparison.dates} dates; over {MAX_LEVEL_DB} dB)"
         )
-    if one.is_shifted and one.shift is not None:
-        down, right = one.shift
+    if comparison.is_shifted and comparison.shift is not None:
+        down, right = comparison.shift
         yield (
-            f"{one.platform} is shifted against {one.reference} by {down:+.2f} rows and "
-            f"{right:+.2f} columns (over {LARGEST_SHIFT} pixels)"
+            f"{platform} is shifted against {reference} by {down:+.2f} rows and "
+            f"{right:+.2f} columns (over {MAX_SHIFT} pixels)"
         )

@@ -1,4 +1,4 @@
-"""What each date of a cube holds: read whole, a block at a time, and every chunk looked at."""
+"""Statistics of each date of a cube, read block by block so that every chunk is decoded."""
 
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -12,20 +12,22 @@ from sarcast.cube.block import Slices
 from sarcast.cube.schema import MISSING, SCALE_DB, SHARD
 from sarcast.sensor import units
 
-MOST_CELLS = 128
-"""Coarse cells along a side of a cube, in which platforms are compared."""
+MAX_CELLS = 128
+"""Most coarse cells along a side of a cube; platforms are compared on them."""
 
 
 @dataclass(frozen=True)
-class Tally:
-    """What some blocks of a date hold, one entry a band; tallies of other blocks add up.
+class PixelStatistics:
+    """Pixel statistics of some blocks of a date, one entry a band.
+
+    They are an evaluation state: ``zero`` plus those of each block gives those of the whole date.
 
     Attributes
     ----------
     count
-        Pixels at which something was seen.
+        Number of valid pixels.
     dark, bright
-        Pixels of those that hold power of 0 or less, and over ``units.CEILING_DB``.
+        Number of valid pixels with power of 0 or less, and over ``units.CEILING_DB``.
     total, squares
         Sum of their backscatter and of its square, dB and dB².
     """
@@ -36,20 +38,23 @@ class Tally:
     total: Double
     squares: Double
 
-    def __add__(self, other: "Tally") -> "Tally":
-        mine, theirs = (
-            [getattr(one, each.name) for each in fields(Tally)] for one in (self, other)
-        )
-        return Tally(*map(np.add, mine, theirs))
+    @classmethod
+    def zero(cls, bands: int) -> "PixelStatistics":
+        """The statistics of no block."""
+        return cls(*np.zeros((3, bands), np.int64), *np.zeros((2, bands)))
+
+    def __add__(self, other: "PixelStatistics") -> "PixelStatistics":
+        names = [each.name for each in fields(PixelStatistics)]
+        return PixelStatistics(*(getattr(self, name) + getattr(other, name) for name in names))
 
     @property
     def mean_db(self) -> Double:
-        """Mean backscatter, dB; NaN where nothing was seen."""
+        """Mean backscatter, dB; NaN without valid pixels."""
         return _ratio(self.total, self.count)
 
     @property
     def spread_db(self) -> Double:
-        """Standard deviation, dB; NaN where nothing was seen."""
+        """Standard deviation, dB; NaN without valid pixels."""
         variance = _ratio(self.squares, self.count) - self.mean_db**2
         spread: Double = np.sqrt(np.maximum(variance, 0.0))
         return spread
@@ -57,16 +62,16 @@ class Tally:
 
 @dataclass(frozen=True)
 class DateStatistics:
-    """What a date of a cube holds.
+    """Statistics of a date of a cube.
 
     Attributes
     ----------
     time, platform, orbit_direction, relative_orbit
-        Its name and view.
-    seen
-        Share of the area.
-    dark, bright
-        Shares of what was seen that are power of 0 or less, and over ``units.CEILING_DB``.
+        Metadata of the acquisition.
+    valid_share
+        Share of the area with data, 0..1.
+    dark_share, bright_share
+        Shares of the valid pixels with power of 0 or less, and over ``units.CEILING_DB``, 0..1.
     mean_db, spread_db
         Mean and standard deviation by band.
     """
@@ -75,16 +80,11 @@ class DateStatistics:
     platform: str
     orbit_direction: str
     relative_orbit: int
-    seen: float
-    dark: float
-    bright: float
+    valid_share: float
+    dark_share: float
+    bright_share: float
     mean_db: tuple[float, ...]
     spread_db: tuple[float, ...]
-
-
-def nothing(bands: int) -> Tally:
-    """The tally of no block."""
-    return Tally(*np.zeros((3, bands), np.int64), *np.zeros((2, bands)))
 
 
 def _ratio(total: Double, count: npt.NDArray[np.int64]) -> Double:
@@ -94,22 +94,22 @@ def _ratio(total: Double, count: npt.NDArray[np.int64]) -> Double:
 
 
 def cell_side(rows: int, columns: int) -> int:
-    """Pixels a side of a coarse cell: a power of two, by which a shard can be divided."""
+    """Pixels a side of a coarse cell: a power of two, so that a shard has whole cells."""
     side = 4
-    while max(rows, columns) > MOST_CELLS * side:
+    while max(rows, columns) > MAX_CELLS * side:
         side *= 2
     return min(side, SHARD)
 
 
-def tally(path: Path, step: int, place: Slices, side: int) -> tuple[Tally, Float]:
+def read_block(path: Path, step: int, slices: Slices, side: int) -> tuple[PixelStatistics, Float]:
     """Read a block of a date.
 
     Returns
     -------
-    Tally
-        What it holds.
+    PixelStatistics
+        Of the block.
     ndarray
-        Dims (band, cy, cx), mean dB of its coarse cells; NaN where under half of one was seen.
+        Dims (band, cy, cx), mean of its coarse cells, dB; NaN where under half of one is valid.
 
     Raises
     ------
@@ -117,26 +117,26 @@ def tally(path: Path, step: int, place: Slices, side: int) -> tuple[Tally, Float
         Whatever a codec raises on a damaged chunk.
     """
     packed = np.asarray(
-        zarr.open_array(path / "backscatter", mode="r")[(step, slice(None), *place)]
+        zarr.open_array(path / "backscatter", mode="r")[(step, slice(None), *slices)]
     )
-    seen = packed != MISSING
-    decibels = np.where(seen, packed, 0) * np.float32(SCALE_DB)
-    sums = _cells(decibels, side)
-    counts = _cells(seen.astype(np.float32), side)
-    whole = counts >= _cells(np.ones(seen.shape, dtype=np.float32), side) / 2.0
-    means = np.divide(sums, counts, out=np.full(sums.shape, np.nan, np.float32), where=whole)
+    valid = packed != MISSING
+    decibels = np.where(valid, packed, 0) * np.float32(SCALE_DB)
+    sums = _cell_sums(decibels, side)
+    counts = _cell_sums(valid.astype(np.float32), side)
+    usable = counts >= _cell_sums(np.ones(valid.shape, dtype=np.float32), side) / 2.0
+    means = np.divide(sums, counts, out=np.full(sums.shape, np.nan, np.float32), where=usable)
     axes = (1, 2)
-    return Tally(
-        seen.sum(axis=axes),
-        (seen & (packed <= units.FLOOR_DB / SCALE_DB)).sum(axis=axes),
+    return PixelStatistics(
+        valid.sum(axis=axes),
+        (valid & (packed <= units.FLOOR_DB / SCALE_DB)).sum(axis=axes),
         (packed > units.CEILING_DB / SCALE_DB).sum(axis=axes),
         decibels.sum(axis=axes, dtype=np.float64),
         np.square(decibels).sum(axis=axes, dtype=np.float64),
     ), means
 
 
-def _cells(values: Float, side: int) -> Float:
-    """Sums over square cells of the last two dims; those at the far edges may be cut off."""
+def _cell_sums(values: Float, side: int) -> Float:
+    """Sums over square cells of the last two dims; those at the far edges may be smaller."""
     for axis in (1, 2):
         values = np.add.reduceat(values, np.arange(0, values.shape[axis], side), axis=axis)
     return values

@@ -1,0 +1,275 @@
+"""The time steps that a build adds to a cube: the plan, the work, and the summary of it."""
+
+import logging
+from collections import deque
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, wait
+from dataclasses import dataclass
+from functools import reduce
+from operator import add
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from odc.geo.geobox import GeoBox
+
+from sarcast.arrays import Float
+from sarcast.cube import block
+from sarcast.cube.block import Block, BlockStatistics, layers_by_variable
+from sarcast.cube.check.outliers import impossible_value_warnings
+from sarcast.cube.executor import TASKS_PER_WORKER, Workers
+from sarcast.cube.schema import COORDINATES
+from sarcast.cube.store import Store
+from sarcast.cube.weather import StepWeather
+from sarcast.errors import SarcastError
+from sarcast.ingest.scenes.acquisition import Acquisition
+from sarcast.ingest.scenes.fuse import UnreadableError
+from sarcast.io.remote import RemoteOptions
+from sarcast.speckle import SpeckleOptions
+
+_log = logging.getLogger(__name__)
+
+
+# --- plan -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class BuildPlan:
+    """What a build adds to a cube, fixed before the first block is read.
+
+    Attributes
+    ----------
+    path
+        Path of the store.
+    grid
+        Grid of the cube.
+    acquisitions
+        Acquisitions to be added, oldest first.
+    earlier
+        By scene id, the acquisitions before it that its speckle filter uses, oldest first.
+    speckle
+        The filter, with the looks that were estimated.
+    resampling
+        A name of ``rasterio.enums.Resampling``.
+    with_truth
+        Whether the cube has the variable ``expected``.
+    allow_missing
+        Whether acquisitions that cannot be read are left out.
+    remote
+        Retries and timeouts for remote rasters.
+    """
+
+    path: Path
+    grid: GeoBox
+    acquisitions: Sequence[Acquisition]
+    earlier: Mapping[str, Sequence[Acquisition]]
+    speckle: SpeckleOptions
+    resampling: str
+    with_truth: bool
+    allow_missing: bool
+    remote: RemoteOptions
+
+    def blocks(self, acquisition: Acquisition, step: int, without: Collection[str]) -> list[Block]:
+        """Blocks of an acquisition at a time step; the filter uses no scene id of ``without``."""
+        earlier = [
+            layers_by_variable(each, with_truth=False)["backscatter"]
+            for each in self.earlier.get(acquisition.scene_id, ())
+            if each.scene_id not in without
+        ]
+        return [
+            Block(
+                path=self.path,
+                step=step,
+                slices=slices,
+                grid=self.grid[slices],
+                bands=layers_by_variable(acquisition, with_truth=self.with_truth),
+                resampling=self.resampling,
+                remote=self.remote,
+                speckle=self.speckle,
+                earlier=tuple(earlier),
+            )
+            for slices in block.block_slices(self.grid)
+        ]
+
+
+# --- work -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class StepOutcome:
+    """The statistics of an acquisition that was written; None if it was left out."""
+
+    acquisition: Acquisition
+    statistics: BlockStatistics | None
+
+
+@dataclass(frozen=True)
+class _PendingStep:
+    """An acquisition whose blocks are being processed."""
+
+    time_index: int
+    acquisition: Acquisition
+    blocks: list[Future[BlockStatistics]]
+    incidence: Future[Float]
+
+
+class StepWriter:
+    """Writes the steps of a plan: several in progress at a time, each made visible whole.
+
+    Parameters
+    ----------
+    plan
+        What is to be written.
+    store
+        Where it is written.
+    workers
+        Who reads and writes the blocks.
+    weather
+        Of the steps in the store, then of those of the plan.
+    """
+
+    def __init__(
+        self, plan: BuildPlan, store: Store, workers: Workers, weather: StepWeather
+    ) -> None:
+        self._plan, self._store, self._workers, self._weather = plan, store, workers, weather
+        self._left_out: set[str] = set()
+
+    def run(self) -> Iterator[StepOutcome]:
+        """Write the steps in order; yield each once it is visible, or known to be left out.
+
+        Raises
+        ------
+        UnreadableError
+            If a raster cannot be read and the plan leaves no acquisition out.
+        """
+        done = self._store.steps
+        waiting = deque(enumerate(self._plan.acquisitions, start=done))
+        pending: deque[_PendingStep] = deque()
+        try:
+            while waiting or pending:
+                while waiting and self._has_room(pending):
+                    pending.append(self._submit(*waiting.popleft(), done + len(pending)))
+                statistics = None
+                try:
+                    statistics = self._commit(pending[0], done)
+                    done += 1
+                except UnreadableError as error:
+                    self._leave_out(pending[0].acquisition, error)
+                    _cancel(pending)
+                    while len(pending) > 1:  # they were meant for the steps after this one
+                        later = pending.pop()
+                        waiting.appendleft((later.time_index, later.acquisition))
+                yield StepOutcome(pending.popleft().acquisition, statistics)
+        finally:
+            _cancel(pending)
+            self._store.resize(done)
+            self._store.delete_images_beyond()
+
+    def _has_room(self, pending: Collection[_PendingStep]) -> bool:
+        tasks = sum(len(step.blocks) + 1 for step in pending)
+        return tasks < TASKS_PER_WORKER * self._workers.size
+
+    def _submit(self, time_index: int, acquisition: Acquisition, step: int) -> _PendingStep:
+        """Hand the blocks of an acquisition to the workers."""
+        plan = self._plan
+        blocks = [
+            self._workers.submit(block.process_block, each)
+            for each in plan.blocks(acquisition, step, self._left_out)
+        ]
+        incidence = self._workers.submit(block.read_incidence, acquisition, plan.grid, plan.remote)
+        return _PendingStep(time_index, acquisition, blocks, incidence)
+
+    def _commit(self, pending: _PendingStep, step: int) -> BlockStatistics:
+        """Wait for the blocks of a step, write its conditions and metadata, make it visible."""
+        statistics = reduce(add, (future.result() for future in pending.blocks))
+        store, acquisition = self._store, pending.acquisition
+        store.resize(step + 1)
+        store.write("incidence", pending.incidence.result(), step)
+        store.write("seen", statistics.valid, step)
+        for name, layer in self._weather.layers(pending.time_index).items():
+            store.write(name, layer, step)
+        for name in COORDINATES:
+            attribute = "heading_deg" if name == "heading" else name
+            store.write(name, getattr(acquisition, attribute), step)
+        store.write("time", acquisition.time.astype(np.int64), step)
+        store.commit()
+        return statistics
+
+    def _leave_out(self, acquisition: Acquisition, error: UnreadableError) -> None:
+        if not self._plan.allow_missing:
+            raise error
+        self._left_out.add(acquisition.scene_id)
+        _log.warning(f"{acquisition.time} is left out: {error}")
+
+
+def _cancel(steps: Iterable[_PendingStep]) -> None:
+    """Cancel tasks that have not begun, and wait for those that have."""
+    futures: list[Future[Any]] = []
+    for step in steps:
+        futures += [*step.blocks, step.incidence]
+    for future in futures:
+        future.cancel()
+    wait(futures)
+
+
+# --- summary --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class BuildSummary:
+    """What a build wrote and what it left out."""
+
+    outcomes: Sequence[StepOutcome]
+
+    @property
+    def written(self) -> dict[str, BlockStatistics]:
+        """Statistics of the acquisitions that were written, by scene id."""
+        return {
+            outcome.acquisition.scene_id: outcome.statistics
+            for outcome in self.outcomes
+            if outcome.statistics is not None
+        }
+
+    @property
+    def left_out(self) -> list[str]:
+        """Scene ids of the acquisitions that could not be read."""
+        return [each.acquisition.scene_id for each in self.outcomes if each.statistics is None]
+
+    def check(self, steps: int) -> None:
+        """Make sure that the store has any of its ``steps``.
+
+        Raises
+        ------
+        SarcastError
+            If every acquisition had to be left out.
+        """
+        if steps == 0:
+            raise SarcastError(
+                f"none of the {len(self.left_out)} dates can be read ({self.left_out[0]} first), "
+                f"so there is no cube to build; fetch the rasters again or correct the catalogue"
+            )
+
+    def log(self) -> None:
+        """Report slices that differ, values that are physically impossible, and dates left out."""
+        overlaps = [each.overlap for each in self.written.values() if each.overlap.differing]
+        if overlaps:
+            total = reduce(add, overlaps)
+            _log.info(
+                f"slices of {len(overlaps)} dates overlap with different values, by up to "
+                f"{total.largest_db:.1f} dB at {100.0 * total.differing / total.pixels:.1f} % of "
+                f"the pixels that both cover; the later slice is used"
+            )
+        shares = {scene_id: _impossible_shares(each) for scene_id, each in self.written.items()}
+        for line in impossible_value_warnings(shares):
+            _log.warning(line)
+        if self.left_out:
+            _log.warning(
+                f"{len(self.left_out)} dates were left out ({self.left_out[0]} first); "
+                f"run the same command again to add them once they can be read"
+            )
+
+
+def _impossible_shares(statistics: BlockStatistics) -> tuple[float, float]:
+    """Shares of the valid values that are dark and bright, both 0..1."""
+    valid = max(1, sum(statistics.valid))
+    return statistics.dark / valid, statistics.bright / valid
