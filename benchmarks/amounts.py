@@ -40,7 +40,7 @@ from sarcast.world import (
     views,
     weather,
 )
-from sarcast.world.stream import conditions, last_acquisitions, look
+from sarcast.world.stream import conditions, last_acquisitions, observe_views
 
 SIZE, SPACING_M, IMAGES, DAYS = 96, 10.0, 9, 60
 SUMMER = float((dt.date(2020, 6, 1) - views.EPOCH).days)
@@ -125,11 +125,11 @@ def predicted(area: Area, model: Model, **asked: str) -> Float:
 
 def predicted_each(area: Area, model: Model, words: Sequence[Mapping[str, str]]) -> Float:
     """Expected images under what is set in each world, dims (world, band, y, x)."""
-    given = PreviousOptions(previous=8)
+    baseline = PreviousOptions(previous=8)
     images = []
     for cube, latitude, asked in zip(area.cubes, area.latitudes, words, strict=True):
         told = read_conditions(asked, latitude)
-        found = predict(cube, model, IMAGES - 1, conditions=told, given=given)
+        found = predict(cube, model, cube["time"][-1], conditions=told, baseline=baseline)
         images.append(found["expected"].values)
     return np.stack(images)
 
@@ -148,8 +148,8 @@ def draw(worlds: int, rain_mm: float, *, seed: int) -> Area:
     old = changes.draw(land, 1, own.time[:, 0] - 60.0, own.time[:, 0] - 50.0, rng=rng)
     world = backscatter.World(parameters, land, calendar, old)
 
-    def seen(of: views.Views, under: weather.WeatherSeries) -> backscatter.Seen:
-        return look(of, under, day, world)
+    def seen(of: views.Views, under: weather.WeatherSeries) -> backscatter.Observations:
+        return observe_views(of, under, day, world)
 
     def rained(mm: float) -> weather.WeatherSeries:
         rain = sky.precipitation.clone()
@@ -165,8 +165,8 @@ def draw(worlds: int, rain_mm: float, *, seed: int) -> Area:
         "dry": seen(own, rained(0.0)),
         "rain": seen(own, rained(rain_mm)),
     }
-    unknown = backscatter.draw_unknown(world, IMAGES, rng=rng)
-    ideal = backscatter.expected(world, asked["own"], unknown=unknown)
+    unmodelled = backscatter.draw_unmodelled(world, IMAGES, rng=rng)
+    ideal = backscatter.expected(world, asked["own"], unmodelled=unmodelled)
     power = sensor.observe(ideal, parameters, ["lee"] * worlds, rng=rng)
     rows = conditions(own, asked["own"].states).numpy()
     images = (DB_PER_NEPER * torch.log(power)).numpy()

@@ -27,7 +27,7 @@ def main(path: str, model_path: str = "base") -> None:
 
     # The newest image, and what it should look like.
     actual = cube["backscatter"].isel(time=-1)
-    expected = sarcast.predict(cube, model, at=cube.sizes["time"] - 1)
+    expected = sarcast.predict(cube, model, at=cube["time"][-1])
 
     # What is left is what changed: in units of dB, and of the standard deviation expected.
     difference = sarcast.difference(actual, expected)

@@ -1,23 +1,30 @@
 """The conditional temporal network: what must not matter does not, what must matter does."""
 
 from dataclasses import replace
+from importlib.resources import files
+from pathlib import Path
 from typing import get_args
 
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
+from sarcast.errors import SarcastError
 from sarcast.prediction import Precision
 from sarcast.prediction.calibration import calibrated, residual_scores
-from sarcast.prediction.model import Model, load_model, save_model
+from sarcast.prediction.model import Model, load_model, save_model, weights
 from sarcast.prediction.networks import encoding
-from sarcast.prediction.networks.protocol import Prediction
+from sarcast.prediction.networks.base import Prediction
 from sarcast.prediction.networks.scaling import scale, statistics
 from sarcast.prediction.networks.temporal import Temporal, TemporalOptions
 from sarcast.prediction.training.augment import AugmentOptions, augment, fewer_images, mirror
-from sarcast.prediction.training.average import Average
+from sarcast.prediction.training.average import average_in_use, averaged_model
+from sarcast.prediction.training.batches import sampled
+from sarcast.prediction.training.fit import TrainOptions, fit
 from sarcast.sensor.conditions import COLUMNS, CONDITIONS, HEADING
-from sarcast.windows import Batch, cut
+from sarcast.windows import Batch, cut_window, split_by_date
 from small_cubes import learnable_cube
 
 SMALL = TemporalOptions(
@@ -52,6 +59,7 @@ def _batch(images: int = 3, height: int = 32, width: int = 32) -> Batch:
         target=torch.randn(2, 2, height, width, generator=generator) * 2 - 12,
         elevation=torch.rand(2, height, width, generator=generator) * 30,
         conditions=rows,
+        times=(days.double() * 86_400e9).long(),
         days=days,
         day_of_year=torch.tensor([40.0, 200.0]),
     )
@@ -74,13 +82,7 @@ def test_an_untrained_network_gives_the_mean_of_the_previous_images() -> None:
 def test_order_of_previous_images_does_not_matter() -> None:
     network, batch = _network(), _batch(images=4)
     order = torch.tensor([2, 0, 3, 1])
-    rows = torch.cat([order, torch.tensor([4])])
-    shuffled = replace(
-        batch,
-        previous=batch.previous[:, order],
-        conditions=batch.conditions[:, rows],
-        days=batch.days[:, rows],
-    )
+    shuffled = batch.keep_images(order)
     torch.testing.assert_close(_mean(network, shuffled), _mean(network, batch), rtol=0, atol=1e-4)
 
 
@@ -112,10 +114,12 @@ def test_terrain_and_time_matter(name: str) -> None:
 
 def test_ignored_conditions_do_not_matter() -> None:
     network, batch = _network(), _batch()
-    network.ignored = ("temperature",)
-    before = _mean(network, batch)
+    ignoring = network.with_ignored(["temperature"])
+    before = _mean(ignoring, batch)
     batch.conditions[..., COLUMNS.index("temperature")] += 9.0
-    torch.testing.assert_close(_mean(network, batch), before, rtol=0, atol=0)
+    torch.testing.assert_close(_mean(ignoring, batch), before, rtol=0, atol=0)
+    assert network.ignored == ()
+    assert (_mean(network, batch) - before).abs().max() > 1e-3
 
 
 def test_everything_may_be_missing() -> None:
@@ -168,7 +172,7 @@ def test_loss_leads_to_the_mean_and_its_spread() -> None:
     for _ in range(400):
         told = [part[:, None, None].expand(target.shape) for part in (mean, log_variance)]
         optimiser.zero_grad()
-        network.loss(Prediction(*told, usual=torch.ones(64, 2, 1, 1)), target).backward()
+        network.loss(Prediction(*told, window_variance=torch.ones(64, 2, 1, 1)), target).backward()
         optimiser.step()
     torch.testing.assert_close(mean, torch.tensor([-11.0, -11.0]), rtol=0, atol=0.05)
     sigma = (log_variance / 2).exp()
@@ -194,7 +198,7 @@ def test_contrast_is_what_other_conditions_move_too_much_or_too_little() -> None
     other = one._replace(mean=one.mean + 0.5 * moved)
     both, second = torch.tensor([[True, True], [False, True]])
     assert float(network.contrast(one, one._replace(mean=one.mean + moved), moved, both)) < 1e-9
-    weight = 1.0 / one.usual.mean(dim=(1, 2, 3))
+    weight = 1.0 / one.window_variance.mean(dim=(1, 2, 3))
     wanted = weight * torch.tensor([0.25, 1.0])
     torch.testing.assert_close(network.contrast(one, other, moved, both), wanted.mean())
     torch.testing.assert_close(network.contrast(one, other, moved, second), wanted[1] / 2.0)
@@ -269,14 +273,14 @@ def test_augmentation_hides_what_it_says() -> None:
 def test_average_follows_the_weights() -> None:
     layer = torch.nn.Linear(1, 1, bias=False)
     layer.weight.data.fill_(1.0)
-    average = Average(layer, 0.75)
+    average = averaged_model(layer, 0.75)
     wanted = 1.0
     for step, value in enumerate([2.0, 4.0, 8.0] * 20):
         layer.weight.data.fill_(value)
-        average.update(step)
+        average.update_parameters(layer)
         memory = min(0.75, (1 + step) / (10 + step))
         wanted = memory * wanted + (1 - memory) * value
-    with average.used():
+    with average_in_use(layer, average):
         assert layer.weight.item() == pytest.approx(wanted, rel=1e-5)
     assert layer.weight.item() == 8.0
 
@@ -285,16 +289,60 @@ def test_model_folder_in_half_precision_gives_nearly_the_same(tmp_path) -> None:
     model = Model(_network(), "small", {"steps": 1}, std_factor=1.2)
     save_model(model, tmp_path / "model", half=True)
     loaded = load_model(tmp_path / "model", device="cpu")
-    window = cut(learnable_cube(), 5, (2, 3), (20, 22), [1, 3, 4])
+    window = cut_window(learnable_cube(), 5, (2, 3), (20, 22), [1, 3, 4])
     first, second = model.expect([window])[0], loaded.expect([window])[0]
     np.testing.assert_allclose(first.mean, second.mean, atol=0.02)
     np.testing.assert_allclose(first.std, second.std, rtol=0.02)
     assert (loaded.size, loaded.previous) == (None, None)
 
 
+def _keys(folder: Path) -> set[str]:
+    with safe_open(folder / "model.safetensors", framework="numpy") as file:
+        return set(file.keys())
+
+
+def test_weights_keep_their_names_in_files(tmp_path: Path) -> None:
+    """The shipped weights are the oracle: parts have been renamed in the code since."""
+    shipped = Path(str(files("sarcast"))) / "weights" / "base"
+    model = load_model("base", device="cpu")
+    save_model(model, tmp_path / "model", half=True)
+    assert _keys(tmp_path / "model") == _keys(shipped)
+    stored = load_file(shipped / "model.safetensors")
+    for name, tensor in weights(model.network).items():
+        assert tensor.equal(stored[name].float())
+    parts = {name.split(".")[0] for name in stored}
+    assert {"way", "target", "shrink", "grow", "mover", "fine"} < parts
+    parameters = dict(model.network.named_parameters())
+    assert "downsample.0.weight" in parameters and "shrink.0.weight" not in parameters
+    assert len({model.network.file_name(name) for name in parameters}) == len(parameters)
+
+
+def test_weights_of_other_names_are_refused(tmp_path: Path) -> None:
+    save_model(Model(_network(), "small"), tmp_path / "model")
+    path = tmp_path / "model" / "model.safetensors"
+    tensors = load_file(path)
+    tensors["odd.weight"] = tensors.pop("shrink.0.weight")
+    save_file(tensors, path)
+    with pytest.raises(SarcastError, match="does not contain the weights that model.yaml"):
+        load_model(tmp_path / "model", device="cpu")
+
+
+def test_checkpoints_name_weights_as_model_folders_do(tmp_path: Path) -> None:
+    network = Temporal(SMALL)
+    training, validation = split_by_date(
+        [learnable_cube()], size=16, previous=3, share=0.3, chooser="recent"
+    )
+    windows = validation.draw(2, rng=np.random.default_rng(1))
+    options = TrainOptions(steps=1, batch=2, average=0.9, accelerator="cpu")
+    fit(sampled(training, batch=2, seed=0), windows, network, options, folder=tmp_path)
+    (checkpoint,) = (tmp_path / "checkpoints").iterdir()
+    for part in ("network", "best", "average"):
+        assert load_file(checkpoint / f"{part}.safetensors").keys() == weights(network).keys()
+
+
 def test_sixteen_bits_move_the_shipped_expected_image_by_less_than_its_noise() -> None:
     models = [load_model("base", device="cpu", precision=one) for one in get_args(Precision)]
-    window = cut(learnable_cube(), 5, (2, 3), (20, 22), [1, 3, 4])
+    window = cut_window(learnable_cube(), 5, (2, 3), (20, 22), [1, 3, 4])
     first, second = (model.expect([window])[0] for model in models)
     moved = np.nanstd(first.mean - second.mean)
     assert 0.0 < moved < 0.01 * np.nanmean(first.std)
@@ -304,7 +352,9 @@ def test_sixteen_bits_move_the_shipped_expected_image_by_less_than_its_noise() -
 def test_windows_of_several_shapes_are_predicted_in_their_order() -> None:
     model = Model(_network(), "small")
     cube = learnable_cube()
-    windows = [cut(cube, 8, (2, 3), (16, 16), images) for images in ([1, 3], [5, 6, 7], [6, 7])]
+    windows = [
+        cut_window(cube, 8, (2, 3), (16, 16), images) for images in ([1, 3], [5, 6, 7], [6, 7])
+    ]
     together = model.expect(windows)
     for window, expected in zip(windows, together, strict=True):
         np.testing.assert_allclose(expected.mean, model.expect([window])[0].mean, atol=1e-4)
@@ -315,15 +365,15 @@ def test_one_pass_takes_as_many_pixels_as_memory_has_room_for(monkeypatch, pixel
     """Those that small windows are padded with cost as much as others."""
     network, passes = _network(), []
     network.register_forward_pre_hook(lambda _, given: passes.append(len(given[0])))
-    window = cut(learnable_cube(), 8, (0, 0), (pixels, pixels), [6, 7])
-    monkeypatch.setattr("sarcast.prediction.model.PIXELS_AT_ONCE", 4 * 2 * 16 * 16)
+    window = cut_window(learnable_cube(), 8, (0, 0), (pixels, pixels), [6, 7])
+    monkeypatch.setattr("sarcast.prediction.model.MAX_PIXELS_PER_PASS", 4 * 2 * 16 * 16)
     Model(network, "small").expect([window] * 5)
     assert passes == runs
 
 
 def test_calibration_makes_the_deviation_honest() -> None:
     cube = learnable_cube()
-    windows = [cut(cube, 8, (row, 3), (16, 16), [5, 6, 7]) for row in (0, 4, 8)]
+    windows = [cut_window(cube, 8, (row, 3), (16, 16), [5, 6, 7]) for row in (0, 4, 8)]
     model = calibrated(Model(_network(), "small"), windows)
     within = residual_scores(model, windows).within_std
     assert within is not None
@@ -332,7 +382,7 @@ def test_calibration_makes_the_deviation_honest() -> None:
 
 
 def test_of_mean_compares_with_the_mean_of_the_same_images() -> None:
-    windows = [cut(learnable_cube(), 8, (0, 3), (16, 16), [5, 6, 7])]
+    windows = [cut_window(learnable_cube(), 8, (0, 3), (16, 16), [5, 6, 7])]
     untrained = residual_scores(Model(Temporal(SMALL).eval(), "small"), windows)
     assert untrained.of_mean == pytest.approx(1.0, abs=1e-4)
 
@@ -340,7 +390,7 @@ def test_of_mean_compares_with_the_mean_of_the_same_images() -> None:
 def test_strange_conditions_are_named_in_a_warning() -> None:
     seen = {"temperature": [-10.0, 20.0], "platform": [0.0, 1.0]}
     model = Model(_network(), "small", {"seen_conditions": seen})
-    window = cut(learnable_cube(), 8, (0, 3), (16, 16), [5, 6, 7])
+    window = cut_window(learnable_cube(), 8, (0, 3), (16, 16), [5, 6, 7])
     plain = model.expect([window])[0].mean
     window.conditions[-1, COLUMNS.index("platform")] = 2.0
     with pytest.warns(UserWarning, match=r"not trained on sentinel-1c: .* counts as missing"):
@@ -367,14 +417,14 @@ def test_images_that_saw_nothing_at_a_pixel_have_no_weight_there() -> None:
     network, batch = _network(), _batch()
     batch.previous[0, 1, :, 3:9, 4:7] = torch.nan
     scaled = scale(batch.previous)
-    strange = replace(scaled, images=torch.where(scaled.seen > 0, scaled.images, 1e3))
+    other = replace(scaled, images=torch.where(scaled.valid > 0, scaled.images, 1e3))
     generator = torch.Generator().manual_seed(2)
     fine = torch.randn(2, 3, 8, 16, 16, generator=generator)
     coarse = torch.randn(2, 3, 8, 8, 8, generator=generator)
     decoded = torch.randn(2, 8, 16, 16, generator=generator)
     with torch.inference_mode():
-        moved = [network.mover(images, fine, coarse, decoded) for images in (scaled, strange)]
-    torch.testing.assert_close(moved[0], moved[1])
+        sums = [network.weighted_sum(images, fine, coarse, decoded) for images in (scaled, other)]
+    torch.testing.assert_close(sums[0], sums[1])
 
 
 def test_a_window_s_level_is_told_within_what_worlds_have() -> None:

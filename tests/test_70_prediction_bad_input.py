@@ -1,4 +1,4 @@
-"""What networks make of data that is not as it should be."""
+"""Networks given data with gaps, conditions outside their training range, or no data at all."""
 
 import warnings
 from dataclasses import replace
@@ -14,12 +14,14 @@ from sarcast.prediction import Model
 from sarcast.prediction.networks.temporal import Temporal, TemporalOptions
 from sarcast.prediction.predict import TileOptions, predict
 from sarcast.prediction.training.batches import sampled
-from sarcast.prediction.training.fit import TrainOptions, fit
+from sarcast.prediction.training.fit import fit
+from sarcast.prediction.training.options import TrainOptions
 from sarcast.prediction.training_range import condition_ranges, merge_ranges
 from sarcast.sensor.conditions import COLUMNS
-from sarcast.windows import collate, split_by_date
+from sarcast.windows import Window, WindowSampler, collate, split_by_date
 from small_cubes import learnable_cube
 
+DATE = "2021-05-01"
 OPTIONS = TrainOptions(
     steps=4, batch=4, learning_rate=1e-3, validate_every=2, validation_windows=4, accelerator="cpu"
 )
@@ -35,89 +37,100 @@ def network() -> Temporal:
 
 
 def striped(cube: xr.Dataset) -> xr.Dataset:
-    """The cube with a strip that no odd date saw."""
-    holed = cube.copy(deep=True)
-    holed["backscatter"][1::2, :, 5:9] = np.nan
-    return holed
+    """The cube with a strip without data at every second date."""
+    cube = cube.copy(deep=True)
+    cube["backscatter"][1::2, :, 5:9] = np.nan
+    return cube
+
+
+def samplers(cube: xr.Dataset) -> tuple[WindowSampler, WindowSampler]:
+    return split_by_date([cube], size=16, previous=3, share=0.3, chooser="recent")
+
+
+def draw_window() -> Window:
+    training, _ = samplers(learnable_cube())
+    (window,) = training.draw(1, rng=np.random.default_rng(1))
+    return window
 
 
 def test_training_on_strips_of_nan_stays_finite(tmp_path: Path) -> None:
-    training, held = split_by_date([striped(learnable_cube())], size=16, previous=3, share=0.3)
-    windows = held.draw(4, rng=np.random.default_rng(1))
+    training, validation = samplers(striped(learnable_cube()))
+    windows = validation.draw(4, rng=np.random.default_rng(1))
     assert np.isnan(np.stack([window.target for window in windows])).any()
-    learning = network()
-    state = fit(sampled(training, batch=4, seed=0), windows, learning, OPTIONS, folder=tmp_path)
+    trained = network()
+    state = fit(sampled(training, batch=4, seed=0), windows, trained, OPTIONS, folder=tmp_path)
     assert np.isfinite(state.best_error_db2)
-    assert all(tensor.isfinite().all() for tensor in learning.state_dict().values())
+    assert all(tensor.isfinite().all() for tensor in trained.state_dict().values())
 
 
-def test_the_loss_ignores_what_the_target_did_not_see() -> None:
+def test_the_loss_ignores_pixels_without_target() -> None:
     """Whatever is expected there, the loss and the gradients elsewhere are the same."""
-    training, _ = split_by_date([striped(learnable_cube())], size=16, previous=3, share=0.3)
+    training, _ = samplers(striped(learnable_cube()))
     batch = collate(training.draw(8, rng=np.random.default_rng(1)))
-    seen = batch.target.isfinite()
-    learning = network()
+    valid = batch.target.isfinite()
+    trained = network()
     with torch.no_grad():
-        told = learning(*batch.inputs())
+        prediction = trained(*batch.inputs())
     losses, gradients = [], []
-    for strange in (0.0, 40.0):
-        base = torch.where(seen, -12.0, strange)
-        mean = base.clone().requires_grad_()
-        loss = learning.loss(told._replace(mean=mean), batch.target)
+    for value in (0.0, 40.0):
+        mean = torch.where(valid, -12.0, value).requires_grad_()
+        loss = trained.loss(prediction._replace(mean=mean), batch.target)
         loss.backward()
         losses.append(loss.item())
         assert mean.grad is not None
         gradients.append(mean.grad)
     assert losses[0] == losses[1]
     torch.testing.assert_close(gradients[0], gradients[1])
-    assert (gradients[0][~seen] == 0).all()
-    assert (gradients[0][seen] != 0).all()
+    assert (gradients[0][~valid] == 0).all()
+    assert (gradients[0][valid] != 0).all()
 
 
-def test_what_some_previous_images_saw_is_predicted() -> None:
+def test_pixels_with_any_previous_image_are_predicted() -> None:
     cube = striped(learnable_cube())
-    found = predict(cube, Model(network(), "small"), 10)
-    assert np.isfinite(found["expected"].values).all()
-    blind = cube.copy(deep=True)
-    blind["backscatter"][:10, :, 5:9] = np.nan
-    found = predict(blind, Model(network(), "small"), 10)
+    predicted = predict(cube, Model(network(), "small"), DATE)
+    assert np.isfinite(predicted["expected"].values).all()
+    empty = cube.copy(deep=True)
+    empty["backscatter"][:10, :, 5:9] = np.nan
+    predicted = predict(empty, Model(network(), "small"), DATE)
     np.testing.assert_array_equal(
-        np.isnan(found["expected"].values).all(axis=(0, 2)), np.isin(np.arange(24), range(5, 9))
+        np.isnan(predicted["expected"].values).all(axis=(0, 2)),
+        np.isin(np.arange(24), range(5, 9)),
     )
 
 
-@pytest.mark.parametrize("unseen", ["platform", "temperature"])
-def test_a_warning_comes_once_however_many_tiles(unseen: str) -> None:
+@pytest.mark.parametrize("outside", ["platform", "temperature"])
+def test_a_warning_comes_once_however_many_tiles(outside: str) -> None:
     cube = learnable_cube(pixels=64).assign_coords(platform=("time", ["sentinel-1c"] * 12))
     known = {"platform": [0.0, 1.0], "temperature": [-10.0, 20.0]}
-    if unseen == "temperature":
+    if outside == "temperature":
         cube = cube.drop_vars("platform")
         cube["temperature"] = cube["temperature"] + 60.0
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("default")
         tiles = TileOptions(tile=16, overlap=0.0)
-        predict(cube, Model(network(), "small", {"seen_conditions": known}), 10, tiles=tiles)
+        predict(cube, Model(network(), "small", {"seen_conditions": known}), DATE, tiles=tiles)
     assert len(caught) == 1
-    said = {"platform": "not trained on sentinel-1c", "temperature": "temperature lies far outside"}
-    assert said[unseen] in str(caught[0].message)
+    messages = {
+        "platform": "not trained on sentinel-1c",
+        "temperature": "temperature lies far outside",
+    }
+    assert messages[outside] in str(caught[0].message)
 
 
-def test_a_platform_never_seen_counts_as_missing() -> None:
-    cube = learnable_cube()
-    training, _ = split_by_date([cube], size=16, previous=3, share=0.3)
-    (window,) = training.draw(1, rng=np.random.default_rng(1))
-    strange = window.conditions.copy()
-    strange[:, COLUMNS.index("platform")] = 3.0
-    seen = {"platform": [0.0, 1.0], "temperature": [-10.0, 20.0]}
-    model = Model(network(), "small", {"seen_conditions": seen})
+def test_a_platform_outside_the_training_range_counts_as_missing() -> None:
+    window = draw_window()
+    rows = window.conditions.copy()
+    rows[:, COLUMNS.index("platform")] = 3.0
+    ranges = {"platform": [0.0, 1.0], "temperature": [-10.0, 20.0]}
+    model = Model(network(), "small", {"seen_conditions": ranges})
     with pytest.warns(UserWarning, match="not trained on sentinel-1d"):
-        found = model.expect([replace(window, conditions=strange)])[0]
-    np.testing.assert_array_equal(found.mean, model.expect([window])[0].mean)
+        expected = model.expect([replace(window, conditions=rows)])[0]
+    np.testing.assert_array_equal(expected.mean, model.expect([window])[0].mean)
 
 
 def test_platforms_are_known_one_by_one() -> None:
-    """A network of S1A and S1D does not know S1C, whose number lies between."""
-    training, _ = split_by_date([learnable_cube()], size=16, previous=3, share=0.3)
+    """A network trained on S1A and S1D does not know S1C, whose number lies between."""
+    training, _ = samplers(learnable_cube())
     batch = collate(training.draw(3, rng=np.random.default_rng(1)))
     batch.conditions[..., COLUMNS.index("platform")] = torch.tensor([0.0, 3.0, 0.0])[:, None]
     assert condition_ranges([batch])["platform"] == [0.0, 3.0]
@@ -131,31 +144,31 @@ def test_platforms_are_known_one_by_one() -> None:
         model.expect([window])
 
 
-def test_a_condition_never_seen_counts_as_missing() -> None:
-    """Weights of a condition that no training told are random: they must not be heard."""
-    training, _ = split_by_date([learnable_cube()], size=16, previous=3, share=0.3)
-    (window,) = training.draw(1, rng=np.random.default_rng(1))
+def test_a_condition_without_training_range_counts_as_missing() -> None:
+    """Weights of a condition that training never had are random: they must have no effect."""
+    window = draw_window()
     bare = replace(window, conditions=np.full_like(window.conditions, np.nan))
-    hearing = network()
-    for weights in hearing.parameters():
+    sensitive = network()
+    for weights in sensitive.parameters():
         weights.data += 0.1 * torch.randn_like(weights)
-    told, untold = (Model(hearing, "small").expect([one])[0].mean for one in (window, bare))
-    assert np.abs(told - untold).max() > 0.02
-    for seen in ({}, {"heading": [-10.0, 190.0]}):
-        model = Model(hearing, "small", {"seen_conditions": seen})
+    model = Model(sensitive, "small")
+    with_conditions, without = (model.expect([each])[0].mean for each in (window, bare))
+    assert np.abs(with_conditions - without).max() > 0.02
+    for ranges in ({}, {"heading": [-10.0, 190.0]}):
+        model = Model(sensitive, "small", {"seen_conditions": ranges})
         with pytest.warns(UserWarning, match="not trained on temperature: .* counts as missing"):
-            found = model.expect([window])[0]
-        np.testing.assert_array_equal(found.mean, untold)
+            expected = model.expect([window])[0]
+        np.testing.assert_array_equal(expected.mean, without)
 
 
 def test_data_without_a_valid_window() -> None:
-    blind = learnable_cube()
-    blind["backscatter"][:] = np.nan
-    training, _ = split_by_date([blind], size=16, previous=3, share=0.3)
+    empty = learnable_cube()
+    empty["backscatter"][:] = np.nan
+    training, _ = samplers(empty)
     with pytest.raises(SarcastError, match="no valid window: no 16 x 16 pixels were seen"):
         training.draw(1, rng=np.random.default_rng(0))
     with pytest.raises(SarcastError, match="at least 2 target dates with 11 previous images each"):
-        split_by_date([blind], size=16, previous=11, share=0.3)
+        split_by_date([empty], size=16, previous=11, share=0.3, chooser="recent")
     late = np.datetime64("2030-01-01")
     with pytest.raises(SarcastError, match="has 0 from 2030-01-01 to the last"):
-        split_by_date([blind], size=16, previous=3, share=0.3, start=late)
+        split_by_date([empty], size=16, previous=3, share=0.3, start=late, chooser="recent")

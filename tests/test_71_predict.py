@@ -1,7 +1,13 @@
+"""Prediction of a whole cube: tiles equal the whole, and dates are dates."""
+
+import datetime as dt
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -9,13 +15,13 @@ from hypothesis import strategies as st
 from sarcast.errors import SarcastError
 from sarcast.prediction.predict import TileOptions, predict
 from sarcast.prediction.strategies import STRATEGIES
-from sarcast.windows import Expected, Window
+from sarcast.windows import Expected, PreviousOptions, Window
 from small_cubes import coordinate_cube
 
 
 @dataclass
 class Spy:
-    """Expects the latest image plus the temperature and the heading of the target."""
+    """Expects the latest image plus the temperature of the target."""
 
     size: int | None = None
     previous: int | None = 2
@@ -34,36 +40,106 @@ class Spy:
 @settings(deadline=None, max_examples=15)
 @given(st.integers(16, 70), st.floats(0.0, 0.75))
 def test_tiles_equal_the_whole(tile: int, overlap: float) -> None:
-    """For a predictor that works pixel by pixel, on an image whose every pixel is another."""
+    """For a predictor that works pixel by pixel, on an image whose pixels all differ."""
     cube = coordinate_cube()
     whole = np.nanmean(cube["backscatter"].values[:4], axis=0)
-    found = predict(cube, STRATEGIES["mean"], 4, tiles=TileOptions(tile=tile, overlap=overlap))
-    np.testing.assert_allclose(found["expected"], whole, rtol=1e-5)
-    assert np.isnan(found["std"]).all()
+    tiles = TileOptions(tile=tile, overlap=overlap)
+    predicted = predict(cube, STRATEGIES["mean"], "2021-01-25", tiles=tiles)
+    np.testing.assert_allclose(predicted["expected"], whole, rtol=1e-5)
+    assert np.isnan(predicted["std"]).all()
 
 
 def test_a_fixed_size_larger_than_the_cube() -> None:
     cube = coordinate_cube()
-    found = predict(cube, Spy(size=64), 3)
-    assert found["expected"].shape == (2, 40, 50)
-    np.testing.assert_allclose(found["std"], 0.5)
+    predicted = predict(cube, Spy(size=64), "2021-01-19")
+    assert predicted["expected"].shape == (2, 40, 50)
+    np.testing.assert_allclose(predicted["std"], 0.5)
 
 
 def test_conditions_of_the_target_can_be_set() -> None:
     cube = coordinate_cube()
-    cold = predict(cube, Spy(), 3, conditions={"temperature": -20.0})
-    warm = predict(cube, Spy(), 3, conditions={"temperature": 15.0})
+    cold = predict(cube, Spy(), "2021-01-19", conditions={"temperature": -20.0})
+    warm = predict(cube, Spy(), "2021-01-19", conditions={"temperature": 15.0})
     np.testing.assert_allclose(warm["expected"] - cold["expected"], 35.0, atol=1e-2)
 
 
 def test_too_few_previous_images() -> None:
     cube = coordinate_cube()
     with pytest.raises(SarcastError, match="5 previous images are needed, but 3 precede"):
-        predict(cube, Spy(previous=5), 3)
+        predict(cube, Spy(previous=5), "2021-01-19")
 
 
 def test_the_grid_is_kept() -> None:
     cube = coordinate_cube()
-    found = predict(cube, Spy(), 3)
-    np.testing.assert_array_equal(found["x"], cube["x"])
-    assert found["expected"].attrs["units"] == "dB"
+    predicted = predict(cube, Spy(), "2021-01-19")
+    np.testing.assert_array_equal(predicted["x"], cube["x"])
+    assert predicted["expected"].attrs["units"] == "dB"
+
+
+CUBE = coordinate_cube()  # every sixth day at 17:00 UTC, from 2021-01-01 on
+FOURTH = "2021-01-19"
+LATEST = STRATEGIES["latest"]
+DATES: list[Any] = [
+    FOURTH,
+    "2021-01-19T17:00",
+    dt.date(2021, 1, 19),
+    dt.datetime(2021, 1, 19),
+    dt.datetime(2021, 1, 19, 17),
+    dt.datetime(2021, 1, 19, 19, tzinfo=dt.timezone(dt.timedelta(hours=2))),
+    np.datetime64("2021-01-19"),
+    np.datetime64("2021-01-19T17:00", "ns"),
+    pd.Timestamp("2021-01-19 17:00"),
+    CUBE["time"][3],
+    CUBE["time"].values[3],
+]
+
+
+@pytest.mark.parametrize("at", DATES, ids=lambda at: f"{type(at).__name__} {at!s:.20}")
+def test_a_date_may_be_text_or_an_object(at: Any) -> None:
+    predicted = predict(CUBE, LATEST, at, baseline=PreviousOptions(previous=1))
+    np.testing.assert_allclose(predicted["expected"], CUBE["backscatter"][2], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "before", ["2021-01-13", dt.date(2021, 1, 13), np.datetime64("2021-01-13")]
+)
+def test_the_baseline_ends_before_a_date(before: Any) -> None:
+    """The image of 2021-01-13 itself, at 17:00, is not before that date."""
+    baseline = PreviousOptions(previous=1, chooser="recent")
+    predicted = predict(CUBE, LATEST, FOURTH, baseline=baseline, before=before)
+    np.testing.assert_allclose(predicted["expected"], CUBE["backscatter"][1], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("at", "message"),
+    [
+        ("2021-02-30", "'2021-02-30' is no date; give one such as 2025-01-02"),
+        ("yesterday", "'yesterday' is no date"),
+        (3, "3 is no date; give one such as 2025-01-02"),
+        (np.datetime64("NaT"), "is no date"),
+        ("2021-01-20", "no acquisition at 2021-01-20; the nearest is 2021-01-19T17:00:00"),
+        ("0900-01-01", "no acquisition at 0900-01-01; the nearest is 2021-01-01T17:00:00"),
+        ("2021-01", re.escape("6 acquisitions at 2021-01; name one of 2021-01-01T17:00:00, ")),
+    ],
+)
+def test_a_date_that_cannot_be_predicted_is_an_error_of_one_line(at: Any, message: str) -> None:
+    with pytest.raises(SarcastError, match=message) as error:
+        predict(CUBE, LATEST, at)
+    assert "\n" not in str(error.value)
+
+
+def test_an_impossible_end_of_the_baseline_is_an_error() -> None:
+    with pytest.raises(SarcastError, match="'2021-13-01' is no date"):
+        predict(CUBE, LATEST, FOURTH, before="2021-13-01")
+
+
+def test_an_empty_cube_is_an_error() -> None:
+    with pytest.raises(SarcastError, match="no acquisition at 2021-01-19; it has none at all"):
+        predict(CUBE.isel(time=slice(0)), LATEST, FOURTH)
+
+
+@pytest.mark.parametrize("band", [0, [0]])
+def test_a_cube_of_one_band_is_an_error(band: Any) -> None:
+    single = CUBE.isel(band=band)
+    with pytest.raises(SarcastError, match="has the bands VV, but expected images need VV and VH"):
+        predict(single, LATEST, FOURTH)

@@ -24,17 +24,17 @@ from scipy.ndimage import gaussian_filter
 
 from conftest import GRID, opera_name
 from sarcast import commands as workflows
-from sarcast.cli import VERBS, _refusal, main
+from sarcast.cli import VERBS, _system_error, main
 from sarcast.commands.ablate import AblateConfig
 from sarcast.commands.config import FLAT, Config, command, flags
-from sarcast.commands.evaluate import _network
+from sarcast.commands.evaluate import _describe_network
 from sarcast.cube import open_cube
 from sarcast.evaluation.metrics import Evaluation
 from sarcast.io.rasters import write_cog
 from sarcast.prediction import load_model
 from sarcast.prediction.predict import predict
 from sarcast.prediction.training.augment import AugmentOptions
-from sarcast.prediction.training.fit import TrainOptions
+from sarcast.prediction.training.options import TrainOptions
 from test_31_ingest import plane
 
 QUICK = [
@@ -248,7 +248,7 @@ def test_the_shipped_weights_are_adapted(area: Path, tmp_path: Path) -> None:
     assert model.scores.of_mean < 1.0
     assert model.training["validation_dates"][-1] == "2020-03-07"
     adapted, base = model.training["adapted"], load_model(Path("base")).training
-    told = _network(model)
+    told = _describe_network(model)
     assert told.endswith(f", {adapted['best_step']} steps, {adapted['seconds']} s")
     assert f"{base['best_step']} steps" not in told
     run("--quiet", "predict", area / "cube.zarr", "--model", tmp_path / "model",
@@ -272,7 +272,9 @@ def test_what_an_adapted_network_is_not_told_it_is_never_told(area: Path, tmp_pa
     asked = ({"heading": -12.0}, {"heading": -168.0}, {"heading": -12.0, "platform": 1.0})
     for name, moves in (("first", True), ("second", False)):
         model = load_model(tmp_path / name)
-        one, other, third = (predict(cube, model, 9, conditions=c)["expected"] for c in asked)
+        one, other, third = (
+            predict(cube, model, "2020-03-10", conditions=c)["expected"] for c in asked
+        )
         np.testing.assert_array_equal(one, other)
         assert bool(np.any(third != one)) == moves
 
@@ -496,7 +498,7 @@ def test_training_never_takes_what_it_reads_or_what_is_not_its_own(
     (mine / "training").mkdir(parents=True)
     (mine / "training" / "thesis.txt").write_text("years of work")
     for said, words in {
-        "which is to be read": (cube, "--to", cube, "--overwrite"),
+        "which is an input": (cube, "--to", cube, "--overwrite"),
         "exists and is not empty": (cube, "--to", mine),
         "no result of sarcast": (cube, "--to", mine, "--overwrite"),
     }.items():
@@ -556,12 +558,12 @@ def test_an_interrupt_is_one_line(
 def test_what_the_system_refuses_is_named_by_a_path_that_the_user_knows(
     refused: OSError, said: str
 ) -> None:
-    assert _refusal(refused) == f"Permission denied: {said}"
+    assert _system_error(refused) == f"Permission denied: {said}"
 
 
 def test_a_refusal_without_a_path_is_told_as_it_is() -> None:
     told = OSError("Failed to open local file '/a/items.parquet'.\n Permission denied")
-    assert _refusal(told) == "Failed to open local file '/a/items.parquet'. Permission denied"
+    assert _system_error(told) == "Failed to open local file '/a/items.parquet'. Permission denied"
 
 
 def test_links_that_lead_back_to_themselves(

@@ -1,5 +1,6 @@
-"""Dates as people give them: their place in a cube, and the moments that they begin and end."""
+"""Dates as text or as objects: their time index in a cube, and when they begin and end."""
 
+import datetime as dt
 import re
 
 import numpy as np
@@ -7,51 +8,60 @@ import xarray as xr
 
 from sarcast.errors import SarcastError, UsageError
 
+Date = str | dt.date | np.datetime64 | xr.DataArray
+"""A date or time, UTC: ISO 8601 as ``"2025-01-02"`` or ``"2025-01-02T01:58:24"``, a ``date``, a
+``datetime``, a ``datetime64``, or one time of a cube as ``cube.time[-1]``. A ``datetime`` at
+midnight stands for its whole day; one with a time zone is converted to UTC."""
+
 _ISO = re.compile(r"\d{4}(-\d{2}(-\d{2}(T\d{2}(:\d{2}(:\d{2}(\.\d{1,9})?)?)?)?)?)?")
 
 
-def time_index_of(cube: xr.Dataset, date: str) -> int:
-    """Find the place on ``time`` of a date, or of a moment where a date has several acquisitions.
+def time_index_of(cube: xr.Dataset, date: Date) -> int:
+    """Find the time index of a date, or of a time where a date has several acquisitions.
 
     Parameters
     ----------
     cube
         The cube.
     date
-        ISO 8601, as ``2025-01-02`` or ``2025-01-02T01:58:24``; UTC.
+        The date, or the time to any precision.
 
     Raises
     ------
     SarcastError
-        If the cube has no such date, or several acquisitions on it.
+        If it is no date, or the cube has no acquisition on it, or several.
     """
     times = cube["time"].values
     wanted = _datetime(date)
+    if len(times) == 0:
+        raise SarcastError(f"the cube has no acquisition at {date}; it has none at all")
     unit = np.datetime_data(wanted.dtype)[0]
     matches = np.flatnonzero(times.astype(f"datetime64[{unit}]") == wanted)
     if len(matches) == 1:
         return int(matches[0])
     if len(matches) == 0:
-        nearest = times[np.argmin(np.abs(times - wanted.astype(times.dtype)))]
+        apart = times.astype("datetime64[s]") - wanted.astype("datetime64[s]")
+        nearest = times[np.argmin(np.abs(apart))]
         raise SarcastError(
-            f"the cube has no acquisition at {date}; the nearest is {_shown(nearest)} "
-            f"(it holds {len(times)} from {_shown(times[0])} to {_shown(times[-1])})"
+            f"the cube has no acquisition at {date}; the nearest is {_to_text(nearest)} "
+            f"(it has {len(times)} from {_to_text(times[0])} to {_to_text(times[-1])})"
         )
     raise SarcastError(
         f"the cube has {len(matches)} acquisitions at {date}; name one of "
-        f"{', '.join(_shown(time) for time in times[matches])}"
+        f"{', '.join(_to_text(time) for time in times[matches])}"
     )
 
 
-def moment_of(date: str, *, last: bool = False) -> np.datetime64:
-    """Read a date or a moment, ISO 8601, UTC: its start, or the last second of it.
+def moment_of(date: Date, *, last: bool = False) -> np.datetime64:
+    """Convert a date or time to its first second, or with ``last`` to its last second.
 
-    What is told to a fraction of a second is that moment.
+    ``"2025-01"`` gives 2025-01-01T00:00:00, and with ``last`` 2025-01-31T23:59:59. A time with a
+    fraction of a second is returned as it is.
 
     Raises
     ------
     UsageError
-        If it is neither.
+        If it is no date.
     """
     read = _datetime(date)
     start = read.astype("datetime64[s]")
@@ -60,14 +70,23 @@ def moment_of(date: str, *, last: bool = False) -> np.datetime64:
     return moment
 
 
-def _datetime(date: str) -> np.datetime64:
+def _datetime(date: Date) -> np.datetime64:
+    """Convert to a ``datetime64`` whose unit is the precision of the date."""
+    if isinstance(date, xr.DataArray) and date.ndim == 0:
+        date = date.values.flat[0]
+    if isinstance(date, np.datetime64) and not np.isnat(date):
+        return date
+    if isinstance(date, dt.datetime) and date.tzinfo is not None:
+        date = date.astimezone(dt.UTC).replace(tzinfo=None)
+    if isinstance(date, dt.datetime) and date.time() == dt.time():
+        date = date.date()
     try:
-        if _ISO.fullmatch(date):
+        if isinstance(date, dt.date) or (isinstance(date, str) and _ISO.fullmatch(date)):
             return np.datetime64(date)
     except ValueError:
         pass
     raise UsageError(f"{date!r} is no date; give one such as 2025-01-02 or 2025-01-02T01:58:24")
 
 
-def _shown(time: np.datetime64) -> str:
+def _to_text(time: np.datetime64) -> str:
     return str(np.datetime_as_string(time, unit="s"))

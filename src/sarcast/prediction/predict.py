@@ -1,9 +1,9 @@
 """The expected image of a whole cube: any predictor, over overlapping tiles.
 
-Tiles are read, predicted and blended a few at a time; what grows with the area is the result alone.
+Tiles are read, predicted and blended a few at a time, so that only the result grows with the area.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 
 import numpy as np
@@ -11,6 +11,7 @@ import xarray as xr
 from pydantic import BaseModel, ConfigDict, Field
 
 from sarcast.arrays import Float
+from sarcast.cube import Date, moment_of, time_index_of
 from sarcast.errors import SarcastError
 from sarcast.io.progress import track
 from sarcast.sensor.units import DB
@@ -18,13 +19,15 @@ from sarcast.windows import (
     BANDS,
     CubeReader,
     Expected,
+    PixelOffset,
+    PixelShape,
     Predictor,
     PreviousOptions,
     Window,
     choose_previous,
 )
 
-TILES_AT_ONCE = 4
+TILES_PER_BATCH = 4
 
 
 class TileOptions(BaseModel):
@@ -36,21 +39,24 @@ class TileOptions(BaseModel):
         512,
         ge=16,
         le=8192,
-        description="Pixels a side of a tile, for predictors that take any size.",
+        description="Side of a tile in pixels, for predictors that take any size.",
     )
     overlap: float = Field(
-        0.25, ge=0.0, le=0.75, description="Share of a tile that overlaps the next, each way."
+        0.25,
+        ge=0.0,
+        le=0.75,
+        description="Share of a tile that overlaps its neighbour in each direction.",
     )
 
 
 def predict(
     cube: xr.Dataset,
     predictor: Predictor,
-    at: int,
+    at: Date,
     *,
     conditions: Mapping[str, float] | None = None,
-    given: PreviousOptions | None = None,
-    before: np.datetime64 | None = None,
+    baseline: PreviousOptions | None = None,
+    before: Date | None = None,
     tiles: TileOptions | None = None,
 ) -> xr.Dataset:
     """Predict the expected image of a whole cube at one date.
@@ -60,118 +66,134 @@ def predict(
     cube
         The cube.
     predictor
-        A model, a strategy, or anything else with ``expect``.
+        A model, a strategy, or any other object with the methods of ``windows.Predictor``.
     at
-        Place of the target's date on ``time``.
+        Date or time of the target, UTC: ISO 8601 such as ``"2025-01-02"``, a ``datetime``, a
+        ``datetime64``, or ``cube.time[-1]``.
     conditions
-        Conditions of the target to be replaced, by name, units as in ``conditions.RANGES``: the
-        expected image under conditions that never were.
-    given
-        Which previous images; their number counts where the predictor takes any.
+        Conditions of the target to replace, by name, units as in ``conditions.RANGES``: the
+        expected image under counterfactual conditions.
+    baseline
+        Which previous images; their number applies to predictors that take any.
     before
-        Only images before this time: a baseline that stays while a change is watched.
+        Use only images before this date or time: a baseline that stays fixed while a change is
+        watched.
     tiles
         How the cube is cut.
 
     Returns
     -------
     Dataset
-        ``expected`` and ``std``, dims (band, y, x), dB, float32; NaN where nothing could be told,
-        ``std`` all NaN from a predictor that tells none.
+        ``expected`` and ``std``, dims (band, y, x), dB, float32; NaN where nothing can be
+        predicted, ``std`` all NaN from a predictor without standard deviation.
 
     Raises
     ------
     SarcastError
-        If too few dates precede the target, or no tile has enough previous images.
+        If ``at`` or ``before`` is no date, the cube has no acquisition at ``at`` or lacks a band,
+        too few dates precede the target, or no tile has enough previous images.
+
+    Examples
+    --------
+    ::
+
+        cube, model = sarcast.open_cube("cube.zarr"), sarcast.load_model("base")
+        expected = sarcast.predict(cube, model, at="2025-07-01")
+        warmer = sarcast.predict(cube, model, at="2025-07-01", conditions={"temperature": 25.0})
     """
-    tiles, given = tiles or TileOptions(), given or PreviousOptions()
+    tiles, baseline = tiles or TileOptions(), baseline or PreviousOptions()
     if predictor.previous is not None:
-        given = given.model_copy(update={"previous": predictor.previous})
-    source = CubeReader.of(cube)
-    choose_previous(source.times, at, given.previous, chooser=given.chooser, before=before)
-    size = predictor.size or min(tiles.tile, max(source.shape))
-    places = list(_places(source.shape, size, tiles.overlap))
-    blend = _Blend(source.shape, size)
-    tracked = track(places, "predicting", len(places))
-    found = _windows(source, at, tracked, size, given, before)
-    while several := list(islice(found, TILES_AT_ONCE)):
-        windows = [window.under(conditions or {}) for window in several]
-        for window, expected in zip(windows, predictor.expect(windows), strict=True):
+        baseline = baseline.model_copy(update={"previous": predictor.previous})
+    target = time_index_of(cube, at)
+    end = None if before is None else moment_of(before)
+    reader = CubeReader.from_cube(cube)
+    choose_previous(reader.times, target, baseline.previous, chooser=baseline.chooser, before=end)
+    size = predictor.size or min(tiles.tile, max(reader.shape))
+    offsets = list(_tile_offsets(reader.shape, size, tiles.overlap))
+    blend = _Blend(reader.shape, size)
+    tracked = track(offsets, "predicting", len(offsets))
+    windows = _windows(reader, target, tracked, (size, size), baseline, end)
+    while batch := list(islice(windows, TILES_PER_BATCH)):
+        batch = [window.with_conditions(conditions or {}) for window in batch]
+        for window, expected in zip(batch, predictor.expect(batch), strict=True):
             blend.add(window.offset, expected)
-    if not blend.any:
+    if blend.is_empty:
+        date = np.datetime_as_string(reader.times[target], "D")
         raise SarcastError(
-            f"no place of the cube was seen by {given.previous} images before "
-            f"{np.datetime_as_string(source.times[at], 'D')}; choose a later date, a later "
-            f"--before, or fewer images (--previous)"
+            f"no part of the cube has {baseline.previous} previous images before {date}; choose a "
+            f"later date, a later --before, or fewer images (--previous)"
         )
-    return blend.result(cube["backscatter"].sel(band=list(BANDS)).isel(time=at, drop=True))
+    return blend.result(cube["backscatter"].sel(band=list(BANDS)).isel(time=target, drop=True))
 
 
-def _places(shape: tuple[int, int], size: int, overlap: float) -> Iterator[tuple[int, int]]:
+def _tile_offsets(shape: PixelShape, size: int, overlap: float) -> Iterator[PixelOffset]:
     step = max(1, round(size * (1.0 - overlap)))
-    for row in _starts(shape[0], size, step):
-        for column in _starts(shape[1], size, step):
+    for row in _tile_starts(shape[0], size, step):
+        for column in _tile_starts(shape[1], size, step):
             yield row, column
 
 
-def _starts(pixels: int, size: int, step: int) -> list[int]:
-    """Starts of the tiles along one axis; the last one ends at the edge."""
+def _tile_starts(pixels: int, size: int, step: int) -> list[int]:
+    """Compute the starts of tiles along one axis; the last tile ends at the edge."""
     last = max(pixels - size, 0)
     return sorted({*range(0, last, step), last})
 
 
 def _windows(
-    source: CubeReader,
-    at: int,
-    places: Iterator[tuple[int, int]],
-    size: int,
-    given: PreviousOptions,
+    reader: CubeReader,
+    target: int,
+    offsets: Iterable[PixelOffset],
+    shape: PixelShape,
+    baseline: PreviousOptions,
     before: np.datetime64 | None,
 ) -> Iterator[Window]:
-    for place in places:
-        if source.seen(at, place, (size, size)) == 0.0:
+    """Cut the tiles where the target has data and there are enough previous images."""
+    for offset in offsets:
+        if reader.valid_share(target, offset, shape) == 0.0:
             continue
-        chosen = source.previous(
-            at, place, (size, size), given.previous, chooser=given.chooser, before=before
+        previous = reader.choose_previous(
+            target, offset, shape, baseline.previous, chooser=baseline.chooser, before=before
         )
-        if len(chosen) == given.previous:
-            yield source.cut(at, place, (size, size), chosen)
+        if len(previous) == baseline.previous:
+            yield reader.cut(target, offset, shape, previous)
 
 
 class _Blend:
-    """Sums of overlapping tiles, each weighted by the distance to its edges."""
+    """Mean of overlapping tiles, weighted by the distance of a pixel to the edges of its tile."""
 
-    def __init__(self, shape: tuple[int, int], size: int) -> None:
+    def __init__(self, shape: PixelShape, size: int) -> None:
         ramp = np.minimum(np.arange(size) + 1, size - np.arange(size)).astype(np.float32)
-        self._weight: Float = np.outer(ramp, ramp) / ramp.max() ** 2
+        self._tile_weight: Float = np.outer(ramp, ramp) / ramp.max() ** 2
         self._mean = np.zeros((len(BANDS), *shape), dtype=np.float32)
         self._std = np.zeros_like(self._mean)
-        self._weights = np.zeros_like(self._mean)
+        self._weight = np.zeros_like(self._mean)
         self._has_std = False
-        self.any = False
+        self.is_empty = True
 
-    def add(self, place: tuple[int, int], expected: Expected) -> None:
-        """Add the expected image of one tile; what hangs over the edge is left out."""
-        rows, columns = self._weights.shape[1:]
-        here = (
+    def add(self, offset: PixelOffset, expected: Expected) -> None:
+        """Add the expected image of one tile; pixels beyond the edge of the cube are ignored."""
+        rows, columns = self._weight.shape[1:]
+        size = len(self._tile_weight)
+        height, width = min(size, rows - offset[0]), min(size, columns - offset[1])
+        in_tile = (slice(None), slice(0, height), slice(0, width))
+        in_cube = (
             slice(None),
-            slice(place[0], min(place[0] + len(self._weight), rows)),
-            slice(place[1], min(place[1] + len(self._weight), columns)),
+            slice(offset[0], offset[0] + height),
+            slice(offset[1], offset[1] + width),
         )
-        inside = (slice(None), *(slice(0, s.stop - s.start) for s in here[1:]))
-        mean = expected.mean[inside]
-        weight = np.where(np.isfinite(mean), self._weight[inside[1:]], np.float32(0.0))
-        self._mean[here] += weight * np.nan_to_num(mean)
-        self._weights[here] += weight
+        mean = expected.mean[in_tile]
+        weight = np.where(np.isfinite(mean), self._tile_weight[in_tile[1:]], np.float32(0.0))
+        self._mean[in_cube] += weight * np.nan_to_num(mean)
+        self._weight[in_cube] += weight
         if expected.std is not None:
-            self._std[here] += weight * np.nan_to_num(expected.std[inside])
+            self._std[in_cube] += weight * np.nan_to_num(expected.std[in_tile])
             self._has_std = True
-        self.any = True
+        self.is_empty = False
 
     def result(self, like: xr.DataArray) -> xr.Dataset:
-        """Weighted means, with the coordinates of an image of dims (band, y, x)."""
-        mean = self._over(self._mean)
-        std = self._over(self._std) if self._has_std else np.full_like(mean, np.nan)
+        """Give the weighted means, with the coordinates of an image of dims (band, y, x)."""
+        mean = self._weighted_mean(self._mean)
+        std = self._weighted_mean(self._std) if self._has_std else np.full_like(mean, np.nan)
         layers = {"expected": mean, "std": std}
         return xr.Dataset(
             {
@@ -180,6 +202,6 @@ class _Blend:
             }
         )
 
-    def _over(self, total: Float) -> Float:
-        blank = np.full_like(total, np.nan)
-        return np.divide(total, self._weights, out=blank, where=self._weights > 0.0)
+    def _weighted_mean(self, total: Float) -> Float:
+        empty = np.full_like(total, np.nan)
+        return np.divide(total, self._weight, out=empty, where=self._weight > 0.0)
