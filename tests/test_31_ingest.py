@@ -21,7 +21,7 @@ from sarcast.io.rasters import grid_of, write_cog
 
 
 def plane(grid: GeoBox) -> np.ndarray:
-    """Heights that are linear in the coordinates of UTM zone 35: any warp can be checked."""
+    """Heights that are linear in UTM zone 35 coordinates, so that any warp can be checked."""
     y, x = np.meshgrid(*axes(grid), indexing="ij")
     if grid.crs != GRID.crs:
         x, y = grid.crs.transformer_to_crs(GRID.crs)(x, y)
@@ -45,7 +45,9 @@ def test_a_dem_in_another_crs(tmp_path: Path, crs: str) -> None:
     np.testing.assert_allclose(read, plane(GRID), atol=0.3)
 
 
-def test_a_dem_that_covers_half(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_dem_that_covers_half_of_the_area(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     half = GRID[:, :40]
     write_cog(tmp_path / "dem.tif", plane(half), half)
     read = read_dem(tmp_path / "dem.tif", GRID).values
@@ -61,16 +63,16 @@ def test_a_dem_with_a_hole(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     read = read_dem(tmp_path / "dem.tif", GRID).values
     assert np.isnan(read[10:20, 30:50]).all()
     assert np.isfinite(read).sum() == 60 * 80 - 200
-    assert "the other 200 pixels counts as missing" in capsys.readouterr().err
+    assert "the other 200 pixels is missing" in capsys.readouterr().err
     write_cog(tmp_path / "coarse.tif", plane(GRID.pad(20)), GRID.pad(20))
     filled = read_dem([tmp_path / "dem.tif", tmp_path / "coarse.tif"], GRID)
     np.testing.assert_allclose(filled, plane(GRID), atol=1e-3)
 
 
-def test_a_dem_elsewhere(tmp_path: Path) -> None:
+def test_a_dem_outside_the_area(tmp_path: Path) -> None:
     away = GRID.translate_pix(1000, 0)
     write_cog(tmp_path / "dem.tif", plane(away), away)
-    with pytest.raises(SarcastError, match="covers nothing of the area"):
+    with pytest.raises(SarcastError, match="does not cover any of the area"):
         read_dem(tmp_path / "dem.tif", GRID)
     with pytest.raises(SarcastError, match="does not exist"):
         read_dem(tmp_path / "nowhere.tif", GRID)
@@ -81,7 +83,7 @@ def test_a_dem_elsewhere(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("seam", [37, 40, 43])
 def test_no_seam_between_tiles_of_a_dem(tmp_path: Path, seam: int) -> None:
-    """Tiles in degrees, as GLO-30's: warped together they give what one raster gives."""
+    """Tiles in geographic coordinates, as of GLO-30, give the same result as one raster."""
     wide = GeoBox.from_bbox(GRID.pad(20).extent.to_crs("EPSG:4326").boundingbox, resolution=0.0003)
     rough = plane(wide) + np.random.default_rng(1).normal(0, 30, wide.shape).astype(np.float32)
     column = wide.shape[1] * seam // 80
@@ -93,7 +95,7 @@ def test_no_seam_between_tiles_of_a_dem(tmp_path: Path, seam: int) -> None:
     np.testing.assert_allclose(read_dem(tiles, GRID), whole, atol=1e-3)
 
 
-def test_parts_of_a_dem_are_those_of_the_whole(tmp_path: Path) -> None:
+def test_a_dem_read_in_parts_equals_the_whole(tmp_path: Path) -> None:
     source = GeoBox.from_bbox(GRID.pad(20).extent.to_crs("EPSG:3067").boundingbox, resolution=10.0)
     rough = np.random.default_rng(2).normal(0, 30, source.shape).astype(np.float32)
     write_cog(tmp_path / "dem.tif", rough, source)
@@ -102,23 +104,23 @@ def test_parts_of_a_dem_are_those_of_the_whole(tmp_path: Path) -> None:
     np.testing.assert_allclose(np.block(parts), dem.read(GRID), atol=1e-2)
 
 
-def tell_scaling(path: Path, scale: float, offset: float) -> None:
+def set_scaling(path: Path, scale: float, offset: float) -> None:
     with rasterio.open(path, "r+", IGNORE_COG_LAYOUT_BREAK="YES") as file:
         file.scales, file.offsets = (scale,) * file.count, (offset,) * file.count
 
 
 def packed(path: Path, heights: np.ndarray, grid: GeoBox, scale: float, offset: float) -> None:
-    """Write heights as whole numbers that the file tells how to scale."""
-    held = np.round((heights - offset) / scale)
-    write_cog(path, np.where(np.isnan(held), -32768, held).astype(np.int16), grid, nodata=-32768)
-    tell_scaling(path, scale, offset)
+    """Write heights as int16, with scale and offset in the file."""
+    stored = np.round((heights - offset) / scale)
+    write_cog(
+        path, np.where(np.isnan(stored), -32768, stored).astype(np.int16), grid, nodata=-32768
+    )
+    set_scaling(path, scale, offset)
 
 
 @pytest.mark.parametrize("coarser", [1, 8])
-def test_heights_with_scale_and_offset_are_those_that_are_meant(
-    tmp_path: Path, coarser: int
-) -> None:
-    """As one raster and as two tiles with scales of their own; no missing value is scaled."""
+def test_heights_with_scale_and_offset(tmp_path: Path, coarser: int) -> None:
+    """As one raster and as two tiles with different scales; the nodata value is not scaled."""
     rough = plane(GRID) + np.random.default_rng(2).normal(0.0, 20.0, GRID.shape).astype(np.float32)
     rough[8:24, 32:64] = np.nan
     write_cog(tmp_path / "plain.tif", rough, GRID)
@@ -129,12 +131,12 @@ def test_heights_with_scale_and_offset_are_those_that_are_meant(
     truth = read_dem(tmp_path / "plain.tif", grid)
     assert 0.05 < float(np.isnan(truth).mean()) < 0.25
     for sources in (["whole.tif"], ["west.tif", "east.tif"]):
-        found = read_dem([tmp_path / one for one in sources], grid)
-        np.testing.assert_allclose(found, truth, atol=0.11)
+        heights = read_dem([tmp_path / source for source in sources], grid)
+        np.testing.assert_allclose(heights, truth, atol=0.11)
 
 
 def test_a_dem_of_a_stac_item(tmp_path: Path) -> None:
-    """The layout of items of Copernicus GLO-30: the heights are the asset ``data``."""
+    """The layout of Copernicus GLO-30 items: the asset ``data`` has the heights."""
     write_cog(tmp_path / "heights.tif", plane(GRID), GRID)
     item = pystac.Item("Copernicus_DSM_COG_10_N62", None, None, dt.datetime(2021, 4, 22), {})
     item.add_asset("thumbnail", pystac.Asset("preview.jpg", roles=["thumbnail"]))
@@ -151,24 +153,24 @@ def test_a_dem_of_a_stac_item(tmp_path: Path) -> None:
             read_dem(tmp_path / "item.json", GRID)
 
 
-def dem_item(tmp_path: Path, **told: object) -> Path:
-    """An item of heights, in the file heights.tif, with more fields for its asset."""
+def dem_item(tmp_path: Path, **fields: object) -> Path:
+    """An item whose asset heights.tif has these additional fields."""
     write_cog(tmp_path / "heights.tif", plane(GRID), GRID)
     item = pystac.Item("N62E027", None, None, dt.datetime(2021, 4, 22), {})
-    item.add_asset("data", pystac.Asset("./heights.tif", roles=["data"], extra_fields=told))
+    item.add_asset("data", pystac.Asset("./heights.tif", roles=["data"], extra_fields=fields))
     (tmp_path / "item.json").write_text(json.dumps(item.to_dict()))
     return tmp_path / "item.json"
 
 
-def test_the_unit_of_heights_may_stand_in_their_item(tmp_path: Path) -> None:
-    told = dem_item(tmp_path, **{"raster:bands": [{"unit": "foot"}]})
-    np.testing.assert_allclose(read_dem(told, GRID), plane(GRID) * 0.3048, rtol=1e-6)
-    told = dem_item(tmp_path, bands=[{"name": "height", "unit": "meter"}])
-    np.testing.assert_array_equal(read_dem(told, GRID), plane(GRID))
+def test_the_unit_of_heights_can_come_from_their_item(tmp_path: Path) -> None:
+    path = dem_item(tmp_path, **{"raster:bands": [{"unit": "foot"}]})
+    np.testing.assert_allclose(read_dem(path, GRID), plane(GRID) * 0.3048, rtol=1e-6)
+    path = dem_item(tmp_path, bands=[{"name": "height", "unit": "meter"}])
+    np.testing.assert_array_equal(read_dem(path, GRID), plane(GRID))
 
 
-def test_what_tells_that_it_is_no_elevation_is_refused(tmp_path: Path) -> None:
-    """Scenes as items and as rasters, and classes: by properties, unit, band and extension."""
+def test_rasters_that_are_not_terrain_heights_are_refused(tmp_path: Path) -> None:
+    """Scenes and classes, recognised by properties, name, band, unit and extension."""
     base = opera_name("20200301T154005")
     for band in ("VV", "VH"):
         write_cog(tmp_path / f"{base}_{band}.tif", plane(GRID) / 1e4, GRID, bands=[band])
@@ -176,22 +178,24 @@ def test_what_tells_that_it_is_no_elevation_is_refused(tmp_path: Path) -> None:
     (tmp_path / "scene.json").write_text(json.dumps(scene.to_dict(transform_hrefs=False)))
     for read in (read_dem, lambda source, grid: read_cover([source], grid, CoverOptions())):
         with pytest.raises(
-            SarcastError, match=rf"scene\.json is the item of a radar .*{base} \(sar:"
+            SarcastError, match=rf"scene\.json is the item of a radar .*{base} \(it has sar:"
         ):
             read(tmp_path / "scene.json", GRID)
     with pytest.raises(
-        SarcastError, match=r"VV\.tif holds backscatter \(by its name\), not terrain"
+        SarcastError, match=r"VV\.tif contains backscatter \(by its name\), not terrain"
     ):
         read_dem(tmp_path / f"{base}_VV.tif", GRID)
     (tmp_path / f"{base}_VH.tif").rename(tmp_path / "renamed.tif")
-    with pytest.raises(SarcastError, match=r"renamed\.tif holds backscatter \(VH\), not terrain"):
+    with pytest.raises(
+        SarcastError, match=r"renamed\.tif contains backscatter \(VH\), not terrain"
+    ):
         read_dem(tmp_path / "renamed.tif", GRID)
     write_cog(tmp_path / "sigma.tif", plane(GRID), GRID, tags={"unit": "dB"})
-    with pytest.raises(SarcastError, match=r"sigma\.tif holds backscatter \(dB\)"):
+    with pytest.raises(SarcastError, match=r"sigma\.tif contains backscatter \(dB\)"):
         read_dem(tmp_path / "sigma.tif", GRID)
-    with pytest.raises(SarcastError, match=r"heights\.tif holds backscatter \(linear power\)"):
+    with pytest.raises(SarcastError, match=r"heights\.tif contains backscatter \(linear power\)"):
         read_dem(dem_item(tmp_path, bands=[{"name": "x", "unit": "linear power"}]), GRID)
-    with pytest.raises(SarcastError, match=r"heights\.tif holds classes, not terrain heights"):
+    with pytest.raises(SarcastError, match=r"heights\.tif contains classes, not terrain heights"):
         read_dem(dem_item(tmp_path, **{"classification:classes": [{"value": 10}]}), GRID)
 
 
@@ -208,21 +212,21 @@ def test_a_dem_in_feet(tmp_path: Path) -> None:
 
 def test_the_real_dem(data_dir: Path) -> None:
     dem = data_dir / "worldcereal" / "dem" / "dem_31UDS.tif"
-    own = grid_of(dem)
-    some = own[: min(40, own.shape[0]), : min(50, own.shape[1])]
+    whole = grid_of(dem)
+    part = whole[: min(40, whole.shape[0]), : min(50, whole.shape[1])]
     with rasterio.open(dem) as source:
-        direct = source.read(1)[: some.shape[0], : some.shape[1]]
-    np.testing.assert_array_equal(read_dem(dem, some), direct)
+        direct = source.read(1)[: part.shape[0], : part.shape[1]]
+    np.testing.assert_array_equal(read_dem(dem, part), direct)
 
 
 # --- land cover ---------------------------------------------------------------------------------
 
 
 def strips(path: Path, *numbers: int) -> np.ndarray:
-    """Classes in strips of ten rows, the last one the rest."""
+    """Write classes in strips of ten rows; the last class fills the rest."""
     classes = np.full(GRID.shape, numbers[-1], dtype=np.uint8)
-    for place, number in enumerate(numbers[:-1]):
-        classes[10 * place : 10 * place + 10] = number
+    for index, number in enumerate(numbers[:-1]):
+        classes[10 * index : 10 * index + 10] = number
     write_cog(path, classes, GRID, nodata=0)
     return classes
 
@@ -232,10 +236,10 @@ def test_land_cover(tmp_path: Path) -> None:
     cover = read_cover(tmp_path / "cover.tif", GRID)
     np.testing.assert_array_equal(cover["forest"], classes == 10)
     np.testing.assert_array_equal(cover["open_land"], (classes == 30) | (classes == 40))
-    given = CoverOptions(forest_classes=("80",), open_land_classes=("10",))
-    other = read_cover(tmp_path / "cover.tif", GRID, given)
-    np.testing.assert_array_equal(other["forest"], classes == 80)
-    np.testing.assert_array_equal(other["open_land"], classes == 10)
+    options = CoverOptions(forest_classes=("80",), open_land_classes=("10",))
+    cover = read_cover(tmp_path / "cover.tif", GRID, options)
+    np.testing.assert_array_equal(cover["forest"], classes == 80)
+    np.testing.assert_array_equal(cover["open_land"], classes == 10)
     with pytest.raises(SarcastError, match="expected class 95, found 10, 30, 40, 80"):
         read_cover(tmp_path / "cover.tif", GRID, CoverOptions(forest_classes=("95",)))
 
@@ -257,16 +261,16 @@ def test_a_table_of_classes_in_yaml(tmp_path: Path) -> None:
     np.testing.assert_array_equal(cover["open_land"], classes == 3)
     (tmp_path / "own.yaml").write_text("title: A national map\nwoods: [2]\n")
     with pytest.raises(
-        UsageError, match=r"own\.yaml is no profile of cover: forest: Field required"
+        UsageError, match=r"own\.yaml is not a valid cover profile: forest: Field required"
     ):
         read_cover(tmp_path / "cover.tif", GRID, CoverOptions(cover_table=f"{tmp_path}/own.yaml"))
-    with pytest.raises(UsageError, match="is no profile of cover: .* one of corine, worldcover"):
+    with pytest.raises(UsageError, match="no cover profile .* one of corine, worldcover"):
         read_cover(tmp_path / "cover.tif", GRID, CoverOptions(cover_table="corin"))
 
 
 @pytest.mark.parametrize("kind", ["gpkg", "geojson"])
 def test_polygons_of_land_cover(tmp_path: Path, kind: str) -> None:
-    """CORINE's polygons: a pixel is of the polygon that holds its centre."""
+    """CORINE polygons: a pixel belongs to the polygon that contains its centre."""
     left, bottom, right, top = GRID.boundingbox.bbox
     shapes = gpd.GeoDataFrame(
         {"Code_18": ["312", "231", "512"]},
@@ -282,21 +286,21 @@ def test_polygons_of_land_cover(tmp_path: Path, kind: str) -> None:
     rows = np.arange(60)[:, None] * np.ones((1, 80))
     np.testing.assert_array_equal(cover["forest"], rows < 20)
     np.testing.assert_array_equal(cover["open_land"], (rows >= 20) & (rows < 30))
-    plain = read_cover(tmp_path / f"clc.{kind}", GRID)  # no column of the table: all is forest
-    assert plain["forest"].all()
-    assert "open_land" not in plain  # no class tells it: unknown, not absent
+    without_column = read_cover(tmp_path / f"clc.{kind}", GRID)  # none of the columns of the table
+    assert without_column["forest"].all()
+    assert "open_land" not in without_column  # unknown, rather than absent
     with pytest.raises(UsageError, match="has no column 'use'; it has Code_18"):
         read_cover(tmp_path / f"clc.{kind}", GRID, CoverOptions(cover_column="use"))
 
 
-def test_open_land_of_a_table_that_names_none_is_unknown(tmp_path: Path) -> None:
+def test_open_land_without_classes_is_unknown(tmp_path: Path) -> None:
     strips(tmp_path / "cover.tif", 10, 30)
     (tmp_path / "own.yaml").write_text("title: Forest alone\nforest: [10]\n")
     options = CoverOptions(cover_table=str(tmp_path / "own.yaml"))
     assert set(read_cover(tmp_path / "cover.tif", GRID, options)) == {"forest"}
 
 
-def test_forest_may_lie_in_one_part_alone(tmp_path: Path) -> None:
+def test_forest_may_be_in_one_part_only(tmp_path: Path) -> None:
     strips(tmp_path / "cover.tif", 10, 30)
     cover = LandCover([tmp_path / "cover.tif"], CoverOptions())
     assert not cover.read(GRID[30:])["forest"].any()
@@ -304,7 +308,7 @@ def test_forest_may_lie_in_one_part_alone(tmp_path: Path) -> None:
     cover.summarise()
 
 
-def test_a_hole_that_the_dem_does_not_declare(tmp_path: Path) -> None:
+def test_a_void_without_a_declared_nodata_value(tmp_path: Path) -> None:
     heights = plane(GRID)
     heights[:30] = -32768.0
     write_cog(tmp_path / "dem.tif", heights, GRID, nodata=None)

@@ -573,11 +573,11 @@ def test_a_profile_with_an_unknown_quantity(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("title: x\nfiels: a", r"own\.yaml is no profile of scenes: fiels: Extra inputs"),
+        ("title: x\nfiels: a", r"own\.yaml is not a valid scenes profile: fiels: Extra inputs"),
         ("title: x\nfiles: '('", r"files: Value error, '\(' is no regular expression"),
         ("title: [", "cannot be read as YAML"),
-        ("- a", "holds no profile: expected YAML with fields"),
-        ("extends: nothing", "'nothing' is no profile of scenes: expected .* earth-engine"),
+        ("- a", "is not a profile: expected YAML with fields"),
+        ("extends: nothing", "there is no scenes profile 'nothing': expected .* earth-engine"),
     ],
 )
 def test_profiles_that_cannot_be_read(tmp_path: Path, text: str, message: str) -> None:

@@ -20,16 +20,16 @@ class IndexConfig(Config):
     """Options of ``sarcast index``."""
 
     to: str = Field(
-        description="Folder of the catalogue, or postgresql:// of a database with pgstac; items "
-        "are added to one that exists."
+        description="Folder of the catalogue, or postgresql:// URL of a pgstac database; items are "
+        "added to an existing catalogue."
     )
     collection: str | None = Field(
-        None, description="Collection that the items are put into; default: the one they name."
+        None, description="Collection of the items; default: the one that they already have."
     )
     unpack_to: Path | None = Field(
         None,
-        description="Folder for the scenes of NetCDF series, which become a GeoTIFF each; default: "
-        "the folder scenes of the catalogue.",
+        description="Folder for the scenes of NetCDF series, written as one GeoTIFF each; default: "
+        "the folder scenes in the catalogue.",
     )
     names: Annotated[IndexOptions, FLAT] = Field(default_factory=IndexOptions)
 
@@ -40,13 +40,13 @@ def index(paths: tuple[Path, ...], *, config: Annotated[IndexConfig, FLAT]) -> N
     Parameters
     ----------
     paths
-        Rasters, STAC items, or folders that are searched at every depth.
+        Rasters, STAC items, or folders that are searched recursively.
     """
     add_scenes(paths, config)
 
 
 def add_scenes(paths: tuple[Path, ...], config: IndexConfig) -> set[str]:
-    """Index, as ``index`` does; give the ids of the scenes found."""
+    """Index scenes as ``index`` does, and return their ids."""
     catalogue = open_writable(config.to)
     folder = catalogue.folder if isinstance(catalogue, FolderCatalogue) else None
     with nullcontext() if folder is None else exclusive(folder):
@@ -59,10 +59,10 @@ def _add(catalogue: WritableCatalogue, paths: tuple[Path, ...], config: IndexCon
         unpack_to = catalogue.folder / "scenes"
     items = list(find_items(paths, config.names, unpack_to=unpack_to))
     if not items:
-        raise SarcastError("none of the scenes found holds any data, so there is nothing to index")
+        raise SarcastError("none of the scenes found has any data; there is nothing to index")
     for item in items:
         item.collection_id = config.collection or item.collection_id
-    held = catalogue.add(items)
+    total = catalogue.add(items)
     first, last = items[0].datetime, max(str(item.datetime) for item in items)
-    _log.info(f"{len(items)} scenes found ({first} to {last}); {config.to} now holds {held}")
+    _log.info(f"{len(items)} scenes found ({first} to {last}); {config.to} now holds {total}")
     return {item.id for item in items}

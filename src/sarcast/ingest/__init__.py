@@ -1,1 +1,1 @@
-"""Sources, one file each, read onto a GeoBox as xarray."""
+"""Readers of scenes, level-1 products, weather, terrain and land cover."""

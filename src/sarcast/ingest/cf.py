@@ -1,4 +1,4 @@
-"""NetCDF and Zarr opened by the CF conventions, also where their attributes stray from them."""
+"""NetCDF and Zarr opened by the CF conventions, also where their attributes deviate from them."""
 
 from functools import cache
 from pathlib import Path
@@ -9,64 +9,71 @@ import xarray as xr
 from sarcast.errors import SarcastError
 
 
-def open_cf(place: str) -> xr.Dataset:
-    """Open a NetCDF file or a Zarr store, lazily, with grid mappings as coordinates.
+def open_cf(source: str) -> xr.Dataset:
+    """Open a NetCDF file or a Zarr store lazily, with grid mappings as coordinates.
 
     Raises
     ------
     SarcastError
-        If it is not there, or cannot be read.
+        If it does not exist or cannot be read.
     """
-    if "://" not in place and not Path(place).exists():
-        raise SarcastError(f"{place} does not exist; name a NetCDF file or a Zarr store")
-    if Path(place).is_file() and not Path(place).stat().st_size:
-        raise SarcastError(f"{place} is empty; fetch it again")
-    zarr = place.rstrip("/").endswith(".zarr") or Path(place).is_dir()
-    more: dict[str, Any] = {"engine": "zarr"} if zarr else {}
+    if "://" not in source and not Path(source).exists():
+        raise SarcastError(f"{source} does not exist; name a NetCDF file or a Zarr store")
+    if Path(source).is_file() and not Path(source).stat().st_size:
+        raise SarcastError(f"{source} is empty; fetch it again")
+    zarr = source.rstrip("/").endswith(".zarr") or Path(source).is_dir()
+    options: dict[str, Any] = {"engine": "zarr"} if zarr else {}
     try:
-        # decode_coords="all" stumbles over attributes such as bounds that name no variable
-        data = xr.open_dataset(place, **more)
+        # decode_coords="all" fails on attributes such as bounds that refer to no variable
+        data = xr.open_dataset(source, **options)
     except (OSError, ValueError, KeyError, ImportError) as error:
-        first = (str(error).splitlines() or [type(error).__name__])[0]
-        if "IO backends" in first:
-            first = "it is in no format that is known"
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        if "IO backends" in reason:
+            reason = "its format is not recognised"
         kind = "Zarr" if zarr else "NetCDF"
-        raise SarcastError(f"{place} cannot be read as {kind}: {first}") from error
-    told = [str(v.attrs.get("grid_mapping", "")) for v in data.data_vars.values()]
-    placed = data.set_coords([name for name in set(told) if name in data])
-    placed.set_close(data.close)
-    return placed
+        raise SarcastError(f"{source} cannot be read as {kind}: {reason}") from error
+    grid_mappings = {str(v.attrs.get("grid_mapping", "")) for v in data.data_vars.values()}
+    with_coordinates = data.set_coords([name for name in grid_mappings if name in data])
+    with_coordinates.set_close(data.close)
+    return with_coordinates
 
 
 @cache
 def registry() -> Any:
-    """CF units, as pint's registry."""
+    """Pint registry of CF units."""
     from cf_xarray.units import units  # slow to load
 
     return units
 
 
-def unit(word: str, place: str) -> Any:
-    """Read a CF unit.
+def parse_unit(text: str, source: str) -> Any:
+    """Parse a CF unit.
+
+    Parameters
+    ----------
+    text
+        The unit, as ``mm day-1``.
+    source
+        What is in this unit, for the error message.
 
     Raises
     ------
     SarcastError
-        If it is none.
+        If it is not a CF unit.
     """
     try:
-        return registry().Unit(word)
-    except Exception as error:  # pint fails in many ways at words that are no units
-        raise SarcastError(f"{place} is in {word!r}, which is no unit of CF") from error
+        return registry().Unit(text)
+    except Exception as error:  # pint raises many kinds of exceptions for invalid units
+        raise SarcastError(f"{source} is in {text!r}, which is no unit of CF") from error
 
 
-def convert(quantity: Any, target: str, place: str) -> Any:
-    """Values of a quantity in another unit.
+def convert(quantity: Any, target: str, source: str) -> Any:
+    """Convert a pint quantity to another unit and return its values.
 
     Raises
     ------
     SarcastError
-        If they are those of something else.
+        If the units are incompatible.
     """
     from pint import DimensionalityError
 
@@ -74,5 +81,5 @@ def convert(quantity: Any, target: str, place: str) -> Any:
         return quantity.to(target).magnitude
     except DimensionalityError as error:
         raise SarcastError(
-            f"{place} is in {quantity.units}, which cannot be converted to {target}"
+            f"{source} is in {quantity.units}, which cannot be converted to {target}"
         ) from error

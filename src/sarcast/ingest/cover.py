@@ -19,11 +19,12 @@ if TYPE_CHECKING:
     import geopandas as gpd
 
 VECTORS = {".gpkg", ".geojson", ".json", ".shp", ".fgb", ".gml"}
-"""Files that hold polygons."""
+"""Suffixes of files of polygons."""
 ASSETS = ("map", "data")
-"""Assets of a STAC item that may hold classes, the best liked first."""
+"""Keys of STAC assets with classes, in order of preference."""
 
-Class = int | str
+CoverClass = int | str
+"""Class of a land cover: a number in rasters, a number or a word in polygons."""
 
 
 class CoverTable(Profile):
@@ -31,21 +32,21 @@ class CoverTable(Profile):
 
     folder: ClassVar[str] = "cover"
 
-    forest: tuple[Class, ...] = Field(description="Classes of forest: numbers or words.")
-    open_land: tuple[Class, ...] = Field((), description="Classes of open land.")
+    forest: tuple[CoverClass, ...] = Field(description="Classes of forest: numbers or words.")
+    open_land: tuple[CoverClass, ...] = Field((), description="Classes of open land.")
     columns: tuple[str, ...] = Field(
-        (), description="Columns in which polygons may hold their class."
+        (), description="Columns that may contain the class of a polygon."
     )
 
 
 class CoverOptions(BaseModel):
-    """How land cover is read."""
+    """How land-cover classes are interpreted."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     cover_table: str = Field(
         "worldcover",
-        description="Table of classes of the land cover: worldcover, corine, or a YAML file.",
+        description="Table of land-cover classes: worldcover, corine, or a YAML file.",
     )
     forest_classes: tuple[str, ...] = Field(
         (), description="Classes of forest; default: those of the table."
@@ -55,31 +56,32 @@ class CoverOptions(BaseModel):
     )
     cover_column: str | None = Field(
         None,
-        description="Column in which polygons hold their class; default: that of the table, and "
-        "without one every polygon is forest, and open land is unknown.",
+        description="Column with the class of a polygon; default: that of the table. Without such "
+        "a column every polygon is forest, and open land is unknown.",
     )
 
     def table(self) -> CoverTable:
-        """The table with what was given in its place."""
-        read = find_profile(CoverTable, self.cover_table)
-        given = {
+        """The table, updated with the options that are set."""
+        table = find_profile(CoverTable, self.cover_table)
+        options = {
             "forest": self.forest_classes,
             "open_land": self.open_land_classes,
             "columns": () if self.cover_column is None else (self.cover_column,),
         }
-        return read.model_copy(update={key: words for key, words in given.items() if words})
+        return table.model_copy(update={key: value for key, value in options.items() if value})
 
 
 class LandCover:
-    """Land cover, which can be read a part of an area at a time.
+    """Land cover, read one part of an area at a time.
 
     Parameters
     ----------
     sources
-        Rasters of class numbers in any CRS, folders of them, JSON files of STAC items; or files of
-        polygons (GeoPackage, GeoJSON, Shapefile). Where rasters overlap the first named wins.
+        Rasters of class numbers in any CRS, folders of rasters, JSON files of STAC items, where
+        the first has priority where they overlap; or files of polygons (GeoPackage, GeoJSON,
+        Shapefile).
     options
-        Which classes count.
+        Which classes are forest and open land.
 
     Raises
     ------
@@ -90,54 +92,59 @@ class LandCover:
     def __init__(self, sources: Sequence[Path | str], options: CoverOptions) -> None:
         self._table = options.table()
         self._column = options.cover_column
-        polygons = [str(source) for source in sources if _is_vector(source)]
-        rasters = [str(source) for source in sources if str(source) not in polygons]
+        vectors = [str(source) for source in sources if _is_vector(source)]
+        rasters = [str(source) for source in sources if str(source) not in vectors]
         self._names = ", ".join(map(str, sources))
         self._mosaic = Mosaic(rasters, ASSETS) if rasters else None
-        self._found: set[Class] = set()
-        self._forest = 0
-        self._polygons = [self._classed(_read_polygons(path), path) for path in polygons]
-        classed = bool(rasters) or any("open_land" in shapes for shapes in self._polygons)
-        self._told = ("forest", "open_land") if classed and self._table.open_land else ("forest",)
+        self._classes_found: set[CoverClass] = set()
+        self._forest_pixels = 0
+        self._polygons = [self._by_class(_read_polygons(path), path) for path in vectors]
+        classified = bool(rasters) or any("open_land" in shapes for shapes in self._polygons)
+        with_open_land = classified and self._table.open_land
+        self._masks = ("forest", "open_land") if with_open_land else ("forest",)
 
     def read(self, grid: GeoBox) -> xr.Dataset:
-        """Read forest and open land onto a grid: of rasters by nearest neighbour.
+        """Read forest and open land onto a grid.
+
+        Rasters are read by nearest neighbour; a polygon covers the pixels whose centres it
+        contains.
 
         Returns
         -------
         Dataset
-            ``forest`` and, where a class tells it, ``open_land``, dims (y, x), bool; a pixel is of
-            a polygon that holds its centre.
+            ``forest`` and, if the table has classes for it, ``open_land``; dims (y, x), bool.
         """
-        masks = {name: np.zeros(grid.shape, dtype=bool) for name in self._told}
+        masks = {name: np.zeros(grid.shape, dtype=bool) for name in self._masks}
         if self._mosaic is not None:
             classes = self._mosaic.read(grid, "nearest")
-            self._found |= {int(value) for value in np.unique(classes[np.isfinite(classes)])}
+            self._classes_found |= {
+                int(value) for value in np.unique(classes[np.isfinite(classes)])
+            }
             for name in masks:
                 masks[name] |= np.isin(classes, _numbers(getattr(self._table, name)))
         for shapes in self._polygons:
             for name in masks:
-                masks[name] |= _burnt(shapes[name], grid) if name in shapes else False
-        self._forest += int(masks["forest"].sum())
+                masks[name] |= _rasterise(shapes[name], grid) if name in shapes else False
+        self._forest_pixels += int(masks["forest"].sum())
         return xr.Dataset({name: wrap_xr(mask, grid) for name, mask in masks.items()})
 
     def summarise(self) -> None:
-        """See that there was forest in what was read.
+        """Check that there was forest in what was read so far.
 
         Raises
         ------
         SarcastError
             If there was none.
         """
-        if self._forest == 0:
-            found = ", ".join(map(str, sorted(map(str, self._found))[:20]))
+        if self._forest_pixels == 0:
+            found = ", ".join(sorted(map(str, self._classes_found))[:20])
             raise SarcastError(
                 f"the land cover {self._names} has no forest in the area: expected class "
-                f"{', '.join(map(str, self._table.forest))}, found {found or 'nothing'}; leave "
-                f"--cover out, or name the classes by --cover-table or --forest-classes"
+                f"{', '.join(map(str, self._table.forest))}, found {found or 'nothing'}; omit "
+                f"--cover, or specify the classes with --cover-table or --forest-classes"
             )
 
-    def _classed(self, shapes: "gpd.GeoDataFrame", path: str) -> "dict[str, gpd.GeoSeries]":
+    def _by_class(self, shapes: "gpd.GeoDataFrame", path: str) -> "dict[str, gpd.GeoSeries]":
         """Polygons of forest and of open land."""
         column = next((name for name in self._table.columns if name in shapes), None)
         if column is None and self._column is not None:
@@ -147,10 +154,10 @@ class LandCover:
             )
         if column is None:
             return {"forest": shapes.geometry}
-        words = shapes[column].map(_word)
-        self._found |= set(words)
+        classes = shapes[column].map(_class_text)
+        self._classes_found |= set(classes)
         return {
-            name: shapes.geometry[words.isin([_word(one) for one in getattr(self._table, name)])]
+            name: shapes.geometry[classes.isin(list(map(_class_text, getattr(self._table, name))))]
             for name in ("forest", "open_land")
         }
 
@@ -160,7 +167,7 @@ def read_cover(
     grid: GeoBox,
     options: CoverOptions = CoverOptions(),  # noqa: B008 - frozen
 ) -> xr.Dataset:
-    """Read forest and open land onto a grid, and see that there is forest; as ``LandCover``."""
+    """Read forest and open land onto a grid, and check that there is forest; as ``LandCover``."""
     cover = LandCover([sources] if isinstance(sources, Path | str) else sources, options)
     masks = cover.read(grid)
     cover.summarise()
@@ -183,29 +190,31 @@ def _read_polygons(path: str) -> "gpd.GeoDataFrame":
     except (pyogrio.errors.DataSourceError, ValueError) as error:
         raise SarcastError(f"{path} cannot be read as polygons: {error}") from error
     if shapes.crs is None:
-        raise SarcastError(f"{path} has no CRS, so its place on the ground is unknown")
+        raise SarcastError(f"{path} has no CRS, so its location is unknown; add its CRS to it")
     return shapes
 
 
-def _burnt(shapes: "gpd.GeoSeries", grid: GeoBox) -> Bool:
+def _rasterise(shapes: "gpd.GeoSeries", grid: GeoBox) -> Bool:
+    """Mask of the pixels whose centres lie in any of the polygons."""
     from rasterio.features import rasterize
 
     crs = grid.crs.to_wkt()
-    near = shapes.to_crs(crs) if len(shapes) else shapes
+    nearby = shapes.to_crs(crs) if len(shapes) else shapes
     left, bottom, right, top = grid.boundingbox.bbox
-    near = near.cx[left:right, bottom:top] if len(near) else near
-    if near.empty:
+    nearby = nearby.cx[left:right, bottom:top] if len(nearby) else nearby
+    if nearby.empty:
         return np.zeros(grid.shape, dtype=bool)
-    burnt: Bool = rasterize(near, out_shape=grid.shape, transform=grid.transform, dtype="uint8") > 0
-    return burnt
+    mask = rasterize(nearby, out_shape=grid.shape, transform=grid.transform, dtype="uint8")
+    inside: Bool = mask > 0
+    return inside
 
 
-def _numbers(classes: Collection[Class]) -> list[int]:
-    return [int(one) for one in classes if _word(one).lstrip("-").isdigit()]
+def _numbers(classes: Collection[CoverClass]) -> list[int]:
+    return [int(value) for value in classes if _class_text(value).lstrip("-").isdigit()]
 
 
-def _word(one: object) -> str:
-    """A class as a word, whether a file holds it as text, as an integer, or as 311.0."""
-    if isinstance(one, float) and one.is_integer():
-        return str(int(one))
-    return str(one).strip()
+def _class_text(value: object) -> str:
+    """A class as text, whether a file stores it as text, as an integer, or as 311.0."""
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value).strip()

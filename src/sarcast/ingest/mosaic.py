@@ -1,4 +1,4 @@
-"""Rasters that lie side by side, read as one: tiles of terrain heights or of land cover."""
+"""Mosaics of rasters, read as one: tiles of terrain heights or of land cover."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -21,18 +21,19 @@ from sarcast.io.remote import RemoteOptions, gdal_settings, is_remote
 from sarcast.sensor.units import SOURCE_UNITS
 
 SUFFIXES = {".tif", ".tiff", ".vrt", ".img", ".hgt", ".dt2", ".asc", ".nc"}
-"""Files that are taken of a folder."""
+"""Suffixes of the rasters that are read from a folder."""
 VOID = -32768.0
-"""What marks a height that is missing where a raster does not tell it, as in SRTM and DTED."""
+"""Missing height where a raster declares no nodata value, as in SRTM and DTED."""
 _ALIGNED = 0.01
+"""Largest misalignment of two grids that count as the same, pixels."""
 
 
 @dataclass(frozen=True)
 class Tile:
-    """A raster: where it lies, its grid, and what its first band tells.
+    """One raster: path or URL, grid, and metadata of its first band.
 
-    ``nodata`` is a value as the raster holds it, before ``scale`` and ``offset``. ``unit`` is told
-    by the raster, or by the STAC item that names it, which alone tells whether it ``has_classes``.
+    ``nodata`` is the stored value, before ``scale`` and ``offset``. ``unit`` comes from the raster
+    or from the STAC item that refers to it; only an item can state that it ``has_classes``.
     """
 
     href: str
@@ -46,17 +47,16 @@ class Tile:
 
 
 class Mosaic:
-    """Rasters read as one; where they overlap the first named wins, and later ones fill its holes.
+    """Rasters read as one; where they overlap the first has priority, and later ones fill its gaps.
 
-    Tiles of one CRS and spacing whose pixels lie on a common grid are warped together, so that no
-    seam is seen between them.
+    Tiles whose pixels lie on a common grid are warped together, so there is no seam between them.
 
     Parameters
     ----------
     sources
         Rasters, folders of rasters, and JSON files of STAC items; paths or URLs.
     keys
-        Keys of the asset that is taken of an item, the best liked first; any other with the role
+        Asset keys to read from an item, in order of preference; any other asset with the role
         data comes after them.
 
     Raises
@@ -71,9 +71,10 @@ class Mosaic:
 
     @cached_property
     def _groups(self) -> tuple[tuple[Tile, ...], ...]:
+        """Tiles by common grid."""
         groups: list[list[Tile]] = []
         for tile in self.tiles:
-            group = next((one for one in groups if _fit(one[0], tile)), None)
+            group = next((group for group in groups if _on_same_grid(group[0], tile)), None)
             if group is None:
                 groups.append([tile])
             else:
@@ -86,50 +87,50 @@ class Mosaic:
         Parameters
         ----------
         grid
-            The grid wanted.
+            Target grid.
         resampling
             A name of ``rasterio.enums.Resampling``.
 
         Returns
         -------
         ndarray
-            Dims (y, x), float32; NaN where no raster has a value.
+            Dims (y, x), float32; NaN where no raster has data.
         """
         values = np.full(grid.shape, np.nan, dtype=np.float32)
         for group in self._groups:
-            hole = np.isnan(values)
-            if not hole.any():
+            missing = np.isnan(values)
+            if not missing.any():
                 break
-            np.copyto(values, _read(group, grid, resampling), where=hole)
+            np.copyto(values, _read(group, grid, resampling), where=missing)
         return values
 
 
 def _tiles(source: str, keys: tuple[str, ...]) -> Iterator[Tile]:
-    """Rasters that a source stands for."""
+    """Tiles of a raster, a folder or a file of items."""
     path = Path(source)
     if path.is_dir():
-        found = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES)
-        if not found:
-            raise SarcastError(f"{source} holds no raster; name one, or a folder with some")
-        yield from (_tile(str(one)) for one in found)
+        rasters = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES)
+        if not rasters:
+            raise SarcastError(f"{source} holds no raster; name a raster or a folder of rasters")
+        yield from (_open_tile(str(raster)) for raster in rasters)
     elif path.suffix == ".json":
-        yield from (_tile_of(item, keys, source) for item in read_items(path))
+        yield from (_tile_of_item(item, keys, source) for item in read_items(path))
     else:
-        yield _tile(source)
+        yield _open_tile(source)
 
 
-def _tile_of(item: pystac.Item, keys: tuple[str, ...], source: str) -> Tile:
-    """The raster of an item, with what the item tells of it and the raster does not."""
+def _tile_of_item(item: pystac.Item, keys: tuple[str, ...], source: str) -> Tile:
+    """Tile of an item, with metadata that only the item states."""
     radar = next((name for name in item.properties if name.startswith("sar:")), None)
     if radar is not None:
         raise SarcastError(
-            f"{source} is the item of a radar scene, {item.id} ({radar} is told); expected one of "
-            f"terrain heights or of land cover"
+            f"{source} is the item of a radar scene, {item.id} (it has {radar}); expected an item "
+            f"of terrain heights or land cover"
         )
     asset = _asset_of(item, keys)
     bands = asset.extra_fields.get("raster:bands") or asset.extra_fields.get("bands") or [{}]
     fields = {**asset.extra_fields, **bands[0]}
-    tile = _tile(asset.get_absolute_href() or asset.href)
+    tile = _open_tile(asset.get_absolute_href() or asset.href)
     classes = any(name.startswith("classification:") for name in fields)
     return replace(tile, unit=tile.unit or fields.get("unit"), has_classes=classes)
 
@@ -149,35 +150,34 @@ def _asset_of(item: pystac.Item, keys: tuple[str, ...]) -> pystac.Asset:
     return rasters[key]
 
 
-def _tile(href: str) -> Tile:
-    with _patience(href), open_raster(href) as source:
+def _open_tile(href: str) -> Tile:
+    with _gdal_env(href), open_raster(href) as source:
         nodata = VOID if source.nodata is None else source.nodata
-        told = {word for key, word in source.tags().items() if key.lower() == "unit"}
-        backscatter = next(iter(told & {*SOURCE_UNITS}), None)
+        tags = {value for key, value in source.tags().items() if key.lower() == "unit"}
+        backscatter = next(iter(tags & {*SOURCE_UNITS}), None)
         unit = source.units[0] or backscatter
         name = source.descriptions[0] or ""
         return Tile(href, grid_of(href), nodata, unit, name, *scale_and_offset(source, 1))
 
 
-def _fit(one: Tile, other: Tile) -> bool:
-    """Whether the pixels of two tiles lie on one grid."""
-    if one.grid.crs != other.grid.crs or one.unit != other.unit or not _is_upright(one.grid):
+def _on_same_grid(first: Tile, second: Tile) -> bool:
+    """Whether two tiles share CRS, spacing, unit and pixel grid."""
+    grid, other = first.grid, second.grid
+    if grid.crs != other.crs or first.unit != second.unit or not _is_north_up(grid):
         return False
-    step = one.grid.resolution
-    same = math.isclose(step.x, other.grid.resolution.x, rel_tol=1e-6) and math.isclose(
-        step.y, other.grid.resolution.y, rel_tol=1e-6
-    )
-    return same and all(
-        abs(part - round(part)) < _ALIGNED for part in _offset(one.grid, other.grid)
+    return (
+        math.isclose(grid.resolution.x, other.resolution.x, rel_tol=1e-6)
+        and math.isclose(grid.resolution.y, other.resolution.y, rel_tol=1e-6)
+        and all(abs(offset - round(offset)) < _ALIGNED for offset in _offset(grid, other))
     )
 
 
-def _is_upright(grid: GeoBox) -> bool:
+def _is_north_up(grid: GeoBox) -> bool:
     return bool(grid.transform.b == 0.0 and grid.transform.d == 0.0)
 
 
 def _offset(origin: GeoBox, grid: GeoBox) -> tuple[float, float]:
-    """Column and row of a grid's corner in the pixels of another."""
+    """Column and row of a grid's corner, in pixels of another grid."""
     column, row = ~origin.transform * (grid.transform.c, grid.transform.f)
     return column, row
 
@@ -185,28 +185,31 @@ def _offset(origin: GeoBox, grid: GeoBox) -> tuple[float, float]:
 def _read(tiles: Sequence[Tile], grid: GeoBox, resampling: str) -> Float:
     name = tiles[0].href if len(tiles) == 1 else _vrt(tiles)
     try:
-        with _patience(tiles[0].href), rasterio.open(name) as source:
+        with _gdal_env(tiles[0].href), rasterio.open(name) as source:
             return warp_onto(source, grid, resampling, nodata=tiles[0].nodata)
     except RasterioError as error:
-        fault = " ".join(str(error).split())
+        reason = " ".join(str(error).split())
         raise SarcastError(
-            f"{tiles[0].href}{' or a tile beside it' if tiles[1:] else ''} cannot be read: {fault}"
+            f"{tiles[0].href}{' or an adjacent tile' if tiles[1:] else ''} cannot be read: {reason}"
         ) from error
 
 
-def _patience(href: str) -> rasterio.Env:
+def _gdal_env(href: str) -> rasterio.Env:
+    """GDAL settings: retries and timeouts for remote files."""
     return rasterio.Env(**(gdal_settings(RemoteOptions()) if is_remote(href) else {}))
 
 
 def _vrt(tiles: Sequence[Tile]) -> str:
-    """GDAL's virtual raster of tiles on one grid; the first named lies on top."""
+    """GDAL virtual raster of tiles on one grid; the first tile lies on top."""
     first = tiles[0].grid
-    places = [tuple(map(round, _offset(first, tile.grid))) for tile in tiles]
-    left, top = (min(part) for part in zip(*places, strict=True))
-    width = max(x + t.grid.width for (x, _), t in zip(places, tiles, strict=True)) - left
-    height = max(y + t.grid.height for (_, y), t in zip(places, tiles, strict=True)) - top
+    offsets = [tuple(map(round, _offset(first, tile.grid))) for tile in tiles]
+    left, top = (min(part) for part in zip(*offsets, strict=True))
+    width = max(x + t.grid.width for (x, _), t in zip(offsets, tiles, strict=True)) - left
+    height = max(y + t.grid.height for (_, y), t in zip(offsets, tiles, strict=True)) - top
     transform = first.translate_pix(left, top).transform
-    sources = [_source(tile, x - left, y - top) for (x, y), tile in zip(places, tiles, strict=True)]
+    sources = [
+        _vrt_source(tile, x - left, y - top) for (x, y), tile in zip(offsets, tiles, strict=True)
+    ]
     return (
         f'<VRTDataset rasterXSize="{width}" rasterYSize="{height}">'
         f"<SRS>{escape(first.crs.to_wkt())}</SRS>"
@@ -216,7 +219,7 @@ def _vrt(tiles: Sequence[Tile]) -> str:
     )
 
 
-def _source(tile: Tile, column: int, row: int) -> str:
+def _vrt_source(tile: Tile, column: int, row: int) -> str:
     size = f'xSize="{tile.grid.width}" ySize="{tile.grid.height}"'
     scaled = f"<ScaleOffset>{tile.offset!r}</ScaleOffset><ScaleRatio>{tile.scale!r}</ScaleRatio>"
     nodata = f"<NODATA>{tile.nodata!r}</NODATA>"

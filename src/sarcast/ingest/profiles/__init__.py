@@ -1,6 +1,6 @@
-"""Profiles: what the files of a source hold and where they tell it, declared in YAML.
+"""Profiles: YAML files that describe the layout of a source.
 
-Profiles of common sources are shipped beside this file, a folder a kind; users add their own.
+Profiles of common sources are shipped beside this file, one folder a kind; users can add more.
 """
 
 from collections.abc import Mapping
@@ -15,16 +15,16 @@ from sarcast.errors import UsageError
 
 
 class Profile(BaseModel):
-    """What every profile tells."""
+    """Fields that all profiles share."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     folder: ClassVar[str]
-    """Where the profiles of the kind are shipped."""
+    """Folder of the shipped profiles of this kind."""
 
-    name: str = Field(description="Name of the profile: that of its file.")
-    title: str = Field(description="What the source is, in one line.")
-    reference: str = Field("", description="Where the layout is published.")
+    name: str = Field(description="Name of the profile; default: the name of its file.")
+    title: str = Field(description="Description of the source in one line.")
+    reference: str = Field("", description="Publication of the layout.")
 
 
 P = TypeVar("P", bound=Profile)
@@ -32,25 +32,25 @@ P = TypeVar("P", bound=Profile)
 
 @cache
 def shipped(kind: type[P]) -> tuple[P, ...]:
-    """Profiles of a kind that are shipped, in the order of their names."""
+    """All shipped profiles of a kind, sorted by name."""
     return tuple(read_profile(kind, path) for path in _files(kind).values())
 
 
-def find_profile(kind: type[P], word: str) -> P:
-    """Find a profile by its name or by the path of its YAML file.
+def find_profile(kind: type[P], name_or_path: str) -> P:
+    """Find a shipped profile by name, or read one from a YAML file.
 
     Raises
     ------
     UsageError
-        If it is neither, or the file holds no profile of the kind.
+        If it is neither, or the file is not a valid profile of the kind.
     """
     files = _files(kind)
-    if word not in files and not Path(word).is_file():
+    if name_or_path not in files and not Path(name_or_path).is_file():
         raise UsageError(
-            f"{word!r} is no profile of {kind.folder}: expected a YAML file or one of "
+            f"there is no {kind.folder} profile {name_or_path!r}: expected a YAML file or one of "
             f"{', '.join(files)}"
         )
-    return read_profile(kind, files.get(word, Path(word)))
+    return read_profile(kind, files.get(name_or_path, Path(name_or_path)))
 
 
 def _files(kind: type[Profile]) -> dict[str, Path]:
@@ -59,29 +59,29 @@ def _files(kind: type[Profile]) -> dict[str, Path]:
 
 
 def read_profile(kind: type[P], path: Path) -> P:
-    """Read a profile from YAML; one that ``extends`` another changes only what it names.
+    """Read a profile from YAML; ``extends: NAME`` starts from the fields of another profile.
 
     Raises
     ------
     UsageError
-        If the file is no YAML, or a field is unknown, missing or of the wrong type.
+        If the file is not YAML, or a field is unknown, missing or of the wrong type.
     """
-    content = _mapping(path)
+    content = _read_mapping(path)
     base = content.pop("extends", None)
     if base is not None:
-        told = find_profile(kind, str(base)).model_dump(mode="json", exclude={"name"})
-        content = _merged(told, content)
+        inherited = find_profile(kind, str(base)).model_dump(mode="json", exclude={"name"})
+        content = _merged(inherited, content)
     try:
         return kind(**{"name": path.stem, **content})
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(map(str, first["loc"]))
+        location = ".".join(map(str, first["loc"]))
         raise UsageError(
-            f"{path} is no profile of {kind.folder}: {place}: {first['msg']}"
+            f"{path} is not a valid {kind.folder} profile: {location}: {first['msg']}"
         ) from None
 
 
-def _mapping(path: Path) -> dict[str, Any]:
+def _read_mapping(path: Path) -> dict[str, Any]:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError) as error:
@@ -89,13 +89,13 @@ def _mapping(path: Path) -> dict[str, Any]:
             f"{path} cannot be read as YAML: {' '.join(str(error).split())}"
         ) from error
     if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
-        raise UsageError(f"{path} holds no profile: expected YAML with fields such as title")
+        raise UsageError(f"{path} is not a profile: expected YAML with fields such as title")
     return content
 
 
 def _merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     merged = dict(base)
     for key, value in changes.items():
-        both = isinstance(value, dict) and isinstance(base.get(key), dict)
-        merged[key] = _merged(base[key], value) if both else value
+        nested = isinstance(value, dict) and isinstance(base.get(key), dict)
+        merged[key] = _merged(base[key], value) if nested else value
     return merged

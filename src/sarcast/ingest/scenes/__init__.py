@@ -1,1 +1,1 @@
-"""Georeferenced Sentinel-1 rasters, by the profiles of their sources."""
+"""Georeferenced Sentinel-1 rasters, read according to the profiles of their sources."""

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pystac
 
-from sarcast.catalogue.protocol import span
+from sarcast.catalogue.protocol import time_range
 from sarcast.catalogue.scene import BANDS, QUANTITY
 from sarcast.ingest.scenes.fuse import Layer
 from sarcast.sensor import orbits
@@ -220,7 +220,7 @@ def _by_time(item: pystac.Item) -> tuple[dt.datetime, str]:
 
 
 def _start(item: pystac.Item) -> dt.datetime:
-    return span(item)[0]
+    return time_range(item)[0]
 
 
 def _find_layer(item: pystac.Item, name: str) -> Layer | None:
