@@ -19,7 +19,7 @@ from sarcast.prediction import load_model
 from sarcast.prediction.strategies import mean
 from sarcast.sensor.conditions import WEATHER
 from sarcast.windows import CubeReader, Window, target_dates
-from sarcast.windows.without import window_without
+from sarcast.windows.masking import mask_conditions
 
 ENOUGH = 10
 """Images before a target, in the school."""
@@ -44,7 +44,7 @@ def main() -> None:
         cube = xr.load_dataset(path, engine="h5netcdf")
         for previous in PREVIOUS:
             windows = held_windows(cube, previous)
-            blind = [window_without(window, WEATHER) for window in windows]
+            blind = [mask_conditions(window, WEATHER) for window in windows]
             errors = {
                 "mean": [error(window, mean(window)) for window in windows],
                 "without": [
@@ -69,7 +69,7 @@ def main() -> None:
 
 def held_windows(cube: xr.Dataset, previous: int) -> list[Window]:
     """Cut the whole site at each held date."""
-    source = CubeReader.of(cube, in_memory=True)
+    source = CubeReader.from_cube(cube, in_memory=True)
     dates = target_dates(cube, ENOUGH)
     held = dates[round(len(dates) * (1.0 - HELD_SHARE)) :]
     return [
@@ -77,7 +77,7 @@ def held_windows(cube: xr.Dataset, previous: int) -> list[Window]:
             int(date),
             (0, 0),
             source.shape,
-            source.previous(int(date), (0, 0), source.shape, previous),
+            source.choose_previous(int(date), (0, 0), source.shape, previous, chooser="recent"),
         )
         for date in held
     ]

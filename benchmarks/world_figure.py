@@ -12,7 +12,7 @@ import matplotlib
 import torch
 
 from sarcast.world import backscatter, changes, ground, parcels, presets, sensor, views
-from sarcast.world.backscatter import Seen, World
+from sarcast.world.backscatter import Observations, World
 from sarcast.world.weather import States
 
 PIXELS, SPACING_M = 400, 10.0
@@ -101,10 +101,10 @@ def image(
     angle = views.smooth_incidence(
         view.incidence_deg, view.heading_deg, (PIXELS, PIXELS), SPACING_M
     )
-    seen = Seen(view, states, angle, at)
-    unknown = backscatter.draw_unknown(world, 1, rng=rng)
+    seen = Observations(view, states, angle, at)
+    unmodelled = backscatter.draw_unmodelled(world, 1, rng=rng)
     power = sensor.observe(
-        backscatter.expected(world, seen, unknown=unknown), world.parameters, ["lee"], rng=rng
+        backscatter.expected(world, seen, unmodelled=unmodelled), world.parameters, ["lee"], rng=rng
     )
     return 10.0 * torch.log10(power[0, 0])
 

@@ -18,6 +18,7 @@ LAYERS = [
     ["speckle"],
     ["ingest"],
     ["cube"],
+    ["windows.window", "windows.batch"],
     ["world"],
     ["windows"],
     ["tfrecord"],

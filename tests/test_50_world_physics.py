@@ -43,7 +43,7 @@ def seen(*, incidence: float = 38.0, heading: float = -15.0, platform: int = 0, 
     values["wet"] = values["wet"][..., None, None]
     values["precipitation"] = torch.zeros(1, 1, 4, 1, 1)
     angle = torch.full((1, 1, *SIZE), incidence)
-    return backscatter.Seen(looks, States(**values), angle, day)
+    return backscatter.Observations(looks, States(**values), angle, day)
 
 
 def mean_db(world: backscatter.World, **view: float) -> np.ndarray:
@@ -134,7 +134,7 @@ def test_walls_square_to_the_beam_are_brightest():
 
 def test_wind_is_unknown_to_the_expected_image_and_rough_only_on_open_water():
     world = world_of("water")
-    unknown = backscatter.draw_unknown(world, 1, rng=generator())
+    unknown = backscatter.draw_unmodelled(world, 1, rng=generator())
     calm = dataclasses.replace(
         unknown,
         wind=torch.ones(1, 1),
@@ -144,7 +144,9 @@ def test_wind_is_unknown_to_the_expected_image_and_rough_only_on_open_water():
     )
     for frozen, rise in ((0.0, table.WIND_DB[0]), (1.0, 0.0)):
         view = seen(frozen_soil=frozen)
-        blown = backscatter.expected(world, view, unknown=calm) - backscatter.expected(world, view)
+        blown = backscatter.expected(world, view, unmodelled=calm) - backscatter.expected(
+            world, view
+        )
         assert blown[0, 0, 0].mean() == pytest.approx(rise, abs=0.05)
 
 

@@ -69,14 +69,14 @@ def test_rain_falls_as_often_and_as_much_as_asked_and_monsoons_in_one_season():
 def test_a_spell_ends_at_its_day_and_the_snow_follows_it():
     _, drawn = sky(worlds=60, days=500)
     day = torch.full((60,), 460)
-    found = weather.with_spell(drawn, day, rng=generator(2))
+    found = weather.replace_recent_rain(drawn, day, rng=generator(2))
     old, new = (one.precipitation[:, :, 0, 0].numpy() for one in (drawn, found))
-    fewest, most = weather.SPELL_DAYS
+    fewest, most = weather.REPLACED_DAYS
     spell = new[:, 461 - fewest : 461]
     dry = (spell == 0.0).all(1)
     assert (dry | (spell > 0.0).all(1)).all()
-    assert dry.mean() == pytest.approx(weather.SPELL_DRY, abs=0.2)
-    assert spell[~dry].mean() == pytest.approx(weather.SPELL_MM / 2.0, rel=0.4)
+    assert dry.mean() == pytest.approx(weather.REPLACED_DRY_SHARE, abs=0.2)
+    assert spell[~dry].mean() == pytest.approx(weather.REPLACED_MM / 2.0, rel=0.4)
     outside = np.r_[0 : 461 - most, 461:500]
     np.testing.assert_array_equal(new[:, outside], old[:, outside])
     falls = (drawn.temperature < weather.SNOWFALL_BELOW_C).numpy()

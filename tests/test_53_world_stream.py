@@ -1,4 +1,4 @@
-"""Windows of synthetic worlds: seeds, shapes, what is missing, and the bench."""
+"""Windows of synthetic worlds: seeds, shapes, missing conditions, and the reference sets."""
 
 import dataclasses
 
@@ -8,23 +8,23 @@ import torch
 
 from sarcast.errors import SarcastError
 from sarcast.sensor.conditions import COLUMNS, HEADING, PRECIPITATION, RANGES, condition
-from sarcast.windows import Batch
-from sarcast.windows.synthetic import bench_windows, synthetic, to_batch, to_windows
+from sarcast.windows import Batch, collate, to_windows
+from sarcast.windows.synthetic import reference_windows, synthetic
 from sarcast.world import presets
-from sarcast.world.benchmark import BENCHES
 from sarcast.world.options import StreamOptions
-from sarcast.world.stream import BENCH, Drawn, WindowStream
+from sarcast.world.reference_windows import REFERENCE_SETS
+from sarcast.world.stream import REFERENCE, WindowStream
 
 SMALL = StreamOptions(preset="random", size=48, previous=3, batch=3)
 
 
-def drawn(seed: int = 1, number: int = 0, rank: int = 0, **asked: object) -> Drawn:
-    options = SMALL.model_copy(update=asked)
+def drawn(seed: int = 1, number: int = 0, rank: int = 0, **changed: object) -> Batch:
+    options = SMALL.model_copy(update=changed)
     return WindowStream(options, seed=seed).draw(number, rank)
 
 
-def same(one: Drawn, other: Drawn, names: tuple[str, ...] | None = None) -> bool:
-    names = names or tuple(field.name for field in dataclasses.fields(Drawn))
+def same(one: Batch, other: Batch, names: tuple[str, ...] | None = None) -> bool:
+    names = names or tuple(field.name for field in dataclasses.fields(Batch))
     pairs = [(getattr(one, name), getattr(other, name)) for name in names]
     return all(
         left is right if left is None else torch.equal(left.nan_to_num(), right.nan_to_num())
@@ -34,14 +34,14 @@ def same(one: Drawn, other: Drawn, names: tuple[str, ...] | None = None) -> bool
 
 def test_the_same_seed_gives_the_same_windows_and_others_give_others():
     assert same(drawn(), drawn())
-    space = WindowStream(SMALL, seed=1, space=BENCH).draw(0)
+    space = WindowStream(SMALL, seed=1, space=REFERENCE).draw(0)
     for other in (drawn(seed=2), drawn(number=1), drawn(rank=1), space):
         assert not same(drawn(), other, ("elevation",))
         assert not same(drawn(), other, ("target",))
 
 
-def test_the_goal_is_what_the_sensor_makes_of_the_expected_image_in_the_mean():
-    """Its departure from the expected image is speckle of so many looks, and the filter's bias."""
+def test_the_goal_is_the_mean_of_simulated_images_of_the_expected_backscatter():
+    """Its difference from the expected image is speckle of so many looks, and the filter's bias."""
     one, many = (drawn(preset="boreal", batch=6, goal_looks=looks) for looks in (1, 16))
     assert drawn(preset="boreal", batch=6).goal is None
     assert same(one, many, ("previous", "target", "expected", "conditions"))
@@ -52,8 +52,8 @@ def test_the_goal_is_what_the_sensor_makes_of_the_expected_image_in_the_mean():
     assert float(smooth.var()) < 0.35 * float(rough.var())
 
 
-def test_other_conditions_are_other_rain_and_half_of_them_the_other_pass():
-    plain, found = (drawn(preset="boreal", batch=80, counterfactual=o) for o in (False, True))
+def test_counterfactual_conditions_are_other_rain_and_half_of_them_the_opposite_pass():
+    plain, found = (drawn(preset="boreal", batch=80, counterfactual=on) for on in (False, True))
     assert plain.counterfactual_conditions is None
     assert found.counterfactual_conditions is not None and found.counterfactual_expected is not None
     assert same(plain, found, ("previous", "target", "expected", "conditions"))
@@ -75,9 +75,8 @@ def test_other_conditions_are_other_rain_and_half_of_them_the_other_pass():
     assert all(open_land[k] < min(-0.1, forest[k]) for k in drier)
 
 
-def test_windows_of_a_batch_are_of_worlds_of_their_own():
-    found = drawn()
-    assert len({float(each.std()) for each in found.elevation}) == 3
+def test_each_window_of_a_batch_has_its_own_world():
+    assert len({float(elevation.std()) for elevation in drawn().elevation}) == 3
 
 
 @pytest.mark.parametrize("preset", sorted(presets.PRESETS))
@@ -85,17 +84,17 @@ def test_every_preset_gives_possible_windows(preset):
     found = drawn(preset=preset, batch=6)
     assert found.previous.shape == (6, 3, 2, 48, 48)
     assert found.target.shape == found.expected.shape == (6, 2, 48, 48)
-    assert (found.time[:, 1:] >= found.time[:, :-1]).all() and found.time.isfinite().all()
-    assert (found.time[:, -1] - found.time[:, -2] > 0.0).float().mean() > 0.5
+    assert (found.times[:, 1:] >= found.times[:, :-1]).all() and found.days.isfinite().all()
+    assert (found.days[:, -1] - found.days[:, -2] > 0.0).float().mean() > 0.5
     images = found.previous[~found.previous.isnan()]
     assert images.min() > -60.0 and images.max() < 30.0
     assert not found.expected.isnan().any() and not (found.forest & found.open_land).any()
-    for place, name in enumerate(COLUMNS):
-        allowed, column = RANGES[condition(name)], found.conditions[..., place]
+    for index, name in enumerate(COLUMNS):
+        allowed, column = RANGES[condition(name)], found.conditions[..., index]
         assert ((column >= allowed.low) & (column <= allowed.high)).all()
 
 
-def test_presets_are_worlds_apart():
+def test_snow_depth_differs_between_presets():
     boreal, dryland = (
         drawn(preset=name, batch=16).conditions[..., COLUMNS.index("snow_depth")]
         for name in ("boreal", "dryland")
@@ -111,7 +110,7 @@ def test_the_oracle_is_nearer_to_the_target_than_any_image_is():
     assert (found.target - found.expected).mean().abs() < 0.5
 
 
-def test_conditions_are_missing_as_often_as_asked_and_in_all_images():
+def test_conditions_are_missing_at_the_given_rate_and_in_all_images():
     rows = drawn(missing=0.4, batch=64).conditions
     lost = rows.isnan()
     assert lost.float().mean() == pytest.approx(0.4, abs=0.08)
@@ -121,11 +120,11 @@ def test_conditions_are_missing_as_often_as_asked_and_in_all_images():
     assert not drawn().conditions.isnan().any()
 
 
-def test_new_changes_are_only_where_the_mask_says():
+def test_new_changes_are_only_within_the_mask():
     still, moved = (
         drawn(preset="boreal", batch=24, size=64, new_changes=new) for new in (False, True)
     )
-    assert same(still, moved, ("previous", "elevation", "conditions", "time", "forest"))
+    assert same(still, moved, ("previous", "elevation", "conditions", "times", "days", "forest"))
     assert not still.changed.any() and moved.changed.any()
     differs = (still.target != moved.target).any(1)
     around = torch.nn.functional.max_pool2d(moved.changed.float()[:, None], 5, 1, 2)[:, 0] > 0
@@ -135,18 +134,27 @@ def test_new_changes_are_only_where_the_mask_says():
     assert torch.equal(still.expected, moved.expected)  # the oracle knows of no new change
 
 
-def test_a_batch_has_days_before_the_target_and_its_day_of_year():
-    found = drawn()
-    batch = to_batch(found)
-    assert isinstance(batch, Batch) and batch.expected is found.expected
-    windows = to_windows(found)
-    for place, window in enumerate(windows):
+def test_a_batch_has_its_times_the_days_before_the_target_and_its_day_of_year():
+    batch = drawn()
+    windows = to_windows(batch)
+    first, last = presets.PRESETS[SMALL.preset].dates
+    for index, window in enumerate(windows):
         apart = (window.times - window.times[-1]) / np.timedelta64(1, "D")
-        assert batch.days[place].numpy() == pytest.approx(apart, abs=1e-3)
-        first = window.times[-1].astype("datetime64[Y]")
-        day = (window.times[-1] - first) / np.timedelta64(1, "D")
-        assert float(batch.day_of_year[place]) == pytest.approx(day, abs=1e-3)
+        assert batch.days[index].numpy() == pytest.approx(apart, abs=1e-3)
+        target = window.times[-1]
+        assert np.datetime64(first) <= target <= np.datetime64(last)
+        day = (target - target.astype("datetime64[Y]")) / np.timedelta64(1, "D")
+        assert float(batch.day_of_year[index]) == pytest.approx(day, abs=1e-3)
         assert window.target.dtype == np.float32 and window.forest.dtype == bool
+
+
+def test_collating_the_windows_of_a_stream_gives_its_batch():
+    batch = drawn()
+    again = collate(to_windows(batch))
+    names = ("previous", "target", "elevation", "conditions", "times", "expected", "forest")
+    assert same(batch, again, names)
+    torch.testing.assert_close(again.days, batch.days, rtol=0, atol=1e-4)
+    torch.testing.assert_close(again.day_of_year, batch.day_of_year, rtol=0, atol=1e-4)
 
 
 def test_a_training_step_gets_its_own_batch():
@@ -158,18 +166,18 @@ def test_a_training_step_gets_its_own_batch():
     assert gain.grad == batches(3, 0).elevation.sum()
 
 
-def test_the_bench_has_512_windows_and_keeps_its_values():
-    assert BENCHES["boreal-1"].windows >= 512
-    first, moved, changed = next(bench_windows("boreal-1"))
+def test_the_reference_set_has_512_windows_and_keeps_its_values():
+    assert REFERENCE_SETS["boreal-1"].windows >= 512
+    first, moved, changed = next(reference_windows("boreal-1"))
     assert first.previous.shape == (4, 2, 256, 256) and changed.shape == (256, 256)
-    # a change of these numbers is a change of the bench: count its name up
-    assert first.target.mean() == pytest.approx(BENCH_MEAN, abs=2e-3)
+    # whatever changes this number changes the set: increase the number in its name
+    assert first.target.mean() == pytest.approx(REFERENCE_MEAN, abs=2e-3)
     assert moved.previous is not moved.target
 
 
-BENCH_MEAN = -13.2157
+REFERENCE_MEAN = -13.2157
 
 
-def test_unknown_benches_are_named():
+def test_an_unknown_reference_set_is_named():
     with pytest.raises(SarcastError, match="there is no bench 'borea'; known are boreal-1"):
-        next(bench_windows("borea"))
+        next(reference_windows("borea"))

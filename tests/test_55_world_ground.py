@@ -60,7 +60,7 @@ def nearest_by_hand(place: np.ndarray, seeds: np.ndarray, columns: int) -> int:
 def test_a_pixel_belongs_to_the_nearest_seed():
     place = 1.0 + 6.0 * torch.rand(1, 2, 9, 9, generator=generator())
     seeds = torch.rand(1, 2, 80, generator=generator(2))
-    found = fields._nearest(place, seeds, 10)[0]
+    found = fields._nearest_seed(place, seeds, 10)[0]
     for row, column in np.ndindex(9, 9):
         by_hand = nearest_by_hand(place[0, :, row, column].numpy(), seeds[0].numpy(), 10)
         assert int(found[row, column]) == by_hand

@@ -42,7 +42,9 @@ def world_of(cover: str, kind: str) -> backscatter.World:
     return backscatter.World(parameters, land, calendar, happened)
 
 
-def seen(days: tuple[float, ...], until: float = math.inf, **state: float) -> backscatter.Seen:
+def seen(
+    days: tuple[float, ...], until: float = math.inf, **state: float
+) -> backscatter.Observations:
     ones = torch.ones(1, len(days))
     time = (DAY + torch.tensor([days], dtype=torch.float64)).expand(1, -1)
     looks = views.Views(time, 0 * ones.long(), ones.bool(), ones.long(), 38.0 * ones, -15.0 * ones)
@@ -51,7 +53,7 @@ def seen(days: tuple[float, ...], until: float = math.inf, **state: float) -> ba
     values["precipitation"] = torch.zeros(1, len(days), 4, 1, 1)
     angle = torch.full((1, len(days), *SIZE), 38.0)
     until_day = torch.full((1, len(days)), DAY + until, dtype=torch.float64)
-    return backscatter.Seen(looks, States(**values), angle, until_day)
+    return backscatter.Observations(looks, States(**values), angle, until_day)
 
 
 def course(cover: str, kind: str, **view: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -165,10 +167,10 @@ def test_outlines_are_discs_and_blocks_of_the_drawn_size(kind):
     number = changes.NAMES.index(kind)
     # chance: size, middle down and right, turn, flatness
     chance = torch.tensor([[0.5], [0.5], [0.5], [0.3], [0.25]])
-    away = changes._away(land, torch.tensor([number]), chance, fields.WHOLE)[0]
+    distance = changes._distance(land, torch.tensor([number]), chance, fields.WHOLE)[0]
     radius = np.mean(KINDS[kind].radius_m) / 10.0
     shape = 4.0 if KINDS[kind].square else math.pi
-    inside = away < 1.0
+    inside = distance < 1.0
     assert int(inside.sum()) == pytest.approx(shape * radius**2 / 1.25, rel=0.03)
     rows, columns = torch.nonzero(inside, as_tuple=True)
     assert float(rows.float().mean()) == pytest.approx(60.0, abs=1.0)

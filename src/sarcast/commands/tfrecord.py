@@ -11,14 +11,21 @@ from odc.geo.geom import point
 from pydantic import Field
 
 from sarcast.commands.config import FLAT, Config, non_default_flags, write_record
-from sarcast.commands.evaluate import tfrecords
 from sarcast.cube import open_cube
 from sarcast.errors import SarcastError
 from sarcast.io.files import new_folder
 from sarcast.io.progress import track
-from sarcast.tfrecord import Faults, Sample, SampleStore, is_store, read_samples, write_store
+from sarcast.tfrecord import (
+    Faults,
+    Sample,
+    SampleStore,
+    is_store,
+    read_samples,
+    tfrecord_files,
+    write_store,
+)
 from sarcast.tfrecord import write_samples as write_file
-from sarcast.windows import grid, target_dates
+from sarcast.windows import target_dates, tile_windows
 
 _log = logging.getLogger(__name__)
 
@@ -51,7 +58,7 @@ def import_samples(files: tuple[Path, ...], *, config: Annotated[ImportConfig, F
     files
         TFRecord files, or folders of them; one that is named twice counts once.
     """
-    held = {named: tfrecords(named) for named in files}
+    held = {named: tfrecord_files(named) for named in files}
     if empty := [str(named) for named, paths in held.items() if not paths]:
         raise SarcastError(f"there is no TFRecord file in {', '.join(empty)}")
     found = list({path.resolve(): path for paths in held.values() for path in paths}.values())
@@ -108,7 +115,7 @@ def _windows(cube: xr.Dataset, config: ExportConfig) -> Iterator[Sample]:
     names = np.array(cube["scene_id"].values.tolist()) if "scene_id" in cube.coords else None
     times = cube["time"].values
     for target in track(targets.tolist(), "exporting", len(targets)):
-        for window in grid(cube, target, config.window, config.previous):
+        for window in tile_windows(cube, target, config.window, config.previous, chooser="recent"):
             ids = () if names is None else tuple(names[times.searchsorted(window.times)].tolist())
             yield Sample(window, _location(cube, window.offset, config.window), ids)
 

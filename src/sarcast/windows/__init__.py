@@ -1,38 +1,49 @@
-"""Windows: a place and a target date cut from a cube, and what predicts their expected image."""
+"""Windows: parts of a cube at a target date, and the protocol of what predicts them."""
 
-from sarcast.windows.batch import Batch, collate, in_shapes, joined, separate
-from sarcast.windows.cut import CubeReader, cut, grid
+from sarcast.windows.batch import Batch, collate, concatenate, group_by_shape, to_windows
+from sarcast.windows.cut import CubeReader, cut_window, tile_windows
 from sarcast.windows.previous import (
-    CHOOSER,
+    CHOOSER_HELP,
     Chooser,
     PreviousOptions,
     choose_previous,
-    ranked_previous,
+    rank_previous,
     target_dates,
 )
-from sarcast.windows.sampler import WindowSampler, split_by_date
-from sarcast.windows.window import BANDS, Expected, PixelOffset, Predictor, Window
+from sarcast.windows.sampler import Sampler, WindowSampler, split_by_date
+from sarcast.windows.window import (
+    BANDS,
+    Expected,
+    PixelOffset,
+    PixelShape,
+    Predictor,
+    TrainedPredictor,
+    Window,
+)
 
 __all__ = [
     "BANDS",
-    "CHOOSER",
+    "CHOOSER_HELP",
     "Batch",
     "Chooser",
     "CubeReader",
     "Expected",
     "PixelOffset",
+    "PixelShape",
     "Predictor",
     "PreviousOptions",
+    "Sampler",
+    "TrainedPredictor",
     "Window",
     "WindowSampler",
     "choose_previous",
     "collate",
-    "cut",
-    "grid",
-    "in_shapes",
-    "joined",
-    "ranked_previous",
-    "separate",
+    "concatenate",
+    "cut_window",
+    "group_by_shape",
+    "rank_previous",
     "split_by_date",
     "target_dates",
+    "tile_windows",
+    "to_windows",
 ]

@@ -22,32 +22,37 @@ class Batch:
     Attributes
     ----------
     previous
-        Dims (window, image, band, y, x), dB, oldest first, NaN where nothing was seen.
+        Dims (window, image, band, y, x), dB, oldest first, NaN where there is no data.
     target
-        Dims (window, band, y, x), dB, NaN where nothing was seen.
+        Dims (window, band, y, x), dB, NaN where there is no data.
     elevation
         Dims (window, y, x), m, NaN where unknown.
     conditions
         Dims (window, image + 1, column), as ``conditions.COLUMNS``, NaN where missing.
+    times
+        Dims (window, image + 1), int64: acquisition times, nanoseconds since 1970-01-01 UTC, as
+        the integers of datetime64[ns]; the target is last.
     days
         Dims (window, image + 1), days after the target's acquisition: 0 for the target, last.
     day_of_year
-        Dims (window), 0..366, of the target.
+        Dims (window), 0..366, of the target; a training may replace it by a random day.
     expected
         Dims (window, band, y, x), dB: the oracle, None outside a synthetic world.
     forest, open_land, changed
         Dims (window, y, x), bool, None if unknown; ``changed`` marks true changes of the ground.
     goal
-        Dims (window, band, y, x), dB: what the mean is drawn to in training, None for the target.
+        Dims (window, band, y, x), dB: the image that the mean is fitted to in training; None if it
+        is the target.
     counterfactual_conditions, counterfactual_expected
-        Dims (window, column) and (window, band, y, x), dB: the oracle of the target under other
-        conditions, None where nobody looked.
+        Dims (window, column) and (window, band, y, x), dB: other conditions of the target, and its
+        oracle under them; None if none were simulated.
     """
 
     previous: "torch.Tensor"
     target: "torch.Tensor"
     elevation: "torch.Tensor"
     conditions: "torch.Tensor"
+    times: "torch.Tensor"
     days: "torch.Tensor"
     day_of_year: "torch.Tensor"
     expected: "torch.Tensor | None" = None
@@ -58,22 +63,42 @@ class Batch:
     counterfactual_conditions: "torch.Tensor | None" = None
     counterfactual_expected: "torch.Tensor | None" = None
 
-    def each(self, change: "Callable[[torch.Tensor], torch.Tensor]") -> Self:
-        """Give a batch of what a function makes of each of the tensors."""
+    def each(self, function: "Callable[[torch.Tensor], torch.Tensor]") -> Self:
+        """Return a batch with a function applied to each of the tensors."""
         tensors = {field.name: getattr(self, field.name) for field in fields(self)}
         known = {name: tensor for name, tensor in tensors.items() if tensor is not None}
-        return replace(self, **{name: change(tensor) for name, tensor in known.items()})
+        return replace(self, **{name: function(tensor) for name, tensor in known.items()})
 
     def to(self, device: "torch.device | str") -> Self:
-        """Give the same batch on a device."""
+        """Return the same batch on a device."""
         return self.each(lambda tensor: tensor.to(device))
 
     def inputs(self) -> "tuple[torch.Tensor, ...]":
-        """Give what a network may see: previous, elevation, conditions, days, day_of_year."""
+        """Return the inputs of a network: previous, elevation, conditions, days, day_of_year."""
         return self.previous, self.elevation, self.conditions, self.days, self.day_of_year
 
+    def keep_images(self, kept: "torch.Tensor") -> Self:
+        """Return a batch with some of its previous images; ``kept`` are indices, oldest first."""
+        import torch
+
+        kept = kept.to(self.previous.device)
+        rows = torch.cat([kept, kept.new_tensor([self.previous.shape[1]])])
+        return replace(
+            self,
+            previous=self.previous[:, kept],
+            conditions=self.conditions[:, rows],
+            times=self.times[:, rows],
+            days=self.days[:, rows],
+        )
+
+    def mask_changes(self) -> Self:
+        """Return a batch whose targets have no data where the ground truly changed."""
+        if self.changed is None:
+            return self
+        return replace(self, target=self.target.masked_fill(self.changed[:, None], np.nan))
+
     def counterfactual(self) -> Self:
-        """Give the same windows with the target under its other conditions."""
+        """Return the same windows with the target under its counterfactual conditions."""
         assert self.counterfactual_conditions is not None
         conditions = self.conditions.clone()
         conditions[:, -1] = self.counterfactual_conditions
@@ -111,6 +136,7 @@ def collate(windows: Sequence[Window]) -> Batch:
         target=stack(window.target for window in windows),
         elevation=stack(window.elevation for window in windows),
         conditions=stack(window.conditions for window in windows),
+        times=stack(_nanoseconds(window.times) for window in windows),
         days=stack(_days(window.times) for window in windows),
         day_of_year=stack(_day_of_year(window.times) for window in windows),
         expected=stack_if_all("expected"),
@@ -119,25 +145,41 @@ def collate(windows: Sequence[Window]) -> Batch:
     )
 
 
-def joined(batches: Sequence[Batch]) -> Batch:
-    """Put batches whose windows have one shape and the same parts into one, in their order."""
+def to_windows(batch: Batch) -> list[Window]:
+    """Take a batch apart into windows, the inverse of ``collate``."""
+    names = ("previous", "target", "conditions", "elevation", "expected", "forest", "open_land")
+    tensors = {name: getattr(batch, name) for name in names}
+    arrays = {name: tensor.cpu().numpy() for name, tensor in tensors.items() if tensor is not None}
+    times = batch.times.cpu().numpy().view("datetime64[ns]")
+    return [
+        Window(times=times[index], **{name: array[index] for name, array in arrays.items()})
+        for index in range(len(times))
+    ]
+
+
+def concatenate(batches: Sequence[Batch]) -> Batch:
+    """Concatenate batches whose windows have one shape and the same parts."""
     import torch
 
-    def put(name: str) -> Any:
+    def concatenated(name: str) -> Any:
         parts = [getattr(batch, name) for batch in batches]
         return None if parts[0] is None else torch.cat(parts)
 
-    return Batch(**{field.name: put(field.name) for field in fields(Batch)})
+    return Batch(**{field.name: concatenated(field.name) for field in fields(Batch)})
 
 
-def in_shapes(windows: Sequence[Window], most: int) -> Iterator[Sequence[Window]]:
+def group_by_shape(windows: Sequence[Window], most: int) -> Iterator[Sequence[Window]]:
     """Split windows, in their order, into runs of one shape that are no longer than ``most``."""
     start = 0
     for end in range(1, len(windows) + 1):
-        whole = end == len(windows) or end - start == most
-        if whole or windows[end].previous.shape != windows[start].previous.shape:
+        full = end == len(windows) or end - start == most
+        if full or windows[end].previous.shape != windows[start].previous.shape:
             yield windows[start:end]
             start = end
+
+
+def _nanoseconds(times: Times) -> npt.NDArray[np.int64]:
+    return times.astype("datetime64[ns]").view(np.int64)
 
 
 def _days(times: Times) -> Float:
@@ -148,39 +190,3 @@ def _day_of_year(times: Times) -> Float:
     target = times[-1]
     since = (target - target.astype("datetime64[Y]")) / np.timedelta64(1, "D")
     return np.asarray(since, dtype=np.float32)
-
-
-def separate(batch: Batch, *, year: int = 2021) -> list[Window]:
-    """Take a batch apart into windows.
-
-    Parameters
-    ----------
-    batch
-        The windows; what truly changed on the ground becomes unseen in their targets.
-    year
-        Year of the targets, which a batch does not tell.
-    """
-    tensors = {field.name: getattr(batch, field.name) for field in fields(batch)}
-    parts = {name: tensor.cpu().numpy() for name, tensor in tensors.items() if tensor is not None}
-    target = parts["target"]
-    if "changed" in parts:
-        target = np.where(parts["changed"][:, None], np.float32(np.nan), target)
-    hours = np.round(24.0 * (parts["day_of_year"][:, None] + parts["days"]))
-    times = np.datetime64(f"{year}-01-01", "ns") + hours.astype("timedelta64[h]")
-
-    def optional(name: str, place: int) -> npt.NDArray[Any] | None:
-        return parts[name][place] if name in parts else None
-
-    return [
-        Window(
-            previous=parts["previous"][place],
-            target=target[place],
-            conditions=parts["conditions"][place],
-            times=times[place],
-            elevation=parts["elevation"][place],
-            expected=optional("expected", place),
-            forest=optional("forest", place),
-            open_land=optional("open_land", place),
-        )
-        for place in range(len(target))
-    ]

@@ -1,4 +1,4 @@
-"""Windows cut from cubes: one, those that cover a cube, or several at places of one's own."""
+"""Windows cut from cubes: a single one, tiles that cover a cube, or any with a ``CubeReader``."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -9,22 +9,23 @@ import numpy.typing as npt
 import xarray as xr
 
 from sarcast.arrays import Bool, Float, Times
+from sarcast.errors import SarcastError
 from sarcast.sensor.conditions import COLUMNS, LAGS, platform_number
-from sarcast.windows.previous import Chooser, choose_previous, ranked_previous
-from sarcast.windows.window import BANDS, PixelOffset, Window
+from sarcast.windows.previous import Chooser, choose_previous, rank_previous
+from sarcast.windows.window import BANDS, PixelOffset, PixelShape, Window
 
-MIN_SEEN = 0.5
-"""Share of what its target saw that an image must have seen to count as one of a window's."""
+MIN_VALID_SHARE = 0.5
+"""Least valid share of a previous image in a window, relative to that of the target."""
 
 
 @dataclass(frozen=True)
 class CubeReader:
-    """A cube made ready for cutting: images as they lie, conditions and masks in memory.
+    """Cuts windows from a cube: images as stored, conditions and masks in memory.
 
     Attributes
     ----------
     backscatter
-        Dims (time, band, y, x), dB; read at each cut, or held in memory.
+        Dims (time, band, y, x), dB; read at each cut, or kept in memory.
     conditions
         Dims (time, column, cy, cx), units as in ``conditions.RANGES``; one cell where the cube has
         no conditions grid.
@@ -43,8 +44,9 @@ class CubeReader:
     open_land: xr.DataArray | None = None
 
     @classmethod
-    def of(cls, cube: xr.Dataset, *, in_memory: bool = False) -> Self:
-        """Make a cube ready; ``in_memory`` reads its images now and keeps them."""
+    def from_cube(cls, cube: xr.Dataset, *, in_memory: bool = False) -> Self:
+        """Prepare a cube; ``in_memory`` reads its images now and keeps them."""
+        _check_bands(cube)
         cube = cube.sel(band=list(BANDS)).transpose(
             "time", "band", ..., "y", "x", missing_dims="ignore"
         )
@@ -72,50 +74,51 @@ class CubeReader:
         """Rows and columns of the cube."""
         return self.backscatter.sizes["y"], self.backscatter.sizes["x"]
 
-    def seen(self, time: int, place: PixelOffset, size: PixelOffset) -> float:
-        """Give the share of the window's pixels inside the cube that an image saw."""
-        rows, columns = _inside(place, size, self.shape)
+    def valid_share(self, time: int, offset: PixelOffset, size: PixelShape) -> float:
+        """Return the share, 0..1, of the window's pixels inside the cube that have data."""
+        rows, columns = _inside(offset, size, self.shape)
         image = self.backscatter[time, 0, rows, columns].values
         return float(np.isfinite(image).mean()) if image.size else 0.0
 
-    def previous(
+    def choose_previous(
         self,
         target: int,
-        place: PixelOffset,
-        size: PixelOffset,
+        offset: PixelOffset,
+        size: PixelShape,
         n: int,
         *,
-        chooser: Chooser = "recent",
+        chooser: Chooser,
         before: np.datetime64 | None = None,
     ) -> list[int]:
-        """Choose ``n`` images before the target that see the window, oldest first.
+        """Choose ``n`` images before the target that see the window; indices, oldest first.
 
-        An image sees it if it saw at least half of what the target saw. Fewer where not so many
-        see it; ``chooser`` and ``before`` as in ``ranked_previous``.
+        An image sees the window if it has data in at least half as many pixels as the target.
+        Fewer than ``n`` where there are not so many. ``chooser`` and ``before`` as in
+        ``rank_previous``.
         """
         chosen: list[int] = []
-        least = MIN_SEEN * self.seen(target, place, size)
-        for time in ranked_previous(self.times, target, chooser=chooser, before=before):
+        least = MIN_VALID_SHARE * self.valid_share(target, offset, size)
+        for time in rank_previous(self.times, target, chooser=chooser, before=before):
             if len(chosen) == n:
                 break
-            if self.seen(int(time), place, size) >= least:
+            if self.valid_share(int(time), offset, size) >= least:
                 chosen.append(int(time))
         return sorted(chosen, key=lambda time: self.times[time])
 
     def cut(
-        self, target: int, place: PixelOffset, size: PixelOffset, previous: Sequence[int]
+        self, target: int, offset: PixelOffset, size: PixelShape, previous: Sequence[int]
     ) -> Window:
-        """Cut one window; what hangs over the cube's edge is NaN, or False in masks."""
+        """Cut one window; pixels beyond the cube's edge are NaN, or False in masks."""
         images = [*previous, target]
-        centre = _centre(place, size, self.shape)
+        centre = _centre(offset, size, self.shape)
         cell = self.rows[centre[0]], self.columns[centre[1]]
-        stack = _read(self.backscatter, place, size, time=images).astype(np.float32, copy=False)
+        stack = _read(self.backscatter, offset, size, time=images).astype(np.float32, copy=False)
         elevation = np.full(size, np.nan, dtype=np.float32)
         if self.elevation is not None:
-            elevation = _read(self.elevation, place, size).astype(np.float32)
+            elevation = _read(self.elevation, offset, size).astype(np.float32)
         expected = None
         if self.expected is not None:
-            expected = _read(self.expected, place, size, time=target).astype(np.float32)
+            expected = _read(self.expected, offset, size, time=target).astype(np.float32)
         return Window(
             previous=stack[:-1],
             target=stack[-1],
@@ -123,67 +126,78 @@ class CubeReader:
             times=self.times[images],
             elevation=elevation,
             expected=expected,
-            forest=_read_mask(self.forest, place, size),
-            open_land=_read_mask(self.open_land, place, size),
-            offset=place,
+            forest=_read_mask(self.forest, offset, size),
+            open_land=_read_mask(self.open_land, offset, size),
+            offset=offset,
         )
 
 
-def cut(
-    cube: xr.Dataset, target: int, place: PixelOffset, size: PixelOffset, previous: Sequence[int]
+def _check_bands(cube: xr.Dataset) -> None:
+    """Raise unless a cube has every band that predictors need."""
+    bands = [str(band) for band in np.atleast_1d(cube["band"].values)] if "band" in cube else []
+    if not set(BANDS) <= set(bands):
+        raise SarcastError(
+            f"the cube has the bands {', '.join(bands) or 'none'}, but expected images need "
+            f"{' and '.join(BANDS)}; build it from scenes with both"
+        )
+
+
+def cut_window(
+    cube: xr.Dataset, target: int, offset: PixelOffset, size: PixelShape, previous: Sequence[int]
 ) -> Window:
-    """Cut one window from a cube; only what it needs is read.
+    """Cut one window from a cube; only its own pixels are read.
 
     Parameters
     ----------
     cube
         The cube; elevation, conditions, masks and oracle may be absent.
     target
-        PixelOffset of the target image on ``time``.
-    place
+        Index of the target image on ``time``.
+    offset
         Row and column of the upper left pixel.
     size
-        Rows and columns; what hangs over the cube's edge is NaN.
+        Rows and columns; pixels beyond the cube's edge are NaN.
     previous
-        Places of the previous images on ``time``, oldest first.
+        Indices of the previous images on ``time``, oldest first.
     """
-    return CubeReader.of(cube).cut(target, place, size, previous)
+    return CubeReader.from_cube(cube).cut(target, offset, size, previous)
 
 
-def grid(
-    cube: xr.Dataset, target: int, size: int, n: int, *, chooser: Chooser = "recent"
+def tile_windows(
+    cube: xr.Dataset, target: int, size: int, n: int, *, chooser: Chooser
 ) -> Iterator[Window]:
-    """Cut the windows that cover a cube at one date, row by row.
+    """Cut the windows that cover a cube at one date, side by side, row by row.
 
     The last window of a row or column ends at the cube's edge and overlaps the one before it.
-    Windows that the target or ``n`` previous images do not see are left out.
+    Windows are left out where the target has no data, or where fewer than ``n`` previous images
+    have enough.
 
     Parameters
     ----------
     cube
         The cube.
     target
-        PixelOffset of the target image on ``time``.
+        Index of the target image on ``time``.
     size
         Rows and columns of a window.
     n
         Number of previous images.
     chooser
-        Which, as in ``ranked_previous``.
+        Which previous images, as in ``rank_previous``.
 
     Raises
     ------
     SarcastError
         If fewer than ``n`` images precede the target.
     """
-    source = CubeReader.of(cube)
-    choose_previous(source.times, target, n, chooser=chooser)
+    reader = CubeReader.from_cube(cube)
+    choose_previous(reader.times, target, n, chooser=chooser)
     shape = (size, size)
-    for row in _starts(source.shape[0], size):
-        for column in _starts(source.shape[1], size):
-            previous = source.previous(target, (row, column), shape, n, chooser=chooser)
-            if len(previous) == n and source.seen(target, (row, column), shape) > 0.0:
-                yield source.cut(target, (row, column), shape, previous)
+    for row in _starts(reader.shape[0], size):
+        for column in _starts(reader.shape[1], size):
+            previous = reader.choose_previous(target, (row, column), shape, n, chooser=chooser)
+            if len(previous) == n and reader.valid_share(target, (row, column), shape) > 0.0:
+                yield reader.cut(target, (row, column), shape, previous)
 
 
 def _conditions(cube: xr.Dataset) -> Float:
@@ -206,7 +220,7 @@ def _conditions(cube: xr.Dataset) -> Float:
 
 
 def _nearest(cube: xr.Dataset, fine: str, coarse: str) -> npt.NDArray[np.intp]:
-    """Place on the conditions grid of each row or column of pixels."""
+    """Index on the conditions grid of each row or column of pixels."""
     if coarse not in cube.coords:
         return np.zeros(cube.sizes[fine], dtype=np.intp)
     centres, pixels = cube[coarse].values, cube[fine].values
@@ -215,43 +229,44 @@ def _nearest(cube: xr.Dataset, fine: str, coarse: str) -> npt.NDArray[np.intp]:
 
 
 def _starts(pixels: int, size: int) -> list[int]:
-    whole = list(range(0, pixels - size + 1, size))
-    if not whole:
+    starts = list(range(0, pixels - size + 1, size))
+    if not starts:
         return [0]
-    return whole if whole[-1] + size == pixels else [*whole, pixels - size]
+    return starts if starts[-1] + size == pixels else [*starts, pixels - size]
 
 
-def _centre(place: PixelOffset, size: PixelOffset, shape: PixelOffset) -> PixelOffset:
-    """Middle of what lies inside; of a window that lies outside, the nearest pixel."""
+def _centre(offset: PixelOffset, size: PixelShape, shape: PixelShape) -> PixelOffset:
+    """Middle of the part inside the cube; of a window that lies outside, the nearest pixel."""
     row, column = (
         min((part.start + part.stop) // 2, end - 1)
-        for part, end in zip(_inside(place, size, shape), shape, strict=True)
+        for part, end in zip(_inside(offset, size, shape), shape, strict=True)
     )
     return row, column
 
 
-def _inside(place: PixelOffset, size: PixelOffset, shape: PixelOffset) -> tuple[slice, slice]:
+def _inside(offset: PixelOffset, size: PixelShape, shape: PixelShape) -> tuple[slice, slice]:
+    """Rows and columns of the cube that a window covers."""
     rows, columns = (
         slice(max(start, 0), max(min(start + pixels, end), 0))
-        for start, pixels, end in zip(place, size, shape, strict=True)
+        for start, pixels, end in zip(offset, size, shape, strict=True)
     )
     return rows, columns
 
 
 def _read(
-    array: xr.DataArray, place: PixelOffset, size: PixelOffset, **chosen: int | list[int]
+    array: xr.DataArray, offset: PixelOffset, size: PixelShape, **chosen: int | list[int]
 ) -> npt.NDArray[Any]:
-    """Read a window; what hangs over the edge is NaN, or False in a mask."""
-    rows, columns = _inside(place, size, (array.sizes["y"], array.sizes["x"]))
+    """Read a window; pixels beyond the edge are NaN, or False in a mask."""
+    rows, columns = _inside(offset, size, (array.sizes["y"], array.sizes["x"]))
     values: npt.NDArray[Any] = array.isel(y=rows, x=columns).isel(chosen).values
     if values.shape[-2:] == tuple(size):
         return values
     outside = False if values.dtype == np.bool_ else np.nan
     padded = np.full((*values.shape[:-2], *size), outside, dtype=values.dtype)
-    row, column = rows.start - place[0], columns.start - place[1]
+    row, column = rows.start - offset[0], columns.start - offset[1]
     padded[..., row : row + values.shape[-2], column : column + values.shape[-1]] = values
     return padded
 
 
-def _read_mask(mask: xr.DataArray | None, place: PixelOffset, size: PixelOffset) -> Bool | None:
-    return None if mask is None else _read(mask.astype(bool), place, size)
+def _read_mask(mask: xr.DataArray | None, offset: PixelOffset, size: PixelShape) -> Bool | None:
+    return None if mask is None else _read(mask.astype(bool), offset, size)

@@ -1,4 +1,4 @@
-"""Which previous images are given for a target, and which dates can be targets."""
+"""The choice of the previous images of a target, and of the dates that can be targets."""
 
 from typing import Literal
 
@@ -13,57 +13,57 @@ from sarcast.sensor.units import YEAR_DAYS
 
 Chooser = Literal["nearest", "recent", "same-season", "both"]
 """Images nearest in time and season, the latest, those of the target's season in earlier years, or
-half of each of these two."""
-CHOOSER = (
+half of each of the last two."""
+CHOOSER_HELP = (
     "Which previous images: nearest, in time or by season in earlier years, each year away "
     "counting 20 days; recent, the latest; same-season, those of earlier years; or both, one of "
     "these two in turn. Where too few are of the season, the latest follow."
 )
-"""What options say of a chooser."""
+"""Description of a chooser in options."""
 
 
 class PreviousOptions(BaseModel):
-    """Which previous images are given."""
+    """How many previous images a prediction uses, and which."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     previous: int = Field(
         4, ge=1, le=64, description="Number of previous images, for networks that take any."
     )
-    chooser: Chooser = Field("nearest", description=CHOOSER)
+    chooser: Chooser = Field("nearest", description=CHOOSER_HELP)
 
 
 YEAR_AWAY_DAYS = 20.0
-"""Days between seasons that a year between two images counts as much as."""
+"""Distance in days that a whole year between two images counts as."""
 SEASON_DAYS = 45.0
 """Days either side of the target's day of the year that count as its season."""
 EARLIER_DAYS = 270.0
-"""Days before the target from which on an image is of an earlier year."""
+"""Days before the target from which on an image belongs to an earlier year."""
 
 
-def ranked_previous(
-    times: Times, target: int, *, chooser: Chooser = "recent", before: np.datetime64 | None = None
+def rank_previous(
+    times: Times, target: int, *, chooser: Chooser, before: np.datetime64 | None = None
 ) -> npt.NDArray[np.intp]:
-    """Rank the images before the target, those to be taken first at the front.
+    """Rank the images before the target, the first choice first.
 
     Parameters
     ----------
     times
         Dims (time), acquisition times in any order.
     target
-        Place of the target in ``times``.
+        Index of the target in ``times``.
     chooser
-        ``"nearest"``: the least days away, an image of k years before being k times
-        ``YEAR_AWAY_DAYS`` and the days between both seasons away. ``"recent"``: the latest first.
-        ``"same-season"``: of earlier years, the nearest in season first, then the latest.
+        ``"nearest"``: smallest distance first, where an image of k years before is k times
+        ``YEAR_AWAY_DAYS`` plus the days between both seasons away. ``"recent"``: latest first.
+        ``"same-season"``: images of earlier years first, nearest in season, then the latest.
         ``"both"``: one of the latest and one of the season in turn.
     before
-        Only images before this time: a baseline that stays while a change is watched.
+        Only images before this time: a baseline that stays fixed while a change is watched.
 
     Returns
     -------
     ndarray of int
-        Places in ``times``.
+        Indices into ``times``.
     """
     end = times[target] if before is None else min(times[target], before)
     earlier = np.flatnonzero(times < end)
@@ -81,8 +81,8 @@ def ranked_previous(
     same = recent[seasonal][np.argsort(away[seasonal], kind="stable")]
     if chooser == "same-season":
         return np.concatenate([same, recent[~seasonal]])
-    turns = [place for pair in zip(recent, same, strict=False) for place in pair]
-    return np.array(list(dict.fromkeys([*turns, *same, *recent])), dtype=np.intp)
+    alternating = [index for pair in zip(recent, same, strict=False) for index in pair]
+    return np.array(list(dict.fromkeys([*alternating, *same, *recent])), dtype=np.intp)
 
 
 def choose_previous(
@@ -90,7 +90,7 @@ def choose_previous(
     target: int,
     n: int,
     *,
-    chooser: Chooser = "recent",
+    chooser: Chooser,
     before: np.datetime64 | None = None,
 ) -> npt.NDArray[np.intp]:
     """Choose ``n`` images before the target's acquisition.
@@ -98,21 +98,21 @@ def choose_previous(
     Parameters
     ----------
     times, target, chooser, before
-        As in ``ranked_previous``.
+        As in ``rank_previous``.
     n
         Number of images, 1 or more.
 
     Returns
     -------
     ndarray of int
-        Places in ``times``, oldest first.
+        Indices into ``times``, oldest first.
 
     Raises
     ------
     SarcastError
         If fewer than ``n`` precede the target.
     """
-    ranked = ranked_previous(times, target, chooser=chooser, before=before)
+    ranked = rank_previous(times, target, chooser=chooser, before=before)
     if len(ranked) < n:
         end = times[target] if before is None else min(times[target], before)
         raise SarcastError(
@@ -132,7 +132,7 @@ def target_dates(
     start: np.datetime64 | None = None,
     end: np.datetime64 | None = None,
 ) -> npt.NDArray[np.intp]:
-    """Places on ``time`` that can be targets, oldest first.
+    """Return the indices on ``time`` of the dates that can be targets, oldest first.
 
     Parameters
     ----------
@@ -145,7 +145,7 @@ def target_dates(
     """
     times = cube["time"].values
     order = np.argsort(times, kind="stable")
-    enough = np.array([np.sum(times < times[place]) >= n for place in order], dtype=bool)
+    enough = np.array([np.sum(times < times[index]) >= n for index in order], dtype=bool)
     kept: npt.NDArray[np.intp] = order[enough]
     if start is not None:
         kept = kept[times[kept] >= start]

@@ -2,21 +2,29 @@
 
 from collections.abc import Sequence
 from copy import copy
-from typing import Self
+from typing import Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
 from sarcast.errors import SarcastError
-from sarcast.windows.cut import MIN_SEEN, CubeReader
+from sarcast.windows.cut import MIN_VALID_SHARE, CubeReader
 from sarcast.windows.previous import Chooser, target_dates
 from sarcast.windows.window import Window
 
-TRIES = 2000
-"""Places and dates tried for one window before the data counts as having none."""
+MAX_ATTEMPTS = 2000
+"""Offsets and dates tried for one window before the data is taken to have none."""
 IN_MEMORY_BYTES = 2**31
 """Backscatter of a cube up to this size is read once and kept for training."""
+
+
+class Sampler(Protocol):
+    """Whatever windows for training can be drawn from: cubes, or imported samples."""
+
+    def draw(self, count: int, *, rng: np.random.Generator) -> list[Window]:
+        """Draw ``count`` windows."""
+        ...
 
 
 class WindowSampler:
@@ -27,13 +35,13 @@ class WindowSampler:
     cubes
         The cubes.
     targets
-        For each cube, places on ``time`` of the dates that may be targets (``target_dates``).
+        For each cube, indices on ``time`` of the dates that may be targets (``target_dates``).
     size
         Rows and columns of a window.
     previous
         Number of previous images.
     chooser
-        Which previous images.
+        Which previous images, as in ``rank_previous``.
 
     Raises
     ------
@@ -48,9 +56,9 @@ class WindowSampler:
         *,
         size: int,
         previous: int,
-        chooser: Chooser = "recent",
+        chooser: Chooser,
     ) -> None:
-        if sum(len(places) for places in targets) == 0:
+        if sum(len(indices) for indices in targets) == 0:
             dates = ", ".join(str(cube.sizes["time"]) for cube in cubes)
             raise SarcastError(
                 f"training data with no valid window: a target needs {previous} previous images, "
@@ -58,7 +66,7 @@ class WindowSampler:
                 f"add dates, or train a network that needs fewer"
             )
         self.sources = [
-            CubeReader.of(cube, in_memory=cube["backscatter"].size * 4 <= IN_MEMORY_BYTES)
+            CubeReader.from_cube(cube, in_memory=cube["backscatter"].size * 4 <= IN_MEMORY_BYTES)
             for cube in cubes
         ]
         self.targets = targets
@@ -66,25 +74,25 @@ class WindowSampler:
         self.previous = previous
         self.chooser = chooser
 
-    def of_targets(self, targets: Sequence[npt.NDArray[np.intp]]) -> Self:
-        """Give a sampler of the same cubes with other dates as targets; images stay in memory."""
+    def with_targets(self, targets: Sequence[npt.NDArray[np.intp]]) -> Self:
+        """Return a sampler of the same cubes with other target dates; they are not read again."""
         other = copy(self)
         other.targets = targets
         return other
 
     def dates(self) -> list[str]:
-        """Tell the first and the last date of the targets, ISO 8601."""
+        """Return the first and the last date of the targets, ISO 8601."""
         pairs = zip(self.sources, self.targets, strict=True)
-        times = np.concatenate([source.times[places] for source, places in pairs])
-        return [str(np.datetime_as_string(one, unit="D")) for one in (times.min(), times.max())]
+        times = np.concatenate([source.times[indices] for source, indices in pairs])
+        return [str(np.datetime_as_string(time, unit="D")) for time in (times.min(), times.max())]
 
     def draw(self, count: int, *, rng: np.random.Generator) -> list[Window]:
-        """Draw windows, each anew.
+        """Draw windows, independently of each other.
 
         Raises
         ------
         SarcastError
-            If no place and date was found that enough images see.
+            If no offset and date was found for which enough images have data.
         """
         return [self._draw(rng) for _ in range(count)]
 
@@ -92,20 +100,20 @@ class WindowSampler:
         size = (self.size, self.size)
         pixel_dates = np.array(
             [
-                len(places) * source.shape[0] * source.shape[1]
-                for places, source in zip(self.targets, self.sources, strict=True)
+                len(indices) * source.shape[0] * source.shape[1]
+                for indices, source in zip(self.targets, self.sources, strict=True)
             ]
         )
-        for _ in range(TRIES):
+        for _ in range(MAX_ATTEMPTS):
             cube = int(rng.choice(len(self.sources), p=pixel_dates / pixel_dates.sum()))
             source = self.sources[cube]
             target = int(rng.choice(self.targets[cube]))
             row, column = (
                 int(rng.integers(max(pixels - self.size, 0) + 1)) for pixels in source.shape
             )
-            if source.seen(target, (row, column), size) < MIN_SEEN:
+            if source.valid_share(target, (row, column), size) < MIN_VALID_SHARE:
                 continue
-            previous = source.previous(
+            previous = source.choose_previous(
                 target, (row, column), size, self.previous, chooser=self.chooser
             )
             if len(previous) == self.previous:
@@ -126,18 +134,18 @@ def split_by_date(
     size: int,
     previous: int,
     share: float,
-    chooser: Chooser = "recent",
+    chooser: Chooser,
     start: np.datetime64 | None = None,
     end: np.datetime64 | None = None,
 ) -> tuple[WindowSampler, WindowSampler]:
-    """Make a sampler for training and, of each cube's last target dates, one for validation.
+    """Make a sampler for training and one for validation, of each cube's last target dates.
 
     Parameters
     ----------
     cubes, size, previous, chooser
         As in ``WindowSampler``.
     share
-        Share of the target dates of each cube that validate, above 0 and below 1.
+        Share of the target dates of each cube for validation, above 0 and below 1.
     start, end
         First and last acquisition time of a target; None for no bound.
 
@@ -160,4 +168,4 @@ def split_by_date(
         early.append(targets[:kept])
         late.append(targets[kept:])
     training = WindowSampler(cubes, early, size=size, previous=previous, chooser=chooser)
-    return training, training.of_targets(late)
+    return training, training.with_targets(late)

@@ -1,4 +1,4 @@
-"""Windows of synthetic worlds: batches for training, and the windows of a bench."""
+"""Windows of synthetic worlds: batches for training, and the windows of a reference set."""
 
 import functools
 from collections.abc import Callable, Iterator
@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sarcast.windows.batch import Batch
+from sarcast.windows.batch import Batch, to_windows
 from sarcast.windows.window import Window
 
 if TYPE_CHECKING:
     import torch
 
     from sarcast.world.options import StreamOptions
-    from sarcast.world.stream import Drawn
 
 
 def synthetic(
@@ -24,16 +23,16 @@ def synthetic(
     device: "torch.device | str" = "cpu",
     at_once: int = 1,
 ) -> Callable[[int, int], Batch]:
-    """Give a function from a training step and the number of a device to its batch.
+    """Return a function from a training step and the number of a device to its batch.
 
     Parameters
     ----------
     options
-        What windows.
+        Which windows.
     seed
         Seed of the stream: the same step and device always give the same batch.
     device
-        Where the batches are made and stay.
+        Device on which the batches are made and stay.
     at_once
         Batches that are drawn together: a GPU draws many worlds in little more time than few.
     """
@@ -41,70 +40,26 @@ def synthetic(
 
     worlds = options.model_copy(update={"batch": options.batch * at_once})
     stream = WindowStream(worlds, seed=seed, device=device)
-
-    @functools.lru_cache(maxsize=1)
-    def drawn(number: int, rank: int) -> Batch:
-        return to_batch(stream.draw(number, rank))
+    draw = functools.lru_cache(maxsize=1)(stream.draw)
 
     def batch_of(step: int, rank: int) -> Batch:
         number, part = divmod(step, at_once)
         windows = slice(part * options.batch, (part + 1) * options.batch)
-        # copied, as a stream draws in inference mode, and gradients are taken of what is given
-        return drawn(number, rank).each(lambda tensor: tensor[windows].clone())
+        # cloned: the stream draws in inference mode, and training needs gradients of the batch
+        return draw(number, rank).each(lambda tensor: tensor[windows].clone())
 
     return batch_of
 
 
-def to_batch(drawn: "Drawn") -> Batch:
-    """Windows of a stream as a batch for a network."""
-    import torch
-
-    from sarcast.world.views import EPOCH
-
-    start = np.datetime64(EPOCH)
-    days = drawn.time[:, -1].cpu().numpy().astype("timedelta64[D]")
-    year = (start + days).astype("datetime64[Y]").astype("datetime64[D]")
-    since = torch.as_tensor((year - start).astype(np.float64), device=drawn.time.device)
-    return Batch(
-        previous=drawn.previous,
-        target=drawn.target,
-        elevation=drawn.elevation,
-        conditions=drawn.conditions,
-        days=(drawn.time - drawn.time[:, -1:]).float(),
-        day_of_year=(drawn.time[:, -1] - since).float(),
-        expected=drawn.expected,
-        forest=drawn.forest,
-        open_land=drawn.open_land,
-        changed=drawn.changed,
-        goal=drawn.goal,
-        counterfactual_conditions=drawn.counterfactual_conditions,
-        counterfactual_expected=drawn.counterfactual_expected,
-    )
-
-
-def to_windows(drawn: "Drawn") -> list[Window]:
-    """Windows of a stream, one by one, as those that are cut from a cube."""
-    from sarcast.world.views import EPOCH
-
-    seconds = np.round(drawn.time.cpu().numpy() * 86400.0).astype("timedelta64[s]")
-    times = (np.datetime64(EPOCH) + seconds).astype("datetime64[ns]")
-    names = ("previous", "target", "conditions", "elevation", "expected", "forest", "open_land")
-    host = {name: getattr(drawn, name).cpu().numpy() for name in names}
-    return [
-        Window(**{name: host[name][place] for name in names}, times=times[place])
-        for place in range(len(times))
-    ]
-
-
-def bench_windows(
+def reference_windows(
     name: str, batches: range | None = None
 ) -> Iterator[tuple[Window, Window, np.ndarray]]:
-    """Windows of a bench, the same on every machine.
+    """Draw the windows of a reference set, the same on every machine.
 
     Parameters
     ----------
     name
-        Of the bench, as in ``world.bench.BENCHES``.
+        Name of the set, one of ``world.reference_windows.REFERENCE_SETS``.
     batches
         Numbers of the batches that are drawn; default all.
 
@@ -113,13 +68,15 @@ def bench_windows(
     window
         Its ground did not change between the last previous image and the target.
     changed_window
-        The same, speckle and all, but that its ground did change.
+        The same window with the same speckle, except that its ground did change.
     changed
         Dims (y, x), bool: where.
     """
-    from sarcast.world.benchmark import draw_bench
+    from sarcast.world.reference_windows import draw_reference_set
 
-    for still, moved in draw_bench(name, batches):
-        masks = moved.changed.cpu().numpy()
-        for window, other, mask in zip(to_windows(still), to_windows(moved), masks, strict=True):
+    for unchanged, changed in draw_reference_set(name, batches):
+        assert changed.changed is not None
+        masks = changed.changed.cpu().numpy()
+        pairs = zip(to_windows(unchanged), to_windows(changed), masks, strict=True)
+        for window, other, mask in pairs:
             yield window, replace(window, target=other.target), mask

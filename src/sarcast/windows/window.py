@@ -1,27 +1,30 @@
-"""A window, what is expected of it, and what predicts that."""
+"""A window, its expected image, and the protocol of whatever predicts it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from sarcast.arrays import Bool, Float, Times
 from sarcast.sensor.conditions import set_conditions
 
 PixelOffset = tuple[int, int]
+"""Row and column of a pixel."""
+PixelShape = tuple[int, int]
+"""Number of rows and columns."""
 
 BANDS = ("VV", "VH")
 
 
 @dataclass(frozen=True)
 class Window:
-    """A place and a target date: n previous images, their conditions, terrain and the target.
+    """Part of a cube at a target date: n previous images, conditions, terrain and the target.
 
     Attributes
     ----------
     previous
-        Dims (image, band, y, x), dB, oldest first, NaN where nothing was seen.
+        Dims (image, band, y, x), dB, oldest first, NaN where there is no data.
     target
-        Dims (band, y, x), dB: the actual image; NaN where nothing was seen.
+        Dims (band, y, x), dB: the actual image; NaN where there is no data.
     conditions
         Dims (image + 1, column), columns and units of ``conditions.COLUMNS``; the target is last.
     times
@@ -31,9 +34,24 @@ class Window:
     expected
         Dims (band, y, x), dB: the oracle, None outside a synthetic world.
     forest, open_land
-        Dims (y, x): where changes are simulated, and whose distribution they take; None if unknown.
+        Dims (y, x): where changes are simulated, and the land whose distribution they take; None if
+        unknown.
     offset
         Row and column of the upper left pixel in the cube.
+
+    Examples
+    --------
+    A cube of 40 dates of 1000 x 1000 pixels; the last date is to be predicted from the four before
+    it, in the 256 x 256 pixels whose upper left corner is at row 512, column 0::
+
+        window = cut_window(cube, 39, (512, 0), (256, 256), previous=[35, 36, 37, 38])
+        window.previous.shape    # (4, 2, 256, 256)
+        window.target.shape      # (2, 256, 256)
+        window.conditions.shape  # (5, 9): one row of conditions for each image, the target's last
+        window.times[-1]         # acquisition time of the target, cube.time[39]
+
+    A predictor reads everything except ``target`` and returns ``Expected``; the residual is
+    ``window.target - expected.mean``.
     """
 
     previous: Float
@@ -46,8 +64,8 @@ class Window:
     open_land: Bool | None = None
     offset: PixelOffset = (0, 0)
 
-    def under(self, values: Mapping[str, float]) -> "Window":
-        """Give the window with conditions of its target replaced, as ``set_conditions`` does."""
+    def with_conditions(self, values: Mapping[str, float]) -> "Window":
+        """Return the window with conditions of its target replaced, as by ``set_conditions``."""
         rows = self.conditions.copy()
         rows[-1] = set_conditions(rows[-1], dict(values))
         return replace(self, conditions=rows)
@@ -55,14 +73,41 @@ class Window:
 
 @dataclass(frozen=True)
 class Expected:
-    """An expected image: ``mean`` and, where the predictor tells it, ``std``; (band, y, x), dB."""
+    """An expected image.
+
+    Attributes
+    ----------
+    mean
+        Dims (band, y, x), dB; NaN where the predictor gives no value.
+    std
+        Dims (band, y, x), dB: predicted standard deviation of the target about ``mean``, speckle
+        included; None where the predictor gives none, as conventional strategies do.
+
+    Notes
+    -----
+    ``z = (target - mean) / std``: an actual image of −14 dB where −11 ± 1.5 dB was expected has a
+    residual of −3 dB and z = −2.
+    """
 
     mean: Float
     std: Float | None = None
 
 
 class Predictor(Protocol):
-    """Whatever gives the expected image of a window: a network, a strategy, an oracle."""
+    """Whatever gives the expected image of a window: a network, a strategy, an oracle.
+
+    Examples
+    --------
+    The simplest strategy, the latest previous image::
+
+        class Latest:
+            name = "latest"  # as shown in tables
+            size = None  # windows of any size
+            previous = None  # any number of previous images, one or more
+
+            def expect(self, windows):
+                return [Expected(window.previous[-1]) for window in windows]
+    """
 
     @property
     def name(self) -> str:
@@ -80,5 +125,19 @@ class Predictor(Protocol):
         ...
 
     def expect(self, windows: Sequence[Window]) -> list[Expected]:
-        """Give the expected image of each window; NaN where it cannot be told."""
+        """Return the expected image of each window, NaN where it cannot be predicted."""
+        ...
+
+
+@runtime_checkable
+class TrainedPredictor(Predictor, Protocol):
+    """A predictor that records what it was trained on, so that evaluation leaves that out.
+
+    Keys of ``training``, ISO 8601: ``training_dates``, first and last target date, and
+    ``seen_until``, the last date of training and validation.
+    """
+
+    @property
+    def training(self) -> Mapping[str, Any]:
+        """How it was trained; empty if that is not known."""
         ...

@@ -1,4 +1,4 @@
-"""Expected backscatter of ground under a view: without speckle, in dB.
+"""Backscatter of the ground in each view, without speckle, in dB.
 
 References
 ----------
@@ -19,17 +19,17 @@ from sarcast.world.views import Views
 from sarcast.world.weather import States
 
 NOISE_FLOOR_DB = -30.0
-"""What is left of thermal noise, dB: noise equivalent sigma nought is −22 dB or better (Torres et
-al. 2012), and products take its mean out."""
+"""Residual thermal noise, dB: noise equivalent sigma nought is −22 dB or better (Torres et al.
+2012), and products have its mean subtracted."""
 RESIDUAL_M = 600.0
 PATCH_M = 250.0
-"""Lengths over which what no condition tells varies: of everything, and of moisture."""
+"""Correlation lengths of unmodelled effects: of the smooth residual, and of moisture."""
 _BANDS = 2
 
 
 @dataclass(frozen=True)
 class World:
-    """What a batch of worlds is, whoever looks at it."""
+    """A batch of worlds, independent of when and from where they are observed."""
 
     parameters: Parameters
     ground: Ground
@@ -38,17 +38,17 @@ class World:
 
 
 @dataclass(frozen=True)
-class Seen:
-    """Acquisitions of a batch of worlds.
+class Observations:
+    """Acquisitions of a batch of worlds, with the state of the ground at each.
 
     Attributes
     ----------
     views, states
-        Dims (world, view): the acquisitions, and what the weather left at their times.
+        Dims (world, view): the acquisitions, and the state of the ground at their times.
     incidence_deg
-        Dims (world, view, y, x): of the ellipsoid.
+        Dims (world, view, y, x): incidence on the ellipsoid.
     until
-        Dims (world, view), days after ``views.EPOCH``: later changes of the ground are not seen.
+        Dims (world, view), days after ``views.EPOCH``: later changes of the ground are not shown.
     """
 
     views: Views
@@ -56,8 +56,8 @@ class Seen:
     incidence_deg: torch.Tensor
     until: torch.Tensor
 
-    def last(self) -> "Seen":
-        """Give the last view of each world alone."""
+    def last(self) -> "Observations":
+        """Return the last view of each world."""
         only = torch.full_like(self.views.platform[:, :1], self.views.platform.shape[1] - 1)
         return replace(
             self,
@@ -69,8 +69,8 @@ class Seen:
 
 
 @dataclass(frozen=True)
-class Unknown:
-    """What no condition tells: a part of each image, but of no expected image.
+class UnmodelledEffects:
+    """Effects that no condition describes: part of each image, but of no expected image.
 
     Attributes
     ----------
@@ -79,9 +79,9 @@ class Unknown:
     scene
         Dims (world, band, view), dB: offset of the whole scene.
     field
-        Dims (world, view, band, y, x), dB: what varies smoothly from place to place.
+        Dims (world, view, band, y, x), dB: smooth residual.
     moisture
-        Dims (world, view, y, x): the same of the ground's wetness, in units of its response.
+        Dims (world, view, y, x): patches of wetness, in units of the wet response.
     """
 
     wind: torch.Tensor
@@ -90,8 +90,8 @@ class Unknown:
     moisture: torch.Tensor
 
 
-def draw_unknown(world: World, views: int, *, rng: torch.Generator) -> Unknown:
-    """Draw what no condition tells of each of ``views`` views of each world."""
+def draw_unmodelled(world: World, views: int, *, rng: torch.Generator) -> UnmodelledEffects:
+    """Draw the unmodelled effects in each of ``views`` views of each world."""
     parameters, ground = world.parameters, world.ground
     worlds, rows, columns = ground.elevation.shape
     size, side_m = (rows, columns), (rows * ground.spacing_m, columns * ground.spacing_m)
@@ -100,7 +100,7 @@ def draw_unknown(world: World, views: int, *, rng: torch.Generator) -> Unknown:
     )
     field = fields.smooth((worlds, views, _BANDS), size, (nodes[0], nodes[1]), rng=rng)
     moisture = fields.smooth((worlds, views), size, (patches[0], patches[1]), rng=rng)
-    return Unknown(
+    return UnmodelledEffects(
         fields.normal(worlds, views, rng=rng),
         parameters.over("scene_db", 2) * fields.normal(worlds, _BANDS, views, rng=rng),
         field.mul_(parameters.over("residual_db", 4)),
@@ -109,17 +109,19 @@ def draw_unknown(world: World, views: int, *, rng: torch.Generator) -> Unknown:
     )
 
 
-def expected(world: World, seen: Seen, *, unknown: Unknown | None = None) -> torch.Tensor:
-    """Backscatter of each view.
+def expected(
+    world: World, observed: Observations, *, unmodelled: UnmodelledEffects | None = None
+) -> torch.Tensor:
+    """Compute the backscatter of each view.
 
     Parameters
     ----------
     world
         The worlds.
-    seen
+    observed
         Their acquisitions.
-    unknown
-        What no condition tells; None for the expected image.
+    unmodelled
+        Unmodelled effects; None for the expected image.
 
     Returns
     -------
@@ -127,37 +129,37 @@ def expected(world: World, seen: Seen, *, unknown: Unknown | None = None) -> tor
         Dims (world, view, band, y, x), dB.
     """
     ground, parameters = world.ground, world.parameters
-    numbers = _numbers(seen, unknown)
-    worlds, views = seen.views.time.shape
+    term_weights = _term_weights(observed, unmodelled)
+    worlds, views = observed.views.time.shape
     size = (ground.elevation.shape[1], ground.elevation.shape[2])
-    total = torch.matmul(numbers, ground.maps.flatten(3)).reshape(worlds, _BANDS, views, *size)
-    levels = parcels.levels(world.calendar, ground, parameters, seen.views.time)
+    total = torch.matmul(term_weights, ground.maps.flatten(3)).reshape(worlds, _BANDS, views, *size)
+    levels = parcels.levels(world.calendar, ground, parameters, observed.views.time)
     total.addcmul_(_on_pixels(levels, ground), ground.land[:, None, None])
-    local, area = relief.slopes(ground, seen.views.heading_deg, seen.incidence_deg)
+    local, area = relief.slopes(ground, observed.views.heading_deg, observed.incidence_deg)
     total.addcmul_(ground.per_degree[:, :, None], (local - table.REFERENCE_INCIDENCE_DEG)[:, None])
-    wet = _local_wet(seen.states, unknown, size)
+    wet = _local_wet(observed.states, unmodelled, size)
     if wet is not None:
         total.addcmul_(ground.maps[:, :, TERMS.index("wet"), None], wet[:, None])
     backscatter = total.transpose(1, 2)
-    if unknown is not None:
-        backscatter = backscatter + unknown.field
-    backscatter = _changed(backscatter, world, seen, numbers)
-    backscatter = backscatter + _quantity(area, parameters, seen.incidence_deg)[:, :, None]
+    if unmodelled is not None:
+        backscatter = backscatter + unmodelled.field
+    backscatter = _changed(backscatter, world, observed, term_weights)
+    backscatter = backscatter + _quantity(area, parameters, observed.incidence_deg)[:, :, None]
     if parameters.preset.relief_m[1] >= STEEP_M:
-        backscatter = relief.hide(backscatter, ground, seen.views, parameters, NOISE_FLOOR_DB)
+        backscatter = relief.hide(backscatter, ground, observed.views, parameters, NOISE_FLOOR_DB)
     return backscatter.clamp(min=NOISE_FLOOR_DB)
 
 
-def _numbers(seen: Seen, unknown: Unknown | None) -> torch.Tensor:
-    """One number a scene for each of ``TERMS``, dims (world, band, view, term)."""
-    states = seen.states
-    look = torch.deg2rad(seen.views.heading_deg + 90.0)
-    calibration = torch.tensor(table.PLATFORM_DB, device=look.device)[seen.views.platform]
+def _term_weights(observed: Observations, unmodelled: UnmodelledEffects | None) -> torch.Tensor:
+    """Weight of each of ``TERMS`` in each view, dims (world, band, view, term)."""
+    states = observed.states
+    look = torch.deg2rad(observed.views.heading_deg + 90.0)
+    calibration = torch.tensor(table.PLATFORM_DB, device=look.device)[observed.views.platform]
     scene = calibration.permute(0, 2, 1)
     wind = torch.zeros_like(look)
-    if unknown is not None:
-        scene = scene + unknown.scene
-        wind = unknown.wind * (1.0 - states.frozen_soil)
+    if unmodelled is not None:
+        scene = scene + unmodelled.scene
+        wind = unmodelled.wind * (1.0 - states.frozen_soil)
     shared = {
         "base": torch.ones_like(look),
         "wet": states.wet.mean((2, 3)),
@@ -179,7 +181,7 @@ def _numbers(seen: Seen, unknown: Unknown | None) -> torch.Tensor:
 
 
 def _on_pixels(levels: torch.Tensor, ground: Ground) -> torch.Tensor:
-    """Levels (world, band, view, parcel) where the parcels lie: (world, band, view, y, x)."""
+    """Levels of parcels, (world, band, view, parcel), on pixels: (world, band, view, y, x)."""
     worlds, bands, views, _ = levels.shape
     labels = ground.parcels.flatten(1)[:, None].expand(-1, bands * views, -1)
     return (
@@ -189,38 +191,42 @@ def _on_pixels(levels: torch.Tensor, ground: Ground) -> torch.Tensor:
     )
 
 
-def _local_wet(states: States, unknown: Unknown | None, size: fields.Size) -> torch.Tensor | None:
-    """Wetness over its mean of the area, dims (world, view, y, x); None where it is the same."""
+def _local_wet(
+    states: States, unmodelled: UnmodelledEffects | None, size: fields.Size
+) -> torch.Tensor | None:
+    """Wetness minus its mean over the area, dims (world, view, y, x); None if it is uniform."""
     wet = None
     if states.wet.shape[2:] != (1, 1):
         fine = functional.interpolate(states.wet, size=size, mode="bilinear", align_corners=False)
         wet = fine - states.wet.mean((2, 3), keepdim=True)
-    if unknown is None:
+    if unmodelled is None:
         return wet
-    moisture = (1.0 - states.frozen_soil)[:, :, None, None] * unknown.moisture
+    moisture = (1.0 - states.frozen_soil)[:, :, None, None] * unmodelled.moisture
     return moisture if wet is None else wet + moisture
 
 
 def _changed(
-    backscatter: torch.Tensor, world: World, seen: Seen, numbers: torch.Tensor
+    backscatter: torch.Tensor, world: World, observed: Observations, term_weights: torch.Tensor
 ) -> torch.Tensor:
-    """Backscatter where the ground changed; changed ground freezes as soil does."""
+    """Replace backscatter where the ground changed; changed ground freezes as soil does."""
     if world.changes.kind.shape[1] == 0:
         return backscatter
-    zero = torch.zeros_like(numbers[:, 0, :, 0])
-    columns = {name: numbers[:, 0, :, TERMS.index(name)] for name in table.COLUMNS if name in TERMS}
-    columns["frozen"] = numbers[:, 0, :, TERMS.index("frozen_soil")]
+    zero = torch.zeros_like(term_weights[:, 0, :, 0])
+    columns = {
+        name: term_weights[:, 0, :, TERMS.index(name)] for name in table.COLUMNS if name in TERMS
+    }
+    columns["frozen"] = term_weights[:, 0, :, TERMS.index("frozen_soil")]
     weights = torch.stack([columns.get(name, zero) for name in table.COLUMNS], dim=-1)
-    levels = changes.row_levels(world.parameters, weights, seen.views.incidence_deg)
-    levels = levels + numbers[:, :, :, TERMS.index("scene")].permute(0, 2, 1)[:, None]
-    pace = changes.progress(world.changes, seen.views.time, seen.until)
-    return changes.apply(backscatter, world.changes, pace, levels, world.ground.rough)
+    levels = changes.row_levels(world.parameters, weights, observed.views.incidence_deg)
+    levels = levels + term_weights[:, :, :, TERMS.index("scene")].permute(0, 2, 1)[:, None]
+    progress = changes.progress(world.changes, observed.views.time, observed.until)
+    return changes.apply(backscatter, world.changes, progress, levels, world.ground.rough)
 
 
 def _quantity(
     area: torch.Tensor, parameters: Parameters, incidence_deg: torch.Tensor
 ) -> torch.Tensor:
-    """From local sigma nought to the product's quantity, dB, dims (world, view, y, x)."""
-    left = area * (1.0 - parameters.over("flattening", 3))
+    """Add to local sigma nought for the product's quantity, dB, dims (world, view, y, x)."""
+    unflattened = area * (1.0 - parameters.over("flattening", 3))
     cosine = torch.log(torch.cos(torch.deg2rad(incidence_deg)))
-    return left - DB_PER_NEPER * parameters.over("gamma0", 3) * cosine
+    return unflattened - DB_PER_NEPER * parameters.over("gamma0", 3) * cosine

@@ -14,7 +14,7 @@ WHOLE: Box = (slice(None), slice(None))
 
 
 def normal(*shape: int, rng: torch.Generator) -> torch.Tensor:
-    """Standard normal numbers on the generator's device, float32."""
+    """Draw standard normal numbers on the generator's device, float32."""
     return torch.randn(shape, generator=rng, device=rng.device)
 
 
@@ -26,20 +26,20 @@ def smooth(
     part: Box = WHOLE,
     rng: torch.Generator,
 ) -> torch.Tensor:
-    """Noise that varies over ``size / nodes`` pixels, of mean 0 and variance 1.
+    """Draw noise with a length scale of ``size / nodes`` pixels, mean 0 and variance 1.
 
     Parameters
     ----------
     lead
-        Leading dims: one field each.
+        Leading dims, one field for each element.
     size
         Rows and columns of the field, pixels.
     nodes
         Rows and columns of the coarse grid that is interpolated, 1 or more each.
     part
-        Rows and columns of the field that are wanted.
+        Rows and columns of the field that are returned.
     rng
-        Source of chance; its device is that of the result.
+        Random generator; its device is that of the result.
 
     Returns
     -------
@@ -48,7 +48,7 @@ def smooth(
     """
     rows, columns = (min(node + 3, pixels + 1) for node, pixels in zip(nodes, size, strict=True))
     coarse = normal(math.prod(lead), 1, rows, columns, rng=rng)
-    # one node beyond each border, so that no border is smoother than the inside
+    # one node beyond each border, so that the field is not smoother there
     down = _row_weights(size[0], rows, rng.device)[part[0]]
     right = _row_weights(size[1], columns, rng.device)[part[1]]
     return (down @ coarse @ right.mT).reshape(*lead, len(down), len(right))
@@ -63,7 +63,10 @@ def octaves(
     gain: float = 0.5,
     rng: torch.Generator,
 ) -> torch.Tensor:
-    """Sum of ``count`` smooth fields, each twice as fine and ``gain`` as strong; variance 1."""
+    """Draw the sum of ``count`` smooth fields, each twice as fine and ``gain`` times as strong.
+
+    The variance of the sum is 1.
+    """
     total = torch.zeros((*lead, *size), device=rng.device)
     for octave in range(count):
         finer = (nodes[0] << octave, nodes[1] << octave)
@@ -74,18 +77,18 @@ def octaves(
 @functools.lru_cache(maxsize=64)
 def _row_weights(pixels: int, nodes: int, device: torch.device) -> torch.Tensor:
     """Cubic B-spline weights, dims (pixel, node), rows of unit Euclidean length."""
-    place = (torch.arange(pixels, device=device) + 0.5) / pixels * (nodes - 3) + 1.0
-    away = (place[:, None] - torch.arange(nodes, device=device)).abs()
-    near = 2.0 / 3.0 - away**2 + away**3 / 2.0
-    far = (2.0 - away).clamp(min=0.0) ** 3 / 6.0
-    return functional.normalize(torch.where(away < 1.0, near, far), dim=1)
+    position = (torch.arange(pixels, device=device) + 0.5) / pixels * (nodes - 3) + 1.0
+    distance = (position[:, None] - torch.arange(nodes, device=device)).abs()
+    near = 2.0 / 3.0 - distance**2 + distance**3 / 2.0
+    far = (2.0 - distance).clamp(min=0.0) ** 3 / 6.0
+    return functional.normalize(torch.where(distance < 1.0, near, far), dim=1)
 
 
 def cells(size: Size, cell: torch.Tensor, *, rng: torch.Generator) -> tuple[torch.Tensor, Size]:
-    """Patchwork of irregular cells, as stands of trees and parcels of land are.
+    """Divide the area into irregular cells, like stands of trees and parcels of land.
 
-    The plane is cut by the nearest of seeds that stand anywhere in the squares of a grid (of the
-    four squares around a pixel), after its coordinates were bent smoothly.
+    Each pixel belongs to the nearest of the four seeds in the grid squares around it (a Voronoi
+    diagram of a jittered grid), after its coordinates were warped smoothly.
 
     Parameters
     ----------
@@ -104,31 +107,31 @@ def cells(size: Size, cell: torch.Tensor, *, rng: torch.Generator) -> tuple[torc
     worlds = len(cell)
     shape = tuple(math.ceil(pixels / float(cell.min())) + 4 for pixels in size)
     seeds = torch.rand(worlds, 2, shape[0] * shape[1], generator=rng, device=rng.device)
-    bend = 0.35 * smooth((worlds, 2), size, (max(2, size[0] // 20), max(2, size[1] // 20)), rng=rng)
+    warp = 0.35 * smooth((worlds, 2), size, (max(2, size[0] // 20), max(2, size[1] // 20)), rng=rng)
     grid = torch.stack(
         torch.meshgrid(*(torch.arange(n, device=rng.device) for n in size), indexing="ij")
     )
-    place = (grid / cell[:, None, None, None] + 2.0 + bend).clamp(min=1.0)
+    position = (grid / cell[:, None, None, None] + 2.0 + warp).clamp(min=1.0)
     limit = torch.tensor(shape, device=rng.device)[:, None, None] - 2.0
-    place = torch.minimum(place, limit)
-    return _nearest(place, seeds, shape[1]), (shape[0], shape[1])
+    position = torch.minimum(position, limit)
+    return _nearest_seed(position, seeds, shape[1]), (shape[0], shape[1])
 
 
-def _nearest(place: torch.Tensor, seeds: torch.Tensor, columns: int) -> torch.Tensor:
-    corner = torch.floor(place - 0.5).long()
-    best = torch.full_like(place[:, 0], torch.inf)
+def _nearest_seed(position: torch.Tensor, seeds: torch.Tensor, columns: int) -> torch.Tensor:
+    corner = torch.floor(position - 0.5).long()
+    best = torch.full_like(position[:, 0], torch.inf)
     label = torch.zeros_like(corner[:, 0])
     for down in (0, 1):
         for right in (0, 1):
             row, column = corner[:, 0] + down, corner[:, 1] + right
             number = row * columns + column
             seed_y, seed_x = (lookup(seeds[:, axis], number) for axis in (0, 1))
-            away = (row + seed_y - place[:, 0]) ** 2 + (column + seed_x - place[:, 1]) ** 2
-            label = torch.where(away < best, number, label)
-            best = torch.minimum(best, away)
+            squared = (row + seed_y - position[:, 0]) ** 2 + (column + seed_x - position[:, 1]) ** 2
+            label = torch.where(squared < best, number, label)
+            best = torch.minimum(best, squared)
     return label
 
 
 def lookup(values: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Value of each pixel's cell: ``values`` (world, cell), ``labels`` (world, y, x)."""
+    """Look up each pixel's cell: ``values`` (world, cell), ``labels`` (world, y, x)."""
     return values.gather(1, labels.flatten(1)).reshape(labels.shape)

@@ -1,4 +1,4 @@
-"""The ground of many worlds at once: terrain, cover, and what each pixel answers to."""
+"""The ground of many worlds at once: terrain, cover, and the response of each pixel."""
 
 import math
 from dataclasses import dataclass
@@ -24,36 +24,36 @@ TERMS = (
     "corner_cos",
     "corner_sin",
 )
-"""What adds up to a pixel's backscatter: a map each, times one number a scene."""
+"""Terms of a pixel's backscatter: each is a map of the ground times one weight per scene."""
 
 LARGEST_FIELD_M = 1500.0
-"""Length over which terrain and landscapes vary."""
+"""Largest length scale of terrain and landscape."""
 
 _BLOCKS = 512
-_COLUMN = {name: place for place, name in enumerate(table.COLUMNS)}
-_COVER = {name: place for place, name in enumerate(table.NAMES)}
+_COLUMN = {name: index for index, name in enumerate(table.COLUMNS)}
+_COVER = {name: index for index, name in enumerate(table.NAMES)}
 
 
 @dataclass(frozen=True)
 class Ground:
-    """What does not change from scene to scene.
+    """Properties that do not change from scene to scene.
 
     Attributes
     ----------
     spacing_m
         Pixel spacing, m.
     elevation, slope_east, slope_north
-        Dims (world, y, x): m; m per m, none on water.
+        Dims (world, y, x): m; m per m, 0 on water.
     cover
-        Dims (world, y, x), int64: place in ``table.COVERS``.
+        Dims (world, y, x), int64: index in ``table.COVERS``.
     parcels
-        Dims (world, y, x), int64: the cell of the patchwork.
+        Dims (world, y, x), int64: number of the parcel.
     parcel_cover
-        Dims (world, parcel), int64: the cover that fell to each cell of the patchwork.
+        Dims (world, parcel), int64: cover of each parcel.
     land
-        Dims (world, y, x): share of a pixel that parcels lie on.
+        Dims (world, y, x): share of a pixel covered by parcels, without water and mire.
     rough
-        Dims (world, band, y, x): noise of unit variance that stays when the ground changes.
+        Dims (world, band, y, x): noise of unit variance that is the same before and after a change.
     maps
         Dims (world, band, term, y, x), dB: see ``TERMS``.
     per_degree
@@ -125,14 +125,14 @@ def _slopes(elevation: torch.Tensor, spacing_m: float) -> tuple[torch.Tensor, to
 def _parcel_cover(
     mixture: torch.Tensor, shape: fields.Size, *, rng: torch.Generator
 ) -> torch.Tensor:
-    """Deal the covers of dry land out to parcels, clumped; dims (world, parcel)."""
+    """Assign the covers of dry land to parcels, in clumps; dims (world, parcel)."""
     worlds, covers = mixture.shape
     dry = mixture.clone()
     dry[:, [_COVER["water"], _COVER["mire"]]] = 0.0
     clumped = fields.smooth((worlds, covers), shape, _coarse(shape, 5), rng=rng)
     white = fields.normal(worlds, covers, *shape, rng=rng)
     uniform = torch.special.ndtr(0.75 * clumped + 0.66 * white).clamp(1e-6, 1.0 - 1e-6)
-    # the largest of Gumbel numbers plus log shares falls on each cover as often as its share
+    # Gumbel-max trick: argmax of log share plus Gumbel noise picks each cover with its share
     score = dry.log()[:, :, None, None] - torch.log(-torch.log(uniform))
     return score.argmax(1).flatten(1)
 
@@ -145,12 +145,12 @@ def _cover(
     *,
     rng: torch.Generator,
 ) -> torch.Tensor:
-    """Lay water and mire over the parcels' cover where the land is low, with smooth shores."""
+    """Replace the parcels' cover by water and mire where the land is low, with smooth shores."""
     size = (relief.shape[1], relief.shape[2])
     wetness = fields.octaves((len(mixture),), size, _coarse(shape, 6), 4, rng=rng)
     low = torch.special.ndtr(0.8 * wetness + 0.6 * relief)
     water, mire = (_COVER[name] for name in ("water", "mire"))
-    share_water, share_mire = (mixture[:, place, None, None] for place in (water, mire))
+    share_water, share_mire = (mixture[:, index, None, None] for index in (water, mire))
     cover = torch.where(low < share_water + share_mire, mire, cover)
     return torch.where(low < share_water, water, cover)
 
@@ -167,62 +167,66 @@ def _maps(
     *,
     rng: torch.Generator,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Maps of ``TERMS``, and the dependence on incidence; crops grow by parcel, not by scene."""
-    table_of = parameters.responses[:, : len(table.COVERS)].clone()
-    table_of[:, _COVER["field"], _COLUMN["summer"]] = 0.0
-    mixed = torch.einsum("wkcb,wkyx->wbcyx", table_of, share)
+    """Maps of ``TERMS``, and the dependence on incidence; crops vary by parcel, not by scene."""
+    responses = parameters.responses[:, : len(table.COVERS)].clone()
+    responses[:, _COVER["field"], _COLUMN["summer"]] = 0.0
+    mixed = torch.einsum("wkcb,wkyx->wbcyx", responses, share)
     maps = mixed.new_zeros((*mixed.shape[:2], len(TERMS), *share.shape[2:]))
-    place = {name: maps[:, :, number] for number, name in enumerate(TERMS)}
+    term_maps = {name: maps[:, :, number] for number, name in enumerate(TERMS)}
     torch.addcmul(
-        mixed[:, :, _COLUMN["base"]], mixed[:, :, _COLUMN["texture"]], noise, out=place["base"]
+        mixed[:, :, _COLUMN["base"]], mixed[:, :, _COLUMN["texture"]], noise, out=term_maps["base"]
     )
-    place["scene"].fill_(1.0)
+    term_maps["scene"].fill_(1.0)
     for name in ("wet", "wet_snow", "dry_snow", "summer"):
-        place[name].copy_(mixed[:, :, _COLUMN[name]])
+        term_maps[name].copy_(mixed[:, :, _COLUMN[name]])
     frozen, trees = mixed[:, :, _COLUMN["frozen"]], share[:, None, _COVER["forest"]]
-    place["frozen_canopy"].copy_(frozen * trees)
-    place["frozen_soil"].copy_(frozen * (1.0 - trees))
+    term_maps["frozen_canopy"].copy_(frozen * trees)
+    term_maps["frozen_soil"].copy_(frozen * (1.0 - trees))
     per_band = torch.tensor([table.WIND_DB, table.CORNER_DB], device=share.device)
-    place["wind"].copy_(per_band[0, :, None, None] * share[:, None, _COVER["water"]])
-    _edges(place, trees)
-    _corners(place, share[:, None, _COVER["built-up"]] * per_band[1, :, None, None], parcels, rng)
+    term_maps["wind"].copy_(per_band[0, :, None, None] * share[:, None, _COVER["water"]])
+    _edges(term_maps, trees)
+    _corners(
+        term_maps, share[:, None, _COVER["built-up"]] * per_band[1, :, None, None], parcels, rng
+    )
     return maps, mixed[:, :, _COLUMN["per_degree"]]
 
 
 def shares(cover: torch.Tensor) -> torch.Tensor:
-    """Share of each cover in each pixel, from the class of the pixel and its neighbours."""
+    """Compute the share of each cover in each pixel, from the pixel and its neighbours."""
     hard = functional.one_hot(cover, len(table.COVERS)).permute(0, 3, 1, 2).float()
     return functional.avg_pool2d(hard, 3, 1, 1, count_include_pad=False)
 
 
 def _texture(parcels: torch.Tensor, shape: fields.Size, rng: torch.Generator) -> torch.Tensor:
-    """Unit noise, dims (world, band, y, x): half of its variance by parcel, half within."""
+    """Unit noise, dims (world, band, y, x): half of its variance between parcels, half within."""
     worlds, size = len(parcels), (parcels.shape[1], parcels.shape[2])
     stand = fields.normal(worlds, 2, shape[0] * shape[1], rng=rng)
     stand[:, 1] = 0.8 * stand[:, 0] + 0.6 * stand[:, 1]
     by_parcel = torch.stack([fields.lookup(stand[:, band], parcels) for band in (0, 1)], 1)
     within = fields.smooth((worlds, 1), size, (size[0] // 3, size[1] // 3), rng=rng)
-    own = fields.normal(worlds, 2, *size, rng=rng)
-    return own.mul_(0.2**0.5).add_(within, alpha=0.3**0.5).add_(by_parcel, alpha=0.5**0.5)
+    pixel = fields.normal(worlds, 2, *size, rng=rng)
+    return pixel.mul_(0.2**0.5).add_(within, alpha=0.3**0.5).add_(by_parcel, alpha=0.5**0.5)
 
 
-def _edges(place: dict[str, torch.Tensor], trees: torch.Tensor) -> None:
-    """Edges where trees begin along the look direction face the sensor; where they end, shadow."""
+def _edges(term_maps: dict[str, torch.Tensor], trees: torch.Tensor) -> None:
+    """Brighten edges where forest begins along the look direction, darken those where it ends."""
     down, right = torch.gradient(trees, dim=(2, 3))
-    # a straight edge has a gradient of at most 1/3 of trees a pixel after the mixing of pixels
-    place["edge_east"].copy_(3.0 * table.EDGE_DB * right)
-    place["edge_north"].copy_(-3.0 * table.EDGE_DB * down)
+    # after averaging over 3 x 3 pixels, the tree share has a gradient of at most 1/3 per pixel
+    term_maps["edge_east"].copy_(3.0 * table.EDGE_DB * right)
+    term_maps["edge_north"].copy_(-3.0 * table.EDGE_DB * down)
 
 
 def _corners(
-    place: dict[str, torch.Tensor],
+    term_maps: dict[str, torch.Tensor],
     strength: torch.Tensor,
     parcels: torch.Tensor,
     rng: torch.Generator,
 ) -> None:
-    """Streets of a block run one way, and again after a quarter of a turn."""
+    """Brighten walls square to the beam; streets of a block repeat every quarter turn."""
     block = parcels // 3 % _BLOCKS
-    turn = 2.0 * torch.pi * torch.rand(len(parcels), _BLOCKS, generator=rng, device=rng.device)
-    angle = fields.lookup(turn, block)[:, None]
-    place["corner_cos"].copy_(0.5 * strength * torch.cos(angle))
-    place["corner_sin"].copy_(0.5 * strength * torch.sin(angle))
+    orientation = (
+        2.0 * torch.pi * torch.rand(len(parcels), _BLOCKS, generator=rng, device=rng.device)
+    )
+    angle = fields.lookup(orientation, block)[:, None]
+    term_maps["corner_cos"].copy_(0.5 * strength * torch.cos(angle))
+    term_maps["corner_sin"].copy_(0.5 * strength * torch.sin(angle))

@@ -8,18 +8,18 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 PresetName = Literal["boreal", "temperate", "monsoon", "dryland", "random"]
 FEWEST_PIXELS, MOST_PIXELS = 16, 4000
-"""Rows and columns that a written area can have: its maps take 104 bytes a pixel."""
+"""Least and greatest rows and columns of a written area: its maps take 104 bytes a pixel."""
 
 
 class WorldOptions(BaseModel):
-    """What kind of area to write, how large, and over which dates."""
+    """Kind, size and dates of the area to write."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     preset: PresetName = Field("boreal", description="Kind of landscape and climate.")
     size_km: float = Field(5.0, ge=0.5, le=100.0, description="Side of the area, 0.5..100 km.")
     spacing_m: float = Field(
-        10.0, ge=5.0, le=100.0, description="Pixel spacing, 5..100 m; real products have 10 to 30."
+        10.0, ge=5.0, le=100.0, description="Pixel spacing, 5..100 m; real products have 10..30 m."
     )
     start: Annotated[dt.date, Parameter(name=("--start", "--from"))] = Field(
         dt.date(2020, 4, 1), description="First day of the scenes, UTC."
@@ -28,7 +28,7 @@ class WorldOptions(BaseModel):
         dt.date(2020, 9, 30), description="Last day of the scenes, UTC."
     )
     tracks: int = Field(
-        2, ge=1, le=8, description="Most relative orbits, 1..8, of both passes in turn."
+        2, ge=1, le=8, description="Relative orbits at most, 1..8, taken from both passes in turn."
     )
     available: float = Field(
         1.0, gt=0.0, le=1.0, description="Share of the planned acquisitions that exist, 0..1."
@@ -38,11 +38,11 @@ class WorldOptions(BaseModel):
         None,
         ge=0.0,
         le=1.0,
-        description="Share of the terrain's brightness taken out, 0..1, 1 for terrain-corrected "
-        "products; default: the preset's.",
+        description="Share of the terrain's effect on brightness that is removed, 0..1; 1 for "
+        "terrain-flattened products; default: the preset's.",
     )
     speckle_filter: Literal["none", "lee", "refined-lee", "tv"] = Field(
-        "lee", description="Filter against speckle; tv is total variation."
+        "lee", description="Speckle filter; tv is total variation."
     )
     looks: float | None = Field(
         None, ge=0.5, le=400.0, description="Number of looks, 0.5..400; default: the preset's."
@@ -51,7 +51,7 @@ class WorldOptions(BaseModel):
         None,
         ge=0.0,
         le=0.6,
-        description="Of the speckle of adjacent pixels, 0..0.6; default: the preset's.",
+        description="Correlation of the speckle of adjacent pixels, 0..0.6; default: the preset's.",
     )
     jitter_px: float | None = Field(
         None, ge=0.0, le=0.5, description="Geolocation error, 0..0.5 pixels; default: the preset's."
@@ -79,7 +79,7 @@ class WorldOptions(BaseModel):
 
 
 class StreamOptions(BaseModel):
-    """What kind of windows a stream draws."""
+    """Kind of windows that a stream draws."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -91,17 +91,17 @@ class StreamOptions(BaseModel):
         False, description="let the ground change between the last previous image and the target"
     )
     missing: float = Field(
-        0.0, ge=0.0, le=1.0, description="chance that a window does not know a condition"
+        0.0, ge=0.0, le=1.0, description="chance that a condition is missing from a window"
     )
     counterfactual: bool = Field(
         False,
-        description="see the target's ground once more under other rain, half of it from the other "
-        "pass: training holds the network to what that moves",
+        description="also simulate each target under other rain, half of them from the opposite "
+        "pass: a training with contrast fits the difference between both",
     )
     goal_looks: int = Field(
         0,
         ge=0,
         le=64,
-        description="times that the expected image is seen anew through the sensor: the mean of "
-        "these is what training draws to, with less speckle than the target; 0: there is none",
+        description="looks averaged in the training goal: the mean of so many simulated images of "
+        "the expected backscatter, with less speckle than the target; 0: train on the target",
     )

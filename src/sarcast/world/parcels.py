@@ -1,6 +1,6 @@
-"""What people do to parcels of land: sowing, growth, harvest and mowing, and what nobody told.
+"""Land use of parcels: sowing, growth, harvest and mowing, and unmodelled fluctuation.
 
-All of it changes backscatter, and none of it is a change of the ground.
+All of it changes backscatter, and none of it counts as a change of the ground.
 
 References
 ----------
@@ -22,12 +22,12 @@ from sarcast.world.weather import season_day
 SPREAD_DAYS = 12.0
 """Standard deviation of the dates of sowing and harvest between parcels."""
 GROWING_DAYS = 45.0
-"""From sowing to a closed canopy."""
+"""Days from sowing to a closed canopy."""
 TILLAGE_DB = (1.5, 0.6)
-"""Rough soil after harvest and tillage, fading with the rains of ``TILLAGE_FADES_DAYS``."""
+"""Rough soil after harvest and tillage, VV and VH; fades within ``TILLAGE_FADES_DAYS``."""
 TILLAGE_FADES_DAYS = 25.0
 MOWN_DB = (-0.6, -1.2)
-"""Grass after mowing, fading as it grows again."""
+"""Grass after mowing, VV and VH; fades within ``MOWN_FADES_DAYS`` as it grows back."""
 MOWN_FADES_DAYS = 18.0
 _WAVES = 4
 _FIELD = table.NAMES.index("field")
@@ -37,16 +37,17 @@ _SUMMER = table.COLUMNS.index("summer")
 
 @dataclass(frozen=True)
 class Calendar:
-    """When each parcel is sown, harvested and mown, and its fluctuation that nobody told.
+    """Dates of sowing, harvest and mowing of each parcel, and its unmodelled fluctuation.
 
     Attributes
     ----------
     start
-        Dims (world), days after ``views.EPOCH``: where time begins for the fluctuation.
+        Dims (world), days after ``views.EPOCH``: origin of time for the fluctuation.
     chance
-        Dims (world, 3, 1, parcel), in ``SPREAD_DAYS``: of sowing, length of growth, mowing.
+        Dims (world, 3, 1, parcel), in units of ``SPREAD_DAYS``: deviation of sowing, length of
+        growth, and mowing.
     frequency, phase
-        Dims (world, wave, 1, parcel), per day and radians.
+        Dims (world, wave, 1, parcel), radians per day and radians.
     """
 
     start: torch.Tensor
@@ -62,7 +63,7 @@ def draw(
     worlds, count = ground.parcel_cover.shape
     chance = fields.normal(worlds, 3, 1, count, rng=rng)
     shape = (worlds, 2 * _WAVES, 1, count)
-    # Cauchy distributed frequencies give the memory exp(−lag / parcel_days)
+    # Cauchy distributed frequencies give the autocorrelation exp(−lag / parcel_days)
     frequency = torch.tan(3.1 * (torch.rand(shape, generator=rng, device=rng.device) - 0.5))
     phase = 2.0 * torch.pi * torch.rand(shape, generator=rng, device=rng.device)
     return Calendar(start, chance, frequency / parameters.over("parcel_days", 3), phase)
@@ -71,12 +72,12 @@ def draw(
 def levels(
     calendar: Calendar, ground: Ground, parameters: Parameters, time: torch.Tensor
 ) -> torch.Tensor:
-    """Backscatter that parcels add at each view.
+    """Compute the backscatter that the use of parcels adds at each view.
 
     Parameters
     ----------
     calendar, ground, parameters
-        Of each world.
+        Those of each world.
     time
         Dims (world, view), days after ``views.EPOCH``.
 
@@ -90,18 +91,18 @@ def levels(
     meadow = ground.parcel_cover == _OPEN
     crops = _crops(parameters, day, calendar.chance)
     mown = _mown(day, parameters.over("growth_day", 2), calendar.chance)
-    known = crops * crop[:, None, None] + mown * meadow[:, None, None]
-    return known + _untold(calendar, parameters, time, crop | meadow)
+    seasonal = crops * crop[:, None, None] + mown * meadow[:, None, None]
+    return seasonal + _fluctuation(calendar, parameters, time, crop | meadow)
 
 
 def _crops(parameters: Parameters, day: torch.Tensor, chance: torch.Tensor) -> torch.Tensor:
     summer = parameters.responses[:, _FIELD, _SUMMER]
     sown = parameters.over("growth_day", 2) + SPREAD_DAYS * chance[:, 0]
-    grown = (day - sown) % YEAR_DAYS
+    age = (day - sown) % YEAR_DAYS
     length = (parameters.over("growth_days", 2) + SPREAD_DAYS * chance[:, 1]).clamp(min=30.0)
-    rise = (grown / GROWING_DAYS).clamp(max=1.0)
-    standing = torch.where(grown < length, rise * rise * (3.0 - 2.0 * rise), 0.0)
-    since = grown - length
+    rise = (age / GROWING_DAYS).clamp(max=1.0)
+    standing = torch.where(age < length, rise * rise * (3.0 - 2.0 * rise), 0.0)
+    since = age - length
     bare = torch.where(since >= 0.0, torch.exp(-since.clamp(min=0.0) / TILLAGE_FADES_DAYS), 0.0)
     tillage = torch.tensor(TILLAGE_DB, device=day.device)[:, None, None]
     return summer[:, :, None, None] * standing[:, None] + tillage * bare[:, None]
@@ -114,9 +115,10 @@ def _mown(day: torch.Tensor, growth_day: torch.Tensor, chance: torch.Tensor) -> 
     return short * torch.exp(-since / MOWN_FADES_DAYS)[:, None]
 
 
-def _untold(
+def _fluctuation(
     calendar: Calendar, parameters: Parameters, time: torch.Tensor, tilled: torch.Tensor
 ) -> torch.Tensor:
+    """Random waves in time, less strong where the land is not tilled."""
     worlds, _, _, count = calendar.phase.shape
     since = (time - calendar.start[:, None]).float()[:, None, :, None]
     waves = torch.cos(calendar.frequency * since + calendar.phase)

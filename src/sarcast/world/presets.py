@@ -1,4 +1,4 @@
-"""Kinds of worlds: every parameter that is not in the table, as a range that a world draws from."""
+"""Kinds of worlds: the range of every parameter that is not in the table."""
 
 import datetime as dt
 from collections.abc import Mapping
@@ -13,22 +13,23 @@ Span = tuple[float, float]
 
 @dataclass(frozen=True)
 class Preset:
-    """Ranges of one kind of worlds; each world draws its parameters uniformly from them.
+    """Parameter ranges of one kind of world; each world draws uniformly from them.
 
     Attributes
     ----------
     latitude_deg, longitude_deg
-        Of the area; written areas lie at ``longitude_deg``, windows of a stream anywhere.
+        Location; written areas are at ``longitude_deg``, windows of a stream at any longitude.
     mixture, mixture_spread
         Mean share of each of ``table.COVERS``, and the standard deviation of its logarithm.
     spread
-        How much of the table's half ranges a world draws from, 0..1.
+        Share of the table's half ranges that a world draws from, 0..1.
     relief_m, cell_m
         Standard deviation of the elevation; size of parcels of land and stands of trees.
     temperature_c, season_c, weather_c, diurnal_c
         Annual mean; amplitude of the season; standard deviation from day to day; range of a day.
     wet_days, rain_mm, monsoon
-        Share of days with rain; mean of a wet day; how much of it keeps to the warm season, 0..1.
+        Share of days with rain; mean of a wet day; how strongly rain is confined to the warm
+        season, 0..1, or, below 0, to the cold one.
     growth_day, growth_days
         Mean day of the year on which crops come up, and days until their harvest.
     tracks, available
@@ -36,17 +37,17 @@ class Preset:
     dates
         First and last date of a stream's targets.
     residual_db, patch_db, scene_db, parcel_db
-        What no condition tells: smooth in space; patches of moisture over open ground; of a whole
-        scene; of parcels, with a memory of ``parcel_days``.
+        Standard deviations of unmodelled effects: smooth in space; patches of moisture over open
+        ground; of a whole scene; of parcels, with a correlation time of ``parcel_days``.
     looks, speckle_correlation, filters
-        Equivalent number of looks; correlation of adjacent pixels' speckle before it is mapped to
-        its distribution; filters against speckle by how often they were used.
+        Equivalent number of looks; correlation of the normal numbers that are mapped to the
+        speckle of adjacent pixels; relative frequency of each speckle filter.
     flattening, gamma0
-        Share of the terrain's area effect that was taken out; how often gamma0 is the quantity.
+        Share of the terrain's area effect that is removed; share of worlds in gamma0.
     jitter_px, strips
         Geolocation error, standard deviation in pixels; share of images with a strip of no data.
     changes
-        Mean number of changes of the ground a window has seen in the time of its images.
+        Mean number of changes of the ground in a window during the time of its images.
     """
 
     name: str
@@ -98,8 +99,8 @@ BOREAL = Preset(
     speckle_correlation=(0.6, 0.6),
     flattening=(0.0, 0.0),
 )
-"""Southern and middle Finland, sigma nought that is not flattened. The last six have no source:
-they are calibrated so that the conventional strategies land on the paper's figures."""
+"""Southern and central Finland, sigma nought without flattening. The last six have no source: they
+are calibrated so that the conventional strategies reproduce the paper's figures."""
 TEMPERATE = Preset(
     name="temperate",
     latitude_deg=(44.0, 54.0),
@@ -193,21 +194,21 @@ RANDOM = Preset(
     changes=1.0,
     spacings_m=(10.0, 20.0, 30.0),
 )
-PRESETS = {each.name: each for each in (BOREAL, TEMPERATE, MONSOON, DRYLAND, RANDOM)}
+PRESETS = {preset.name: preset for preset in (BOREAL, TEMPERATE, MONSOON, DRYLAND, RANDOM)}
 
-_SPANS = tuple(each.name for each in fields(Preset) if each.type is Span)
+_SPANS = tuple(item.name for item in fields(Preset) if item.type is Span)
 STEEP_M = 60.0
-"""Relief from which slopes can lie over or in shadow."""
+"""Relief from which layover and shadow are simulated."""
 
 
 @dataclass(frozen=True)
 class Parameters:
-    """What the worlds of a batch drew.
+    """Parameters that the worlds of a batch drew.
 
     Attributes
     ----------
     preset
-        The kind of world.
+        Kind of the worlds.
     responses
         Dims (world, row, column, band), dB: ``table.ROWS`` as each world has it.
     mixture
@@ -222,11 +223,11 @@ class Parameters:
     values: dict[str, torch.Tensor]
 
     def __getitem__(self, name: str) -> torch.Tensor:
-        """Value of a parameter in each world, dims (world)."""
+        """Return the value of a parameter in each world, dims (world)."""
         return self.values[name]
 
     def over(self, name: str, dims: int) -> torch.Tensor:
-        """Value of a parameter in each world, with ``dims`` further dims of length 1."""
+        """Return a parameter of each world, with ``dims`` further dims of length 1."""
         return self.values[name].reshape(-1, *[1] * dims)
 
 

@@ -1,8 +1,8 @@
-"""How slopes meet the beam: local incidence, foreshortening, layover and shadow.
+"""Effects of slopes: local incidence, foreshortening, layover and shadow.
 
 References
 ----------
-Ulander, IEEE TGRS 34 (1996) 1115: the area that a slope shows to the radar, equation 9.
+Ulander, IEEE TGRS 34 (1996) 1115: illuminated area of a slope, equation 9.
 Kropatsch, Strobl, IEEE TGRS 28 (1990) 98: layover and shadow from a terrain model.
 """
 
@@ -14,24 +14,24 @@ from sarcast.world.presets import Parameters
 from sarcast.world.views import Views
 
 LAYOVER_DB = 4.0
-"""Several slopes in one cell of range, before flattening."""
-_LEAST_SHOWN = 0.15
-"""Cosine of the projection angle under which a slope counts as in layover: 8 dB at 40 degrees."""
+"""Brightening where several slopes fall into one range cell, before flattening."""
+_LEAST_COSINE = 0.15
+"""Least cosine of the projection angle; a slope below it is in layover: 8 dB at 40 degrees."""
 
 
 def slopes(
     ground: Ground, heading_deg: torch.Tensor, incidence_deg: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Local incidence, and the area effect of slopes.
+    """Compute local incidence and the area effect of slopes.
 
     Parameters
     ----------
     ground
-        Of each world.
+        Ground of each world.
     heading_deg
         Dims (world, view).
     incidence_deg
-        Dims (world, view, y, x): of the ellipsoid.
+        Dims (world, view, y, x): incidence on the ellipsoid.
 
     Returns
     -------
@@ -39,7 +39,7 @@ def slopes(
         Dims (world, view, y, x), degrees.
     area : Tensor
         Same dims, dB: sigma nought on the ellipsoid over that on the slope; above 0 on slopes
-        that face the sensor, which are foreshortened.
+        that face the sensor and are foreshortened.
 
     References
     ----------
@@ -52,8 +52,8 @@ def slopes(
     length = torch.sqrt(1.0 + east**2 + north**2)
     sine, cosine = torch.sin(theta), torch.cos(theta)
     local = torch.acos(((cosine + toward * sine) / length).clamp(0.0, 1.0))
-    shown = (sine - toward * cosine).clamp(min=_LEAST_SHOWN) / length
-    return torch.rad2deg(local), DB_PER_NEPER * torch.log(sine / shown)
+    projection = (sine - toward * cosine).clamp(min=_LEAST_COSINE) / length
+    return torch.rad2deg(local), DB_PER_NEPER * torch.log(sine / projection)
 
 
 def hide(
@@ -63,12 +63,12 @@ def hide(
     parameters: Parameters,
     floor_db: float,
 ) -> torch.Tensor:
-    """Brighten layover and blacken shadow, as far as the product shows them."""
+    """Brighten layover, less so in a flattened product, and darken shadow to the noise floor."""
     layover, shadow = overlaps(
         ground.elevation, ground.spacing_m, views.incidence_deg, views.ascending
     )
-    left = LAYOVER_DB * (1.0 - parameters.over("flattening", 3))
-    brighter = backscatter + (left * layover)[:, :, None]
+    unflattened = LAYOVER_DB * (1.0 - parameters.over("flattening", 3))
+    brighter = backscatter + (unflattened * layover)[:, :, None]
     return torch.where(shadow[:, :, None], floor_db, brighter)
 
 
@@ -78,16 +78,16 @@ def overlaps(
     incidence_deg: torch.Tensor,
     ascending: torch.Tensor,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Where terrain lies over other terrain, and where it is in shadow.
+    """Find layover and shadow.
 
-    The beam is taken to run along rows: east for ascending, west for descending passes.
+    The beam is assumed to run along rows: east for ascending, west for descending passes.
 
     Parameters
     ----------
     elevation
         Dims (world, y, x), m.
     spacing_m
-        Of columns.
+        Spacing of columns, m.
     incidence_deg, ascending
         Dims (world, view).
 
@@ -101,9 +101,9 @@ def overlaps(
     ground_range = spacing_m * torch.arange(elevation.shape[2], device=elevation.device)
     theta = torch.deg2rad(incidence_deg)[..., None, None]
     slant = ground_range * torch.sin(theta) - ahead * torch.cos(theta)
-    behind_a_top = slant < torch.cummax(slant, dim=-1).values
-    before_a_foot = slant > torch.cummin(slant.flip(-1), dim=-1).values.flip(-1)
+    behind_crest = slant < torch.cummax(slant, dim=-1).values
+    before_foot = slant > torch.cummin(slant.flip(-1), dim=-1).values.flip(-1)
     ray = ahead + ground_range / torch.tan(theta)
     shaded = ray < torch.cummax(ray, dim=-1).values
-    layover = behind_a_top | before_a_foot
+    layover = behind_crest | before_foot
     return tuple(torch.where(east, mask, mask.flip(-1)) for mask in (layover, shaded))  # type: ignore[return-value]

@@ -1,4 +1,4 @@
-"""What the sensor and the processor make of backscatter: speckle, and filters against it.
+"""From backscatter to product images: geolocation error, speckle, speckle filters, missing data.
 
 References
 ----------
@@ -21,11 +21,11 @@ UNFILTERED, LEE, REFINED_LEE, TOTAL_VARIATION = "none", "lee", "refined-lee", "t
 FILTERS = (UNFILTERED, LEE, REFINED_LEE, TOTAL_VARIATION)
 
 LOOKS = (0.5, 400.0)
-"""Least and most looks that speckle can have."""
+"""Least and greatest number of looks."""
 VARIATION_WEIGHT = 1.0
 """Weight of total variation, in standard deviations of the speckle in dB."""
 STRIP_SHARE = 0.3
-"""Widest strip of no data at the border of a slice, share of the image."""
+"""Greatest width of a strip of no data at the border of a slice, share of the image."""
 _NODES = 2048
 _LIMIT = 5.5
 _LOOKS_STEPS = 96
@@ -38,19 +38,19 @@ def observe(
     *,
     rng: torch.Generator,
 ) -> torch.Tensor:
-    """See backscatter through geolocation error, speckle and the product's filter.
+    """Simulate images of backscatter: geolocation error, speckle, the product's filter, strips.
 
     Parameters
     ----------
     backscatter_db
         Dims (world, view, band, y, x), dB, without speckle.
     parameters
-        Of each world: ``looks``, ``speckle_correlation``, ``jitter_px``, and the share of images
-        with ``strips``.
+        Parameters of each world: ``looks``, ``speckle_correlation``, ``jitter_px``, and the share
+        of images with ``strips``.
     filters
         One of ``FILTERS`` for each world.
     rng
-        Source of chance.
+        Random generator.
 
     Returns
     -------
@@ -69,25 +69,27 @@ def observe(
 
 
 def filter_each(power: torch.Tensor, looks: torch.Tensor, filters: Sequence[str]) -> torch.Tensor:
-    """Filter the images of each world as it says; dims (world, view, band, y, x)."""
+    """Filter the images of each world by its own filter; dims (world, view, band, y, x)."""
     for name in FILTERS:
-        chosen = [world for world, each in enumerate(filters) if each == name]
+        chosen = [world for world, wanted in enumerate(filters) if wanted == name]
         if name == UNFILTERED or not chosen:
             continue
         if len(chosen) == len(filters):
             return _filtered(power, looks, name)
-        places = torch.tensor(chosen, device=power.device)
-        power[places] = _filtered(power[places], looks[places], name)
+        worlds = torch.tensor(chosen, device=power.device)
+        power[worlds] = _filtered(power[worlds], looks[worlds], name)
     return power
 
 
 def _filtered(power: torch.Tensor, looks: torch.Tensor, name: str) -> torch.Tensor:
-    each = looks[:, None, None, None, None]
+    looks = looks[:, None, None, None, None]
     if name == LEE:
-        return lee(power, each)
+        return lee(power, looks)
     if name == REFINED_LEE:
-        return refined_lee(power, each)
-    return total_variation(power, VARIATION_WEIGHT * DB_PER_NEPER * torch.polygamma(1, each).sqrt())
+        return refined_lee(power, looks)
+    return total_variation(
+        power, VARIATION_WEIGHT * DB_PER_NEPER * torch.polygamma(1, looks).sqrt()
+    )
 
 
 def _jitter(images: torch.Tensor, parameters: Parameters, rng: torch.Generator) -> torch.Tensor:
@@ -109,34 +111,34 @@ def shift(images: torch.Tensor, by: torch.Tensor) -> torch.Tensor:
     down, right = (by[..., axis, None, None, None] for axis in (0, 1))
     wide = functional.pad(images.flatten(0, 1), (1, 1, 1, 1), mode="replicate")
     wide = wide.reshape(*images.shape[:3], *wide.shape[-2:])
-    rows = _three(wide[..., :-2, :], wide[..., 1:-1, :], wide[..., 2:, :], down)
-    return _three(rows[..., :-2], rows[..., 1:-1], rows[..., 2:], right)
+    rows = _shift_axis(wide[..., :-2, :], wide[..., 1:-1, :], wide[..., 2:, :], down)
+    return _shift_axis(rows[..., :-2], rows[..., 1:-1], rows[..., 2:], right)
 
 
-def _three(
+def _shift_axis(
     before: torch.Tensor, here: torch.Tensor, after: torch.Tensor, by: torch.Tensor
 ) -> torch.Tensor:
     return by.clamp(min=0.0) * before + (1.0 - by.abs()) * here + (-by).clamp(min=0.0) * after
 
 
 def _strips(images: torch.Tensor, share: float, rng: torch.Generator) -> torch.Tensor:
-    """Pixels beyond the border of a slice, across the track; dims (world, view, y, x)."""
+    """Mark pixels beyond the border of a slice, across the track; dims (world, view, y, x)."""
     worlds, views, _, rows, columns = images.shape
     chance = torch.rand((4, worlds, views, 1, 1), generator=rng, device=rng.device)
     row = torch.arange(rows, device=rng.device)[:, None] / rows
     column = torch.arange(columns, device=rng.device) / columns - 0.5
-    away = row + 0.4 * (chance[0] - 0.5) * column
-    away = torch.where(chance[1] < 0.5, away, 1.0 - away)
-    return (away < STRIP_SHARE * chance[2]) & (chance[3] < share)
+    distance = row + 0.4 * (chance[0] - 0.5) * column
+    distance = torch.where(chance[1] < 0.5, distance, 1.0 - distance)
+    return (distance < STRIP_SHARE * chance[2]) & (chance[3] < share)
 
 
 def draw_speckle(
     shape: torch.Size, looks: torch.Tensor, correlation: torch.Tensor, *, rng: torch.Generator
 ) -> torch.Tensor:
-    """Speckle: gamma distributed factors of mean 1 and variance 1 / ``looks``.
+    """Draw speckle: gamma distributed factors of mean 1 and variance 1 / ``looks``.
 
-    Correlated normal numbers are mapped through the quantiles of the gamma distribution, so that
-    their distribution is right whatever the correlation.
+    Correlated normal numbers are mapped through the quantiles of the gamma distribution, which
+    keeps the distribution exact at any correlation.
 
     Parameters
     ----------
@@ -145,23 +147,23 @@ def draw_speckle(
     looks
         Dims (world): equivalent number of looks, within ``LOOKS``.
     correlation
-        Dims (world): of the normal numbers of adjacent pixels, 0..0.6.
+        Dims (world): correlation of the normal numbers of adjacent pixels, 0..0.6.
     rng
-        Source of chance.
+        Random generator.
     """
     noise = torch.randn(shape, generator=rng, device=rng.device)
     noise = _correlated(noise, correlation)
-    quantiles = _quantiles_of(looks)
-    place = ((noise + _LIMIT) * ((_NODES - 1) / (2.0 * _LIMIT))).clamp(0.0, _NODES - 1.001)
-    low = place.int()
+    quantiles = _world_quantiles(looks)
+    position = ((noise + _LIMIT) * ((_NODES - 1) / (2.0 * _LIMIT))).clamp(0.0, _NODES - 1.001)
+    low = position.int()
     first = torch.arange(len(looks), device=looks.device, dtype=torch.int32) * _NODES
     row = low + first.view(-1, *[1] * (len(shape) - 1))
     below, above = quantiles.take(row.long()), quantiles.take(row.long() + 1)
-    return torch.lerp(below, above, place - low)
+    return torch.lerp(below, above, position - low)
 
 
 def _correlated(noise: torch.Tensor, correlation: torch.Tensor) -> torch.Tensor:
-    """Weigh neighbours by (a, 1, a) in rows and columns: correlation 2 a / (1 + 2 a²)."""
+    """Weight neighbours by (a, 1, a) in rows and columns: correlation 2 a / (1 + 2 a²)."""
     if not bool((correlation > 0.0).any()):
         return noise
     safe = correlation.clamp(1e-4, 0.7)
@@ -174,13 +176,13 @@ def _correlated(noise: torch.Tensor, correlation: torch.Tensor) -> torch.Tensor:
     return both / (1.0 + 2.0 * weight**2)
 
 
-def _quantiles_of(looks: torch.Tensor) -> torch.Tensor:
+def _world_quantiles(looks: torch.Tensor) -> torch.Tensor:
     """Quantiles of each world's speckle at evenly spaced normal numbers, dims (world, node)."""
     table = _quantiles(looks.device)
     low, high = (math.log(end) for end in LOOKS)
-    place = ((looks.log() - low) / (high - low) * (_LOOKS_STEPS - 1)).clamp(0, _LOOKS_STEPS - 1.001)
-    row = place.long()
-    return torch.lerp(table[row], table[row + 1], (place - row)[:, None])
+    step = ((looks.log() - low) / (high - low) * (_LOOKS_STEPS - 1)).clamp(0, _LOOKS_STEPS - 1.001)
+    row = step.long()
+    return torch.lerp(table[row], table[row + 1], (step - row)[:, None])
 
 
 @functools.lru_cache(maxsize=4)

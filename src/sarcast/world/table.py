@@ -1,7 +1,7 @@
-"""What each cover does to backscatter: one table of values, ranges and sources.
+"""Backscatter of each cover and its responses: one table of values, ranges and sources.
 
-Values hold at 38 degrees of incidence, sigma0, without speckle. ``half_range`` is how far a
-randomised world may move a value to either side.
+Values are sigma nought at 38 degrees of incidence, without speckle. A random world draws each value
+from plus or minus ``half_range`` around it.
 
 References
 ----------
@@ -35,15 +35,16 @@ References
 from dataclasses import dataclass
 
 REFERENCE_INCIDENCE_DEG = 38.0
-"""Incidence at which the base values hold: the middle of the interferometric wide swath."""
+"""Incidence of the base values: the middle of the interferometric wide swath."""
 
 COLUMNS = ("base", "texture", "per_degree", "wet", "frozen", "wet_snow", "dry_snow", "summer")
-"""dB each; ``per_degree`` dB per degree of local incidence; the others from absent to full."""
+"""Responses, dB: ``base`` the level, ``texture`` the standard deviation within a cover,
+``per_degree`` dB per degree of local incidence, the others the change from absent to full."""
 
 
 @dataclass(frozen=True)
 class Response:
-    """One value of the table in VV and VH, dB, with the range that a random world may draw."""
+    """One value of the table in VV and VH, dB, with its half range in random worlds and source."""
 
     vv: float
     vh: float
@@ -226,20 +227,20 @@ EARTHWORKS = Cover(
 )
 
 STATES = (SLASH, CLEARED, WINDTHROW, BURNT, FLOODED_FOREST, EARTHWORKS)
-"""What ground becomes when it changes; a random world draws them as it draws its covers."""
+"""Ground after a change; a random world draws them as it draws its covers."""
 COVERS = (FOREST, OPEN, FIELD, MIRE, WATER, BUILT_UP, ROCK)
 NAMES = tuple(cover.name for cover in COVERS)
 ROWS = (*COVERS, *STATES)
-"""Rows of a world's own table."""
+"""Rows of the table that each world draws."""
 
 WIND_DB = (2.2, 1.1)
 """Standard deviation of open water with the wind, dB, VV and VH: for winds of 3 to 9 m/s from any
 direction, 2.2 dB in VV [H10]; half of it is left in VH near the noise [MC]."""
 EDGE_DB = 2.5
-"""Brightening of a forest edge that faces the sensor, darkening of one that lies in shadow, dB:
+"""Brightening of a forest edge that faces the sensor, and darkening of one in shadow, dB:
 Bouvet et al., Remote Sensing 10 (2018) 1250, the shadowing effect in Sentinel-1."""
 CORNER_DB = (4.0, 1.5)
-"""Walls square to the look direction over walls turned away by 45 degrees, dB, VV and VH [KZV]."""
+"""Walls square to the look direction relative to walls at 45 degrees, dB, VV and VH [KZV]."""
 PLATFORM_DB = ((0.0, 0.0), (0.15, 0.10), (0.05, 0.05), (0.05, 0.05))
-"""Calibration over Sentinel-1A, dB, (VV, VH) of each of ``conditions.PLATFORMS``: within the
+"""Calibration relative to Sentinel-1A, dB, (VV, VH) of each of ``conditions.PLATFORMS``: within the
 radiometric accuracy found by Schwerdt et al., Remote Sensing 9 (2017) 511."""

@@ -1,8 +1,8 @@
-"""Views: when, from where and with which satellite Sentinel-1 sees a place.
+"""Views: times, geometry and platforms of the Sentinel-1 acquisitions of a location.
 
-Geometry of a circular orbit over a round, turning earth: from latitude and longitude follow the
-relative orbits that see a place, their passes, times and incidence angles. The phase of the cycle
-is anchored to one real acquisition.
+The geometry is that of a circular orbit over a spherical, rotating earth: latitude and longitude
+give the relative orbits that see the location, their passes, times and incidence angles. The phase
+of the cycle is anchored to one real acquisition.
 
 References
 ----------
@@ -21,21 +21,21 @@ from sarcast.sensor.orbits import INCLINATION_DEG, ORBITS_PER_CYCLE, REPEAT_DAYS
 from sarcast.world import fields
 
 EPOCH = dt.date(2014, 1, 1)
-"""Days of this room are counted from here, UTC."""
+"""Origin of all day counts of the synthetic world, UTC."""
 EARTH_RADIUS_KM = 6371.0
 ALTITUDE_KM = 700.0
 SWATH_DEG = (29.1, 46.0)
 """Incidence angles of the interferometric wide swath [Torres]."""
 NODE_STEP_DEG = 360.0 * REPEAT_DAYS / ORBITS_PER_CYCLE
-"""How far west of the last one the next ascending node lies."""
+"""Westward shift of the ascending node from one orbit to the next."""
 ANCHOR_ORBIT = 137
 ANCHOR_DAY = (dt.date(2021, 11, 19) - EPOCH).days + 1.0 / 24.0 + 49.5 / 1440.0
 """Time at which Sentinel-1A crossed the ascending node of relative orbit 137, days after ``EPOCH``:
-a minute's count back from the acquisition of burst T137-292318-IW2 at 2021-11-19T01:58:55."""
+computed back from the acquisition of burst T137-292318-IW2 at 2021-11-19T01:58:55."""
 ANCHOR_NODE_DEG = -117.4
 """Longitude of that node, where the mean solar time was 18:00."""
 SLOT_DAYS = 6
-"""The second satellite follows the first half a cycle later."""
+"""Days by which the second satellite follows the first: half a cycle."""
 SERVICE = (
     ("sentinel-1a", 0, dt.date(2014, 10, 3), dt.date(2026, 6, 1)),
     ("sentinel-1b", 1, dt.date(2016, 9, 26), dt.date(2021, 12, 23)),
@@ -43,13 +43,13 @@ SERVICE = (
     ("sentinel-1d", 0, dt.date(2026, 6, 1), dt.date(2100, 1, 1)),
 )
 """Platform, its half of the cycle, and the first and last day of its routine acquisitions (ESA,
-Sentinel-1 mission status): 1B failed on 2021-12-23 and 1C took its place; that 1D took the place
-of 1A with the constellation's change of June 2026 is right to the month at best."""
+Sentinel-1 mission status): 1B failed on 2021-12-23 and 1C replaced it; the date on which 1D
+replaced 1A, June 2026, is accurate to the month at best."""
 
 
 @dataclass(frozen=True)
 class Tracks:
-    """Relative orbits that see each world; those with ``seen`` false are fillers.
+    """Relative orbits that see each world; entries with ``seen`` false are padding.
 
     Attributes
     ----------
@@ -78,9 +78,9 @@ class Views:
     Attributes
     ----------
     time
-        Days after ``EPOCH``, float64; infinite for fillers, which come last.
+        Days after ``EPOCH``, float64; infinite for padding, which comes last.
     platform
-        Place in ``conditions.PLATFORMS``, int64.
+        Index in ``conditions.PLATFORMS``, int64.
     ascending
         Bool.
     relative_orbit
@@ -96,12 +96,12 @@ class Views:
     incidence_deg: torch.Tensor
     heading_deg: torch.Tensor
 
-    def take(self, places: torch.Tensor) -> "Views":
-        """Views at ``places``, dims (world, view)."""
-        return Views(*(getattr(self, name).gather(1, places) for name in self.__annotations__))
+    def take(self, indices: torch.Tensor) -> "Views":
+        """Return the views at ``indices``, dims (world, view)."""
+        return Views(*(getattr(self, name).gather(1, indices) for name in self.__annotations__))
 
     def from_other_pass(self, which: torch.Tensor) -> "Views":
-        """Views at the same times, those marked in ``which`` (world, view) from the other pass."""
+        """Return the same views, those marked in ``which`` (world, view) from the opposite pass."""
         return replace(
             self,
             ascending=self.ascending ^ which,
@@ -110,7 +110,7 @@ class Views:
 
 
 def tracks(latitude_deg: torch.Tensor, longitude_deg: torch.Tensor) -> Tracks:
-    """All relative orbits of both passes, of which a few see each place; dims (world, 350)."""
+    """Return all relative orbits of both passes, few of which see a location; dims (world, 350)."""
     orbit = torch.arange(1, ORBITS_PER_CYCLE + 1, device=latitude_deg.device)
     parts = [_passes(latitude_deg, longitude_deg, orbit, ascending=up) for up in (True, False)]
     return Tracks(*(torch.cat(columns, dim=1) for columns in zip(*parts, strict=True)))
@@ -134,19 +134,19 @@ def _passes(
     seen = (right > 0.0) if ascending else (right < 0.0)
     seen = seen & (incidence > SWATH_DEG[0]) & (incidence < SWATH_DEG[1])
     phase = ANCHOR_DAY + (steps + along / (2.0 * math.pi)) * REPEAT_DAYS / ORBITS_PER_CYCLE
-    whole = seen.shape
+    shape = seen.shape
     return (
         seen,
         torch.full_like(seen, ascending),
-        orbit.expand(whole),
+        orbit.expand(shape),
         incidence.float(),
-        torch.rad2deg(heading).float().expand(whole),
-        phase.expand(whole),
+        torch.rad2deg(heading).float().expand(shape),
+        phase.expand(shape),
     )
 
 
 def _heading(latitude: torch.Tensor, *, ascending: bool) -> torch.Tensor:
-    """The tensor twin of ``orbits.heading_deg``, radians."""
+    """The same as ``orbits.heading_deg`` for tensors, radians."""
     cos_inclination = math.cos(math.radians(INCLINATION_DEG))
     across = (torch.cos(latitude) ** 2 - cos_inclination**2).clamp(min=1e-6).sqrt()
     turns = ORBITS_PER_CYCLE / REPEAT_DAYS
@@ -155,15 +155,15 @@ def _heading(latitude: torch.Tensor, *, ascending: bool) -> torch.Tensor:
 
 
 def _incidence(across: torch.Tensor) -> torch.Tensor:
-    """Incidence, degrees, ``across`` radians off the track as seen from the earth's centre."""
+    """Incidence, degrees, at ``across`` radians off the track, seen from the earth's centre."""
     ratio = (EARTH_RADIUS_KM + ALTITUDE_KM) / EARTH_RADIUS_KM
-    away = across.abs()
-    look = torch.atan2(torch.sin(away), ratio - torch.cos(away))
-    return torch.rad2deg(look + away)
+    angle = across.abs()
+    look = torch.atan2(torch.sin(angle), ratio - torch.cos(angle))
+    return torch.rad2deg(look + angle)
 
 
 def choose(all_tracks: Tracks, least: int, most: int, *, rng: torch.Generator) -> Tracks:
-    """Keep ``least`` to ``most`` of the tracks that see each world, of both passes in turn."""
+    """Keep ``least`` to ``most`` of the tracks that see each world, from both passes in turn."""
     worlds, count = all_tracks.seen.shape
     chance = torch.rand(worlds, count, generator=rng, device=rng.device)
     key = torch.where(all_tracks.seen, chance, 9.0)
@@ -187,7 +187,7 @@ def acquisitions(
     available: torch.Tensor,
     rng: torch.Generator,
 ) -> Views:
-    """All acquisitions of ``days`` days by the platforms in service, in order of time.
+    """Return all acquisitions within ``days`` days by the platforms in service, in order of time.
 
     Parameters
     ----------
@@ -198,26 +198,28 @@ def acquisitions(
     days
         Number of days.
     available
-        Dims (world): share of the acquisitions that were made, 0..1.
+        Dims (world): share of the acquisitions that exist, 0..1.
     rng
-        Source of chance.
+        Random generator.
     """
     cycle = torch.arange(days // REPEAT_DAYS + 1, device=rng.device)
     columns: list[list[torch.Tensor]] = []
     for platform, slot, start, end in SERVICE:
         since = chosen.phase + slot * SLOT_DAYS - first_day[:, None]
         time = first_day[:, None, None] + since[..., None] % REPEAT_DAYS + cycle * REPEAT_DAYS
-        lucky = torch.rand(time.shape, generator=rng, device=rng.device) < available[:, None, None]
-        served = (time >= (start - EPOCH).days) & (time < (end - EPOCH).days)
-        good = chosen.seen[..., None] & served & lucky & (time < first_day[:, None, None] + days)
-        time = torch.where(good, time, torch.inf)
+        made = torch.rand(time.shape, generator=rng, device=rng.device) < available[:, None, None]
+        in_service = (time >= (start - EPOCH).days) & (time < (end - EPOCH).days)
+        valid = (
+            chosen.seen[..., None] & in_service & made & (time < first_day[:, None, None] + days)
+        )
+        time = torch.where(valid, time, torch.inf)
         number = torch.full_like(time, PLATFORMS.index(platform), dtype=torch.int64)
-        columns.append([part.flatten(1) for part in (time, number, *_spread(chosen, time.shape))])
-    joined = Views(*(torch.cat(parts, dim=1) for parts in zip(*columns, strict=True)))
-    return joined.take(joined.time.argsort(dim=1, stable=True))
+        columns.append([part.flatten(1) for part in (time, number, *_expand(chosen, time.shape))])
+    unsorted = Views(*(torch.cat(parts, dim=1) for parts in zip(*columns, strict=True)))
+    return unsorted.take(unsorted.time.argsort(dim=1, stable=True))
 
 
-def _spread(chosen: Tracks, shape: torch.Size) -> list[torch.Tensor]:
+def _expand(chosen: Tracks, shape: torch.Size) -> list[torch.Tensor]:
     names = ("ascending", "relative_orbit", "incidence_deg", "heading_deg")
     return [getattr(chosen, name)[..., None].expand(shape) for name in names]
 
@@ -225,7 +227,7 @@ def _spread(chosen: Tracks, shape: torch.Size) -> list[torch.Tensor]:
 def smooth_incidence(
     incidence_deg: torch.Tensor, heading_deg: torch.Tensor, size: fields.Size, spacing_m: float
 ) -> torch.Tensor:
-    """Incidence over the area from that at its centre: it grows along the look direction.
+    """Compute the incidence over the area from that at its centre; it grows with ground range.
 
     Parameters
     ----------
@@ -234,7 +236,7 @@ def smooth_incidence(
     size
         Rows and columns.
     spacing_m
-        Of rows and columns.
+        Spacing of rows and columns, m.
 
     Returns
     -------
@@ -246,9 +248,9 @@ def smooth_incidence(
     north = (rows - 1) / 2.0 - torch.arange(rows, device=device)[:, None]
     east = torch.arange(columns, device=device) - (columns - 1) / 2.0
     look = torch.deg2rad(heading_deg + 90.0)[..., None, None]
-    away_km = (east * torch.sin(look) + north * torch.cos(look)) * spacing_m / 1000.0
+    range_km = (east * torch.sin(look) + north * torch.cos(look)) * spacing_m / 1000.0
     theta = torch.deg2rad(incidence_deg)[..., None, None]
-    return torch.rad2deg(theta + away_km * _incidence_per_km(theta))
+    return torch.rad2deg(theta + range_km * _incidence_per_km(theta))
 
 
 def _incidence_per_km(theta: torch.Tensor) -> torch.Tensor:

@@ -1,14 +1,16 @@
-"""Daily weather of many worlds at once, and what it leaves on the ground.
+"""Daily weather of many worlds at once, and the state of the ground that follows from it.
 
-Temperature is a season and its own memory; rain comes on wet days, clustered, with a monsoon where
-the preset has one; snow follows degree-days. No loop runs over days: memories are products with a
-triangular matrix, the snow pack is a walk reflected at zero.
+Temperature is a seasonal cycle plus an autoregressive anomaly; rain falls on wet days, which are
+clustered, with a monsoon where the preset has one; snow follows degree-days. No loop runs over
+days: autoregressive series are products with a triangular matrix, the snow pack is a walk
+reflected at zero.
 
 References
 ----------
-Richardson, Water Resources Research 17 (1981) 182: stochastic daily weather. The memories are
-those of Finnish stations: 0.82 for temperature in Oulu, 0.42 for rain in Sodankylä.
-Kohler, Linsley, US WeatherSeries Bureau Research Paper 34 (1951): antecedent precipitation index.
+Richardson, Water Resources Research 17 (1981) 182: stochastic daily weather. The day-to-day
+correlations are those of Finnish stations: 0.82 for temperature in Oulu, 0.42 for rain in
+Sodankylä.
+Kohler, Linsley, US Weather Bureau Research Paper 34 (1951): antecedent precipitation index.
 Hock, Journal of Hydrology 282 (2003) 104: degree-day melt.
 """
 
@@ -23,30 +25,30 @@ from sarcast.world import fields
 from sarcast.world.presets import Parameters
 
 WARMEST_DAY = 200.0
-"""Day of the year with the highest mean temperature of the northern half of the globe."""
+"""Day of the year with the highest mean temperature in the northern hemisphere."""
 TEMPERATURE_MEMORY = 0.8
-"""Correlation of the temperature's anomaly with that of the day before."""
+"""Correlation of the temperature anomaly with that of the day before."""
 RAIN_MEMORY = 0.45
-"""The same of the normal number that decides whether a day is wet."""
+"""The same for the normal number that decides whether a day is wet."""
 RAIN_SPREAD = 0.5
-"""Standard deviation of the logarithm of rain over places of one day."""
+"""Standard deviation of the logarithm of rain over the area on one day."""
 SNOWFALL_BELOW_C = 0.8
 MELT_MM = 3.0
 """Degree-day factor, mm of water per degC and day, open land [Hock, table 1]."""
 SNOW_CM_PER_MM = 0.45
 """Depth of settled snow of 220 kg m-3 per mm of water."""
 INDEX_DECAY = 0.85
-"""Share of the antecedent precipitation index that is left a day later [Kohler, Linsley]."""
+"""Share of the antecedent precipitation index that remains a day later [Kohler, Linsley]."""
 INDEX_DAYS = 25
 WET_SCALE_MM = 12.0
 """Index at which the ground is two thirds of the way from dry to wet."""
 SEASON_DAYS = 30
 SPIN_UP_DAYS = 300
-"""Days before the first that is asked for: snow from autumn on, and a memory of the season."""
-SPELL_DAYS = (2, 12)
-"""Fewest and most days of a spell."""
-SPELL_MM, SPELL_DRY = 20.0, 0.4
-"""Mean rain of a day in the wettest spell; share of spells without any."""
+"""Days drawn before the first requested one: snow from autumn on, and past temperatures."""
+REPLACED_DAYS = (2, 12)
+"""Fewest and most days whose rain ``replace_recent_rain`` replaces."""
+REPLACED_MM, REPLACED_DRY_SHARE = 20.0, 0.4
+"""Mean daily rain of the wettest replacement; share of replacements without any rain."""
 
 
 @dataclass(frozen=True)
@@ -81,20 +83,20 @@ def draw(
     Parameters
     ----------
     parameters
-        Of each world.
+        Parameters of each world.
     first_day
         Dims (world), whole days after ``views.EPOCH``.
     days
-        Number of days; the first ``SPIN_UP_DAYS`` are there for the memory of what follows.
+        Number of days; the first ``SPIN_UP_DAYS`` are needed for the state of those that follow.
     grid
         Rows and columns of the coarse grid of rain.
     rng
-        Source of chance.
+        Random generator.
     """
     worlds = len(first_day)
     day = season_day(parameters, first_day)[:, None] + torch.arange(days, device=rng.device)
     season = torch.cos(2.0 * torch.pi * (day - WARMEST_DAY) / YEAR_DAYS)
-    anomaly = _memory(fields.normal(worlds, days, rng=rng), TEMPERATURE_MEMORY)
+    anomaly = _autoregressive(fields.normal(worlds, days, rng=rng), TEMPERATURE_MEMORY)
     temperature = (
         parameters["temperature_c"][:, None]
         + parameters["season_c"][:, None] * season
@@ -103,36 +105,38 @@ def draw(
     rain = _rain(parameters, season, rng)
     depth = _snow_depth(rain, temperature)
     spread = RAIN_SPREAD * fields.smooth((worlds, days), grid, (1, 1), rng=rng)
-    places = torch.exp(spread - RAIN_SPREAD**2 / 2.0) if grid != (1, 1) else torch.ones_like(spread)
-    return WeatherSeries(temperature, rain[:, :, None, None] * places, depth)
+    factor = torch.exp(spread - RAIN_SPREAD**2 / 2.0) if grid != (1, 1) else torch.ones_like(spread)
+    return WeatherSeries(temperature, rain[:, :, None, None] * factor, depth)
 
 
-def with_spell(weather: WeatherSeries, day: torch.Tensor, *, rng: torch.Generator) -> WeatherSeries:
-    """Let other rain have fallen in each world, in a spell of days that ends at a day.
+def replace_recent_rain(
+    weather: WeatherSeries, day: torch.Tensor, *, rng: torch.Generator
+) -> WeatherSeries:
+    """Replace the rain of the last days up to a day in each world; the snow depth follows.
 
     Parameters
     ----------
     weather
-        Of each world; it is not changed.
+        Weather of each world; it is not changed.
     day
-        Dims (world), int64: place of the spell's last day in the weather.
+        Dims (world), int64: index in the weather of the last day whose rain is replaced.
     rng
-        Source of chance.
+        Random generator.
     """
     length, wetness = torch.rand(2, len(day), 1, generator=rng, device=rng.device)
-    fewest, most = SPELL_DAYS
+    fewest, most = REPLACED_DAYS
     since = day[:, None] - torch.arange(weather.temperature.shape[1], device=day.device)
     within = (since >= 0) & (since < torch.floor(fewest + (most + 1 - fewest) * length))
-    mean = SPELL_MM * ((wetness - SPELL_DRY) / (1.0 - SPELL_DRY)).clamp(min=0.0)
+    dry = REPLACED_DRY_SHARE
+    mean = REPLACED_MM * ((wetness - dry) / (1.0 - dry)).clamp(min=0.0)
     amount = -mean * torch.log1p(-torch.rand(within.shape, generator=rng, device=rng.device))
-    places = (..., None, None)
-    rain = torch.where(within[places], amount[places], weather.precipitation)
+    rain = torch.where(within[..., None, None], amount[..., None, None], weather.precipitation)
     depth = _snow_depth(rain.mean((2, 3)), weather.temperature)
     return WeatherSeries(weather.temperature, rain, depth)
 
 
 def season_day(parameters: Parameters, time: torch.Tensor) -> torch.Tensor:
-    """Day of the northern year that has the season of each world at ``time`` (world, ...).
+    """Return the day of the northern year with the season of each world at ``time`` (world, ...).
 
     Times are days after ``views.EPOCH``, a first of January; south of the equator the seasons are
     half a year apart.
@@ -141,7 +145,7 @@ def season_day(parameters: Parameters, time: torch.Tensor) -> torch.Tensor:
     return ((time + torch.where(south, YEAR_DAYS / 2.0, 0.0)) % YEAR_DAYS).float()
 
 
-def _memory(noise: torch.Tensor, correlation: float) -> torch.Tensor:
+def _autoregressive(noise: torch.Tensor, correlation: float) -> torch.Tensor:
     days = noise.shape[1]
     lag = torch.arange(days, device=noise.device)[:, None] - torch.arange(days, device=noise.device)
     weights = torch.where(lag >= 0, correlation ** lag.clamp(min=0).float(), 0.0)
@@ -152,7 +156,7 @@ def _rain(parameters: Parameters, season: torch.Tensor, rng: torch.Generator) ->
     worlds, days = season.shape
     monsoon = parameters["monsoon"][:, None]
     chance = (parameters["wet_days"][:, None] * (1.0 + monsoon * season)).clamp(0.02, 0.95)
-    latent = _memory(fields.normal(worlds, days, rng=rng), RAIN_MEMORY)
+    latent = _autoregressive(fields.normal(worlds, days, rng=rng), RAIN_MEMORY)
     wet = torch.special.ndtr(latent) > 1.0 - chance
     amount = -torch.log1p(-torch.rand(worlds, days, generator=rng, device=rng.device))
     mean = parameters["rain_mm"][:, None] * (1.0 + monsoon * season)
@@ -168,14 +172,14 @@ def _snow_depth(rain: torch.Tensor, temperature: torch.Tensor) -> torch.Tensor:
 
 @dataclass(frozen=True)
 class States:
-    """What the weather left on the ground at each view; dims (world, view), 0..1 unless said.
+    """State of the ground at each view; dims (world, view), 0..1 unless stated otherwise.
 
     Attributes
     ----------
     temperature, snow_depth
-        Daily mean, degC; cm: what a weather service tells.
+        Daily mean, degC; cm: as a weather service reports them.
     precipitation
-        Dims (world, view, lag, gy, gx), mm per day: that of the day and the days before.
+        Dims (world, view, lag, gy, gx), mm per day: of the day and the days before.
     wet
         Dims (world, view, gy, gx): moisture of the ground from dry to saturated.
     frozen_canopy, frozen_soil, wet_snow, dry_snow
@@ -195,14 +199,14 @@ class States:
     summer: torch.Tensor
 
     def take(self, part: slice) -> "States":
-        """Give the states of some views."""
+        """Return the states of some views."""
         return States(*(getattr(self, each.name)[:, part] for each in dataclass_fields(self)))
 
 
 def states(
     weather: WeatherSeries, day: torch.Tensor, ascending: torch.Tensor, diurnal_c: torch.Tensor
 ) -> States:
-    """What the weather leaves on the ground at the time of each view.
+    """Compute the state of the ground at the time of each view.
 
     Descending passes fly at dawn, the coldest hour, when a quarter of the day's rain has fallen;
     ascending ones at dusk.
@@ -210,13 +214,13 @@ def states(
     Parameters
     ----------
     weather
-        Of each world.
+        Weather of each world.
     day
-        Dims (world, view), int64: place of the day in the weather, ``SPIN_UP_DAYS`` or more.
+        Dims (world, view), int64: index of the day in the weather, ``SPIN_UP_DAYS`` or more.
     ascending
         Dims (world, view), bool.
     diurnal_c
-        Dims (world), degC: dawn lies half of this under the daily mean, dusk a quarter over it.
+        Dims (world), degC: dawn is half of this below the daily mean, dusk a quarter above it.
     """
     temperature = weather.temperature.gather(1, day)
     depth = weather.snow_depth.gather(1, day)

@@ -1,4 +1,4 @@
-"""A world as files: scenes, DEM, weather, land cover, truth and catalogue, as real data comes."""
+"""A world written as files of real formats: scenes, DEM, weather, cover, truth and catalogue."""
 
 import datetime as dt
 import math
@@ -44,7 +44,7 @@ from sarcast.world import (
     views,
     weather,
 )
-from sarcast.world.backscatter import Seen
+from sarcast.world.backscatter import Observations
 from sarcast.world.options import WorldOptions
 from sarcast.world.views import Views
 from sarcast.world.weather import States, WeatherSeries
@@ -54,10 +54,10 @@ WEATHER_CELL_M = 3000.0
 EXPECTED = "expected"
 _SCENES_AT_ONCE = 4
 _PIXELS_AT_ONCE = 2_000_000
-"""Most scenes that are made at once, and most pixels if it is more than one scene."""
+"""Scenes rendered at once at most; fewer, but at least one, where they exceed so many pixels."""
 _WRITERS = 2
 _WAITING = 4
-"""Scenes that are written at once, and that wait for it or for their turn."""
+"""Threads that write scenes, and scenes that may wait to be written."""
 _VARIABLES = {
     "temperature": ("degC", "air_temperature", "daily mean temperature"),
     "precipitation": ("mm day-1", "lwe_precipitation_rate", "daily precipitation"),
@@ -67,7 +67,7 @@ _VARIABLES = {
 
 @dataclass(frozen=True)
 class Area:
-    """One world, and the views of it that are written; all with one world in the first dim."""
+    """One world and its views that are written; the first dim of all tensors is this one world."""
 
     options: WorldOptions
     grid: GeoBox
@@ -78,35 +78,35 @@ class Area:
     first_day: int
 
     def states(self, part: slice) -> States:
-        """What the weather left on the ground at some of the views."""
-        seen = self.views_of(part)
-        day = torch.floor(seen.time).long() - self.first_day
+        """Return the state of the ground at some of the views."""
+        acquired = self.views_of(part)
+        day = torch.floor(acquired.time).long() - self.first_day
         diurnal_c = self.world.parameters["diurnal_c"]
-        return weather.states(self.weather, day, seen.ascending, diurnal_c)
+        return weather.states(self.weather, day, acquired.ascending, diurnal_c)
 
     def views_of(self, part: slice) -> Views:
-        """Give some of the views."""
+        """Return some of the views."""
         count = self.views.time.shape[1]
         return self.views.take(torch.arange(count)[part][None])
 
 
 def write_world(folder: Path, options: WorldOptions, *, seed: int) -> None:
-    """Write a synthetic area as real data comes; the same seed gives the same bytes.
+    """Write a synthetic area as files like those of real data; a seed always gives the same bytes.
 
     Parameters
     ----------
     folder
-        Gets ``scenes/``, ``truth/``, ``dem.tif``, ``cover.tif``, ``weather.nc`` and
-        ``items.parquet``; must exist.
+        Existing folder; ``scenes/``, ``truth/``, ``dem.tif``, ``cover.tif``, ``weather.nc`` and
+        ``items.parquet`` are written to it.
     options
         What to write.
     seed
-        Of all that is random.
+        Seed of everything random.
 
     Raises
     ------
     SarcastError
-        If no satellite sees the area in the time asked for, or the disk is full.
+        If no satellite sees the area between the given dates, or the disk is full.
     """
     rng = torch.Generator().manual_seed(seed)
     with torch.inference_mode(), _one_thread(), explain_full_disk(folder):
@@ -125,7 +125,7 @@ def write_world(folder: Path, options: WorldOptions, *, seed: int) -> None:
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """Let torch use one thread, since others write files meanwhile."""
+    """Let torch use one thread, since other threads write files at the same time."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -135,12 +135,12 @@ def _one_thread() -> Iterator[None]:
 
 
 def make_area(options: WorldOptions, *, rng: torch.Generator) -> Area:
-    """Draw one world and the views of it."""
+    """Draw one world and its views."""
     parameters = _parameters(options, rng=rng)
     grid = area_grid(parameters, options)
     start = (options.start - views.EPOCH).days
     days = (options.end - options.start).days + 1
-    seen = _views(grid, parameters, options, start, days, rng=rng)
+    acquired = _views(grid, parameters, options, start, days, rng=rng)
     size = (grid.shape.y, grid.shape.x)
     land = ground.draw(parameters, size, options.spacing_m, rng=rng)
     first = torch.tensor([float(start)], dtype=torch.float64)
@@ -152,26 +152,26 @@ def make_area(options: WorldOptions, *, rng: torch.Generator) -> Area:
         changes.draw(land, count, first, first + days, boxed=True, rng=rng),
     )
     weather_grid = _coarse(grid, WEATHER_CELL_M, margin=1)
-    sky = weather.draw(
+    daily = weather.draw(
         parameters,
         first - weather.SPIN_UP_DAYS,
         days + weather.SPIN_UP_DAYS,
         grid=(weather_grid.shape.y, weather_grid.shape.x),
         rng=rng,
     )
-    return Area(options, grid, weather_grid, world, seen, sky, start - weather.SPIN_UP_DAYS)
+    return Area(options, grid, weather_grid, world, acquired, daily, start - weather.SPIN_UP_DAYS)
 
 
 def _parameters(options: WorldOptions, *, rng: torch.Generator) -> presets.Parameters:
-    """Parameters of the preset, with those that the options set."""
-    asked: dict[str, Any] = {
+    """Parameters of the preset, overridden by those that the options set."""
+    overrides: dict[str, Any] = {
         name: (value, value)
         for name in ("looks", "speckle_correlation", "jitter_px", "flattening")
         if (value := getattr(options, name)) is not None
     }
     preset = replace(
         presets.PRESETS[options.preset],
-        **asked,
+        **overrides,
         available=(options.available, options.available),
         gamma0=float(options.quantity == "gamma0"),
         strips=options.strips,
@@ -191,21 +191,21 @@ def _views(
     centre = grid.extent.centroid.to_crs("EPSG:4326").coords[0]
     near = views.tracks(torch.tensor([centre[1]]), torch.tensor([centre[0]]))
     near = views.choose(near, options.tracks, options.tracks, rng=rng)
-    seen = views.acquisitions(
+    acquired = views.acquisitions(
         near, torch.tensor([start]), days, available=parameters["available"], rng=rng
     )
-    count = int(torch.isfinite(seen.time).sum())
+    count = int(torch.isfinite(acquired.time).sum())
     if count == 0:
         raise SarcastError(
             f"no scene of the area from {options.start} to {options.end}: no satellite was in "
             f"service, or the time is shorter than its 6 to 12 days, or too few acquisitions are "
             f"available; choose other dates"
         )
-    return seen.take(torch.arange(count)[None])
+    return acquired.take(torch.arange(count)[None])
 
 
 def area_grid(parameters: presets.Parameters, options: WorldOptions) -> GeoBox:
-    """Square of the asked size around the world's place, in its UTM zone, on whole kilometres."""
+    """Square at the world's latitude and longitude, in its UTM zone, on whole kilometres."""
     latitude = float(parameters["latitude_deg"])
     longitude = parameters.preset.longitude_deg
     zone = int((longitude + 180.0) // 6.0) + 1
@@ -219,7 +219,7 @@ def area_grid(parameters: presets.Parameters, options: WorldOptions) -> GeoBox:
 
 
 def _coarse(grid: GeoBox, cell_m: float, *, margin: int) -> GeoBox:
-    """Grid of coarse cells that covers the area, with some cells around it."""
+    """Grid of coarse cells that covers the area and a margin of some cells around it."""
     box = grid.boundingbox.buffered(margin * cell_m)
     shape = tuple(max(2, math.ceil(span / cell_m)) for span in (box.span_y, box.span_x))
     return GeoBox.from_bbox(box, crs=grid.crs, shape=shape, tight=True)
@@ -273,7 +273,7 @@ class _Images:
 def _write_scenes(
     folder: Path, area: Area, *, rng: torch.Generator
 ) -> Generator[Scene, None, None]:
-    """Write the scenes in threads, which have ended when this is closed."""
+    """Write the scenes in threads, all of which have ended when the generator is closed."""
     count = area.views.time.shape[1]
     coarse = _coarse(area.grid, INCIDENCE_CELL_M, margin=0)
     waiting: deque[Future[Scene]] = deque()
@@ -297,30 +297,31 @@ def _images(area: Area, coarse: GeoBox, *, rng: torch.Generator) -> Iterator[_Im
     for first in range(0, area.views.time.shape[1], at_once):
         part = slice(first, first + at_once)
         actual, expected = render(area, part, rng=rng)
-        seen = area.views_of(part)
+        acquired = area.views_of(part)
         angles = views.smooth_incidence(
-            seen.incidence_deg[0], seen.heading_deg[0], coarse.shape.yx, INCIDENCE_CELL_M
+            acquired.incidence_deg[0], acquired.heading_deg[0], coarse.shape.yx, INCIDENCE_CELL_M
         )
         for images in zip(actual[0], expected[0], angles, strict=True):
             yield _Images(*(image.numpy() for image in images))
 
 
 def render(area: Area, part: slice, *, rng: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-    """Actual and expected images of some views, dims (world, view, band, y, x), linear power.
+    """Render actual and expected images of some views.
 
-    An expected image shows the ground as it was when the area was last seen before.
+    Dims (world, view, band, y, x), linear power. An expected image shows the ground as it
+    was at the previous acquisition of the area.
     """
-    seen = area.views_of(part)
+    acquired = area.views_of(part)
     size = (area.grid.shape.y, area.grid.shape.x)
     angle = views.smooth_incidence(
-        seen.incidence_deg, seen.heading_deg, size, area.options.spacing_m
+        acquired.incidence_deg, acquired.heading_deg, size, area.options.spacing_m
     )
     before = torch.roll(area.views.time, 1, dims=1)
     before[:, 0] = -torch.inf
-    now = Seen(seen, area.states(part), angle, seen.time)
-    unknown = backscatter.draw_unknown(area.world, seen.time.shape[1], rng=rng)
-    actual = backscatter.expected(area.world, now, unknown=unknown)
-    expected = backscatter.expected(area.world, replace(now, until=before[:, part]))
+    observed = Observations(acquired, area.states(part), angle, acquired.time)
+    unmodelled = backscatter.draw_unmodelled(area.world, acquired.time.shape[1], rng=rng)
+    actual = backscatter.expected(area.world, observed, unmodelled=unmodelled)
+    expected = backscatter.expected(area.world, replace(observed, until=before[:, part]))
     filters = [area.options.speckle_filter]
     power = sensor.observe(actual, area.world.parameters, filters, rng=rng)
     return power, torch.exp(expected / DB_PER_NEPER)
@@ -341,16 +342,16 @@ def write_changes(path: Path, area: Area) -> None:
             date = views.EPOCH + dt.timedelta(days=int(day))
             rows.append((changes.NAMES[int(kind)], date.isoformat(), polygon.area, polygon))
     columns = ["kind", "date", "area_m2", "geometry"]
-    table_ = gpd.GeoDataFrame(
+    polygons = gpd.GeoDataFrame(
         rows, columns=columns, geometry="geometry", crs=area.grid.crs.to_wkt()
     )
     with new_file(path) as partial, _fixed_clock():
-        table_.to_file(partial, driver="GPKG", layer="changes", engine="pyogrio")
+        polygons.to_file(partial, driver="GPKG", layer="changes", engine="pyogrio")
 
 
 @contextmanager
 def _fixed_clock() -> Iterator[None]:
-    """Let GeoPackages hold one time of writing, so that the same seed gives the same bytes."""
+    """Fix the time stamp in GeoPackages, so that one seed always gives the same bytes."""
     pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": "2000-01-01T00:00:00.000Z"})
     try:
         yield
@@ -367,8 +368,8 @@ def _write_scene(folder: Path, area: Area, coarse: GeoBox, number: int, images: 
     short = f"S1{platform[-1].upper()}"
     name = f"{short}_{time:%Y%m%dT%H%M%S}_{orbit:03d}"
     rasters = {}
-    for place, band in enumerate(BANDS):
-        for kind, layer in (("", images.actual[place]), (EXPECTED, images.expected[place])):
+    for index, band in enumerate(BANDS):
+        for kind, layer in (("", images.actual[index]), (EXPECTED, images.expected[index])):
             path = folder / ("truth" if kind else "scenes") / f"{name}_{band}.tif"
             write_cog(path, layer, area.grid, bands=[band], tags={"unit": LINEAR_POWER})
             key = f"{band.lower()}-{kind}" if kind else band.lower()

@@ -1,0 +1,91 @@
+"""Reference sets: named sets of windows that never change and that no training can draw.
+
+Their seeds have a space of their own, and they are made on a CPU by one thread.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+
+from sarcast.errors import SarcastError
+from sarcast.windows.batch import Batch
+from sarcast.world.options import StreamOptions
+from sarcast.world.stream import REFERENCE, WindowStream
+
+
+@dataclass(frozen=True)
+class ReferenceSet:
+    """A fixed set of windows: its options, its seed and its number of batches."""
+
+    options: StreamOptions
+    seed: int
+    batches: int
+
+    @property
+    def windows(self) -> int:
+        """Number of windows."""
+        return self.batches * self.options.batch
+
+
+REFERENCE_SETS = {
+    "boreal-1": ReferenceSet(
+        StreamOptions(preset="boreal", size=256, previous=4, batch=2), seed=1, batches=256
+    ),
+    "boreal-1-small": ReferenceSet(
+        StreamOptions(preset="boreal", size=64, previous=4, batch=4), seed=2, batches=4
+    ),
+}
+"""A set keeps its name only as long as its windows keep their values: whatever changes them must
+increase the number in the name."""
+
+
+def find_reference_set(name: str) -> ReferenceSet:
+    """Return the reference set of a name.
+
+    Raises
+    ------
+    SarcastError
+        If there is none.
+    """
+    if name not in REFERENCE_SETS:
+        raise SarcastError(f"there is no bench {name!r}; known are {', '.join(REFERENCE_SETS)}")
+    return REFERENCE_SETS[name]
+
+
+def draw_reference_set(name: str, batches: range | None = None) -> Iterator[tuple[Batch, Batch]]:
+    """Draw the windows of a reference set twice: without and with new changes of the ground.
+
+    Parameters
+    ----------
+    name
+        Name of the set.
+    batches
+        Numbers of the batches that are drawn; default all.
+
+    Raises
+    ------
+    SarcastError
+        If there is no set of that name.
+    """
+    reference = find_reference_set(name)
+    streams = [
+        WindowStream(
+            reference.options.model_copy(update={"new_changes": new}),
+            seed=reference.seed,
+            space=REFERENCE,
+        )
+        for new in (False, True)
+    ]
+    for number in range(reference.batches) if batches is None else batches:
+        unchanged, changed = (_draw_on_one_thread(stream, number) for stream in streams)
+        yield unchanged, changed
+
+
+def _draw_on_one_thread(stream: WindowStream, number: int) -> Batch:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return stream.draw(number)
+    finally:
+        torch.set_num_threads(threads)
