@@ -537,10 +537,10 @@ def test_a_normalised_item_without_a_unit(tmp_path: Path) -> None:
 def test_a_user_profile_of_files(tmp_path: Path) -> None:
     """It takes precedence over shipped profiles, and has its own code for the orbit direction."""
     for band, layer in zip(("VV", "VH"), DECIBELS, strict=True):
-        write_cog(tmp_path / f"kuva_2020-03-01_D168_{band.lower()}_S1A.tif", layer, GRID)
+        write_cog(tmp_path / f"our_2020-03-01_D168_{band.lower()}_S1A.tif", layer, GRID)
     (tmp_path / "own.yaml").write_text(
         "title: Our own\n"
-        r"files: '(?P<scene>kuva_(?P<time>[\d-]+)_(?P<orbit_direction>[AD])(?P<relative_orbit>\d+))"
+        r"files: '(?P<scene>our_(?P<time>[\d-]+)_(?P<orbit_direction>[AD])(?P<relative_orbit>\d+))"
         r"_(?P<band>vv|vh)_(?P<platform>S1[A-D])\.tif'"
         "\ntime_format: '%Y-%m-%d'\n"
         "facts: {unit: dB, quantity: gamma0, incidence: '38.5'}\n"
@@ -556,17 +556,17 @@ def test_a_user_profile_of_files(tmp_path: Path) -> None:
 
 
 def test_a_profile_with_an_unknown_quantity(tmp_path: Path) -> None:
-    write_cog(tmp_path / "kuva_20200301T051122_VV.tif", DECIBELS[0], GRID)
+    write_cog(tmp_path / "our_20200301T051122_VV.tif", DECIBELS[0], GRID)
     (tmp_path / "own.yaml").write_text(
         "title: Our own\n"
-        r"files: 'kuva_(?P<time>\w+)_(?P<band>VV)\.tif'"
+        r"files: 'our_(?P<time>\w+)_(?P<band>VV)\.tif'"
         "\nfacts: {unit: dB, quantity: beta0, incidence: steep}\n"
     )
     own = IndexOptions(profile=(str(tmp_path / "own.yaml"),))
     with pytest.raises(SarcastError, match="is declared as 'beta0'; expected gamma0 or sigma0"):
         list(find_items([tmp_path], own))
     (item,) = find_items([tmp_path], own.model_copy(update={"quantity": "sigma0"}))
-    assert item.id == "kuva_20200301T051122_VV"
+    assert item.id == "our_20200301T051122_VV"
     assert "view:incidence_angle" not in item.properties
 
 
@@ -608,9 +608,9 @@ def test_the_profiles_of_the_documentation(tmp_path: Path) -> None:
         (tmp_path / "own.yaml").write_text(textwrap.dedent(block), encoding="utf-8")
         own = find_profile(kind, str(tmp_path / "own.yaml"))
         if isinstance(own, SceneProfile):
-            groups = own.groups("kuva_20200301T051122_D168_vv_S1A.tif")
+            groups = own.groups("our_20200301T051122_D168_vv_S1A.tif")
             assert groups is not None
-            assert groups["scene"] == "kuva_20200301T051122_D168"
+            assert groups["scene"] == "our_20200301T051122_D168"
     for profile in (*shipped(SceneProfile), *shipped(WeatherProfile)):
         assert f"`{profile.name}`" in text
 
