@@ -12,7 +12,7 @@ from sarcast.prediction.networks.unet import UNet, UNetOptions
 from sarcast.prediction.training import adapt as room
 from sarcast.prediction.training.adapt import adapt, nothing_by_heart, suited
 from sarcast.prediction.training.batches import sampled
-from sarcast.prediction.training.fit import TrainOptions
+from sarcast.prediction.training.options import TrainOptions
 from sarcast.sensor.conditions import PRECIPITATION, TEMPERATURE, PaperScaling
 from sarcast.windows import WindowSampler, split_by_date, target_dates
 from small_cubes import learnable_cube
@@ -36,8 +36,8 @@ def _model() -> Model:
 
 def _samplers() -> tuple[WindowSampler, WindowSampler]:
     dates = target_dates(CUBE, 3)
-    training = WindowSampler([CUBE], [dates[:-5]], size=16, previous=3)
-    return training, training.of_targets([dates[-5:]])
+    training = WindowSampler([CUBE], [dates[:-5]], size=16, previous=3, chooser="recent")
+    return training, training.with_targets([dates[-5:]])
 
 
 def test_the_temperature_of_an_area_is_learned(tmp_path: Path) -> None:
@@ -118,7 +118,7 @@ def test_the_level_of_half_of_the_targets_without_weather_is_mirrored() -> None:
 
 @pytest.mark.parametrize(("share", "kept"), [(0.2, 17), (0.01, 20), (0.99, 1)])
 def test_the_last_dates_validate_and_at_least_one_does_each(share: float, kept: int) -> None:
-    early, late = split_by_date([CUBE], size=16, previous=3, share=share)
+    early, late = split_by_date([CUBE], size=16, previous=3, share=share, chooser="recent")
     assert len(early.targets[0]) == kept
     both = [*early.targets[0], *late.targets[0]]
     assert both == list(target_dates(CUBE, 3))

@@ -11,7 +11,9 @@ def drawn(order: slice = slice(None), **changed: int):
     cube = coordinate_cube().isel(time=order)
     targets = np.flatnonzero(np.argsort(np.argsort(cube["time"].values)) >= 4)
     options = {"size": 8, "batch": 64, **changed}
-    sampler = WindowSampler([cube], [targets], size=options.pop("size"), previous=4)
+    sampler = WindowSampler(
+        [cube], [targets], size=options.pop("size"), previous=4, chooser="recent"
+    )
     return cube, SeriesBatches(sampler, seed=3, device="cpu", **options)
 
 
@@ -34,7 +36,7 @@ def test_every_pixel_tells_where_it_was_cut(order: slice) -> None:
 def test_conditions_are_those_of_the_cut() -> None:
     """Each window is that which cutting it one by one gives."""
     cube, batches = drawn()
-    batch, source = batches(5, 0), CubeReader.of(cube)
+    batch, source = batches(5, 0), CubeReader.from_cube(cube)
     for place in range(8):
         first = batch.previous[place, :, 0, 0, 0].numpy().astype(int)
         times, _, rows, columns = np.unravel_index(first, (12, 2, ROWS, COLUMNS))
@@ -91,7 +93,9 @@ def test_a_batch_holds_windows_of_several_cubes_by_their_share() -> None:
     """Each cube is told by its values; one with three times the targets gives most windows."""
     cube = coordinate_cube()
     cubes = [cube, cube.assign(backscatter=cube["backscatter"] + 1e6)]
-    sampler = WindowSampler(cubes, [np.array([5]), np.array([6, 7, 8])], size=8, previous=4)
+    sampler = WindowSampler(
+        cubes, [np.array([5]), np.array([6, 7, 8])], size=8, previous=4, chooser="recent"
+    )
     batches = SeriesBatches(sampler, batch=64, seed=3, device="cpu")
     drawn_from = np.concatenate([batches(k, 0).target[:, 0, 0, 0] > 9e5 for k in range(200)])
     assert abs(drawn_from.mean() - 0.75) < 0.08
@@ -106,7 +110,7 @@ def test_mirrored_levels_tell_nothing_of_the_date() -> None:
     images = np.broadcast_to(pattern, cube["backscatter"].shape).copy()
     images[8] += 3.0
     cube["backscatter"] = cube["backscatter"].copy(data=images.astype(np.float32))
-    sampler = WindowSampler([cube], [np.array([8])], size=8, previous=4)
+    sampler = WindowSampler([cube], [np.array([8])], size=8, previous=4, chooser="recent")
     batch = SeriesBatches(sampler, batch=400, seed=3, device="cpu", mirror_levels=True)(0, 0)
     above = (batch.target - batch.previous[:, 0]).numpy()
     np.testing.assert_allclose(np.abs(above), 3.0, atol=1e-5)

@@ -23,7 +23,7 @@ from sarcast.evaluation.simulation.shapes import ShapeOptions
 from sarcast.prediction.strategies import STRATEGIES
 from sarcast.sensor.conditions import WEATHER
 from sarcast.windows import Expected
-from sarcast.windows.without import Without
+from sarcast.windows.masking import MaskedPredictor
 from small_cubes import learnable_cube
 from test_81_paper import evaluation as results_of_the_paper
 
@@ -234,7 +234,7 @@ def test_evaluate_takes_the_dates_and_previous_images_that_are_asked_for():
 def test_dates_that_a_network_has_seen_are_left_out_or_warned_of():
     cube = learnable_cube()
     times = cube["time"].values
-    for predictor in (Near(), Without(Near(), WEATHER)):
+    for predictor in (Near(), MaskedPredictor(Near(), WEATHER)):
         dates, _ = windows_to_evaluate(cube, [predictor], WindowOptions())
         assert dates == list(np.flatnonzero(times > np.datetime64("2021-03-03")))
         with pytest.warns(UserWarning, match="trained on those up to 2021-02-01: its figures"):

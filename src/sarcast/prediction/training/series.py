@@ -7,7 +7,7 @@ import torch
 from sarcast.arrays import Double, Times
 from sarcast.prediction.training.augment import MIRRORED_SHARE, mirror_levels
 from sarcast.sensor.units import YEAR_DAYS
-from sarcast.windows import Batch, CubeReader, WindowSampler, joined, ranked_previous
+from sarcast.windows import Batch, CubeReader, WindowSampler, concatenate, rank_previous
 
 CHOSEN_SHARE = 0.5
 """Share of the windows whose previous images are as chosen; the others take any earlier ones."""
@@ -71,7 +71,7 @@ class SeriesBatches:
         numbers = rng.choice(len(self._series), count, p=self._shares)
         ends = np.arange(1, count + 1) * self._batch // count
         windows = np.diff(ends, prepend=0)
-        return joined(
+        return concatenate(
             [
                 self._of_one(int(number), int(share), rng=rng)
                 for number, share in zip(numbers, windows, strict=True)
@@ -111,6 +111,7 @@ class _Series:
         self._elevation = torch.as_tensor(elevation, device=device)
         self._conditions = source.conditions[order]
         self._rows, self._columns = source.rows, source.columns
+        self._times = times.astype("datetime64[ns]").view(np.int64)
         self._days = (times - times[0]) / np.timedelta64(1, "D")
 
     def cut(
@@ -135,6 +136,7 @@ class _Series:
             target=stack[:, -1],
             elevation=_padded(self._elevation[y[:, :, None], x[:, None, :]], size),
             conditions=self.tensor(conditions.astype(np.float32)),
+            times=self.tensor(self._times[images]),
             days=self.tensor((days - days[:, -1:]).astype(np.float32)),
             day_of_year=self.tensor(days_of_year.astype(np.float32)),
         )
@@ -152,9 +154,7 @@ def _padded(images: torch.Tensor, size: int) -> torch.Tensor:
 def _chosen(times: Times, sampler: WindowSampler) -> Places:
     """Places of the previous images of each date, oldest first, dims (date, image)."""
     ordered, count = np.sort(times), sampler.previous
-    ranked = [
-        ranked_previous(ordered, date, chooser=sampler.chooser) for date in range(len(ordered))
-    ]
+    ranked = [rank_previous(ordered, date, chooser=sampler.chooser) for date in range(len(ordered))]
     return np.stack([np.resize(np.sort(places[:count]), count) for places in ranked])
 
 
