@@ -1,4 +1,4 @@
-"""Builds in processes of their own, which tests and benchmarks kill."""
+"""Builds in separate processes, which tests and benchmarks kill."""
 
 import multiprocessing
 from multiprocessing.process import BaseProcess
@@ -9,14 +9,14 @@ from sarcast.ingest.scenes.index import IndexOptions, find_items
 from sarcast.io.progress import show_progress
 from sarcast.io.rasters import grid_of
 
-_SERVER = multiprocessing.get_context("forkserver")  # imports once, and is free of threads
+_SERVER = multiprocessing.get_context("forkserver")  # imports once, and has no threads
 _SERVER.set_forkserver_preload(
     ["sarcast.cube", "sarcast.ingest.scenes.index", "sarcast.io.rasters"]
 )
 
 
 def start_build(scenes: Path, target: Path) -> BaseProcess:
-    """Begin to build a cube of a folder of scenes, on the grid of the first."""
+    """Start to build a cube from a folder of scenes, on the grid of the first."""
     process = _SERVER.Process(target=_build, args=(scenes, target), daemon=True)
     process.start()
     return process

@@ -7,19 +7,19 @@ ROWS, COLUMNS, DATES = 40, 50, 12
 
 
 def code(time, band, row, column):
-    """The value of a pixel of a coordinate cube: tells where it lies, exactly in float32."""
+    """The value of a pixel of a coordinate cube: unique to its indices, and exact in float32."""
     return ((time * 2 + band) * ROWS + row) * COLUMNS + column
 
 
 def coordinate_cube() -> xr.Dataset:
-    """A cube whose every pixel and condition tells its own place."""
-    places = np.meshgrid(*map(np.arange, (DATES, 2, ROWS, COLUMNS)), indexing="ij")
+    """A cube in which every pixel and condition has a value unique to its indices."""
+    indices = np.meshgrid(*map(np.arange, (DATES, 2, ROWS, COLUMNS)), indexing="ij")
     coarse = np.arange(DATES * 2 * 3, dtype="f4").reshape(DATES, 2, 3)
     return xr.Dataset(
         {
-            "backscatter": (("time", "band", "y", "x"), code(*places).astype("f4")),
-            "elevation": (("y", "x"), code(0, 0, *places[2:])[0, 0].astype("f4")),
-            "forest": (("y", "x"), (places[2] < 20)[0, 0]),
+            "backscatter": (("time", "band", "y", "x"), code(*indices).astype("f4")),
+            "elevation": (("y", "x"), code(0, 0, *indices[2:])[0, 0].astype("f4")),
+            "forest": (("y", "x"), (indices[2] < 20)[0, 0]),
             "incidence": (("time", "cy", "cx"), coarse),
             "precipitation": (
                 ("time", "lag", "cy", "cx"),
@@ -41,7 +41,7 @@ def coordinate_cube() -> xr.Dataset:
 
 
 def learnable_cube(dates: int = DATES, pixels: int = 24) -> xr.Dataset:
-    """A cube of a fixed pattern with an offset by temperature and noise: something to learn."""
+    """A cube of a fixed pattern, an offset that depends on temperature, and noise."""
     rng = np.random.default_rng(5)
     temperature = rng.uniform(-10, 20, dates)
     coarse = rng.normal(-12, 2, (1, 2, pixels // 4, pixels // 4))

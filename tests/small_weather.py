@@ -1,4 +1,4 @@
-"""Small files of weather, in the layouts that their makers publish."""
+"""Small weather files in the layouts of published sources."""
 
 from pathlib import Path
 
@@ -21,20 +21,20 @@ def slope(grid: GeoBox) -> np.ndarray:
 
 
 def weather(path: Path, grid: GeoBox = COARSE, slopes: float = 1.0, **units: str) -> None:
-    """Rain is the day of March; temperature is linear in x and y; snow is a constant."""
+    """Write weather: rain is the day of March, temperature linear in x and y, snow constant."""
     shape = (len(DAYS), *grid.shape)
     fields = {
         "precipitation": np.broadcast_to(np.arange(1.0, 11.0)[:, None, None], shape),
         "temperature": np.broadcast_to(slopes * slope(grid), shape),
         "snow_depth": np.full(shape, 12.0),
     }
-    known = {"precipitation": "mm day-1", "temperature": "degC", "snow_depth": "cm", **units}
+    units_of = {"precipitation": "mm day-1", "temperature": "degC", "snow_depth": "cm", **units}
     dataset = xr.Dataset(
         {
             name: (
                 ("time", "y", "x"),
                 values,
-                {"units": known[name], "grid_mapping": "spatial_ref"},
+                {"units": units_of[name], "grid_mapping": "spatial_ref"},
             )
             for name, values in fields.items()
         },
@@ -49,10 +49,10 @@ def degrees(
     names: tuple[str, str, str] = ("time", "latitude", "longitude"),
     spacing: float = 0.1,
 ) -> xr.Dataset:
-    """Fields of one value a time, the same everywhere, on a grid of degrees around 62.2 N 27 E."""
+    """Fields that are constant in space, on a grid of degrees around 62.2 N 27 E."""
     north, east = 62.2 + spacing * np.arange(3, -4, -1.0), 27.0 + spacing * np.arange(-3, 4.0)
     size = (len(time), north.size, east.size)
-    held = {
+    variables = {
         name: (names, np.broadcast_to(values[:, None, None], size).astype("f4"), attrs)
         for name, (values, attrs) in fields.items()
     }
@@ -62,4 +62,4 @@ def degrees(
         names[1]: (names[1], north, axis[0]),
         names[2]: (names[2], east, axis[1]),
     }
-    return xr.Dataset(held, coords=coords)
+    return xr.Dataset(variables, coords=coords)

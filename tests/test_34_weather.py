@@ -27,7 +27,7 @@ def first(read: xr.Dataset, name: str) -> list[float]:
     return read[name].values.reshape(*read[name].shape[:-2], -1)[..., 0].tolist()
 
 
-def test_weather_by_day_and_place(tmp_path: Path) -> None:
+def test_weather_by_day_and_position(tmp_path: Path) -> None:
     weather(tmp_path / "weather.nc")
     dates = [EVENING, np.datetime64("2020-03-02T04:00")]
     read = read_weather(tmp_path / "weather.nc", AT, dates)
@@ -63,12 +63,12 @@ def test_units(
     assert (*found, first(read, "snow_depth")[0]) == pytest.approx(expected, rel=1e-6)
 
 
-@pytest.mark.parametrize("away", [(3e5, 0.0), (0.0, 3e5), (3e5, 3e5), (-1100.0, 0.0)])
+@pytest.mark.parametrize("offset", [(3e5, 0.0), (0.0, 3e5), (3e5, 3e5), (-1100.0, 0.0)])
 def test_weather_elsewhere_is_missing(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], away: tuple[float, float]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], offset: tuple[float, float]
 ) -> None:
-    """To the side, above, both, or just beside."""
-    origin = 498_000.0 + away[0], 6_902_000.0 + away[1]
+    """The file lies to the side, above, both, or just beside the area."""
+    origin = 498_000.0 + offset[0], 6_902_000.0 + offset[1]
     there = GeoBox((5, 3), Affine(1000.0, 0, origin[0], 0, -1000.0, origin[1]), "EPSG:32635")
     weather(tmp_path / "weather.nc", there, slopes=0.01)
     read = read_weather(tmp_path / "weather.nc", AT, [EVENING])
@@ -80,13 +80,13 @@ def test_weather_of_half_the_period(tmp_path: Path, capsys: pytest.CaptureFixtur
     weather(tmp_path / "weather.nc")
     dates = np.arange("2020-03-01T16", "2020-03-21T16", dtype="datetime64[D]")
     read = read_weather(tmp_path / "weather.nc", AT, list(dates))
-    seen = np.isfinite(read["temperature"].values).all(axis=(1, 2))
-    np.testing.assert_array_equal(seen, np.arange(20) < 10)
-    said = capsys.readouterr().err
-    assert "temperature is missing on 10 of 20 dates, the first 2020-03-11" in said
+    known = np.isfinite(read["temperature"].values).all(axis=(1, 2))
+    np.testing.assert_array_equal(known, np.arange(20) < 10)
+    output = capsys.readouterr().err
+    assert "temperature is missing on 10 of 20 dates, the first 2020-03-11" in output
     assert (
         "precipitation is missing on 7 and partly missing on 6 of 20 dates, the first 2020-03-01"
-        in said
+        in output
     )
 
 
@@ -103,19 +103,19 @@ def test_dates_read_in_parts_are_counted_once(
     assert "temperature is missing on 4 of 10 dates" in capsys.readouterr().err
 
 
-def test_the_first_file_that_tells_wins(tmp_path: Path) -> None:
+def test_the_first_file_with_a_value_takes_precedence(tmp_path: Path) -> None:
     weather(tmp_path / "warm.nc", slopes=0.0, temperature="degF")
     weather(tmp_path / "cold.nc", slopes=0.0)
-    with xr.open_dataset(tmp_path / "warm.nc", decode_coords="all") as held:
-        held.isel(time=slice(0, 5))[["temperature"]].to_netcdf(tmp_path / "early.nc")
+    with xr.open_dataset(tmp_path / "warm.nc", decode_coords="all") as opened:
+        opened.isel(time=slice(0, 5))[["temperature"]].to_netcdf(tmp_path / "early.nc")
     dates = [np.datetime64("2020-03-03"), EVENING]
     read = read_weather([tmp_path / "early.nc", tmp_path / "cold.nc"], AT, dates)
     assert first(read, "temperature") == pytest.approx([-32.0 / 1.8, 0.0], rel=1e-6)
     assert first(read, "snow_depth") == [12.0, 12.0]
 
 
-def test_neighbours_without_a_value_do_not_count(tmp_path: Path) -> None:
-    """A cell of the coast takes the value of the land beside it; one at sea has none."""
+def test_neighbours_without_a_value_have_no_weight(tmp_path: Path) -> None:
+    """A cell at the coast takes the value of the land beside it; a cell at sea has none."""
     dataset = degrees({"tas": (np.full(11, 280.0), {"units": "K"})}, HOURS[::24][:11])
     dataset["tas"][:, :, 4:] = np.nan
     dataset.to_netcdf(tmp_path / "coast.nc")
@@ -167,8 +167,8 @@ def test_era5(tmp_path: Path) -> None:
     assert first(read, "snow_depth") == pytest.approx([30.0], rel=1e-5)
 
 
-def test_glaciers_of_era5_tell_no_depth_of_snow(tmp_path: Path) -> None:
-    """They are kept at 10 m of water; the temperature there counts."""
+def test_glaciers_of_era5_have_no_depth_of_snow(tmp_path: Path) -> None:
+    """They are stored as 10 m of water; their temperature is used."""
     kelvin = {"t2m": (np.full(HOURS.size, 270.0), {"units": "K"})}
     water = (np.full(HOURS.size, 10.0), {"units": "m of water equivalent"})
     density = (np.full(HOURS.size, 300.0), {"units": "kg m**-3"})
@@ -181,17 +181,17 @@ def test_glaciers_of_era5_tell_no_depth_of_snow(tmp_path: Path) -> None:
         assert np.isnan(read["snow_depth"]).all()
 
 
-def test_era5_and_era5_land_are_told_apart_or_asked_for(tmp_path: Path) -> None:
+def test_a_spacing_of_neither_era5_needs_a_profile_by_name(tmp_path: Path) -> None:
     fields = {"t2m": (np.full(HOURS.size, 270.0), {"units": "K"})}
-    degrees(fields, HOURS, spacing=0.5).to_netcdf(tmp_path / "odd.nc")
-    with pytest.raises(UsageError, match=r"fits more than one profile \(era5-land, era5\); name"):
-        read_weather(tmp_path / "odd.nc", AT, [EVENING])
+    degrees(fields, HOURS, spacing=0.5).to_netcdf(tmp_path / "half.nc")
+    with pytest.raises(UsageError, match=r"fits more than one profile \(era5-land, era5\); choose"):
+        read_weather(tmp_path / "half.nc", AT, [EVENING])
     named = WeatherOptions(weather_profile=("era5-land",))
-    read = read_weather(tmp_path / "odd.nc", AT, [EVENING], named)
+    read = read_weather(tmp_path / "half.nc", AT, [EVENING], named)
     assert first(read, "temperature") == pytest.approx([-3.15], abs=1e-3)
 
 
-def test_snow_water_without_its_density_tells_nothing(tmp_path: Path) -> None:
+def test_snow_water_without_its_density_is_ignored(tmp_path: Path) -> None:
     """ERA5-Land with ``sd`` stays ERA5-Land: its rain runs from 0 UTC, and water is no depth."""
     fields = {
         "t2m": (np.full(HOURS.size, 270.0), {"units": "K"}),
@@ -206,9 +206,9 @@ def test_snow_water_without_its_density_tells_nothing(tmp_path: Path) -> None:
     read = read_weather(tmp_path / "era5.nc", AT, [EVENING])
     assert first(read, "precipitation")[0] == pytest.approx([28.0, 24.0, 24.0, 24.0], rel=1e-5)
     assert "snow_depth" not in read
-    degrees(fields, HOURS, spacing=0.5).to_netcdf(tmp_path / "odd.nc")
+    degrees(fields, HOURS, spacing=0.5).to_netcdf(tmp_path / "half.nc")
     with pytest.raises(UsageError, match="fits more than one profile"):
-        read_weather(tmp_path / "odd.nc", AT, [EVENING])
+        read_weather(tmp_path / "half.nc", AT, [EVENING])
 
 
 def test_e_obs_and_fmi_grids_in_several_files(tmp_path: Path) -> None:
@@ -236,7 +236,7 @@ def test_e_obs_and_fmi_grids_in_several_files(tmp_path: Path) -> None:
     assert first(read, "precipitation") == [[7, 6, 5, 4], [6, 5, 4, 3]]
 
 
-def test_agera5_counts_local_days(tmp_path: Path) -> None:
+def test_agera5_has_local_days(tmp_path: Path) -> None:
     days = np.arange("2020-03-01", "2020-03-11", dtype="datetime64[D]")
     fields = {
         "Temperature_Air_2m_Mean_24h": (270.0 + np.arange(10.0), {"units": "K"}),
@@ -287,20 +287,20 @@ def test_stations(tmp_path: Path, separator: str) -> None:
 def test_stations_by_hand() -> None:
     from sarcast.ingest.weather.stations import interpolate
 
-    known = (np.array([62.0, 62.0, 62.0]), np.array([26.9, 27.1, 29.5]))
+    positions = (np.array([62.0, 62.0, 62.0]), np.array([26.9, 27.1, 29.5]))
     cell = (np.array([[62.0]]), np.array([[27.05]]))
     values = np.array([[1.0, 3.0, 100.0], [np.nan, 3.0, 100.0], [np.nan, np.nan, 100.0]])
-    found = interpolate(values, known, cell)[:, 0, 0]
+    found = interpolate(values, positions, cell)[:, 0, 0]
     by_hand = (1.0 / 0.15**2 + 3.0 / 0.05**2) / (1.0 / 0.15**2 + 1.0 / 0.05**2)
     np.testing.assert_allclose(found, [by_hand, 3.0, np.nan], rtol=1e-4)  # 29.5 E is 128 km away
 
 
-def test_only_the_four_nearest_stations_count() -> None:
+def test_only_the_four_nearest_stations_are_used() -> None:
     from sarcast.ingest.weather.stations import interpolate
 
-    known = (np.full(6, 62.0), 27.0 + np.array([0.1, 0.2, 0.3, 0.4, 0.5, 0.6]))
+    positions = (np.full(6, 62.0), 27.0 + np.array([0.1, 0.2, 0.3, 0.4, 0.5, 0.6]))
     values = np.array([[1.0, 1.0, 1.0, 1.0, 99.0, 99.0]])
-    assert interpolate(values, known, (np.array([[62.0]]), np.array([[27.0]]))).item() == 1.0
+    assert interpolate(values, positions, (np.array([[62.0]]), np.array([[27.0]]))).item() == 1.0
 
 
 def haversine_km(one: np.ndarray, other: np.ndarray) -> float:
@@ -345,10 +345,10 @@ def test_stations_without_a_known_position_have_no_weight() -> None:
 
 def test_a_decimal_comma(tmp_path: Path) -> None:
     stations(tmp_path / "comma.csv", ";", ",")
-    with pytest.raises(SarcastError, match=r"has decimal commas, as '1,5': add --w"):
+    with pytest.raises(SarcastError, match=r"has decimal commas, such as '1,5': add --w"):
         read_weather(tmp_path / "comma.csv", AT, [EVENING])
-    said = WeatherOptions(weather_decimal=",")
-    with_comma = read_weather(tmp_path / "comma.csv", AT, [EVENING], said)
+    options = WeatherOptions(weather_decimal=",")
+    with_comma = read_weather(tmp_path / "comma.csv", AT, [EVENING], options)
     stations(tmp_path / "point.csv")
     xr.testing.assert_identical(with_comma, read_weather(tmp_path / "point.csv", AT, [EVENING]))
 
@@ -364,31 +364,31 @@ def test_fmi_stations(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
-        ("time,latitude,longitude,temperature\n2020-03-01,62,27,warm\n", r"holds 'warm' in line 2"),
-        ("time,latitude,longitude,temperature\n1.3.20,62,27,1\n", r"must hold times, ISO 8601"),
-        ("time,temperature\n2020-03-01,1\n", "does not tell where its stations are"),
+        ("time,latitude,longitude,temperature\n2020-03-01,62,27,warm\n", r"has 'warm' in line 2"),
+        ("time,latitude,longitude,temperature\n1.3.20,62,27,1\n", r"must have times, ISO 8601"),
+        ("time,temperature\n2020-03-01,1\n", "does not specify where its stations are"),
         (
             "time;latitude;longitude;snow_depth\n2020-03-01;62,2;27;1\n",
             "station latitude .* decimal comma",
         ),
         ("time,latitude,longitude,snow_depth\n2020-03-01,6880000,27,1\n", "station of line 2 is"),
         ("time,place,location,snow\n2020-03-01,Oulu,somewhere,1\n", "station of line 2 is"),
-        ("time,wind\n2020-03-01,1\n", r"holds no weather that is known: .* found time, wind"),
+        ("time,wind\n2020-03-01,1\n", r"has no known weather variable: .* found time, wind"),
         (
             "time,latitude,longitude,temperature\n2020-03-01,62,27,1,5,6\n",
             "lines with more fields than",
         ),
     ],
 )
-def test_tables_that_cannot_be_read(tmp_path: Path, text: str, said: str) -> None:
+def test_tables_that_cannot_be_read(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "stations.csv").write_text(text)
-    with pytest.raises(SarcastError, match=said):
+    with pytest.raises(SarcastError, match=message):
         read_weather(tmp_path / "stations.csv", AT, [EVENING])
 
 
-def test_a_profile_of_ones_own(tmp_path: Path) -> None:
+def test_a_profile_of_the_user(tmp_path: Path) -> None:
     rows = ["päivä;lämpö"] + [f"{d:02d}.03.2020;{d},5" for d in range(1, 11)]
     (tmp_path / "own.csv").write_text("\n".join(rows), encoding="utf-8")
     (tmp_path / "own.yaml").write_text(
@@ -397,8 +397,8 @@ def test_a_profile_of_ones_own(tmp_path: Path) -> None:
         "variables: {temperature: {names: [lämpö], units: degC}}\n",
         encoding="utf-8",
     )
-    own = WeatherOptions(weather_profile=(str(tmp_path / "own.yaml"),))
-    assert first(read_weather(tmp_path / "own.csv", AT, [EVENING], own), "temperature") == [7.5]
+    options = WeatherOptions(weather_profile=(str(tmp_path / "own.yaml"),))
+    assert first(read_weather(tmp_path / "own.csv", AT, [EVENING], options), "temperature") == [7.5]
 
 
 # --- bad input ----------------------------------------------------------------------------------
@@ -415,7 +415,7 @@ def test_weather_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(SarcastError, match="an amount of water, not a depth of snow"):
         read_weather(tmp_path / "weather.nc", AT, [EVENING])
     xr.Dataset({"wind": ("x", [1.0])}).to_netcdf(tmp_path / "wind.nc", engine="h5netcdf")
-    with pytest.raises(SarcastError, match=r"holds no weather that is known: .* found wind"):
+    with pytest.raises(SarcastError, match=r"has no known weather variable: .* found wind"):
         read_weather(tmp_path / "wind.nc", AT, [EVENING])
     (tmp_path / "text.nc").write_text("no NetCDF")
     with pytest.raises(SarcastError, match="cannot be read as NetCDF"):
@@ -427,7 +427,7 @@ def test_weather_that_cannot_be_read(tmp_path: Path) -> None:
 def test_kelvin_declared_as_celsius(tmp_path: Path) -> None:
     fields = {"tas": (np.full(11, 280.0), {"units": "degC"})}
     degrees(fields, HOURS[::24][:11]).to_netcdf(tmp_path / "wrong.nc")
-    with pytest.raises(SarcastError, match=r"must lie in -80..60 degC, but holds 280: see"):
+    with pytest.raises(SarcastError, match=r"must lie in -80..60 degC, but has 280: check"):
         read_weather(tmp_path / "wrong.nc", AT, [EVENING])
 
 
@@ -440,21 +440,21 @@ def test_monthly_weather_is_refused(tmp_path: Path) -> None:
 
 def test_times_that_are_no_dates(tmp_path: Path) -> None:
     days = degrees({"tas": (np.full(11, 280.0), {"units": "K"})}, HOURS[::24][:11])
-    for units, said in (
+    for units, message in (
         ("", "are no dates: expected a CF unit such as"),
         ("days since 2020-01-01", "are no dates|cannot be read as NetCDF: .*calendar"),
     ):
-        told = {"units": units, "calendar": "noleap"} if units else {}
+        attrs = {"units": units, "calendar": "noleap"} if units else {}
         path = tmp_path / f"{len(units)}.nc"
-        days.assign_coords(time=("time", np.arange(11), told)).to_netcdf(path)
-        with pytest.raises(SarcastError, match=said):
+        days.assign_coords(time=("time", np.arange(11), attrs)).to_netcdf(path)
+        with pytest.raises(SarcastError, match=message):
             read_weather(path, AT, [EVENING])
 
 
 def test_a_grid_without_crs(tmp_path: Path) -> None:
     weather(tmp_path / "weather.nc")
-    with xr.open_dataset(tmp_path / "weather.nc") as held:
-        bare = held.drop_vars("spatial_ref")
+    with xr.open_dataset(tmp_path / "weather.nc") as opened:
+        bare = opened.drop_vars("spatial_ref")
         for name in bare.data_vars:
             bare[name].attrs.pop("grid_mapping", None)
             bare[name].encoding.pop("grid_mapping", None)
@@ -468,7 +468,7 @@ def test_a_grid_without_crs(tmp_path: Path) -> None:
 
 @given(st.integers(1, 24), st.integers(0, 3), st.sampled_from(["mean", "sum"]))
 def test_days_against_a_slow_twin(every: int, cut: int, day: str) -> None:
-    """Whole days alone count, whatever the step and wherever the record starts."""
+    """Only complete days have a value, whatever the step and the start of the record."""
     if 24 % every:
         return
     times = np.arange("2020-03-01", "2020-03-05", dtype="datetime64[h]")[::every][cut:]
@@ -476,12 +476,12 @@ def test_days_against_a_slow_twin(every: int, cut: int, day: str) -> None:
     values[times.size // 2, 1] = np.nan
     variable = WeatherVariable(names=("x",), day=day)
     days, found = daily.to_days(values, times, variable, np.timedelta64(every, "h"))
-    for place, one in enumerate(days):
-        of_day = values[times.astype("datetime64[D]") == one]
+    for index, date in enumerate(days):
+        of_day = values[times.astype("datetime64[D]") == date]
         expected = of_day.mean(axis=0) if day == "mean" else of_day.sum(axis=0)
         if len(of_day) < 24 // every:
             expected = np.full(2, np.nan)
-        np.testing.assert_allclose(found[place], expected)
+        np.testing.assert_allclose(found[index], expected)
 
 
 # --- real files ---------------------------------------------------------------------------------
@@ -509,25 +509,25 @@ def test_the_real_hours_of_sodankyla(data_dir: Path, tmp_path: Path) -> None:
         "  snow_depth: {names: [snowdepth], units: cm}\n",
         encoding="utf-8",
     )
-    own = WeatherOptions(weather_profile=(str(tmp_path / "own.yaml"),))
+    options = WeatherOptions(weather_profile=(str(tmp_path / "own.yaml"),))
     files = [folder / "sodankyla_climdata.csv", folder / "sodankyla_snowdepth.csv"]
-    read = read_weather(files, around(26.63, 67.37), [np.datetime64("2018-01-05T16:00")], own)
+    read = read_weather(files, around(26.63, 67.37), [np.datetime64("2018-01-05T16:00")], options)
     table = pd.read_csv(files[0]).set_index("obs_time")["temp"]
     assert first(read, "temperature") == pytest.approx(
         [table[table.index.str.startswith("2018-01-05")].mean()], abs=1e-4
     )
     assert 40.0 < first(read, "snow_depth")[0] < 70.0
     with pytest.raises(SarcastError, match=re.escape("found e[[n]]")):
-        read_weather(folder / "sodankyla_precd.csv", around(26.63, 67.37), [EVENING], own)
+        read_weather(folder / "sodankyla_precd.csv", around(26.63, 67.37), [EVENING], options)
 
 
 def test_the_real_era5_of_cities(data_dir: Path) -> None:
     path = data_dir / "weather" / "daily_surface_cancities_1990-1993.nc"
-    with xr.open_dataset(path) as held:
-        city = held.isel(location=1).load()
-    place = around(float(city["lon"]) - 0.01, float(city["lat"]) - 0.01)
+    with xr.open_dataset(path) as opened:
+        city = opened.isel(location=1).load()
+    area = around(float(city["lon"]) - 0.01, float(city["lat"]) - 0.01)
     date = np.datetime64("1993-01-20T22:40")
-    read = read_weather(path, place, [date])
+    read = read_weather(path, area, [date])
     day = city.sel(time="1993-01-20")
     assert first(read, "temperature")[0] == pytest.approx(float(day["tas"]) - 273.15, abs=1e-3)
     assert first(read, "snow_depth")[0] == pytest.approx(100.0 * float(day["snd"]), rel=1e-4)
@@ -537,20 +537,20 @@ def test_the_real_era5_of_cities(data_dir: Path) -> None:
 
 def test_the_real_agera5(data_dir: Path) -> None:
     (path,) = data_dir.glob("worldcereal/0000280849BAC91C/AgERA5*.nc")
-    with xr.open_dataset(path) as held:
-        one = held.isel(x=0, y=0).load()
-    crs = f"EPSG:{one.attrs['epsg']}"
-    x, y = float(one["x"]), float(one["y"])
+    with xr.open_dataset(path) as opened:
+        cell = opened.isel(x=0, y=0).load()
+    crs = f"EPSG:{cell.attrs['epsg']}"
+    x, y = float(cell["x"]), float(cell["y"])
     area = GeoBox.from_bbox((x - 320, y - 320, x + 320, y + 320), crs, resolution=20)
     read = read_weather(path, conditions_grid(area), [np.datetime64("2018-11-11T17:32")])
-    day = one.sel(timestamp="2018-11-11")
+    day = cell.sel(timestamp="2018-11-11")
     assert first(read, "temperature")[0] == pytest.approx(
         float(day["temperature_mean"]) - 273.15, abs=1e-3
     )
     assert first(read, "precipitation")[0][0] == pytest.approx(float(day["precipitation_flux"]))
 
 
-def test_times_that_are_told_twice() -> None:
+def test_times_that_occur_twice() -> None:
     days = np.array(["2020-03-01", "2020-03-01", "2020-03-02"], dtype="datetime64[s]")
     with pytest.raises(SarcastError, match="1 of its 3 times more than once; keep one"):
         daily.step_of(days, "twice.nc")

@@ -1,4 +1,4 @@
-"""Daily weather from grids and stations, by profiles, onto the conditions grid."""
+"""Daily weather of grids and stations, read by profiles onto the conditions grid."""
 
 from sarcast.ingest.weather.layouts import WeatherOptions
 from sarcast.ingest.weather.reading import Weather, read_weather

@@ -1,44 +1,43 @@
-"""From the steps of a source to days, and from its units to those of the conditions."""
+"""Conversion of a source's time steps to days, and of its units to those of the conditions."""
 
 import numpy as np
 
 from sarcast.arrays import Double, Times
 from sarcast.errors import SarcastError
-from sarcast.ingest.cf import convert, registry
-from sarcast.ingest.cf import unit as read_unit
+from sarcast.ingest.cf import convert, parse_unit, registry
 from sarcast.ingest.weather.layouts import Condition, WeatherVariable
 from sarcast.sensor.conditions import RANGES
 
 WATER_DENSITY = "1000 kg m-3"
-"""Density by which an amount of water, kg m-2, is a depth of water."""
+"""Density that converts an amount of water, kg m-2, to a depth of water."""
 DAY = np.timedelta64(1, "D")
 
 
 def to_condition(
-    values: Double, unit: str, condition: Condition, step: np.timedelta64, place: str
+    values: Double, unit: str, condition: Condition, step: np.timedelta64, source: str
 ) -> Double:
-    """Convert values of one step of time each to the unit of a condition.
+    """Convert values, one a time step, to the unit of a condition.
 
     Parameters
     ----------
     values
         Any dims.
     unit
-        A CF unit. Precipitation may be an amount or a rate, of depth or of mass.
+        A CF unit. Precipitation may be an amount or a rate, as a depth or as a mass.
     condition
-        ``temperature`` to degC, ``snow_depth`` to cm, ``precipitation`` to mm a step.
+        ``temperature`` to degC, ``snow_depth`` to cm, ``precipitation`` to mm per step.
     step
-        Length of a step.
-    place
-        The file, for messages.
+        Length of a time step.
+    source
+        Name of the file, for error messages.
 
     Raises
     ------
     SarcastError
-        If the unit is unknown, or that of something else.
+        If the unit is unknown, or is not one of the condition.
     """
-    what = f"{condition} in {place}"
-    quantity = registry().Quantity(values, read_unit(unit, what))
+    name = f"{condition} in {source}"
+    quantity = registry().Quantity(values, parse_unit(unit, name))
     if condition == "precipitation":
         if "[time]" in quantity.dimensionality:
             quantity = quantity * registry().Quantity(step / np.timedelta64(1, "s"), "s")
@@ -46,48 +45,49 @@ def to_condition(
             quantity = quantity / registry().Quantity(WATER_DENSITY)
     elif condition == "snow_depth" and "[mass]" in quantity.dimensionality:
         raise SarcastError(
-            f"{what} is in {unit!r}: an amount of water, not a depth of snow; leave it out, or "
-            f"name the density of snow in a profile (density)"
+            f"{name} is in {unit!r}: an amount of water, not a depth of snow; leave it out, or "
+            f"specify the density of snow in a profile (density)"
         )
     target = "mm" if condition == "precipitation" else RANGES[condition].unit
-    converted: Double = convert(quantity, target, what)
+    converted: Double = convert(quantity, target, name)
     return converted
 
 
-def snow_depth(water: tuple[Double, str], density: tuple[Double, str], place: str) -> Double:
-    """Depth of snow, m, of its water (a depth or a mass) and its density, each with its unit.
+def snow_depth(water: tuple[Double, str], density: tuple[Double, str], source: str) -> Double:
+    """Depth of snow, m, from its water (a depth or a mass) and its density, each with its unit.
 
-    A density of 0 gives NaN.
+    NaN where the density is 0.
     """
-    amount = registry().Quantity(water[0], read_unit(water[1], place))
+    amount = registry().Quantity(water[0], parse_unit(water[1], source))
     if "[mass]" not in amount.dimensionality:
         amount = amount * registry().Quantity(WATER_DENSITY)
-    held = np.where(density[0] > 0.0, density[0], np.nan)
+    positive = np.where(density[0] > 0.0, density[0], np.nan)
     depth: Double = convert(
-        amount / registry().Quantity(held, read_unit(density[1], place)), "m", place
+        amount / registry().Quantity(positive, parse_unit(density[1], source)), "m", source
     )
     return depth
 
 
-def step_of(times: Times, place: str) -> np.timedelta64:
-    """Length of a step of an axis of time: the median, a day where there is but one.
+def step_of(times: Times, source: str) -> np.timedelta64:
+    """Length of the time step: the median, or a day if there is only one time.
 
     Raises
     ------
     SarcastError
-        If it is longer than a day, or a time is there twice.
+        If it is longer than a day, or a time occurs twice.
     """
     if times.size < 2:
         return DAY
-    twice = times.size - np.unique(times).size
-    if twice:
+    repeated = times.size - np.unique(times).size
+    if repeated:
         raise SarcastError(
-            f"{place} tells {twice} of its {times.size} times more than once; keep one value a time"
+            f"{source} has {repeated} of its {times.size} times more than once; keep one value for "
+            f"each time"
         )
     step: np.timedelta64 = np.median(np.diff(np.sort(times.astype("datetime64[s]"))))
     if step / DAY > 1.5:
         raise SarcastError(
-            f"{place} must be daily or finer, but its steps are {step / DAY:g} days; give daily "
+            f"{source} must be daily or finer, but its steps are {step / DAY:g} days; give daily "
             f"weather"
         )
     return step
@@ -96,9 +96,9 @@ def step_of(times: Times, place: str) -> np.timedelta64:
 def to_days(
     values: Double, times: Times, variable: WeatherVariable, step: np.timedelta64
 ) -> tuple[Times, Double]:
-    """Make days of the steps of a source, by its own clock.
+    """Aggregate the time steps of a source to days, by its own clock.
 
-    A day counts only if all its steps are there; of running totals, the one at its end.
+    A day needs all its steps; of running totals, the one at the end of the day is taken.
 
     Parameters
     ----------
@@ -107,15 +107,15 @@ def to_days(
     times
         Sorted.
     variable
-        How the source tells the condition.
+        How the source encodes the condition.
     step
-        Length of a step.
+        Length of a time step.
 
     Returns
     -------
     days : ndarray of datetime64[D]
     values : ndarray
-        Dims (day, ...); NaN where the day is not whole.
+        Dims (day, ...); NaN where the day is incomplete.
     """
     stamps = times.astype("datetime64[s]")
     if step / DAY < 0.75:
@@ -128,15 +128,15 @@ def to_days(
     if variable.day == "last":
         last = stamps == (days + 1).astype("datetime64[s]") - np.timedelta64(1, "s")
         return days[last], values[last]
-    found, start = np.unique(days, return_index=True)
-    seen = np.isfinite(values)
-    counts = np.add.reduceat(seen, start, axis=0, dtype=int)
-    totals = np.add.reduceat(np.where(seen, values, 0.0), start, axis=0)
-    whole = counts >= max(1, round(DAY / step))
+    present, start = np.unique(days, return_index=True)
+    valid = np.isfinite(values)
+    counts = np.add.reduceat(valid, start, axis=0, dtype=int)
+    totals = np.add.reduceat(np.where(valid, values, 0.0), start, axis=0)
+    complete = counts >= max(1, round(DAY / step))
     daily = totals / np.maximum(counts, 1) if variable.day == "mean" else totals
-    return found, np.where(whole, daily, np.nan)
+    return present, np.where(complete, daily, np.nan)
 
 
 def hours(count: float) -> np.timedelta64:
-    """A number of hours as a span of time, to the second."""
+    """A number of hours as a time span, to the second."""
     return np.timedelta64(round(3600.0 * count), "s")

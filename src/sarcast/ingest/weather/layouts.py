@@ -1,4 +1,4 @@
-"""Layouts of weather sources: names, units, and what a day is, declared in profiles."""
+"""Layouts of weather sources, declared in profiles: names, units, and the length of a day."""
 
 from collections.abc import Iterable, Sequence
 from typing import ClassVar, Literal
@@ -12,30 +12,32 @@ Condition = Literal["temperature", "precipitation", "snow_depth"]
 
 
 class WeatherVariable(BaseModel):
-    """How a source tells one condition."""
+    """How a source encodes one condition."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    names: tuple[str, ...] = Field(description="Names it may have, whatever their case.")
-    units: str | None = Field(None, description="CF unit, where the file does not tell it.")
+    names: tuple[str, ...] = Field(description="Names of the variable or column; case is ignored.")
+    units: str | None = Field(None, description="CF unit, if the file does not specify it.")
     density: tuple[str, ...] = Field(
-        (), description="Names of the snow density by which an amount of water becomes a depth."
+        (), description="Names of the snow density that converts an amount of water to a depth."
     )
     day: Literal["mean", "sum", "last"] = Field(
         "mean",
-        description="What the steps of a day become: their mean, their sum, or the value at the "
-        "end of the day, for totals that run from its start.",
+        description="How the steps of a day are aggregated: mean, sum, or last (the value at the "
+        "end of the day, for running totals).",
     )
     stamp: Literal["start", "end"] = Field(
-        "start", description="Whether a step's time is its start or its end."
+        "start", description="Whether the time of a step is its start or its end."
     )
     day_starts: float = Field(
-        0.0, ge=-12.0, le=12.0, description="Hour of the source's clock at which its day starts."
+        0.0, ge=-12.0, le=12.0, description="Hour of the source's clock at which the day starts."
     )
-    replace: dict[float, float] = Field({}, description="Values that stand for others.")
+    replace: dict[float, float] = Field(
+        {}, description="Values to be replaced by others, such as -1: 0."
+    )
     most: float | None = Field(
         None,
-        description="Largest value that is one, in the condition's unit; more counts as missing.",
+        description="Largest valid value, in the condition's unit; larger ones count as missing.",
     )
 
     @model_validator(mode="after")
@@ -45,56 +47,59 @@ class WeatherVariable(BaseModel):
         return self
 
 
-class Table(BaseModel):
+class StationTable(BaseModel):
     """Columns of a CSV file of stations."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    time: str = Field(description="Column of the time, ISO 8601 unless time_format is given.")
-    time_format: str | None = Field(None, description="Format of the time, as of strptime.")
-    station: str | None = Field(None, description="Column of the station's name.")
-    latitude: str | None = Field(None, description="Column of the latitude, degrees.")
-    longitude: str | None = Field(None, description="Column of the longitude, degrees.")
-    location: str | None = Field(None, description="Column with latitude and longitude together.")
+    time: str = Field(description="Column with the time, in ISO 8601 unless time_format is given.")
+    time_format: str | None = Field(None, description="Format of the time, as in strptime.")
+    station: str | None = Field(None, description="Column with the name of the station.")
+    latitude: str | None = Field(None, description="Column with the latitude, degrees.")
+    longitude: str | None = Field(None, description="Column with the longitude, degrees.")
+    location: str | None = Field(None, description="Column with both latitude and longitude.")
     place: tuple[float, float] | None = Field(
-        None, description="Latitude and longitude of the one station, where no column tells them."
+        None, description="Latitude and longitude of a single station, if no column has them."
     )
-    missing: tuple[str, ...] = Field(("NA", "-", ""), description="Words for a missing value.")
+    missing: tuple[str, ...] = Field(("NA", "-", ""), description="Marks of a missing value.")
     decimal: Literal[".", ","] = Field(".", description="Decimal sign.")
 
 
 class WeatherProfile(Profile):
-    """Where a source of weather keeps what."""
+    """Layout of a source of weather."""
 
     folder: ClassVar[str] = "weather"
 
-    variables: dict[Condition, WeatherVariable] = Field(description="The conditions it tells.")
+    variables: dict[Condition, WeatherVariable] = Field(
+        description="The conditions that the source contains."
+    )
     time: tuple[str, ...] = Field(
-        ("time", "valid_time", "timestamp"), description="Names of the dimension of time."
+        ("time", "valid_time", "timestamp"), description="Names of the time dimension."
     )
     x: tuple[str, ...] = Field(
-        ("x", "lon", "longitude"), description="Names of the coordinate to the east."
+        ("x", "lon", "longitude"), description="Names of the coordinate in x or longitude."
     )
     y: tuple[str, ...] = Field(
-        ("y", "lat", "latitude"), description="Names of the coordinate to the north."
+        ("y", "lat", "latitude"), description="Names of the coordinate in y or latitude."
     )
-    crs: str | None = Field(None, description="CRS of x and y, where the file does not tell it.")
+    crs: str | None = Field(None, description="CRS of x and y, if the file does not specify it.")
     spacing: float | None = Field(
-        None, description="Spacing of its grid, by which it is told from others of the same names."
+        None,
+        description="Spacing of its grid, to distinguish it from sources of the same names.",
     )
     clock: Literal["utc", "local"] = Field(
-        "utc", description="Whether its times are UTC or the mean solar time of the place."
+        "utc", description="Whether its times are UTC or local mean solar time."
     )
     utc_offset: float = Field(
-        0.0, ge=-14.0, le=14.0, description="Hours by which its clock is ahead of the one named."
+        0.0, ge=-14.0, le=14.0, description="Hours by which its clock is ahead of that time."
     )
-    unit_words: dict[str, str] = Field({}, description="CF units for the file's own words.")
-    table: Table | None = Field(None, description="Columns, where the source is a CSV file.")
+    unit_words: dict[str, str] = Field({}, description="CF units of unit names that are not CF.")
+    table: StationTable | None = Field(None, description="Columns, if the source is a CSV file.")
 
-    def found(self, names: Iterable[str]) -> dict[Condition, str]:
-        """Which of some names tells which condition.
+    def match(self, names: Iterable[str]) -> dict[Condition, str]:
+        """Match names of variables or columns to conditions: ``{"temperature": "t2m"}``.
 
-        An amount of snow water tells nothing without the density that makes it a depth.
+        An amount of snow water is matched only with the density that converts it to a depth.
         """
         known = {name.lower(): name for name in names}
         return {
@@ -107,33 +112,38 @@ class WeatherProfile(Profile):
 
 
 class WeatherOptions(BaseModel):
-    """How weather is read."""
+    """How weather files are read."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     weather_profile: tuple[str, ...] = Field(
         (),
-        description="Layouts of weather files, tried before the others: YAML files of your own, or "
-        "shipped ones by name, as era5-land; default: told by the names of the variables.",
+        description="Profiles of weather files that are tried first: YAML files, or shipped ones "
+        "by name, such as era5-land; default: chosen by the names of the variables.",
     )
     weather_decimal: Literal[".", ","] | None = Field(
         None, description="Decimal sign of weather CSV files; default: that of their profile."
     )
 
 
-def choose(
-    names: Sequence[str], options: WeatherOptions, place: str, *, table: bool, spacing: float | None
+def choose_profile(
+    names: Sequence[str],
+    options: WeatherOptions,
+    source: str,
+    *,
+    table: bool,
+    spacing: float | None,
 ) -> WeatherProfile:
-    """Choose the profile of a file by the names that it holds.
+    """Choose the profile of a file by the names in it.
 
     Parameters
     ----------
     names
         Of its variables or columns.
     options
-        May name the profile.
-    place
-        The file, for messages.
+        May specify the profile.
+    source
+        Name of the file, for error messages.
     table
         Whether it is a table of stations.
     spacing
@@ -142,50 +152,50 @@ def choose(
     Raises
     ------
     UsageError
-        If no profile, or more than one, knows the names.
+        If no profile, or more than one, matches the names.
     """
-    for own in (
-        [find_profile(WeatherProfile, word) for word in options.weather_profile],
+    for profiles in (
+        [find_profile(WeatherProfile, name) for name in options.weather_profile],
         shipped(WeatherProfile),
     ):
-        best = _fitting(own, names, table=table, spacing=spacing)
+        best = _best_matches(profiles, names, table=table, spacing=spacing)
         if len(best) == 1:
             return best[0]
         if best:
             raise UsageError(
-                f"{place} fits more than one profile ({', '.join(p.name for p in best)}); "
-                f"name one with --weather-profile"
+                f"{source} fits more than one profile ({', '.join(p.name for p in best)}); "
+                f"choose one with --weather-profile"
             )
     raise UsageError(
-        f"{place} holds no weather that is known: expected the names of one of the profiles "
+        f"{source} has no known weather variable: expected the names of one of the profiles "
         f"{', '.join(profile.name for profile in shipped(WeatherProfile))}, found "
         f"{', '.join(names) or 'nothing'}; declare them with --weather-profile"
     )
 
 
-def _fitting(
+def _best_matches(
     profiles: Sequence[WeatherProfile], names: Sequence[str], *, table: bool, spacing: float | None
 ) -> list[WeatherProfile]:
-    """The profiles that know the most of the names.
+    """The profiles that match the most names.
 
-    Sources that share names are told apart by the spacing of their grids alone: where it fits none
-    of them, all are given.
+    Profiles with the same names are distinguished by their grid spacing alone: if it fits none of
+    them, all are returned.
     """
-    usable = [p for p in profiles if (p.table is not None) == table and _complete(p, names)]
-    told = {profile.name: len(profile.found(names)) for profile in usable}
-    known = [profile for profile in usable if told[profile.name]]
-    spaced = [profile for profile in known if profile.spacing is not None]
-    alike = [profile for profile in spaced if _same(profile.spacing, spacing)] or spaced
-    known = [profile for profile in known if profile.spacing is None or profile in alike]
-    most = max((told[profile.name] for profile in known), default=0)
-    best = [profile for profile in known if told[profile.name] == most]
-    return alike if any(profile in alike for profile in best) else best
+    usable = [p for p in profiles if (p.table is not None) == table and _has_time_column(p, names)]
+    matches = {profile.name: len(profile.match(names)) for profile in usable}
+    matching = [profile for profile in usable if matches[profile.name]]
+    spaced = [profile for profile in matching if profile.spacing is not None]
+    same = [profile for profile in spaced if _same_spacing(profile.spacing, spacing)] or spaced
+    matching = [profile for profile in matching if profile.spacing is None or profile in same]
+    most = max((matches[profile.name] for profile in matching), default=0)
+    best = [profile for profile in matching if matches[profile.name] == most]
+    return same if any(profile in same for profile in best) else best
 
 
-def _complete(profile: WeatherProfile, names: Iterable[str]) -> bool:
-    """Whether a table has the profile's column of time."""
+def _has_time_column(profile: WeatherProfile, names: Iterable[str]) -> bool:
+    """Whether a table has the time column of the profile."""
     return profile.table is None or profile.table.time in names
 
 
-def _same(one: float | None, other: float | None) -> bool:
+def _same_spacing(one: float | None, other: float | None) -> bool:
     return one is not None and other is not None and abs(one - other) < 0.1 * one

@@ -1,4 +1,4 @@
-"""Weather files opened: their variables, dims and coordinates under names of our own."""
+"""Weather files opened, with the same names of dims and coordinates for all of them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,10 +12,10 @@ from odc.geo.crs import CRS
 from sarcast.errors import SarcastError
 from sarcast.ingest.cf import open_cf
 from sarcast.ingest.weather import daily, stations
-from sarcast.ingest.weather.layouts import WeatherOptions, WeatherProfile, choose
+from sarcast.ingest.weather.layouts import WeatherOptions, WeatherProfile, choose_profile
 
 CRS_KEY = "sarcast_crs"
-"""Attribute in which an opened grid carries its CRS."""
+"""Attribute with the CRS of an opened grid."""
 WGS84 = "EPSG:4326"
 
 _TABLES = {".csv", ".txt", ".tsv"}
@@ -23,79 +23,80 @@ _TABLES = {".csv", ".txt", ".tsv"}
 
 @dataclass(frozen=True)
 class WeatherSource:
-    """A file of weather: what it holds, the profile that says how, and the length of its steps.
+    """An opened weather file, with the profile of its layout and the length of its time step.
 
-    A grid has coordinates ``time``, ``y`` and ``x``; stations lie along ``station``, with ``lat``
-    and ``lon``.
+    A grid has the coordinates ``time``, ``y`` and ``x``; stations have the dim ``station`` with the
+    coordinates ``lat`` and ``lon``. ``name`` is the path or URL of the file.
     """
 
-    place: str
+    name: str
     data: xr.Dataset
     profile: WeatherProfile
     step: np.timedelta64
 
 
-def open_source(place: str, options: WeatherOptions) -> WeatherSource:
-    """Open a file of weather and choose the profile that knows it.
+def open_source(name: str, options: WeatherOptions) -> WeatherSource:
+    """Open a weather file and choose its profile.
 
     Raises
     ------
     SarcastError
-        If it cannot be read, no profile knows its names, or nothing tells its place.
+        If it cannot be read, no profile matches its names, or it has no coordinates.
     """
-    path = Path(place)
+    path = Path(name)
     if path.suffix.lower() in _TABLES:
         data, profile = stations.read_table(path, options)
     else:
-        held = open_cf(place)
+        file = open_cf(name)
         try:
-            names = [str(name) for name in held.variables]
-            profile = choose(names, options, place, table=False, spacing=_spacing(held))
-            data = _canonical(held, profile, place)
+            names = [str(variable) for variable in file.variables]
+            spacing = _grid_spacing(file)
+            profile = choose_profile(names, options, name, table=False, spacing=spacing)
+            data = _canonical(file, profile, name)
         except SarcastError:
-            held.close()
+            file.close()
             raise
-        data.set_close(held.close)
-    return WeatherSource(place, data, profile, daily.step_of(data["time"].values, place))
+        data.set_close(file.close)
+    return WeatherSource(name, data, profile, daily.step_of(data["time"].values, name))
 
 
-def _spacing(data: xr.Dataset) -> float | None:
+def _grid_spacing(data: xr.Dataset) -> float | None:
     for name in ("lon", "longitude", "x"):
         if name in data.coords and data[name].ndim == 1 and data[name].size > 1:
             return float(abs(np.median(np.diff(data[name].values))))
     return None
 
 
-def _canonical(data: xr.Dataset, profile: WeatherProfile, place: str) -> xr.Dataset:
-    """The file's dims and coordinates under the names time, y, x; or lat, lon of a station."""
+def _canonical(data: xr.Dataset, profile: WeatherProfile, source: str) -> xr.Dataset:
+    """Rename dims and coordinates to time, y, x; of stations, to time, lat, lon."""
     known = {str(name).lower(): str(name) for name in data.variables}
     renamed = {}
     for target, names in (("time", profile.time), ("y", profile.y), ("x", profile.x)):
-        found = next((known[name.lower()] for name in names if name.lower() in known), None)
-        if found is None:
+        match = next((known[name.lower()] for name in names if name.lower() in known), None)
+        if match is None:
             raise SarcastError(
-                f"{place} has no coordinate {' or '.join(names)}; it has "
-                f"{', '.join(map(str, data.coords))}: name it in a profile (--weather-profile)"
+                f"{source} has no coordinate {' or '.join(names)}; it has "
+                f"{', '.join(map(str, data.coords))}: specify it in a profile (--weather-profile)"
             )
-        if found != target:
-            renamed[found] = target
+        if match != target:
+            renamed[match] = target
     canonical = data.rename(renamed)
     if not np.issubdtype(canonical["time"].dtype, np.datetime64):
         raise SarcastError(
-            f"the times of {place} are no dates: expected a CF unit such as "
+            f"the times of {source} are no dates: expected a CF unit such as "
             f"'days since 1961-01-01', found {canonical['time'].attrs.get('units')!r}"
         )
     crs = _crs(canonical, renamed, profile)
     if crs is None:
         raise SarcastError(
-            f"{place} has no CRS; add a CF grid mapping to its variables, or name it in a profile"
+            f"{source} has no CRS; add a CF grid mapping to its variables, or set crs in a profile"
         )
     if canonical["x"].ndim == 1 and canonical["x"].dims == canonical["y"].dims:
         return _as_stations(canonical, crs)
     if canonical["x"].ndim != 1 or canonical["y"].ndim != 1:
         raise SarcastError(
-            f"{place} has a grid whose rows and columns are not straight in its CRS; "
-            f"regrid it to one with x and y of one dimension each"
+            f"{source} has a grid that is not rectilinear in its CRS; "
+            f"regrid it to one with one-dimensional x and y"
         )
     if canonical["x"].size == 1 and canonical["y"].size == 1:
         return _as_stations(canonical.stack(station=("y", "x"), create_index=False), crs)
@@ -104,9 +105,9 @@ def _canonical(data: xr.Dataset, profile: WeatherProfile, place: str) -> xr.Data
 
 def _crs(data: xr.Dataset, renamed: Mapping[str, str], profile: WeatherProfile) -> CRS | None:
     """CRS of a CF grid mapping, of coordinates in degrees, or of the profile."""
-    told = data.odc.crs if "spatial_ref" in data.coords or _mapped(data) else None
-    if told is not None:
-        return told
+    declared = data.odc.crs if "spatial_ref" in data.coords or _has_mapping(data) else None
+    if declared is not None:
+        return declared
     if data["x"].attrs.get("units", "").startswith("degree") or {"lon", "longitude"} & {
         name.lower() for name in renamed
     }:
@@ -116,7 +117,7 @@ def _crs(data: xr.Dataset, renamed: Mapping[str, str], profile: WeatherProfile) 
     return None if profile.crs is None else CRS(profile.crs)
 
 
-def _mapped(data: xr.Dataset) -> bool:
+def _has_mapping(data: xr.Dataset) -> bool:
     return any("grid_mapping" in {**v.attrs, **v.encoding} for v in data.data_vars.values())
 
 
@@ -126,5 +127,5 @@ def _as_stations(data: xr.Dataset, crs: CRS) -> xr.Dataset:
         x, y = crs.transformer_to_crs(CRS(WGS84))(x, y)
     (dim,) = data["x"].dims
     plain = data.drop_vars(["x", "y"]).rename({dim: "station"} if dim != "station" else {})
-    placed: xr.Dataset = plain.assign_coords(lat=("station", y), lon=("station", x))
-    return placed
+    stations_only: xr.Dataset = plain.assign_coords(lat=("station", y), lon=("station", x))
+    return stations_only

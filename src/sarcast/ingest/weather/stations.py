@@ -1,4 +1,4 @@
-"""Weather of stations: CSV files, and values between stations."""
+"""Weather of stations: CSV files, and interpolation between stations."""
 
 import re
 from pathlib import Path
@@ -10,10 +10,15 @@ import xarray as xr
 
 from sarcast.arrays import Double
 from sarcast.errors import SarcastError
-from sarcast.ingest.weather.layouts import Table, WeatherOptions, WeatherProfile, choose
+from sarcast.ingest.weather.layouts import (
+    StationTable,
+    WeatherOptions,
+    WeatherProfile,
+    choose_profile,
+)
 
-NEAREST = 4
-"""Most stations of which a value between them is made."""
+MAX_STATIONS = 4
+"""Number of nearest stations that are used for a cell."""
 MAX_DISTANCE_KM = 100.0
 """Distance beyond which a station has no weight, km."""
 MIN_DISTANCE_KM = 1e-3
@@ -23,7 +28,7 @@ EARTH_RADIUS_KM = 6371.0
 
 _SEPARATORS = (";", "\t", ",")
 _LAT, _LON, _TIME = "station latitude", "station longitude", "time of the row"
-_COMMA = re.compile(r"[+-]?\d*,\d+")
+_DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+")
 
 
 def read_table(path: Path, options: WeatherOptions) -> tuple[xr.Dataset, WeatherProfile]:
@@ -32,45 +37,44 @@ def read_table(path: Path, options: WeatherOptions) -> tuple[xr.Dataset, Weather
     Parameters
     ----------
     path
-        The file; its separator is that of the comma, semicolon and tab which its first line holds
-        most often.
+        The file; its separator is the comma, semicolon or tab, whichever is most frequent in the
+        first line.
     options
-        May name the profile and the decimal sign.
+        May specify the profile and the decimal sign.
 
     Returns
     -------
     Dataset
-        The variables that the profile knows, dims (time, station), with coordinates ``lat`` and
-        ``lon``.
+        The variables of the profile, dims (time, station), with coordinates ``lat`` and ``lon``.
     WeatherProfile
-        The profile that knows the columns.
+        The profile that matches the columns.
 
     Raises
     ------
     SarcastError
-        If the file cannot be read, a value is no number, or nothing tells where a station is.
+        If the file cannot be read, a value is no number, or the position of a station is missing.
     """
     header = _header(path)
     separator = max(_SEPARATORS, key=header.count)
     names = [name.strip().strip('"') for name in header.split(separator)]
-    profile = choose(names, options, str(path), table=True, spacing=None)
+    profile = choose_profile(names, options, str(path), table=True, spacing=None)
     assert profile.table is not None
     decimal = options.weather_decimal or profile.table.decimal
-    told = profile.found(names)
+    columns = list(profile.match(names).values())
     frame = _frame(path, separator, profile.table, decimal)
-    for name in told.values():
+    for name in columns:
         frame[name] = _numbers(frame[name], path, decimal)
-    for name, values in zip((_LAT, _LON), _places(frame, profile.table, path), strict=True):
+    for name, values in zip((_LAT, _LON), _positions(frame, profile.table, path), strict=True):
         frame[name] = values
         frame[name] = _numbers(frame[name], path, decimal)
-    _check_places(frame, path)
+    _check_positions(frame, path)
     frame[_TIME] = _times(frame[profile.table.time], profile.table, path)
-    return _dataset(frame, list(told.values())), profile
+    return _dataset(frame, columns), profile
 
 
 def _header(path: Path) -> str:
     if not path.is_file():
-        raise SarcastError(f"{path} does not exist; name a CSV file of stations")
+        raise SarcastError(f"{path} does not exist; give a CSV file of stations")
     try:
         with path.open(encoding="utf-8-sig") as file:
             return file.readline().strip()
@@ -78,7 +82,7 @@ def _header(path: Path) -> str:
         raise SarcastError(f"{path} cannot be read as a CSV file in UTF-8: {error}") from error
 
 
-def _frame(path: Path, separator: str, table: Table, decimal: str) -> pd.DataFrame:
+def _frame(path: Path, separator: str, table: StationTable, decimal: str) -> pd.DataFrame:
     try:
         frame = pd.read_csv(
             path,
@@ -95,8 +99,8 @@ def _frame(path: Path, separator: str, table: Table, decimal: str) -> pd.DataFra
         raise SarcastError(f"{path} cannot be read as a CSV file: {first}") from error
     if not isinstance(frame.index, pd.RangeIndex):
         raise SarcastError(
-            f"{path} has lines with more fields than its first line has names; write decimals "
-            f"with points, or separate the fields by semicolons and add --weather-decimal ,"
+            f"{path} has lines with more fields than its first line has names; use decimal "
+            f"points, or separate the fields by semicolons and add --weather-decimal ,"
         )
     return frame
 
@@ -106,29 +110,29 @@ def _numbers(column: "pd.Series[float]", path: Path, decimal: str) -> "pd.Series
     wrong = column[numbers.isna() & column.notna()]
     if wrong.empty:
         return numbers
-    word = str(wrong.iloc[0])
-    if decimal == "." and _COMMA.fullmatch(word.strip()):
+    text = str(wrong.iloc[0])
+    if decimal == "." and _DECIMAL_COMMA.fullmatch(text.strip()):
         raise SarcastError(
-            f"{column.name} in {path} has decimal commas, as {word!r}: add --weather-decimal ,"
+            f"{column.name} in {path} has decimal commas, such as {text!r}: add --weather-decimal ,"
         )
     raise SarcastError(
-        f"{column.name} in {path} must hold numbers, but holds {word!r} in line "
-        f"{int(wrong.index[0]) + 2}; list the words for missing values in its profile"
+        f"{column.name} in {path} must have numbers, but has {text!r} in line "
+        f"{int(wrong.index[0]) + 2}; list the text that marks missing values in its profile"
     )
 
 
-def _times(column: "pd.Series[str]", table: Table, path: Path) -> "pd.Series[pd.Timestamp]":
+def _times(column: "pd.Series[str]", table: StationTable, path: Path) -> "pd.Series[pd.Timestamp]":
     try:
-        told = pd.to_datetime(column, format=table.time_format or "ISO8601", utc=True)
+        times = pd.to_datetime(column, format=table.time_format or "ISO8601", utc=True)
     except ValueError as error:
         raise SarcastError(
-            f"{column.name} in {path} must hold times, ISO 8601 or in the time_format of its "
+            f"{column.name} in {path} must have times, ISO 8601 or in the time_format of its "
             f"profile: {str(error).splitlines()[0]}"
         ) from error
-    return told.dt.tz_localize(None)
+    return times.dt.tz_localize(None)
 
 
-def _places(frame: pd.DataFrame, table: Table, path: Path) -> tuple[Any, Any]:
+def _positions(frame: pd.DataFrame, table: StationTable, path: Path) -> tuple[Any, Any]:
     """Latitude and longitude of each row."""
     if table.location in frame:
         pairs = frame[table.location].astype(str).str.extract(r"(-?[\d.]+)[ ,;]+(-?[\d.]+)")
@@ -137,18 +141,18 @@ def _places(frame: pd.DataFrame, table: Table, path: Path) -> tuple[Any, Any]:
         return frame[table.latitude], frame[table.longitude]
     if table.place is None:
         raise SarcastError(
-            f"{path} does not tell where its stations are: expected columns of latitude and "
-            f"longitude; give them, or the place of the one station, in a profile "
+            f"{path} does not specify where its stations are: expected columns of latitude and "
+            f"longitude; specify them, or the position of a single station, in a profile "
             f"(table: {{place: [60.2, 24.9]}})"
         )
     return table.place
 
 
-def _check_places(frame: pd.DataFrame, path: Path) -> None:
+def _check_positions(frame: pd.DataFrame, path: Path) -> None:
     wrong = frame[~((frame[_LAT].abs() <= 90.0) & (frame[_LON].abs() <= 360.0))]
     if not wrong.empty:
         raise SarcastError(
-            f"{path} does not tell where the station of line {int(wrong.index[0]) + 2} is: "
+            f"{path} does not specify where the station of line {int(wrong.index[0]) + 2} is: "
             f"expected its latitude and longitude in degrees"
         )
 
@@ -175,34 +179,35 @@ def _dataset(frame: pd.DataFrame, names: list[str]) -> xr.Dataset:
 def interpolate(
     values: Double, stations: tuple[Double, Double], cells: tuple[Double, Double]
 ) -> Double:
-    """Values between stations: the mean of the nearest, weighted by one over distance squared.
+    """Interpolate between stations: mean of the nearest, weighted by one over distance squared.
 
-    Each day takes the ``NEAREST`` stations that have a value on it, within ``MAX_DISTANCE_KM``.
+    Each day uses the ``MAX_STATIONS`` nearest stations that have a value on it, within
+    ``MAX_DISTANCE_KM``.
 
     Parameters
     ----------
     values
         Dims (day, station).
     stations
-        Their latitude and longitude, degrees.
+        Latitude and longitude of the stations, degrees.
     cells
         Latitude and longitude of the cells, dims (cy, cx), degrees.
 
     Returns
     -------
     ndarray
-        Dims (day, cy, cx); NaN where no station is near.
+        Dims (day, cy, cx); NaN where no station is within the limit.
     """
     weights = _weights(stations, cells)
     layers = np.full((values.shape[0], weights.shape[0]), np.nan)
-    for day, seen in enumerate(np.isfinite(values)):
-        held = np.where(seen, weights, 0.0)
-        if held.shape[1] > NEAREST:
-            least = np.partition(held, -NEAREST, axis=1)[:, -NEAREST]
-            held = np.where(held >= least[:, np.newaxis], held, 0.0)
-        total = held.sum(axis=1)
+    for day, valid in enumerate(np.isfinite(values)):
+        used = np.where(valid, weights, 0.0)
+        if used.shape[1] > MAX_STATIONS:
+            least = np.partition(used, -MAX_STATIONS, axis=1)[:, -MAX_STATIONS]
+            used = np.where(used >= least[:, np.newaxis], used, 0.0)
+        total = used.sum(axis=1)
         near = total > 0.0
-        sums = held[near] @ np.where(seen, values[day], 0.0)
+        sums = used[near] @ np.where(valid, values[day], 0.0)
         layers[day, near] = sums / total[near]
     return layers.reshape(-1, *cells[0].shape)
 
@@ -211,14 +216,22 @@ def _weights(stations: tuple[Double, Double], cells: tuple[Double, Double]) -> D
     """One over the great-circle distance squared, dims (cell, station); 0 beyond the limit."""
     from sklearn.neighbors import BallTree
 
-    known, wanted = (np.radians(np.column_stack([*map(np.ravel, at)])) for at in (stations, cells))
-    weights = np.zeros((len(wanted), len(known)))
-    columns, rows = (np.flatnonzero(np.isfinite(at).all(axis=1)) for at in (known, wanted))
+    from_points, to_points = (_radians(*points) for points in (stations, cells))
+    weights = np.zeros((len(to_points), len(from_points)))
+    columns, rows = (
+        np.flatnonzero(np.isfinite(points).all(axis=1)) for points in (from_points, to_points)
+    )
     if columns.size and rows.size:
-        tree = BallTree(known[columns], metric="haversine")
+        tree = BallTree(from_points[columns], metric="haversine")
         limit = MAX_DISTANCE_KM / EARTH_RADIUS_KM
-        near, angles = tree.query_radius(wanted[rows], limit, return_distance=True)
-        for row, found, angle in zip(rows, near, angles, strict=True):
+        near, angles = tree.query_radius(to_points[rows], limit, return_distance=True)
+        for row, indices, angle in zip(rows, near, angles, strict=True):
             distance_km = np.maximum(EARTH_RADIUS_KM * angle, MIN_DISTANCE_KM)
-            weights[row, columns[found]] = 1.0 / distance_km**2
+            weights[row, columns[indices]] = 1.0 / distance_km**2
     return weights
+
+
+def _radians(lat: Double, lon: Double) -> Double:
+    """Dims (point, 2), latitude and longitude in radians."""
+    points: Double = np.radians(np.column_stack([lat.ravel(), lon.ravel()]))
+    return points
