@@ -1,3 +1,5 @@
+"""Conventional strategies, each against its definition worked out by hand."""
+
 from dataclasses import replace
 
 import numpy as np
@@ -18,7 +20,7 @@ ASCENDING, DESCENDING = -12.0, -168.0
 
 
 def window(incidence, heading, days=None):
-    """Window whose previous image n is n everywhere, with the target last in each list."""
+    """Window whose previous image n has the value n everywhere; the target is last in each list."""
     count = len(heading) - 1
     conditions = np.full((count + 1, len(COLUMNS)), np.nan, dtype=np.float32)
     conditions[:, COLUMNS.index("incidence")] = incidence
@@ -36,8 +38,9 @@ def window(incidence, heading, days=None):
     )
 
 
-def taken(strategy, of):
-    (expected,) = STRATEGIES[strategy].expect([of])
+def chosen(strategy, source):
+    """Number of the previous image that a strategy takes."""
+    (expected,) = STRATEGIES[strategy].expect([source])
     values = np.unique(expected.mean)
     assert values.size == 1
     return values[0]
@@ -54,22 +57,22 @@ def test_closest_geometry_scales_incidence_and_heading_alike():
         + (scaled_heading[:-1] - scaled_heading[-1]) ** 2
     )
     np.testing.assert_allclose(geometry_distance(mixed), by_hand, rtol=1e-6)
-    assert taken("closest-geometry", mixed) == 2
+    assert chosen("closest-geometry", mixed) == 2
 
 
 def test_ties_go_to_the_latest():
-    assert taken("closest-geometry", window([38.0] * 4, [ASCENDING] * 4)) == 2
+    assert chosen("closest-geometry", window([38.0] * 4, [ASCENDING] * 4)) == 2
 
 
 def test_unknown_geometry_counts_as_equal():
     unknown_heading = window([30.0, 38.0, 45.0, 38.5], [np.nan, ASCENDING, ASCENDING, ASCENDING])
-    assert taken("closest-geometry", unknown_heading) == 1
-    nothing = window([np.nan] * 4, [np.nan] * 4)
-    assert taken("closest-geometry", nothing) == taken("latest-same-pass", nothing) == 2
-    assert counts_in_paper(nothing)
+    assert chosen("closest-geometry", unknown_heading) == 1
+    unknown = window([np.nan] * 4, [np.nan] * 4)
+    assert chosen("closest-geometry", unknown) == chosen("latest-same-pass", unknown) == 2
+    assert counts_in_paper(unknown)
 
 
-def test_pass_is_told_by_heading():
+def test_the_pass_follows_from_the_heading():
     headings = [ASCENDING, DESCENDING, 192.0, 348.0, -10.0]
     np.testing.assert_array_equal(
         is_same_pass(window([38.0] * 5, headings)), [True, False, False, True]
@@ -78,37 +81,37 @@ def test_pass_is_told_by_heading():
 
 def test_latest_same_pass_and_latest():
     mixed = window([38.0] * 5, [ASCENDING, ASCENDING, DESCENDING, DESCENDING, ASCENDING])
-    assert taken("latest-same-pass", mixed) == 1
-    assert taken("latest", mixed) == 3
-    none_fits = window([38.0] * 3, [DESCENDING, DESCENDING, ASCENDING])
-    assert taken("latest-same-pass", none_fits) == 1
+    assert chosen("latest-same-pass", mixed) == 1
+    assert chosen("latest", mixed) == 3
+    other_pass = window([38.0] * 3, [DESCENDING, DESCENDING, ASCENDING])
+    assert chosen("latest-same-pass", other_pass) == 1
 
 
-def test_mean_is_over_what_was_seen():
-    of = window([38.0] * 4, [ASCENDING] * 4)
-    of.previous[0, 0, 0, 0] = np.nan
-    of.previous[:, 1, 2, 2] = np.nan
-    (expected,) = STRATEGIES["mean"].expect([of])
+def test_mean_is_over_images_with_data():
+    gaps = window([38.0] * 4, [ASCENDING] * 4)
+    gaps.previous[0, 0, 0, 0] = np.nan
+    gaps.previous[:, 1, 2, 2] = np.nan
+    (expected,) = STRATEGIES["mean"].expect([gaps])
     by_loop = np.full((2, 3, 3), np.nan)
-    for place in np.ndindex(by_loop.shape):
-        seen = [image[place] for image in of.previous if np.isfinite(image[place])]
-        by_loop[place] = np.mean(seen) if seen else np.nan
+    for index in np.ndindex(by_loop.shape):
+        valid = [image[index] for image in gaps.previous if np.isfinite(image[index])]
+        by_loop[index] = np.mean(valid) if valid else np.nan
     np.testing.assert_allclose(expected.mean, by_loop)
 
 
 def test_same_season_takes_the_nearest_day_of_the_year():
-    of = window([38.0] * 5, [ASCENDING] * 5, days=[20, 350, 370, 550, 731])
-    assert taken("same-season", of) == 2
-    one_pass = window(
+    of_one_pass = window([38.0] * 5, [ASCENDING] * 5, days=[20, 350, 370, 550, 731])
+    assert chosen("same-season", of_one_pass) == 2
+    of_two_passes = window(
         [38.0] * 4, [ASCENDING, ASCENDING, DESCENDING, ASCENDING], days=[0, 700, 725, 731]
     )
-    assert taken("same-season", one_pass) == 0
+    assert chosen("same-season", of_two_passes) == 0
 
 
 def test_same_season_spans_new_year():
-    of = window([38.0] * 4, [ASCENDING] * 4, days=[0, 0, 0, 0])
     dates = ["2021-12-30", "2022-06-01", "2022-11-01", "2023-01-02"]
-    assert taken("same-season", replace(of, times=np.array(dates, dtype="datetime64[ns]"))) == 0
+    source = window([38.0] * 4, [ASCENDING] * 4)
+    assert chosen("same-season", replace(source, times=np.array(dates, "datetime64[ns]"))) == 0
 
 
 @pytest.mark.parametrize(
@@ -119,7 +122,7 @@ def test_same_season_spans_new_year():
         ([38.5, 38.5, 38.5], [DESCENDING, DESCENDING, ASCENDING], False),
     ],
 )
-def test_filter_of_the_paper(incidence, heading, counts):
+def test_windows_that_the_paper_includes(incidence, heading, counts):
     assert counts_in_paper(window(incidence, heading)) is counts
 
 

@@ -1,4 +1,4 @@
-"""The paper's U-Net against the published code's own output, and its parameter count."""
+"""The paper's U-Net against the output and the parameter count of the published code."""
 
 from pathlib import Path
 
@@ -25,13 +25,12 @@ def _load_published(network, stored):
         (network.down, "down", "conv"),
         (network.up, "up", "conv_transpose"),
     ):
-        for place, block in enumerate(layers, start=1):
-            kernel = torch.from_numpy(stored[f"{name}{place}/{kind}/kernel"])
+        for number, block in enumerate(layers, start=1):
+            prefix = f"{name}{number}"
+            kernel = torch.from_numpy(stored[f"{prefix}/{kind}/kernel"])
             block[0].weight.data = kernel.permute(3, 2, 0, 1).contiguous()
-            block[0].bias.data = torch.from_numpy(stored[f"{name}{place}/{kind}/bias"])
-            block[1].load_state_dict(
-                _norm_weights(stored, f"{name}{place}/batch_norm"), strict=False
-            )
+            block[0].bias.data = torch.from_numpy(stored[f"{prefix}/{kind}/bias"])
+            block[1].load_state_dict(_norm_weights(stored, f"{prefix}/batch_norm"), strict=False)
     network.last.weight.data = (
         torch.from_numpy(stored["last/conv_transpose/kernel"]).permute(3, 2, 0, 1).contiguous()
     )
@@ -68,8 +67,8 @@ def test_parameters_of_other_sizes_follow_from_the_layers() -> None:
     channels, values = 2 * 2 + 1, 9 * 3
     convolutions = [(channels, 4, 4), (4, 8, 4), (8, 8, 4), (8, 8, 2)]
     transposed = [(8 + values, 8, 4), (16, 8, 4), (16, 4, 4)]
-    wanted = sum(i * o * k * k + 3 * o for i, o, k in convolutions + transposed) + 4 * 2 * 16 + 2
-    assert sum(p.numel() for p in network.parameters()) == wanted
+    expected = sum(i * o * k * k + 3 * o for i, o, k in convolutions + transposed) + 4 * 2 * 16 + 2
+    assert sum(p.numel() for p in network.parameters()) == expected
 
 
 @pytest.mark.parametrize("size", [8, 32])
@@ -99,14 +98,14 @@ def test_missing_values_count_as_zero_after_scaling() -> None:
     network = UNet(SMALL, PaperScaling()).eval()
     inputs = _inputs()
     inputs[0][0, 1, 0, 3, 4] = torch.nan
-    holed = network(*inputs).mean
+    with_gap = network(*inputs).mean
     low, high = network.scaling.band_low[0], network.scaling.band_high[0]
     inputs[0][0, 1, 0, 3, 4] = (low + high) / 2
-    torch.testing.assert_close(network(*inputs).mean, holed)
-    assert holed.isfinite().all()
+    torch.testing.assert_close(network(*inputs).mean, with_gap)
+    assert with_gap.isfinite().all()
 
 
-def test_loss_is_the_mean_square_over_seen_pixels_in_scaled_units() -> None:
+def test_loss_is_the_mean_square_over_valid_pixels_in_scaled_units() -> None:
     torch.manual_seed(0)
     network = UNet(SMALL, PaperScaling()).eval()
     prediction = network(*_inputs())
@@ -115,7 +114,7 @@ def test_loss_is_the_mean_square_over_seen_pixels_in_scaled_units() -> None:
     assert network.loss(prediction, target).item() == pytest.approx(0.01, rel=1e-4)
 
 
-def test_ignored_conditions_do_not_matter_and_others_do() -> None:
+def test_ignored_conditions_have_no_effect_and_others_do() -> None:
     torch.manual_seed(0)
     network = UNet(SMALL, PaperScaling(), ignored=["precipitation"]).eval()
     inputs = _inputs()
@@ -126,7 +125,7 @@ def test_ignored_conditions_do_not_matter_and_others_do() -> None:
     assert (network(*inputs).mean - before).abs().max() > 1e-4
 
 
-def test_scaling_is_found_from_windows() -> None:
+def test_scaling_is_computed_from_windows() -> None:
     rng = np.random.default_rng(0)
     spread = np.array([2.0, 1.0])[:, None, None]
     windows = [

@@ -1,4 +1,4 @@
-"""The conditional temporal network: what must not matter does not, what must matter does."""
+"""The conditional temporal network: inputs have the effect they should, and no other."""
 
 from dataclasses import replace
 from importlib.resources import files
@@ -38,7 +38,7 @@ SMALL = TemporalOptions(
 
 
 def _network(seed: int = 0) -> Temporal:
-    """A network whose every layer matters: none of its weights is zero."""
+    """A network in which every layer has an effect: none of its parameters is zero."""
     torch.manual_seed(seed)
     network = Temporal(SMALL).eval()
     for parameter in network.parameters():
@@ -79,7 +79,7 @@ def test_an_untrained_network_gives_the_mean_of_the_previous_images() -> None:
     )
 
 
-def test_order_of_previous_images_does_not_matter() -> None:
+def test_order_of_previous_images_has_no_effect() -> None:
     network, batch = _network(), _batch(images=4)
     order = torch.tensor([2, 0, 3, 1])
     shuffled = batch.keep_images(order)
@@ -98,7 +98,7 @@ def test_any_number_of_images_and_any_size(images: int, shape: tuple[int, int]) 
 
 @pytest.mark.parametrize("row", [0, -1])
 @pytest.mark.parametrize("column", range(len(COLUMNS)))
-def test_every_condition_of_previous_and_target_matters(row: int, column: int) -> None:
+def test_every_condition_of_previous_and_target_has_an_effect(row: int, column: int) -> None:
     network, batch = _network(), _batch()
     before = _mean(network, batch)
     batch.conditions[:, row, column] = torch.nan
@@ -106,13 +106,13 @@ def test_every_condition_of_previous_and_target_matters(row: int, column: int) -
 
 
 @pytest.mark.parametrize("name", ["elevation", "days", "day_of_year"])
-def test_terrain_and_time_matter(name: str) -> None:
+def test_terrain_and_time_have_an_effect(name: str) -> None:
     network, batch = _network(), _batch()
-    moved = replace(batch, **{name: getattr(batch, name) * 8.0})
-    assert (_mean(network, moved) - _mean(network, batch)).abs().max() > 1e-3
+    changed = replace(batch, **{name: getattr(batch, name) * 8.0})
+    assert (_mean(network, changed) - _mean(network, batch)).abs().max() > 1e-3
 
 
-def test_ignored_conditions_do_not_matter() -> None:
+def test_ignored_conditions_have_no_effect_on_a_copy() -> None:
     network, batch = _network(), _batch()
     ignoring = network.with_ignored(["temperature"])
     before = _mean(ignoring, batch)
@@ -132,8 +132,8 @@ def test_everything_may_be_missing() -> None:
     assert prediction.log_variance.isfinite().all()
 
 
-def test_predictions_shift_and_stretch_with_the_image() -> None:
-    """Scaled by its own images, a window in other units gives the same picture in those."""
+def test_scaling_shifts_and_stretches_with_the_image() -> None:
+    """A window times 1.5 plus 3 dB is the same window after scaling."""
     batch = _batch()
     scaled, other = scale(batch.previous), scale(batch.previous * 1.5 + 3.0)
     torch.testing.assert_close(scaled.images, other.images, rtol=0, atol=1e-4)
@@ -149,7 +149,7 @@ def test_variance_over_images_has_no_bias() -> None:
     torch.testing.assert_close(in_db2, torch.ones_like(in_db2), rtol=0.05, atol=0)
 
 
-def test_slope_is_the_rise_away_from_the_antenna() -> None:
+def test_slope_is_the_rise_away_from_the_radar() -> None:
     y, x = torch.meshgrid(torch.arange(8.0), torch.arange(9.0), indexing="ij")
     rising_east = (2.0 * x)[None]
     headings = torch.tensor([[0.0, 180.0, -90.0, torch.nan]])  # looks east, west, north
@@ -160,8 +160,8 @@ def test_slope_is_the_rise_away_from_the_antenna() -> None:
     torch.testing.assert_close(slope, torch.tensor([0.0, 0.0, 3.0, 0.0]), rtol=0, atol=1e-5)
 
 
-def test_loss_leads_to_the_mean_and_its_spread() -> None:
-    """With free mean and log-variance, the loss is least at the samples' own."""
+def test_loss_is_least_at_the_mean_and_the_spread_of_the_target() -> None:
+    """Mean and log-variance are fitted freely to samples of known mean and spread."""
     network = Temporal(SMALL)
     generator = torch.Generator().manual_seed(0)
     target = 1.5 * torch.randn(64, 2, 16, 16, generator=generator) - 11.0
@@ -170,38 +170,40 @@ def test_loss_leads_to_the_mean_and_its_spread() -> None:
     log_variance = torch.zeros(2, requires_grad=True)
     optimiser = torch.optim.Adam([mean, log_variance], lr=0.05)
     for _ in range(400):
-        told = [part[:, None, None].expand(target.shape) for part in (mean, log_variance)]
+        fitted = [part[:, None, None].expand(target.shape) for part in (mean, log_variance)]
+        prediction = Prediction(*fitted, window_variance=torch.ones(64, 2, 1, 1))
         optimiser.zero_grad()
-        network.loss(Prediction(*told, window_variance=torch.ones(64, 2, 1, 1)), target).backward()
+        network.loss(prediction, target).backward()
         optimiser.step()
     torch.testing.assert_close(mean, torch.tensor([-11.0, -11.0]), rtol=0, atol=0.05)
     sigma = (log_variance / 2).exp()
     torch.testing.assert_close(sigma, torch.tensor([1.5, 1.5]), rtol=0, atol=0.05)
 
 
-def test_goal_draws_the_mean_and_leaves_the_variance() -> None:
+def test_goal_replaces_the_target_for_the_mean_alone() -> None:
     network, batch = Temporal(SMALL), _batch()
     prediction = network(*batch.inputs())
     at_goal = network.loss(prediction, batch.target, prediction.mean.detach())
     assert at_goal < network.loss(prediction, batch.target)
     (gradient,) = torch.autograd.grad(at_goal, prediction.log_variance)
     residual = (prediction.mean - batch.target).detach().square()
-    wanted = 0.1 * (1.0 - residual * torch.exp(-prediction.log_variance.detach()))
-    torch.testing.assert_close(gradient, wanted / gradient.numel(), rtol=1e-3, atol=1e-9)
+    expected = 0.1 * (1.0 - residual * torch.exp(-prediction.log_variance.detach()))
+    torch.testing.assert_close(gradient, expected / gradient.numel(), rtol=1e-3, atol=1e-9)
 
 
-def test_contrast_is_what_other_conditions_move_too_much_or_too_little() -> None:
+def test_contrast_is_the_error_of_the_difference_between_two_conditions() -> None:
     network, batch = Temporal(SMALL), _batch()
     with torch.inference_mode():
-        one = network(*batch.inputs())
-    moved = torch.tensor([1.0, -2.0])[:, None, None, None].expand(one.mean.shape)
-    other = one._replace(mean=one.mean + 0.5 * moved)
+        first = network(*batch.inputs())
+    moved = torch.tensor([1.0, -2.0])[:, None, None, None].expand(first.mean.shape)
+    exact = first._replace(mean=first.mean + moved)
+    half = first._replace(mean=first.mean + 0.5 * moved)
     both, second = torch.tensor([[True, True], [False, True]])
-    assert float(network.contrast(one, one._replace(mean=one.mean + moved), moved, both)) < 1e-9
-    weight = 1.0 / one.window_variance.mean(dim=(1, 2, 3))
-    wanted = weight * torch.tensor([0.25, 1.0])
-    torch.testing.assert_close(network.contrast(one, other, moved, both), wanted.mean())
-    torch.testing.assert_close(network.contrast(one, other, moved, second), wanted[1] / 2.0)
+    assert float(network.contrast(first, exact, moved, both)) < 1e-9
+    weight = 1.0 / first.window_variance.mean(dim=(1, 2, 3))
+    expected = weight * torch.tensor([0.25, 1.0])
+    torch.testing.assert_close(network.contrast(first, half, moved, both), expected.mean())
+    torch.testing.assert_close(network.contrast(first, half, moved, second), expected[1] / 2.0)
 
 
 def test_mirrored_windows_keep_their_slopes_along_the_look() -> None:
@@ -214,20 +216,20 @@ def test_mirrored_windows_keep_their_slopes_along_the_look() -> None:
     headings = batch.conditions[..., HEADING]
     slopes = encoding.slope_along_look(batch.elevation, headings)
     for axis in (-1, -2):
-        other = mirror(batch, axis)
-        turned = other.conditions[..., HEADING]
-        again = encoding.slope_along_look(other.elevation, turned).flip(axis)
-        torch.testing.assert_close(again, slopes, rtol=0, atol=1e-4)
-        torch.testing.assert_close(other.previous.flip(axis), batch.previous)
-        torch.testing.assert_close(other.counterfactual_expected.flip(axis), batch.target)
-        torch.testing.assert_close(other.counterfactual_conditions, other.conditions[:, 0])
+        mirrored = mirror(batch, axis)
+        headings = mirrored.conditions[..., HEADING]
+        same_slopes = encoding.slope_along_look(mirrored.elevation, headings).flip(axis)
+        torch.testing.assert_close(same_slopes, slopes, rtol=0, atol=1e-4)
+        torch.testing.assert_close(mirrored.previous.flip(axis), batch.previous)
+        torch.testing.assert_close(mirrored.counterfactual_expected.flip(axis), batch.target)
+        torch.testing.assert_close(mirrored.counterfactual_conditions, mirrored.conditions[:, 0])
     east = mirror(batch, -1).conditions[0, :2, HEADING]
     torch.testing.assert_close(east, torch.tensor([-168.0, -12.0]), rtol=0, atol=1e-4)
 
 
 def _augmented(seed: int, images: int = 8, **changes: float) -> Batch:
-    nothing = {name: 0.0 for name in AugmentOptions.model_fields if name.startswith("no_")}
-    options = AugmentOptions(**{**nothing, "strips": 0.0, "mirror": False, **changes})
+    none_hidden = {name: 0.0 for name in AugmentOptions.model_fields if name.startswith("no_")}
+    options = AugmentOptions(**{**none_hidden, "strips": 0.0, "mirror": False, **changes})
     generator = torch.Generator().manual_seed(seed)
     batch = fewer_images(_batch(images, 16, 16), options, generator=generator)
     return augment(batch, options, generator=generator)
@@ -244,20 +246,22 @@ def test_augmentation_draws_the_usual_number_and_others() -> None:
         torch.testing.assert_close(image, whole.previous[0, int(8 + day / 12)])
 
 
-def test_augmentation_hides_what_it_says() -> None:
+def test_augmentation_hides_what_its_options_name() -> None:
     everything = _augmented(0, no_conditions=1.0)
     assert everything.conditions.isnan().all()
     weather = _augmented(0, no_weather=1.0).conditions.isnan()[0, 0]
-    hidden = {name for name, gone in zip(COLUMNS, weather, strict=True) if gone}
-    assert hidden == {"temperature", "snow_depth", *(f"precipitation_{lag}" for lag in range(4))}
+    missing = {name for name, is_nan in zip(COLUMNS, weather, strict=True) if is_nan}
+    assert missing == {"temperature", "snow_depth", *(f"precipitation_{lag}" for lag in range(4))}
     assert _augmented(0, no_elevation=1.0).elevation.isnan().all()
     batch = _batch()
-    twice = replace(
+    with_counterfactual = replace(
         batch,
         counterfactual_conditions=batch.conditions[:, -1],
         counterfactual_expected=batch.target,
     )
-    hidden = augment(twice, AugmentOptions(), generator=torch.Generator().manual_seed(3))
+    hidden = augment(
+        with_counterfactual, AugmentOptions(), generator=torch.Generator().manual_seed(3)
+    )
     assert hidden.conditions.isnan().any()
     torch.testing.assert_close(
         hidden.counterfactual_conditions, hidden.conditions[:, -1], equal_nan=True
@@ -266,26 +270,26 @@ def test_augmentation_hides_what_it_says() -> None:
     assert single.isnan().float().mean() == pytest.approx(0.3, abs=0.05)
     strips = _augmented(0, strips=1.0).previous.isnan().float().mean(dim=(2, 3, 4))
     assert 0.0 < strips.mean() < 0.6
-    nothing = _augmented(0, usual=8, usual_share=1.0)
-    torch.testing.assert_close(nothing.conditions, _batch(8, 16, 16).conditions)
+    unchanged = _augmented(0, usual=8, usual_share=1.0)
+    torch.testing.assert_close(unchanged.conditions, _batch(8, 16, 16).conditions)
 
 
 def test_average_follows_the_weights() -> None:
     layer = torch.nn.Linear(1, 1, bias=False)
     layer.weight.data.fill_(1.0)
     average = averaged_model(layer, 0.75)
-    wanted = 1.0
+    expected = 1.0
     for step, value in enumerate([2.0, 4.0, 8.0] * 20):
         layer.weight.data.fill_(value)
         average.update_parameters(layer)
-        memory = min(0.75, (1 + step) / (10 + step))
-        wanted = memory * wanted + (1 - memory) * value
+        decay = min(0.75, (1 + step) / (10 + step))
+        expected = decay * expected + (1 - decay) * value
     with average_in_use(layer, average):
-        assert layer.weight.item() == pytest.approx(wanted, rel=1e-5)
+        assert layer.weight.item() == pytest.approx(expected, rel=1e-5)
     assert layer.weight.item() == 8.0
 
 
-def test_model_folder_in_half_precision_gives_nearly_the_same(tmp_path) -> None:
+def test_model_folder_in_half_precision_gives_nearly_the_same(tmp_path: Path) -> None:
     model = Model(_network(), "small", {"steps": 1}, std_factor=1.2)
     save_model(model, tmp_path / "model", half=True)
     loaded = load_model(tmp_path / "model", device="cpu")
@@ -302,7 +306,7 @@ def _keys(folder: Path) -> set[str]:
 
 
 def test_weights_keep_their_names_in_files(tmp_path: Path) -> None:
-    """The shipped weights are the oracle: parts have been renamed in the code since."""
+    """The oracle is the file of the shipped weights, older than the names in the code."""
     shipped = Path(str(files("sarcast"))) / "weights" / "base"
     model = load_model("base", device="cpu")
     save_model(model, tmp_path / "model", half=True)
@@ -321,7 +325,7 @@ def test_weights_of_other_names_are_refused(tmp_path: Path) -> None:
     save_model(Model(_network(), "small"), tmp_path / "model")
     path = tmp_path / "model" / "model.safetensors"
     tensors = load_file(path)
-    tensors["odd.weight"] = tensors.pop("shrink.0.weight")
+    tensors["unknown.weight"] = tensors.pop("shrink.0.weight")
     save_file(tensors, path)
     with pytest.raises(SarcastError, match="does not contain the weights that model.yaml"):
         load_model(tmp_path / "model", device="cpu")
@@ -340,8 +344,8 @@ def test_checkpoints_name_weights_as_model_folders_do(tmp_path: Path) -> None:
         assert load_file(checkpoint / f"{part}.safetensors").keys() == weights(network).keys()
 
 
-def test_sixteen_bits_move_the_shipped_expected_image_by_less_than_its_noise() -> None:
-    models = [load_model("base", device="cpu", precision=one) for one in get_args(Precision)]
+def test_bfloat16_moves_the_shipped_expected_image_by_less_than_its_noise() -> None:
+    models = [load_model("base", device="cpu", precision=name) for name in get_args(Precision)]
     window = cut_window(learnable_cube(), 5, (2, 3), (20, 22), [1, 3, 4])
     first, second = (model.expect([window])[0] for model in models)
     moved = np.nanstd(first.mean - second.mean)
@@ -361,17 +365,17 @@ def test_windows_of_several_shapes_are_predicted_in_their_order() -> None:
 
 
 @pytest.mark.parametrize(("pixels", "runs"), [(1, [4, 1]), (16, [4, 1]), (20, [1] * 5)])
-def test_one_pass_takes_as_many_pixels_as_memory_has_room_for(monkeypatch, pixels, runs) -> None:
-    """Those that small windows are padded with cost as much as others."""
+def test_one_forward_pass_takes_a_limited_number_of_pixels(monkeypatch, pixels, runs) -> None:
+    """The padding of small windows counts too."""
     network, passes = _network(), []
-    network.register_forward_pre_hook(lambda _, given: passes.append(len(given[0])))
+    network.register_forward_pre_hook(lambda _, inputs: passes.append(len(inputs[0])))
     window = cut_window(learnable_cube(), 8, (0, 0), (pixels, pixels), [6, 7])
     monkeypatch.setattr("sarcast.prediction.model.MAX_PIXELS_PER_PASS", 4 * 2 * 16 * 16)
     Model(network, "small").expect([window] * 5)
     assert passes == runs
 
 
-def test_calibration_makes_the_deviation_honest() -> None:
+def test_calibrated_std_covers_one_sigma_of_the_residuals() -> None:
     cube = learnable_cube()
     windows = [cut_window(cube, 8, (row, 3), (16, 16), [5, 6, 7]) for row in (0, 4, 8)]
     model = calibrated(Model(_network(), "small"), windows)
@@ -387,9 +391,9 @@ def test_of_mean_compares_with_the_mean_of_the_same_images() -> None:
     assert untrained.of_mean == pytest.approx(1.0, abs=1e-4)
 
 
-def test_strange_conditions_are_named_in_a_warning() -> None:
-    seen = {"temperature": [-10.0, 20.0], "platform": [0.0, 1.0]}
-    model = Model(_network(), "small", {"seen_conditions": seen})
+def test_conditions_outside_the_training_range_are_named_in_a_warning() -> None:
+    ranges = {"temperature": [-10.0, 20.0], "platform": [0.0, 1.0]}
+    model = Model(_network(), "small", {"seen_conditions": ranges})
     window = cut_window(learnable_cube(), 8, (0, 3), (16, 16), [5, 6, 7])
     plain = model.expect([window])[0].mean
     window.conditions[-1, COLUMNS.index("platform")] = 2.0
@@ -407,13 +411,13 @@ def test_present_flags_are_those_of_the_conditions() -> None:
     rows[0, COLUMNS.index("incidence")] = 38.0
     rows[0, COLUMNS.index("precipitation_1")] = 2.0
     values, present = encoding.encode_rows(rows)
-    wanted = [float({"incidence": 1, "precipitation": 0.25}.get(name, 0)) for name in CONDITIONS]
-    torch.testing.assert_close(present[0], torch.tensor(wanted))
+    shares = [float({"incidence": 1, "precipitation": 0.25}.get(name, 0)) for name in CONDITIONS]
+    torch.testing.assert_close(present[0], torch.tensor(shares))
     assert values.isfinite().all()
     assert values.count_nonzero() == 1  # the rain; 38 degrees is the middle
 
 
-def test_images_that_saw_nothing_at_a_pixel_have_no_weight_there() -> None:
+def test_images_without_data_at_a_pixel_have_no_weight_there() -> None:
     network, batch = _network(), _batch()
     batch.previous[0, 1, :, 3:9, 4:7] = torch.nan
     scaled = scale(batch.previous)
@@ -427,12 +431,12 @@ def test_images_that_saw_nothing_at_a_pixel_have_no_weight_there() -> None:
     torch.testing.assert_close(sums[0], sums[1])
 
 
-def test_a_window_s_level_is_told_within_what_worlds_have() -> None:
-    """Beyond the brightest and the darkest world nothing more is told; between them, all."""
+def test_the_level_of_a_window_is_limited_to_that_of_the_worlds() -> None:
+    """Levels beyond the brightest and the darkest world give the same; those between differ."""
     noise = torch.randn(1, 4, 2, 16, 16, generator=torch.Generator().manual_seed(0))
-    pair = torch.tensor([0.0, -6.5])[:, None, None]
+    bands = torch.tensor([0.0, -6.5])[:, None, None]
     bright, brighter, dark, darker, usual, lower = (
-        statistics(scale(noise + pair + level)) for level in (0.0, 9.0, -40.0, -50.0, -10.0, -11.0)
+        statistics(scale(noise + bands + level)) for level in (0.0, 9.0, -40.0, -50.0, -10.0, -11.0)
     )
     torch.testing.assert_close(bright, brighter, atol=1e-4, rtol=0.0)
     torch.testing.assert_close(dark, darker, atol=1e-4, rtol=0.0)

@@ -1,4 +1,4 @@
-"""How well a model predicts images that it was not trained on, and how honest its deviation is."""
+"""Validation scores of a model, and calibration of its standard deviation."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,26 +13,26 @@ from sarcast.prediction.strategies import mean
 from sarcast.windows import BANDS, Window
 
 QUANTILES = (0.5, 0.68, 0.9, 0.95, 0.99, 0.995, 0.999)
-"""Shares of unchanged pixels whose residual norm is kept, for thresholds by false-alarm rate."""
+"""Shares of unchanged pixels whose residual norm is stored, for thresholds by false-alarm rate."""
 ONE_SIGMA = 0.6827
 """Share of a normal distribution within one standard deviation."""
 
 
 def check_bands(windows: Sequence[Window]) -> None:
-    """See that windows can be scored.
+    """Check that windows can be scored.
 
     Raises
     ------
     SarcastError
-        If there is no pixel whose every band was seen by a target and by a previous image.
+        If no pixel has data of every band in both its target and a previous image.
     """
-    seen = [np.isfinite(w.target) & np.isfinite(w.previous).any(axis=0) for w in windows]
-    if not any(each.all(axis=0).any() for each in seen):
-        bands = [any(each[place].any() for each in seen) for place in range(len(BANDS))]
-        blind = [band for band, found in zip(BANDS, bands, strict=True) if not found]
+    valid = [np.isfinite(w.target) & np.isfinite(w.previous).any(axis=0) for w in windows]
+    if not any(mask.all(axis=0).any() for mask in valid):
+        has_data = [any(mask[band].any() for mask in valid) for band in range(len(BANDS))]
+        empty = [band for band, found in zip(BANDS, has_data, strict=True) if not found]
         raise SarcastError(
-            f"training data with no valid window: no pixel of the validation windows was seen in "
-            f"{' or '.join(blind) or 'both bands at once'}; sarcast needs {' and '.join(BANDS)}"
+            f"training data with no valid window: no pixel of the validation windows has data in "
+            f"{' or '.join(empty) or 'both bands at once'}; sarcast needs {' and '.join(BANDS)}"
         )
 
 
@@ -44,50 +44,52 @@ def residual_scores(model: Model, windows: Sequence[Window]) -> ValidationScores
     model
         The model.
     windows
-        Windows whose target the model was not trained on, taken as unchanged.
+        Windows on whose targets the model was not trained, assumed unchanged.
 
     Raises
     ------
     SarcastError
-        If no pixel is there of which every band is known.
+        If no pixel has data of every band.
     """
     check_bands(windows)
     expected = model.expect(windows)
     residuals = _pixels([w.target - e.mean for w, e in zip(windows, expected, strict=True)])
-    conventional = _pixels([window.target - mean(window) for window in windows])
-    seen = np.isfinite(residuals).all(axis=0)
-    values = residuals[:, seen]
+    of_mean = _pixels([window.target - mean(window) for window in windows])
+    valid = np.isfinite(residuals).all(axis=0)
+    values = residuals[:, valid]
     norm = np.sqrt(np.square(values).sum(axis=0))
     within = None
     if expected[0].std is not None:
-        ratio = np.abs(values) / _pixels([each.std for each in expected])[:, seen]
+        ratio = np.abs(values) / _pixels([image.std for image in expected])[:, valid]
         within = (float(np.mean(ratio <= 1.0)), float(np.mean(ratio <= 2.0)))
     return ValidationScores(
         rmse_db=tuple(float(rmse) for rmse in np.sqrt(np.square(values).mean(axis=1))),
         norm_quantiles_db={share: float(np.quantile(norm, share)) for share in QUANTILES},
         pixels=values.shape[1],
-        of_mean=float(np.square(values).sum() / np.square(conventional[:, seen]).sum()),
+        of_mean=float(np.square(values).sum() / np.square(of_mean[:, valid]).sum()),
         within_std=within,
     )
 
 
 def calibrated(model: Model, windows: Sequence[Window]) -> Model:
-    """Scale a model's standard deviation so that it holds as many residuals as a normal one.
+    """Scale a model's standard deviation so that it covers 68.27 % of the residuals.
+
+    The factor is the 0.6827 quantile of abs(residual) / std.
 
     Parameters
     ----------
     model
-        A model that tells a standard deviation; one that does not is given back.
+        The model; one without standard deviation is returned as it is.
     windows
-        Windows whose target the model was not trained on, taken as unchanged.
+        Windows on whose targets the model was not trained, assumed unchanged.
     """
     if model.expect(windows[:1])[0].std is None:
         return model
     expected = model.expect(windows)
     ratio = _pixels(
         [
-            np.abs(window.target - each.mean) / each.std
-            for window, each in zip(windows, expected, strict=True)
+            np.abs(window.target - image.mean) / image.std
+            for window, image in zip(windows, expected, strict=True)
         ]
     )
     factor = float(np.quantile(ratio[np.isfinite(ratio)], ONE_SIGMA))
@@ -95,6 +97,6 @@ def calibrated(model: Model, windows: Sequence[Window]) -> Model:
 
 
 def _pixels(images: Sequence[Any]) -> Double:
-    """Put the pixels of images, (band, y, x) each, in one row for each band."""
+    """Collect the pixels of images, (band, y, x) each; dims (band, pixel)."""
     rows = [np.asarray(image, dtype=np.float64).reshape(len(BANDS), -1) for image in images]
     return np.concatenate(rows, axis=1)

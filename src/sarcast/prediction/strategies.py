@@ -1,7 +1,7 @@
-"""Conventional strategies: which previous image, or which mean of them, is the expected one.
+"""Conventional strategies: one of the previous images, or a mean of them, as the expected image.
 
-Each is a ``windows.Predictor``, as the networks are. A condition that is not known is taken as
-equal for all images, and of images that are equally good the latest is taken.
+Each is a ``windows.Predictor``, as a model is. An unknown condition is taken to be equal for all
+images; among equally good images the latest is taken.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,16 +16,16 @@ from sarcast.sensor.units import YEAR_DAYS
 from sarcast.windows import Expected, Window
 
 LARGEST_INCIDENCE_DIFFERENCE_DEG = 1.0
-"""A window counts in the paper's tables only if its closest geometry is within this."""
+"""The paper's tables include a window only if its closest geometry is within this."""
 
 
 def geometry_distance(window: Window) -> Double:
-    """Distance of each previous image to the target in scaled incidence and heading.
+    """Compute the distance of each previous image to the target in scaled incidence and heading.
 
     Parameters
     ----------
     window
-        Its conditions are read.
+        Only its conditions are used.
 
     Returns
     -------
@@ -43,12 +43,12 @@ def geometry_distance(window: Window) -> Double:
 
 
 def is_same_pass(window: Window) -> Bool:
-    """Tell which previous images have the target's pass, by their headings.
+    """Find the previous images of the target's pass, by their headings.
 
     Parameters
     ----------
     window
-        Its conditions are read; where the target's heading is not known, all have it.
+        Only its conditions are used; an unknown heading counts as the same pass.
 
     Returns
     -------
@@ -63,10 +63,10 @@ def is_same_pass(window: Window) -> Bool:
 
 
 def counts_in_paper(window: Window) -> bool:
-    """Tell whether the paper's tables would count a window.
+    """Decide whether the paper's tables would include a window.
 
-    It does if a previous image has the target's pass, and the one that ``closest-geometry`` takes
-    is within 1 degree of the target's incidence. What is not known excludes nothing.
+    They do if a previous image has the target's pass, and the image of ``closest-geometry`` is
+    within 1 degree of the target's incidence. Unknown conditions exclude nothing.
 
     References
     ----------
@@ -75,8 +75,8 @@ def counts_in_paper(window: Window) -> bool:
     if not is_same_pass(window).any():
         return False
     incidence = _column(window, INCIDENCE)
-    apart = abs(incidence[_latest_smallest(geometry_distance(window))] - incidence[-1])
-    return not apart > LARGEST_INCIDENCE_DIFFERENCE_DEG
+    closest = incidence[_latest_smallest(geometry_distance(window))]
+    return not abs(closest - incidence[-1]) > LARGEST_INCIDENCE_DIFFERENCE_DEG
 
 
 class Strategy:
@@ -85,7 +85,7 @@ class Strategy:
     Parameters
     ----------
     name
-        As it stands in tables and on the command line.
+        Name in tables and on the command line.
     rule
         From a window to an image of dims (band, y, x), dB.
     """
@@ -101,7 +101,7 @@ class Strategy:
         return f"Strategy({self.name!r})"
 
     def expect(self, windows: Sequence[Window]) -> list[Expected]:
-        """Give the expected image of each window; NaN where its previous images saw nothing.
+        """Give the expected image of each window; NaN where its previous images have no data.
 
         Raises
         ------
@@ -118,51 +118,51 @@ class Strategy:
 
 
 class Oracle(Strategy):
-    """The expected image without speckle that a synthetic world knows: the limit of any F."""
+    """The true expected image of a synthetic world, without speckle: no predictor can do better."""
 
     def __init__(self) -> None:
-        super().__init__("oracle", _known)
+        super().__init__("oracle", _oracle)
 
 
 def closest_geometry(window: Window) -> Float:
-    """Previous image of the nearest incidence and heading: Method 1 of the paper."""
+    """Take the previous image of the nearest incidence and heading: Method 1 of the paper."""
     return _image(window, _latest_smallest(geometry_distance(window)))
 
 
 def latest_same_pass(window: Window) -> Float:
-    """Latest previous image of the target's pass, or the latest if none has it: Method 2."""
+    """Take the latest image of the target's pass, or the latest of all if none has it: Method 2."""
     same = np.flatnonzero(is_same_pass(window))
     return _image(window, int(same[-1]) if same.size else -1)
 
 
 def latest(window: Window) -> Float:
-    """Latest previous image: Method 3 of the paper."""
+    """Take the latest previous image: Method 3 of the paper."""
     return _image(window, -1)
 
 
 def mean(window: Window) -> Float:
-    """Mean in dB over the previous images that saw the pixel."""
-    seen = np.isfinite(window.previous)
-    total = np.where(seen, window.previous, np.float32(0.0)).sum(axis=0, dtype=np.float32)
-    count = seen.sum(axis=0, dtype=np.float32)
+    """Take the mean in dB over the previous images that have data at the pixel."""
+    valid = np.isfinite(window.previous)
+    total = np.where(valid, window.previous, np.float32(0.0)).sum(axis=0, dtype=np.float32)
+    count = valid.sum(axis=0, dtype=np.float32)
     result: Float = np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)
     return result
 
 
 def same_season(window: Window) -> Float:
-    """Previous image of the target's pass whose day of the year is nearest to the target's."""
+    """Take the image of the target's pass whose day of the year is nearest to the target's."""
     same = np.flatnonzero(is_same_pass(window))
-    among = same if same.size else np.arange(window.previous.shape[0])
-    return _image(window, int(among[_latest_smallest(season_distance(window)[among])]))
+    candidates = same if same.size else np.arange(window.previous.shape[0])
+    return _image(window, int(candidates[_latest_smallest(season_distance(window)[candidates])]))
 
 
 def season_distance(window: Window) -> Double:
-    """Days of the year between each previous image and the target, round the year's end.
+    """Compute the days between previous images and target within the year, across New Year.
 
     Parameters
     ----------
     window
-        Its times are read.
+        Only its times are used.
 
     Returns
     -------
@@ -170,8 +170,8 @@ def season_distance(window: Window) -> Double:
         Dims (image,), 0..183 days.
     """
     days = window.times.astype("datetime64[D]").astype(np.float64)
-    apart = (days[:-1] - days[-1]) % YEAR_DAYS
-    distance: Double = np.round(np.minimum(apart, YEAR_DAYS - apart))
+    later = (days[:-1] - days[-1]) % YEAR_DAYS
+    distance: Double = np.round(np.minimum(later, YEAR_DAYS - later))
     return distance
 
 
@@ -188,7 +188,7 @@ STRATEGIES: dict[str, Strategy] = {
 """The conventional strategies by name."""
 
 
-def _known(window: Window) -> Float:
+def _oracle(window: Window) -> Float:
     if window.expected is None:
         raise SarcastError(
             "the oracle is known only in a synthetic world; this window has no expected image"
@@ -196,8 +196,8 @@ def _known(window: Window) -> Float:
     return window.expected
 
 
-def _image(window: Window, number: int) -> Float:
-    image: Float = window.previous[number]
+def _image(window: Window, index: int) -> Float:
+    image: Float = window.previous[index]
     return image
 
 
@@ -206,7 +206,7 @@ def _column(window: Window, column: int) -> Double:
 
 
 def _scaled(values: Double) -> Double:
-    """Scale to 0..1; all 0 where they are equal or one of them is not known."""
+    """Scale to 0..1; all 0 where they are equal or one of them is unknown."""
     span = np.ptp(values)
     if not span > 0.0:
         return np.zeros_like(values)

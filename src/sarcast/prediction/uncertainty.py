@@ -1,0 +1,29 @@
+"""Standard deviation of the expected image where the network itself predicts none."""
+
+import numpy as np
+import xarray as xr
+
+from sarcast.prediction.model import Model
+
+
+def with_validation_std(images: xr.Dataset, model: Model) -> xr.Dataset:
+    """Fill a missing standard deviation with the model's validation error.
+
+    Parameters
+    ----------
+    images
+        ``expected`` and ``std``, dims (band, y, x), dB, as ``predict`` returns them.
+    model
+        The model that predicted them.
+
+    Returns
+    -------
+    Dataset
+        If ``std`` is NaN everywhere and the model has validation scores, ``std`` is the root mean
+        squared error of each band, the same for every pixel; otherwise ``images`` unchanged.
+    """
+    if model.scores is None or not np.isnan(images["std"]).all():
+        return images
+    rmse = xr.DataArray(np.array(model.scores.rmse_db, dtype=np.float32), dims="band")
+    std = (rmse + xr.zeros_like(images["expected"])).astype(np.float32)
+    return images.assign(std=std.assign_attrs(images["std"].attrs))
