@@ -11,12 +11,12 @@ from sklearn import metrics
 from sarcast.errors import SarcastError
 from sarcast.evaluation.metrics import (
     Calibration,
-    Classified,
     Confusion,
     Evaluation,
     Evaluator,
+    MapKey,
     ScoreCounts,
-    Scored,
+    ScoreKey,
     auc_exact,
     average_precision,
     count_calibration,
@@ -27,7 +27,7 @@ from sarcast.evaluation.metrics import (
 )
 from sarcast.evaluation.metrics.intervals import (
     CoarseCounts,
-    Draws,
+    Resampling,
     draw_weights,
     interval,
     replicate_auc,
@@ -144,15 +144,15 @@ def test_curve_is_scikit_learns():
     assert (small.false_alarm_rate[-1], small.detection_rate[-1]) == (1.0, 1.0)
 
 
-def test_what_is_not_seen_does_not_count():
+def test_invalid_pixels_are_not_counted():
     scores, changed = scored(100)
     scores[:10] = np.nan
     assert count_scores(scores, changed).changed == changed[10:].sum()
-    seen = np.zeros(100, dtype=bool)
-    seen[50:] = True
-    assert count_scores(scores, changed, seen).unchanged == (~changed[50:]).sum()
-    with pytest.raises(SarcastError, match="10 pixels that are to count have no score"):
-        count_scores(scores, changed, ~seen)
+    valid = np.zeros(100, dtype=bool)
+    valid[50:] = True
+    assert count_scores(scores, changed, valid).unchanged == (~changed[50:]).sum()
+    with pytest.raises(SarcastError, match="10 valid pixels have no score"):
+        count_scores(scores, changed, ~valid)
     assert count_scores(np.full(3, np.nan, np.float32), np.ones(3, bool)).pages == {}
 
 
@@ -172,7 +172,7 @@ def test_shapes_must_agree():
     scores, changed = scored(50)
     with pytest.raises(SarcastError, match=r"scores' shape \(50,\), but has \(49,\)"):
         count_scores(scores, changed[1:])
-    with pytest.raises(SarcastError, match="what was seen"):
+    with pytest.raises(SarcastError, match="the mask of valid pixels must have"):
         count_scores(scores, changed, changed[1:])
     with pytest.raises(SarcastError, match=r"shape \(2, 2\), but the truth \(3, 2\)"):
         count_confusion(np.zeros((2, 2), bool), np.zeros((3, 2), bool))
@@ -180,28 +180,28 @@ def test_shapes_must_agree():
 
 @given(arrays(bool, 40), arrays(bool, 40))
 def test_confusion_equals_scikit_learn(called, changed):
-    found = count_confusion(called, changed)
+    counts = count_confusion(called, changed)
     negative, false, missed, positive = metrics.confusion_matrix(
         changed, called, labels=[False, True]
     ).ravel()
-    assert found == Confusion(positive, false, missed, negative)
-    assert found.accuracy == pytest.approx(metrics.accuracy_score(changed, called))
+    assert counts == Confusion(positive, false, missed, negative)
+    assert counts.accuracy == pytest.approx(metrics.accuracy_score(changed, called))
     if positive + false + missed:
-        assert found.f1 == pytest.approx(metrics.f1_score(changed, called))
+        assert counts.f1 == pytest.approx(metrics.f1_score(changed, called))
     if 0 < called.sum() + changed.sum() < 80:
-        assert found.kappa == pytest.approx(metrics.cohen_kappa_score(changed, called))
+        assert counts.kappa == pytest.approx(metrics.cohen_kappa_score(changed, called))
     if 0 < changed.sum() < 40:
-        assert found.balanced().accuracy == pytest.approx(
+        assert counts.balanced().accuracy == pytest.approx(
             metrics.balanced_accuracy_score(changed, called)
         )
     halves = count_confusion(called[:7], changed[:7]) + count_confusion(called[7:], changed[7:])
-    assert halves == found
+    assert halves == counts
 
 
-def test_confusion_counts_only_what_was_seen():
+def test_confusion_counts_only_valid_pixels():
     called, changed = np.array([True, True, False]), np.array([True, False, False])
-    seen = np.array([True, False, True])
-    assert count_confusion(called, changed, seen) == Confusion(1, 0, 0, 1)
+    valid = np.array([True, False, True])
+    assert count_confusion(called, changed, valid) == Confusion(1, 0, 0, 1)
 
 
 def test_errors_equal_numpy():
@@ -210,14 +210,14 @@ def test_errors_equal_numpy():
     expected[0, 2, 3] = np.nan
     left = count_errors(actual[:, :, :4], expected[:, :, :4])
     right = count_errors(actual[:, :, 4:], expected[:, :, 4:])
-    seen = np.isfinite(expected).all(axis=0)
-    plain = np.mean((actual.astype(float) - expected)[:, seen] ** 2)
+    valid = np.isfinite(expected).all(axis=0)
+    plain = np.mean((actual.astype(float) - expected)[:, valid] ** 2)
     assert (left + right).mse == pytest.approx(plain)
     assert (left + right).pixels == 80
 
 
 @pytest.mark.parametrize("factor", [1.0, 0.5, 2.0])
-def test_calibration_tells_sigma_too_small_or_large(factor):
+def test_calibration_shows_sigma_too_small_or_large(factor):
     z = factor * np.random.default_rng(0).standard_normal((2, 300, 300)).astype(np.float32)
     parts = [count_calibration(part) for part in np.array_split(z, 3, axis=1)]
     found = parts[0] + parts[1] + parts[2]
@@ -233,61 +233,65 @@ def windows(count=40, gain=1.0, seed=0):
 
 
 def test_replicates_equal_a_plain_bootstrap():
-    drawn = windows(12)
-    coarse = [CoarseCounts.of(count_scores(*window)) for window in drawn]
+    sample = windows(12)
+    coarse = [CoarseCounts.of(count_scores(*window)) for window in sample]
     weights = draw_weights(12, rng=np.random.default_rng(0))
     assert (weights.sum(axis=1) == 12).all()
     found = replicate_auc(coarse, weights)
     for number in range(5):
         repeats = weights[number].astype(int)
-        again = [w for w, n in zip(drawn, repeats, strict=True) for _ in range(n)]
-        scores, changed = (np.concatenate(part) for part in zip(*again, strict=True))
+        drawn = [w for w, n in zip(sample, repeats, strict=True) for _ in range(n)]
+        scores, changed = (np.concatenate(part) for part in zip(*drawn, strict=True))
         assert found[number] == pytest.approx(metrics.roc_auc_score(changed, scores), abs=1e-3)
 
 
-def test_interval_holds_the_truth_as_often_as_it_says():
-    """About 95 % of the intervals hold the AUC of very many windows."""
+def test_intervals_cover_the_truth_at_their_nominal_rate():
+    """About 95 % of the intervals contain the AUC of very many windows."""
     many = zip(*windows(600, seed=99), strict=True)
     truth = auc_exact(*(np.concatenate(part) for part in many))
-    held = 0
+    covered = 0
     for seed in range(60):
         coarse = [CoarseCounts.of(count_scores(*window)) for window in windows(40, seed=seed)]
         weights = draw_weights(40, rng=np.random.default_rng(seed))[:300]
         bounds = interval(replicate_auc(coarse, weights))
-        held += bounds.low <= truth <= bounds.high
-    assert 49 <= held <= 60
+        covered += bounds.low <= truth <= bounds.high
+    assert 49 <= covered <= 60
 
 
-def of_dates(dates, each, seed):
-    """Evaluators of windows of dates with a level of their own: told which date, and not told."""
+def evaluators_of_dates(dates, each, seed):
+    """Evaluators of the same windows, with dates as clusters and without clusters.
+
+    Change is of another size on every date, so that the windows of a date are correlated.
+    """
     rng = np.random.default_rng(seed)
-    joined, apart = Evaluator(METHODS), Evaluator(METHODS)
+    clustered, independent = Evaluator(METHODS), Evaluator(METHODS)
     for date, gain in enumerate(rng.normal(1.0, 0.5, dates)):
         for number in range(each):
             name = f"{date}, {number}"
             pixels = scored(300, gain=gain, seed=[seed, date, number])
-            for one in (joined, apart):
-                one.add_scores(Scored("unet", "offset", "norm"), count_scores(*pixels), name)
-            joined.join(name, str(date))
-    return joined, apart
+            for evaluator in (clustered, independent):
+                key = ScoreKey("unet", "offset", "norm")
+                evaluator.add_scores(key, count_scores(*pixels), name)
+            clustered.set_cluster(name, str(date))
+    return clustered, independent
 
 
-def test_intervals_of_few_dates_hold_the_truth_where_those_of_windows_do_not():
-    (many,) = evaluated(of_dates(600, 1, 99)[0]).results
-    held = np.zeros(2, dtype=int)
+def test_intervals_over_few_dates_cover_the_truth_and_those_over_windows_do_not():
+    (many,) = evaluated(evaluators_of_dates(600, 1, 99)[0]).results
+    covered = np.zeros(2, dtype=int)
     for seed in range(25):
-        for place, one in enumerate(of_dates(8, 15, seed)):
-            (found,) = evaluated(one).results
-            held[place] += found.auc_low <= many.auc <= found.auc_high
-    assert held[0] >= 20
-    assert held[1] <= 15
+        for column, evaluator in enumerate(evaluators_of_dates(8, 15, seed)):
+            (result,) = evaluated(evaluator).results
+            covered[column] += result.auc_low <= many.auc <= result.auc_high
+    assert covered[0] >= 20
+    assert covered[1] <= 15
 
 
 def test_a_date_is_drawn_with_all_its_windows():
     clusters = {"a": "x", "b": "y", "c": "x", "d": "z", "e": "y"}
-    draws = Draws.of(clusters, rng=np.random.default_rng(1))
+    resampling = Resampling.of(clusters, rng=np.random.default_rng(1))
     maps = {name: Confusion(*np.random.default_rng(ord(name)).integers(1, 50, 4)) for name in "abe"}
-    found = draws.accuracies(maps)
+    found = resampling.accuracies(maps)
     drawn = draw_weights(3, rng=np.random.default_rng(1)).astype(int)
     for number in (0, 7, 500):
         dates = [date for date, n in zip("xyz", drawn[number], strict=True) for _ in range(n)]
@@ -299,17 +303,17 @@ def test_a_date_is_drawn_with_all_its_windows():
 def test_dates_of_one_window_and_windows_of_one_date_are_drawn_as_windows():
     plain = evaluated(filled(range(12)))
     for date in ("another day than {}", "one"):
-        told = filled(range(12))
+        clustered = filled(range(12))
         for number in range(12):
-            told.join(str(number), date.format(99 - number))
-        assert evaluated(told) == plain
+            clustered.set_cluster(str(number), date.format(99 - number))
+        assert evaluated(clustered) == plain
 
 
-def test_dates_that_lie_in_several_parts_are_one():
+def test_a_date_split_over_several_parts_is_one_cluster():
     whole, parts = filled(range(12)), [filled(range(start, start + 4)) for start in (0, 4, 8)]
     for number in range(12):
-        for one in (whole, parts[number // 4]):
-            one.join(str(number), f"date {number % 3}")
+        for evaluator in (whole, parts[number // 4]):
+            evaluator.set_cluster(str(number), f"date {number % 3}")
     found = evaluated(parts[0] + parts[1] + parts[2])
     assert found == evaluated(whole)
     assert found.results[0].auc_low != evaluated(filled(range(12))).results[0].auc_low
@@ -325,15 +329,15 @@ METHODS = {"unet": "network", "latest": "strategy", "mean": "strategy", "oracle"
 def filled(order, **options):
     evaluator = Evaluator(METHODS, **options)
     for number in order:
-        for place, method in enumerate(METHODS):
-            scores, changed = scored(400, gain=2.0 - 0.4 * place, seed=number)
-            of = Scored(method, "offset", "norm")
+        for rank, method in enumerate(METHODS):
+            scores, changed = scored(400, gain=2.0 - 0.4 * rank, seed=number)
+            key = ScoreKey(method, "offset", "norm")
             state = count_scores(scores, changed)
             group = ("pass", "ascending" if number % 2 else "descending")
-            evaluator.add_scores(of, state, str(number), [group])
-            evaluator.add_pixels(of, scores, changed)
+            evaluator.add_scores(key, state, str(number), [group])
+            evaluator.add_pixels(key, scores, changed)
             called = count_confusion(scores > 2, changed)
-            evaluator.add_map(Classified(method, "offset", "t"), called, str(number))
+            evaluator.add_map(MapKey(method, "offset", "t"), called, str(number))
             evaluator.add_errors(method, count_errors(scores[None, None], np.zeros((1, 1, 400))))
             evaluator.add_calibration(method, count_calibration(scores[None, None]))
     return evaluator
@@ -355,8 +359,8 @@ def test_result_of_an_evaluator():
     by_name = {result.method: result for result in found.results}
     assert found.changes == ("offset",)
     assert by_name["unet"].auc > by_name["latest"].auc > by_name["mean"].auc
-    for place, method in enumerate(METHODS):
-        pixels = [scored(400, gain=2.0 - 0.4 * place, seed=number) for number in range(12)]
+    for rank, method in enumerate(METHODS):
+        pixels = [scored(400, gain=2.0 - 0.4 * rank, seed=number) for number in range(12)]
         scores, changed = (np.concatenate(part) for part in zip(*pixels, strict=True))
         result = by_name[method]
         assert result.auc == pytest.approx(metrics.roc_auc_score(changed, scores), abs=1e-9)
@@ -378,38 +382,39 @@ def test_result_of_an_evaluator():
 def test_accuracies_of_replicates_equal_a_plain_bootstrap():
     rng = np.random.default_rng(0)
     maps = {name: Confusion(*rng.integers(1, 50, 4)) for name in "abcd"}
-    draws = Draws.of({name: name for name in "abcdef"}, rng=np.random.default_rng(1))
-    found = draws.accuracies(maps)
+    resampling = Resampling.of({name: name for name in "abcdef"}, rng=np.random.default_rng(1))
+    found = resampling.accuracies(maps)
     names = sorted("abcdef")
     for number in (0, 7, 500):
-        times = dict(zip(names, draws.weights[number + 1], strict=True))
+        times = dict(zip(names, resampling.weights[number + 1], strict=True))
         drawn = [maps[name] for name in maps for _ in range(int(times[name]))]
         summed = sum(drawn, Confusion())
         assert found[number] == pytest.approx(summed.accuracy)
-    assert (draws.weights[0] == 1).all()
+    assert (resampling.weights[0] == 1).all()
 
 
 def test_gains_of_classifiers_are_over_the_best_strategy_with_their_interval():
     found = evaluated(filled(range(12)))
-    reached = {one.method: one for one in found.classifiers}
-    gains = {one.method: one for one in found.paired_classifiers}
+    results = {result.method: result for result in found.classifiers}
+    gains = {gain.method: gain for gain in found.paired_classifiers}
     assert set(gains) == {"unet", "oracle"}
-    best = max(("latest", "mean"), key=lambda name: reached[name].balanced_accuracy)
-    for method, one in gains.items():
-        assert one.than == best
-        step = reached[method].balanced_accuracy - reached[best].balanced_accuracy
-        assert one.gain == pytest.approx(step)
-        assert one.low < one.gain < one.high
-        own = reached[method]
-        assert own.balanced_accuracy_low < own.balanced_accuracy < own.balanced_accuracy_high
+    best = max(("latest", "mean"), key=lambda name: results[name].balanced_accuracy)
+    for method, gain in gains.items():
+        assert gain.than == best
+        result = results[method]
+        step = result.balanced_accuracy - results[best].balanced_accuracy
+        assert gain.gain == pytest.approx(step)
+        assert gain.low < gain.gain < gain.high
+        low, high = result.balanced_accuracy_low, result.balanced_accuracy_high
+        assert low < result.balanced_accuracy < high
 
 
 def test_pairing_makes_the_interval_of_a_gain_narrower():
     found = evaluated(filled(range(30)))
     (gain,) = (p for p in found.paired if p.method == "unet")
-    one, other = found.results[0], found.results[1]
-    apart = (one.auc_high - one.auc_low) + (other.auc_high - other.auc_low)
-    assert gain.high - gain.low < 0.8 * apart
+    unet, latest = found.results[0], found.results[1]
+    unpaired = (unet.auc_high - unet.auc_low) + (latest.auc_high - latest.auc_low)
+    assert gain.high - gain.low < 0.8 * unpaired
 
 
 def test_a_window_without_change_counts_but_has_no_auc():
@@ -417,7 +422,7 @@ def test_a_window_without_change_counts_but_has_no_auc():
     scores, _ = scored(400)
     state = count_scores(scores, np.zeros(400, dtype=bool))
     for method in METHODS:
-        evaluator.add_scores(Scored(method, "offset", "norm"), state, "still")
+        evaluator.add_scores(ScoreKey(method, "offset", "norm"), state, "without change")
     result = evaluated(evaluator).results[0]
     assert result.windows == 4
     assert result.auc_windows[-1] is None
@@ -429,13 +434,13 @@ def test_nothing_evaluated_is_an_error():
         evaluated(Evaluator(METHODS))
 
 
-def test_evaluation_comes_back_from_its_file(tmp_path):
+def test_evaluation_is_read_back_from_its_file(tmp_path):
     found = evaluated(filled(range(3)))
     found.write(tmp_path / "evaluation.json")
     assert Evaluation.read(tmp_path / "evaluation.json") == found
 
 
-def test_a_file_that_is_none_is_told(tmp_path):
+def test_a_file_that_is_no_evaluation_is_refused(tmp_path):
     path = tmp_path / "evaluation.json"
     with pytest.raises(SarcastError, match="cannot be read: No such file"):
         Evaluation.read(path)
@@ -448,13 +453,13 @@ def test_a_file_that_is_none_is_told(tmp_path):
 
 
 def test_coarse_bins_do_not_shift_an_interval():
-    """With very many pixels a window and no difference between windows, it still holds the AUC."""
+    """With very many pixels a window and equal windows, the narrow interval contains the AUC."""
     evaluator = Evaluator(METHODS)
     scores, changed = scored(400_000, gain=1.0)
     for number in range(5):
         part = slice(number, None, 5)
         state = count_scores(scores[part], changed[part])
-        evaluator.add_scores(Scored("unet", "offset", "norm"), state, str(number))
+        evaluator.add_scores(ScoreKey("unet", "offset", "norm"), state, str(number))
     (result,) = evaluated(evaluator).results
     assert result.auc_low < result.auc < result.auc_high
     assert result.auc_high - result.auc_low < 5e-3

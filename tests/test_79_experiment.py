@@ -14,14 +14,15 @@ from sarcast.evaluation.cases import PREDICTION, Case, sample_cases, simulated_c
 from sarcast.evaluation.experiment import (
     ExperimentOptions,
     evaluate_cases,
-    groups_of,
-    learn_from,
+    fit_on_first_cases,
     run_experiment,
 )
-from sarcast.evaluation.fitting import FittedClassifiers, learn
+from sarcast.evaluation.fitting import FittedClassifiers, fit_classifiers
+from sarcast.evaluation.grouping import condition_groups
 from sarcast.evaluation.metrics import auc_exact
 from sarcast.evaluation.metrics.dataset import as_dataset
-from sarcast.evaluation.simulation.changes import Offset, Statistical, where_change_may_be
+from sarcast.evaluation.simulation.changes import Offset, Statistical
+from sarcast.evaluation.simulation.image import LandImage
 from sarcast.evaluation.simulation.shapes import ShapeOptions, change_mask
 from sarcast.prediction.strategies import STRATEGIES, Oracle
 from sarcast.sensor.conditions import COLUMNS
@@ -80,7 +81,7 @@ def predictors(network=None):
     }
 
 
-def assessed(several, classifiers=(), seed=0, **options):
+def evaluated(several, classifiers=(), seed=0, **options):
     found = run_experiment(
         several,
         predictors(),
@@ -94,7 +95,7 @@ def assessed(several, classifiers=(), seed=0, **options):
 
 def test_equals_a_plain_loop():
     several = windows()
-    found, _ = assessed(several, exact=True)
+    found, _ = evaluated(several, exact=True)
     cases = list(simulated_cases(several, CHANGES, SHAPES, rng=np.random.default_rng(0)))
     changed = np.stack([case.changed for case in cases])
     assert changed.any()
@@ -125,12 +126,12 @@ def test_batches_change_nothing():
     options = ExperimentOptions(shapes=SHAPES, at_once=3)
     run_experiment(windows(), predictors(network), CHANGES, options, rng=np.random.default_rng(0))
     assert network.batches == [3, 3, 3, 1]
-    assert assessed(windows(), at_once=3)[0] == assessed(windows(), at_once=100)[0]
+    assert evaluated(windows(), at_once=3)[0] == evaluated(windows(), at_once=100)[0]
 
 
 def test_same_seed_same_evaluation():
-    assert assessed(windows())[0] == assessed(windows())[0]
-    assert assessed(windows())[0] != assessed(windows(), seed=1)[0]
+    assert evaluated(windows())[0] == evaluated(windows())[0]
+    assert evaluated(windows())[0] != evaluated(windows(), seed=1)[0]
 
 
 def test_a_windows_change_does_not_depend_on_the_others():
@@ -140,11 +141,11 @@ def test_a_windows_change_does_not_depend_on_the_others():
         list(simulated_cases(some, CHANGES, SHAPES, rng=np.random.default_rng(0)))
         for some in (several, other)
     ]
-    for place in (0, 1, 3):
-        np.testing.assert_array_equal(drawn[0][place].changed, drawn[1][place].changed)
+    for number in (0, 1, 3):
+        np.testing.assert_array_equal(drawn[0][number].changed, drawn[1][number].changed)
 
 
-def test_adding_a_change_moves_no_shape():
+def test_shapes_do_not_depend_on_the_changes():
     alone, both = (
         next(simulated_cases(windows(1), changes, SHAPES, rng=np.random.default_rng(0)))
         for changes in (CHANGES[:1], CHANGES)
@@ -153,38 +154,38 @@ def test_adding_a_change_moves_no_shape():
     np.testing.assert_array_equal(alone.actual["offset -2.5 dB"], both.actual["offset -2.5 dB"])
 
 
-def test_only_pixels_that_all_can_tell_are_counted():
+def test_only_pixels_that_are_valid_for_all_methods_are_counted():
     several = windows(3)
     several[0].previous[3, 0, :10] = np.nan
-    found, _ = assessed(several)
+    found, _ = evaluated(several)
     assert {result.pixels for result in found.results} == {3 * 48 * 48 - 480}
     several[1].target[:] = np.nan
-    found, _ = assessed(several)
+    found, _ = evaluated(several)
     assert {result.pixels for result in found.results} == {2 * 48 * 48 - 480}
     assert {result.windows for result in found.results} == {2}
 
 
 def test_windows_of_one_date_are_drawn_together():
-    """Of two dates the low end is the AUC of the worse one; one date is drawn as windows are."""
+    """Of two dates, the lower bound is the AUC of the worse; one date is resampled by window."""
 
-    def of_date(one, day):
-        return replace(one, times=np.array([f"2024-01-{day:02}"] * 5, dtype="datetime64[ns]"))
+    def on_day(window, day):
+        return replace(window, times=np.array([f"2024-01-{day:02}"] * 5, dtype="datetime64[ns]"))
 
-    apart = [of_date(one, number + 1) for number, one in enumerate(windows(6))]
-    shared = [of_date(one, number % 2 + 1) for number, one in enumerate(windows(6))]
-    found = [assessed(several)[0].results[0] for several in (windows(6), apart, shared)]
-    low = [one.auc_low for one in found]
+    apart = [on_day(window, number + 1) for number, window in enumerate(windows(6))]
+    shared = [on_day(window, number % 2 + 1) for number, window in enumerate(windows(6))]
+    found = [evaluated(several)[0].results[0] for several in (windows(6), apart, shared)]
+    low = [result.auc_low for result in found]
     assert low[0] == low[1] != low[2]
     cases = list(simulated_cases(shared, CHANGES, SHAPES, rng=np.random.default_rng(0)))
     dates = [evaluate_cases(cases[start::2], predictors()) for start in (0, 1)]
-    each = [one.evaluation("t", {}, rng=np.random.default_rng(0)).results[0].auc for one in dates]
+    each = [date.evaluation("t", {}, rng=np.random.default_rng(0)).results[0].auc for date in dates]
     assert low[2] == pytest.approx(min(each), abs=2e-3)
     assert min(each) < found[2].auc - 2e-3
 
 
 def test_a_change_that_does_not_fit_is_left_out():
     several = [replace(w, open_land=None) for w in windows(3)]
-    found, _ = assessed(several)
+    found, _ = evaluated(several)
     assert found.changes == ("offset -2.5 dB",)
 
 
@@ -192,34 +193,36 @@ def test_nothing_valid_is_an_error():
     several = windows(1)
     several[0].target[:] = np.nan
     with pytest.raises(SarcastError, match="nothing was evaluated"):
-        assessed(several)
+        evaluated(several)
 
 
-def test_two_predictors_of_one_name_are_an_error():
+def test_two_predictors_of_the_same_name_are_refused():
     twice = {**predictors(), "network": [Network(), Network()]}
     options = ExperimentOptions(shapes=SHAPES)
     with pytest.raises(SarcastError, match="two predictors are called 'network'"):
         run_experiment(windows(1), twice, CHANGES, options, rng=np.random.default_rng(0))
     with pytest.raises(SarcastError, match="two predictors are called 'network'"):
-        learn_from([], twice, options, [Otsu()])
+        fit_on_first_cases([], twice, options, [Otsu()])
 
 
 @pytest.mark.parametrize("classifiers", [[Otsu(), Otsu()], [Threshold(2.0), Threshold(2.0)]])
-def test_two_classifiers_of_one_name_are_an_error(classifiers):
-    """Before anything is predicted; two fixed thresholds are told apart."""
-    said = f"two classifiers are called {classifiers[0].name!r}, and figures go by the name"
-    with pytest.raises(SarcastError, match=said):
+def test_two_classifiers_of_the_same_name_are_refused(classifiers):
+    """Before anything is predicted; two different fixed thresholds have different names."""
+    message = (
+        f"two classifiers are called {classifiers[0].name!r}, but results are identified by name"
+    )
+    with pytest.raises(SarcastError, match=message):
         evaluate_cases(iter(lambda: pytest.fail("a case was read"), None), {}, None, classifiers)
-    with pytest.raises(SarcastError, match=said):
-        learn_from([], predictors(), ExperimentOptions(shapes=SHAPES), classifiers)
-    with pytest.raises(SarcastError, match=said):
-        learn(classifiers, [], 0)
-    found, _ = assessed(windows(6), [Threshold(2.0), Threshold(4.0)], fit_windows=1)
-    names = {one.classifier: one.false_alarm_rate for one in found.classifiers}
-    assert names["threshold 2"] > names["threshold 4"]
+    with pytest.raises(SarcastError, match=message):
+        fit_on_first_cases([], predictors(), ExperimentOptions(shapes=SHAPES), classifiers)
+    with pytest.raises(SarcastError, match=message):
+        fit_classifiers(classifiers, [], 0)
+    found, _ = evaluated(windows(6), [Threshold(2.0), Threshold(4.0)], fit_windows=1)
+    rates = {result.classifier: result.false_alarm_rate for result in found.classifiers}
+    assert rates["threshold 2"] > rates["threshold 4"]
 
 
-def test_two_changes_of_one_name_are_an_error():
+def test_two_changes_of_the_same_name_are_refused():
     twice = [Offset(), Statistical(), Offset()]
     with pytest.raises(SarcastError, match="two changes are called 'offset -2.5 dB'"):
         run_experiment(windows(1), predictors(), twice, rng=np.random.default_rng(0))
@@ -227,14 +230,14 @@ def test_two_changes_of_one_name_are_an_error():
         next(sample_cases([], twice, rng=np.random.default_rng(0)))
 
 
-def test_filter_of_the_paper_leaves_windows_out():
+def test_the_papers_filter_drops_windows():
     several = windows(6)
     several[0].conditions[-1, COLUMNS.index("incidence")] = 40.0
-    assert assessed(several, paper_filter=True)[0].results[0].windows == 5
+    assert evaluated(several, paper_filter=True)[0].results[0].windows == 5
 
 
-def test_groups_part_the_windows():
-    found, _ = assessed(windows())
+def test_groups_partition_the_windows():
+    found, _ = evaluated(windows())
     passes = [g for g in found.groups if g.factor == "pass" and g.method == "latest"]
     assert {g.value for g in passes} == {"ascending", "descending"}
     by_change = [g.pixels for g in passes if g.change == "offset -2.5 dB"]
@@ -242,7 +245,7 @@ def test_groups_part_the_windows():
     inside = [g for g in found.groups if g.factor == "cover"]
     assert {g.pixels for g in inside} == {found.results[0].pixels // 2}
     assert {g.value for g in inside} == {"forest"}
-    assert not assessed(windows(2), by_condition=False)[0].groups
+    assert not evaluated(windows(2), by_condition=False)[0].groups
 
 
 @pytest.mark.parametrize(
@@ -262,31 +265,31 @@ def test_conditions_of_a_window(date, values, groups):
     row |= {"temperature": 5.0, "precipitation_0": 0.0, "precipitation_1": 0.0, **values}
     plain.conditions[-1] = [row[name] for name in COLUMNS]
     plain.times[-1] = np.datetime64(date)
-    found = dict(groups_of(plain))
+    found = dict(condition_groups(plain))
     assert found.items() >= groups.items()
     assert ("weather" in found) == ("weather" in groups or "precipitation_0" not in values)
 
 
-def test_classifiers_are_tried_on_windows_they_did_not_learn_from():
+def test_classifiers_are_evaluated_on_windows_they_were_not_fitted_on():
     class Spy(Otsu):
-        learnt: list = []  # noqa: RUF012
-        tried: list = []  # noqa: RUF012
+        fitted: list = []  # noqa: RUF012
+        predicted: list = []  # noqa: RUF012
 
         def fit(self, differences, changed=None):
-            self.learnt.extend(d.tobytes() for d in differences)
+            self.fitted.extend(d.tobytes() for d in differences)
             return super().fit(differences, changed)
 
         def predict(self, difference):
-            self.tried.append(difference.tobytes())
+            self.predicted.append(difference.tobytes())
             return super().predict(difference)
 
     rng = np.random.default_rng(0)
-    found, _ = assessed(
+    found, _ = evaluated(
         windows(), [Spy(), linear_svc(rng=rng), FalseAlarmRate(0.01)], fit_windows=4
     )
-    assert len(Spy.learnt) == 4 * 4 * 2
-    assert len(Spy.tried) == 6 * 4 * 2
-    assert not set(Spy.learnt) & set(Spy.tried)
+    assert len(Spy.fitted) == 4 * 4 * 2
+    assert len(Spy.predicted) == 6 * 4 * 2
+    assert not set(Spy.fitted) & set(Spy.predicted)
     by_name = {(c.method, c.change, c.classifier): c for c in found.classifiers}
     assert by_name["network", "offset -2.5 dB", "linear SVC"].balanced_accuracy > 0.85
     assert by_name["network", "offset -2.5 dB", "false-alarm rate 0.01"].false_alarm_rate < 0.02
@@ -294,51 +297,51 @@ def test_classifiers_are_tried_on_windows_they_did_not_learn_from():
     assert by_name["oracle", "statistical", "otsu"].pixels == 6 * 48 * 48
 
 
-def test_classifiers_that_no_window_is_left_for_are_warned_of():
-    said = "no classifier was tried: they learn from the first 6 windows with change"
+def test_a_warning_where_no_window_is_left_to_evaluate_classifiers_on():
+    message = "no classifier was evaluated: they are fitted on the first 6 windows with change"
     for fit_windows, count in ((6, 6), (6, 5)):
-        with pytest.warns(UserWarning, match=said):
-            found, _ = assessed(windows(count), [Otsu()], fit_windows=fit_windows)
+        with pytest.warns(UserWarning, match=message):
+            found, _ = evaluated(windows(count), [Otsu()], fit_windows=fit_windows)
         assert not found.classifiers
         assert "auc" in as_dataset(found)
         assert "accuracy" not in as_dataset(found)
-    found, _ = assessed(windows(6), [Otsu()], fit_windows=5)
+    found, _ = evaluated(windows(6), [Otsu()], fit_windows=5)
     assert {"accuracy", "f1", "kappa"} <= set(as_dataset(found))
 
 
-def test_classifiers_are_not_shown_what_some_method_could_not_tell():
-    shown = []
+def test_classifiers_are_fitted_on_pixels_valid_for_all_methods():
+    images = []
 
     class Spy(Otsu):
         def fit(self, differences, changed=None):
-            shown.extend(differences)
+            images.extend(differences)
             return super().fit(differences, changed)
 
     several = windows(4)
     several[0].previous[3, 0, :10] = np.nan
-    assessed(several, [Spy()], fit_windows=3)
-    blind = [np.isnan(image).all(axis=0)[:10].all() for image in shown]
-    assert sum(blind) == len(shown) // 3
+    evaluated(several, [Spy()], fit_windows=3)
+    masked = [np.isnan(image).all(axis=0)[:10].all() for image in images]
+    assert sum(masked) == len(images) // 3
 
 
 def test_panels_show_the_network_beside_a_strategy():
-    found, panels = assessed(windows(), panels=2)
+    found, panels = evaluated(windows(), panels=2)
     assert len(panels) == 2
     assert panels[0].improved_name == "network"
     assert panels[0].conventional_name == "latest"
-    assert [one.title.split(": ")[1] for one in panels] == ["offset -2.5 dB", "statistical"]
+    assert [panel.title.split(": ")[1] for panel in panels] == ["offset -2.5 dB", "statistical"]
     assert panels[0].changed.any()
-    shown = [
-        (one, window)
-        for one in panels
+    pairs = [
+        (panel, window)
+        for panel in panels
         for window in windows()
-        if np.array_equal(one.improved, window.expected)
+        if np.array_equal(panel.improved, window.expected)
     ]
-    assert len(shown) == 2
-    for one, window in shown:
-        changed = (one.actual != window.target).any(axis=0)
-        assert not (changed & ~one.changed).any()
-        np.testing.assert_array_equal(one.conventional, window.previous[-1])
+    assert len(pairs) == 2
+    for panel, window in pairs:
+        changed = (panel.actual != window.target).any(axis=0)
+        assert not (changed & ~panel.changed).any()
+        np.testing.assert_array_equal(panel.conventional, window.previous[-1])
     assert found.results
 
 
@@ -354,9 +357,9 @@ def test_the_example_is_the_window_of_the_first_panel():
     assert found.example is several[0]
 
 
-def test_change_may_be_anywhere_and_covers_are_told_apart():
-    """Of an offset that is the same everywhere, the AUC over both covers is that of each."""
-    found, panels = assessed(windows(), within="anywhere", panels=10)
+def test_change_may_lie_anywhere_and_results_are_split_by_cover():
+    """For an offset that is the same everywhere, the AUC of each cover is that of the whole."""
+    found, panels = evaluated(windows(), within="anywhere", panels=10)
     assert any(panel.changed[24:].any() for panel in panels)
     cover = {
         g.value: g
@@ -365,24 +368,24 @@ def test_change_may_be_anywhere_and_covers_are_told_apart():
     }
     assert set(cover) == {"forest", "open land"}
     (whole,) = (r for r in found.results if (r.method, r.change) == ("oracle", "offset -2.5 dB"))
-    assert sum(one.pixels for one in cover.values()) == whole.pixels
-    for one in cover.values():
-        assert one.auc == pytest.approx(whole.auc, abs=0.03)
+    assert sum(group.pixels for group in cover.values()) == whole.pixels
+    for group in cover.values():
+        assert group.auc == pytest.approx(whole.auc, abs=0.03)
 
 
-def test_a_window_is_predicted_once_however_often_it_is_tried():
+def test_a_window_of_several_cases_is_predicted_once():
     network, several = Network(), windows(3)
     cases = [
-        Case(one, np.eye(48, dtype=bool), {name: one.target - 2.0})
-        for one in several
+        Case(window, np.eye(48, dtype=bool), {name: window.target - 2.0})
+        for window in several
         for name in ("one", "other")
     ]
     evaluate_cases(cases, predictors(network), ExperimentOptions(at_once=4))
     assert network.batches == [2, 1]
 
 
-def test_parts_that_learnt_once_add_to_the_whole():
-    """From a loop, and from Dask."""
+def test_evaluators_of_parts_add_to_the_whole():
+    """With classifiers fitted in two shares, and parts counted by Dask."""
     several, options = windows(), ExperimentOptions(shapes=SHAPES, fit_windows=3, at_once=2)
     cases = list(simulated_cases(several, CHANGES, SHAPES, rng=np.random.default_rng(0)))
 
@@ -390,18 +393,18 @@ def test_parts_that_learnt_once_add_to_the_whole():
         return [Otsu(), linear_svc(rng=np.random.default_rng(1))]
 
     whole = evaluate_cases(cases, predictors(), options, classifiers()).evaluator
-    learnt = sum(
-        (learn_from(cases, predictors(), options, classifiers(), (k, 2)) for k in (1, 0)),
+    fitted = sum(
+        (fit_on_first_cases(cases, predictors(), options, classifiers(), (k, 2)) for k in (1, 0)),
         start=FittedClassifiers((), 3),
     )
     parts = [
         dask.delayed(evaluate_cases)(
-            cases[first : first + 4], predictors(), options, learnt, first=first
+            cases[first : first + 4], predictors(), options, fitted, first=first
         ).evaluator
         for first in (0, 4, 8)
     ]
     summed = reduce(add, dask.compute(*parts, scheduler="threads"))
-    found, known = (one.result("t", {}, rng=np.random.default_rng(0)) for one in (summed, whole))
+    found, known = (each.result("t", {}, rng=np.random.default_rng(0)) for each in (summed, whole))
     assert found.groups == known.groups
     assert [r.curve for r in found.results] == [r.curve for r in known.results]
     for name, measures in {
@@ -410,16 +413,18 @@ def test_parts_that_learnt_once_add_to_the_whole():
         "calibration": ("spread", "values"),
         "paired": ("gain", "low", "high"),
     }.items():
-        for one, other in zip(getattr(found, name), getattr(known, name), strict=True):
-            assert one.method == other.method
+        for result, oracle in zip(getattr(found, name), getattr(known, name), strict=True):
+            assert result.method == oracle.method
             for measure in measures:
-                assert getattr(one, measure) == pytest.approx(getattr(other, measure), rel=1e-12)
+                exact = pytest.approx(getattr(oracle, measure), rel=1e-12)
+                assert getattr(result, measure) == exact
 
 
 def test_recorded_predictions_are_methods():
     several = windows(4)
     cases = [
-        Case(w, change_mask(where_change_may_be(w), SHAPES, rng=np.random.default_rng(n)),
+        Case(w, change_mask(LandImage.from_window(w).changeable, SHAPES,
+                            rng=np.random.default_rng(n)),
               {"x": w.target - 3.0}, {"kept": Expected(w.expected)})
         for n, w in enumerate(several)
     ]  # fmt: skip
@@ -430,14 +435,16 @@ def test_recorded_predictions_are_methods():
     assert {(r.method, r.role) for r in results} == {("kept", "network"), ("latest", "strategy")}
 
 
-def test_a_window_without_its_recorded_prediction_is_an_error():
+def test_a_window_without_its_recorded_prediction_is_refused():
     mask = np.eye(48, dtype=bool)
     cases = [
-        Case(one, mask, {"x": one.target - 3.0}, {"kept": Expected(one.expected)})
-        for one in windows(3)
+        Case(window, mask, {"x": window.target - 3.0}, {"kept": Expected(window.expected)})
+        for window in windows(3)
     ]
     cases[1] = replace(cases[1], expected={})
-    with pytest.raises(SarcastError, match="come with its kept, but window 1, counted from 0"):
+    with pytest.raises(
+        SarcastError, match="come with its kept, but window 1 .counted from 0. has none"
+    ):
         evaluate_cases(cases, predictors(), recorded={"kept": "network"})
 
 
@@ -471,12 +478,12 @@ def test_published_samples_give_the_published_svc_accuracy(data_dir):
     accuracies = {}
     for seed in range(3):
         order = np.random.default_rng(seed).permutation(len(cases))
-        counted = [cases[place] for place in order]
-        learnt = sum(case.changed.any() for case in counted[: round(len(order) * 0.67)])
+        shuffled = [cases[number] for number in order]
+        with_change = sum(case.changed.any() for case in shuffled[: round(len(order) * 0.67)])
         found = evaluate_cases(
-            counted,
+            shuffled,
             {"strategy": [STRATEGIES["closest-geometry"]]},
-            ExperimentOptions(fit_windows=int(learnt)),
+            ExperimentOptions(fit_windows=int(with_change)),
             [linear_svc(rng=np.random.default_rng(seed))],
             {PREDICTION: "network"},
         ).evaluation("t", {}, rng=np.random.default_rng(0))

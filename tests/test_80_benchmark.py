@@ -8,16 +8,16 @@ import pytest
 from sarcast.errors import SarcastError
 from sarcast.evaluation.benchmark import CHUNK, PHYSICAL, BenchOptions, benchmark_cases, run_bench
 from sarcast.evaluation.metrics import Evaluation
-from sarcast.evaluation.report.tables import markdown, not_beaten
+from sarcast.evaluation.report.tables import markdown, unbeaten_strategies
 from sarcast.windows import Expected
-from sarcast.world.benchmark import BENCHES
+from sarcast.world.reference_windows import REFERENCE_SETS
 
 SMALL = "boreal-1-small"
 
 
 @dataclass
 class Near:
-    """Expects the oracle with an error of its own, and tells it."""
+    """Expects the oracle plus an error, and gives the matching standard deviation."""
 
     name: str = "near"
     size: int | None = None
@@ -30,92 +30,92 @@ class Near:
 
 
 @pytest.fixture(scope="module")
-def alone() -> Evaluation:
+def serial() -> Evaluation:
     return run_bench(SMALL, [Near()], BenchOptions(classifiers=True, fit_windows=4))
 
 
-def test_the_number_of_processes_changes_no_figure(alone):
+def test_results_do_not_depend_on_the_number_of_processes(serial):
     options = BenchOptions(classifiers=True, fit_windows=4, workers=2)
-    assert BENCHES[SMALL].windows > CHUNK
-    assert run_bench(SMALL, [Near()], options) == alone
+    assert REFERENCE_SETS[SMALL].windows > CHUNK
+    assert run_bench(SMALL, [Near()], options) == serial
 
 
-def test_a_bench_gives_two_trials_of_each_window(alone):
+def test_a_bench_gives_two_cases_of_each_window(serial):
     cases = list(benchmark_cases(SMALL))
     assert {case.cluster for case in cases} == {None}
-    assert len(cases) == 2 * BENCHES[SMALL].windows
+    assert len(cases) == 2 * REFERENCE_SETS[SMALL].windows
     assert set(cases[1].actual) == {PHYSICAL}
-    by = {(each.method, each.change): each.auc for each in alone.results}
-    assert by["oracle", "offset -2.5 dB"] > by["latest", "offset -2.5 dB"] + 0.05
-    assert {change for _, change in by} == {"offset -2.5 dB", "statistical", PHYSICAL}
+    auc = {(result.method, result.change): result.auc for result in serial.results}
+    assert auc["oracle", "offset -2.5 dB"] > auc["latest", "offset -2.5 dB"] + 0.05
+    assert {change for _, change in auc} == {"offset -2.5 dB", "statistical", PHYSICAL}
 
 
-def test_a_part_of_the_trials_is_that_part_of_all():
+def test_some_cases_are_the_same_as_among_all_cases():
     part = list(benchmark_cases(SMALL, range(8, 12)))
-    for one, other in zip(part, list(benchmark_cases(SMALL))[16:24], strict=True):
-        np.testing.assert_array_equal(one.changed, other.changed)
-        for change, image in one.actual.items():
-            np.testing.assert_array_equal(image, other.actual[change])
+    for case, same_case in zip(part, list(benchmark_cases(SMALL))[16:24], strict=True):
+        np.testing.assert_array_equal(case.changed, same_case.changed)
+        for change, image in case.actual.items():
+            np.testing.assert_array_equal(image, same_case.actual[change])
 
 
-def test_every_classifier_is_tried_on_windows_it_did_not_learn_from(alone):
-    names = {one.classifier for one in alone.classifiers}
+def test_every_classifier_is_evaluated_on_cases_it_was_not_fitted_on(serial):
+    names = {result.classifier for result in serial.classifiers}
     assert len(names) == 7
-    pixels = {one.pixels for one in alone.classifiers if one.change == PHYSICAL}
-    (counted,) = {one.pixels for one in alone.results if one.change == PHYSICAL}
+    pixels = {result.pixels for result in serial.classifiers if result.change == PHYSICAL}
+    (counted,) = {result.pixels for result in serial.results if result.change == PHYSICAL}
     assert pixels < {counted} or max(pixels) < counted
 
 
-def test_each_option_changes_the_result(alone):
+def test_each_option_changes_the_result(serial):
     fewer = run_bench(SMALL, [Near()], BenchOptions(windows=8))
-    assert {one.classifier for one in fewer.classifiers} == {"linear SVC"}
-    assert fewer.results[0].pixels < alone.results[0].pixels
+    assert {result.classifier for result in fewer.classifiers} == {"linear SVC"}
+    assert fewer.results[0].pixels < serial.results[0].pixels
     other = run_bench(SMALL, [Near()], BenchOptions(classifiers=True, fit_windows=2))
-    assert other.classifiers != alone.classifiers
-    assert other.results == alone.results
+    assert other.classifiers != serial.classifiers
+    assert other.results == serial.results
 
 
-def test_the_calibrated_world_lands_near_the_papers_figures():
+def test_the_calibrated_world_gives_about_the_papers_figures():
     """Method 1 reaches 0.79 and Method 3 0.71 in the paper, over many more windows."""
     found = run_bench("boreal-1", (), BenchOptions(windows=12))
-    by = {each.method: each.auc for each in found.results if each.change == "offset -2.5 dB"}
-    assert by["closest-geometry"] == pytest.approx(0.79, abs=0.08)
-    assert by["closest-geometry"] > by["latest"] + 0.02
+    auc = {r.method: r.auc for r in found.results if r.change == "offset -2.5 dB"}
+    assert auc["closest-geometry"] == pytest.approx(0.79, abs=0.08)
+    assert auc["closest-geometry"] > auc["latest"] + 0.02
 
 
-def test_unknown_benches_are_named():
+def test_an_unknown_bench_is_refused():
     with pytest.raises(SarcastError, match="there is no bench 'borea'; known are boreal-1"):
         run_bench("borea")
 
 
-def test_markdown_holds_every_figure(alone):
-    text = markdown(alone)
-    for result in alone.results:
+def test_markdown_contains_every_figure(serial):
+    text = markdown(serial)
+    for result in serial.results:
         assert f"{result.auc:.3f} ({result.auc_low:.3f}–{result.auc_high:.3f})" in text
-    for one in alone.classifiers:
-        assert f"{one.balanced_accuracy:.3f}" in text
-    assert text.count("| expected image |") == 1 + len(alone.changes)
+    for result in serial.classifiers:
+        assert f"{result.balanced_accuracy:.3f}" in text
+    assert text.count("| expected image |") == 1 + len(serial.changes)
     widths = {line.count("|") for line in text.split("\n\n")[1].splitlines()}
-    assert widths == {len(alone.changes) + 3}
+    assert widths == {len(serial.changes) + 3}
 
 
-def test_what_is_not_beaten_is_named(alone):
-    class Lost(Near):
+def test_unbeaten_strategies_are_listed(serial):
+    class UpsideDown(Near):
         """Expects the right image upside down."""
 
         def expect(self, windows):
             return [Expected(w.expected[:, ::-1]) for w in windows]
 
-    lost = run_bench(SMALL, [Lost("lost")], BenchOptions())
-    lines = not_beaten(lost)
-    auc = {r.method: r.auc for r in lost.results if r.change == "offset -2.5 dB"}
-    best = max(value for name, value in auc.items() if name not in ("lost", "oracle"))
-    assert lines[0].startswith("offset -2.5 dB, AUC of norm: lost against ")
-    assert f" {auc['lost'] - best:+.3f} (" in lines[0]
+    bad = run_bench(SMALL, [UpsideDown("bad")], BenchOptions())
+    lines = unbeaten_strategies(bad)
+    auc = {r.method: r.auc for r in bad.results if r.change == "offset -2.5 dB"}
+    best = max(value for name, value in auc.items() if name not in ("bad", "oracle"))
+    assert lines[0].startswith("offset -2.5 dB, AUC of norm: bad against ")
+    assert f" {auc['bad'] - best:+.3f} (" in lines[0]
     assert "offset -2.5 dB, linear SVC" in {line.split(":")[0] for line in lines}
-    assert "except in (gain" in markdown(lost)
-    assert not_beaten(alone) == []
-    assert markdown(alone).endswith("in every score and classifier.\n")
+    assert "except in (gain" in markdown(bad)
+    assert unbeaten_strategies(serial) == []
+    assert markdown(serial).endswith("in every score and classifier.\n")
 
 
 ABSENT = """
@@ -133,7 +133,7 @@ print(len(run_bench("boreal-1-small", (), BenchOptions(windows=4)).results))
 """
 
 
-def test_a_bench_needs_no_raster_plotting_or_catalogue_library():
+def test_a_bench_imports_no_raster_plotting_or_catalogue_library():
     done = subprocess.run(
         [sys.executable, "-c", ABSENT], check=False, capture_output=True, text=True
     )

@@ -1,7 +1,7 @@
 import numpy as np
 
 from sarcast.evaluation.cases import PREDICTION
-from sarcast.evaluation.metrics import Classified, Confusion, Evaluator, Scored, count_scores
+from sarcast.evaluation.metrics import Confusion, Evaluator, MapKey, ScoreKey, count_scores
 from sarcast.evaluation.paper import ABLATION, ablation_table, network_of, paper_tables
 
 ROLES = {
@@ -18,15 +18,15 @@ def evaluation(roles=ROLES):
     rng = np.random.default_rng(0)
     evaluator = Evaluator(roles)
     changed = rng.random(4000) < 0.3
-    for place, method in enumerate(roles):
+    for rank, method in enumerate(roles):
         for change in CHANGES:
-            scores = rng.random(4000, dtype=np.float32) + (0.9 - 0.15 * place) * changed
+            scores = rng.random(4000, dtype=np.float32) + (0.9 - 0.15 * rank) * changed
             state = count_scores(scores.astype(np.float32), changed)
-            evaluator.add_scores(Scored(method, change, "norm"), state, "w")
-            right = 90.0 - 10.0 * place
-            found = Confusion(right, 100.0 - right, 100.0 - right, right)
-            evaluator.add_map(Classified(method, change, "linear SVC"), found, "w")
-            evaluator.add_map(Classified(method, change, "otsu"), Confusion(1, 1, 1, 1), "w")
+            evaluator.add_scores(ScoreKey(method, change, "norm"), state, "w")
+            right = 90.0 - 10.0 * rank
+            counts = Confusion(right, 100.0 - right, 100.0 - right, right)
+            evaluator.add_map(MapKey(method, change, "linear SVC"), counts, "w")
+            evaluator.add_map(MapKey(method, change, "otsu"), Confusion(1, 1, 1, 1), "w")
     return evaluator.result("t", {}, rng=rng)
 
 
@@ -57,13 +57,13 @@ def test_tables_take_the_right_results():
 def test_ablation_takes_the_network_of_each_condition():
     table = ablation_table(evaluation(), {"heading": "unet without heading"})
     assert [row[1] for row in table.rows] == [0.89, *ABLATION.values()]
-    reached = {name: ours for name, _, ours in table.rows}
+    reached = {name: accuracy for name, _, accuracy in table.rows}
     assert reached["without heading"] == 0.7
     assert reached["all conditions"] == 0.9
-    assert sum(ours is None for ours in reached.values()) == 5
+    assert sum(accuracy is None for accuracy in reached.values()) == 5
 
 
-def test_a_network_that_was_given_goes_before_recorded_predictions():
+def test_a_network_takes_precedence_over_recorded_predictions():
     both = evaluation({PREDICTION: "network", **ROLES})
     assert network_of(both) == "unet"
     _, threshold, _ = paper_tables(both)

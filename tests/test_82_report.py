@@ -7,10 +7,10 @@ from PIL import Image
 
 from sarcast.errors import SarcastError
 from sarcast.evaluation.metrics import (
-    Classified,
     Evaluation,
     Evaluator,
-    Scored,
+    MapKey,
+    ScoreKey,
     count_calibration,
     count_confusion,
     count_errors,
@@ -21,13 +21,13 @@ from sarcast.evaluation.report.figures import (
     groups_figure,
     panel_figure,
     roc_figure,
-    views_figure,
+    scenarios_figure,
 )
 from sarcast.evaluation.report.html import (
-    Beside,
+    ComparisonTable,
     Panel,
     Scenario,
-    best_of,
+    best_by_role,
     headline,
     save_panel_png,
     write_report,
@@ -42,14 +42,14 @@ def evaluation() -> Evaluation:
     evaluator = Evaluator(ROLES)
     for number in range(6):
         changed = rng.random((20, 20)) < 0.2
-        for place, method in enumerate(ROLES):
+        for rank, method in enumerate(ROLES):
             for change in ("offset", "statistical <b>"):
-                scores = rng.random((20, 20), dtype=np.float32) + (0.9 - 0.3 * place) * changed
-                of = Scored(method, change, "norm")
+                scores = rng.random((20, 20), dtype=np.float32) + (0.9 - 0.3 * rank) * changed
+                key = ScoreKey(method, change, "norm")
                 state = count_scores(scores.astype(np.float32), changed)
-                evaluator.add_scores(of, state, str(number), [("pass", "ascending")])
+                evaluator.add_scores(key, state, str(number), [("pass", "ascending")])
                 called = count_confusion(scores > 1, changed)
-                evaluator.add_map(Classified(method, change, "otsu"), called, str(number))
+                evaluator.add_map(MapKey(method, change, "otsu"), called, str(number))
             evaluator.add_errors(method, count_errors(scores[None], np.zeros((1, 20, 20))))
         evaluator.add_calibration("unet", count_calibration(rng.normal(size=(2, 20, 20))))
     return evaluator.result(
@@ -60,13 +60,14 @@ def evaluation() -> Evaluation:
 @pytest.fixture
 def panel() -> Panel:
     rng = np.random.default_rng(1)
-    actual, expected, one, other = rng.normal(-10, 3, (4, 2, 24, 30)).astype(np.float32)
+    actual, expected, conventional, improved = rng.normal(-10, 3, (4, 2, 24, 30)).astype(np.float32)
     actual[:, :3] = np.nan
-    return Panel("2024-06-01", actual, expected[0] > -9, one, other, "latest", "unet")
+    changed = expected[0] > -9
+    return Panel("2024-06-01", actual, changed, conventional, improved, "latest", "unet")
 
 
 class Page(HTMLParser):
-    """What a browser would load, and the text that a reader sees."""
+    """The addresses that a browser would load, and the text that it shows."""
 
     def __init__(self, text):
         super().__init__()
@@ -83,11 +84,11 @@ class Page(HTMLParser):
         self.words += data
 
 
-def test_page_stands_alone_and_tells_the_figures(evaluation, panel, tmp_path):
+def test_page_is_self_contained_and_shows_the_figures(evaluation, panel, tmp_path):
     write_report(evaluation, [panel, panel], tmp_path / "report.html")
     text = (tmp_path / "report.html").read_text()
     page = Page(text)
-    assert all(one.startswith(("data:", "#")) for one in page.loaded)
+    assert all(address.startswith(("data:", "#")) for address in page.loaded)
     assert not re.search(r"@import|url\(\s*['\"]?http", text)
     assert page.tags.count("img") == 2
     assert page.tags.count("svg") == 4
@@ -101,39 +102,41 @@ def test_page_stands_alone_and_tells_the_figures(evaluation, panel, tmp_path):
         assert sentence in page.words
     assert "sarcast x" in page.words
     assert "offset, otsu: unet against latest +" in page.words
-    assert "Is the standard deviation right?" in page.words
+    assert "Calibration of the standard deviation" in page.words
 
 
 def test_page_shows_set_conditions_and_the_papers_figures(evaluation, tmp_path):
     image = np.random.default_rng(2).normal(-12, 2, (2, 8, 9)).astype(np.float32)
-    views = [
-        Scenario("as it was", "3 °C, ascending", image),
+    scenarios = [
+        Scenario("actual conditions", "3 °C, ascending", image),
         Scenario("frost", "-15 °C", image - 2.0),
     ]
-    beside = [Beside("Table II", (("latest", 0.71, 0.6949), ("mean", 0.5, None)))]
-    write_report(evaluation, [], tmp_path / "report.html", views=views, beside=beside)
-    page = Page((tmp_path / "report.html").read_text())
+    comparisons = [ComparisonTable("Table II", (("latest", 0.71, 0.6949), ("mean", 0.5, None)))]
+    path = tmp_path / "report.html"
+    write_report(evaluation, [], path, scenarios=scenarios, comparisons=comparisons)
+    page = Page(path.read_text())
     assert page.tags.count("img") == 1
-    assert "The same place under other conditions" in page.words
+    assert "The same window under other conditions" in page.words
     for word in ("Table II", "0.71", "0.695", "0.50", "–"):
         assert word in page.words
 
 
-def test_views_show_the_change_against_the_first_in_decibels():
+def test_scenarios_show_the_change_from_the_first_in_decibels():
     image = np.random.default_rng(2).normal(-12, 2, (2, 8, 9)).astype(np.float32)
     gain = np.array([-2.0, 1.0], dtype=np.float32)[:, None, None]
-    views = [
-        Scenario("as it was", "3 °C, ascending", image),
+    scenarios = [
+        Scenario("actual conditions", "3 °C, ascending", image),
         Scenario("frost", "-15 °C", image + gain),
     ]
-    axes = np.array(views_figure(views).axes[:6]).reshape(3, 2)
-    assert [one.get_title() for one in axes[0]] == ["as it was\n3 °C\nascending", "frost\n-15 °C"]
+    axes = np.array(scenarios_figure(scenarios).axes[:6]).reshape(3, 2)
+    titles = [plot.get_title() for plot in axes[0]]
+    assert titles == ["actual conditions\n3 °C\nascending", "frost\n-15 °C"]
     for row, band in enumerate(("VV", "VH"), start=1):
-        first, other = (one.images[0].get_array() for one in axes[row])
+        first, other = (plot.images[0].get_array() for plot in axes[row])
         assert (first == 0.0).all()
         np.testing.assert_allclose(other, gain[row - 1, 0, 0], atol=1e-5)
         assert axes[row, 0].get_ylabel() == f"change of {band}, dB"
-    assert len({one.images[0].get_clim() for one in axes[1:].ravel()}) == 1
+    assert len({plot.images[0].get_clim() for plot in axes[1:].ravel()}) == 1
 
 
 def test_same_evaluation_same_bytes(evaluation, panel, tmp_path):
@@ -152,14 +155,14 @@ def test_page_of_little_has_no_empty_sections(evaluation, tmp_path):
 
 
 def test_best_of_each_role(evaluation):
-    best = best_of(evaluation, "offset")
+    best = best_by_role(evaluation, "offset")
     assert {role: result.method for role, result in best.items()} == {
         "network": "unet",
         "strategy": "latest",
         "oracle": "oracle",
     }
     for change in evaluation.changes:
-        assert {r.change for r in best_of(evaluation, change).values()} == {change}
+        assert {r.change for r in best_by_role(evaluation, change).values()} == {change}
     assert headline(evaluation)[0].startswith("offset: the improved difference image reaches")
 
 
@@ -171,7 +174,7 @@ def test_roc_figure_draws_each_method(evaluation):
     (unet,) = (r for r in evaluation.results if (r.method, r.change) == ("unet", "offset"))
     np.testing.assert_array_equal(drawn[:, 0], unet.curve.false_alarm_rate)
     np.testing.assert_array_equal(drawn[:, 1], unet.curve.detection_rate)
-    with pytest.raises(SarcastError, match="no result for 'rain'; evaluated were offset"):
+    with pytest.raises(SarcastError, match="no result for the change 'rain'; known are offset"):
         roc_figure(evaluation, "rain")
 
 
@@ -184,9 +187,9 @@ def test_groups_figure_draws_each_condition(evaluation):
 
 def test_difference_images_share_one_scale(panel):
     axes = panel_figure(panel).axes
-    limits = {axes[place].images[0].get_clim() for place in (4, 5)}
+    limits = {axes[column].images[0].get_clim() for column in (4, 5)}
     assert len(limits) == 1
-    assert [one.get_title() for one in axes[:6]] == [
+    assert [plot.get_title() for plot in axes[:6]] == [
         "Actual",
         "Simulated change",
         "Expected: latest",
@@ -194,8 +197,8 @@ def test_difference_images_share_one_scale(panel):
         "Difference: latest",
         "Difference: unet",
     ]
-    for place, expected in ((4, panel.conventional), (5, panel.improved)):
-        drawn = axes[place].images[0].get_array()
+    for column, expected in ((4, panel.conventional), (5, panel.improved)):
+        drawn = axes[column].images[0].get_array()
         np.testing.assert_allclose(drawn, np.hypot(*(panel.actual - expected)), rtol=1e-5)
 
 
@@ -218,7 +221,7 @@ def test_panel_png_is_an_image(panel, tmp_path):
 
 
 @pytest.mark.parametrize("bands", [1, 2])
-def test_panels_of_nothing_seen_and_no_mask(bands, tmp_path):
-    blind = np.full((bands, 8, 8), np.nan, dtype=np.float32)
-    save_panel_png(Panel("x", blind, None, blind, blind), tmp_path / "x.png", dpi=40)
+def test_panels_without_data_and_mask(bands, tmp_path):
+    empty = np.full((bands, 8, 8), np.nan, dtype=np.float32)
+    save_panel_png(Panel("x", empty, None, empty, empty), tmp_path / "x.png", dpi=40)
     assert (tmp_path / "x.png").stat().st_size > 0

@@ -14,7 +14,7 @@ from sarcast.prediction.training.adapt import SUITED
 from sarcast.tfrecord import SampleStore, encode, read_samples, write_records, write_samples
 from sarcast.tfrecord.store import write_store
 from sarcast.tfrecord.wire import read_example, write_example, write_tensor
-from test_62_tfrecord import same
+from test_62_tfrecord import assert_same
 
 
 def run(*arguments):
@@ -28,7 +28,7 @@ def main_ok(*arguments):
 
 
 def several(count, make=simulated, size=16):
-    """Samples that differ, in the order of their dates but for the first two."""
+    """Samples that differ, in the order of their dates except for the first two."""
     rng = np.random.default_rng(0)
     made = []
     for number in [1, 0, *range(2, count)]:
@@ -55,18 +55,18 @@ def test_import_and_export_change_no_value(tmp_path, make):
     assert run("tfrecord", "import", tmp_path / "in", "--to", tmp_path / "store") == 0
     store = SampleStore(tmp_path / "store")
     assert len(store) == 5
-    for one, other in zip(store, samples, strict=True):
-        same(one, other)
+    for sample, other in zip(store, samples, strict=True):
+        assert_same(sample, other)
     code = run("tfrecord", "export", tmp_path / "store", "--to", tmp_path / "out", "--samples", 2)
     assert code == 0
     files = sorted((tmp_path / "out").glob("*.tfrecord.GZIP"))
     assert len(files) == 3
-    for one, other in zip(read_samples(files), samples, strict=True):
-        same(one, other)
+    for sample, other in zip(read_samples(files), samples, strict=True):
+        assert_same(sample, other)
 
 
 def test_a_cube_and_its_exported_samples_give_one_evaluation(world_cube, tmp_path):
-    """The same windows, changed by the same shapes; the cube alone knows the oracle."""
+    """The same windows, changed by the same shapes; only the cube has the oracle."""
     main_ok("tfrecord", "export", world_cube, "--to", tmp_path / "out", "--window", 32)
     main_ok("tfrecord", "import", tmp_path / "out", "--to", tmp_path / "store")
     found = {}
@@ -94,7 +94,7 @@ def test_a_cube_and_its_exported_samples_give_one_evaluation(world_cube, tmp_pat
         assert ours.mse_db2 == pytest.approx(theirs.mse_db2, rel=1e-5)
 
 
-def test_exported_samples_tell_their_place_and_takes(world_cube, tmp_path):
+def test_exported_samples_have_their_location_and_take_ids(world_cube, tmp_path):
     main_ok(
         "tfrecord", "export", world_cube, "--to", tmp_path / "out", "--window", 64, "--previous", 2
     )
@@ -130,13 +130,13 @@ def test_imports_and_exports_can_be_replaced_and_run_again(tmp_path, capsys):
 def test_published_samples_come_through_the_store(data_dir, tmp_path):
     folder = data_dir / "tfrecord" / "simulated-change-with-prediction"
     assert run("tfrecord", "import", folder, "--to", tmp_path / "store") == 0
-    for one, other in zip(
+    for sample, other in zip(
         SampleStore(tmp_path / "store"), read_samples(sorted(folder.glob("*"))), strict=True
     ):
-        same(one, other)
+        assert_same(sample, other)
 
 
-def test_evaluation_of_files_and_of_their_import_is_one(tmp_path, capsys):
+def test_files_and_their_import_give_the_same_evaluation(tmp_path, capsys):
     samples = several(6)
     write_samples(tmp_path / "a.tfrecord.GZIP", samples)
     write_store(tmp_path / "store", samples)
@@ -157,7 +157,7 @@ def test_paper_tables_are_printed(tmp_path, capsys):
         assert title in shown
 
 
-def test_samplers_part_the_dates_and_draw_from_their_own(tmp_path):
+def test_samplers_split_the_dates_and_draw_from_their_own(tmp_path):
     write_store(tmp_path / "store", several(10))
     training, validation = SampleStore(tmp_path / "store").split(0.3)
     assert training.dates()[1] < validation.dates()[0]
@@ -169,13 +169,13 @@ def test_samplers_part_the_dates_and_draw_from_their_own(tmp_path):
         {w.times[-1] for w in validation.draw(50, rng=np.random.default_rng(0))}
     )
     assert len({window.times[-1] for window in drawn}) == 7
-    with pytest.raises(SarcastError, match="the store holds 1, all of one date"):
+    with pytest.raises(SarcastError, match="the store contains 1, all of one date"):
         write_store(tmp_path / "one", several(2)[:1])
         SampleStore(tmp_path / "one").split(0.3)
 
 
-def test_samples_of_one_date_are_not_parted(tmp_path):
-    """The date that straddles the wanted share goes to the side where it is least wrong."""
+def test_samples_of_one_date_are_not_split(tmp_path):
+    """The date that straddles the given share goes to the side nearest to it."""
     samples = [replace(one) for one in several(10)]
     first = samples[2].window.times
     same = [replace(one, window=replace(one.window, times=first)) for one in samples[2:8]]
@@ -185,11 +185,11 @@ def test_samples_of_one_date_are_not_parted(tmp_path):
     assert (len(times[0]), len(times[1])) in {(2, 8), (8, 2)}
     assert max(times[0]) < min(times[1])
     write_store(tmp_path / "one", same)
-    with pytest.raises(SarcastError, match="the store holds 6, all of one date"):
+    with pytest.raises(SarcastError, match="the store contains 6, all of one date"):
         SampleStore(tmp_path / "one").split(0.5)
 
 
-def test_files_count_once_and_none_is_passed_over(tmp_path, capsys):
+def test_files_are_read_once_and_an_argument_without_files_is_an_error(tmp_path, capsys):
     file = tmp_path / "in" / "a.tfrecord.GZIP"
     write_samples(file, several(3))
     assert run("tfrecord", "import", file.parent, file, "--to", tmp_path / "store") == 0
@@ -198,7 +198,7 @@ def test_files_count_once_and_none_is_passed_over(tmp_path, capsys):
     assert f"no TFRecord file in {tmp_path / 'no'}" in capsys.readouterr().err.replace("\n", "")
 
 
-def test_a_network_of_another_shape_than_the_samples_is_told(tmp_path, capsys):
+def test_a_network_of_another_shape_than_the_samples_is_an_error(tmp_path, capsys):
     write_store(tmp_path / "store", several(4, size=32))
     words = ["train", tmp_path / "store", "--to", tmp_path / "m", "--network", "unet"]
     assert run(*words, "--size", 64) == 1
@@ -209,37 +209,38 @@ def test_a_network_of_another_shape_than_the_samples_is_told(tmp_path, capsys):
 
 
 def loud(capsys, *arguments):
-    """What a command says besides its tables."""
+    """Run a command and return what it logs."""
     capsys.readouterr()
     with pytest.raises(SystemExit, match="0"):
         main([str(word) for word in arguments])
     return capsys.readouterr().err
 
 
-def test_what_is_asked_for_and_cannot_be_is_told(tmp_path, capsys):
-    """Options of cubes on samples, changes that no window allows, classifiers that cannot learn."""
+def test_options_without_effect_are_warned_of(tmp_path, capsys):
+    """Options of cubes on samples, changes that no window allows, classifiers that cannot be fitted."""
     bare = [replace(one, window=replace(one.window, open_land=None)) for one in several(3, plain)]
     write_store(tmp_path / "store", bare)
     said = loud(capsys, "evaluate", tmp_path / "store", "--to", tmp_path / "e", "--previous", 3,
                 "--classifiers", "--changes", "offset", "--changes", "statistical", "--within",
                 "anywhere", "--shapes.least", 1, "--start", "2020")  # fmt: skip
-    assert "samples are taken as they are: --previous, --start count for cubes alone" in said
-    assert "no window has what the change 'statistical' takes" in said
-    assert said.count("warning: no classifier was tried: they learn from the first 16 windows") == 1
+    assert "samples are used as they are: --previous, --start have an effect on cubes only" in said
+    assert "the change 'statistical' was not simulated" in said
+    no_classifier = "no classifier was evaluated: they are fitted on the first 16 windows"
+    assert said.count(f"warning: {no_classifier}") == 1
     said = loud(capsys, "tfrecord", "export", tmp_path / "store", "--to", tmp_path / "x",
                 "--window", 8)  # fmt: skip
-    assert "--window count for cubes alone" in said
+    assert "--window have an effect on cubes only" in said
 
 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--offset", "-2.5"], "--offset: one value a band is needed, VV and VH, but ['-2.5']"),
+        (["--offset", "-2.5"], "--offset: one value per band is needed, VV and VH, but ['-2.5']"),
         (["--offset", "nan", "--offset", "1"], "--offset: Input should be a finite number"),
         (["--gaussian", "inf"], "--gaussian: Input should be a finite number"),
     ],
 )
-def test_changes_that_cannot_be_are_bad_usage(tmp_path, capsys, words, said):
+def test_impossible_changes_are_bad_usage(tmp_path, capsys, words, said):
     assert run("evaluate", tmp_path, "--to", tmp_path / "e", *words) == 2
     assert said in capsys.readouterr().err.replace("\n", "")
 
@@ -266,11 +267,11 @@ def test_samples_of_two_schemas_are_refused(tmp_path):
     with pytest.raises(SarcastError, match="no sample to import"):
         write_store(tmp_path / "x", [])
     assert not (tmp_path / "x").exists()
-    with pytest.raises(SarcastError, match="holds no imported samples"):
+    with pytest.raises(SarcastError, match="contains no imported samples"):
         SampleStore(tmp_path / "x")
 
 
-def test_ablation_trains_on_samples_and_goes_on(tmp_path, capsys):
+def test_ablation_trains_on_samples_and_resumes(tmp_path, capsys):
     write_store(tmp_path / "store", several(12, size=32))
     arguments = ["ablate", tmp_path / "store", "--to", tmp_path / "out", "--conditions", "heading"]
     arguments += ["--size", 32, "--steps", 3, "--batch", 2, "--fit-windows", 2]
@@ -295,15 +296,15 @@ def test_ablation_trains_on_samples_and_goes_on(tmp_path, capsys):
     )
 
 
-def test_ablation_of_an_unknown_condition_is_told(tmp_path, capsys):
+def test_ablation_of_an_unknown_condition_is_an_error(tmp_path, capsys):
     write_store(tmp_path / "store", several(2))
     code = run("ablate", tmp_path / "store", "--to", tmp_path / "o", "--conditions", "wind")
     assert code == 1
     assert "there is no condition 'wind'" in capsys.readouterr().err
 
 
-def test_an_ablation_that_trained_nothing_binds_nobody(tmp_path, capsys):
-    """What cannot be tested on is told before any training, and options may change after it."""
+def test_an_ablation_that_trained_nothing_can_be_run_with_other_options(tmp_path, capsys):
+    """A test set without samples is an error before any training; then all options may change."""
     write_store(tmp_path / "store", several(2))
     words = ["ablate", tmp_path / "store", "--to", tmp_path / "o", "--network", "temporal"]
     assert run(*words, "--test", tmp_path / "nowhere") == 1
@@ -335,8 +336,8 @@ def test_ablation_of_a_cube_shows_the_papers_table(world_cube, tmp_path, capsys)
     assert auc["all conditions"] != auc["without heading"]
     assert {c.classifier for c in found.classifiers} == {"linear SVC"}
     assert "report.html" in {path.name for path in (tmp_path / "out").iterdir()}
-    told = shlex.split(found.provenance["command"])
-    assert (told[:3], sorted(told[3:])) == (
+    command = shlex.split(found.provenance["command"])
+    assert (command[:3], sorted(command[3:])) == (
         ["sarcast", "ablate", str(world_cube)],
         sorted(str(word) for word in words[1:]),
     )
@@ -360,44 +361,44 @@ def test_an_ablation_replaces_only_its_own(world_cube, tmp_path, capsys):
     assert "is no cube" in capsys.readouterr().err
     assert not (tmp_path / "new").exists()
     assert run("ablate", world_cube, "--to", world_cube, "--overwrite") == 1
-    assert "which is to be read" in capsys.readouterr().err
+    assert "which is an input" in capsys.readouterr().err
 
 
-def still(sample):
+def unchanged(sample):
     return replace(sample, shapes=np.zeros_like(sample.shapes))
 
 
-def everywhere(sample):
+def changed_everywhere(sample):
     return replace(sample, shapes=np.ones_like(sample.shapes))
 
 
-def unseen(sample):
+def without_data(sample):
     blank = np.full_like(sample.window.target, np.nan)
     return replace(sample, window=replace(sample.window, target=blank))
 
 
 @pytest.mark.parametrize(
-    ("spoilt", "said"),
+    ("spoil", "message"),
     [
-        (still, "there are 0 changed and 1536 unchanged ones; simulate change in more windows"),
-        (everywhere, "there are 1536 changed and 0 unchanged ones"),
-        (unseen, "nothing was evaluated; no window was valid for every method"),
+        (unchanged, "there are 0 changed and 1536 unchanged ones; simulate change in more windows"),
+        (changed_everywhere, "there are 1536 changed and 0 unchanged ones"),
+        (without_data, "nothing was evaluated; no window was valid for every method"),
     ],
-    ids=lambda one: getattr(one, "__name__", ""),
+    ids=lambda value: getattr(value, "__name__", ""),
 )
-def test_what_cannot_be_evaluated_is_one_line(tmp_path, capsys, spoilt, said):
+def test_samples_that_cannot_be_evaluated_are_one_line(tmp_path, capsys, spoil, message):
     """Masks without change, one class alone, images that are all NaN: also with classifiers."""
-    write_samples(tmp_path / "a.tfrecord.GZIP", [spoilt(one) for one in several(6)])
+    write_samples(tmp_path / "a.tfrecord.GZIP", [spoil(sample) for sample in several(6)])
     for more in ((), ("--classifiers", "--fit-windows", 2)):
         words = ["evaluate", tmp_path / "a.tfrecord.GZIP", "--to", tmp_path / "out", *more]
         assert run(*words) == 1
         lines = capsys.readouterr().err.splitlines()
         assert len(lines) == 1
-        assert said in lines[0] or "a classifier learns from changed and unchanged" in lines[0]
+        assert message in lines[0] or "a classifier learns from changed and unchanged" in lines[0]
         assert not (tmp_path / "out").exists()
 
 
-def test_shapes_that_are_none_are_one_line(world_cube, tmp_path, capsys):
+def test_no_simulated_shape_is_one_line(world_cube, tmp_path, capsys):
     words = ["evaluate", world_cube, "--to", tmp_path / "out", "--shapes.most", 0, "--window", 32]
     assert run(*words) == 1
     assert "needs changed and unchanged pixels" in capsys.readouterr().err
@@ -413,7 +414,7 @@ def test_shapes_that_are_none_are_one_line(world_cube, tmp_path, capsys):
         ("target_image", b"\x08\x63", "unknown type 99"),
     ],
 )
-def test_a_record_that_is_no_sample_is_named_or_skipped(tmp_path, capsys, name, value, said):
+def test_a_record_that_is_not_a_sample_is_named_or_skipped(tmp_path, capsys, name, value, said):
     features = dict(read_example(memoryview(encode(plain()))))
     if value is None:
         del features[name]

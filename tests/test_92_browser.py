@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from sarcast.evaluation.metrics import Evaluator, Scored, count_scores
+from sarcast.evaluation.metrics import Evaluator, ScoreKey, count_scores
 from sarcast.evaluation.report.html import Panel, write_report
 
 pytestmark = pytest.mark.service
@@ -17,20 +17,20 @@ pytestmark = pytest.mark.service
 
 @pytest.fixture(scope="module")
 def chromium() -> str:
-    found = shutil.which("chromium")
-    if found is None and os.environ.get("SARCAST_REQUIRE_SERVICES") != "1":
+    path = shutil.which("chromium")
+    if path is None and os.environ.get("SARCAST_REQUIRE_SERVICES") != "1":
         pytest.skip("Chromium is not installed; on Debian: apt-get install chromium")
-    assert found is not None, "SARCAST_REQUIRE_SERVICES=1, but there is no chromium"
-    return found
+    assert path is not None, "SARCAST_REQUIRE_SERVICES=1, but there is no chromium"
+    return path
 
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A report of one method whose scores part changed from unchanged pixels fully."""
+    """A report of one method whose scores separate changed from unchanged pixels perfectly."""
     evaluator = Evaluator({"mean": "strategy"})
     scores = np.linspace(0.0, 1.0, 400, dtype=np.float32).reshape(20, 20)
-    scored = Scored("mean", "offset -2.5 dB", "norm")
-    evaluator.add_scores(scored, count_scores(scores, scores > 0.5), "a window")
+    key = ScoreKey("mean", "offset -2.5 dB", "norm")
+    evaluator.add_scores(key, count_scores(scores, scores > 0.5), "a window")
     image = np.stack([10.0 * scores - 15.0, 10.0 * scores - 22.0])
     panel = Panel("a window", image, scores > 0.5, image, image)
     path = tmp_path_factory.mktemp("report") / "report.html"
@@ -39,7 +39,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def shown(chromium: str, folder: Path, *words: str) -> str:
+def run_browser(chromium: str, folder: Path, *words: str) -> str:
     flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
     flags += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
     command = [chromium, *flags, f"--user-data-dir={folder / 'profile'}", *words]
@@ -48,7 +48,7 @@ def shown(chromium: str, folder: Path, *words: str) -> str:
 
 
 def test_the_browser_finds_table_and_figures(chromium: str, page: Path, tmp_path: Path) -> None:
-    dom = shown(chromium, tmp_path, "--dump-dom", page.as_uri())
+    dom = run_browser(chromium, tmp_path, "--dump-dom", page.as_uri())
     assert "A title" in dom
     assert "1.000" in dom
     assert dom.count("<svg") >= 1
@@ -57,7 +57,8 @@ def test_the_browser_finds_table_and_figures(chromium: str, page: Path, tmp_path
 
 def test_the_page_is_painted(chromium: str, page: Path, tmp_path: Path) -> None:
     picture = tmp_path / "page.png"
-    shown(chromium, tmp_path, f"--screenshot={picture}", "--window-size=1000,1600", page.as_uri())
+    words = (f"--screenshot={picture}", "--window-size=1000,1600", page.as_uri())
+    run_browser(chromium, tmp_path, *words)
     painted = imread(picture)
     colours = np.unique(painted.reshape(-1, painted.shape[-1]), axis=0)
     assert len(colours) > 50

@@ -10,9 +10,7 @@ import numpy as np
 from pydantic import Field
 
 import sarcast
-from sarcast.api import WindowOptions, windows_to_evaluate
 from sarcast.commands.config import FLAT, command, differing_options, write_record
-from sarcast.commands.evaluate import samples_of
 from sarcast.commands.train import TrainConfig, train
 from sarcast.cube import open_cube
 from sarcast.detection.classifiers import linear_svc
@@ -27,16 +25,17 @@ from sarcast.evaluation.experiment import (
 from sarcast.evaluation.metrics import Role
 from sarcast.evaluation.paper import ablation_table
 from sarcast.evaluation.report.html import write_report
-from sarcast.evaluation.report.scenarios import views_of
-from sarcast.evaluation.report.tables import show_paper, show_table
+from sarcast.evaluation.report.scenarios import expected_scenarios
+from sarcast.evaluation.report.tables import show_comparison, show_table
 from sarcast.evaluation.simulation.changes import Offset
-from sarcast.io.files import RECORD, check_free
+from sarcast.evaluation.targets import WindowOptions, windows_to_evaluate
+from sarcast.io.files import RECORD, check_target
 from sarcast.prediction import Model, load_model
 from sarcast.prediction.strategies import STRATEGIES, Oracle
 from sarcast.sensor.conditions import CONDITIONS
-from sarcast.tfrecord import Sample, SampleStore, is_store
+from sarcast.tfrecord import Sample, SampleStore, is_store, open_samples
 from sarcast.windows import Predictor
-from sarcast.windows.without import Without
+from sarcast.windows.masking import MaskedPredictor
 
 _log = logging.getLogger(__name__)
 
@@ -94,11 +93,11 @@ def ablate(source: Path, *, config: Annotated[AblateConfig, FLAT]) -> None:
     )
     evaluation.write(config.to / "evaluation.json")
     table = ablation_table(evaluation, {name: _name(name) for name in config.conditions})
-    views = views_of(models[None], found.example) if found.example else []
+    scenarios = expected_scenarios(models[None], found.example) if found.example else []
     path = config.to / "report.html"
-    write_report(evaluation, found.panels, path, views=views, beside=[table])
+    write_report(evaluation, found.panels, path, scenarios=scenarios, comparisons=[table])
     show_table(evaluation)
-    show_paper(table)
+    show_comparison(table)
     _log.info(f"report: {config.to / 'report.html'}")
 
 
@@ -110,11 +109,11 @@ def _make_ready(source: Path, config: AblateConfig) -> None:
     begun = record.is_file() and record.read_text().startswith("ablate:")
     if config.overwrite or not begun:
         inputs = [path for path in (source, config.test, config.start_from) if path is not None]
-        check_free(config.to, overwrite=config.overwrite, inputs=inputs)
+        check_target(config.to, overwrite=config.overwrite, inputs=inputs)
     elif any(config.to.glob("*/model.yaml")):
         _check_same_training(source, config)
     if config.test is not None:
-        samples_of(config.test)
+        open_samples(config.test)
     if config.overwrite:
         shutil.rmtree(config.to, ignore_errors=True)
     config.to.mkdir(parents=True, exist_ok=True)
@@ -157,7 +156,7 @@ def _predictors(
     models: dict[str | None, Model], config: AblateConfig, *, oracle: bool
 ) -> dict[Role, list[Predictor]]:
     networks: list[Predictor] = [
-        Without(model, _kept_back(condition, config), _name(condition))
+        MaskedPredictor(model, _kept_back(condition, config), _name(condition))
         for condition, model in models.items()
     ]
     strategies: list[Predictor] = [STRATEGIES["closest-geometry"]]
@@ -170,7 +169,7 @@ def _on_samples(
 ) -> ExperimentResult:
     samples: Iterator[Sample]
     if config.test is not None:
-        _, samples = samples_of(config.test)
+        _, samples = open_samples(config.test)
     else:
         samples = SampleStore(source).split(config.training.validation_share)[1].samples()
     cases = sample_cases(

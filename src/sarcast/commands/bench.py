@@ -1,4 +1,4 @@
-"""``sarcast bench``: networks beside strategies and oracle on a fixed set of synthetic windows."""
+"""``sarcast bench``: networks, strategies and oracle on a fixed set of synthetic windows."""
 
 import logging
 from pathlib import Path
@@ -15,7 +15,7 @@ from sarcast.io.files import new_folder
 from sarcast.prediction import load_models
 from sarcast.sensor.conditions import WEATHER
 from sarcast.windows import Predictor
-from sarcast.windows.without import Without
+from sarcast.windows.masking import MaskedPredictor
 
 _log = logging.getLogger(__name__)
 
@@ -27,21 +27,23 @@ class BenchConfig(Config):
     model: tuple[Path, ...] = Field(
         (), description="Model folder, or 'base' for the shipped weights; may be repeated."
     )
-    without_weather: bool = Field(False, description="Each model once more, not told the weather.")
+    without_weather: bool = Field(False, description="Also evaluate each model without weather.")
     name: str = Field("boreal-1", description="Name and version of the bench.")
     running: Annotated[BenchOptions, FLAT] = Field(default_factory=BenchOptions)
-    overwrite: bool = Field(False, description="Replace the folder if it is there.")
+    overwrite: bool = Field(False, description="Replace the folder if it exists.")
 
 
 def bench(*, config: Annotated[BenchConfig, FLAT]) -> None:
-    """Compare networks with the strategies and the oracle on windows that no training saw."""
+    """Compare networks with the strategies and the oracle on windows that no training draws."""
     with new_folder(config.to, overwrite=config.overwrite, inputs=config.model) as folder:
         networks: list[Predictor] = [*load_models(config.model, device="cpu")]
         if config.without_weather:
-            blind = [Without(one, WEATHER, f"{one.name} without weather") for one in networks]
-            networks += blind
-        told = {"command": command("bench", (), config), "sarcast": sarcast.__version__}
-        evaluation = run_bench(config.name, networks, config.running, told)
+            networks += [
+                MaskedPredictor(network, WEATHER, f"{network.name} without weather")
+                for network in networks
+            ]
+        provenance = {"command": command("bench", (), config), "sarcast": sarcast.__version__}
+        evaluation = run_bench(config.name, networks, config.running, provenance)
         evaluation.write(folder / "evaluation.json")
         (folder / "tables.md").write_text(markdown(evaluation), encoding="utf-8")
         write_report(evaluation, (), folder / "report.html")

@@ -1,7 +1,6 @@
-"""``sarcast evaluate``: simulated changes on a cube or samples, strategies beside the network."""
+"""``sarcast evaluate``: simulated change in a cube or samples, by strategies and network."""
 
 import logging
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -10,11 +9,9 @@ import xarray as xr
 from pydantic import Field, field_validator
 
 import sarcast
-from sarcast.api import WindowOptions, roles, windows_to_evaluate
 from sarcast.commands.config import FLAT, Config, command, non_default_flags, write_record
 from sarcast.cube import open_cube
 from sarcast.detection.classifiers import Classifier, linear_svc
-from sarcast.errors import SarcastError
 from sarcast.evaluation.cases import PREDICTION, sample_cases
 from sarcast.evaluation.experiment import (
     ExperimentOptions,
@@ -26,8 +23,8 @@ from sarcast.evaluation.fitting import every_classifier
 from sarcast.evaluation.metrics import Evaluation, Role
 from sarcast.evaluation.paper import paper_tables
 from sarcast.evaluation.report.html import save_panel_png, write_report
-from sarcast.evaluation.report.scenarios import views_of
-from sarcast.evaluation.report.tables import show_paper, show_table
+from sarcast.evaluation.report.scenarios import expected_scenarios
+from sarcast.evaluation.report.tables import show_comparison, show_table
 from sarcast.evaluation.simulation.changes import (
     Change,
     Deterministic,
@@ -35,13 +32,13 @@ from sarcast.evaluation.simulation.changes import (
     Offset,
     Statistical,
 )
+from sarcast.evaluation.targets import WindowOptions, predictors_by_role, windows_to_evaluate
 from sarcast.io.files import new_folder
-from sarcast.io.progress import track
 from sarcast.prediction import Model, load_model
 from sarcast.sensor.conditions import WEATHER
-from sarcast.tfrecord import Faults, Sample, SampleStore, is_store, read_samples
+from sarcast.tfrecord import Faults, is_store, open_samples, tfrecord_files
 from sarcast.windows import BANDS, Predictor
-from sarcast.windows.without import Without
+from sarcast.windows.masking import MaskedPredictor
 
 _log = logging.getLogger(__name__)
 
@@ -54,119 +51,92 @@ class EvaluateConfig(Config):
 
     model: Path | None = Field(
         None,
-        description="Model folder, or 'base' for the shipped weights; without one strategies, "
-        "oracle and recorded predictions.",
+        description="Model folder, or 'base' for the shipped weights; without a model, "
+        "strategies, oracle and recorded predictions are evaluated.",
     )
     to: Path = Field(description="Folder for evaluation.json and report.html.")
     windows: Annotated[WindowOptions, FLAT] = Field(default_factory=WindowOptions)
     changes: tuple[ChangeName, ...] = Field(
-        ("offset",), description="Kinds of simulated change, all put into the same shapes."
+        ("offset",), description="Kinds of simulated change, all in the same shapes."
     )
     offset: tuple[float, ...] = Field((-2.5, -2.5), description="Offset change of each band, dB.")
     gaussian: float = Field(2.5, gt=0, description="Standard deviation of Gaussian change, dB.")
     classifiers: bool = Field(
         False,
-        description="Also learn every classifier on the first windows and try it on the rest.",
+        description="Also fit every classifier on the first windows and evaluate it on the rest.",
     )
     paper: bool = Field(
         False,
-        description="Repeat the paper: its changes, its filter, the linear SVC and the network "
-        "without weather; its tables are printed beside ours.",
+        description="Repeat the paper's experiment: its changes, its filter, the linear SVC and "
+        "the network without weather; its tables are printed beside the results.",
     )
     faults: Faults = Field(
         "fatal", description="A damaged TFRecord ends the evaluation, or is skipped."
     )
     seed: int = Field(0, ge=0, description="Seed of the simulated changes.")
     counting: Annotated[ExperimentOptions, FLAT] = Field(default_factory=ExperimentOptions)
-    overwrite: bool = Field(False, description="Replace the folder if it is there.")
+    overwrite: bool = Field(False, description="Replace the folder if it exists.")
 
     @field_validator("offset")
     @classmethod
-    def _each_band(cls, values: tuple[float, ...]) -> tuple[float, ...]:
+    def _check_bands(cls, values: tuple[float, ...]) -> tuple[float, ...]:
         if len(values) != len(BANDS):
-            raise ValueError(f"one value a band is needed, {' and '.join(BANDS)}")
+            raise ValueError(f"one value per band is needed, {' and '.join(BANDS)}")
         return values
 
 
 def evaluate(source: Path, *, config: Annotated[EvaluateConfig, FLAT]) -> None:
-    """Prove by simulated change how much better the improved difference image is.
+    """Measure by simulated change how much better the improved difference image is.
 
     Parameters
     ----------
     source
-        A cube, as ``sarcast cube`` builds it, a TFRecord file or a folder of them,
-        or what ``sarcast tfrecord import`` wrote.
+        A cube built by ``sarcast cube``, a TFRecord file or a folder of them, or samples imported
+        by ``sarcast tfrecord import``.
     """
     if config.paper and (ignored := non_default_flags(config, {"changes", "offset"})):
-        _log.warning(f"--paper makes the paper's changes: {', '.join(ignored)} count without it")
-    read = [path for path in (source, config.model) if path is not None]
-    with new_folder(config.to, overwrite=config.overwrite, inputs=read) as folder:
+        _log.warning(f"--paper simulates the paper's changes: {', '.join(ignored)} have no effect")
+    inputs = [path for path in (source, config.model) if path is not None]
+    with new_folder(config.to, overwrite=config.overwrite, inputs=inputs) as folder:
         model = None if config.model is None else load_model(config.model)
-        held = is_store(source) or tfrecords(source)
-        found, data = (_of_samples if held else _of_cube)(source, model, config)
-        evaluation = found.evaluation(
+        has_samples = is_store(source) or tfrecord_files(source)
+        run = _evaluate_samples if has_samples else _evaluate_cube
+        result, data = run(source, model, config)
+        evaluation = result.evaluation(
             f"Simulated change in {source.name}",
             {**_provenance(source, model, config), **data},
             rng=np.random.default_rng(config.seed),
         )
         evaluation.write(folder / "evaluation.json")
         tables = paper_tables(evaluation) if config.paper else []
-        views = views_of(model, found.example) if model and found.example else []
+        example = result.example
+        scenarios = expected_scenarios(model, example) if model and example else []
         path = folder / "report.html"
-        write_report(evaluation, found.panels, path, views=views, beside=tables)
-        if found.panels:
-            save_panel_png(found.panels[0], folder / "panel.png")
+        write_report(evaluation, result.panels, path, scenarios=scenarios, comparisons=tables)
+        if result.panels:
+            save_panel_png(result.panels[0], folder / "panel.png")
         write_record(folder, "evaluate", {"source": source}, config)
-    _tell_what_is_missing(evaluation, config)
+    _warn_of_missing_changes(evaluation, config)
     show_table(evaluation)
     for table in tables:
-        show_paper(table)
+        show_comparison(table)
     _log.info(f"report: {config.to / 'report.html'}")
 
 
-def _tell_what_is_missing(evaluation: Evaluation, config: EvaluateConfig) -> None:
+def _warn_of_missing_changes(evaluation: Evaluation, config: EvaluateConfig) -> None:
     for change in _changes(config):
         if change.name not in evaluation.changes:
-            _log.warning(f"no window has what the change {change.name!r} takes, so none was made")
+            _log.warning(
+                f"the change {change.name!r} was not simulated: no window has what it needs"
+            )
 
 
-def tfrecords(source: Path) -> list[Path]:
-    """TFRecord files that a path names: itself, or those in the folder; none for a cube."""
-    named = sorted(source.glob("*.tfrecord*")) if source.is_dir() else [source]
-    return [path for path in named if ".tfrecord" in path.name and path.is_file()]
-
-
-def samples_of(source: Path, faults: Faults = "fatal") -> tuple[Sample, Iterator[Sample]]:
-    """Give the first sample of TFRecord files or of an import, and all of them, one at a time.
-
-    Parameters
-    ----------
-    source
-        What ``sarcast tfrecord import`` wrote, a TFRecord file or a folder of them.
-    faults
-        What is done with a damaged record, as in ``read_samples``.
-
-    Raises
-    ------
-    SarcastError
-        If there is none.
-    """
-    if is_store(source):
-        store = SampleStore(source)
-        return store[0], iter(track(store, "samples", len(store)))
-    files = tfrecords(source)
-    first = next(read_samples(files, faults), None)
-    if first is None:
-        raise SarcastError(f"{source} holds no sample; name TFRecord files that hold some")
-    return first, read_samples(track(files, "files", len(files)), faults)
-
-
-def _of_cube(
+def _evaluate_cube(
     path: Path, model: Model | None, config: EvaluateConfig
 ) -> tuple[ExperimentResult, dict[str, Any]]:
     cube = open_cube(path)
     targets, windows = windows_to_evaluate(cube, [model] if model else [], config.windows)
-    found = run_experiment(
+    result = run_experiment(
         windows,
         _predictors(model, config, oracle="expected" in cube),
         _changes(config),
@@ -174,31 +144,33 @@ def _of_cube(
         _classifiers(config),
         rng=np.random.default_rng(config.seed),
     )
-    return found, _span(path, cube, targets)
+    return result, _cube_provenance(path, cube, targets)
 
 
-def _of_samples(
+def _evaluate_samples(
     path: Path, model: Model | None, config: EvaluateConfig
 ) -> tuple[ExperimentResult, dict[str, Any]]:
     if ignored := non_default_flags(config.windows):
-        _log.warning(f"samples are taken as they are: {', '.join(ignored)} count for cubes alone")
+        _log.warning(
+            f"samples are used as they are: {', '.join(ignored)} have an effect on cubes only"
+        )
     if model is not None and str(path) in model.training.get("cubes", ()):
         _log.warning(
             f"the network was trained on samples of {path} up to "
-            f"{model.training['seen_until']}: its figures on these are too good"
+            f"{model.training['seen_until']}; its results on these are too optimistic"
         )
-    rng, (first, samples) = np.random.default_rng(config.seed), samples_of(path, config.faults)
+    rng, (first, samples) = np.random.default_rng(config.seed), open_samples(path, config.faults)
     counting = _counting(config)
     recorded: dict[str, Role] = {} if first.prediction is None else {PREDICTION: "network"}
-    kept = [c for c in _changes(config) if first.shapes is None or c.name != "statistical"]
-    found = evaluate_cases(
-        sample_cases(samples, kept, counting.shapes, counting.within, rng=rng),
+    changes = [c for c in _changes(config) if first.shapes is None or c.name != "statistical"]
+    result = evaluate_cases(
+        sample_cases(samples, changes, counting.shapes, counting.within, rng=rng),
         _predictors(model, config, oracle=False),
         counting,
         _classifiers(config),
         recorded,
     )
-    return found, {"samples": str(path)}
+    return result, {"samples": str(path)}
 
 
 def _changes(config: EvaluateConfig) -> list[Change]:
@@ -229,13 +201,13 @@ def _predictors(
 ) -> dict[Role, list[Predictor]]:
     networks: list[Predictor] = [] if model is None else [model]
     if model is not None and config.paper:
-        networks.append(Without(model, WEATHER, f"{model.name} without weather"))
-    return roles(networks, oracle=oracle)
+        networks.append(MaskedPredictor(model, WEATHER, f"{model.name} without weather"))
+    return predictors_by_role(networks, oracle=oracle)
 
 
-def _span(path: Path, cube: xr.Dataset, targets: list[int]) -> dict[str, Any]:
+def _cube_provenance(path: Path, cube: xr.Dataset, targets: list[int]) -> dict[str, Any]:
     times = cube["time"].values[targets]
-    first, last = (np.datetime_as_string(one, unit="D") for one in (times.min(), times.max()))
+    first, last = (np.datetime_as_string(time, unit="D") for time in (times.min(), times.max()))
     rows, columns = cube.sizes["y"], cube.sizes["x"]
     return {
         "cube": f"{path}: {cube.sizes['time']} dates, {rows} x {columns} pixels",
@@ -244,21 +216,20 @@ def _span(path: Path, cube: xr.Dataset, targets: list[int]) -> dict[str, Any]:
 
 
 def _provenance(path: Path, model: Model | None, config: EvaluateConfig) -> dict[str, Any]:
-    told = {"command": command("evaluate", [path], config)}
+    provenance = {"command": command("evaluate", [path], config)}
     if model is not None:
-        told["network"] = _network(model)
-    return {**told, "sarcast": sarcast.__version__, "seed": config.seed}
+        provenance["network"] = _describe_network(model)
+    return {**provenance, "sarcast": sarcast.__version__, "seed": config.seed}
 
 
-def _network(model: Model) -> str:
-    """Name of a network, and what its folder tells of its training, the last one if adapted."""
-    made = {**model.training, **model.training.get("adapted", {})}
-    dates = made.get("training_dates")
-    told = {
+def _describe_network(model: Model) -> str:
+    """Name, training dates, steps and seconds of a network; of its adaptation if it has one."""
+    training = {**model.training, **model.training.get("adapted", {})}
+    dates = training.get("training_dates")
+    facts = {
         "trained on {}": " to ".join(dates) if dates else None,
-        "{} steps": made.get("best_step"),
-        "{} s": made.get("seconds"),
+        "{} steps": training.get("best_step"),
+        "{} s": training.get("seconds"),
     }
-    return ", ".join(
-        [model.name, *(form.format(it) for form, it in told.items() if it is not None)]
-    )
+    known = [form.format(value) for form, value in facts.items() if value is not None]
+    return ", ".join([model.name, *known])

@@ -1,8 +1,8 @@
 """The bench: a named set of synthetic windows on which expected images are compared.
 
-Each window is assessed with simulated changes (offset and statistical) and with a physical change
-of the ground. The windows are counted in chunks that do not depend on the number of processes, so
-that the figures do not either.
+Each window is evaluated twice: with simulated changes (offset and statistical) and with a physical
+change of the ground. The windows are evaluated in chunks that do not depend on the number of
+processes, so the results do not either.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -19,68 +19,70 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from sarcast.detection.classifiers import Classifier, linear_svc
-from sarcast.evaluation.cases import Case, chances, simulated_case
-from sarcast.evaluation.experiment import ExperimentOptions, Predictors, evaluate_cases, learn_from
+from sarcast.evaluation.cases import Case, simulated_case, window_rngs
+from sarcast.evaluation.experiment import ExperimentOptions, evaluate_cases, fit_on_first_cases
 from sarcast.evaluation.fitting import FittedClassifiers, every_classifier
 from sarcast.evaluation.metrics import Evaluation, Evaluator
+from sarcast.evaluation.predicted import Predictors
 from sarcast.evaluation.simulation.changes import Offset, Statistical
 from sarcast.evaluation.simulation.shapes import ShapeOptions
 from sarcast.io.progress import track
 from sarcast.prediction.strategies import STRATEGIES, Oracle
 from sarcast.windows import Predictor
-from sarcast.windows.synthetic import bench_windows
-from sarcast.world.benchmark import bench_of
+from sarcast.windows.synthetic import reference_windows
+from sarcast.world.reference_windows import find_reference_set
 
 PHYSICAL = "physical"
 SHAPES = ShapeOptions(least=1)
 CHANGES = (Offset(), Statistical())
 CHUNK = 8
-"""Windows that are counted at once."""
+"""Number of windows in a chunk."""
 _SEED = 20230912
 
 
 class BenchOptions(BaseModel):
-    """How much of a bench is run, and by how many processes."""
+    """How much of a bench is run, and in how many processes."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     classifiers: bool = Field(
-        False, description="every classifier, besides the linear SVC that is always tried"
+        False, description="evaluate every classifier; the linear SVC is always evaluated"
     )
     windows: int | None = Field(
-        None, ge=4, description="number of windows, the first ones; default: all of the bench"
+        None, ge=4, description="evaluate only the first windows; default: all of the bench"
     )
     fit_windows: int = Field(
         128,
         ge=1,
         le=512,
-        description="first windows with change that classifiers learn from and are not tried on, "
-        "at most a quarter; two cases of a window, simulated and physical, count apart",
+        description="number of cases, the first ones with change, that classifiers are fitted on "
+        "and not evaluated on, at most a quarter of all; each window gives two cases, simulated "
+        "and physical",
     )
     workers: int = Field(1, ge=1, le=1024, description="processes, of one thread each")
 
 
 def benchmark_cases(name: str, windows: range | None = None) -> Iterator[Case]:
-    """Windows of a bench with their changes: two cases of each, simulated and physical.
+    """Give two cases of each window of a bench: with simulated and with physical change.
 
     Parameters
     ----------
     name
-        Of the bench, as in ``world.bench.BENCHES``.
+        Name of the bench, as in ``world.reference_windows.REFERENCE_SETS``.
     windows
-        Numbers of the windows, consecutive, beginning and ending with a batch of the bench; default
-        all.
+        Numbers of the windows: consecutive, beginning and ending at the border of a batch of the
+        bench; default all.
 
     Raises
     ------
     SarcastError
         If there is no bench of that name.
     """
-    bench = bench_of(name)
+    bench = find_reference_set(name)
     windows = range(bench.windows) if windows is None else windows
     size = bench.options.batch
-    plain, paired = tee(bench_windows(name, range(windows.start // size, windows.stop // size)))
-    rngs = chances(np.random.default_rng(_SEED), windows.start)
+    plain, paired = tee(reference_windows(name, range(windows.start // size, windows.stop // size)))
+    rngs = window_rngs(np.random.default_rng(_SEED), windows.start)
     for (window, _, _), (_, moved, changed), rng in zip(plain, paired, rngs, strict=False):
         yield simulated_case(window, CHANGES, SHAPES, rng=rng)
         yield Case(window, changed, {PHYSICAL: moved.target})
@@ -97,35 +99,39 @@ def run_bench(
     Parameters
     ----------
     name
-        Of the bench, as in ``world.bench.BENCHES``.
+        Name of the bench, as in ``world.reference_windows.REFERENCE_SETS``.
     networks
-        What is compared; on the CPU, and picklable where there are several processes.
+        Networks on the CPU; they must be picklable if there are several processes.
     options
         How much is run.
     provenance
-        What is told with the result besides what was run.
+        Further entries for the provenance of the result.
 
     Returns
     -------
     Evaluation
-        The same on every machine and with any number of processes.
+        The same on every machine and for any number of processes.
     """
     options = options or BenchOptions()
-    run = _Benchmark.of(name, networks, options)
-    count = min(options.workers, len(run.chunks))
-    with _mapped(count) as mapped:
-        parts = mapped(run.learn, [(part, count) for part in range(count)])
-        learnt = reduce(add, track(parts, "learning", count))
-        counted = mapped(partial(run.count, learnt), run.chunks)
-        summed: Evaluator = reduce(add, track(counted, "evaluating", len(run.chunks)))
-    counts = {"bench": name, "windows": run.windows, "learnt from": run.options.fit_windows}
-    told = {**(provenance or {}), **counts}
-    return summed.result(f"bench {name}", told, rng=np.random.default_rng(_SEED))
+    benchmark = _Benchmark.of(name, networks, options)
+    workers = min(options.workers, len(benchmark.chunks))
+    with _parallel_map(workers) as parallel_map:
+        parts = parallel_map(benchmark.fit, [(part, workers) for part in range(workers)])
+        fitted = reduce(add, track(parts, "fitting classifiers", workers))
+        counted = parallel_map(partial(benchmark.count, fitted), benchmark.chunks)
+        summed: Evaluator = reduce(add, track(counted, "evaluating", len(benchmark.chunks)))
+    size = {
+        "bench": name,
+        "windows": benchmark.windows,
+        "learnt from": benchmark.options.fit_windows,
+    }
+    metadata = {**(provenance or {}), **size}
+    return summed.result(f"bench {name}", metadata, rng=np.random.default_rng(_SEED))
 
 
 @dataclass(frozen=True)
 class _Benchmark:
-    """What is to be counted; its methods run in a process of their own."""
+    """What is evaluated on a bench; ``fit`` and ``count`` may run in other processes."""
 
     name: str
     windows: int
@@ -135,12 +141,12 @@ class _Benchmark:
 
     @classmethod
     def of(cls, name: str, networks: Sequence[Predictor], options: BenchOptions) -> "_Benchmark":
-        bench = bench_of(name)
+        bench = find_reference_set(name)
         size = bench.options.batch
         windows = min(options.windows or bench.windows, bench.windows) // size * size
         rng = np.random.default_rng(_SEED)
-        every = every_classifier(rng=rng) if options.classifiers else [linear_svc(rng=rng)]
-        counting = ExperimentOptions(
+        classifiers = every_classifier(rng=rng) if options.classifiers else [linear_svc(rng=rng)]
+        experiment = ExperimentOptions(
             paper_filter=True, panels=0, fit_windows=max(1, min(options.fit_windows, windows // 2))
         )
         predictors: Predictors = {
@@ -148,33 +154,33 @@ class _Benchmark:
             "strategy": tuple(STRATEGIES.values()),
             "oracle": (Oracle(),),
         }
-        return cls(name, windows, predictors, every, counting)
+        return cls(name, windows, predictors, classifiers, experiment)
 
     @property
     def chunks(self) -> list[range]:
-        """Numbers of the windows that are counted at once."""
+        """Numbers of the windows of each chunk."""
         starts = range(0, self.windows, CHUNK)
         return [range(start, min(start + CHUNK, self.windows)) for start in starts]
 
-    def learn(self, share: tuple[int, int]) -> FittedClassifiers:
-        """Let a share of the classifiers learn from the first windows."""
+    def fit(self, share: tuple[int, int]) -> FittedClassifiers:
+        """Fit a share of the classifiers on the first cases."""
         cases = chain.from_iterable(benchmark_cases(self.name, chunk) for chunk in self.chunks)
-        return learn_from(cases, self.predictors, self.options, self.classifiers, share)
+        return fit_on_first_cases(cases, self.predictors, self.options, self.classifiers, share)
 
-    def count(self, learnt: FittedClassifiers, chunk: range) -> Evaluator:
-        """Count some windows."""
+    def count(self, fitted: FittedClassifiers, chunk: range) -> Evaluator:
+        """Count the cases of a chunk."""
         cases = benchmark_cases(self.name, chunk)
         first = 2 * chunk.start
-        found = evaluate_cases(cases, self.predictors, self.options, learnt, first=first)
-        return found.evaluator
+        result = evaluate_cases(cases, self.predictors, self.options, fitted, first=first)
+        return result.evaluator
 
 
-Mapped = Callable[[Callable[[Any], Any], Iterable[Any]], Iterator[Any]]
+ParallelMap = Callable[[Callable[[Any], Any], Iterable[Any]], Iterator[Any]]
 
 
 @contextmanager
-def _mapped(workers: int) -> Iterator[Mapped]:
-    """Give a ``map`` over processes of one thread each, in the order of what it is given."""
+def _parallel_map(workers: int) -> Iterator[ParallelMap]:
+    """Give a ``map`` over processes of one thread each; results come in the order of the input."""
     if workers == 1:
         with _one_thread():
             yield map

@@ -1,4 +1,4 @@
-"""Trials: windows with changes whose place is known, simulated here or read with samples."""
+"""Cases: windows with changes of known location, simulated here or read with samples."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -8,12 +8,8 @@ import numpy as np
 
 from sarcast.arrays import Bool, Float
 from sarcast.errors import SarcastError
-from sarcast.evaluation.simulation.changes import (
-    Change,
-    Statistical,
-    valid_in_target,
-    where_change_may_be,
-)
+from sarcast.evaluation.simulation.changes import Change, Statistical
+from sarcast.evaluation.simulation.image import LandImage
 from sarcast.evaluation.simulation.shapes import ShapeOptions, change_mask
 from sarcast.windows import Expected, Window
 
@@ -21,12 +17,12 @@ if TYPE_CHECKING:
     from sarcast.tfrecord import Sample
 
 Within = Literal["forest", "anywhere"]
-"""Where change is simulated: in the forest, where it is known, or wherever the target saw."""
+"""Where change is simulated: in the forest, if its mask is known, or wherever there is data."""
 
 STATISTICAL = Statistical.name
-"""Name of the change that the published samples hold."""
+"""Name of the change in the published samples."""
 PREDICTION = "recorded prediction"
-"""Name of the expected image that samples may hold."""
+"""Name of the expected image that published samples may contain."""
 
 
 @dataclass(frozen=True)
@@ -36,15 +32,17 @@ class Case:
     Attributes
     ----------
     window
-        As it was before.
+        The window before the change.
     changed
         Dims (y, x): where change was simulated.
     actual
         Target with the change, dims (band, y, x), dB, by the name of the change.
     expected
-        Expected images that came with it, by the name of what made them.
+        Expected images that come with the window, by the name of the method.
     cluster
-        What it shares with other windows, as their date; None where it is a world of its own.
+        Acquisition time, the same for all windows of one acquisition: clusters are what confidence
+        intervals resample. None for a window that is independent of all others, as one of a
+        synthetic world of its own.
     """
 
     window: Window
@@ -54,26 +52,31 @@ class Case:
     cluster: str | None = None
 
 
-def check_names(what: str, names: Iterable[str], repair: str = "") -> None:
-    """Refuse two of one name, since figures go by the name.
+def check_unique_names(what: str, names: Iterable[str], repair: str = "") -> None:
+    """Refuse duplicate names, since results are identified by name.
 
     Parameters
     ----------
     what
         What is named, in the plural.
     names
-        Of all that are compared.
+        Names of all objects that are compared.
     repair
-        How one is given another name.
+        How an object is renamed.
+
+    Raises
+    ------
+    SarcastError
+        If two names are equal.
     """
-    seen: set[str] = set()
+    known: set[str] = set()
     for name in names:
-        if name in seen:
+        if name in known:
             raise SarcastError(
-                f"two {what} are called {name!r}, and figures go by the name; give one another"
-                f"{repair} or leave one out"
+                f"two {what} are called {name!r}, but results are identified by name; "
+                f"rename one{repair} or leave one out"
             )
-        seen.add(name)
+        known.add(name)
 
 
 def simulated_case(
@@ -84,27 +87,28 @@ def simulated_case(
     *,
     rng: np.random.Generator,
 ) -> Case:
-    """Put every change that fits a window into the same random shapes of it.
+    """Simulate every applicable change in the same random shapes of a window.
 
     Parameters
     ----------
     window
-        Its target is changed in copies.
+        Changes are made in copies of its target.
     changes
-        Kinds of change; adding one moves no shape.
+        Kinds of change; the shapes do not depend on them.
     shapes
         How shapes are drawn.
     within
-        Where they may lie.
+        Where shapes may lie.
     rng
         Source of chance.
     """
-    allowed = where_change_may_be(window) if within == "forest" else valid_in_target(window)
+    target = LandImage.from_window(window)
+    allowed = target.changeable if within == "forest" else target.valid
     changed = change_mask(allowed, shapes, rng=rng)
     actual = {
-        change.name: change.apply(window, changed, rng=one)
-        for change, one in zip(changes, rng.spawn(len(changes)), strict=True)
-        if change.fits(window)
+        change.name: change.apply(target, changed, rng=change_rng)
+        for change, change_rng in zip(changes, rng.spawn(len(changes)), strict=True)
+        if change.fits(target)
     }
     return Case(window, changed, actual)
 
@@ -117,29 +121,29 @@ def simulated_cases(
     *,
     rng: np.random.Generator,
 ) -> Iterator[Case]:
-    """Put changes into windows of a cube, which are clusters by their date.
+    """Simulate changes in the windows of a cube; windows of one acquisition form a cluster.
 
-    What a window gets depends on its number alone.
+    The shapes and changes of a window depend on ``rng`` and on the number of the window alone.
 
     Raises
     ------
     SarcastError
-        If two changes have one name.
+        If two changes have the same name.
     """
-    check_names("changes", [change.name for change in changes])
-    for window, own in zip(windows, chances(rng), strict=False):
-        yield _dated(simulated_case(window, changes, shapes, within, rng=own))
+    check_unique_names("changes", [change.name for change in changes])
+    for window, window_rng in zip(windows, window_rngs(rng), strict=False):
+        yield _with_cluster(simulated_case(window, changes, shapes, within, rng=window_rng))
 
 
-def chances(rng: np.random.Generator, first: int = 0) -> Iterator[np.random.Generator]:
-    """Sources of chance of each window from number ``first`` on, without end.
+def window_rngs(rng: np.random.Generator, first: int = 0) -> Iterator[np.random.Generator]:
+    """Give an independent random generator for each window, from number ``first`` on, endlessly.
 
     Parameters
     ----------
     rng
-        The same state gives the same sources, whatever ``first`` is.
+        Parent; the generator of a window depends on its state and on the window's number alone.
     first
-        Number of the window that the first one is of.
+        Number of the first window.
     """
     (root,) = rng.spawn(1)
     root.spawn(first)
@@ -155,47 +159,49 @@ def sample_cases(
     *,
     rng: np.random.Generator,
 ) -> Iterator[Case]:
-    """Trials of the published data set.
+    """Make cases of the published data set; samples of one acquisition form a cluster.
 
-    Samples after simulation keep their shapes and their statistical change, and other changes are
-    put into the same shapes. Those before simulation are changed as windows of a cube are, by
-    ``simulated_cases``, so that both give the same cases. Samples of one date are a cluster.
+    Samples that contain simulated change keep its shapes and their statistical change; further
+    changes are put into the same shapes. In samples without it, change is simulated just as
+    ``simulated_cases`` does in the windows of a cube.
 
     Parameters
     ----------
     samples
         Read one at a time.
     changes
-        Changes to simulate, besides the statistical one that is there.
+        Changes to simulate, besides the statistical change that samples contain.
     shapes, within
-        How shapes are drawn, and where, for samples before simulation.
+        How and where shapes are drawn, for samples without simulated change.
     rng
         Source of chance.
 
     Raises
     ------
     SarcastError
-        If two changes have one name.
+        If two changes have the same name.
     """
-    check_names("changes", [change.name for change in changes])
+    check_unique_names("changes", [change.name for change in changes])
     shapes = shapes or ShapeOptions()
-    for sample, own in zip(samples, chances(rng), strict=False):
+    for sample, rng_of_sample in zip(samples, window_rngs(rng), strict=False):
         if sample.shapes is None:
-            yield _dated(simulated_case(sample.window, changes, shapes, within, rng=own))
+            case = simulated_case(sample.window, changes, shapes, within, rng=rng_of_sample)
         else:
-            yield _dated(_recorded(sample, changes, own))
+            case = _sample_case(sample, changes, rng_of_sample)
+        yield _with_cluster(case)
 
 
-def _dated(case: Case) -> Case:
-    """Join a case with those of the same acquisition time: they share their weather and view."""
+def _with_cluster(case: Case) -> Case:
+    """Set the acquisition time as cluster: its windows share their weather and geometry."""
     return replace(case, cluster=np.datetime_as_string(case.window.times[-1]))
 
 
-def _recorded(sample: "Sample", changes: Sequence[Change], rng: np.random.Generator) -> Case:
+def _sample_case(sample: "Sample", changes: Sequence[Change], rng: np.random.Generator) -> Case:
+    target = LandImage.from_window(sample.window)
     actual = {
-        change.name: change.apply(sample.window, sample.changed, rng=rng)
+        change.name: change.apply(target, sample.changed, rng=rng)
         for change in changes
-        if change.fits(sample.window)
+        if change.fits(target)
     }
     if sample.simulated is not None:
         actual[STATISTICAL] = sample.simulated

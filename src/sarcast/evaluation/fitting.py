@@ -1,27 +1,24 @@
-"""Lessons: what classifiers learn from before they are tried on other windows."""
+"""Classifiers fitted on the first cases, before they are evaluated on the others."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from sarcast.arrays import Bool, Float
-from sarcast.detection import difference as di
 from sarcast.detection.classifiers import (
     BestThreshold,
     Classifier,
     FalseAlarmRate,
     KittlerIllingworth,
     Otsu,
-    Takes,
-    check_able,
+    check_classifier,
     linear_svc,
 )
 from sarcast.detection.spatial import MarkovField, PcaKMeans
-from sarcast.evaluation.cases import Case, check_names
-from sarcast.evaluation.metrics import Classified, Evaluator, count_confusion
-from sarcast.windows import Expected
+from sarcast.evaluation.cases import check_unique_names
+from sarcast.evaluation.metrics import Evaluator, MapKey, count_confusion
+from sarcast.evaluation.predicted import PredictedCase
 
 
 def every_classifier(*, rng: np.random.Generator) -> list[Classifier]:
@@ -30,72 +27,44 @@ def every_classifier(*, rng: np.random.Generator) -> list[Classifier]:
     return [*plain, linear_svc(rng=rng), PcaKMeans(rng=rng), MarkovField()]
 
 
-@dataclass(frozen=True)
-class Lesson:
-    """A window that classifiers learn from or are tried on.
+class FittedClassifier(NamedTuple):
+    """A classifier fitted to one kind of change in the difference images of one method.
 
-    Attributes
-    ----------
-    case
-        The window with its changes.
-    expected
-        Expected images by the name of what made them.
-    seen
-        Dims (y, x): pixels that every method could tell.
+    ``number`` is its position among all combinations of classifier, change and method.
     """
 
-    case: Case
-    expected: Mapping[str, Expected]
-    seen: Bool
-
-    @property
-    def shows_change(self) -> bool:
-        """Whether a changed pixel was seen."""
-        return bool((self.case.changed & self.seen).any())
-
-    def image(self, method: str, change: str, takes: Takes) -> Float | None:
-        """Difference image (band, y, x), NaN where not seen; None where there is none."""
-        if change not in self.case.actual:
-            return None
-        one = self.expected[method]
-        plain = di.subtract(self.case.actual[change], one.mean)
-        if takes == "z":
-            if one.std is None:
-                return None
-            plain = plain / one.std
-        return np.where(self.seen, plain, np.float32(np.nan))
-
-
-class FittedClassifier(NamedTuple):
-    """A classifier that has learnt to tell one change on one method's difference images."""
-
     number: int
-    of: Classified
+    key: MapKey
     classifier: Classifier
 
 
 @dataclass(frozen=True)
 class FittedClassifiers:
-    """Classifiers that have learnt, and the number of the first case that they may be tried on."""
+    """Fitted classifiers, and the number of the first case that they may be evaluated on.
 
-    taught: tuple[FittedClassifier, ...]
-    start: int
+    Classifiers that were fitted in two processes on the same cases add:
+    ``fit_classifiers(..., share=(0, 2)) + fit_classifiers(..., share=(1, 2))`` equals
+    ``fit_classifiers(...)``.
+    """
+
+    fitted: tuple[FittedClassifier, ...]
+    first_case: int
 
     def __add__(self, other: "FittedClassifiers") -> "FittedClassifiers":
-        """Add those that learnt elsewhere from the same lessons."""
-        numbered = sorted([*self.taught, *other.taught], key=lambda one: one.number)
-        return FittedClassifiers(tuple(numbered), self.start)
+        """Join with classifiers that were fitted elsewhere on the same cases."""
+        joined = sorted([*self.fitted, *other.fitted], key=lambda item: item.number)
+        return FittedClassifiers(tuple(joined), self.first_case)
 
-    def count(self, number: int, lesson: Lesson, evaluator: Evaluator) -> None:
-        """Count the change maps of a case, unless it was there to learn from."""
-        if number < self.start:
+    def count(self, number: int, predicted: PredictedCase, evaluator: Evaluator) -> None:
+        """Add the change maps of a case to an evaluator, unless the case was fitted on."""
+        if number < self.first_case:
             return
-        for _, of, classifier in self.taught:
-            image = lesson.image(of.method, of.change, classifier.takes)
+        for _, key, classifier in self.fitted:
+            image = predicted.difference(key.method, key.change, classifier.takes)
             if image is not None:
                 called = classifier.predict(image)
-                found = count_confusion(called, lesson.case.changed, lesson.seen)
-                evaluator.add_map(of, found, window_name(number))
+                confusion = count_confusion(called, predicted.case.changed, predicted.valid)
+                evaluator.add_map(key, confusion, window_name(number))
 
 
 def window_name(number: int) -> str:
@@ -103,66 +72,69 @@ def window_name(number: int) -> str:
     return f"{number:08d}"
 
 
-def learn(
+def fit_classifiers(
     classifiers: Sequence[Classifier],
-    lessons: Sequence[Lesson],
-    start: int,
+    cases: Sequence[PredictedCase],
+    first_case: int,
     share: tuple[int, int] = (0, 1),
 ) -> FittedClassifiers:
-    """Let every classifier learn every kind of change on every method's difference images.
+    """Fit every classifier to every kind of change in the difference images of every method.
 
     Parameters
     ----------
     classifiers
-        What learns, a fresh copy each time.
-    lessons
-        Windows with change.
-    start
-        Number of the first case that they may be tried on.
+        A fresh copy of each is fitted for each combination.
+    cases
+        Cases with change.
+    first_case
+        Number of the first case that the classifiers may be evaluated on.
     share
-        Of all that is to be learnt, only every so-manieth from a number on: ``(0, 1)`` is all,
-        ``(0, 2)`` and ``(1, 2)`` add to all.
+        Start and step of the combinations that are fitted: ``(0, 1)`` fits all; ``(0, 2)`` and
+        ``(1, 2)`` fit one half each.
 
     Raises
     ------
     SarcastError
-        If one is no classifier, or two have one name.
+        If an object is no classifier, or two have the same name.
     """
     check_classifiers(classifiers)
-    subjects = enumerate(_subjects(classifiers, lessons))
-    wanted = [FittedClassifier(number, of, one.fresh()) for number, (of, one) in subjects]
-    taught = [one for one in wanted[share[0] :: share[1]] if _teach(one, lessons)]
-    return FittedClassifiers(tuple(taught), start)
+    combinations = enumerate(_combinations(classifiers, cases))
+    wanted = [
+        FittedClassifier(number, key, classifier.fresh())
+        for number, (key, classifier) in combinations
+    ]
+    start, step = share
+    fitted = [item for item in wanted[start::step] if _fit(item, cases)]
+    return FittedClassifiers(tuple(fitted), first_case)
 
 
 def check_classifiers(classifiers: Sequence[Classifier]) -> None:
-    """Refuse what is no classifier, and classifiers of one name."""
-    for one in classifiers:
-        check_able(one)
-    check_names("classifiers", [one.name for one in classifiers])
+    """Refuse objects that are no classifier, and classifiers of the same name."""
+    for classifier in classifiers:
+        check_classifier(classifier)
+    check_unique_names("classifiers", [classifier.name for classifier in classifiers])
 
 
-def _teach(one: FittedClassifier, lessons: Sequence[Lesson]) -> bool:
-    """Let one classifier learn; tell whether any lesson shows its change."""
+def _fit(item: FittedClassifier, cases: Sequence[PredictedCase]) -> bool:
+    """Fit one classifier in place; False if no case has a difference image that it takes."""
     images, masks = [], []
-    for lesson in lessons:
-        image = lesson.image(one.of.method, one.of.change, one.classifier.takes)
+    for predicted in cases:
+        image = predicted.difference(item.key.method, item.key.change, item.classifier.takes)
         if image is not None:
             images.append(image)
-            masks.append(lesson.case.changed)
+            masks.append(predicted.case.changed)
     if images:
-        one.classifier.fit(images, masks)
+        item.classifier.fit(images, masks)
     return bool(images)
 
 
-def _subjects(
-    classifiers: Sequence[Classifier], lessons: Sequence[Lesson]
-) -> Iterator[tuple[Classified, Classifier]]:
-    changes: dict[str, Any] = {}
-    for lesson in lessons:
-        changes |= dict.fromkeys(lesson.case.actual)
-    methods = lessons[0].expected if lessons else {}
+def _combinations(
+    classifiers: Sequence[Classifier], cases: Sequence[PredictedCase]
+) -> Iterator[tuple[MapKey, Classifier]]:
+    """Each classifier with each change and each method, in that order."""
+    changes = dict.fromkeys(change for predicted in cases for change in predicted.case.actual)
+    methods = cases[0].expected if cases else {}
     for classifier in classifiers:
         for change in changes:
             for method in methods:
-                yield Classified(method, change, classifier.name), classifier
+                yield MapKey(method, change, classifier.name), classifier

@@ -1,4 +1,4 @@
-"""The paper's tables: what an evaluation reached, beside what the paper states.
+"""The paper's tables: the published figures beside those of an evaluation.
 
 References
 ----------
@@ -8,11 +8,11 @@ Alatalo, Sipola, Rantonen 2023, doi 10.1109/TGRS.2023.3324994, Tables II to V.
 from collections.abc import Callable, Mapping, Sequence
 
 from sarcast.evaluation.cases import PREDICTION
-from sarcast.evaluation.metrics import ClassifierResult, Evaluation, MethodResult
-from sarcast.evaluation.report.html import Beside
+from sarcast.evaluation.metrics import Evaluation
+from sarcast.evaluation.report.html import ComparisonTable
 
-Ours = Callable[[Evaluation, str | None, str], float | None]
-"""What a method reached under a change, by their names."""
+Measure = Callable[[Evaluation, str | None, str], float | None]
+"""Looks up a measure of a method under a change, both by name; None if it was not evaluated."""
 
 SHIFT = "offset -2.5 dB"
 STATISTICAL = "statistical"
@@ -37,25 +37,25 @@ ABLATION = {
 """Accuracy of the linear SVC under the shift, without each condition in turn."""
 
 
-def paper_tables(evaluation: Evaluation) -> list[Beside]:
+def paper_tables(evaluation: Evaluation) -> list[ComparisonTable]:
     """Tables II, III and IV, and the row without weather.
 
     Parameters
     ----------
     evaluation
-        With the paper's changes, strategies and filter; what it lacks stays None.
+        With the paper's changes, strategies and filter; results that it lacks are None.
     """
+    methods = tuple((name, known, _auc(evaluation, name, SHIFT)) for name, known in METHODS.items())
+    auc = (*_rows(evaluation, AUC, _auc), _weather_row(evaluation))
+    svc = tuple(_rows(evaluation, SVC_ACCURACY, _accuracy))
     return [
-        Beside(
-            "Table II: AUC of conventional strategies, threshold, -2.5 dB",
-            tuple((name, known, _auc(evaluation, name, SHIFT)) for name, known in METHODS.items()),
-        ),
-        Beside("Table III: AUC, threshold", (*_rows(evaluation, AUC, _auc), _weather(evaluation))),
-        Beside("Table IV: accuracy, linear SVC", tuple(_rows(evaluation, SVC_ACCURACY, _accuracy))),
+        ComparisonTable("Table II: AUC of conventional strategies, threshold, -2.5 dB", methods),
+        ComparisonTable("Table III: AUC, threshold", auc),
+        ComparisonTable("Table IV: accuracy, linear SVC", svc),
     ]
 
 
-def ablation_table(evaluation: Evaluation, without: Mapping[str, str]) -> Beside:
+def ablation_table(evaluation: Evaluation, without: Mapping[str, str]) -> ComparisonTable:
     """Table V: accuracy of the linear SVC without each condition in turn.
 
     Parameters
@@ -71,21 +71,21 @@ def ablation_table(evaluation: Evaluation, without: Mapping[str, str]) -> Beside
         (f"without {name}", known, _accuracy(evaluation, without.get(name), SHIFT))
         for name, known in ABLATION.items()
     ]
-    return Beside("Table V: accuracy, linear SVC, -2.5 dB", tuple(rows))
+    return ComparisonTable("Table V: accuracy, linear SVC, -2.5 dB", tuple(rows))
 
 
 def network_of(evaluation: Evaluation) -> str | None:
-    """Name of the first network that was told everything; None if there is none.
+    """Name of the first network that takes all conditions; None if there is none.
 
-    A network that was given goes before predictions that came recorded with samples.
+    A network that was run takes precedence over predictions that came with samples.
     """
-    names = [r.method for r in evaluation.results if r.role == "network"]
-    told = [name for name in names if "without" not in name.split()]
-    given = [name for name in told if name != PREDICTION]
-    return next(iter([*given, *told]), None)
+    names = [result.method for result in evaluation.results if result.role == "network"]
+    complete = [name for name in names if "without" not in name.split()]
+    run_here = [name for name in complete if name != PREDICTION]
+    return next(iter([*run_here, *complete]), None)
 
 
-def _weather(evaluation: Evaluation) -> tuple[str, float, float | None]:
+def _weather_row(evaluation: Evaluation) -> tuple[str, float, float | None]:
     network = network_of(evaluation)
     return (
         f"proposed without weather, {SHIFT}",
@@ -95,30 +95,30 @@ def _weather(evaluation: Evaluation) -> tuple[str, float, float | None]:
 
 
 def _rows(
-    evaluation: Evaluation, figures: Mapping[str, tuple[float, float]], ours: Ours
+    evaluation: Evaluation, published: Mapping[str, tuple[float, float]], measure: Measure
 ) -> Sequence[tuple[str, float, float | None]]:
     """Rows of the proposed and of the conventional difference image under each change."""
     methods = (("proposed", network_of(evaluation)), ("conventional", CONVENTIONAL))
     return [
-        (f"{who}, {change}", known, ours(evaluation, name, change))
-        for change, both in figures.items()
-        for (who, name), known in zip(methods, both, strict=True)
+        (f"{label}, {change}", figure, measure(evaluation, name, change))
+        for change, figures in published.items()
+        for (label, name), figure in zip(methods, figures, strict=True)
     ]
 
 
 def _auc(evaluation: Evaluation, method: str | None, change: str) -> float | None:
-    found: list[MethodResult] = [
-        r
-        for r in evaluation.results
-        if (r.method, r.change, r.difference) == (method, change, "norm")
-    ]
-    return found[0].auc if found else None
+    """AUC of the norm."""
+    wanted = (method, change, "norm")
+    found = [r.auc for r in evaluation.results if (r.method, r.change, r.difference) == wanted]
+    return found[0] if found else None
 
 
 def _accuracy(evaluation: Evaluation, method: str | None, change: str) -> float | None:
-    found: list[ClassifierResult] = [
-        c
+    """Balanced accuracy of the linear SVC."""
+    wanted = (method, change, "linear SVC")
+    found = [
+        c.balanced_accuracy
         for c in evaluation.classifiers
-        if (c.method, c.change, c.classifier) == (method, change, "linear SVC")
+        if (c.method, c.change, c.classifier) == wanted
     ]
-    return found[0].balanced_accuracy if found else None
+    return found[0] if found else None

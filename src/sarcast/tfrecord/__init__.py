@@ -1,5 +1,6 @@
-"""The paper's published data set: TFRecord files, in and out, without TensorFlow."""
+"""The paper's published data set: TFRecord files read and written without TensorFlow."""
 
+from sarcast.tfrecord.opening import open_samples, tfrecord_files
 from sarcast.tfrecord.records import Faults, read_records, write_records
 from sarcast.tfrecord.samples import Sample, decode, encode, read_samples, write_samples
 from sarcast.tfrecord.store import SampleSampler, SampleStore, is_store, write_store
@@ -12,8 +13,10 @@ __all__ = [
     "decode",
     "encode",
     "is_store",
+    "open_samples",
     "read_records",
     "read_samples",
+    "tfrecord_files",
     "write_records",
     "write_samples",
     "write_store",

@@ -1,10 +1,15 @@
-"""Evaluation as algebra: statistics per pixel that add up, and the measures computed from the sum.
+"""Evaluation as algebra: statistics per pixel that add up, and measures computed from their sum.
 
-A state of one window plus the state of another is the state of both, so that a loop, a process
-pool or one call over everything give the same figures. The rooms that make expected images and
-change maps are not known here: arrays come in.
+Every statistic is a state with zero and plus, so that splitting the pixels changes nothing::
+
+    count_scores(a, changed_a) + count_scores(b, changed_b)
+        == count_scores(concatenate([a, b]), concatenate([changed_a, changed_b]))
+
+A loop, a process pool and one call over all pixels therefore give the same figures. The modules
+here take plain arrays and know neither networks nor classifiers.
 """
 
+from sarcast.evaluation.metrics.evaluator import Evaluator, MapKey, ScoreKey
 from sarcast.evaluation.metrics.records import (
     CalibrationResult,
     ClassifierResult,
@@ -32,12 +37,10 @@ from sarcast.evaluation.metrics.statistics import (
     count_confusion,
     count_errors,
 )
-from sarcast.evaluation.metrics.tally import Classified, Evaluator, Scored
 
 __all__ = [
     "Calibration",
     "CalibrationResult",
-    "Classified",
     "ClassifierResult",
     "Confusion",
     "Curve",
@@ -45,13 +48,14 @@ __all__ = [
     "Evaluation",
     "Evaluator",
     "GroupResult",
+    "MapKey",
     "MethodResult",
     "PairedClassifier",
     "PairedResult",
     "Roc",
     "Role",
     "ScoreCounts",
-    "Scored",
+    "ScoreKey",
     "auc_exact",
     "average_precision",
     "count_calibration",

@@ -13,7 +13,7 @@ _CLASSIFIED = ("predictor", "change", "classifier")
 
 
 def as_dataset(evaluation: Evaluation) -> xr.Dataset:
-    """Measures of an evaluation by predictor, change, difference image and classifier.
+    """Convert an evaluation to measures by predictor, change, difference image and classifier.
 
     Returns
     -------
@@ -21,23 +21,22 @@ def as_dataset(evaluation: Evaluation) -> xr.Dataset:
         ``auc`` with ``auc_low``, ``auc_high``, ``average_precision`` and ``windows``, dims
         (predictor, change, difference); ``mse`` in dB² and ``role``, dims (predictor); ``accuracy``
         (over as many unchanged pixels as changed ones), ``f1`` and ``kappa``, dims (predictor,
-        change, classifier), which are absent where no classifier was tried.
-        NaN where there is none.
+        change, classifier), which are absent if no classifier was evaluated.
+        Combinations that were not evaluated are NaN.
     """
-    rows = [_row(one) for one in evaluation.results]
+    rows = [_row(result) for result in evaluation.results]
     scored = ("auc", "auc_low", "auc_high", "average_precision", "windows")
     parts = [_table(rows, _SCORED, scored)]
     if evaluation.classifiers:
-        called = [_row(one) for one in evaluation.classifiers]
+        classified = [_row(result) for result in evaluation.classifiers]
         names = {"balanced_accuracy": "accuracy"}
-        found = _table(called, _CLASSIFIED, (*names, "f1", "kappa"))
-        parts.append(found.rename(names))
-    methods = {one.method: one for one in evaluation.results}
+        parts.append(_table(classified, _CLASSIFIED, (*names, "f1", "kappa")).rename(names))
+    methods = {result.method: result for result in evaluation.results}
     parts.append(
         xr.Dataset(
             {
-                "mse": ("predictor", [_number(one.mse_db2) for one in methods.values()]),
-                "role": ("predictor", [one.role for one in methods.values()]),
+                "mse": ("predictor", [_number(result.mse_db2) for result in methods.values()]),
+                "role": ("predictor", [result.role for result in methods.values()]),
             },
             coords={"predictor": list(methods)},
         )
@@ -56,9 +55,9 @@ def _table(
     shape = tuple(len(values) for values in coords.values())
     table = {name: np.full(shape, np.nan) for name in names}
     for row in rows:
-        place = tuple(coords[dim].index(row[dim]) for dim in dims)
+        index = tuple(coords[dim].index(row[dim]) for dim in dims)
         for name in names:
-            table[name][place] = _number(row[name])
+            table[name][index] = _number(row[name])
     return xr.Dataset({name: (dims, values) for name, values in table.items()}, coords=coords)
 
 

@@ -1,9 +1,9 @@
 """Bootstrap intervals over clusters of windows, from coarse counts that are kept of each window.
 
-Pixels of one window share their weather, their view and their simulated change, and windows of one
-date their weather and view, so that they are no independent witnesses. What is resampled are
-clusters, each with all of its windows: the dates of a cube; single windows where nothing joins
-them, or where all are of one date.
+Pixels of one window share weather, acquisition geometry and simulated change; windows of one date
+share weather and geometry. They are not independent samples. Clusters are resampled therefore,
+each with all of its windows: the dates of a cube, or single windows where no two share a date or
+all share one.
 
 References
 ----------
@@ -22,21 +22,21 @@ from sarcast.evaluation.metrics.scores import ScoreCounts
 from sarcast.evaluation.metrics.statistics import Confusion
 
 REPLICATES = 1000
-"""Bootstrap samples of the clusters."""
+"""Number of bootstrap samples."""
 CONFIDENCE = 0.95
-"""Share that an interval is to hold."""
+"""Nominal coverage of an interval."""
 
 
 @dataclass(frozen=True)
 class CoarseCounts:
-    """Coarse bins of one window that are not empty, and their counts (class, bin)."""
+    """Score counts of one window: the numbers of the non-empty coarse bins, counts (class, bin)."""
 
     bins: npt.NDArray[np.uint16]
     counts: npt.NDArray[np.uint32]
 
     @classmethod
     def of(cls, scores: ScoreCounts) -> "CoarseCounts":
-        """Keep the coarse counts of one window's state."""
+        """Reduce the score counts of one window to coarse bins."""
         bins, counts = scores.coarse()
         return cls(bins, counts.astype(np.uint32))
 
@@ -48,62 +48,66 @@ class CoarseCounts:
 
 @dataclass(frozen=True)
 class Interval:
-    """Interval of a bootstrap percentile."""
+    """Bootstrap percentile interval."""
 
     low: float
     high: float
 
 
 @dataclass(frozen=True)
-class Draws:
-    """How often each cluster comes in each bootstrap sample, after a row of all as they are.
+class Resampling:
+    """How often each cluster is drawn in each bootstrap sample.
+
+    For three windows of which two share a date, ``index`` is ``{"a": 0, "b": 0, "c": 1}`` and
+    ``weights`` may begin ``[[1, 1], [2, 0], [1, 1], [0, 2], ...]``: the first row is the original
+    sample, the second one drew the date of ``a`` and ``b`` twice.
 
     Attributes
     ----------
     weights
-        Dims (1 + replicate, cluster).
-    place
-        Place of the cluster of each window, by the window's identifier.
+        Dims (1 + replicate, cluster), counts.
+    index
+        Index of each window's cluster in ``weights``, by the window's identifier.
     """
 
     weights: Float
-    place: Mapping[str, int]
+    index: Mapping[str, int]
 
     @classmethod
     def of(cls, clusters: Mapping[str, str], *, rng: np.random.Generator) -> Self:
-        """Draw samples of clusters, or of windows where there is a single cluster.
+        """Draw samples of clusters, or of windows if there is a single cluster.
 
         Parameters
         ----------
         clusters
-            Cluster of each window, by their identifiers; the order of the windows counts nothing.
+            Cluster of each window, by their identifiers; the order has no effect.
         rng
             Source of chance.
         """
         if len(set(clusters.values())) == 1:
             clusters = {window: window for window in clusters}
         numbers: dict[str, int] = {}
-        place = {
+        index = {
             window: numbers.setdefault(clusters[window], len(numbers))
             for window in sorted(clusters)
         }
         drawn = draw_weights(len(numbers), rng=rng)
-        return cls(np.concatenate([np.ones_like(drawn[:1]), drawn]), place)
+        return cls(np.concatenate([np.ones_like(drawn[:1]), drawn]), index)
 
     def areas(self, windows: Mapping[str, CoarseCounts]) -> Double:
-        """AUC of the windows as they are and of each sample, dims (1 + replicate,)."""
-        return replicate_auc(list(windows.values()), self._own(windows))
+        """AUC of the original sample and of each bootstrap sample, dims (1 + replicate,)."""
+        return replicate_auc(list(windows.values()), self._window_weights(windows))
 
     def accuracies(self, windows: Mapping[str, Confusion]) -> Double:
-        """Accuracy over the pixels of each sample, dims (replicate,); NaN of no pixel."""
-        counts = [(one.true_positive + one.true_negative, one.pixels) for one in windows.values()]
-        right, pixels = (self._own(windows)[1:].astype(np.float64) @ np.array(counts)).T
+        """Accuracy over the pixels of each bootstrap sample, dims (replicate,); NaN of no pixel."""
+        counts = [(m.true_positive + m.true_negative, m.pixels) for m in windows.values()]
+        right, pixels = (self._window_weights(windows)[1:].astype(np.float64) @ np.array(counts)).T
         shares: Double = np.full_like(right, np.nan)
         np.divide(right, pixels, out=shares, where=pixels > 0)
         return shares
 
-    def _own(self, windows: Mapping[str, Any]) -> Float:
-        return self.weights[:, [self.place[name] for name in windows]]
+    def _window_weights(self, windows: Mapping[str, Any]) -> Float:
+        return self.weights[:, [self.index[name] for name in windows]]
 
 
 def draw_weights(clusters: int, *, rng: np.random.Generator) -> Float:
@@ -149,7 +153,7 @@ def replicate_auc(windows: Sequence[CoarseCounts], weights: Float) -> Double:
 
 
 def _areas(counts: Double) -> Double:
-    """AUC of counts of dims (..., unchanged or changed, bin), bins rising; NaN of one class."""
+    """AUC of counts of dims (..., unchanged or changed, bin), bins ascending; NaN of one class."""
     unchanged, changed = counts[..., 0, :], counts[..., 1, :]
     below = np.cumsum(unchanged, axis=-1) - unchanged / 2.0
     pairs = changed.sum(axis=-1) * unchanged.sum(axis=-1)
@@ -159,7 +163,7 @@ def _areas(counts: Double) -> Double:
 
 
 def interval(replicates: Double) -> Interval | None:
-    """Percentile interval of what bootstrap samples gave; None if none of them can tell.
+    """Percentile interval of bootstrap values; None if all are NaN.
 
     References
     ----------

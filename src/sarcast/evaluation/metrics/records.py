@@ -1,4 +1,4 @@
-"""The result of an evaluation, as it is kept in ``evaluation.json``."""
+"""The result of an evaluation, as stored in ``evaluation.json``."""
 
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -9,7 +9,7 @@ from sarcast.errors import SarcastError
 from sarcast.io.files import new_file
 
 Role = Literal["strategy", "network", "oracle"]
-"""What a method is: a conventional strategy, a network, or the limit that a world knows."""
+"""What a method is: a conventional strategy, a network, or the noise-free truth of a world."""
 
 
 class _Record(BaseModel):
@@ -24,26 +24,28 @@ class Curve(_Record):
 
 
 class MethodResult(_Record):
-    """What one expected image reached under one kind of change, with one difference image."""
+    """Measures of one method under one kind of change, with one kind of difference image."""
 
-    method: str = Field(description="name of the predictor")
-    role: Role = Field(description="what the predictor is")
+    method: str = Field(description="name of the method")
+    role: Role = Field(description="what the method is")
     change: str = Field(description="name of the simulated change")
-    difference: str = Field(description="difference image that was scored, as 'norm' or 'z'")
+    difference: str = Field(description="difference image that was scored: 'norm' or 'z'")
     auc: float = Field(ge=0, le=1, description="area under the ROC curve over all pixels")
     auc_low: float | None = Field(None, description="lower end of its 95 % interval")
-    auc_high: float | None = Field(None, description="upper end of the same")
+    auc_high: float | None = Field(None, description="upper end of that interval")
     auc_windows: tuple[float | None, ...] = Field(
-        default=(), description="the same for each window; null where nothing changed"
+        default=(), description="AUC of each window; null where nothing changed"
     )
-    average_precision: float = Field(ge=0, le=1, description="area under precision over recall")
+    average_precision: float = Field(
+        ge=0, le=1, description="area under the precision-recall curve"
+    )
     detection_rates: dict[str, float] = Field(
         default_factory=dict, description="detection rate by false-alarm rate"
     )
     mse_db2: float | None = Field(description="mean squared error of the expected image, dB²")
     windows: int = Field(ge=0, description="windows evaluated")
     pixels: int = Field(ge=0, description="pixels counted")
-    changed_pixels: int = Field(ge=0, description="pixels counted in which change was simulated")
+    changed_pixels: int = Field(ge=0, description="pixels counted that changed")
     curve: Curve
 
 
@@ -51,11 +53,11 @@ class _Paired(_Record):
     """Difference of two methods on the same windows."""
 
     method: str
-    than: str = Field(description="the method that it is compared with: the best strategy")
+    than: str = Field(description="the best strategy, with which it is compared")
     change: str
-    gain: float = Field(description="AUC or accuracy of the method minus that of the other")
+    gain: float = Field(description="AUC or accuracy of the method minus that of the strategy")
     low: float | None = Field(description="lower end of its 95 % interval")
-    high: float | None = Field(description="upper end of the same")
+    high: float | None = Field(description="upper end of that interval")
 
 
 class PairedResult(_Paired):
@@ -65,35 +67,39 @@ class PairedResult(_Paired):
 
 
 class GroupResult(_Record):
-    """AUC over the windows or pixels of one condition."""
+    """AUC over the windows of one condition, or over the pixels of one land cover."""
 
     method: str
     change: str
     difference: str
-    factor: str = Field(description="as 'pass' or 'season'")
-    value: str = Field(description="as 'ascending' or 'winter'")
+    factor: str = Field(description="condition that is grouped by, such as 'pass' or 'season'")
+    value: str = Field(description="the group, such as 'ascending' or 'winter'")
     auc: float = Field(ge=0, le=1)
     pixels: int = Field(ge=0)
 
 
 class ClassifierResult(_Record):
-    """What a classifier made of a method's difference images, on windows it did not learn from."""
+    """Measures of a classifier on a method's difference images, on cases it was not fitted on."""
 
     method: str
     role: Role
     change: str
     classifier: str
-    accuracy: float | None = Field(description="share of all pixels called rightly")
+    accuracy: float | None = Field(description="share of all pixels classified correctly")
     f1: float | None
     kappa: float | None
-    detection_rate: float | None = Field(description="share of the changed pixels called so")
-    false_alarm_rate: float | None = Field(description="share of the unchanged called changed")
+    detection_rate: float | None = Field(
+        description="share of the changed pixels that were called changed"
+    )
+    false_alarm_rate: float | None = Field(
+        description="share of the unchanged pixels that were called changed"
+    )
     balanced_accuracy: float | None = Field(
-        description="accuracy over as many unchanged pixels as changed ones of each image, as in "
-        "the paper"
+        description="accuracy over the changed pixels and as many unchanged ones of each image, "
+        "as in the paper"
     )
     balanced_accuracy_low: float | None = Field(None, description="lower end of its 95 % interval")
-    balanced_accuracy_high: float | None = Field(None, description="upper end of the same")
+    balanced_accuracy_high: float | None = Field(None, description="upper end of that interval")
     pixels: int
 
 
@@ -104,10 +110,12 @@ class PairedClassifier(_Paired):
 
 
 class CalibrationResult(_Record):
-    """How well a method's standard deviation told the spread where nothing changed."""
+    """How well a method's standard deviation matches the residuals where nothing changed."""
 
     method: str
-    coverage: dict[str, float] = Field(description="share found by nominal share of the interval")
+    coverage: dict[str, float] = Field(
+        description="share of values inside each interval, by its nominal share"
+    )
     spread: float = Field(description="root mean square of z; 1 if calibrated")
     values: int
 
@@ -124,27 +132,27 @@ class Evaluation(_Record):
     paired_classifiers: tuple[PairedClassifier, ...] = ()
     calibration: tuple[CalibrationResult, ...] = ()
     provenance: dict[str, Any] = Field(
-        default_factory=dict, description="command, versions and data that it comes from"
+        default_factory=dict, description="command, versions and data of the evaluation"
     )
 
     @property
     def changes(self) -> tuple[str, ...]:
-        """Names of the kinds of change, in the order in which they were evaluated."""
+        """Names of the kinds of change, in the order of evaluation."""
         return tuple(dict.fromkeys(result.change for result in self.results))
 
     def write(self, path: Path) -> None:
-        """Write as JSON; the file is whole or absent."""
+        """Write as JSON, atomically."""
         with new_file(path) as partial:
             partial.write_text(self.model_dump_json(indent=1) + "\n", encoding="utf-8")
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """Read what ``write`` wrote.
+        """Read a file that ``write`` wrote.
 
         Raises
         ------
         SarcastError
-            If the file is absent, or is not an evaluation of this version.
+            If the file is absent, or not an evaluation of this schema version.
         """
         try:
             return cls.model_validate_json(path.read_text(encoding="utf-8"))
@@ -155,5 +163,5 @@ class Evaluation(_Record):
             where = ".".join(map(str, first["loc"])) or "the file"
             raise SarcastError(
                 f"{path} is no evaluation of schema version 1 ({where}: {first['msg']}); "
-                f"write it again with 'sarcast evaluate'"
+                f"run 'sarcast evaluate' again to write one"
             ) from error

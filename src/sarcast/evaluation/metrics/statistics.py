@@ -1,4 +1,4 @@
-"""Statistics of expected images and change maps, as sums that add up."""
+"""Statistics of expected images and of change maps, as sums that add up."""
 
 from dataclasses import dataclass
 
@@ -10,19 +10,19 @@ from sarcast.arrays import Bool, Double, Float
 from sarcast.errors import SarcastError
 
 LEVELS = (0.5, 0.6827, 0.8, 0.9, 0.9545, 0.99)
-"""Nominal shares of the central intervals at which sigma is checked."""
+"""Nominal shares of the central intervals in which sigma is checked."""
 
 
 @dataclass(frozen=True)
 class Errors:
-    """Squared errors of expected images, one value a band.
+    """Sum of squared errors of expected images: ``mse`` is ``squares.mean() / pixels``.
 
     Attributes
     ----------
     squares
         Sum of squared errors, dB², dims (band,).
     pixels
-        Number of pixels summed.
+        Number of pixels in the sum.
     """
 
     squares: Double
@@ -37,30 +37,32 @@ class Errors:
         return float(self.squares.mean() / self.pixels) if self.pixels else float("nan")
 
 
-def count_errors(actual: Float, expected: Float, seen: Bool | None = None) -> Errors:
+def count_errors(actual: Float, expected: Float, valid: Bool | None = None) -> Errors:
     """Sum the squared errors of an expected image.
 
     Parameters
     ----------
     actual, expected
         Dims (band, y, x), dB.
-    seen
-        Dims (y, x): which pixels count; by default those where no band of the two is NaN.
+    valid
+        Dims (y, x): pixels that are counted; by default those where no band of either is NaN.
     """
     squares = np.square(np.subtract(actual, expected, dtype=np.float32))
-    seen = np.asarray(np.isfinite(squares).all(axis=0)) if seen is None else seen
-    inside = squares.reshape(len(squares), -1) if seen.all() else squares[:, seen]
-    return Errors(inside.sum(axis=1, dtype=np.float64), inside.shape[1])
+    valid = np.asarray(np.isfinite(squares).all(axis=0)) if valid is None else valid
+    counted = squares.reshape(len(squares), -1) if valid.all() else squares[:, valid]
+    return Errors(counted.sum(axis=1, dtype=np.float64), counted.shape[1])
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """How many values fell into the central intervals that sigma promised.
+    """How many values lie in the central intervals that the predicted sigma implies.
+
+    If sigma is right, 68.27 % of the residuals lie within 1 sigma and 95.45 % within 2.
 
     Attributes
     ----------
     inside
-        Values within the interval of each of ``LEVELS``, dims (level,).
+        Number of values inside the interval of each of ``LEVELS``, dims (level,).
     squares
         Sum of squared z.
     values
@@ -78,27 +80,27 @@ class Calibration:
 
     @property
     def coverage(self) -> Double:
-        """Share of the values inside the interval of each level; equal to it if calibrated."""
+        """Share of the values inside the interval of each level; equals the level if calibrated."""
         return self.inside / max(self.values, 1)
 
     @property
     def spread(self) -> float:
-        """Root mean square of z; 1 if calibrated, above it if sigma is too small."""
+        """Root mean square of z; 1 if calibrated, greater if sigma is too small."""
         return float(np.sqrt(self.squares / self.values)) if self.values else float("nan")
 
 
-def count_calibration(z: Float, seen: Bool | None = None) -> Calibration:
-    """Count unchanged values by how many standard deviations they lie from what was expected.
+def count_calibration(z: Float, valid: Bool | None = None) -> Calibration:
+    """Count unchanged values by their distance from the expected image in standard deviations.
 
     Parameters
     ----------
     z
-        Dims (band, y, x): difference over predicted standard deviation, where nothing changed.
-    seen
-        Dims (y, x): which pixels count; by default those where no band is NaN.
+        Dims (band, y, x): difference over predicted standard deviation, without change.
+    valid
+        Dims (y, x): pixels that are counted; by default those where no band is NaN.
     """
-    seen = np.asarray(np.isfinite(z).all(axis=0)) if seen is None else seen
-    values = np.abs(z[:, seen].astype(np.float64))
+    valid = np.asarray(np.isfinite(z).all(axis=0)) if valid is None else valid
+    values = np.abs(z[:, valid].astype(np.float64))
     limits = np.sqrt(2.0) * special.erfinv(np.array(LEVELS))
     inside = np.array([int((values <= limit).sum()) for limit in limits])
     return Calibration(inside, float(np.square(values).sum()), values.size)
@@ -106,7 +108,7 @@ def count_calibration(z: Float, seen: Bool | None = None) -> Calibration:
 
 @dataclass(frozen=True)
 class Confusion:
-    """Counts of pixels by truth and by change map; may be weighted, and so not whole."""
+    """Counts of pixels by truth and by change map; weighted counts need not be whole numbers."""
 
     true_positive: float = 0.0
     false_positive: float = 0.0
@@ -133,17 +135,17 @@ class Confusion:
 
     @property
     def accuracy(self) -> float:
-        """Share of pixels called rightly, 0..1; NaN of no pixel."""
+        """Share of pixels classified correctly, 0..1; NaN of no pixel."""
         return _share(self.true_positive + self.true_negative, self.pixels)
 
     @property
     def precision(self) -> float:
-        """Share of the pixels called changed that did, 0..1; NaN if none was called."""
+        """Share of the pixels called changed that did change, 0..1; NaN if none was called."""
         return _share(self.true_positive, self.true_positive + self.false_positive)
 
     @property
     def recall(self) -> float:
-        """Share of the changed pixels that were called so, 0..1; NaN if none changed."""
+        """Share of the changed pixels that were called changed, 0..1; NaN if none changed."""
         return _share(self.true_positive, self.changed)
 
     @property
@@ -154,7 +156,7 @@ class Confusion:
 
     @property
     def kappa(self) -> float:
-        """Agreement beyond chance, −1..1; NaN if chance alone explains all.
+        """Cohen's kappa: agreement beyond chance, −1..1; NaN if chance alone gives full agreement.
 
         References
         ----------
@@ -167,7 +169,7 @@ class Confusion:
         return _share(self.accuracy - by_chance, 1.0 - by_chance)
 
     def balanced(self) -> "Confusion":
-        """Counts as expected if as many unchanged pixels as changed ones were drawn at random."""
+        """Expected counts if as many unchanged pixels as changed ones were drawn at random."""
         unchanged = self.false_positive + self.true_negative
         weight = self.changed / unchanged if unchanged else 0.0
         return Confusion(
@@ -178,8 +180,8 @@ class Confusion:
         )
 
 
-def count_confusion(called: Bool, changed: Bool, seen: Bool | None = None) -> Confusion:
-    """Count the pixels of a change map by whether they were called rightly.
+def count_confusion(called: Bool, changed: Bool, valid: Bool | None = None) -> Confusion:
+    """Count the pixels of a change map by whether they are classified correctly.
 
     Parameters
     ----------
@@ -187,8 +189,8 @@ def count_confusion(called: Bool, changed: Bool, seen: Bool | None = None) -> Co
         Dims (y, x): the change map.
     changed
         Dims (y, x): the truth.
-    seen
-        Dims (y, x): which pixels count; by default all.
+    valid
+        Dims (y, x): pixels that are counted; by default all.
 
     Raises
     ------
@@ -198,10 +200,10 @@ def count_confusion(called: Bool, changed: Bool, seen: Bool | None = None) -> Co
     if called.shape != changed.shape:
         raise SarcastError(
             f"the change map has shape {called.shape}, but the truth {changed.shape}; "
-            f"bring both onto one grid"
+            f"bring both onto the same grid"
         )
-    if seen is not None:
-        called, changed = called[seen], changed[seen]
+    if valid is not None:
+        called, changed = called[valid], changed[valid]
     both, calls, truth = (int(mask.sum()) for mask in (called & changed, called, changed))
     return Confusion(both, calls - both, truth - both, changed.size - calls - truth + both)
 

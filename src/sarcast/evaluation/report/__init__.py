@@ -1,1 +1,1 @@
-"""One HTML page, its figures and tables, from evaluation results alone."""
+"""The report of an evaluation: one HTML page, its figures and its tables."""

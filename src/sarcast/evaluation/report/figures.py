@@ -1,4 +1,4 @@
-"""Figures of the report: curves, points, and example windows."""
+"""Figures of the report: ROC curves, AUC by condition, example windows and scenarios."""
 
 import base64
 from collections.abc import Sequence
@@ -24,15 +24,15 @@ COLOURS: dict[Role, tuple[str, ...]] = {
     "strategy": ("#2563eb", "#0d9488", "#65a30d", "#64748b", "#0ea5e9", "#a16207"),
     "oracle": ("#1f2937",),
 }
-"""Colours of the methods of each role, in the order in which they come."""
+"""Colours of the methods of each role, in their order."""
 
 STRETCH = (2.0, 98.0)
-"""Percentiles of the images that are shown as black and white."""
+"""Percentiles of the images that are shown as black and as white."""
 BRIGHTEST = 99.5
-"""Percentile of the difference images that is shown as the brightest colour."""
+"""Percentile of the difference images that is shown in the brightest colour."""
 
 SVG_SETTINGS: Any = {"svg.hashsalt": "sarcast", "svg.fonttype": "path", "font.size": 10.0}
-"""The same figure gives the same bytes, and needs no font of the reader's machine."""
+"""Settings that make SVG files reproducible, with text drawn as paths."""
 
 
 @dataclass(frozen=True)
@@ -42,15 +42,15 @@ class Panel:
     Attributes
     ----------
     title
-        What is seen, as the date and the simulated change.
+        Date, position and simulated change.
     actual
         Dims (band, y, x), dB: the actual image, with its simulated change.
     changed
-        Dims (y, x): where change was simulated; None where that is not known.
+        Dims (y, x): where change was simulated; None if unknown.
     conventional, improved
-        Dims (band, y, x), dB: images that a strategy and a network expected.
+        Dims (band, y, x), dB: the expected images of a strategy and of a network.
     conventional_name, improved_name
-        What expected them.
+        Names of the strategy and of the network.
     """
 
     title: str
@@ -64,14 +64,14 @@ class Panel:
 
 @dataclass(frozen=True)
 class Scenario:
-    """What a place is expected to look like under some conditions.
+    """The expected image of a window under some conditions.
 
     Attributes
     ----------
     name
-        Of the scenario, as ``"frost"``.
+        Name of the scenario, as ``"frost"``.
     conditions
-        In words, with units.
+        The conditions as text, with units.
     expected
         Dims (band, y, x), dB.
     """
@@ -81,17 +81,17 @@ class Scenario:
     expected: Float
 
 
-def views_figure(views: Sequence[Scenario]) -> "Figure":
-    """Expected images under set conditions, and what each band gains over the first, in dB."""
-    bands = ("VV", "VH")[: views[0].expected.shape[0]]
-    figure, axes = _grid(1 + len(bands), len(views), width=2.7 * len(views), height=8.6)
-    low, high = _stretch([view.expected for view in views])
-    gains = np.stack([view.expected - views[0].expected for view in views])
+def scenarios_figure(scenarios: Sequence[Scenario]) -> "Figure":
+    """Expected images of scenarios, and the change of each band from the first scenario, dB."""
+    bands = ("VV", "VH")[: scenarios[0].expected.shape[0]]
+    figure, axes = _grid(1 + len(bands), len(scenarios), width=2.7 * len(scenarios), height=8.6)
+    low, high = _stretch([scenario.expected for scenario in scenarios])
+    gains = np.stack([scenario.expected - scenarios[0].expected for scenario in scenarios])
     largest = max(_percentile(np.abs(gains), BRIGHTEST), 0.1)
-    for column, view in enumerate(views):
-        axes[0, column].imshow(composite(view.expected, low, high), interpolation="nearest")
-        label = "\n".join([view.name, *view.conditions.split(", ")])
-        axes[0, column].set_title(label, fontsize=11)
+    for column, scenario in enumerate(scenarios):
+        axes[0, column].imshow(composite(scenario.expected, low, high), interpolation="nearest")
+        title = "\n".join([scenario.name, *scenario.conditions.split(", ")])
+        axes[0, column].set_title(title, fontsize=11)
         for row in range(len(bands)):
             shown = axes[row + 1, column].imshow(
                 gains[column, row], vmin=-largest, vmax=largest, cmap="RdBu_r"
@@ -99,10 +99,10 @@ def views_figure(views: Sequence[Scenario]) -> "Figure":
     for row, band in enumerate(bands, start=1):
         axes[row, 0].set_ylabel(f"change of {band}, dB", fontsize=11)
     figure.colorbar(
-        shown, ax=axes[1:], label="against the conditions as they were, dB", fraction=0.02, pad=0.01
+        shown, ax=axes[1:], label="change from the actual conditions, dB", fraction=0.02, pad=0.01
     )
-    for one in axes.ravel():
-        one.set(xticks=[], yticks=[])
+    for plot in axes.ravel():
+        plot.set(xticks=[], yticks=[])
     return figure
 
 
@@ -123,7 +123,8 @@ def roc_figure(evaluation: Evaluation, change: str) -> "Figure":
     results = [result for result in evaluation.results if result.change == change]
     if not results:
         raise SarcastError(
-            f"there is no result for {change!r}; evaluated were {', '.join(evaluation.changes)}"
+            f"there is no result for the change {change!r}; known are "
+            f"{', '.join(evaluation.changes)}"
         )
     figure, (axes,) = _canvas(1, width=5.2, height=4.6)
     axes.plot([0, 1], [0, 1], color="#9ca3af", linewidth=0.8, linestyle=":")
@@ -138,12 +139,12 @@ def roc_figure(evaluation: Evaluation, change: str) -> "Figure":
 
 
 def groups_figure(evaluation: Evaluation, change: str) -> "Figure | None":
-    """AUC under each condition, one point a method; None where no condition is known.
+    """AUC of each group, one point per method; None if there are no groups.
 
     Parameters
     ----------
     evaluation
-        With results by condition.
+        With results by group.
     change
         Name of the simulated change.
     """
@@ -153,9 +154,9 @@ def groups_figure(evaluation: Evaluation, change: str) -> "Figure | None":
     rows = sorted({(group.factor, group.value) for group in groups}, reverse=True)
     figure, (axes,) = _canvas(1, width=7.5, height=0.9 + 0.28 * len(rows))
     for method, colour in _colours(evaluation).items():
-        own = [group for group in groups if group.method == method]
-        places = [rows.index((group.factor, group.value)) for group in own]
-        axes.scatter([group.auc for group in own], places, color=colour, s=26, label=method)
+        of_method = [group for group in groups if group.method == method]
+        heights = [rows.index((group.factor, group.value)) for group in of_method]
+        axes.scatter([group.auc for group in of_method], heights, color=colour, s=26, label=method)
     axes.set_yticks(range(len(rows)), [f"{factor}: {value}" for factor, value in rows])
     axes.set(xlabel="AUC", ylim=(-0.6, len(rows) - 0.4))
     axes.grid(axis="y", color="#e5e7eb", linewidth=0.8)
@@ -166,38 +167,38 @@ def groups_figure(evaluation: Evaluation, change: str) -> "Figure | None":
 
 
 def panel_figure(panel: Panel) -> "Figure":
-    """Actual image and mask, both expected images, and both difference images on one scale."""
+    """Actual image and mask, both expected images, both difference images on one scale."""
     figure, axes = _canvas(6, width=17.5, height=3.5)
     names = (panel.conventional_name, panel.improved_name)
     images = (panel.actual, panel.conventional, panel.improved)
     low, high = _stretch(images)
     titles = ("Actual", *(f"Expected: {name}" for name in names))
-    for place, image, title in zip((0, 2, 3), images, titles, strict=True):
-        axes[place].imshow(composite(image, low, high), interpolation="nearest")
-        axes[place].set_title(title)
+    for column, image, title in zip((0, 2, 3), images, titles, strict=True):
+        axes[column].imshow(composite(image, low, high), interpolation="nearest")
+        axes[column].set_title(title)
     _show_mask(axes[1], panel)
     norms = [_norm(panel.actual - expected) for expected in images[1:]]
     brightest = _percentile(np.stack(norms), BRIGHTEST)
-    for place, values, name in zip((4, 5), norms, names, strict=True):
-        shown = axes[place].imshow(
+    for column, values, name in zip((4, 5), norms, names, strict=True):
+        shown = axes[column].imshow(
             values, vmin=0.0, vmax=brightest, cmap="magma", interpolation="nearest"
         )
-        axes[place].set_title(f"Difference: {name}")
+        axes[column].set_title(f"Difference: {name}")
     figure.colorbar(shown, ax=axes[4:], label="norm, dB", fraction=0.025, pad=0.02)
-    for one in axes:
-        one.set(xticks=[], yticks=[])
+    for plot in axes:
+        plot.set(xticks=[], yticks=[])
     return figure
 
 
 def composite(image: Float, low: Float, high: Float) -> Float:
-    """Colours of an image: VV red, VH green, VV over VH blue; light grey where nothing was seen.
+    """Colour composite: VV red, VH green, VV − VH blue (dB); light grey where a band is NaN.
 
     Parameters
     ----------
     image
-        Dims (band, y, x), dB, bands VV then VH; a single band is shown grey.
+        Dims (band, y, x), dB, bands VV then VH; a single band is shown in grey.
     low, high
-        Dims (colour,): what is shown dark and bright, dB.
+        Dims (colour,): dB shown as 0 and as 1.
 
     Returns
     -------
@@ -206,8 +207,8 @@ def composite(image: Float, low: Float, high: Float) -> Float:
     """
     channels = _channels(image)
     scaled = (channels - low[:, None, None]) / (high - low)[:, None, None]
-    seen = np.isfinite(channels).all(axis=0)
-    colours: Float = np.where(seen, np.clip(scaled, 0.0, 1.0), 0.92).astype(np.float32)
+    valid = np.isfinite(channels).all(axis=0)
+    colours: Float = np.where(valid, np.clip(scaled, 0.0, 1.0), 0.92).astype(np.float32)
     return np.moveaxis(colours, 0, -1)
 
 
@@ -218,7 +219,7 @@ def _channels(image: Float) -> Float:
 
 
 def _stretch(images: Sequence[Float]) -> tuple[Float, Float]:
-    """What is shown dark and bright of each colour, the same for all images."""
+    """Range in dB of each colour, common to all images."""
     both = np.concatenate([_channels(image).reshape(3, -1) for image in images], axis=1)
     low = np.array([_percentile(channel, STRETCH[0]) for channel in both], dtype=np.float32)
     high = np.array([_percentile(channel, STRETCH[1]) for channel in both], dtype=np.float32)
@@ -226,9 +227,9 @@ def _stretch(images: Sequence[Float]) -> tuple[Float, Float]:
 
 
 def _percentile(values: Float, percent: float) -> float:
-    """Percentile of what was seen; 1 where nothing was."""
-    seen = values[np.isfinite(values)]
-    return float(np.percentile(seen, percent)) if seen.size else 1.0
+    """Percentile of the finite values; 1 if there are none."""
+    finite = values[np.isfinite(values)]
+    return float(np.percentile(finite, percent)) if finite.size else 1.0
 
 
 def _norm(difference: Float) -> Float:
@@ -237,10 +238,10 @@ def _norm(difference: Float) -> Float:
 
 
 def _show_mask(axes: "Axes", panel: Panel) -> None:
-    nothing = np.zeros(panel.actual.shape[1:], dtype=bool)
-    mask = nothing if panel.changed is None else panel.changed
+    empty = np.zeros(panel.actual.shape[1:], dtype=bool)
+    mask = empty if panel.changed is None else panel.changed
     axes.imshow(mask, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
-    axes.set_title("No change known" if panel.changed is None else "Simulated change")
+    axes.set_title("Change unknown" if panel.changed is None else "Simulated change")
 
 
 def _plot_curve(axes: "Axes", result: MethodResult, colour: str) -> None:
@@ -256,7 +257,7 @@ def _plot_curve(axes: "Axes", result: MethodResult, colour: str) -> None:
 
 
 def label(result: MethodResult) -> str:
-    """Name of a method and, where it is not the plain norm, of its difference image."""
+    """Name of a method and, unless it is the norm, of its difference image."""
     return result.method if result.difference == "norm" else f"{result.method}, {result.difference}"
 
 
@@ -285,7 +286,7 @@ def _grid(rows: int, columns: int, *, width: float, height: float) -> tuple["Fig
 
 
 def svg(figure: "Figure") -> str:
-    """Figure as an SVG element; the same figure gives the same text."""
+    """Figure as an SVG element, reproducible to the byte."""
     import matplotlib as mpl
 
     buffer = BytesIO()

@@ -1,4 +1,4 @@
-"""The report: one self-contained HTML page, from evaluation results and example images alone."""
+"""The report: one self-contained HTML page from an evaluation and example images."""
 
 import json
 from collections.abc import Sequence
@@ -22,16 +22,16 @@ from sarcast.evaluation.report.figures import (
     png_address,
     roc_figure,
     save_panel_png,
+    scenarios_figure,
     svg,
-    views_figure,
 )
 from sarcast.io.files import new_file
 
 __all__ = [
-    "Beside",
+    "ComparisonTable",
     "Panel",
     "Scenario",
-    "best_of",
+    "best_by_role",
     "headline",
     "save_panel_png",
     "write_report",
@@ -39,8 +39,8 @@ __all__ = [
 
 
 @dataclass(frozen=True)
-class Beside:
-    """A published table: rows of a name, the published figure, and ours or None."""
+class ComparisonTable:
+    """A published table beside ours: rows of name, published figure, and our figure or None."""
 
     title: str
     rows: tuple[tuple[str, float, float | None], ...]
@@ -51,23 +51,23 @@ def write_report(
     panels: Sequence[Panel],
     path: Path,
     *,
-    views: Sequence[Scenario] = (),
-    beside: Sequence[Beside] = (),
+    scenarios: Sequence[Scenario] = (),
+    comparisons: Sequence[ComparisonTable] = (),
 ) -> None:
-    """Write the report as one HTML file that needs no other.
+    """Write the report as one self-contained HTML file.
 
     Parameters
     ----------
     evaluation
-        What was reached.
+        The result that is reported.
     panels
-        Example windows; may be none.
+        Example windows; may be empty.
     path
-        The file to write; it is whole or absent.
-    views
-        One place under conditions that were set, its own first; may be none.
-    beside
-        Tables of the paper beside ours; may be none.
+        The file, which is written atomically.
+    scenarios
+        Expected images of one window under set conditions, its actual ones first; may be empty.
+    comparisons
+        Tables of the paper beside ours; may be empty.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -88,26 +88,26 @@ def write_report(
             if (figure := groups_figure(evaluation, change))
         ],
         classifiers=_classifiers(evaluation),
-        called=[_classifier_gain(gain) for gain in evaluation.paired_classifiers],
+        classifier_gains=[_classifier_gain(gain) for gain in evaluation.paired_classifiers],
         calibration=evaluation.calibration,
         panels=[(panel.title, png_address(panel_figure(panel))) for panel in panels],
-        views=png_address(views_figure(views)) if views else None,
-        beside=beside,
-        provenance=[(key, _plain(value)) for key, value in evaluation.provenance.items()],
+        scenarios=png_address(scenarios_figure(scenarios)) if scenarios else None,
+        comparisons=comparisons,
+        provenance=[(key, _as_text(value)) for key, value in evaluation.provenance.items()],
     )
     with new_file(path) as partial:
         partial.write_text(page, encoding="utf-8")
 
 
 def headline(evaluation: Evaluation) -> list[str]:
-    """One sentence a kind of change: the network beside the best strategy and the oracle."""
-    return [_sentence(change, best_of(evaluation, change)) for change in evaluation.changes]
+    """Summarise each kind of change in a sentence: best network, best strategy, oracle."""
+    return [_sentence(change, best_by_role(evaluation, change)) for change in evaluation.changes]
 
 
-def best_of(evaluation: Evaluation, change: str) -> dict[Role, MethodResult]:
-    """Give the result of the highest AUC under a kind of change, of each role evaluated."""
-    rising = sorted(evaluation.results, key=lambda result: result.auc)
-    return {result.role: result for result in rising if result.change == change}
+def best_by_role(evaluation: Evaluation, change: str) -> dict[Role, MethodResult]:
+    """Result of the highest AUC under a kind of change, by role."""
+    ascending = sorted(evaluation.results, key=lambda result: result.auc)
+    return {result.role: result for result in ascending if result.change == change}
 
 
 def _sentence(change: str, best: dict[Role, MethodResult]) -> str:
@@ -123,14 +123,14 @@ def _sentence(change: str, best: dict[Role, MethodResult]) -> str:
 
 
 def _table(evaluation: Evaluation) -> dict[str, Any]:
-    """Rows of the headline table: one a method and difference image, one AUC a kind of change."""
+    """Main table: a row per method and difference image, a column per kind of change."""
     rows: dict[tuple[str, str], dict[str, Any]] = {}
     for result in evaluation.results:
         row = rows.setdefault((result.method, result.difference), _row(result))
         row["results"][result.change] = result
     ordered = sorted(rows.values(), key=lambda row: -max(r.auc for r in row["results"].values()))
     best = {
-        change: max((r.auc for r in evaluation.results if _rivals(r, change)), default=None)
+        change: max((r.auc for r in evaluation.results if _is_candidate(r, change)), default=None)
         for change in evaluation.changes
     }
     return {"changes": evaluation.changes, "rows": ordered, "best": best}
@@ -138,34 +138,36 @@ def _table(evaluation: Evaluation) -> dict[str, Any]:
 
 def _gain(gain: PairedResult) -> str:
     name = gain.method if gain.difference == "norm" else f"{gain.method}, {gain.difference}"
-    return f"{gain.change}: {name} against {gain.than} {_bounded(gain)}"
+    return f"{gain.change}: {name} against {gain.than} {_with_interval(gain)}"
 
 
 def _classifier_gain(gain: PairedClassifier) -> str:
-    return f"{gain.change}, {gain.classifier}: {gain.method} against {gain.than} {_bounded(gain)}"
+    pair = f"{gain.method} against {gain.than}"
+    return f"{gain.change}, {gain.classifier}: {pair} {_with_interval(gain)}"
 
 
-def _bounded(gain: PairedResult | PairedClassifier) -> str:
+def _with_interval(gain: PairedResult | PairedClassifier) -> str:
     known = gain.low is not None and gain.high is not None
     bounds = f" (95 % interval {gain.low:+.3f} to {gain.high:+.3f})" if known else ""
     return f"{gain.gain:+.3f}{bounds}"
 
 
 def _classifiers(evaluation: Evaluation) -> list[dict[str, Any]]:
-    """Tables of classifiers, one a kind of change: rows methods, columns classifiers."""
+    """Tables of classifiers, one per kind of change: rows are methods, columns classifiers."""
     tables = []
     for change in dict.fromkeys(result.change for result in evaluation.classifiers):
-        found = [result for result in evaluation.classifiers if result.change == change]
-        names = list(dict.fromkeys(result.classifier for result in found))
+        results = [result for result in evaluation.classifiers if result.change == change]
+        names = list(dict.fromkeys(result.classifier for result in results))
         rows: dict[str, dict[str, Any]] = {}
-        for result in found:
+        for result in results:
             row = rows.setdefault(result.method, {"role": result.role, "cells": {}})
             row["cells"][result.classifier] = result
         tables.append({"change": change, "names": names, "rows": rows})
     return tables
 
 
-def _rivals(result: MethodResult, change: str) -> bool:
+def _is_candidate(result: MethodResult, change: str) -> bool:
+    """Whether a result may be the best one under a change: the oracle is not a method."""
     return result.change == change and result.role != "oracle"
 
 
@@ -180,5 +182,5 @@ def _row(result: MethodResult) -> dict[str, Any]:
     }
 
 
-def _plain(value: Any) -> str:
+def _as_text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, indent=1, default=str)

@@ -1,4 +1,4 @@
-"""Scenarios: what a place is expected to look like under conditions that are set."""
+"""Scenarios: the expected image of a window under conditions that are set."""
 
 import warnings
 from collections.abc import Mapping
@@ -8,60 +8,60 @@ import numpy as np
 from sarcast.arrays import Float
 from sarcast.evaluation.report.figures import Scenario
 from sarcast.sensor.conditions import COLUMNS, HEADING
-from sarcast.sensor.orbits import direction_of, other_pass
+from sarcast.sensor.orbits import direction_of, opposite_heading
 from sarcast.windows import Predictor, Window
 
-OTHER_PASS = "the other pass"
+ACTUAL = "actual conditions"
+OPPOSITE_PASS = "opposite pass"
 SCENARIOS: Mapping[str, Mapping[str, float]] = {
-    "as it was": {},
+    ACTUAL: {},
     "frost": {"temperature": -15.0, "precipitation": 0.0},
     "dry and warm": {"temperature": 18.0, "precipitation": 0.0, "snow_depth": 0.0},
     "rain": {"temperature": 12.0, "precipitation": 15.0, "snow_depth": 0.0},
     "wet snow": {"temperature": 2.0, "precipitation": 5.0, "snow_depth": 40.0},
 }
-"""Conditions that are set, units as in ``conditions.RANGES``, by the name of the scenario."""
+"""Conditions that are set, in the units of ``conditions.RANGES``, by the name of the scenario."""
 
 
-def views_of(predictor: Predictor, window: Window) -> list[Scenario]:
-    """Expected image of a window under its own conditions and under each scenario.
+def expected_scenarios(predictor: Predictor, window: Window) -> list[Scenario]:
+    """Predict a window under its actual conditions and under each scenario.
 
     Parameters
     ----------
     predictor
-        A network that is told conditions.
+        A network that takes conditions.
     window
-        Its target's conditions are replaced; the previous images stay.
+        The conditions of its target are replaced; its previous images are kept.
 
     Returns
     -------
     list of Scenario
-        The first is under the window's own conditions; the other pass is last, where the heading
-        is known.
+        The actual conditions come first; the opposite pass comes last, if the heading is known.
     """
     heading = float(window.conditions[-1, HEADING])
     wanted = dict(SCENARIOS)
     if np.isfinite(heading):
-        wanted[OTHER_PASS] = {"heading": other_pass(heading)}
-    windows = [window.under(values) for values in wanted.values()]
+        wanted[OPPOSITE_PASS] = {"heading": opposite_heading(heading)}
+    windows = [window.with_conditions(values) for values in wanted.values()]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
-        found = predictor.expect(windows)
+        images = predictor.expect(windows)
     return [
-        Scenario(name, told(one.conditions[-1]), expected.mean)
-        for name, one, expected in zip(wanted, windows, found, strict=True)
+        Scenario(name, describe_conditions(changed.conditions[-1]), image.mean)
+        for name, changed, image in zip(wanted, windows, images, strict=True)
     ]
 
 
-def told(row: Float) -> str:
-    """Conditions of a row in words with their units; what is not known is left out."""
+def describe_conditions(row: Float) -> str:
+    """Describe a row of conditions as text with units, as ``"7 °C, ascending"``, without NaN."""
     known = {name: float(value) for name, value in zip(COLUMNS, row, strict=True)}
-    words = {
+    formats = {
         "temperature": "{:.0f} °C",
         "precipitation_0": "{:.1f} mm a day",
         "snow_depth": "{:.0f} cm of snow",
         "incidence": "{:.0f}° incidence",
     }
-    parts = [text.format(known[n]) for n, text in words.items() if np.isfinite(known[n])]
+    parts = [form.format(known[n]) for n, form in formats.items() if np.isfinite(known[n])]
     if np.isfinite(known["heading"]):
         parts.append(direction_of(known["heading"]))
     return ", ".join(parts)

@@ -1,4 +1,4 @@
-"""Tables of an evaluation: on a terminal, and in Markdown."""
+"""Tables of an evaluation, on a terminal and in Markdown."""
 
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -12,32 +12,32 @@ from sarcast.evaluation.metrics import (
     PairedClassifier,
     PairedResult,
 )
-from sarcast.evaluation.report.html import Beside
+from sarcast.evaluation.report.html import ComparisonTable
 
 
 def show_table(evaluation: Evaluation) -> None:
-    """Print what every method reached, change by change, the best last, to standard output."""
+    """Print the AUC of every method by change, the best last, to standard output."""
     table = Table(title=evaluation.title, title_justify="left")
     for name in ("expected image", "change", "difference image"):
         table.add_column(name)
     for name in ("AUC", "MSE, dB²"):
         table.add_column(name, justify="right")
     changes = list(dict.fromkeys(result.change for result in evaluation.results))
-    for result in sorted(evaluation.results, key=lambda one: (changes.index(one.change), one.auc)):
+    for result in sorted(evaluation.results, key=lambda r: (changes.index(r.change), r.auc)):
         error = "" if result.mse_db2 is None else f"{result.mse_db2:.2f}"
         name = f"{result.method} (network)" if result.role == "network" else result.method
         table.add_row(name, result.change, result.difference, f"{result.auc:.3f}", error)
     Console().print(table)
 
 
-def show_paper(table: Beside) -> None:
+def show_comparison(table: ComparisonTable) -> None:
     """Print a table of the paper beside ours, to standard output."""
     shown = Table(title=table.title, title_justify="left")
     shown.add_column("")
     for name in ("paper", "here"):
         shown.add_column(name, justify="right")
-    for name, known, ours in table.rows:
-        shown.add_row(name, f"{known:.2f}", "" if ours is None else f"{ours:.3f}")
+    for name, published, reached in table.rows:
+        shown.add_row(name, f"{published:.2f}", "" if reached is None else f"{reached:.3f}")
     Console().print(shown)
 
 
@@ -46,47 +46,50 @@ def markdown(evaluation: Evaluation) -> str:
     lines = ["AUC over all pixels, with its 95 % interval over windows:", ""]
     lines += _auc_lines(evaluation)
     for change in dict.fromkeys(c.change for c in evaluation.classifiers):
-        found = [c for c in evaluation.classifiers if c.change == change]
-        lines += ["", f"Balanced accuracy, {change}:", "", *_accuracy_lines(found)]
-    for one in evaluation.calibration:
-        shares = ", ".join(f"{share:.3f} of {nominal}" for nominal, share in one.coverage.items())
-        lines += ["", f"Share of values inside sigma's intervals, {one.method}: {shares}."]
+        results = [c for c in evaluation.classifiers if c.change == change]
+        lines += ["", f"Balanced accuracy, {change}:", "", *_accuracy_lines(results)]
+    for result in evaluation.calibration:
+        shares = ", ".join(
+            f"{share:.3f} of {nominal}" for nominal, share in result.coverage.items()
+        )
+        lines += ["", f"Share of values inside sigma's intervals, {result.method}: {shares}."]
     if any(result.role == "network" for result in evaluation.results):
-        left = not_beaten(evaluation)
-        what = "The networks beat every strategy in every score and classifier"
-        but = f"{what} except in (gain and its 95 % interval over windows):"
-        lines += ["", but if left else f"{what}.", ""]
-        lines += [f"- {line}" for line in left]
+        unbeaten = unbeaten_strategies(evaluation)
+        claim = "The networks beat every strategy in every score and classifier"
+        exceptions = f"{claim}, except in (gain and its 95 % interval over windows):"
+        lines += ["", exceptions if unbeaten else f"{claim}.", ""]
+        lines += [f"- {line}" for line in unbeaten]
     return "\n".join(lines).rstrip() + "\n"
 
 
-def not_beaten(evaluation: Evaluation) -> list[str]:
-    """Where a network is not above every strategy under the same change, one line each.
+def unbeaten_strategies(evaluation: Evaluation) -> list[str]:
+    """List the strategies that a network does not beat under the same change, one line each.
 
-    Its norm and its z are each compared with the norm of the strategies, and a classifier's
-    balanced accuracy with that of the same classifier. A gain whose interval holds 0 may be chance.
+    The AUC of a network's norm and of its z are each compared with that of the strategies' norm,
+    balanced accuracies with that of the same classifier. A gain whose interval contains 0 may be
+    due to chance.
     """
     networks = {result.method for result in evaluation.results if result.role == "network"}
     named: list[tuple[str, PairedResult | PairedClassifier]]
-    named = [(f"AUC of {one.difference}", one) for one in evaluation.paired]
-    named += [(one.classifier, one) for one in evaluation.paired_classifiers]
+    named = [(f"AUC of {gain.difference}", gain) for gain in evaluation.paired]
+    named += [(gain.classifier, gain) for gain in evaluation.paired_classifiers]
     return [
-        f"{one.change}, {what}: {one.method} against {one.than} {_gain(one)}"
-        for what, one in named
-        if one.method in networks and one.gain <= 0.0
+        f"{gain.change}, {what}: {gain.method} against {gain.than} {_gain(gain)}"
+        for what, gain in named
+        if gain.method in networks and gain.gain <= 0.0
     ]
 
 
-def _gain(one: PairedResult | PairedClassifier) -> str:
-    known = one.low is not None and one.high is not None
-    return f"{one.gain:+.3f}" + (f" ({one.low:+.3f} to {one.high:+.3f})" if known else "")
+def _gain(gain: PairedResult | PairedClassifier) -> str:
+    known = gain.low is not None and gain.high is not None
+    return f"{gain.gain:+.3f}" + (f" ({gain.low:+.3f} to {gain.high:+.3f})" if known else "")
 
 
 def _auc_lines(evaluation: Evaluation) -> Iterator[str]:
     yield from _head(["expected image", *evaluation.changes, "MSE, dB²"])
     rows: dict[tuple[str, str], dict[str, MethodResult]] = {}
-    for one in evaluation.results:
-        rows.setdefault((one.method, one.difference), {})[one.change] = one
+    for result in evaluation.results:
+        rows.setdefault((result.method, result.difference), {})[result.change] = result
     for (method, difference), cells in rows.items():
         name = method if difference == "norm" else f"{method}, {difference}"
         error = next(iter(cells.values())).mse_db2
@@ -99,12 +102,12 @@ def _auc_lines(evaluation: Evaluation) -> Iterator[str]:
         )
 
 
-def _accuracy_lines(found: Sequence[ClassifierResult]) -> Iterator[str]:
-    names = list(dict.fromkeys(one.classifier for one in found))
+def _accuracy_lines(results: Sequence[ClassifierResult]) -> Iterator[str]:
+    names = list(dict.fromkeys(result.classifier for result in results))
     yield from _head(["expected image", *names])
-    for method in dict.fromkeys(one.method for one in found):
-        reached = {one.classifier: one.balanced_accuracy for one in found if one.method == method}
-        values = (reached.get(name) for name in names)
+    for method in dict.fromkeys(result.method for result in results):
+        accuracy = {r.classifier: r.balanced_accuracy for r in results if r.method == method}
+        values = (accuracy.get(name) for name in names)
         yield _line([method, *("" if value is None else f"{value:.3f}" for value in values)])
 
 
