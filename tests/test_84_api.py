@@ -1,3 +1,4 @@
+import datetime as dt
 import runpy
 import sys
 from pathlib import Path
@@ -8,18 +9,15 @@ import xarray as xr
 from sklearn.svm import LinearSVC
 
 import sarcast
-from sarcast.api import (
-    WindowOptions,
-    as_dataset,
-    dates_to_evaluate,
-    windows_to_evaluate,
-)
+from sarcast.api import WindowOptions
 from sarcast.detection import difference as di
 from sarcast.detection.classifiers import BestThreshold, FalseAlarmRate, Otsu, Threshold, linear_svc
 from sarcast.errors import SarcastError
 from sarcast.evaluation.experiment import ExperimentOptions
+from sarcast.evaluation.metrics.dataset import as_dataset
 from sarcast.evaluation.simulation.changes import Offset, Statistical
 from sarcast.evaluation.simulation.shapes import ShapeOptions
+from sarcast.evaluation.targets import dates_to_evaluate, windows_to_evaluate
 from sarcast.prediction.strategies import STRATEGIES
 from sarcast.sensor.conditions import WEATHER
 from sarcast.windows import Expected
@@ -55,31 +53,33 @@ PLAIN = {
 @pytest.mark.parametrize("lazy", [False, True])
 def test_difference_images_equal_numpy_in_memory_and_from_dask(kind, lazy):
     actual, expected = image(), expectation()
-    plain = PLAIN[kind](*(one.values for one in (actual, expected["expected"], expected["std"])))
+    images = (actual, expected["expected"], expected["std"])
+    plain = PLAIN[kind](*(image.values for image in images))
     if lazy:
         actual, expected = actual.chunk(time=1, y=2), expected.chunk(time=1)
-    found = sarcast.difference(actual, expected, kind)
-    assert (found.chunks is not None) == lazy
-    assert found.dtype == np.float32
-    assert found.dims == tuple(d for d in actual.dims if plain.ndim == 4 or d != "band")
-    np.testing.assert_allclose(found, plain, rtol=2e-5)
-    assert found.attrs["units"] == ("dB" if kind in ("difference", "norm") else "1")
+    result = sarcast.difference(actual, expected, kind)
+    assert (result.chunks is not None) == lazy
+    assert result.dtype == np.float32
+    assert result.dims == tuple(d for d in actual.dims if plain.ndim == 4 or d != "band")
+    np.testing.assert_allclose(result, plain, rtol=2e-5)
+    assert result.attrs["units"] == ("dB" if kind in ("difference", "norm") else "1")
 
 
 def test_the_order_of_dims_is_kept():
-    turned = ("y", "time", "x", "band")
-    found = sarcast.difference(image().transpose(*turned), image(1))
-    assert found.dims == turned
-    np.testing.assert_allclose(found.transpose(*image().dims), image() - image(1), rtol=1e-5)
+    order = ("y", "time", "x", "band")
+    result = sarcast.difference(image().transpose(*order), image(1))
+    assert result.dims == order
+    np.testing.assert_allclose(result.transpose(*image().dims), image() - image(1), rtol=1e-5)
 
 
 def test_loss_without_a_deviation_is_in_decibels():
-    blind = expectation()
-    blind["std"] = blind["std"] * np.nan
-    for expected in (image(1), blind):
-        found = sarcast.difference(image(), expected, "loss")
-        assert found.attrs["units"] == "dB"
-        np.testing.assert_allclose(found, di.signed((image() - image(1)).values, "loss"), rtol=1e-5)
+    without_std = expectation()
+    without_std["std"] = without_std["std"] * np.nan
+    plain = di.signed((image() - image(1)).values, "loss")
+    for expected in (image(1), without_std):
+        loss = sarcast.difference(image(), expected, "loss")
+        assert loss.attrs["units"] == "dB"
+        np.testing.assert_allclose(loss, plain, rtol=1e-5)
         with pytest.raises(SarcastError, match="z needs a standard deviation"):
             sarcast.difference(image(), expected, "z")
 
@@ -105,29 +105,29 @@ def changed_images():
 def test_classify_gives_the_map_of_each_image(lazy):
     images, mask = changed_images()
     images[0, 1, 2, 2] = np.nan
-    plain = np.stack([Threshold(5.0).predict(one) for one in images.values])
-    given = images.chunk(time=1, x=2) if lazy else images
-    found = sarcast.classify(given, Threshold(5.0))
-    assert (found.dims, found.dtype) == (("time", "y", "x"), bool)
-    np.testing.assert_array_equal(found, plain)
-    assert not found[0, 2, 2]
-    own = sarcast.classify(given, lambda one: one.sum(axis=0) < -6.0)
-    np.testing.assert_array_equal(own, mask.where(images.notnull().all("band"), False))
+    plain = np.stack([Threshold(5.0).predict(image) for image in images.values])
+    chunked = images.chunk(time=1, x=2) if lazy else images
+    changed = sarcast.classify(chunked, Threshold(5.0))
+    assert (changed.dims, changed.dtype) == (("time", "y", "x"), bool)
+    np.testing.assert_array_equal(changed, plain)
+    assert not changed[0, 2, 2]
+    by_function = sarcast.classify(chunked, lambda image: image.sum(axis=0) < -6.0)
+    np.testing.assert_array_equal(by_function, mask.where(images.notnull().all("band"), False))
 
 
-def test_classifiers_learn_from_the_images_and_stay_as_they_were():
+def test_copies_of_classifiers_are_fitted():
     images, mask = changed_images()
     otsu = Otsu()
     np.testing.assert_array_equal(sarcast.classify(images, otsu, learn=True), mask)
     assert not hasattr(otsu, "threshold_")
-    with pytest.raises(SarcastError, match="has not learnt yet"):
+    with pytest.raises(SarcastError, match="is not fitted yet"):
         sarcast.classify(images, otsu)
     np.testing.assert_array_equal(sarcast.classify(images, BestThreshold(), changed=mask), mask)
     with pytest.raises(SarcastError, match="learns from masks"):
         sarcast.classify(images, BestThreshold(), learn=True)
 
 
-def test_a_classifier_of_z_is_warned_of_decibels():
+def test_decibels_for_a_classifier_of_z_give_a_warning():
     image = xr.DataArray(np.zeros((2, 4, 4)), dims=("band", "y", "x"), attrs={"units": "dB"})
     with pytest.warns(UserWarning, match=r"false-alarm rate 0\.01 takes differences in standard"):
         sarcast.classify(image, FalseAlarmRate(0.01))
@@ -135,44 +135,44 @@ def test_a_classifier_of_z_is_warned_of_decibels():
 
 
 @pytest.mark.parametrize(
-    ("what", "lacking"),
+    ("classifier", "lacking"),
     [
         (LinearSVC(), "LinearSVC lacks name, takes, fresh; wrap a scikit-learn estimator"),
         (0.5, "float lacks name, takes, fresh, fit, predict; wrap"),
     ],
 )
-def test_what_is_no_classifier_is_told(what, lacking):
+def test_an_object_that_is_no_classifier_is_named(classifier, lacking):
     images, mask = changed_images()
     with pytest.raises(SarcastError, match=lacking):
-        sarcast.classify(images, what, changed=mask)
+        sarcast.classify(images, classifier, changed=mask)
     with pytest.raises(SarcastError, match=lacking):
-        sarcast.evaluate(learnable_cube(), classifiers=[what], rng=np.random.default_rng(0))
+        sarcast.evaluate(learnable_cube(), classifiers=[classifier], rng=np.random.default_rng(0))
 
 
-def test_simulated_change_is_where_it_says():
+def test_simulated_change_lies_in_its_mask():
     cube = learnable_cube()
     before = cube["backscatter"].isel(time=0).assign_attrs(units="dB")
     forest = xr.zeros_like(before[0], dtype=bool)
     forest[:12] = True
     once = ShapeOptions(least=1, most=1, size=0.9)
-    found, again = (
+    after, again = (
         sarcast.simulate_change(before, forest=forest, shapes=once, rng=np.random.default_rng(3))
         for _ in range(2)
     )
-    assert found.identical(again)
-    changed = found["changed"]
+    assert after.identical(again)
+    changed = after["changed"]
     assert changed.any() and not changed[12:].any()
-    step = found["backscatter"] - before
+    step = after["backscatter"] - before
     np.testing.assert_allclose(
         step, (-2.5 * changed).broadcast_like(step).transpose(*step.dims), atol=1e-5
     )
-    np.testing.assert_array_equal(found["x"], cube["x"])
+    np.testing.assert_array_equal(after["x"], cube["x"])
     with pytest.raises(SarcastError, match="at least 100 pixels"):
         sarcast.simulate_change(before, Statistical(), shapes=once, rng=np.random.default_rng(3))
 
 
 class Near:
-    """Expects the latest image but for a bias, and has seen dates up to the sixth."""
+    """Expects the mean of the previous images; trained and validated on the first six dates."""
 
     name, size, previous = "near", None, 3
     training = {  # noqa: RUF012
@@ -184,11 +184,11 @@ class Near:
         return [Expected(w.previous.mean(axis=0), np.full_like(w.target, 0.6)) for w in windows]
 
 
-def test_evaluate_gives_every_method_change_and_classifier():
+def test_evaluate_covers_every_method_change_and_classifier():
     cube = learnable_cube(pixels=48)
     rng = np.random.default_rng(0)
     options = ExperimentOptions(shapes=ShapeOptions(least=1, size=0.8), fit_windows=2)
-    found = sarcast.evaluate(
+    scores = sarcast.evaluate(
         cube,
         [Near()],
         changes=[Offset(), Offset((2.0, 2.0))],
@@ -197,27 +197,27 @@ def test_evaluate_gives_every_method_change_and_classifier():
         options=options,
         rng=rng,
     )
-    assert found["auc"].dims == ("predictor", "change", "difference")
-    assert set(found["predictor"].values) == {"near", *STRATEGIES}
-    assert list(found["change"].values) == ["offset -2.5 dB", "offset +2 dB"]
-    assert found["auc"].sel(predictor="near").notnull().all()
-    assert found["auc"].sel(difference="z").notnull().any("change").sum() == 1
-    assert (found["windows"].sel(difference="norm") == 6 * 4).all()
-    assert (found["auc_low"] <= found["auc"]).sum() > 0
-    near, latest = (found["mse"].sel(predictor=name) for name in ("near", "latest"))
+    assert scores["auc"].dims == ("predictor", "change", "difference")
+    assert set(scores["predictor"].values) == {"near", *STRATEGIES}
+    assert list(scores["change"].values) == ["offset -2.5 dB", "offset +2 dB"]
+    assert scores["auc"].sel(predictor="near").notnull().all()
+    assert scores["auc"].sel(difference="z").notnull().any("change").sum() == 1
+    assert (scores["windows"].sel(difference="norm") == 6 * 4).all()
+    assert (scores["auc_low"] <= scores["auc"]).sum() > 0
+    near, latest = (scores["mse"].sel(predictor=name) for name in ("near", "latest"))
     assert near < latest
-    assert found["accuracy"].sel(classifier="linear SVC", predictor="near").min() > 0.65
-    assert found["role"].sel(predictor="near") == "network"
+    assert scores["accuracy"].sel(classifier="linear SVC", predictor="near").min() > 0.65
+    assert scores["role"].sel(predictor="near") == "network"
 
 
-def test_evaluate_takes_the_dates_and_previous_images_that_are_asked_for():
+def test_evaluate_follows_its_dates_and_previous_images():
     cube = learnable_cube()
     options = ExperimentOptions(shapes=ShapeOptions(least=1, size=0.8))
     words = {"options": options, "rng": np.random.default_rng(0)}
-    asked = WindowOptions(start="2021-04-07", end="2021-04-19", previous=1)
-    found = sarcast.evaluate(cube, windows=asked, **words)
-    assert (found["windows"] == 2).all()
-    mse = found["mse"]
+    windows = WindowOptions(start="2021-04-07", end="2021-04-19", previous=1)
+    result = sarcast.evaluate(cube, windows=windows, **words)
+    assert (result["windows"] == 2).all()
+    mse = result["mse"]
     assert mse.sel(predictor="mean") == mse.sel(predictor="latest")
     assert dates_to_evaluate(cube, 4, after="2021-03-02") == [6, 7, 8, 9, 10, 11]
     assert dates_to_evaluate(cube, 4, start="2021-03-02", end="2021-03-15") == [5, 6]
@@ -227,32 +227,48 @@ def test_evaluate_takes_the_dates_and_previous_images_that_are_asked_for():
     class Other(Near):
         name, previous = "other", 2
 
-    with pytest.raises(SarcastError, match="their previous is 2 and 3; evaluate them apart"):
+    with pytest.raises(SarcastError, match="their number of previous images is 2 and 3; evaluate"):
         sarcast.evaluate(cube, [Near(), Other()], **words)
 
 
-def test_dates_that_a_network_has_seen_are_left_out_or_warned_of():
+def test_dates_of_a_training_are_left_out_or_warned_of():
     cube = learnable_cube()
     times = cube["time"].values
     for predictor in (Near(), MaskedPredictor(Near(), WEATHER)):
         dates, _ = windows_to_evaluate(cube, [predictor], WindowOptions())
         assert dates == list(np.flatnonzero(times > np.datetime64("2021-03-03")))
-        with pytest.warns(UserWarning, match="trained on those up to 2021-02-01: its figures"):
+        with pytest.warns(UserWarning, match="trained on dates up to 2021-02-01: its scores"):
             windows_to_evaluate(cube, [predictor], WindowOptions(start="2021-02-01"))
         windows_to_evaluate(cube, [predictor], WindowOptions(start="2021-02-02"))
 
 
-def test_the_dataset_holds_the_records():
+def test_the_dataset_contains_the_results():
     evaluation = results_of_the_paper()
-    found = as_dataset(evaluation)
-    for one in evaluation.results:
-        here = {"predictor": one.method, "change": one.change, "difference": one.difference}
-        assert found["auc"].sel(here) == one.auc
-    for one in evaluation.classifiers:
-        here = {"predictor": one.method, "change": one.change, "classifier": one.classifier}
-        assert found["accuracy"].sel(here) == one.balanced_accuracy
-    assert found["auc"].notnull().sum() == len(evaluation.results)
-    assert found["mse"].isnull().all()
+    table = as_dataset(evaluation)
+    for result in evaluation.results:
+        key = {"predictor": result.method, "change": result.change}
+        assert table["auc"].sel(key | {"difference": result.difference}) == result.auc
+    for result in evaluation.classifiers:
+        key = {"predictor": result.method, "change": result.change}
+        accuracy = table["accuracy"].sel(key | {"classifier": result.classifier})
+        assert accuracy == result.balanced_accuracy
+    assert table["auc"].notnull().sum() == len(evaluation.results)
+    assert table["mse"].isnull().all()
+
+
+def test_dates_to_evaluate_can_be_date_objects():
+    cube = learnable_cube()
+    text = WindowOptions(start="2021-04-07", end="2021-04-19")
+    for start, end in (
+        (dt.date(2021, 4, 7), dt.date(2021, 4, 19)),
+        (np.datetime64("2021-04-07"), np.datetime64("2021-04-19")),
+        (cube["time"][8], cube["time"][9]),
+    ):
+        objects = WindowOptions(start=start, end=end)
+        assert windows_to_evaluate(cube, [], objects)[0] == windows_to_evaluate(cube, [], text)[0]
+    assert windows_to_evaluate(cube, [], text)[0] == [8, 9]
+    with pytest.raises(SarcastError, match="'soon' is no date"):
+        windows_to_evaluate(cube, [], WindowOptions(start="soon"))
 
 
 def test_the_example_runs_on_a_cube(world_cube, capsys, monkeypatch):

@@ -1,4 +1,4 @@
-"""Difference images, change maps and evaluations of xarray objects: what notebooks call."""
+"""Difference images, change maps, simulated changes and evaluations of xarray objects."""
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -6,83 +6,87 @@ from typing import Any, Literal, cast
 
 import numpy as np
 import xarray as xr
-from pydantic import Field
 
 from sarcast.arrays import Bool, Float
-from sarcast.cube import moment_of
 from sarcast.detection import difference as di
-from sarcast.detection.classifiers import Classifier, FromCallable, check_able
+from sarcast.detection.classifiers import Classifier, FunctionClassifier, check_classifier
 from sarcast.errors import SarcastError
 from sarcast.evaluation.experiment import ExperimentOptions, run_experiment
-from sarcast.evaluation.metrics import Role
 from sarcast.evaluation.metrics.dataset import as_dataset
 from sarcast.evaluation.simulation.changes import Change, Offset, simulate
+from sarcast.evaluation.simulation.image import LandImage
 from sarcast.evaluation.simulation.shapes import ShapeOptions
-from sarcast.io.progress import track
-from sarcast.prediction.strategies import STRATEGIES, Oracle, Strategy
+from sarcast.evaluation.targets import WindowOptions, predictors_by_role, windows_to_evaluate
 from sarcast.sensor.units import DB, check_units
-from sarcast.windows import Chooser, Predictor, PreviousOptions, Window, grid, target_dates
+from sarcast.windows import Predictor
+
+__all__ = ["Kind", "WindowOptions", "classify", "difference", "evaluate", "simulate_change"]
 
 Kind = Literal["difference", "ratio", "log-ratio", "norm", "z", "loss", "gain"]
 IMAGE = ("band", "y", "x")
 _UNITLESS = "1"
 
 
-class WindowOptions(PreviousOptions):
-    """Which windows of a cube are evaluated."""
-
-    start: str | None = Field(
-        None,
-        description="First target date, ISO 8601; default: the one after all dates that the model "
-        "was trained and validated on.",
-    )
-    end: str | None = Field(None, description="Last target date, ISO 8601; default: the last.")
-    window: int = Field(
-        256, ge=16, description="Pixels a side of a window, for networks that take any."
-    )
-
-
 def difference(
     actual: xr.DataArray, expected: xr.Dataset | xr.DataArray, kind: Kind = "difference"
 ) -> xr.DataArray:
-    """Difference image of an actual and an expected image; lazy where they are.
+    """Compute the difference image of an actual and an expected image; lazy if they are lazy.
 
     Parameters
     ----------
     actual
         Dims band, y, x and any others, dB.
     expected
-        Same dims, dB; or what ``predict`` gave, with ``expected`` and ``std``.
+        Same dims, dB; or the result of ``predict``, with ``expected`` and ``std``.
     kind
-        ``"difference"`` is the actual less the expected image, dB; ``"ratio"`` and ``"log-ratio"``
-        are those of linear power; ``"norm"`` is the length of the difference over the bands;
-        ``"z"`` the difference over the standard deviation; ``"loss"`` and ``"gain"`` the scores of
-        a change whose direction is known, of z where it is told and else of the difference.
+        With d = actual - expected in dB and the standard deviation s:
+
+        ``"difference"``
+            d, dB.
+        ``"ratio"``, ``"log-ratio"``
+            10^(d / 10) and its natural logarithm: of linear power.
+        ``"norm"``
+            sqrt(sum over bands of d²), dB.
+        ``"z"``
+            d / s.
+        ``"loss"``, ``"gain"``
+            Score of a change of known direction: ∓ sum over bands of z / sqrt(bands), or of d where
+            there is no standard deviation.
 
     Returns
     -------
     DataArray
-        Float32, without ``band`` for norm, loss and gain; NaN where an input is.
+        Float32, without ``band`` for norm, loss and gain; NaN where an input is NaN.
 
     Raises
     ------
     SarcastError
-        If a unit is not dB, the kind is unknown, or z is asked of what tells no deviation.
+        If a unit is not dB, the kind is unknown, or z is requested without a standard deviation.
+
+    Examples
+    --------
+    >>> actual = xr.DataArray([[[-13.0]], [[-20.0]]], dims=IMAGE, attrs={"units": "dB"})
+    >>> expected = xr.DataArray([[[-10.0]], [[-16.0]]], dims=IMAGE, attrs={"units": "dB"})
+    >>> difference(actual, expected, "norm").values
+    array([[5.]], dtype=float32)
     """
     if kind not in _KINDS:
         raise SarcastError(f"a difference image is of kind {', '.join(_KINDS)}, not {kind!r}")
     std = None
     if isinstance(expected, xr.Dataset):
-        std = _told(expected) if kind in ("z", "loss", "gain") else None
+        std = _predicted_std(expected) if kind in ("z", "loss", "gain") else None
         expected = expected["expected"]
     for image in (actual, expected):
         check_units(image, DB)
     if kind == "z" and std is None:
-        raise SarcastError("z needs a standard deviation, but the expected image comes without")
+        raise SarcastError(
+            "z needs a standard deviation, but the expected image has none; take another kind, or "
+            "a network that predicts one"
+        )
     images = [actual, expected] if std is None else [actual, expected, std]
-    found = _over_images(_KINDS[kind], images, bands=kind not in ("norm", "loss", "gain"))
+    result = _map_images(_KINDS[kind], images, keep_band=kind not in ("norm", "loss", "gain"))
     in_db = std is None and kind not in ("ratio", "log-ratio")
-    return found.rename(kind).assign_attrs(units=DB if in_db else _UNITLESS)
+    return result.rename(kind).assign_attrs(units=DB if in_db else _UNITLESS)
 
 
 def classify(
@@ -92,20 +96,21 @@ def classify(
     changed: xr.DataArray | None = None,
     learn: bool = False,
 ) -> xr.DataArray:
-    """Change map of a difference image.
+    """Compute the change map of a difference image.
 
     Parameters
     ----------
     image
-        Difference image, dims band, y, x and any others: each image of the others on its own.
+        Difference image, dims band, y, x and any others; each image along the other dims is
+        classified separately.
     classifier
-        As in ``sarcast.detection.classifiers`` and ``sarcast.detection.spatial``, or a function
-        from an array (band, y, x) to a boolean one (y, x).
+        One of ``sarcast.detection.classifiers``, or a function from an array (band, y, x) to a
+        boolean array (y, x).
     changed
-        What changed, dims y, x and the others; the classifier then learns from it and from
-        ``image`` first.
+        What changed, dims y, x and the others; if given, a copy of the classifier is first fitted
+        to it and to ``image``.
     learn
-        Learn from ``image`` first without knowing what changed, as automatic thresholds do.
+        First fit a copy of the classifier to ``image`` without masks, as automatic thresholds do.
 
     Returns
     -------
@@ -115,27 +120,31 @@ def classify(
     Raises
     ------
     SarcastError
-        If the classifier has not learnt what it needs, or is neither one nor a function.
+        If the classifier is not fitted but has to be, or is neither a classifier nor a function.
+
+    Warns
+    -----
+    UserWarning
+        If the classifier takes z but the image is in dB.
+
+    Examples
+    --------
+    >>> from sarcast.detection.classifiers import Otsu
+    >>> changed = classify(image, Otsu(), learn=True)  # doctest: +SKIP
+    >>> darker = classify(image, lambda d: d.sum(axis=0) < -6.0)  # doctest: +SKIP
     """
-    able = _able(classifier)
-    if able.takes == "z" and image.attrs.get("units") == DB:
+    model = _as_classifier(classifier)
+    if model.takes == "z" and image.attrs.get("units") == DB:
         warnings.warn(
-            f"the classifier {able.name} takes differences in standard deviations, but these are "
+            f"the classifier {model.name} takes differences in standard deviations, but these are "
             f"in dB, so that its rate does not hold; give it the difference image of kind z",
             stacklevel=2,
         )
     if changed is not None or learn:
-        masks = None if changed is None else list(_each(changed.astype(bool), IMAGE[1:], image))
-        able = able.fresh().fit(list(_each(image, IMAGE, image)), masks)
-    found = _over_images(able.predict, (image,), bands=False, dtype=bool)
-    return found.rename("changed").assign_attrs({})
-
-
-def _able(classifier: Classifier | Callable[[Float], Bool]) -> Classifier:
-    if callable(classifier) and not hasattr(classifier, "predict"):
-        return FromCallable(getattr(classifier, "__name__", "function"), classifier)
-    check_able(classifier)
-    return cast(Classifier, classifier)
+        masks = None if changed is None else list(_arrays(changed.astype(bool), IMAGE[1:], image))
+        model = model.fresh().fit(list(_arrays(image, IMAGE, image)), masks)
+    result = _map_images(model.predict, (image,), keep_band=False, dtype=bool)
+    return result.rename("changed").assign_attrs({})
 
 
 def simulate_change(
@@ -147,43 +156,39 @@ def simulate_change(
     shapes: ShapeOptions | None = None,
     rng: np.random.Generator,
 ) -> xr.Dataset:
-    """Put a change of known place into an image.
+    """Simulate a change in random shapes of an image.
 
     Parameters
     ----------
     image
         Dims (band, y, x), dB.
     change
-        As in ``sarcast.evaluation.simulation.changes``; by default −2.5 dB in both bands.
+        One of ``sarcast.evaluation.simulation.changes``; by default -2.5 dB in both bands.
     forest, open_land
-        Dims (y, x): where change is put, and whose distribution statistical change takes.
+        Dims (y, x): where change is simulated, and whose distribution statistical change takes.
     shapes
-        How shapes are drawn.
+        How the shapes are drawn.
     rng
-        Source of chance.
+        Generator of the shapes and of the change.
 
     Returns
     -------
     Dataset
         ``backscatter``, the image with the change, and ``changed``, dims (y, x).
+
+    Raises
+    ------
+    SarcastError
+        If the unit is not dB, or the change does not fit the image.
     """
     check_units(image, DB)
     image = image.transpose(*IMAGE)
-    target = image.values.astype(np.float32)
-    masks = [None if one is None else one.values.astype(bool) for one in (forest, open_land)]
-    window = Window(
-        previous=target[None, :0].repeat(0, axis=0),
-        target=target,
-        conditions=np.zeros((1, 0), dtype=np.float32),
-        times=np.zeros(1, dtype="datetime64[ns]"),
-        elevation=np.full(target.shape[1:], np.nan, dtype=np.float32),
-        forest=masks[0],
-        open_land=masks[1],
-    )
-    found = simulate(window, change or Offset(), shapes, rng=rng)
-    mask = image.isel(band=0, drop=True).copy(data=found.changed).assign_attrs({})
+    masks = (None if mask is None else mask.values.astype(bool) for mask in (forest, open_land))
+    before = LandImage(image.values.astype(np.float32), *masks)
+    after = simulate(before, change or Offset(), shapes, rng=rng)
+    changed = image.isel(band=0, drop=True).copy(data=after.changed).assign_attrs({})
     return xr.Dataset(
-        {"backscatter": image.copy(data=found.window.target), "changed": mask.rename("changed")}
+        {"backscatter": image.copy(data=after.backscatter), "changed": changed.rename("changed")}
     )
 
 
@@ -197,134 +202,41 @@ def evaluate(
     options: ExperimentOptions | None = None,
     rng: np.random.Generator,
 ) -> xr.Dataset:
-    """Prove by simulated change how much predictors improve the difference image on a cube.
+    """Measure with simulated changes how much predictors improve the difference image of a cube.
 
-    The conventional strategies, and the oracle where the cube knows it, are evaluated beside them.
+    The conventional strategies, and the oracle of a synthetic cube, are evaluated as well.
 
     Parameters
     ----------
     cube
         The cube.
     predictors
-        Models, or anything else with ``expect``.
+        Models, or other objects with the methods of ``windows.Predictor``.
     changes, classifiers, options
-        As in ``assess.assess``.
+        As in ``evaluation.experiment.run_experiment``.
     windows
-        Which ones of the cube; by default those of the dates after all that a model has seen.
+        Which windows of the cube; by default those of the dates after the training and validation
+        of all predictors.
     rng
-        Source of chance of the simulated changes and of the intervals.
+        Generator of the simulated changes and of the confidence intervals.
 
     Returns
     -------
     Dataset
-        As ``evaluation.dataset.as_dataset`` tells.
+        Measures by predictor, change, difference image and classifier, as
+        ``evaluation.metrics.dataset.as_dataset`` describes.
 
     Raises
     ------
     SarcastError
-        If predictors need windows that differ, or no date has enough previous images.
+        If the predictors need different windows, the cube lacks a band, or no date has enough
+        previous images.
     """
     _, cut = windows_to_evaluate(cube, predictors, windows or WindowOptions())
-    told = roles(predictors, oracle="expected" in cube)
-    changed, resampled = rng.spawn(2)
-    found = run_experiment(cut, told, changes, options, classifiers, rng=changed)
-    return as_dataset(found.evaluation("", {}, rng=resampled))
-
-
-def windows_to_evaluate(
-    cube: xr.Dataset, predictors: Sequence[Predictor], options: WindowOptions
-) -> tuple[list[int], Iterator[Window]]:
-    """Windows side by side of each target date, that all of some predictors take.
-
-    Parameters
-    ----------
-    cube
-        The cube.
-    predictors
-        What they need goes before the options, and dates up to the last that they have seen are
-        left out, unless the options ask for a start; then there is a warning.
-    options
-        Which windows.
-
-    Returns
-    -------
-    tuple
-        Places of the target dates on ``time``, and their windows.
-
-    Raises
-    ------
-    SarcastError
-        If predictors need windows that differ, or no date has enough previous images.
-    """
-    count = _one(predictors, "previous", options.previous)
-    largest = max(cube.sizes["y"], cube.sizes["x"])
-    size = _one(predictors, "size", min(options.window, largest))
-    seen = max(_of_training(predictors, "seen_until"), default=None)
-    trained = max((dates[-1] for dates in _of_training(predictors, "training_dates")), default=None)
-    if options.start and trained and moment_of(options.start) <= moment_of(trained, last=True):
-        warnings.warn(
-            f"dates from {options.start} on are evaluated, but a network was trained on those up "
-            f"to {trained}: its figures there are too good",
-            stacklevel=3,
-        )
-    dates = dates_to_evaluate(cube, count, start=options.start, after=seen, end=options.end)
-    return dates, _windows_of(cube, dates, size, count, options.chooser)
-
-
-def dates_to_evaluate(
-    cube: xr.Dataset,
-    count: int,
-    *,
-    start: str | None = None,
-    after: str | None = None,
-    end: str | None = None,
-) -> list[int]:
-    """Places on ``time`` of the dates that can be targets, all bounds ISO 8601.
-
-    Parameters
-    ----------
-    cube
-        The cube.
-    count
-        Number of images that must precede a target.
-    start, end
-        First and last day.
-    after
-        Last day that is not taken, where no start is given.
-
-    Raises
-    ------
-    SarcastError
-        If there is no such date.
-    """
-    first = None if start is None else moment_of(start)
-    if start is None and after is not None:
-        first = moment_of(after, last=True)
-    last = None if end is None else moment_of(end, last=True)
-    targets = target_dates(cube, count, start=first, end=last)
-    if len(targets) == 0:
-        since = start or (f"after {after}" if after else "the first")
-        raise SarcastError(
-            f"no date of the cube from {since} to {end or 'the last'} has {count} previous images; "
-            f"give another start or end, or a cube with later dates"
-        )
-    return [int(place) for place in targets]
-
-
-def _windows_of(
-    cube: xr.Dataset, dates: Sequence[int], size: int, count: int, chooser: Chooser
-) -> Iterator[Window]:
-    for target in track(dates, "evaluating", len(dates)):
-        yield from grid(cube, target, size, count, chooser=chooser)
-
-
-def roles(predictors: Sequence[Predictor], *, oracle: bool) -> dict[Role, list[Predictor]]:
-    """Networks beside the conventional strategies and, where it is known, the oracle."""
-    networks = [one for one in predictors if not isinstance(one, Strategy)]
-    told: dict[Role, list[Predictor]] = {"network": networks} if networks else {}
-    own = [one for one in predictors if isinstance(one, Strategy) and not isinstance(one, Oracle)]
-    told["strategy"] = list({one.name: one for one in (*STRATEGIES.values(), *own)}.values())
-    return {**told, "oracle": [Oracle()]} if oracle else told
+    by_role = predictors_by_role(predictors, oracle="expected" in cube)
+    simulated, resampled = rng.spawn(2)
+    result = run_experiment(cut, by_role, changes, options, classifiers, rng=simulated)
+    return as_dataset(result.evaluation("", {}, rng=resampled))
 
 
 def _norm(actual: Float, expected: Float) -> Float:
@@ -333,8 +245,8 @@ def _norm(actual: Float, expected: Float) -> Float:
 
 def _signed(direction: str) -> Callable[..., Float]:
     def score(actual: Float, expected: Float, *std: Float) -> Float:
-        plain = di.z(actual, expected, *std) if std else di.subtract(actual, expected)
-        return di.signed(plain, direction)
+        residual = di.z(actual, expected, *std) if std else di.subtract(actual, expected)
+        return di.signed(residual, direction)
 
     return score
 
@@ -350,54 +262,44 @@ _KINDS: dict[str, Callable[..., Float]] = {
 }
 
 
-def _told(expected: xr.Dataset) -> xr.DataArray | None:
-    """The standard deviation, unless there is none: predictors that tell none give NaN."""
+def _predicted_std(expected: xr.Dataset) -> xr.DataArray | None:
+    """Return the standard deviation; None if it is absent or, as without prediction, all NaN."""
     std = expected.get("std")
     return None if std is None or bool(np.isnan(std).all()) else std
 
 
-def _over_images(
+def _as_classifier(classifier: Classifier | Callable[[Float], Bool]) -> Classifier:
+    if callable(classifier) and not hasattr(classifier, "predict"):
+        return FunctionClassifier(getattr(classifier, "__name__", "function"), classifier)
+    check_classifier(classifier)
+    return cast(Classifier, classifier)
+
+
+def _map_images(
     function: Callable[..., Any],
     images: Sequence[xr.DataArray],
     *,
-    bands: bool,
+    keep_band: bool,
     dtype: Any = np.float32,
 ) -> xr.DataArray:
-    """Call a function of arrays (band, y, x) on each image of arrays with more dims."""
-    found: xr.DataArray = xr.apply_ufunc(
+    """Call a function of arrays (band, y, x) on each image along the other dims."""
+    result: xr.DataArray = xr.apply_ufunc(
         function,
         *images,
         input_core_dims=[IMAGE] * len(images),
-        output_core_dims=[IMAGE if bands else IMAGE[1:]],
+        output_core_dims=[IMAGE if keep_band else IMAGE[1:]],
         vectorize=True,
         dask="parallelized",
         dask_gufunc_kwargs={"allow_rechunk": True},
         output_dtypes=[dtype],
         join="exact",
     )
-    order = [dim for dim in images[0].dims if bands or dim != "band"]
-    return found.transpose(*order)
+    order = [dim for dim in images[0].dims if keep_band or dim != "band"]
+    return result.transpose(*order)
 
 
-def _each(array: xr.DataArray, core: Sequence[str], like: xr.DataArray) -> Iterator[Any]:
-    """Arrays of the core dims, one by one over the other dims of ``like``."""
+def _arrays(array: xr.DataArray, core: Sequence[str], like: xr.DataArray) -> Iterator[Any]:
+    """Yield the arrays of the core dims, one for each position along the other dims of ``like``."""
     others = [dim for dim in like.dims if dim not in IMAGE]
     stacked = array.transpose(*others, *core).values
     yield from stacked.reshape(-1, *stacked.shape[len(others) :])
-
-
-def _one(predictors: Sequence[Predictor], name: str, default: int) -> int:
-    """The one number of previous images, or size of windows, that all predictors take."""
-    needed = {value for one in predictors if (value := getattr(one, name)) is not None}
-    if len(needed) > 1:
-        raise SarcastError(
-            f"predictors that are compared must take the same windows, but their {name} is "
-            f"{' and '.join(map(str, sorted(needed)))}; evaluate them apart"
-        )
-    return int(needed.pop()) if needed else default
-
-
-def _of_training(predictors: Sequence[Predictor], name: str) -> list[Any]:
-    """What the predictors tell of their training under a name, of those that tell it."""
-    told = [getattr(one, "training", {}).get(name) for one in predictors]
-    return [one for one in told if one]

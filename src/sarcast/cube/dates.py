@@ -32,7 +32,7 @@ def time_index_of(cube: xr.Dataset, date: Date) -> int:
         If it is no date, or the cube has no acquisition on it, or several.
     """
     times = cube["time"].values
-    wanted = _datetime(date)
+    wanted = to_datetime64(date)
     if len(times) == 0:
         raise SarcastError(f"the cube has no acquisition at {date}; it has none at all")
     unit = np.datetime_data(wanted.dtype)[0]
@@ -63,14 +63,14 @@ def moment_of(date: Date, *, last: bool = False) -> np.datetime64:
     UsageError
         If it is no date.
     """
-    read = _datetime(date)
+    read = to_datetime64(date)
     start = read.astype("datetime64[s]")
     end = (read + 1).astype("datetime64[s]") - np.timedelta64(1, "s")
     moment: np.datetime64 = max(end if last else start, read)
     return moment
 
 
-def _datetime(date: Date) -> np.datetime64:
+def to_datetime64(date: Date) -> np.datetime64:
     """Convert to a ``datetime64`` whose unit is the precision of the date."""
     if isinstance(date, xr.DataArray) and date.ndim == 0:
         date = date.values.flat[0]
