@@ -1,4 +1,4 @@
-"""Training learns, stops and goes on to the same bytes; model folders keep what they are given."""
+"""Training learns, stops and resumes to the same bytes; model folders keep what they are given."""
 
 import os
 import signal
@@ -23,7 +23,16 @@ from sarcast.prediction.networks.temporal import Temporal, TemporalOptions
 from sarcast.prediction.networks.unet import UNet, UNetOptions, paper_scaling
 from sarcast.prediction.training.augment import AugmentOptions
 from sarcast.prediction.training.batches import mixed, sampled
-from sarcast.prediction.training.fit import TrainOptions, _Loop, fit, launched
+from sarcast.prediction.training.checkpoint import (
+    State,
+    optimiser_state,
+    read_latest,
+    restore_optimiser,
+)
+from sarcast.prediction.training.fit import _checkpoint, _described, _Validator, fit, launch
+from sarcast.prediction.training.options import TrainOptions
+from sarcast.prediction.training.schedule import is_over, learning_rate_factor, progress_text
+from sarcast.prediction.training.trainer import Trainer
 from sarcast.prediction.training.validation import ValidationWindows
 from sarcast.sensor.conditions import PaperScaling
 from sarcast.windows import Batch, WindowSampler, collate, cut_window, target_dates
@@ -46,15 +55,17 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def train(cube: xr.Dataset, network: UNetOptions, options: TrainOptions, *, to: Path) -> Model:
     """Train on the early dates, validate on the last three, write the model folder."""
     dates = target_dates(cube, network.previous)
-    sampler = WindowSampler([cube], [dates[:-3]], size=network.size, previous=network.previous, chooser="recent")
+    sampler = WindowSampler(
+        [cube], [dates[:-3]], size=network.size, previous=network.previous, chooser="recent"
+    )
     rng = np.random.default_rng(options.seed)
     validation = sampler.with_targets([dates[-3:]]).draw(options.validation_windows, rng=rng)
     torch.manual_seed(options.seed)
     module = UNet(network, paper_scaling(sampler.draw(16, rng=rng)))
     batches = sampled(sampler, batch=options.batch, seed=options.seed)
     state = fit(batches, validation, module, options, folder=to.with_name("work"))
-    told = {"steps": state.step, "history": state.history}
-    model = Model(module.eval(), "U-Net", told)
+    record = {"steps": state.step, "history": state.history}
+    model = Model(module.eval(), "U-Net", record)
     model = replace(model, scores=residual_scores(model, validation))
     save_model(model, to)
     return model
@@ -106,61 +117,94 @@ def test_another_seed_gives_another_network(trained: Path, tmp_path: Path) -> No
 
 
 def test_checkpoint_of_another_training_is_refused(tmp_path: Path) -> None:
-    work = tmp_path / "model.training"
-    batch = _loop(work, OPTIONS)
-    batch.losses = [torch.ones(())]
-    batch.validate(_NoLog())
+    cube = learnable_cube()
+    train(cube, NETWORK, OPTIONS, to=tmp_path / "model")
+    checkpoints, network = tmp_path / "work" / "checkpoints", UNet(NETWORK, PaperScaling())
+    other = OPTIONS.model_copy(update={"learning_rate": 1e-4})
     with pytest.raises(SarcastError, match=r"training with other training options; give"):
-        _loop(work, OPTIONS.model_copy(update={"learning_rate": 1e-4}))
-    with pytest.raises(SarcastError, match=r"training with other lessons; give"):
-        _loop(work, OPTIONS, {"lessons": ["others"]})
-    assert _loop(work, OPTIONS).state == batch.state
+        read_latest(checkpoints, _described(network, other, {}))
+    with pytest.raises(SarcastError, match=r"training with other sources; give"):
+        read_latest(checkpoints, _described(network, OPTIONS, {"sources": ["others"]}))
+    same = read_latest(checkpoints, _described(network, OPTIONS, {}))
+    assert same is not None
+    assert same.state.step == OPTIONS.steps
+    assert [record["step"] for record in same.state.history] == [4, 8, 12]
 
 
-class _NoLog:
-    def add_image(self, *_: object) -> None:
-        pass
-
-    def add_scalar(self, *_: object) -> None:
-        pass
+def _trainer(options: TrainOptions) -> Trainer:
+    return Trainer(UNet(NETWORK, PaperScaling()), options, launch(options))
 
 
-def _loop(work: Path, options: TrainOptions, about: dict | None = None) -> _Loop:
-    network = UNet(NETWORK, PaperScaling())
-    windows = [cut_window(learnable_cube(), 5, (0, 0), (16, 16), [3, 4])] * 2
-    return _Loop(network, windows, options, work, launched(options), about or {})
-
-
-def test_learning_rate_rises_and_falls_as_asked(tmp_path: Path) -> None:
+def test_learning_rate_rises_and_falls_as_asked() -> None:
     options = TrainOptions(steps=100, warmup=10, schedule="cosine", accelerator="cpu")
-    loop = _loop(tmp_path, options)
-    assert loop._rate(0) == pytest.approx(0.1, rel=1e-3)
-    assert loop._rate(50) == pytest.approx(0.5)
-    assert loop._rate(99) == pytest.approx(0.5 * (1 + np.cos(np.pi * 0.99)))
-    assert _loop(tmp_path / "b", OPTIONS)._rate(9) == 1.0
+    assert learning_rate_factor(options, 0, 0.0) == pytest.approx(0.1, rel=1e-3)
+    assert learning_rate_factor(options, 50, 0.0) == pytest.approx(0.5)
+    last = 0.5 * (1 + np.cos(np.pi * 0.99))
+    assert learning_rate_factor(options, 99, 0.0) == pytest.approx(last)
+    assert learning_rate_factor(OPTIONS, 9, 0.0) == 1.0
+    hurried = options.model_copy(update={"minutes": 1.0})
+    assert learning_rate_factor(hurried, 50, 45.0) == pytest.approx(0.5 * (1 - np.sqrt(0.5)))
 
 
-def test_time_and_patience_end_training(tmp_path: Path) -> None:
-    loop = _loop(tmp_path, TrainOptions(minutes=1, patience=2, accelerator="cpu"))
-    loop.state.seconds = 59.0
-    loop.state.best_step = 10
-    loop.state.history = [{"step": 10}, {"step": 20}]
-    assert not loop.over()
-    loop.state.history.append({"step": 30})
-    assert loop.over()
-    loop.state.history = []
-    loop.state.seconds = 60.0
-    assert loop.over()
+def test_every_step_has_the_rate_of_its_steps_and_seconds(monkeypatch) -> None:
+    """Also the first one after a checkpoint, whose seconds count on."""
+    clock = iter(np.arange(0.0, 1000.0, 6.0).tolist())
+    monkeypatch.setattr("sarcast.prediction.training.trainer.time.monotonic", lambda: next(clock))
+    options = OPTIONS.model_copy(
+        update={"steps": 1000, "minutes": 1.0, "warmup": 2, "schedule": "cosine"}
+    )
+    trainer = _trainer(options)
+    rates = []
+    for _ in range(5):
+        rates.append(trainer.optimiser.param_groups[0]["lr"])
+        trainer.step(_one_batch())
+    seconds = 6.0 * np.arange(5)
+    rising = np.minimum((np.arange(5) + 1) / 2, 1.0)
+    expected = 3e-3 * rising * 0.5 * (1 + np.cos(np.pi * np.maximum(seconds / 60.0, 0.0)))
+    np.testing.assert_allclose(rates, expected, rtol=1e-12)
+    checkpoint = _checkpoint(trainer, {})
+    resumed = Trainer(UNet(NETWORK, PaperScaling()), options, launch(options), checkpoint)
+    assert resumed.optimiser.param_groups[0]["lr"] == pytest.approx(
+        3e-3 * 0.5 * (1 + np.cos(np.pi * 0.5)), rel=1e-12
+    )
 
 
-def test_progress_counts_to_what_will_end_training(tmp_path: Path) -> None:
+def test_restored_moments_have_the_memory_layout_of_their_parameters() -> None:
+    """Fused AdamW of a GPU refuses others."""
+    trainer = _trainer(OPTIONS)
+    trainer.step(_one_batch())
+    saved = optimiser_state(trainer.optimiser)
+    assert all(tensor.is_contiguous() for tensor in saved.values())
+    resumed = _trainer(OPTIONS)
+    restore_optimiser(resumed.optimiser, saved)
+    layouts = set()
+    for before, after in zip(
+        trainer.network.parameters(), resumed.network.parameters(), strict=True
+    ):
+        layouts.add(after.is_contiguous())
+        for name in ("exp_avg", "exp_avg_sq"):
+            moment = resumed.optimiser.state[after][name]
+            assert moment.stride() == after.stride()
+            assert moment.equal(trainer.optimiser.state[before][name])
+    assert layouts == {True, False}
+
+
+def test_time_and_patience_end_training() -> None:
+    options = TrainOptions(minutes=1, patience=2, accelerator="cpu")
+    state = State(seconds=59.0, best_step=10, history=[{"step": 10}, {"step": 20}])
+    assert not is_over(options, 20, state.seconds, state.validations_without_gain)
+    state.history.append({"step": 30})
+    assert is_over(options, 30, state.seconds, state.validations_without_gain)
+    assert is_over(options, 30, 60.0, 0)
+    assert is_over(options, options.steps, 59.0, 0)
+
+
+def test_progress_counts_to_what_will_end_training() -> None:
     """A time limit hides a number of steps that will never be taken."""
-    loop = _loop(tmp_path, OPTIONS.model_copy(update={"minutes": 5.0, "steps": 1000}))
-    loop.state.seconds = 75.0
-    assert loop.reached(20) == (0.25, "1.2 of 5 minutes, step 20")
-    assert loop.reached(400) == (0.4, "400 of 1000")
-    endless = _loop(tmp_path / "other", OPTIONS)
-    assert endless.reached(3) == (0.25, "3 of 12")
+    options = OPTIONS.model_copy(update={"minutes": 5.0, "steps": 1000})
+    assert progress_text(options, 20, 75.0) == (0.25, "1.2 of 5 minutes, step 20")
+    assert progress_text(options, 400, 75.0) == (0.4, "400 of 1000")
+    assert progress_text(OPTIONS, 3, 75.0) == (0.25, "3 of 12")
 
 
 def test_a_short_time_limit_still_gives_a_model(tmp_path: Path) -> None:
@@ -224,24 +268,30 @@ def _changed_card(trained: Path, folder: Path, **changes: object) -> Path:
     [
         ({"format": 99}, r"format 99, but this version of sarcast .* reads format 1"),
         ({"network": "oracle"}, r"network 'oracle'; known are unet"),
-        ({"bands": ["HH", "HV"]}, r"made for bands \['HH', 'HV'\], but sarcast gives"),
+        (
+            {"bands": ["HH", "HV"]},
+            r"made for bands \['HH', 'HV'\], but this version of sarcast uses",
+        ),
         (
             {"scores": {"pixels": 3}},
             r"model.yaml lacks or misstates rmse_db \(Field required\)",
         ),
         ({"options": {"sizes": 32}}, r"model.yaml lacks or misstates"),
         ({"training": None}, r"model.yaml lacks or misstates"),
-        ({"training": {"seen_conditions": {"wind": [0, 1]}}}, r"seen_conditions \(wind is none\)"),
+        (
+            {"training": {"seen_conditions": {"wind": [0, 1]}}},
+            r"seen_conditions \(wind is no condition\)",
+        ),
         ({"std_factor": float("nan")}, r"misstates std_factor \(must be above 0, not nan\)"),
         ({"std_factor": -1.0}, r"misstates std_factor \(must be above 0, not -1.0\)"),
         (
             {"scores": {"rmse_db": [1, 1], "norm_quantiles_db": {}, "pixels": 1, "of_mean": 1}},
             r"misstates norm_quantiles_db",
         ),
-        ({"options": {"size": 32, "previous": 2}}, r"not hold the weights that model.yaml"),
+        ({"options": {"size": 32, "previous": 2}}, r"not contain the weights that model.yaml"),
     ],
 )
-def test_strange_model_folders_are_refused(trained, tmp_path, change, message) -> None:
+def test_damaged_model_folders_are_refused(trained, tmp_path, change, message) -> None:
     with pytest.raises(SarcastError, match=message):
         load_model(_changed_card(trained, tmp_path / "model", **change), device="cpu")
 
@@ -270,8 +320,8 @@ def test_a_device_or_precision_that_there_is_not(trained: Path, monkeypatch) -> 
     ("changes", "message"),
     [
         ({"augment": AugmentOptions()}, "augment is for networks of any number of images"),
-        ({"contrast": 1.0}, "contrast is not for the network unet"),
-        ({"batch": 5, "accumulate": 3}, r"batch of 5 .* in 3 parts: .* unet sees at least 2"),
+        ({"contrast": 1.0}, "contrast does not apply to the network unet"),
+        ({"batch": 5, "accumulate": 3}, r"batch of 5 .* in 3 parts: .* unet needs at least 2"),
     ],
 )
 def test_options_that_are_not_for_a_network(tmp_path: Path, changes, message) -> None:
@@ -280,20 +330,18 @@ def test_options_that_are_not_for_a_network(tmp_path: Path, changes, message) ->
         train(learnable_cube(), NETWORK, options, to=tmp_path / "model")
 
 
-def test_batch_norm_is_never_given_one_window(tmp_path: Path, monkeypatch) -> None:
-    network = UNet(NETWORK, PaperScaling())
-    windows = [cut_window(learnable_cube(), 5, (0, 0), (16, 16), [3, 4])]
-    loop = _Loop(network, windows, OPTIONS, tmp_path, launched(OPTIONS), {})
-    seen = []
+def test_batch_norm_is_never_given_one_window(monkeypatch) -> None:
+    trainer = _trainer(OPTIONS)
+    windows = []
 
     def short_of_memory(prediction, target, goal=None):
-        seen.append(len(target))
+        windows.append(len(target))
         raise torch.cuda.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(network, "loss", short_of_memory)
+    monkeypatch.setattr(trainer.network, "loss", short_of_memory)
     with pytest.raises(SarcastError, match="no memory for 6 windows in 3 parts; lower batch"):
-        loop._gradients(_one_batch())
-    assert seen == [6, 3, 2]
+        trainer.gradients(_one_batch())
+    assert windows == [6, 3, 2]
 
 
 def test_a_model_is_not_written_over_unless_asked(trained: Path, tmp_path: Path) -> None:
@@ -306,78 +354,92 @@ def test_a_model_is_not_written_over_unless_asked(trained: Path, tmp_path: Path)
 
 
 def _one_batch(count: int = 6) -> Batch:
-    windows = [cut_window(learnable_cube(), 5, (place, 3), (16, 16), [3, 4]) for place in range(count)]
+    cube = learnable_cube()
+    windows = [cut_window(cube, 5, (row, 3), (16, 16), [3, 4]) for row in range(count)]
     return collate(windows)
 
 
-def _plain_loop(work: Path, **changes: object) -> _Loop:
-    """A loop of a network without batch norm, whose gradients add up over windows."""
+def _plain_trainer(**changes: object) -> Trainer:
+    """A trainer of a network without batch norm, whose gradients add up over windows."""
     torch.manual_seed(0)
     network = Temporal(TemporalOptions(widths=(8, 8, 8, 8), decoder_width=8, embedding=8))
     options = OPTIONS.model_copy(update=changes)
-    windows = [cut_window(learnable_cube(), 5, (0, 0), (16, 16), [3, 4])]
-    return _Loop(network, windows, options, work, launched(options), {})
+    return Trainer(network, options, launch(options))
 
 
-def _gradients(loop: _Loop) -> torch.Tensor:
-    return torch.cat([p.grad.flatten() for p in loop.raw.parameters() if p.grad is not None])
+def _gradients(trainer: Trainer) -> torch.Tensor:
+    parameters = trainer.network.parameters()
+    return torch.cat([p.grad.flatten() for p in parameters if p.grad is not None])
 
 
-def test_accumulated_gradients_are_those_of_the_whole_batch(tmp_path: Path) -> None:
-    whole, parts = _plain_loop(tmp_path / "a"), _plain_loop(tmp_path / "b", accumulate=3)
-    losses = [loop._gradients(_one_batch()) for loop in (whole, parts)]
+def test_accumulated_gradients_are_those_of_the_whole_batch() -> None:
+    whole, parts = _plain_trainer(), _plain_trainer(accumulate=3)
+    losses = [trainer.gradients(_one_batch()) for trainer in (whole, parts)]
     torch.testing.assert_close(losses[0], losses[1])
     torch.testing.assert_close(_gradients(whole), _gradients(parts), rtol=1e-3, atol=1e-6)
 
 
-def test_out_of_memory_halves_what_is_worked_on(tmp_path: Path, monkeypatch, capsys) -> None:
-    loop, twin = _plain_loop(tmp_path / "a"), _plain_loop(tmp_path / "b")
-    forward = loop.raw.loss
+def test_out_of_memory_halves_the_parts_of_a_batch(monkeypatch, capsys) -> None:
+    trainer, twin = _plain_trainer(), _plain_trainer()
+    loss = trainer.network.loss
 
     def short_of_memory(prediction, target, goal=None):
         if len(target) > 2:
             raise torch.cuda.OutOfMemoryError("CUDA out of memory")
-        return forward(prediction, target, goal)
+        return loss(prediction, target, goal)
 
-    monkeypatch.setattr(loop.raw, "loss", short_of_memory)
-    loop._gradients(_one_batch())
-    twin._gradients(_one_batch())
-    torch.testing.assert_close(_gradients(loop), _gradients(twin), rtol=1e-3, atol=1e-6)
-    assert "out of memory: working on batches in 4 parts from now on" in capsys.readouterr().err
-    monkeypatch.setattr(loop.raw, "loss", lambda *_: short_of_memory(None, [0] * 9))
+    monkeypatch.setattr(trainer.network, "loss", short_of_memory)
+    trainer.gradients(_one_batch())
+    twin.gradients(_one_batch())
+    torch.testing.assert_close(_gradients(trainer), _gradients(twin), rtol=1e-3, atol=1e-6)
+    assert "out of memory: batches are now processed in 4 parts" in capsys.readouterr().err
+    monkeypatch.setattr(trainer.network, "loss", lambda *_: short_of_memory(None, [0] * 9))
     with pytest.raises(SarcastError, match=r"no memory for 6 windows .* lower batch"):
-        loop._gradients(_one_batch())
+        trainer.gradients(_one_batch())
 
 
-def test_true_changes_are_no_target_and_the_oracle_falls_to_nothing(tmp_path: Path) -> None:
-    loop = _plain_loop(tmp_path, oracle=0.8)
+def test_true_changes_are_no_target_and_the_oracle_falls_to_nothing() -> None:
+    objective = _plain_trainer(oracle=0.8).objective
     batch = _one_batch()
     changed = torch.zeros(6, 16, 16, dtype=torch.bool)
     changed[2, 3, 4] = True
     truth = batch.target * 0.5 - 3.0
     batch = replace(batch, expected=truth, changed=changed)
-    target, goal = loop._targets(batch)
+    target, goal = objective.targets(batch, 0.0)
     assert target.isnan().sum() == 2
-    assert goal is not None
     biased = truth + (batch.target - truth).mean(dim=(2, 3), keepdim=True)
     torch.testing.assert_close(goal[0], (0.2 * batch.target + 0.8 * biased)[0])
-    loop.state.step = OPTIONS.steps
-    torch.testing.assert_close(loop._targets(batch)[1], target, equal_nan=True)
-    unknown = loop._targets(replace(batch, expected=None))[1]
+    torch.testing.assert_close(objective.targets(batch, 1.0)[1], target, equal_nan=True)
+    unknown = objective.targets(replace(batch, expected=None), 0.0)[1]
     torch.testing.assert_close(unknown, target, equal_nan=True)
 
 
-def test_the_goal_is_drawn_to_where_it_is_known(tmp_path: Path) -> None:
+def test_the_oracle_falls_with_the_share_of_the_training_that_is_done(monkeypatch) -> None:
+    trainer = _plain_trainer(oracle=0.8)
+    shares = []
+    loss = trainer.objective.loss
+
+    def recorded(batch: Batch, share: float) -> torch.Tensor:
+        shares.append(share)
+        return loss(batch, share)
+
+    monkeypatch.setattr(trainer.objective, "loss", recorded)
+    for _ in range(3):
+        trainer.step(_one_batch(2))
+    assert shares == [0.0, 1 / OPTIONS.steps, 2 / OPTIONS.steps]
+
+
+def test_the_mean_is_fitted_to_the_goal_where_it_is_known() -> None:
     batch = _one_batch()
     goal = batch.target + 1.0
     goal[1, 0, 2, 3] = torch.nan
-    _, drawn = _plain_loop(tmp_path)._targets(replace(batch, goal=goal))
+    _, fitted = _plain_trainer().objective.targets(replace(batch, goal=goal), 0.0)
     expected = batch.target + 1.0
     expected[1, 0, 2, 3] -= 1.0
-    torch.testing.assert_close(drawn, expected)
+    torch.testing.assert_close(fitted, expected)
 
 
-def test_contrast_counts_windows_whose_other_conditions_are_all_told(tmp_path: Path) -> None:
+def test_contrast_counts_windows_whose_other_conditions_are_all_known() -> None:
     batch = _one_batch(2)
     other = batch.conditions[:, -1].nan_to_num(1.0)
     moved = torch.tensor([1.0, 3.0])[:, None, None, None].expand(batch.target.shape)
@@ -387,38 +449,38 @@ def test_contrast_counts_windows_whose_other_conditions_are_all_told(tmp_path: P
         counterfactual_conditions=other,
         counterfactual_expected=batch.target + moved,
     )
-    plain, held = (_plain_loop(tmp_path / f"{k}", contrast=k) for k in (0.0, 2.0))
-    once = plain._loss(twice)
-    torch.testing.assert_close(held._loss(batch), once)
-    usual = held._prediction(batch).window_variance.mean(dim=(1, 2, 3))
-    told = held._loss(twice) - once  # untrained, conditions move nothing
-    torch.testing.assert_close(told, 2.0 * (torch.tensor([1.0, 9.0]) / usual).mean())
+    plain, contrasting = (_plain_trainer(contrast=weight).objective for weight in (0.0, 2.0))
+    once = plain.loss(twice, 0.0)
+    torch.testing.assert_close(contrasting.loss(batch, 0.0), once)
+    variance = contrasting.predict(batch).window_variance.mean(dim=(1, 2, 3))
+    added = contrasting.loss(twice, 0.0) - once  # untrained, conditions move nothing
+    torch.testing.assert_close(added, 2.0 * (torch.tensor([1.0, 9.0]) / variance).mean())
     other[1, 0] = torch.nan
-    torch.testing.assert_close(held._loss(twice) - once, 1.0 / usual[0])
+    torch.testing.assert_close(contrasting.loss(twice, 0.0) - once, 1.0 / variance[0])
 
 
-def test_what_enters_the_network_keeps_its_precision(tmp_path: Path, monkeypatch) -> None:
-    loop = _plain_loop(tmp_path, precision="bf16-mixed")
+def test_what_enters_the_network_keeps_its_precision(monkeypatch) -> None:
+    objective = _plain_trainer(precision="bf16-mixed").objective
     batch, entered = _one_batch(), []
-    forward = loop.raw.forward
+    forward = objective.network.forward
 
-    def watched(*inputs):
+    def recorded(*inputs):
         assert torch.is_autocast_enabled("cpu")
         entered.extend(inputs)
         return forward(*inputs)
 
-    monkeypatch.setattr(loop.raw, "forward", watched)
-    loop._prediction(batch)
-    for asked, came in zip(batch.inputs(), entered, strict=True):
-        torch.testing.assert_close(came, asked, rtol=0, atol=0, equal_nan=True)
+    monkeypatch.setattr(objective.network, "forward", recorded)
+    objective.predict(batch)
+    for expected, actual in zip(batch.inputs(), entered, strict=True):
+        torch.testing.assert_close(actual, expected, rtol=0, atol=0, equal_nan=True)
 
 
 def test_streams_are_mixed_by_their_weights_and_each_in_its_order() -> None:
-    streams = [(3.0, lambda *place: ("a", *place)), (1.0, lambda *place: ("b", *place))]
+    streams = [(3.0, lambda *step: ("a", *step)), (1.0, lambda *step: ("b", *step))]
     batches = mixed(streams, seed=0)
     drawn = [batches(step, 1) for step in range(400)]
     assert drawn == [batches(step, 1) for step in range(400)]
-    by_name = {name: [one for one in drawn if one[0] == name] for name in "ab"}
+    by_name = {name: [batch for batch in drawn if batch[0] == name] for name in "ab"}
     assert len(by_name["b"]) == pytest.approx(100, abs=25)
     for name, several in by_name.items():
         assert several == [(name, number, 1) for number in range(len(several))]
@@ -436,7 +498,9 @@ def test_devices_get_windows_of_their_own() -> None:
 def test_validation_is_of_the_windows_not_of_their_batches() -> None:
     """Each window counts alike, and each pixel in the error; NaN of the target counts nowhere."""
     cube = learnable_cube()
-    windows = [cut_window(cube, place, (0, 0), (16, 16), [place - 2, place - 1]) for place in range(3, 8)]
+    windows = [
+        cut_window(cube, time, (0, 0), (16, 16), [time - 2, time - 1]) for time in range(3, 8)
+    ]
     windows[1].target[:, :3] = np.nan
     bias = torch.tensor([1.0, -2.0])[None, :, None, None]
 
@@ -459,24 +523,24 @@ def test_validation_is_of_the_windows_not_of_their_batches() -> None:
         assert found.image.shape == (1, 16, 32)
 
 
-def test_a_loss_that_is_not_finite_stops_training(tmp_path: Path, monkeypatch) -> None:
-    loop = _plain_loop(tmp_path)
-    monkeypatch.setattr(loop.raw, "loss", lambda *_: torch.tensor(torch.nan))
+def test_a_loss_that_is_not_finite_stops_training(monkeypatch) -> None:
+    trainer = _plain_trainer()
+    windows = ValidationWindows(
+        [cut_window(learnable_cube(), 5, (0, 0), (16, 16), [3, 4])], 4, torch.device("cpu")
+    )
+    monkeypatch.setattr(trainer.network, "loss", lambda *_: torch.tensor(torch.nan))
     with pytest.raises(SarcastError, match=r"loss after step 0 is nan; lower learning_rate"):
-        loop.validate(_NoLog())
+        _Validator(trainer, windows, {}).validate(None)
 
 
-def test_dropout_differs_from_step_to_step_and_not_from_run_to_run(tmp_path: Path) -> None:
-    def losses(work: Path) -> list[float]:
+def test_dropout_differs_from_step_to_step_and_not_from_run_to_run() -> None:
+    def losses() -> list[float]:
         torch.manual_seed(0)
         network = UNet(NETWORK.model_copy(update={"dropout": 0.5}), PaperScaling())
-        window = cut_window(learnable_cube(), 5, (0, 0), (16, 16), [3, 4])
         still = OPTIONS.model_copy(update={"learning_rate": 1e-12})
-        loop = _Loop(network, [window], still, work, launched(still), {})
-        for step in range(2):
-            loop.train(step, _one_batch())
-        return [float(loss) for loss in loop.losses]
+        trainer = Trainer(network, still, launch(still))
+        return [float(trainer.step(_one_batch())) for _ in range(2)]
 
-    first, second = losses(tmp_path / "a")
+    first, second = losses()
     assert first != pytest.approx(second, rel=1e-3)
-    assert losses(tmp_path / "b") == [first, second]
+    assert losses() == [first, second]

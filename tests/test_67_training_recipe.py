@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from sarcast.errors import SarcastError
 from sarcast.prediction.model import load_model
 from sarcast.prediction.networks.unet import UNetOptions
-from sarcast.prediction.training.fit import TrainOptions
+from sarcast.prediction.training.options import TrainOptions
 from sarcast.prediction.training.recipe import (
     Recipe,
     _lessons,
@@ -20,8 +20,9 @@ from sarcast.prediction.training.recipe import (
     world_batches,
     world_windows,
 )
+from sarcast.prediction.training.trainer import Trainer
 from sarcast.prediction.training_range import condition_ranges
-from sarcast.windows import WindowSampler
+from sarcast.windows import Batch, WindowSampler
 from small_cubes import learnable_cube
 
 RECIPES = sorted((Path(__file__).parents[1] / "recipes").glob("*.yaml"))
@@ -84,19 +85,17 @@ def test_schooling_stopped_half_way_goes_on_to_the_same_bytes(tmp_path: Path, mo
     model = school(TINY, to=tmp_path / "whole", cubes=cubes)
     assert model.training["steps"] == 4
 
-    from sarcast.prediction.training import fit as training
-
     class Stop(Exception):
         pass
 
-    def stop(loop: object, step: int, batch: object) -> None:
-        if step == 3:
+    def stop(trainer: Trainer, batch: Batch) -> torch.Tensor:
+        if trainer.state.step == 3:
             raise Stop
-        train(loop, step, batch)
+        return take_step(trainer, batch)
 
-    train = training._Loop.train
+    take_step = Trainer.step
     with monkeypatch.context() as patch:
-        patch.setattr(training._Loop, "train", stop)
+        patch.setattr(Trainer, "step", stop)
         with pytest.raises(Stop):
             school(TINY, to=tmp_path / "broken", cubes=cubes)
     school(TINY, to=tmp_path / "broken", cubes=cubes)

@@ -19,7 +19,7 @@ from sarcast.commands.train import TrainConfig, train
 from sarcast.commands.world import WorldConfig, world
 from sarcast.cube import open_cube
 from sarcast.io.files import check_target
-from sarcast.prediction.training.fit import TrainOptions
+from sarcast.prediction.training.options import TrainOptions
 from sarcast.world.options import WorldOptions
 
 _log = logging.getLogger(__name__)

@@ -23,10 +23,11 @@ from sarcast.prediction.networks.temporal import Temporal, TemporalOptions
 from sarcast.prediction.networks.unet import UNet, UNetOptions, paper_scaling
 from sarcast.prediction.training.adapt import adapt, suited
 from sarcast.prediction.training.batches import sampled
-from sarcast.prediction.training.fit import TrainOptions, fit, is_first_process
+from sarcast.prediction.training.fit import fit, is_first_process
+from sarcast.prediction.training.options import TrainOptions
 from sarcast.prediction.training_range import condition_ranges
 from sarcast.tfrecord import SampleStore, is_store
-from sarcast.windows import CHOOSER_HELP, Chooser, Window, collate, split_by_date
+from sarcast.windows import CHOOSER_HELP, Chooser, Sampler, Window, collate, split_by_date
 from sarcast.windows.masking import MaskedSampler
 
 _log = logging.getLogger(__name__)

@@ -15,12 +15,12 @@ from sarcast.prediction.calibration import calibrated, check_bands, residual_sco
 from sarcast.prediction.model import Model
 from sarcast.prediction.training.augment import MIRRORED_SHARE, AugmentOptions, mirror_levels
 from sarcast.prediction.training.batches import Batches, sampled
-from sarcast.prediction.training.fit import TrainOptions, fit
+from sarcast.prediction.training.fit import fit
+from sarcast.prediction.training.options import TrainOptions
 from sarcast.prediction.training_range import condition_ranges, merge_ranges
 from sarcast.sensor.conditions import WEATHER, column_indices
 from sarcast.sensor.units import YEAR_DAYS
-from sarcast.windows import Batch, Window, collate
-from sarcast.windows.without import Sampler
+from sarcast.windows import Batch, Sampler, Window, collate
 
 _log = logging.getLogger(__name__)
 

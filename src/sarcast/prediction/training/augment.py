@@ -165,13 +165,7 @@ def fewer_images(batch: Batch, options: AugmentOptions, *, generator: torch.Gene
     kept = torch.randperm(images, generator=generator)[:number].sort().values
     if latest:
         kept = torch.arange(images - number, images)
-    rows = torch.cat([kept, torch.tensor([images])]).to(batch.previous.device)
-    return replace(
-        batch,
-        previous=batch.previous[:, rows[:-1]],
-        conditions=batch.conditions[:, rows],
-        days=batch.days[:, rows],
-    )
+    return batch.keep_images(kept)
 
 
 def _is_in(names: Sequence[str], device: torch.device) -> Tensor:

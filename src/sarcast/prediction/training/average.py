@@ -1,58 +1,70 @@
-"""The running average of a network's weights, which predicts better than the last ones."""
+"""Exponential moving average of a network's weights, which predicts better than the last ones."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
+
+from sarcast.prediction.model import by_file_name, by_parameter_name
+from sarcast.prediction.networks.base import Network
 
 
-class Average:
-    """Exponential moving average of a network's weights; its buffers are the latest.
+def averaged_model(network: Network, decay: float) -> AveragedModel:
+    """Average the weights of a network, its initial ones included; buffers are the latest.
 
     Parameters
     ----------
     network
         The network, on the device of its training.
-    memory
-        Share of the average that is kept at each step, 0..1; less in the first steps, so that the
-        first weights are soon forgotten. 0 keeps the latest weights.
+    decay
+        Share d of the average that is kept at each step, 0..1. At the n-th step, counted from 1,
+        it is min(d, n / (n + 9)), so that the initial weights are soon forgotten.
     """
+    average = AveragedModel(network, multi_avg_fn=_with_rising_decay(decay))
+    average.n_averaged.fill_(1)
+    return average
 
-    def __init__(self, network: nn.Module, memory: float) -> None:
-        self.parameters = list(network.parameters())
-        self.names = [name for name, _ in network.named_parameters()]
-        self.memory = memory
-        self.average = [parameter.detach().clone() for parameter in self.parameters]
 
+def _with_rising_decay(decay: float) -> Callable[[Any, Any, Any], None]:
     @torch.no_grad()
-    def update(self, step: int) -> None:
-        """Take in the weights after a step, counted from 0."""
-        memory = min(self.memory, (1.0 + step) / (10.0 + step))
-        weights = [parameter.detach() for parameter in self.parameters]
-        torch._foreach_lerp_(self.average, weights, 1.0 - memory)
+    def update(average: list[Tensor], latest: list[Tensor], averaged: Tensor) -> None:
+        number = float(averaged)
+        torch._foreach_lerp_(average, latest, 1.0 - min(decay, number / (number + 9.0)))
 
-    @contextmanager
-    def used(self) -> Iterator[None]:
-        """Let the network have the average for a while, then its own weights again."""
-        self._exchange()
-        try:
-            yield
-        finally:
-            self._exchange()
+    return update
 
-    def state(self) -> dict[str, Tensor]:
-        """Give a copy of the average by name."""
-        pairs = zip(self.names, self.average, strict=True)
-        return {name: tensor.cpu().contiguous().clone() for name, tensor in pairs}
 
-    def restore(self, state: dict[str, Tensor]) -> None:
-        """Take what ``state`` gave."""
-        for name, tensor in zip(self.names, self.average, strict=True):
-            tensor.copy_(state[name])
+@contextmanager
+def average_in_use(network: nn.Module, average: AveragedModel) -> Iterator[None]:
+    """Put the averaged weights into a network, and its own back at the end."""
+    own = [parameter.detach().clone() for parameter in network.parameters()]
+    _copy_weights(average.module.parameters(), network)
+    try:
+        yield
+    finally:
+        _copy_weights(own, network)
 
-    def _exchange(self) -> None:
-        for parameter, average in zip(self.parameters, self.average, strict=True):
-            held = parameter.data.clone()
-            parameter.data.copy_(average)
-            average.copy_(held)
+
+def average_state(network: Network, average: AveragedModel) -> dict[str, Tensor]:
+    """Copy the averaged weights of a network, by their names in files."""
+    named = average.module.named_parameters()
+    copies = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in named}
+    return by_file_name(network, copies)
+
+
+def restore_average(
+    network: Network, average: AveragedModel, state: Mapping[str, Tensor], steps: int
+) -> None:
+    """Restore what ``average_state`` gave after so many steps."""
+    named = by_parameter_name(network, state)
+    for name, tensor in average.module.named_parameters():
+        tensor.detach().copy_(named[name])
+    average.n_averaged.fill_(steps + 1)
+
+
+def _copy_weights(weights: Iterable[Tensor], network: nn.Module) -> None:
+    for parameter, weight in zip(network.parameters(), weights, strict=True):
+        parameter.detach().copy_(weight.detach())

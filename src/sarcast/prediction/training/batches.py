@@ -1,4 +1,4 @@
-"""Where training's batches come from: samplers, mixtures, and the ones made ahead of time."""
+"""Batches by step: drawn from samplers, mixed from several streams, prepared ahead of time."""
 
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
@@ -7,18 +7,17 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import numpy as np
 import torch
 
-from sarcast.windows import Batch, collate
-from sarcast.windows.without import Sampler
+from sarcast.windows import Batch, Sampler, collate
 
 Batches = Callable[[int, int], Batch]
-"""The batch of a step on a device: the same step and device always give the same batch."""
+"""Gives the batch of a step on a device: always the same for the same step and device number."""
 
-AHEAD = 6
-"""Batches that are made before they are needed."""
+PREFETCHED = 6
+"""Number of batches that are prepared ahead."""
 
 
 def sampled(sampler: Sampler, *, batch: int, seed: int) -> Batches:
-    """Draw the batches of a sampler, each step and device from its own seed."""
+    """Draw batches from a sampler, with a seed of its own for each step and device."""
 
     def batch_of(step: int, rank: int) -> Batch:
         return collate(sampler.draw(batch, rng=np.random.default_rng([seed, step, rank])))
@@ -27,14 +26,14 @@ def sampled(sampler: Sampler, *, batch: int, seed: int) -> Batches:
 
 
 def mixed(streams: Sequence[tuple[float, Batches]], *, seed: int) -> Batches:
-    """Take each step's batch from one of several streams, by their weights, and in their order.
+    """Draw the stream of each step at random, by weight; each stream gives its batches in order.
 
     Parameters
     ----------
     streams
         Weight, above 0, and batches of each stream.
     seed
-        Seed of the choice, which is the same on every device.
+        Seed of the draw, which is the same on every device.
     """
     shares = np.array([weight for weight, _ in streams])
     shares = shares / shares.sum()
@@ -48,21 +47,21 @@ def mixed(streams: Sequence[tuple[float, Batches]], *, seed: int) -> Batches:
     return batch_of
 
 
-def _use(device: int | None) -> None:
-    """Let a thread compute on the device of its process."""
-    if device is not None:
-        torch.cuda.set_device(device)
-
-
-def ahead(batches: Batches, first: int, steps: int, rank: int) -> Generator[tuple[int, Batch]]:
-    """Give the batch of each step, the next ones made while one is worked on."""
+def prefetched(batches: Batches, first: int, end: int, rank: int) -> Generator[tuple[int, Batch]]:
+    """Give step and batch of the steps from ``first`` to before ``end``, prepared in a thread."""
     device = torch.cuda.current_device() if torch.cuda.is_available() else None
     coming: deque[Future[Batch]] = deque()
-    with ThreadPoolExecutor(max_workers=1, initializer=_use, initargs=(device,)) as pool:
+    with ThreadPoolExecutor(max_workers=1, initializer=_set_device, initargs=(device,)) as pool:
         try:
-            for step in range(first, steps):
-                while len(coming) < AHEAD and step + len(coming) < steps:
+            for step in range(first, end):
+                while len(coming) < PREFETCHED and step + len(coming) < end:
                     coming.append(pool.submit(batches, step + len(coming), rank))
                 yield step, coming.popleft().result()
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def _set_device(device: int | None) -> None:
+    """Make a thread compute on the device of its process."""
+    if device is not None:
+        torch.cuda.set_device(device)

@@ -1,8 +1,9 @@
-"""Checkpoints of training: whole or absent, read without running anything they hold."""
+"""Checkpoints of a training: whole or absent, and read without running any code from them."""
 
 import json
+import math
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,51 +23,57 @@ Tensors = dict[str, Tensor]
 
 @dataclass
 class State:
-    """Where training stands.
+    """How far a training has come.
 
     Attributes
     ----------
     step
-        Steps done.
+        Number of steps done.
     seconds
-        Time spent on them, all runs together.
+        Time that they took, over all runs.
     best_step, best_error_db2
-        The step with the lowest mean squared error on the validation windows, and that error.
+        Step with the lowest mean squared error on the validation windows, and that error in dB².
     history
-        One record a validation: ``step``, ``training_loss``, ``validation_loss``, ``rmse_db``.
+        One record per validation: ``step``, ``training_loss``, ``validation_loss``, ``rmse_db``.
     """
 
-    step: int
-    seconds: float
-    best_step: int
-    best_error_db2: float
-    history: list[dict[str, Any]]
+    step: int = 0
+    seconds: float = 0.0
+    best_step: int = 0
+    best_error_db2: float = math.inf
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def validations_without_gain(self) -> int:
+        """Number of validations since the best one."""
+        return sum(record["step"] > self.best_step for record in self.history)
 
 
 @dataclass
 class Checkpoint:
-    """What training needs to go on as if it had not stopped.
+    """All that a training needs to resume as if it had not stopped.
 
     Attributes
     ----------
     state
-        Where training stands.
+        How far it has come.
     parts
-        Tensors by part: ``network``, ``best``, ``optimiser`` and, where there is one, ``average``.
+        Tensors by part: ``network``, ``best``, ``optimiser`` and, if weights are averaged,
+        ``average``.
     """
 
     state: State
     parts: dict[str, Tensors]
 
     def write(self, folder: Path, described: dict[str, Any]) -> None:
-        """Write the checkpoint as ``folder/step-N``, then remove the ones before it.
+        """Write the checkpoint as ``folder/step-N``, then remove the earlier ones.
 
         Parameters
         ----------
         folder
             Folder of the checkpoints.
         described
-            What must be the same for training to go on from here.
+            What a training must have in common with this one to resume from here.
         """
         target = folder / f"step-{self.state.step:08d}"
         with new_folder(target, overwrite=True) as partial:
@@ -74,46 +81,48 @@ class Checkpoint:
                 save_file(tensors, partial / f"{name}.safetensors")
             record = {"format": FORMAT, "described": described, "state": vars(self.state)}
             (partial / "state.json").write_text(json.dumps(record))
-        for other in folder.glob("step-*"):
-            if other.name != target.name:
-                shutil.rmtree(other)
+        for earlier in folder.glob("step-*"):
+            if earlier.name != target.name:
+                shutil.rmtree(earlier)
 
 
 def read_latest(folder: Path, described: dict[str, Any]) -> Checkpoint | None:
-    """Read the latest whole checkpoint; None where there is none.
+    """Read the latest checkpoint of a folder; None if there is none.
 
     Raises
     ------
     SarcastError
-        If it is of another version, or of training described otherwise.
+        If it is damaged, has another format, or belongs to a training that differs in
+        ``described``.
     """
-    found = sorted(folder.glob("step-*"))
-    if not found:
+    checkpoints = sorted(folder.glob("step-*"))
+    if not checkpoints:
         return None
+    latest = checkpoints[-1]
     try:
-        record = json.loads((found[-1] / "state.json").read_text())
-        parts = {path.stem: load_file(path) for path in found[-1].glob("*.safetensors")}
+        record = json.loads((latest / "state.json").read_text())
+        parts = {path.stem: load_file(path) for path in latest.glob("*.safetensors")}
     except (OSError, ValueError, SafetensorError) as error:
         raise SarcastError(
-            f"the checkpoint {found[-1]} is damaged ({error}); remove {folder.parent} to train anew"
+            f"the checkpoint {latest} is damaged ({error}); remove {folder.parent} to start again"
         ) from error
     if record["format"] != FORMAT:
         raise SarcastError(
-            f"{found[-1]} has format {record['format']}, but this version of sarcast goes on from "
-            f"format {FORMAT}; remove {folder.parent} to train anew"
+            f"{latest} has format {record['format']}, but this version of sarcast resumes from "
+            f"format {FORMAT}; remove {folder.parent} to start again"
         )
     before = record["described"]
     differing = [name for name in described if before.get(name) != described[name]]
     if differing:
         raise SarcastError(
-            f"{found[-1]} is of a training with other {', '.join(sorted(differing))}; "
-            f"give the same again to go on, or remove {folder.parent} to train anew"
+            f"{latest} belongs to a training with other {', '.join(sorted(differing))}; "
+            f"give the same to resume it, or remove {folder.parent} to start again"
         )
     return Checkpoint(State(**record["state"]), parts)
 
 
 def optimiser_state(optimiser: torch.optim.Optimizer) -> Tensors:
-    """Give the optimiser's tensors, named by parameter number and what they are."""
+    """Copy an optimiser's tensors, named ``NUMBER.NAME`` by the number of their parameter."""
     return {
         f"{number}.{name}": value.detach().cpu().contiguous().clone()
         for number, values in optimiser.state_dict()["state"].items()
@@ -122,10 +131,22 @@ def optimiser_state(optimiser: torch.optim.Optimizer) -> Tensors:
 
 
 def restore_optimiser(optimiser: torch.optim.Optimizer, tensors: Tensors) -> None:
-    """Give an optimiser the tensors that ``optimiser_state`` told."""
+    """Restore what ``optimiser_state`` gave, in the memory layout of the parameters.
+
+    Files hold contiguous tensors, but fused AdamW needs parameters and moments of one layout.
+    """
+    parameters = [each for group in optimiser.param_groups for each in group["params"]]
     state: dict[int, Tensors] = {}
     for key, tensor in tensors.items():
         number, name = key.split(".", maxsplit=1)
-        state.setdefault(int(number), {})[name] = tensor
+        restored = _in_layout_of(parameters[int(number)], tensor)
+        state.setdefault(int(number), {})[name] = restored
     groups = optimiser.state_dict()["param_groups"]
     optimiser.load_state_dict({"state": state, "param_groups": groups})
+
+
+def _in_layout_of(parameter: Tensor, tensor: Tensor) -> Tensor:
+    """Copy a tensor into the memory layout of a parameter, if it has its shape."""
+    if tensor.shape != parameter.shape:
+        return tensor
+    return torch.empty_like(parameter, dtype=tensor.dtype, device=tensor.device).copy_(tensor)

@@ -20,14 +20,10 @@ from sarcast.prediction.model import Model, load_model, write_model
 from sarcast.prediction.networks.temporal import Temporal, TemporalOptions
 from sarcast.prediction.networks.unet import UNet, UNetOptions, paper_scaling
 from sarcast.prediction.training.batches import Batches, mixed
-from sarcast.prediction.training.fit import (
-    SEEDS_APART,
-    TrainOptions,
-    fit,
-    is_first_process,
-    launched,
-)
+from sarcast.prediction.training.fit import fit, is_first_process, launch
+from sarcast.prediction.training.options import TrainOptions
 from sarcast.prediction.training.series import SeriesBatches
+from sarcast.prediction.training.trainer import SEED_STRIDE
 from sarcast.prediction.training_range import condition_ranges
 from sarcast.windows import Chooser, Window, split_by_date, to_windows
 from sarcast.windows.synthetic import synthetic
@@ -127,7 +123,7 @@ def school(
     """
     check_target(to, overwrite=overwrite)
     options = recipe.training
-    fabric = launched(options)
+    fabric = launch(options)
     batches, validation = _lessons(recipe, cubes or {}, device=fabric.device.type)
     work = to.with_name(f"{to.name}.training")
     network = _network(recipe, batches, start)
@@ -209,7 +205,9 @@ def _network(recipe: Recipe, batches: Batches, start: Path | None) -> Temporal |
     torch.manual_seed(recipe.training.seed)
     network: Temporal | UNet = Temporal(recipe.network)
     if recipe.unet is not None:
-        looked_at = [window for step in range(4) for window in to_windows(batches(step, 0).mask_changes())]
+        looked_at = [
+            window for step in range(4) for window in to_windows(batches(step, 0).mask_changes())
+        ]
         network = UNet(recipe.unet, paper_scaling(looked_at))
     if start is not None:
         network.load_state_dict(_weights_of(start, network))
@@ -242,7 +240,7 @@ def world_windows(
     for lesson in lessons:
         count = max(1, round(options.validation_windows * lesson.weight / total))
         worlds = _in_batches(lesson.worlds, count).model_copy(update={"goal_looks": 0})
-        batches = synthetic(worlds, seed=options.seed + SEEDS_APART, device=device)
+        batches = synthetic(worlds, seed=options.seed + SEED_STRIDE, device=device)
         windows += to_windows(batches(0, 0).mask_changes())
     return windows
 

@@ -1,4 +1,4 @@
-"""Windows that training never sees, and how well a network does on them."""
+"""Windows that are not trained on, and the error of a network on them."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,15 +12,15 @@ from sarcast.windows import Batch, Window, collate, group_by_shape
 
 
 @dataclass(frozen=True)
-class Validated:
-    """What a network reached on the windows.
+class ValidationResult:
+    """Errors of a network on the validation windows.
 
     Attributes
     ----------
     loss
-        Mean over the windows of what training makes small.
+        Mean over the windows of the loss.
     rmse_db
-        Root of the mean squared error of each band, dB.
+        Root mean squared error of each band, dB.
     image
         Dims (1, y, x), 0..1: actual and expected VV of the first window, side by side.
     """
@@ -31,21 +31,21 @@ class Validated:
 
     @property
     def error_db2(self) -> float:
-        """Mean squared error of the bands, dB²."""
+        """Mean squared error, averaged over the bands, dB²."""
         return float(np.mean(np.square(self.rmse_db)))
 
 
 class ValidationWindows:
-    """Windows for validation, kept on the device in batches.
+    """Windows for validation, in batches on the device.
 
     Parameters
     ----------
     windows
         At least one.
     batch
-        Most windows of a batch.
+        Largest number of windows in a batch.
     device
-        Where the network is.
+        Device of the network.
     """
 
     def __init__(self, windows: Sequence[Window], batch: int, device: torch.device) -> None:
@@ -53,32 +53,34 @@ class ValidationWindows:
         self._windows = len(windows)
 
     @torch.no_grad()
-    def validate(self, network: Network, predict: Callable[[Batch], Prediction]) -> Validated:
-        """Score a network.
+    def validate(
+        self, network: Network, predict: Callable[[Batch], Prediction]
+    ) -> ValidationResult:
+        """Compute the errors of a network.
 
         Parameters
         ----------
         network
-            The network, in evaluation mode.
+            The network, in evaluation mode, whose ``loss`` is used.
         predict
-            Calls it, in the number format of the training.
+            Its predictions, in the number format of the training.
         """
         losses, squares, counts, image = 0.0, torch.zeros(2), torch.zeros(2), None
         for batch in self._batches:
             prediction = predict(batch)
             losses += float(network.loss(prediction, batch.target)) * len(batch.target)
-            seen = torch.isfinite(batch.target)
-            error = torch.where(seen, prediction.mean - batch.target, 0.0)
+            valid = torch.isfinite(batch.target)
+            error = torch.where(valid, prediction.mean - batch.target, 0.0)
             squares += error.square().sum(dim=(0, 2, 3)).cpu()
-            counts += seen.sum(dim=(0, 2, 3)).cpu()
+            counts += valid.sum(dim=(0, 2, 3)).cpu()
             if image is None:
                 image = _side_by_side(batch.target[0, 0], prediction.mean[0, 0])
         rmse = (squares / counts.clamp(min=1)).sqrt()
         assert image is not None
-        return Validated(losses / self._windows, [float(value) for value in rmse], image)
+        return ValidationResult(losses / self._windows, [float(value) for value in rmse], image)
 
 
 def _side_by_side(actual: Tensor, expected: Tensor) -> Tensor:
-    """Put two images of VV, (y, x) in dB, side by side; dims (1, y, x), 0..1."""
+    """Put two VV images side by side: dims (y, x), dB, -25..0 becoming 0..1; dims (1, y, x)."""
     pair = torch.cat([actual, expected], dim=1).float().cpu()
     return ((pair + 25.0) / 25.0).nan_to_num(0.0).clamp(0.0, 1.0)[None]
