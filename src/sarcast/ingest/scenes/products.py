@@ -1,5 +1,6 @@
 """Products: the files of one scene on disk, made into a scene by their profile."""
 
+import datetime as dt
 import logging
 import math
 import re
@@ -179,7 +180,7 @@ class RasterProduct:
             quantity=profiles.check_quantity(metadata["quantity"], str(first)),
             rasters=rasters,
             platform=profiles.parse_platform(metadata.get("platform")),
-            orbit_direction=self._orbit_direction(metadata, heading, first),
+            orbit_direction=self._orbit_direction(metadata, time, heading, first),
             relative_orbit=profiles.relative_orbit(metadata),
             heading_deg=heading,
             incidence_deg=profiles.incidence_deg(metadata),
@@ -187,7 +188,11 @@ class RasterProduct:
         )
 
     def _orbit_direction(
-        self, metadata: Mapping[MetadataField, str], heading: float | None, raster: Path
+        self,
+        metadata: Mapping[MetadataField, str],
+        time: dt.datetime,
+        heading: float | None,
+        raster: Path,
     ) -> str | None:
         """As specified, or derived from the heading, or from time of day and longitude."""
         direction = profiles.parse_orbit_direction(metadata.get("orbit_direction"))
@@ -198,7 +203,7 @@ class RasterProduct:
         if not self.profile.has_time_of_day:
             return None
         longitude = grid_of(raster).extent.centroid.to_crs("EPSG:4326").coords[0][0]
-        return orbits.orbit_direction(self.profile.parse_time(metadata["time"]), longitude)
+        return orbits.orbit_direction(time, longitude)
 
 
 def _name_layers(
