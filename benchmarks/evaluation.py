@@ -2,8 +2,8 @@
 
     python -m benchmarks.evaluation [--windows 9000] [--size 512] [--processes 2]
 
-The windows are drawn once and counted over and over, each time with shapes of their own, so that
-the time is that of the evaluation alone.
+A few windows are drawn once and evaluated repeatedly, each time with new random shapes, so that
+only the evaluation is timed.
 """
 
 import argparse
@@ -44,13 +44,15 @@ def main() -> None:
         print(f"{method.method:18s} {method.auc:.4f} [{method.auc_low:.4f}, {method.auc_high:.4f}]")
     print(f"{arguments.windows} windows of {arguments.size} x {arguments.size} pixels")
     print(f"{seconds / 60:.1f} minutes, {sum(cpu for _, _, cpu in parts) / 60:.1f} of CPU")
-    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-    print(f"peak memory {own + sum(peak for _, peak, _ in parts):.2f} GB, all processes together")
+    parent = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    print(
+        f"peak memory {parent + sum(peak for _, peak, _ in parts):.2f} GB, all processes together"
+    )
 
 
 def part(count: int, seed: int, size: int) -> tuple[Evaluator, float, float]:
-    """Evaluate so many windows; give the sums, the peak memory in GB and the CPU seconds."""
-    found = run_experiment(
+    """Evaluate ``count`` windows; give the sums, the peak memory in GB and the CPU seconds."""
+    result = run_experiment(
         windows(count, size, seed),
         {"strategy": list(STRATEGIES.values())},
         [Offset()],
@@ -58,11 +60,11 @@ def part(count: int, seed: int, size: int) -> tuple[Evaluator, float, float]:
         rng=np.random.default_rng(seed),
     )
     usage = resource.getrusage(resource.RUSAGE_SELF)
-    return found.evaluator, usage.ru_maxrss / 1e6, usage.ru_utime + usage.ru_stime
+    return result.evaluator, usage.ru_maxrss / 1e6, usage.ru_utime + usage.ru_stime
 
 
 def windows(count: int, size: int, seed: int) -> Iterator[Window]:
-    """Windows of noise about a common ground, over and over."""
+    """Repeat a few windows of noise about a common ground."""
     rng = np.random.default_rng(seed)
     drawn = [window(rng, size) for _ in range(DISTINCT)]
     for number in range(count):

@@ -1,11 +1,12 @@
-"""Every strategy, network and classifier on a bench, under all three kinds of change.
+"""Compare networks, strategies and classifiers on a bench, under all three kinds of change.
 
-    python -m benchmarks.bench --model base --workers 16 --to OUT
+    python -m benchmarks.networks --model base --workers 16 --to OUT
 
-Writes OUT/evaluation.json and OUT/tables.md, as it stands in docs/results.md, and prints the
-latter. It needs torch, scipy, scikit-learn, xarray, pydantic, shapely, PyMaxflow, safetensors, yaml
-and rich, and neither a raster nor a plotting library; ``sarcast bench --classifiers`` does the same
-and also writes the report.
+The windows of a bench are fixed, and many processes share them. Writes OUT/evaluation.json and
+OUT/tables.md, which stands in docs/results.md, and prints the latter. Unlike ``sarcast bench
+--classifiers``, which gives the same figures and a report, it runs without raster and plotting
+libraries: torch, scipy, scikit-learn, xarray, pydantic, shapely, PyMaxflow, safetensors, yaml and
+rich suffice.
 """
 
 import argparse
@@ -17,7 +18,7 @@ from sarcast.prediction import load_models
 
 
 def main() -> None:
-    """Assess, write and print."""
+    """Evaluate, write and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--bench", default="boreal-1")
     parser.add_argument("--windows", type=int)
