@@ -1,4 +1,4 @@
-"""What tests share: a single thread for torch, real data where it is, small rasters on disk."""
+"""Shared fixtures: one thread for torch, the folder of real data, small rasters on disk."""
 
 import os
 import subprocess
@@ -24,7 +24,7 @@ def _one_thread() -> None:
 
 
 @pytest.fixture(autouse=True)
-def _progress_is_heard() -> None:
+def _show_progress_and_messages() -> None:
     from sarcast.io.progress import show_progress
 
     show_progress()
@@ -32,10 +32,10 @@ def _progress_is_heard() -> None:
 
 @pytest.fixture(scope="session")
 def data_dir() -> Path:
-    """Folder with real data; the test is skipped where it is absent."""
+    """Folder with real data; the test is skipped if it is absent."""
     folder = Path(os.environ.get("SARCAST_TEST_DATA", "../shared/data"))
     if not folder.is_dir():
-        pytest.skip(f"no test data in {folder}; name its folder in SARCAST_TEST_DATA")
+        pytest.skip(f"no test data in {folder}; set SARCAST_TEST_DATA to its folder")
     return folder
 
 
@@ -50,7 +50,7 @@ def opera_name(time: str, platform: str = "S1A", burst: str = "T058-123456-IW2")
 
 @pytest.fixture
 def scene_folder(tmp_path: Path) -> Callable[..., Path]:
-    """Write scenes named as OPERA's, one file a band, from arrays of linear power."""
+    """Write scenes named like OPERA's, one file per band, from arrays of linear power."""
 
     def write(scenes: dict[str, np.ndarray], grid: GeoBox = GRID, name: str = "scenes") -> Path:
         folder = tmp_path / name
@@ -64,30 +64,30 @@ def scene_folder(tmp_path: Path) -> Callable[..., Path]:
 
 @pytest.fixture
 def tiny_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 256 kB, where the system lets tests mount one."""
+    """A disk of 256 kB, if the system allows tests to mount one."""
     mount = tmp_path / "disk"
     mount.mkdir()
     command = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(mount)]
     if subprocess.run(command, capture_output=True, check=False).returncode:
-        pytest.skip("a small disk cannot be mounted here; it needs root")
+        pytest.skip("mounting a small disk needs root")
     yield mount
     subprocess.run(["umount", str(mount)], check=True)
 
 
 @pytest.fixture(scope="session")
 def world_cube(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small cube of a synthetic world as it lies on disk: weather, cover and the oracle."""
+    """Path of a small cube of a synthetic world, with weather, land cover and the oracle."""
     from sarcast.cli import main
 
     folder = tmp_path_factory.mktemp("world-cube")
     world, cube = folder / "world", folder / "cube.zarr"
     sources = {"--dem": "dem.tif", "--weather": "weather.nc", "--cover": "cover.tif"}
     options = [str(part) for flag, file in sources.items() for part in (flag, world / file)]
-    for words in (
+    for command in (
         ["world", str(world), "--size-km", "0.64", "--end", "2020-06-01", "--tracks", "1"],
         ["cube", str(world), "--to", str(cube), *options],
     ):
         with pytest.raises(SystemExit) as ended:
-            main(["--quiet", *words])
+            main(["--quiet", *command])
         assert ended.value.code == 0
     return cube

@@ -1,4 +1,4 @@
-"""What tests start for themselves on loopback: PostgreSQL, a STAC API, servers with faults."""
+"""Services that tests start on loopback: PostgreSQL, a STAC API, web servers with faults."""
 
 import os
 import re
@@ -20,7 +20,7 @@ from urllib.parse import parse_qsl, quote, urlsplit
 import pytest
 
 USER, PASSWORD = "sarcast", "open-sesame/ÅÄÖ@1"
-"""A password with all that a URL must encode."""
+"""A password with characters that a URL must encode."""
 _SETTINGS = {
     "listen_addresses": "127.0.0.1",
     "fsync": "off",
@@ -32,7 +32,7 @@ _SETTINGS = {
 
 @dataclass(frozen=True)
 class Database:
-    """A PostgreSQL server that runs; its database ``empty`` holds nothing."""
+    """A running PostgreSQL server; its database ``empty`` has no tables."""
 
     port: int
 
@@ -41,7 +41,7 @@ class Database:
 
 
 def required(missing: str) -> None:
-    """Skip a test for what is missing, or fail it where nothing may be."""
+    """Skip a test because something is missing; fail it if services are required."""
     if os.environ.get("SARCAST_REQUIRE_SERVICES") == "1":
         pytest.fail(f"SARCAST_REQUIRE_SERVICES=1, but there is no {missing}")
     pytest.skip(f"{missing} is not installed: see .ci/run")
@@ -49,9 +49,9 @@ def required(missing: str) -> None:
 
 @contextmanager
 def postgresql() -> Iterator[Database]:
-    """A server of its own, in a folder of its own, gone afterwards.
+    """Start a temporary server in a temporary folder.
 
-    PostgreSQL refuses to run as root, who hands it to the user ``postgres``.
+    PostgreSQL refuses to run as root; root starts it as the user ``postgres``.
     """
     programs = _programs()
     owner = "postgres" if os.geteuid() == 0 else None
@@ -63,9 +63,9 @@ def postgresql() -> Iterator[Database]:
             for path in (folder, secret):
                 shutil.chown(path, owner)
         data, log, port = folder / "data", folder / "log", free_port()
-        made = (f"--pgdata={data}", f"--username={USER}", f"--pwfile={secret}")
+        where = (f"--pgdata={data}", f"--username={USER}", f"--pwfile={secret}")
         how = ("--auth=scram-sha-256", "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync")
-        _run(owner, programs / "initdb", *made, *how)
+        _run(owner, programs / "initdb", *where, *how)
         options = " ".join(f"-c {name}={value}" for name, value in _SETTINGS.items())
         options += f" -c port={port} -c unix_socket_directories={folder}"
         control = (programs / "pg_ctl", f"--pgdata={data}")
@@ -101,15 +101,15 @@ def _run(owner: str | None, *command: object) -> None:
 
 @contextmanager
 def stac_api(database: Database, name: str) -> Iterator[str]:
-    """stac-fastapi-pgstac on a database; gives its URL."""
+    """Run stac-fastapi-pgstac on a database; yields its URL."""
     port = free_port()
-    told = {"PGHOST": "127.0.0.1", "PGPORT": str(database.port), "PGDATABASE": name,
+    settings = {"PGHOST": "127.0.0.1", "PGPORT": str(database.port), "PGDATABASE": name,
             "PGUSER": USER, "PGPASSWORD": PASSWORD}  # fmt: skip
     with tempfile.TemporaryFile() as log:
         server = subprocess.Popen(
             [sys.executable, "-m", "uvicorn", "--factory", "stac_fastapi.pgstac.app:create_app",
              "--host", "127.0.0.1", "--port", str(port), "--log-level", "warning"],
-            env={**os.environ, **told}, stdout=log, stderr=log,
+            env={**os.environ, **settings}, stdout=log, stderr=log,
         )  # fmt: skip
         try:
             url = f"http://127.0.0.1:{port}/"
@@ -123,7 +123,7 @@ def stac_api(database: Database, name: str) -> Iterator[str]:
 
 
 def _answers(url: str, server: "subprocess.Popen[bytes]") -> bool:
-    """Wait until a server answers; False if it ends before, or takes too long."""
+    """Wait until a server answers; False if it exits first, or takes too long."""
     until = time.monotonic() + 90.0
     while time.monotonic() < until and server.poll() is None:
         with suppress(OSError), urllib.request.urlopen(url, timeout=5):
@@ -133,15 +133,15 @@ def _answers(url: str, server: "subprocess.Popen[bytes]") -> bool:
 
 
 def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port: int = one.getsockname()[1]
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
         return port
 
 
 @dataclass(frozen=True)
-class Asked:
-    """A request as it came."""
+class Request:
+    """A request as received."""
 
     method: str
     path: str
@@ -152,47 +152,47 @@ class Asked:
 
 @dataclass(frozen=True)
 class Answer:
-    """What to answer, and what to spoil."""
+    """An answer, and its faults."""
 
     body: bytes
     status: int = 200
     cut: int = 0
-    """Bytes that are announced and never sent."""
-    untold: bool = False
-    """Whether the length is not announced, so that nobody sees where a body was cut."""
+    """Number of bytes that are announced and never sent."""
+    without_length: bool = False
+    """Whether the length is not announced, so that a client cannot notice a cut."""
     after_s: float = 0.0
 
 
 @contextmanager
-def web(answer: Callable[[Asked], Answer]) -> Iterator[tuple[str, list[Asked]]]:
-    """An HTTP server on loopback; gives its URL and the requests that it was asked."""
-    asked: list[Asked] = []
+def web(answer: Callable[[Request], Answer]) -> Iterator[tuple[str, list[Request]]]:
+    """Run an HTTP server on loopback; yields its URL and the requests that it receives."""
+    requests: list[Request] = []
 
     class Handler(BaseHTTPRequestHandler):
         def _serve(self) -> None:
             parts = urlsplit(self.path)
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
             headers = {name.lower(): value for name, value in self.headers.items()}
-            told = Asked(self.command, parts.path, dict(parse_qsl(parts.query)), headers, body)
-            asked.append(told)
-            given = answer(told)
-            time.sleep(given.after_s)
-            with suppress(OSError):  # whoever asked may have gone
-                self._send(given)
+            request = Request(self.command, parts.path, dict(parse_qsl(parts.query)), headers, body)
+            requests.append(request)
+            reply = answer(request)
+            time.sleep(reply.after_s)
+            with suppress(OSError):  # the client may have disconnected
+                self._send(reply)
 
-        def _send(self, given: Answer) -> None:
-            start, end = 0, len(given.body)
+        def _send(self, reply: Answer) -> None:
+            start, end = 0, len(reply.body)
             if span := re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", "")):
                 start, end = int(span[1]), min(int(span[2]) + 1, end)
-            partial = span is not None and given.status == 200
-            self.send_response(206 if partial else given.status)
+            partial = span is not None and reply.status == 200
+            self.send_response(206 if partial else reply.status)
             if partial:
-                self.send_header("Content-Range", f"bytes {start}-{end - 1}/{len(given.body)}")
-            if not given.untold:
-                self.send_header("Content-Length", str(end - start + given.cut))
+                self.send_header("Content-Range", f"bytes {start}-{end - 1}/{len(reply.body)}")
+            if not reply.without_length:
+                self.send_header("Content-Length", str(end - start + reply.cut))
             self.end_headers()
             if self.command != "HEAD":
-                self.wfile.write(given.body[start:end])
+                self.wfile.write(reply.body[start:end])
 
         do_GET = do_POST = do_HEAD = _serve
 
@@ -203,7 +203,7 @@ def web(answer: Callable[[Asked], Answer]) -> Iterator[tuple[str, list[Asked]]]:
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     try:
-        yield f"http://127.0.0.1:{server.server_port}", asked
+        yield f"http://127.0.0.1:{server.server_port}", requests
     finally:
         server.shutdown()
         thread.join()

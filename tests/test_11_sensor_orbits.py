@@ -23,21 +23,21 @@ def annotation(data_dir: Path) -> str:
 
 
 def test_a_real_annotation_agrees(annotation: str, data_dir: Path) -> None:
-    told = {
+    fields = {
         name: re.search(rf"<{name}>([^<]+)", annotation)[1]  # type: ignore[index]
         for name in ("platformHeading", "pass", "absoluteOrbitNumber", "startTime")
     }
-    latitudes = [float(found) for found in re.findall(r"<latitude>([^<]+)", annotation)]
-    longitudes = [float(found) for found in re.findall(r"<longitude>([^<]+)", annotation)]
-    latitude, longitude = (sum(ones) / len(ones) for ones in (latitudes, longitudes))
-    direction = orbit_direction(dt.datetime.fromisoformat(told["startTime"]), longitude)
-    assert direction == told["pass"].lower()
+    latitudes = [float(text) for text in re.findall(r"<latitude>([^<]+)", annotation)]
+    longitudes = [float(text) for text in re.findall(r"<longitude>([^<]+)", annotation)]
+    latitude, longitude = (sum(values) / len(values) for values in (latitudes, longitudes))
+    direction = orbit_direction(dt.datetime.fromisoformat(fields["startTime"]), longitude)
+    assert direction == fields["pass"].lower()
     assert heading_deg(latitude, direction) == pytest.approx(
-        float(told["platformHeading"]), abs=0.3
+        float(fields["platformHeading"]), abs=0.3
     )
     manifest = next(data_dir.glob("grd/*.SAFE/manifest.safe")).read_text()
     orbit = re.search(r'relativeOrbitNumber type="start">(\d+)', manifest)[1]  # type: ignore[index]
-    assert relative_orbit("sentinel-1b", int(told["absoluteOrbitNumber"])) == int(orbit)
+    assert relative_orbit("sentinel-1b", int(fields["absoluteOrbitNumber"])) == int(orbit)
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def test_a_real_annotation_agrees(annotation: str, data_dir: Path) -> None:
         ("2020-06-01T18:00:00", 179.0, DESCENDING),  # six in the morning at the date line
     ],
 )
-def test_passes_that_are_known(time: str, longitude: float, direction: str) -> None:
+def test_known_passes(time: str, longitude: float, direction: str) -> None:
     assert orbit_direction(dt.datetime.fromisoformat(time), longitude) == direction
 
 
@@ -71,7 +71,7 @@ def test_headings_are_mirrored_between_passes() -> None:
         assert [direction_of(one) for one in (down, down + 360.0)] == [DESCENDING, DESCENDING]
 
 
-def test_a_latitude_that_is_never_reached() -> None:
+def test_a_latitude_beyond_the_orbit() -> None:
     with pytest.raises(SarcastError, match=r"latitude 85\.00"):
         heading_deg(85.0, ASCENDING)
 

@@ -17,7 +17,7 @@ from sarcast.io.files import exclusive, new_file, new_folder
 from sarcast.io.rasters import write_cog
 
 
-def test_a_folder_is_whole_or_absent(tmp_path: Path) -> None:
+def test_a_folder_is_complete_or_absent(tmp_path: Path) -> None:
     target = tmp_path / "result"
     with pytest.raises(ZeroDivisionError), new_folder(target, overwrite=False) as folder:
         (folder / "half").write_text("half")
@@ -28,7 +28,7 @@ def test_a_folder_is_whole_or_absent(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["result"]
 
 
-def test_what_is_there_is_kept_until_all_went_well(tmp_path: Path) -> None:
+def test_an_existing_result_is_kept_until_the_new_one_is_complete(tmp_path: Path) -> None:
     target = tmp_path / "result"
     target.mkdir()
     (target / "run.yaml").write_text("demo:\n")
@@ -50,7 +50,7 @@ def test_a_folder_that_is_no_result_is_never_replaced(tmp_path: Path) -> None:
     assert (tmp_path / "thesis.txt").read_text() == "years of work"
 
 
-def test_a_file_in_the_folders_place(tmp_path: Path) -> None:
+def test_a_file_where_a_folder_is_expected(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(SarcastError, match="is a file"):
         new_folder(tmp_path / "file", overwrite=True).__enter__()
@@ -71,14 +71,14 @@ def test_a_raster_on_a_full_disk(tiny_disk: Path) -> None:
     assert list(tiny_disk.iterdir()) == []
 
 
-def test_a_file_is_whole_or_absent(tmp_path: Path) -> None:
+def test_a_file_is_complete_or_absent(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError), new_file(tmp_path / "a" / "file.txt") as partial:
         partial.write_text("half")
         _ = 1 / 0
     assert list((tmp_path / "a").iterdir()) == []
 
 
-def test_rasters_are_valid_cogs_and_hold_what_was_written(tmp_path: Path, grid: GeoBox) -> None:
+def test_rasters_are_valid_cogs_with_the_written_values(tmp_path: Path, grid: GeoBox) -> None:
     values = np.arange(2 * 60 * 80, dtype=np.float32).reshape(2, 60, 80)
     values[0, 3, 4] = np.nan
     path = tmp_path / "two.tif"
@@ -94,7 +94,7 @@ def test_rasters_are_valid_cogs_and_hold_what_was_written(tmp_path: Path, grid: 
         assert np.isnan(source.nodata)
 
 
-def test_overviews_are_means_of_powers_and_classes_that_occur(tmp_path: Path) -> None:
+def test_overviews_are_means_of_power_and_existing_classes(tmp_path: Path) -> None:
     grid = GeoBox((1024, 1024), Affine(10.0, 0.0, 0.0, 0.0, -10.0, 0.0), "EPSG:32635")
     rng = np.random.default_rng(1)
     power = rng.gamma(0.5, 2.0, (1024, 1024)).astype(np.float32)
@@ -108,16 +108,16 @@ def test_overviews_are_means_of_powers_and_classes_that_occur(tmp_path: Path) ->
     assert set(np.unique(half["classes"])) == {10, 80}
 
 
-def test_what_is_read_is_never_replaced(tmp_path: Path) -> None:
+def test_inputs_are_never_replaced(tmp_path: Path) -> None:
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "model.yaml").write_text("weights")
     for target in (tmp_path / "model", tmp_path, tmp_path / "model" / "inside"):
-        with pytest.raises(SarcastError, match="which is to be read; name another target"):
+        with pytest.raises(SarcastError, match="which is an input; name another target"):
             new_folder(target, overwrite=True, inputs=[tmp_path / "model"]).__enter__()
     assert (tmp_path / "model" / "model.yaml").read_text() == "weights"
 
 
-def test_a_record_of_someone_else_protects_its_folder(tmp_path: Path) -> None:
+def test_a_folder_with_a_foreign_run_yaml_is_not_replaced(tmp_path: Path) -> None:
     (tmp_path / "run.yaml").write_text("name: my experiment\n")
     with pytest.raises(SarcastError, match="no result of sarcast and is not replaced"):
         new_folder(tmp_path, overwrite=True).__enter__()
@@ -132,18 +132,18 @@ def test_a_link_to_a_folder_stays_a_link(tmp_path: Path) -> None:
     assert (tmp_path / "real" / "whole").read_text() == "whole"
 
 
-def _left(target: Path, end: str, *, name: str) -> Path:
-    left = target.with_name(f".{target.name}-0123abcd.{end}")
-    left.mkdir()
-    (left / name).write_text(name)
-    return left
+def make_stale(target: Path, end: str, *, name: str) -> Path:
+    stale = target.with_name(f".{target.name}-0123abcd.{end}")
+    stale.mkdir()
+    (stale / name).write_text(name)
+    return stale
 
 
-def test_what_a_killed_run_left_is_deleted_and_a_live_one_is_left_alone(tmp_path: Path) -> None:
+def test_folders_of_killed_runs_are_deleted_and_those_of_live_ones_kept(tmp_path: Path) -> None:
     target = tmp_path / "result.v1"
     with new_folder(target, overwrite=False) as live:
-        stale = _left(target, "partial", name="half")
-        other = _left(tmp_path / "result.v2", "partial", name="half")
+        stale = make_stale(target, "partial", name="half")
+        other = make_stale(tmp_path / "result.v2", "partial", name="half")
         with new_folder(target, overwrite=False) as folder:
             (folder / "whole").write_text("whole")
         assert live.is_dir()
@@ -153,7 +153,7 @@ def test_what_a_killed_run_left_is_deleted_and_a_live_one_is_left_alone(tmp_path
     assert sorted(path.name for path in tmp_path.iterdir()) == [other.name, "result.v1"]
 
 
-def test_a_run_killed_outright_leaves_nothing_for_long(tmp_path: Path) -> None:
+def test_the_next_run_deletes_what_a_killed_run_left(tmp_path: Path) -> None:
     target = tmp_path / "result"
     killed = (
         "import os, signal, sys; from pathlib import Path\n"
@@ -169,27 +169,27 @@ def test_a_run_killed_outright_leaves_nothing_for_long(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["result"]
 
 
-def test_a_result_that_a_killed_run_took_away_is_put_back(tmp_path: Path) -> None:
+def test_a_result_that_a_killed_run_moved_away_is_restored(tmp_path: Path) -> None:
     target = tmp_path / "result"
-    _left(target, "replaced", name="model.yaml")
+    make_stale(target, "replaced", name="model.yaml")
     with pytest.raises(SarcastError, match="not empty; add --overwrite"):
         new_folder(target, overwrite=False).__enter__()
     assert [path.name for path in target.iterdir()] == ["model.yaml"]
-    stale = _left(target, "replaced", name="older")
+    stale = make_stale(target, "replaced", name="older")
     with new_folder(target, overwrite=True) as folder:
         (folder / "new").write_text("new")
     assert not stale.exists()
     assert [path.name for path in target.iterdir()] == ["new"]
 
 
-def test_a_place_that_cannot_be_written_is_named_as_it_was_given(tmp_path: Path) -> None:
+def test_an_unwritable_target_is_named_in_the_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for target in (tmp_path / "file" / "result", tmp_path / ("n" * 250)):
         for opened in (new_folder(target, overwrite=False), new_file(target)):
-            with pytest.raises(SarcastError, match="cannot be written") as said, opened:
+            with pytest.raises(SarcastError, match="cannot be written") as error, opened:
                 pass
-            assert str(said.value).startswith(f"{target} cannot be written: ")
-            assert ".partial" not in str(said.value)
+            assert str(error.value).startswith(f"{target} cannot be written: ")
+            assert ".partial" not in str(error.value)
 
 
 # --- locks ----------------------------------------------------------------------------------------

@@ -14,11 +14,11 @@ from sarcast.cli import main
 from sarcast.commands.config import Config, write_record
 from sarcast.errors import SarcastError, UsageError, without_credentials
 from sarcast.io.rasters import write_cog
-from sarcast.io.remote import PASSING, RemoteOptions, gdal_settings, is_remote, patiently
-from services import Answer, Asked, web
+from sarcast.io.remote import TRANSIENT_STATUS, RemoteOptions, gdal_settings, is_remote, retry
+from services import Answer, Request, web
 
 SECRET = "s3cret"
-SHOWN = {
+CLEANED = {
     f"https://me:{SECRET}@example.org/a.tif": "https://example.org/a.tif",
     f"postgresql://me:{SECRET}@[::1]:5432/db": "postgresql://[::1]:5432/db",
     f"postgresql://me:{SECRET}/@/more@h/db": "postgresql://h/db",
@@ -32,38 +32,42 @@ SHOWN = {
 }
 
 
-@pytest.mark.parametrize("text", SHOWN)
+@pytest.mark.parametrize("text", CLEANED)
 def test_credentials_are_taken_out(text: str) -> None:
-    assert without_credentials(text) == SHOWN[text]
+    assert without_credentials(text) == CLEANED[text]
     assert SECRET not in without_credentials(text)
 
 
-def test_no_way_out_tells_credentials(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Errors, lines, records and what the command line repeats of what it was given."""
+def test_no_output_contains_credentials(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Errors, log lines, run.yaml, and command-line messages that repeat an argument."""
     url = f"https://me:{SECRET}@example.org/stac?key={SECRET}"
     for kind in (SarcastError, UsageError):
         assert SECRET not in str(kind(f"{url} is gone"))
     logging.getLogger("sarcast.test").info("reading %s", url)
 
     class Options(Config):
-        one: str = url
+        source: str = url
         more: tuple[str, ...] = (url,)
 
     write_record(tmp_path, "cube", {"catalogue": url, "file": Path(url)}, Options())
-    told = (tmp_path / "run.yaml").read_text()
-    assert told.count("example.org/stac") == 4
-    for words in (["cube", url, "--unknown", url], ["index", url, "--to", url], ["cube", url, url]):
+    record = (tmp_path / "run.yaml").read_text()
+    assert record.count("example.org/stac") == 4
+    for command in (
+        ["cube", url, "--unknown", url],
+        ["index", url, "--to", url],
+        ["cube", url, url],
+    ):
         with pytest.raises(SystemExit):
-            main(words)
-    assert SECRET not in told + "".join(capsys.readouterr())
+            main(command)
+    assert SECRET not in record + "".join(capsys.readouterr())
 
 
-def test_what_is_remote() -> None:
+def test_remote_paths() -> None:
     assert all(map(is_remote, ("https://a.b/c", "s3://a/b", "/vsicurl/https://a.b/c")))
     assert not any(map(is_remote, ("a/b.tif", "/a/b.tif", "./a.tif")))
 
 
-# --- patience -----------------------------------------------------------------------------------
+# --- retries ------------------------------------------------------------------------------------
 
 
 class Fault(Exception):
@@ -71,7 +75,7 @@ class Fault(Exception):
 
 
 @pytest.mark.parametrize(("faults", "tries", "calls"), [(0, 3, 1), (2, 3, 3), (3, 3, 3), (9, 1, 1)])
-def test_a_call_is_tried_as_often_as_told(
+def test_a_call_is_tried_as_often_as_configured(
     faults: int, tries: int, calls: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pauses: list[float] = []
@@ -88,17 +92,17 @@ def test_a_call_is_tried_as_often_as_told(
     options = RemoteOptions(tries=tries, pause=3.0)
     if faults >= tries:
         with pytest.raises(Fault, match=str(tries)):
-            patiently(call, options, lambda fault: isinstance(fault, Fault))
+            retry(call, options, lambda error: isinstance(error, Fault))
     else:
-        assert patiently(call, options, lambda fault: isinstance(fault, Fault)) == "done"
+        assert retry(call, options, lambda error: isinstance(error, Fault)) == "done"
     assert made == calls
     assert pauses == [3.0, 6.0, 12.0][: calls - 1]
 
 
-def test_what_does_not_pass_is_not_tried_again() -> None:
+def test_permanent_failures_are_not_retried() -> None:
     made = []
     with pytest.raises(Fault):
-        patiently(lambda: made.append(1) or _fail(), RemoteOptions(), lambda fault: False)  # noqa: ARG005
+        retry(lambda: made.append(1) or _fail(), RemoteOptions(), lambda error: False)  # noqa: ARG005
     assert made == [1]
 
 
@@ -122,29 +126,29 @@ def read(url: str, options: RemoteOptions) -> np.ndarray:
     return values
 
 
-class Spoiled:
-    """A raster whose first answers are spoiled."""
+class Faulty:
+    """A raster whose first answers are faulty."""
 
-    def __init__(self, body: bytes, spoiled: Answer, times: int) -> None:
-        self.body, self.spoiled, self.left = body, spoiled, times
+    def __init__(self, body: bytes, fault: Answer, times: int) -> None:
+        self.body, self.fault, self.left = body, fault, times
         self._lock = threading.Lock()
 
-    def __call__(self, asked: Asked) -> Answer:  # noqa: ARG002
+    def __call__(self, request: Request) -> Answer:  # noqa: ARG002
         with self._lock:
             self.left -= 1
-            return self.spoiled if self.left >= 0 else Answer(self.body)
+            return self.fault if self.left >= 0 else Answer(self.body)
 
 
-@pytest.mark.parametrize("status", sorted(PASSING - {408, 425}))
-def test_gdal_waits_out_what_passes(status: int, cog: bytes) -> None:
-    with web(Spoiled(cog, Answer(b"busy", status=status), 2)) as (url, _):
+@pytest.mark.parametrize("status", sorted(TRANSIENT_STATUS - {408, 425}))
+def test_gdal_retries_transient_faults(status: int, cog: bytes) -> None:
+    with web(Faulty(cog, Answer(b"busy", status=status), 2)) as (url, _):
         values = read(f"{url}/{status}.tif", RemoteOptions(tries=3, pause=0.05))
     np.testing.assert_array_equal(values, np.arange(60 * 80).reshape(60, 80))
 
 
 def test_gdal_logs_no_credentials(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
-    with web(Spoiled(b"", Answer(b"", status=503), 99)) as (url, _), pytest.raises(RasterioError):
+    with web(Faulty(b"", Answer(b"", status=503), 99)) as (url, _), pytest.raises(RasterioError):
         keyed = url.replace("://", f"://me:{SECRET}@") + f"/keyed.tif?sig={SECRET}"
         read(keyed, RemoteOptions(tries=2, pause=0.05))
     assert "/keyed.tif?sig=*** Retrying again" in caplog.text
@@ -153,14 +157,18 @@ def test_gdal_logs_no_credentials(caplog: pytest.LogCaptureFixture) -> None:
 
 @pytest.mark.parametrize(("status", "most"), [(503, 6), (404, 3)])
 def test_gdal_gives_up(status: int, most: int, cog: bytes) -> None:
-    with web(Spoiled(cog, Answer(b"", status=status), 99)) as (url, asked):
+    with web(Faulty(cog, Answer(b"", status=status), 99)) as (url, requests):
         with pytest.raises(RasterioError):
             read(f"{url}/gone-{status}.tif", RemoteOptions(tries=3, pause=0.05))
-        assert 1 <= len([one for one in asked if one.path.endswith(f"gone-{status}.tif")]) <= most
+        assert (
+            1
+            <= len([request for request in requests if request.path.endswith(f"gone-{status}.tif")])
+            <= most
+        )
 
 
-def test_gdal_does_not_wait_for_ever(cog: bytes) -> None:
-    with web(Spoiled(cog, Answer(cog, after_s=5.0), 99)) as (url, _):
+def test_gdal_times_out(cog: bytes) -> None:
+    with web(Faulty(cog, Answer(cog, after_s=5.0), 99)) as (url, _):
         start = time.monotonic()
         with pytest.raises(RasterioError):
             read(f"{url}/slow.tif", RemoteOptions(tries=2, timeout=1.0, pause=0.05))
@@ -175,7 +183,7 @@ def test_credentials_without_a_scheme_are_taken_out_too() -> None:
     assert without_credentials("at 15:58 from S1A: me@here") == "at 15:58 from S1A: me@here"
 
 
-def test_a_url_that_is_none() -> None:
-    with pytest.raises(UsageError, match="is no URL") as said:
+def test_an_invalid_url() -> None:
+    with pytest.raises(UsageError, match="is no URL") as error:
         open_catalogue("https://me:secret@[half")
-    assert "secret" not in str(said.value)
+    assert "secret" not in str(error.value)

@@ -33,7 +33,7 @@ def items(tmp_path: Path) -> list:
     return made
 
 
-def test_the_default_is_all_that_the_scenes_cover(items: list) -> None:
+def test_the_default_is_everything_that_the_scenes_cover(items: list) -> None:
     grid = make_grid(None, items)
     assert grid.shape == (60, 130)
     assert (grid.transform.c, grid.transform.f) == (500_003.0, 6_900_007.0)
@@ -68,24 +68,28 @@ def moved(item: pystac.Item, east: float, name: str) -> pystac.Item:
     return other
 
 
-def test_scenes_in_places_far_apart_need_an_area(items: list) -> None:
-    """Two beside each other, one two degrees east of them, and one six degrees: each is listed."""
+def test_scenes_in_regions_far_apart_need_an_area(items: list) -> None:
+    """Two side by side, one two degrees east of them, one six degrees: three regions are listed."""
     east, far = moved(items[0], 2.0, "east"), moved(items[0], 6.0, "far")
-    with pytest.raises(UsageError, match="lie in 3 places far apart, .* as --area: ") as error:
+    with pytest.raises(UsageError, match="lie in 3 regions far apart; .* as --area: ") as error:
         make_grid(None, [*items, items[0], east, far])
-    told = str(error.value).partition("--area: ")[2].split("; ")
-    assert [one.partition(" ")[2] for one in told] == ["(3 scenes)", "(1 scenes)", "(1 scenes)"]
-    first = make_grid(read_area(told[0].split()[0]), items)
+    regions = str(error.value).partition("--area: ")[2].split("; ")
+    assert [region.partition(" ")[2] for region in regions] == [
+        "(3 scenes)",
+        "(1 scenes)",
+        "(1 scenes)",
+    ]
+    first = make_grid(read_area(regions[0].split()[0]), items)
     both = make_grid(None, items)
     assert abs(first.height - both.height) <= 8 and abs(first.width - both.width) <= 8
     assert make_grid(read_area("26.9,62.2,33.1,62.3"), [*items, far]).width > 30_000
     many = [moved(items[0], degrees, str(degrees)) for degrees in range(0, 28, 4)]
-    with pytest.raises(UsageError, match=r"lie in 7 places .*; and 2 more$"):
+    with pytest.raises(UsageError, match=r"lie in 7 regions .*; and 2 more$"):
         make_grid(None, many)
 
 
-def test_places_are_listed_too_where_large_scenes_make_a_grid_too_large(items: list) -> None:
-    """Two scenes of 250 km, 50 degrees apart, fill more of their box than small ones must."""
+def test_regions_are_listed_too_if_large_scenes_make_the_grid_too_large(items: list) -> None:
+    """Two scenes of 250 km, 50 degrees apart, fill more of their box than the least share."""
     large = []
     for number, corner in enumerate((4e5, 3.4e6)):
         fields = {
@@ -96,7 +100,9 @@ def test_places_are_listed_too_where_large_scenes_make_a_grid_too_large(items: l
         item = pystac.Item(str(number), None, None, dt.datetime(2020, 1, 1), fields)
         item.bbox = [25.0 + 50.0 * number, 60.0, 30.0 + 50.0 * number, 62.2]
         large.append(item)
-    with pytest.raises(UsageError, match=r"2 places .* 25\.0000,60\.0000,30\.0000,62\.2000 \(1 sc"):
+    with pytest.raises(
+        UsageError, match=r"2 regions .* 25\.0000,60\.0000,30\.0000,62\.2000 \(1 sc"
+    ):
         make_grid(None, large)
     with pytest.raises(UsageError, match=r"has over 4e\+09 pixels; give a smaller --area"):
         make_grid(None, large[:1], resolution=1.0)
@@ -111,24 +117,24 @@ def test_bursts_of_one_track_become_one_grid(data_dir: Path) -> None:
     assert all(grid.extent.contains(item_grid(item).extent) for item in found)
 
 
-def test_scenes_in_one_long_row_are_one_place(items: list) -> None:
+def test_scenes_in_one_long_row_are_one_region(items: list) -> None:
     """A hundred scenes along a diagonal, each beside the next, fill little of their box."""
     west, south, east, north = items[0].bbox
     row = []
     for step in range(100):
         row.append(items[0].clone())
         row[-1].bbox = [west, south, 0.0, east, north, 9.0]
-        for place, by in (
+        for side, shift in (
             (0, east - west),
             (3, east - west),
             (1, north - south),
             (4, north - south),
         ):
-            row[-1].bbox[place] += by * step
+            row[-1].bbox[side] += shift * step
     assert make_grid(None, row).shape == (60, 80)
 
 
-def test_areas_as_people_give_them(tmp_path: Path, items: list) -> None:
+def test_areas_as_box_vector_file_and_raster(tmp_path: Path, items: list) -> None:
     degrees = read_area("26.9,62.1,27.1,62.3")
     assert degrees.boundingbox.bbox == (26.9, 62.1, 27.1, 62.3)
     shapes = geopandas.GeoDataFrame(geometry=[box(5e5, 6.89e6, 5.01e5, 6.9e6)], crs="EPSG:32635")
@@ -148,18 +154,18 @@ def test_areas_as_people_give_them(tmp_path: Path, items: list) -> None:
 
 
 @pytest.mark.parametrize("area", ["here", "1,2,3", "10,60,9,61", "10,60,11,95", "1,2,3,x"])
-def test_areas_that_are_none(area: str) -> None:
+def test_invalid_areas(area: str) -> None:
     with pytest.raises(UsageError, match="--area must be"):
         read_area(area)
 
 
-def test_a_file_that_is_no_area(tmp_path: Path) -> None:
+def test_a_file_that_is_neither_vector_nor_raster(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("nothing")
     with pytest.raises(UsageError, match="neither a vector nor a raster file"):
         read_area(str(tmp_path / "notes.txt"))
 
 
-def test_conditions_have_a_cell_a_kilometre() -> None:
+def test_conditions_have_one_cell_per_kilometre() -> None:
     grid = GeoBox((1200, 700), Affine(10.0, 0, 500_000.0, 0, -10.0, 6_900_000.0), "EPSG:32635")
     coarse = conditions_grid(grid)
     assert coarse.shape == (12, 7)
@@ -167,8 +173,8 @@ def test_conditions_have_a_cell_a_kilometre() -> None:
     assert conditions_grid(GRID).shape == (1, 1)
 
 
-def test_an_area_that_its_crs_cannot_show() -> None:
-    with pytest.raises(UsageError, match="too large to be shown in EPSG:32635"):
+def test_an_area_that_its_crs_cannot_represent() -> None:
+    with pytest.raises(UsageError, match="too large to be represented in EPSG:32635"):
         make_grid(read_area("-180,-90,180,90"), [_flat_item()])
     with pytest.raises(UsageError, match="across the antimeridian as a vector file"):
         read_area("179,65,-179,66")
@@ -180,7 +186,7 @@ def test_a_raster_with_too_many_pixels_for_a_cube() -> None:
         make_grid(huge, [_flat_item()])
 
 
-def test_conditions_are_kept_on_no_finer_a_grid_than_pixels() -> None:
+def test_the_grid_of_conditions_is_no_finer_than_the_pixels() -> None:
     coarse = GeoBox((60, 80), Affine(10.0, 0, -400.0, 0, -10.0, 80.0), "EPSG:4326")
     assert conditions_grid(coarse).shape == (60, 80)
 

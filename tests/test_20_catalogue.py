@@ -24,7 +24,7 @@ from sarcast.sensor.orbits import heading_deg
 def scene(folder: Path, number: int, **changed: object) -> Scene:
     path = folder / f"scene-{number}.tif"
     write_cog(path, np.full((2, 60, 80), 0.1, np.float32), GRID)
-    told = {
+    fields = {
         "id": f"scene-{number}",
         "time": dt.datetime(2020, 3, 1 + number, 15, 30, tzinfo=dt.UTC),
         "quantity": "gamma0",
@@ -35,39 +35,41 @@ def scene(folder: Path, number: int, **changed: object) -> Scene:
         "heading_deg": heading_deg(62.0, "ascending"),
         "incidence_deg": 38.5,
     }
-    return Scene(**{**told, **changed})  # type: ignore[arg-type]
+    return Scene(**{**fields, **changed})  # type: ignore[arg-type]
 
 
-def test_an_item_tells_what_the_scene_tells(tmp_path: Path) -> None:
+def test_an_item_contains_the_metadata_of_the_scene(tmp_path: Path) -> None:
     item = scene(tmp_path, 0).to_item()
-    told = item.properties
-    assert told["platform"] == "sentinel-1a"
-    assert told["sat:orbit_state"] == "ascending"
-    assert told["sat:relative_orbit"] == 58
-    assert told["view:incidence_angle"] == 38.5
-    assert told["view:azimuth"] == pytest.approx(heading_deg(62.0, "ascending") + 90.0, abs=1e-3)
-    assert told["sar:polarizations"] == ["VV", "VH"]
+    properties = item.properties
+    assert properties["platform"] == "sentinel-1a"
+    assert properties["sat:orbit_state"] == "ascending"
+    assert properties["sat:relative_orbit"] == 58
+    assert properties["view:incidence_angle"] == 38.5
+    assert properties["view:azimuth"] == pytest.approx(
+        heading_deg(62.0, "ascending") + 90.0, abs=1e-3
+    )
+    assert properties["sar:polarizations"] == ["VV", "VH"]
     assert item_grid(item) == GRID
     west, south, east, north = GRID.geographic_extent.boundingbox.bbox
     np.testing.assert_allclose(item.bbox, [west, south, east, north], atol=1e-4)
 
 
-def test_what_a_source_does_not_tell_stays_absent(tmp_path: Path) -> None:
+def test_unknown_metadata_is_absent(tmp_path: Path) -> None:
     unknown = dict.fromkeys(
         ("platform", "orbit_direction", "relative_orbit", "heading_deg", "incidence_deg")
     )
-    told = scene(tmp_path, 0, **unknown).to_item().properties
-    assert not {"platform", "sat:orbit_state", "sat:relative_orbit"} & set(told)
-    assert not {"view:azimuth", "view:incidence_angle"} & set(told)
+    properties = scene(tmp_path, 0, **unknown).to_item().properties
+    assert not {"platform", "sat:orbit_state", "sat:relative_orbit"} & set(properties)
+    assert not {"view:azimuth", "view:incidence_angle"} & set(properties)
 
 
 def test_items_are_valid_stac(tmp_path: Path) -> None:
-    """Against the STAC core's schemas, which pystac holds; the extensions' are on the network."""
+    """By the core schemas, which pystac contains; those of the extensions are on the network."""
     item = scene(tmp_path, 0).to_item().to_dict()
     validate_dict({**item, "stac_extensions": []})
 
 
-def test_a_catalogue_gives_back_its_items(tmp_path: Path) -> None:
+def test_a_catalogue_returns_its_items(tmp_path: Path) -> None:
     made = [scene(tmp_path, number).to_item() for number in (2, 0, 1)]
     catalogue = FolderCatalogue(tmp_path)
     assert catalogue.add(made) == 3
@@ -133,7 +135,7 @@ def test_a_folder_without_catalogue(tmp_path: Path) -> None:
         FolderCatalogue(tmp_path).add([])
 
 
-# --- many items, and odd ones -------------------------------------------------------------------
+# --- many items, and unusual ones -----------------------------------------------------------------
 
 
 def footprints(base: pystac.Item, count: int, rng: np.random.Generator) -> list[pystac.Item]:
@@ -174,7 +176,7 @@ def small_groups() -> Iterator[None]:
 def many(
     tmp_path_factory: pytest.TempPathFactory, small_groups: None
 ) -> tuple[FolderCatalogue, list[pystac.Item]]:
-    """A catalogue of a dozen row groups, filled in two goes."""
+    """A catalogue of a dozen row groups, filled in two steps."""
     folder = tmp_path_factory.mktemp("many")
     items = footprints(scene(folder, 0).to_item(), MANY, np.random.default_rng(8))
     catalogue = FolderCatalogue(folder / "catalogue")
@@ -210,12 +212,12 @@ def test_a_search_over_many_row_groups_agrees_with_a_plain_loop(
     assert expected
 
 
-def test_a_search_of_a_place_reads_few_row_groups(
+def test_a_search_of_a_small_area_reads_few_row_groups(
     tmp_path: Path, small_groups: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Items of a place lie together, whatever their dates: here 32 dates of 16 places."""
-    places = footprints(scene(tmp_path, 0).to_item(), 16, np.random.default_rng(2))
-    dates = [repeated(place, day) for day in range(32) for place in places]
+    """Items of a location are stored together, whatever their dates: 32 dates of 16 locations."""
+    locations = footprints(scene(tmp_path, 0).to_item(), 16, np.random.default_rng(2))
+    dates = [repeated(location, day) for day in range(32) for location in locations]
     catalogue = FolderCatalogue(tmp_path)
     catalogue.add(dates)
     read: list[int] = []
@@ -226,20 +228,20 @@ def test_a_search_of_a_place_reads_few_row_groups(
         return plain(self, groups, **more)
 
     monkeypatch.setattr(pq.ParquetFile, "read_row_groups", counted)
-    for place in places:
+    for location in locations:
         read.clear()
-        found = catalogue.search(Geometry(place.geometry, "EPSG:4326"))
-        assert {item.id for item in found} >= {f"{place.id}-{day}" for day in range(32)}
+        found = catalogue.search(Geometry(location.geometry, "EPSG:4326"))
+        assert {item.id for item in found} >= {f"{location.id}-{day}" for day in range(32)}
         assert len(read) <= 2 < 512 // 64
 
 
-def repeated(place: pystac.Item, day: int) -> pystac.Item:
-    copy = place.clone()
-    copy.id, copy.datetime = f"{place.id}-{day}", START + dt.timedelta(days=day)
+def repeated(location: pystac.Item, day: int) -> pystac.Item:
+    copy = location.clone()
+    copy.id, copy.datetime = f"{location.id}-{day}", START + dt.timedelta(days=day)
     return copy
 
 
-def test_fields_that_one_item_lacks_do_not_become_null(tmp_path: Path) -> None:
+def test_fields_that_an_item_lacks_do_not_become_null(tmp_path: Path) -> None:
     lacking = scene(tmp_path, 0, relative_orbit=None, orbit_direction=None).to_item()
     FolderCatalogue(tmp_path).add([lacking, scene(tmp_path, 1).to_item()])
     found = FolderCatalogue(tmp_path).search()
@@ -247,7 +249,7 @@ def test_fields_that_one_item_lacks_do_not_become_null(tmp_path: Path) -> None:
     assert found[1].properties["sat:relative_orbit"] == 58
 
 
-def test_an_item_without_a_moment_keeps_its_range(tmp_path: Path) -> None:
+def test_an_item_without_datetime_keeps_its_range(tmp_path: Path) -> None:
     item = scene(tmp_path, 0).to_item()
     item.datetime = None
     item.common_metadata.start_datetime = START
@@ -267,48 +269,48 @@ def backwards(item: pystac.Item) -> None:
     item.common_metadata.end_datetime = START - dt.timedelta(days=1)
 
 
-def without_place(item: pystac.Item) -> None:
+def without_footprint(item: pystac.Item) -> None:
     item.geometry = item.bbox = None
 
 
 @pytest.mark.parametrize(
-    ("spoil", "told"),
+    ("spoil", "message"),
     [
-        (without_time, "tells no time: expected datetime"),
+        (without_time, "has no time: expected datetime"),
         (backwards, "before its start"),
-        (without_place, "tells no place: expected a geometry"),
+        (without_footprint, "has no footprint: expected a geometry"),
     ],
 )
-def test_items_that_cannot_be_found_again_are_refused(
-    tmp_path: Path, spoil: Callable[[pystac.Item], None], told: str
+def test_items_without_time_or_footprint_are_refused(
+    tmp_path: Path, spoil: Callable[[pystac.Item], None], message: str
 ) -> None:
     item = scene(tmp_path, 0).to_item()
     spoil(item)
-    with pytest.raises(SarcastError, match=f"item scene-0 .*{told}"):
+    with pytest.raises(SarcastError, match=f"item scene-0 .*{message}"):
         FolderCatalogue(tmp_path).add([item])
 
 
-def test_a_box_that_an_item_lacks_is_that_of_its_footprint(tmp_path: Path) -> None:
+def test_a_missing_bbox_is_that_of_the_footprint(tmp_path: Path) -> None:
     item = scene(tmp_path, 0).to_item()
     item.bbox = None
     FolderCatalogue(tmp_path).add([item])
     assert len(FolderCatalogue(tmp_path).search(GRID.extent)) == 1
 
 
-def test_fields_of_two_kinds_are_named(tmp_path: Path) -> None:
+def test_fields_of_two_types_are_refused(tmp_path: Path) -> None:
     kinds = [scene(tmp_path, number).to_item() for number in range(2)]
     kinds[0].properties["processing"] = "3.1"
     kinds[1].properties["processing"] = {"version": 3}
     catalogue = FolderCatalogue(tmp_path)
     catalogue.add(kinds[:1])
     for items in (kinds[1:], kinds):
-        with pytest.raises(SarcastError, match="has values of two kinds") as error:
+        with pytest.raises(SarcastError, match="has values of two types") as error:
             catalogue.add(items)
         assert "\n" not in str(error.value)
     assert len(catalogue.search()) == 1
 
 
-def test_whole_and_broken_numbers_are_of_one_kind(tmp_path: Path) -> None:
+def test_integers_and_floats_are_one_type(tmp_path: Path) -> None:
     items = [scene(tmp_path, number).to_item() for number in range(2)]
     items[0].properties["proj:transform"] = [10, 0, 500, 0, -10, 600]
     items[1].properties["proj:transform"] = [10.5, 0.0, 500.25, 0.0, -10.5, 600.0]
@@ -329,13 +331,13 @@ def test_a_damaged_catalogue(tmp_path: Path, content: bytes) -> None:
             attempt()
 
 
-def test_spoiled_bytes_are_named_or_harmless(tmp_path: Path) -> None:
-    """Whatever byte of the file is spoiled, a search gives items or one line."""
+def test_damaged_bytes_give_one_error_line_or_no_harm(tmp_path: Path) -> None:
+    """Whatever byte of the file is damaged, a search returns items or raises one line."""
     catalogue, rng = FolderCatalogue(tmp_path), np.random.default_rng(4)
     catalogue.add(footprints(scene(tmp_path, 0).to_item(), 40, rng))
     file = tmp_path / "items.parquet"
     whole = file.read_bytes()
-    named = 0
+    refused = 0
     for _ in range(150):
         spoiled = np.frombuffer(whole, np.uint8).copy()
         spoiled[rng.integers(0, len(whole), 4)] = rng.integers(0, 256, 4)
@@ -344,11 +346,11 @@ def test_spoiled_bytes_are_named_or_harmless(tmp_path: Path) -> None:
             catalogue.search(box(-90.0, -60.0, 90.0, 60.0, "EPSG:4326"))
         except SarcastError as error:
             assert "damaged or no stac-geoparquet" in str(error)
-            named += 1
-    assert named > 50
+            refused += 1
+    assert refused > 50
 
 
-def test_a_table_of_something_else(tmp_path: Path) -> None:
+def test_a_parquet_file_without_items(tmp_path: Path) -> None:
     pq.write_table(pa.table({"id": ["a"], "value": [1.0]}), tmp_path / "items.parquet")
     with pytest.raises(SarcastError, match="damaged or no stac-geoparquet"):
         FolderCatalogue(tmp_path).search(GRID.extent)

@@ -1,4 +1,4 @@
-"""One contract that every catalogue passes, and the same cube from each."""
+"""One contract for every catalogue, and the same cube from each of them."""
 
 import datetime as dt
 import importlib.util
@@ -44,7 +44,7 @@ def server() -> Iterator[Database]:
 
 @pytest.fixture(scope="module")
 def database(server: Database) -> Database:
-    """The server with pgstac in ``catalogue``, set up as the README says."""
+    """The server with pgstac in ``catalogue``, set up as in the README."""
     if not sql(
         server, "postgres", "SELECT name FROM pg_available_extensions WHERE name = 'postgis'"
     ):
@@ -72,21 +72,21 @@ def sql(server: Database, name: str, command: str) -> list[Any]:
     import psycopg
 
     with psycopg.connect(server.url(name), autocommit=True) as connection:
-        done = connection.execute(command)
-        return done.fetchall() if done.description else []
+        cursor = connection.execute(command)
+        return cursor.fetchall() if cursor.description else []
 
 
 # --- the items ----------------------------------------------------------------------------------
 
 
-def item(number: int, shape: Any, at: dt.datetime | None, **told: Any) -> pystac.Item:
-    """An item with what sources tell, and each source tells something else."""
+def item(number: int, shape: Any, time: dt.datetime | None, **fields: Any) -> pystac.Item:
+    """An item with metadata that differs from source to source."""
     made = pystac.Item(
         id=f"item-{number:03d}",
         geometry=json.loads(json.dumps(shapely.geometry.mapping(shape))),
         bbox=list(shape.bounds),
-        datetime=at,
-        properties={"platform": "sentinel-1a", "sat:relative_orbit": number, **told},
+        datetime=time,
+        properties={"platform": "sentinel-1a", "sat:relative_orbit": number, **fields},
         collection=COLLECTIONS[number % 2],
     )
     bands = [{"name": "VV", "unit": "dB"}, {"name": "VH", "unit": "dB"}]
@@ -96,23 +96,23 @@ def item(number: int, shape: Any, at: dt.datetime | None, **told: Any) -> pystac
     return made
 
 
-def drawn(rng: np.random.Generator, count: int = 60) -> list[pystac.Item]:
-    """Tilted footprints, as a pass gives them: some meet the area with their box alone."""
+def random_items(rng: np.random.Generator, count: int = 60) -> list[pystac.Item]:
+    """Tilted footprints as of a pass; of some only the bounding box touches the area."""
     items = []
     for number in range(count):
         west, south = float(rng.uniform(20, 31)), float(rng.uniform(56, 67))
         tilted = rotate(
             shapely.box(west, south, west + 2.5, south + 1.0), float(rng.uniform(8, 30))
         )
-        moment = START + dt.timedelta(days=number, microseconds=int(rng.integers(1_000_000)))
-        items.append(item(number, tilted, moment))
+        time = START + dt.timedelta(days=number, microseconds=int(rng.integers(1_000_000)))
+        items.append(item(number, tilted, time))
     return items
 
 
-def odd() -> list[pystac.Item]:
-    """A range without a moment, a range around one, a footprint in two parts, a hole, one pixel."""
-    there = shapely.box(25.0, 61.0, 26.0, 62.0)
-    span = {"start_datetime": "2020-03-20T00:00:00Z", "end_datetime": "2020-03-22T00:00:00Z"}
+def unusual_items() -> list[pystac.Item]:
+    """A range without datetime, one around it, a footprint in two parts, a hole, one pixel."""
+    inside = shapely.box(25.0, 61.0, 26.0, 62.0)
+    time_range = {"start_datetime": "2020-03-20T00:00:00Z", "end_datetime": "2020-03-22T00:00:00Z"}
     parts = shapely.MultiPolygon(
         [shapely.box(10.0, 61.0, 11.0, 62.0), shapely.box(40.0, 61, 41, 62)]
     )
@@ -121,23 +121,23 @@ def odd() -> list[pystac.Item]:
     )
     noon = START + dt.timedelta(days=79, hours=12)
     return [
-        item(100, there, None, **span),
-        item(101, there, noon, **span),
-        item(102, there, noon, **{"sar:polarizations": ["VV"], "sarcast:burst": "T001"}),
+        item(100, inside, None, **time_range),
+        item(101, inside, noon, **time_range),
+        item(102, inside, noon, **{"sar:polarizations": ["VV"], "sarcast:burst": "T001"}),
         item(103, parts, noon),
         item(104, hole, noon),
         item(105, shapely.box(25.0, 61.0, 25.0001, 61.0001), noon),
     ]
 
 
-ITEMS = [*drawn(np.random.default_rng(5)), *odd()]
+ITEMS = [*random_items(np.random.default_rng(5)), *unusual_items()]
 
 
 @pytest.fixture(scope="module", params=KINDS)
 def catalogue(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Callable[..., Catalogue]]:
-    """Open one of the implementations, filled with the same items, which come in many pages."""
+    """Open one of the implementations, filled with the same items; searches take many pages."""
     if request.param == "folder":
         source: Any = tmp_path_factory.mktemp("contract")
     else:
@@ -155,16 +155,16 @@ def expected(
     area: Geometry | None, start: dt.datetime | None, end: dt.datetime | None
 ) -> list[str]:
     """A plain loop over all items."""
-    found = []
-    for one in ITEMS:
-        told = one.common_metadata
-        first = told.start_datetime or one.datetime
-        last = told.end_datetime or one.datetime
+    matches = []
+    for entry in ITEMS:
+        metadata = entry.common_metadata
+        first = metadata.start_datetime or entry.datetime
+        last = metadata.end_datetime or entry.datetime
         if (start and last < start) or (end and first > end):  # type: ignore[operator]
             continue
-        if area is None or shapely.intersects(shapely.geometry.shape(one.geometry), area.geom):
-            found.append((one.datetime or first, one.id))
-    return [name for _, name in sorted(found)]  # type: ignore[type-var]
+        if area is None or shapely.intersects(shapely.geometry.shape(entry.geometry), area.geom):
+            matches.append((entry.datetime or first, entry.id))
+    return [name for _, name in sorted(matches)]  # type: ignore[type-var]
 
 
 RANGES = {
@@ -196,74 +196,74 @@ def test_search_agrees_with_a_plain_loop(
     area = AREA if where == "area" else None
     found = catalogue().search(area, RANGES[when])
     wanted = expected(area, *RANGES[when])
-    assert [one.id for one in found] == wanted
+    assert [entry.id for entry in found] == wanted
     assert (len(wanted) > 0) == (when != "never")
 
 
-def test_the_plain_loop_tells_apart_what_a_box_does_not() -> None:
-    """Else the contract would not see a search by bounding boxes alone."""
-    boxes = [one.id for one in ITEMS if shapely.intersects(shapely.box(*one.bbox), AREA.geom)]
+def test_the_plain_loop_differs_from_a_search_by_bounding_boxes() -> None:
+    """Otherwise the contract would accept a search by bounding boxes alone."""
+    boxes = [entry.id for entry in ITEMS if shapely.intersects(shapely.box(*entry.bbox), AREA.geom)]
     assert set(boxes) > set(expected(AREA, None, None))
 
 
 @pytest.mark.service
 def test_an_area_in_another_crs(catalogue: Callable[..., Catalogue]) -> None:
     projected = GRID.extent.buffer(300_000.0)
-    found = [one.id for one in catalogue().search(projected)]
+    found = [entry.id for entry in catalogue().search(projected)]
     assert found == expected(projected.to_crs("EPSG:4326"), None, None)
     assert 0 < len(found) < len(ITEMS)
 
 
 @pytest.mark.service
-def test_moments_without_a_time_zone_are_utc(catalogue: Callable[..., Catalogue]) -> None:
+def test_times_without_a_time_zone_are_utc(catalogue: Callable[..., Catalogue]) -> None:
     naive = (dt.datetime(2020, 1, 11), dt.datetime(2020, 2, 20))
-    told = tuple(one.replace(tzinfo=dt.UTC) for one in naive)
-    assert [one.id for one in catalogue().search(None, naive)] == expected(None, *told)
+    aware = tuple(time.replace(tzinfo=dt.UTC) for time in naive)
+    assert [entry.id for entry in catalogue().search(None, naive)] == expected(None, *aware)
 
 
 @pytest.mark.service
-def test_items_tell_what_they_told(catalogue: Callable[..., Catalogue]) -> None:
-    """And nothing else: what one source tells is not null for the others."""
-    found = {one.id: one for one in catalogue().search()}
-    for one in ITEMS:
-        got = found[one.id]
-        assert plain(got.properties) == plain(one.properties)
+def test_items_keep_their_fields(catalogue: Callable[..., Catalogue]) -> None:
+    """And get no others: a field of one source is not null for the others."""
+    found = {entry.id: entry for entry in catalogue().search()}
+    for entry in ITEMS:
+        got = found[entry.id]
+        assert plain(got.properties) == plain(entry.properties)
         assert {k: a.to_dict() for k, a in got.assets.items()} == {
-            k: a.to_dict() for k, a in one.assets.items()
+            k: a.to_dict() for k, a in entry.assets.items()
         }
-        assert got.datetime == one.datetime
-        assert got.collection_id == one.collection_id
+        assert got.datetime == entry.datetime
+        assert got.collection_id == entry.collection_id
         assert shapely.equals_exact(
-            shapely.geometry.shape(got.geometry), shapely.geometry.shape(one.geometry), 1e-9
+            shapely.geometry.shape(got.geometry), shapely.geometry.shape(entry.geometry), 1e-9
         )
-        np.testing.assert_allclose(got.bbox, one.bbox, atol=1e-9)
+        np.testing.assert_allclose(got.bbox, entry.bbox, atol=1e-9)
 
 
 def plain(properties: dict[str, Any]) -> dict[str, Any]:
-    """Properties but the times, whose text may differ where their moment does not."""
+    """Properties except times, whose notation may differ."""
     return {key: value for key, value in properties.items() if not key.endswith("datetime")}
 
 
 @pytest.mark.service
 def test_collections(catalogue: Callable[..., Catalogue]) -> None:
     for name in COLLECTIONS:
-        told = {one.id for one in catalogue([name]).search()}
-        assert told == {one.id for one in ITEMS if one.collection_id == name}
+        ids = {entry.id for entry in catalogue([name]).search()}
+        assert ids == {entry.id for entry in ITEMS if entry.collection_id == name}
     assert catalogue(["other"]).search() == []
 
 
 @pytest.mark.service
 @pytest.mark.parametrize("kind", ["folder", "database"])
 def test_adding_again_replaces(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
-    """Also where an item comes twice at once, and where its date changes."""
+    """Also if an item occurs twice in one call, and if its date changes."""
     target: Any = tmp_path
     if kind == "database":
         target = request.getfixturevalue("database").url("catalogue")
     growing = open_writable(target)
     here = shapely.box(0.0, 0.0, 1.0, 1.0)
     first = [item(number, here, START + dt.timedelta(days=number)) for number in range(4)]
-    for one in first:
-        one.collection_id = "again"
+    for entry in first:
+        entry.collection_id = "again"
     assert growing.add(first) == 4
     if kind == "database":  # a collection of somebody else, kept in a table a month
         monthly = "UPDATE pgstac.collections SET partition_trunc = 'month' WHERE id = 'again'"
@@ -273,7 +273,7 @@ def test_adding_again_replaces(kind: str, tmp_path: Path, request: pytest.Fixtur
     other.collection_id = moved.collection_id = "again"
     assert growing.add([other, moved]) == 4
     found = open_catalogue(target, ["again"]).search()
-    assert [one.id for one in found] == ["item-000", "item-002", "item-003", "item-001"]
+    assert [entry.id for entry in found] == ["item-000", "item-002", "item-003", "item-001"]
     assert found[-1].properties["platform"] == "sentinel-1b"
 
 
@@ -319,33 +319,31 @@ def assert_hidden(text: str) -> None:
     assert quote(PASSWORD, safe="") not in text
 
 
-# --- databases that do not answer ---------------------------------------------------------------
+# --- databases with faults -----------------------------------------------------------------------
 
 
 @pytest.mark.service
 def test_a_database_that_is_down(server: Database) -> None:
     gone = Database(1).url("catalogue")
-    with pytest.raises(SarcastError, match=r"catalogue at 127\.0\.0\.1 cannot be reached") as told:
+    with pytest.raises(SarcastError, match=r"catalogue at 127\.0\.0\.1 cannot be reached") as error:
         open_catalogue(gone).search()
-    assert_hidden(str(told.value))
+    assert_hidden(str(error.value))
 
 
 @pytest.mark.service
 @pytest.mark.parametrize(
-    ("name", "password", "told"),
+    ("name", "password", "message"),
     [
         ("nothing", PASSWORD, 'database "nothing" does not exist'),
         ("catalogue", "open sesame", "password authentication failed"),
-        ("older", PASSWORD, r"holds pgstac 0\.6\.13, expected .*: pypgstac migrate"),
-        ("empty", PASSWORD, "holds no pgstac, expected .*: pypgstac migrate"),
+        ("older", PASSWORD, r"contains pgstac 0\.6\.13, expected .*: pypgstac migrate"),
+        ("empty", PASSWORD, "contains no pgstac, expected .*: pypgstac migrate"),
     ],
 )
-def test_a_database_that_is_not_the_one(
-    database: Database, name: str, password: str, told: str
-) -> None:
+def test_a_wrong_database(database: Database, name: str, password: str, message: str) -> None:
     wrong = database.url(name, password)
     for attempt in (open_catalogue(wrong).search, lambda: open_writable(wrong)):
-        with pytest.raises(SarcastError, match=told) as error:
+        with pytest.raises(SarcastError, match=message) as error:
             attempt()
         assert_hidden(str(error.value))
 
@@ -363,7 +361,7 @@ def test_a_user_without_rights(database: Database) -> None:
 
 
 @pytest.mark.service
-def test_a_url_that_cannot_be_read(server: Database) -> None:
+def test_a_url_that_cannot_be_parsed(server: Database) -> None:
     with pytest.raises(UsageError, match="expected postgresql://HOST:PORT") as error:
         open_catalogue("postgresql://sarcast:open sesame@[::1/catalogue")
     assert_hidden(str(error.value))

@@ -1,4 +1,4 @@
-"""A cube of rasters behind URLs that a STAC API names: gone, slow, or failing for a while."""
+"""A cube of rasters at URLs of a STAC API: missing, slow, or failing temporarily."""
 
 import json
 from collections.abc import Callable
@@ -13,7 +13,7 @@ import xarray as xr
 from conftest import GRID, opera_name
 from sarcast.catalogue import open_catalogue
 from sarcast.cli import main
-from services import Answer, Asked, web
+from services import Answer, Request, web
 
 DATES = ("20200301T153000", "20200307T153000", "20200313T153000")
 PATIENT = ("--tries", 3, "--timeout", 1, "--pause", 0.05)
@@ -21,39 +21,39 @@ BAD = f"/{opera_name(DATES[1])}_VH.tif"
 
 
 class Site:
-    """A STAC API and the rasters that it names; those at one path may be spoiled some times."""
+    """A STAC API and its rasters; requests for one path may fail a number of times."""
 
     def __init__(self, items: list[dict[str, Any]], folder: Path) -> None:
         self.items, self.folder = items, folder
-        self.spoiled: Answer | None = None
-        self.times = 0
+        self.fault: Answer | None = None
+        self.failures = 0
 
-    def __call__(self, asked: Asked) -> Answer:
-        base = f"http://{asked.headers['host']}"
-        if asked.path.endswith(".tif"):
-            return self.raster(asked.path)
-        told: dict[str, Any] = {"type": "FeatureCollection", "features": self.named(base)}
-        if asked.path != "/search":
+    def __call__(self, request: Request) -> Answer:
+        base = f"http://{request.headers['host']}"
+        if request.path.endswith(".tif"):
+            return self.raster(request.path)
+        answer: dict[str, Any] = {"type": "FeatureCollection", "features": self.named(base)}
+        if request.path != "/search":
             link = {"rel": "search", "href": f"{base}/search", "type": "application/geo+json"}
-            told = {"type": "Catalog", "id": "site", "description": "-", "stac_version": "1.1.0",
+            answer = {"type": "Catalog", "id": "site", "description": "-", "stac_version": "1.1.0",
                     "conformsTo": ["https://api.stacspec.org/v1.0.0/item-search"],
                     "links": [link, link | {"method": "POST"}]}  # fmt: skip
-        return Answer(json.dumps(told).encode())
+        return Answer(json.dumps(answer).encode())
 
     def named(self, base: str) -> list[dict[str, Any]]:
-        """The items, their assets at this site, with a key as signed URLs have."""
+        """The items with assets at this site, with a key as in signed URLs."""
         items: list[dict[str, Any]] = json.loads(json.dumps(self.items))
         for item in items:
             for asset in item["assets"].values():
-                asset["href"] = f"{base}/{Path(asset['href']).name}?sig=hush"
+                asset["href"] = f"{base}/{Path(asset['href']).name}?sig=secret"
         return items
 
     def raster(self, path: str) -> Answer:
         content = Answer((self.folder / path[1:]).read_bytes())
-        if path != BAD or self.spoiled is None or self.times == 0:
+        if path != BAD or self.fault is None or self.failures == 0:
             return content
-        self.times -= 1
-        return replace(self.spoiled, body=content.body if self.spoiled.status == 200 else b"")
+        self.failures -= 1
+        return replace(self.fault, body=content.body if self.fault.status == 200 else b"")
 
 
 @pytest.fixture
@@ -77,31 +77,31 @@ def cube(path: Path) -> xr.Dataset:
 
 
 @pytest.mark.parametrize("fault", [Answer(b"", status=503), Answer(b"", after_s=1.5)])
-def test_a_fault_that_passes_changes_nothing(fault: Answer, site: Site, tmp_path: Path) -> None:
+def test_a_temporary_fault_has_no_effect(fault: Answer, site: Site, tmp_path: Path) -> None:
     assert run("cube", tmp_path / "catalogue", "--to", tmp_path / "local.zarr") == 0
-    site.spoiled, site.times = fault, 1
+    site.fault, site.failures = fault, 1
     with web(site) as (url, _):
         assert run("cube", url, "--to", tmp_path / "far.zarr", *PATIENT) == 0
-    assert site.times == 0
+    assert site.failures == 0
     xr.testing.assert_identical(cube(tmp_path / "far.zarr"), cube(tmp_path / "local.zarr"))
 
 
 @pytest.mark.parametrize(
     "fault", [Answer(b"", status=404), Answer(b"", status=500), Answer(b"", after_s=1.5)]
 )
-def test_a_raster_that_stays_away_is_named(
+def test_a_raster_that_remains_unavailable_is_reported(
     fault: Answer, site: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    site.spoiled, site.times = fault, 99
+    site.fault, site.failures = fault, 99
     with web(site) as (url, _):
         assert run("cube", url, "--to", tmp_path / "far.zarr", *PATIENT) == 1
-        told = capsys.readouterr().err
-        assert f"{BAD}?sig=*** cannot be read after 3 tries" in told
-        assert "--allow-missing" in told
-        assert "hush" not in told
+        output = capsys.readouterr().err
+        assert f"{BAD}?sig=*** cannot be read after 3 tries" in output
+        assert "--allow-missing" in output
+        assert "secret" not in output
         assert run("cube", url, "--to", tmp_path / "far.zarr", "--allow-missing", *PATIENT) == 0
-    told = capsys.readouterr().err
-    assert BAD[1:-7] in told
-    assert "hush" not in told
+    output = capsys.readouterr().err
+    assert BAD[1:-7] in output
+    assert "secret" not in output
     built = cube(tmp_path / "far.zarr")
     assert sorted(built["scene_id"].values) == [opera_name(DATES[0]), opera_name(DATES[2])]

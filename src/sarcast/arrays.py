@@ -1,15 +1,15 @@
-"""Array aliases, defined once: what signatures call an array of floats, flags or times."""
+"""Aliases of array types for signatures: floats, masks and times."""
 
 import numpy as np
 import numpy.typing as npt
 
 Float = npt.NDArray[np.float32]
-"""Images in dB and scores of them."""
+"""Images in dB, and per-pixel scores."""
 Double = npt.NDArray[np.float64]
-"""Coordinates, sums and everything that is added up."""
+"""Coordinates and accumulated sums."""
 Floating = npt.NDArray[np.floating]
 """Floats of any precision."""
 Bool = npt.NDArray[np.bool_]
 """Masks."""
 Times = npt.NDArray[np.datetime64]
-"""Moments, UTC."""
+"""Times, UTC."""

@@ -1,6 +1,6 @@
-"""The errors that a user can act on: what was expected, what came, what to do, on one line.
+"""Errors that a user can act on: one line with what was expected, what came and what to do.
 
-No line tells a credential: what stands in a URL before the host, or in its query, is taken out.
+No message contains credentials: the user part of a URL and the values of its query are removed.
 """
 
 import re
@@ -11,16 +11,16 @@ _QUERY = re.compile(r"(?<=[?&])([^\s=&#'\"]+)=[^\s&#'\")]*")
 
 
 def without_credentials(text: str) -> str:
-    """Take user, password and the values of queries out of the URLs in a text."""
+    """Remove user, password and query values from the URLs in a text."""
     return _QUERY.sub(r"\1=***", _BARE.sub("", _USER.sub(r"\1", text)))
 
 
 class SarcastError(Exception):
-    """The work cannot be done as asked; the command line prints it and exits with status 1."""
+    """The work cannot be done; the command line prints the message and exits with status 1."""
 
     def __init__(self, line: str) -> None:
         super().__init__(without_credentials(line))
 
 
 class UsageError(SarcastError):
-    """What was asked contradicts itself; the command line prints it and exits with status 2."""
+    """The options are wrong or contradictory; printed by the command line, exit status 2."""

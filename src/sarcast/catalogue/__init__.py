@@ -1,4 +1,4 @@
-"""Catalogues: what scenes there are, as STAC items."""
+"""Catalogues of scenes as STAC items: a folder, a STAC API, or a pgstac database."""
 
 from sarcast.catalogue.folder import FolderCatalogue
 from sarcast.catalogue.opening import open_catalogue, open_writable

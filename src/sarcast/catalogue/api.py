@@ -1,4 +1,4 @@
-"""A STAC API, public or one's own, through pystac-client."""
+"""Catalogue behind a STAC API, read through pystac-client."""
 
 import datetime as dt
 import json
@@ -19,18 +19,18 @@ from pystac_client.warnings import DoesNotConformTo
 from requests.adapters import HTTPAdapter
 from requests.auth import HTTPBasicAuth
 
-from sarcast.catalogue.protocol import MALFORMED, TimeRange, in_order, span, utc
+from sarcast.catalogue.protocol import MALFORMED, TimeRange, sort_items, time_range, utc
 from sarcast.errors import SarcastError, UsageError
-from sarcast.io.remote import PASSING, RemoteOptions, hide_credentials, is_remote, patiently
+from sarcast.io.remote import TRANSIENT_STATUS, RemoteOptions, hide_credentials, is_remote, retry
 
 _log = logging.getLogger(__name__)
 
 
 PAGE = 100
-"""Items a page asks for: few enough for every API, whose own default is often ten."""
+"""Items per page: few enough for every API, more than the usual default of ten."""
 
-SAID_S = 10.0
-"""Seconds after which a long search says how far it is."""
+REPORT_S = 10.0
+"""Seconds between progress messages of a long search."""
 
 _REASON_LENGTH = 200
 
@@ -38,17 +38,17 @@ _REASON_LENGTH = 200
 class StacApi:
     """A STAC API that offers item search.
 
-    What a search gives is whole: a page that fails is asked for again, and one that stays away ends
-    the search with an error.
+    Searches are complete: a page that fails is requested again, and one that keeps failing ends the
+    search with an error.
 
     Parameters
     ----------
     url
-        Its landing page. User, password and query are sent to its host alone, and never shown.
+        Its landing page. User, password and query are sent only to its host, and never shown.
     collections
-        Collections that are searched; none for all, which some APIs refuse.
+        Collections to search; empty for all, which some APIs refuse.
     options
-        How patiently it is asked.
+        Timeouts and retries.
     """
 
     def __init__(self, url: str, collections: Sequence[str], options: RemoteOptions) -> None:
@@ -59,9 +59,11 @@ class StacApi:
         self.url = urlunsplit((parts.scheme, host, parts.path, "", ""))
         self.collections = tuple(collections)
         self._options = options
-        self._io = _PatientIO(options)
+        self._io = _RetryingIO(options)
         if parts.username is not None or parts.query:
-            self._io.session.mount(f"{parts.scheme}://{host}/", _Keyed(_login(parts), parts.query))
+            self._io.session.mount(
+                f"{parts.scheme}://{host}/", _CredentialsAdapter(_login(parts), parts.query)
+            )
             hide_credentials("urllib3.connectionpool")
 
     def search(
@@ -69,24 +71,24 @@ class StacApi:
     ) -> list[pystac.Item]:
         """Items that touch ``area`` and ``time``, oldest first; see ``Catalogue.search``."""
         features: list[dict[str, Any]] = []
-        matched, pages, said = None, 0, monotonic()
+        matched, pages, last_report = None, 0, monotonic()
         try:
-            search = self._asked(area, time)
+            search = self._query(area, time)
             for page in self._io.pages(search):
                 pages += 1
                 features += page["features"]
                 matched = matched if matched is not None else _matched(page)
-                if monotonic() - said >= SAID_S:
-                    said = monotonic()
+                if monotonic() - last_report >= REPORT_S:
+                    last_report = monotonic()
                     _log.info(f"{self.url}: {len(features)} items so far")
-            items = in_order(_item(one) for one in features)
+            items = sort_items(map(_item, features))
         except (APIError, DoesNotConformTo, ClientTypeError, *MALFORMED) as error:
-            raise self._failed(error, pages, len(features)) from error
+            raise self._error(error, pages, len(features)) from error
         if matched is not None and len(items) < matched:
-            _log.warning(f"{self.url} told of {matched} items, but gave {len(items)}")
+            _log.warning(f"{self.url} announced {matched} items, but returned {len(items)}")
         return items
 
-    def _asked(self, area: Geometry | None, time: TimeRange | None) -> ItemSearch:
+    def _query(self, area: Geometry | None, time: TimeRange | None) -> ItemSearch:
         client = Client.open(self.url, stac_io=self._io, timeout=self._options.timeout)
         offered = {
             link.extra_fields.get("method", "GET") for link in client.links if link.rel == "search"
@@ -99,12 +101,12 @@ class StacApi:
             datetime=interval(time),
         )
 
-    def _failed(self, error: Exception, pages: int, items: int) -> SarcastError:
+    def _error(self, error: Exception, pages: int, items: int) -> SarcastError:
         reason = _reason(error, self._options)
         if pages:
             return SarcastError(
-                f"{self.url} broke off after {pages} pages of {items} items ({reason}); none of "
-                f"them is used: try again later, or ask for fewer scenes"
+                f"{self.url} failed after {pages} pages with {items} items ({reason}); none of "
+                f"them is used: try again later, or search for fewer scenes"
             )
         return SarcastError(
             f"{self.url} does not answer as a STAC API ({reason}); check the URL, "
@@ -113,25 +115,25 @@ class StacApi:
 
 
 def interval(time: TimeRange | None) -> str | None:
-    """A range of time as STAC APIs read it: RFC 3339, open sides as ``..``; None for all."""
+    """Time range in the notation of STAC APIs: RFC 3339, open sides as ``..``; None for all."""
     if time is None or time == (None, None):
         return None
-    return "/".join(".." if moment is None else _rfc3339(moment) for moment in time)
+    return "/".join(".." if limit is None else _rfc3339(limit) for limit in time)
 
 
-def _rfc3339(moment: dt.datetime) -> str:
-    return utc(moment).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+def _rfc3339(time: dt.datetime) -> str:
+    return utc(time).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def _login(parts: SplitResult) -> HTTPBasicAuth | None:
     if parts.username is None:
         return None
-    user, password = (unquote(one or "").encode() for one in (parts.username, parts.password))
+    user, password = (unquote(text or "").encode() for text in (parts.username, parts.password))
     return HTTPBasicAuth(user, password)
 
 
-class _Keyed(HTTPAdapter):
-    """Gives its host's requests their credentials, after all that could log them."""
+class _CredentialsAdapter(HTTPAdapter):
+    """Adds credentials to the requests to one host, after every step that could log them."""
 
     def __init__(self, auth: HTTPBasicAuth | None, query: str) -> None:
         super().__init__()
@@ -150,41 +152,42 @@ class _Keyed(HTTPAdapter):
         return f"{url}{'&' if '?' in url else '?'}{self._query}"
 
 
-class _PatientIO(StacApiIO):
-    """Asks again after faults that may pass, and reads pages to the last one."""
+class _RetryingIO(StacApiIO):
+    """Retries after transient faults, and reads all pages of a search."""
 
     def __init__(self, options: RemoteOptions) -> None:
         super().__init__(max_retries=None)
-        self._patience = options
+        self._options = options
 
     def read_json(self, source: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
         read = super().read_json
 
         def call() -> dict[str, Any]:
-            found = read(source, *args, **kwargs)
-            if not isinstance(found, dict):
-                raise ValueError(f"its answer is no JSON object but a {type(found).__name__}")
-            return found
+            content = read(source, *args, **kwargs)
+            if not isinstance(content, dict):
+                raise ValueError(f"its answer is no JSON object but a {type(content).__name__}")
+            return content
 
-        return patiently(call, self._patience, _passes)
+        return retry(call, self._options, _is_transient)
 
     def pages(self, search: ItemSearch) -> Iterator[dict[str, Any]]:
-        """Pages of a search, until one has no next."""
+        """Pages of a search; the last one has no link to a next one."""
         parameters = search.get_parameters()
         page = self.read_json(search.url, method=search.method, parameters=parameters)
-        followed: set[str] = set()
+        visited: set[str] = set()
         while True:
             if not isinstance(page.get("features"), list):
-                raise ValueError("a page of its search holds no features")
+                raise ValueError("a page of its search contains no features")
             yield page
-            following = next((o for o in page.get("links", []) if o.get("rel") == "next"), None)
-            if following is None:
+            links = (link for link in page.get("links", []) if link.get("rel") == "next")
+            next_link = next(links, None)
+            if next_link is None:
                 return
-            key = json.dumps(following, sort_keys=True)
-            if key in followed:
-                raise ValueError("its pages lead in a circle")
-            followed.add(key)
-            page = self.read_json(pystac.Link.from_dict(following), parameters=parameters)
+            key = json.dumps(next_link, sort_keys=True)
+            if key in visited:
+                raise ValueError("its pages link in a circle")
+            visited.add(key)
+            page = self.read_json(pystac.Link.from_dict(next_link), parameters=parameters)
 
 
 _NO_ANSWER = (
@@ -192,51 +195,51 @@ _NO_ANSWER = (
     requests.Timeout,
     requests.exceptions.ChunkedEncodingError,
 )
-"""What requests raises where no answer comes, or half of one."""
+"""Exceptions of requests for an answer that is missing or incomplete."""
 
 
-def _passes(fault: Exception) -> bool:
-    """Whether a fault may pass: no or half an answer, or a server that says so."""
-    if not isinstance(fault, APIError):
-        return isinstance(fault, json.JSONDecodeError)
-    return _status(fault) in PASSING or isinstance(fault.__context__, _NO_ANSWER)
+def _is_transient(error: Exception) -> bool:
+    """Whether a retry may help: the answer is missing or incomplete, or its status is transient."""
+    if not isinstance(error, APIError):
+        return isinstance(error, json.JSONDecodeError)
+    return _status(error) in TRANSIENT_STATUS or isinstance(error.__context__, _NO_ANSWER)
 
 
-def _status(fault: APIError) -> int | None:
-    return getattr(fault, "status_code", None)
+def _status(error: APIError) -> int | None:
+    return getattr(error, "status_code", None)
 
 
 def _reason(error: Exception, options: RemoteOptions) -> str:
-    """Few words on a failure."""
+    """Short reason of a failure."""
     cause = error.__context__
-    tries = f"asked {options.tries} times"
+    tries = f"tried {options.tries} times"
     if isinstance(error, APIError) and (status := _status(error)):
-        told = " ".join(str(error).split())[:_REASON_LENGTH]
-        again = f", {tries}" if status in PASSING else ""
-        return f"HTTP {status}{again}: {told}"
+        detail = " ".join(str(error).split())[:_REASON_LENGTH]
+        retries = f", {tries}" if status in TRANSIENT_STATUS else ""
+        return f"HTTP {status}{retries}: {detail}"
     if isinstance(cause, requests.Timeout):
         return f"no answer within {options.timeout:g} s, {tries}"
     if isinstance(cause, _NO_ANSWER):
-        return f"no whole answer, {tries}"
+        return f"incomplete answer, {tries}"
     if isinstance(error, json.JSONDecodeError):
         return f"no JSON, {tries}"
     return " ".join(str(error).split())[:_REASON_LENGTH] or type(error).__name__
 
 
 def _matched(page: dict[str, Any]) -> int | None:
-    told = page.get("numberMatched", (page.get("context") or {}).get("matched"))
-    return told if isinstance(told, int) else None
+    matched = page.get("numberMatched", (page.get("context") or {}).get("matched"))
+    return matched if isinstance(matched, int) else None
 
 
 def _item(feature: dict[str, Any]) -> pystac.Item:
-    """Read an item; hrefs that are relative to it become whole."""
+    """Parse an item; hrefs relative to it become absolute."""
     try:
         item = pystac.Item.from_dict(feature, preserve_dict=False)
-        span(item)
+        time_range(item)
     except MALFORMED as error:
-        raise ValueError(f"{feature.get('id')!r} is no whole STAC item: {error!r}") from error
-    own = item.get_self_href()
+        raise ValueError(f"{feature.get('id')!r} is no valid STAC item: {error!r}") from error
+    base = item.get_self_href()
     for asset in item.assets.values():
-        if own and not is_remote(asset.href) and not asset.href.startswith("/"):
-            asset.href = urljoin(own, asset.href)
+        if base and not is_remote(asset.href) and not asset.href.startswith("/"):
+            asset.href = urljoin(base, asset.href)
     return item

@@ -1,4 +1,4 @@
-"""pgstac on PostgreSQL with PostGIS: for those who outgrow a folder (extra ``pgstac``)."""
+"""Catalogue in PostgreSQL with pgstac, for more items than a folder serves (extra ``pgstac``)."""
 
 import math
 import os
@@ -15,28 +15,28 @@ from pypgstac.db import PgstacDB
 from pypgstac.load import Loader, Methods
 
 from sarcast.catalogue.api import interval
-from sarcast.catalogue.protocol import TimeRange, in_order, placed
+from sarcast.catalogue.protocol import TimeRange, sort_items, with_location
 from sarcast.errors import SarcastError, UsageError
 from sarcast.io.remote import RemoteOptions
 
 COLLECTION = "sentinel-1"
-"""Collection of items that name none: in pgstac each item belongs to one."""
+"""Collection of items without one; pgstac requires one."""
 PAGE = 1000
-"""Items that are fetched at once."""
+"""Items per page."""
 
 
 class DatabaseCatalogue:
-    """The items of a pgstac database, which a STAC API can serve at the same time.
+    """A pgstac database, which a STAC API can serve at the same time.
 
     Parameters
     ----------
     url
-        ``postgresql://USER@HOST:PORT/DATABASE``; what it leaves out, the password best of all,
-        comes from the environment (``PGPASSWORD``) or ``~/.pgpass``.
+        ``postgresql://USER@HOST:PORT/DATABASE``. Missing parts come from the environment (such as
+        ``PGPASSWORD``, recommended for the password) or ``~/.pgpass``.
     collections
-        Collections that are searched; none for all.
+        Collections to search; empty for all.
     options
-        How long the database may take to let us in.
+        Timeout of the connection.
     """
 
     def __init__(self, url: str, collections: Sequence[str], options: RemoteOptions) -> None:
@@ -44,35 +44,37 @@ class DatabaseCatalogue:
         self._url = url
         self._options = options
         try:
-            told = conninfo_to_dict(url)
+            parameters = conninfo_to_dict(url)
         except psycopg.ProgrammingError:
             raise UsageError(
-                "the URL of the database cannot be read; expected postgresql://HOST:PORT/DATABASE, "
-                "where special characters of user and password are percent-encoded"
+                "the URL of the database cannot be parsed; expected "
+                "postgresql://HOST:PORT/DATABASE, with special characters of user and password "
+                "percent-encoded"
             ) from None
-        name = told.get("dbname") or os.environ.get("PGDATABASE", "of the user's name")
-        self._where = f"{name} at {told.get('host') or os.environ.get('PGHOST', 'localhost')}"
+        name = parameters.get("dbname") or os.environ.get("PGDATABASE", "of the user's name")
+        host = parameters.get("host") or os.environ.get("PGHOST", "localhost")
+        self._label = f"{name} at {host}"
 
     def check(self) -> None:
-        """See that the database can be reached and holds pgstac."""
-        with self._opened():
+        """Check that the database can be reached and contains pgstac."""
+        with self._connect():
             pass
 
     def add(self, items: Iterable[pystac.Item]) -> int:
-        """Add items, replacing those of the same collection and id; gives the number now held.
+        """Add items, replacing those of the same collection and id; returns the new total.
 
-        A collection that is not there is made; the extents of those that grow are kept true.
+        Missing collections are created, and the extents of the collections are updated.
         """
-        filed = (_filed(placed(item)) for item in items)
-        found = {(item["collection"], item["id"]): item for item in filed}
-        if not found:
-            raise SarcastError(f"no items to write to {self._where}; give at least one")
-        names = sorted({name for name, _ in found})
-        with self._opened() as db:
+        contents = (_to_content(with_location(item)) for item in items)
+        added = {(content["collection"], content["id"]): content for content in contents}
+        if not added:
+            raise SarcastError(f"no items to write to {self._label}; give at least one")
+        names = sorted({name for name, _ in added})
+        with self._connect() as db:
             loader = Loader(db)
             loader.load_collections(iter(map(_collection, names)), Methods.insert_ignore)
-            loader.load_items(iter(found.values()), Methods.delsert)
-            return sum(_grown(db, name) for name in names)
+            loader.load_items(iter(added.values()), Methods.delsert)
+            return sum(_update_extent(db, name) for name in names)
 
     def search(
         self, area: Geometry | None = None, time: TimeRange | None = None
@@ -85,44 +87,45 @@ class DatabaseCatalogue:
             query["intersects"] = area.to_crs("EPSG:4326").json
         if within := interval(time):
             query["datetime"] = within
-        with self._opened() as db:
-            found = [pystac.Item.from_dict(one) for page in _pages(db, query) for one in page]
-        return in_order(found)
+        with self._connect() as db:
+            pages = _pages(db, query)
+            items = [pystac.Item.from_dict(feature) for page in pages for feature in page]
+        return sort_items(items)
 
     @contextmanager
-    def _opened(self) -> Iterator[PgstacDB]:
-        """A connection to the database, which holds pgstac of our version."""
+    def _connect(self) -> Iterator[PgstacDB]:
+        """Connect to the database, and check its version of pgstac."""
         seconds = math.ceil(self._options.timeout)
         try:
             with psycopg.connect(self._url, autocommit=True, connect_timeout=seconds) as connection:
                 connection.execute("SET search_path TO pgstac, public")
                 db = PgstacDB(connection=connection)
-                with db.get_pool():  # which stays empty: the connection is ours
+                with db.get_pool():  # stays empty, since a connection was given
                     self._check(db.version)
                     yield db
         except psycopg.OperationalError as error:
             raise SarcastError(
-                f"the database {self._where} cannot be reached: see that it runs, and that host, "
-                f"name, user and password are right ({_line(error)})"
+                f"the database {self._label} cannot be reached: check that it runs, and host, "
+                f"name, user and password ({_one_line(error)})"
             ) from error
         except psycopg.Error as error:
             raise SarcastError(
-                f"the database {self._where} refused what pgstac asked of it ({_line(error)}); "
-                f"see that the user may read and write in the schema pgstac"
+                f"the database {self._label} refused a command of pgstac ({_one_line(error)}); "
+                f"check that the user may read and write in the schema pgstac"
             ) from error
 
     def _check(self, version: str | None) -> None:
         if version is not None and version.split(".")[:2] == PYPGSTAC.split(".")[:2]:
             return
-        found = "no pgstac" if version is None else f"pgstac {version}"
+        present = "no pgstac" if version is None else f"pgstac {version}"
         raise SarcastError(
-            f"the database {self._where} holds {found}, expected {PYPGSTAC}; "
+            f"the database {self._label} contains {present}, expected {PYPGSTAC}; "
             f"set it up with: pypgstac migrate --dsn postgresql://..."
         )
 
 
 def _pages(db: PgstacDB, query: dict[str, Any]) -> Iterator[list[dict[str, Any]]]:
-    """Pages of a search, until one has no next."""
+    """Pages of a search; the last one has no link to a next one."""
     token: str | None = None
     while True:
         (page,) = next(db.func("search", {**query, "token": token} if token else query))
@@ -133,32 +136,32 @@ def _pages(db: PgstacDB, query: dict[str, Any]) -> Iterator[list[dict[str, Any]]
         token = links[0].partition("token=")[2]
 
 
-def _filed(item: pystac.Item) -> dict[str, Any]:
-    """An item as pgstac keeps it: in a collection, and without links, which its API makes."""
+def _to_content(item: pystac.Item) -> dict[str, Any]:
+    """An item as pgstac stores it: in a collection, and without links, which its API generates."""
     content: dict[str, Any] = item.to_dict(include_self_link=False, transform_hrefs=False)
     return {**content, "collection": item.collection_id or COLLECTION, "links": []}
 
 
 def _collection(name: str) -> dict[str, Any]:
-    """A collection of Sentinel-1 scenes; its extent is told by the database."""
+    """A collection of Sentinel-1 scenes; its extent is computed in the database."""
     world = pystac.SpatialExtent([[-180.0, -90.0, 180.0, 90.0]])
     everywhere = pystac.Extent(world, pystac.TemporalExtent([None, None]))
-    made = pystac.Collection(name, "Sentinel-1 scenes, indexed by sarcast", everywhere)
-    content: dict[str, Any] = made.to_dict(include_self_link=False)
+    collection = pystac.Collection(name, "Sentinel-1 scenes, indexed by sarcast", everywhere)
+    content: dict[str, Any] = collection.to_dict(include_self_link=False)
     return {**content, "links": []}
 
 
-def _grown(db: PgstacDB, name: str) -> int:
-    """Tell the database a collection's extent anew; gives the number of its items."""
+def _update_extent(db: PgstacDB, name: str) -> int:
+    """Recompute the extent of a collection; returns the number of its items."""
     connection = db.connect()
     connection.execute(
         "UPDATE collections SET content = content || "
         "jsonb_build_object('extent', collection_extent(id, true)) WHERE id = %s",
         (name,),
     )
-    counted = connection.execute("SELECT count(*) FROM items WHERE collection = %s", (name,))
-    return int(next(counted)[0])
+    counts = connection.execute("SELECT count(*) FROM items WHERE collection = %s", (name,))
+    return int(next(counts)[0])
 
 
-def _line(error: Exception) -> str:
+def _one_line(error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__

@@ -1,4 +1,4 @@
-"""The one door to a catalogue: a folder, the URL of a STAC API, or that of a database."""
+"""Opens a catalogue: a folder, the URL of a STAC API, or the URL of a database."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,23 +18,23 @@ def open_catalogue(
     collections: Sequence[str] = (),
     options: RemoteOptions | None = None,
 ) -> Catalogue:
-    """Open a catalogue, wherever it is; nothing is read yet.
+    """Open a catalogue of any kind; nothing is read yet.
 
     Parameters
     ----------
     source
         A folder, ``http(s)://`` of a STAC API, or ``postgresql://`` of a database with pgstac.
     collections
-        Collections that are searched; none for all.
+        Collections to search; empty for all.
     options
-        How patiently a server is asked.
+        Timeouts and retries for servers.
 
     Raises
     ------
     UsageError
-        If it is another kind of URL.
+        If it is any other URL.
     SarcastError
-        If what is needed to read it is not installed.
+        If a package needed to read it is not installed.
     """
     scheme, divider, _ = str(source).partition("://")
     if not divider:
@@ -47,7 +47,7 @@ def open_catalogue(
     if scheme in _DATABASE:
         return _database(str(source), collections, options or RemoteOptions())
     raise UsageError(
-        f"{scheme}:// leads to no catalogue; give a folder, http:// or https:// of a STAC API, "
+        f"{scheme}:// is no catalogue; give a folder, http:// or https:// of a STAC API, "
         f"or postgresql:// of a database with pgstac"
     )
 
@@ -79,15 +79,15 @@ def open_writable(target: Path | str) -> WritableCatalogue:
     Raises
     ------
     UsageError
-        If it can only be read.
+        If it is read-only.
     SarcastError
-        If it is damaged, or does not answer.
+        If it is damaged, or its server does not answer.
     """
-    found = open_catalogue(target)
-    if not isinstance(found, WritableCatalogue):
+    catalogue = open_catalogue(target)
+    if not isinstance(catalogue, WritableCatalogue):
         raise UsageError(
-            f"{target} is a STAC API, which is only read; give the folder of a catalogue, "
+            f"{target} is a STAC API, which is read-only; give the folder of a catalogue, "
             f"or postgresql:// of the database behind the API"
         )
-    found.check()
-    return found
+    catalogue.check()
+    return catalogue

@@ -1,4 +1,4 @@
-"""What every catalogue does: tell the items of an area and a time."""
+"""Protocol of catalogues: search the items of an area and a time."""
 
 import datetime as dt
 import json
@@ -12,7 +12,7 @@ from odc.geo.geom import Geometry
 from sarcast.errors import SarcastError
 
 TimeRange = tuple[dt.datetime | None, dt.datetime | None]
-"""First and last moment, both included; None leaves that side open, no time zone means UTC."""
+"""First and last time, both included; None leaves that side open, no time zone means UTC."""
 MALFORMED = (
     pystac.STACError,
     pystac.STACTypeError,
@@ -21,11 +21,17 @@ MALFORMED = (
     TypeError,
     AttributeError,
 )
-"""What is raised over an item that is not what STAC says."""
+"""Exceptions raised for an item that does not follow the STAC specification."""
 
 
 class Catalogue(Protocol):
-    """Whatever tells which scenes there are of an area and a time."""
+    """A searchable catalogue of scenes.
+
+    Examples
+    --------
+    >>> catalogue = open_catalogue("scenes/")
+    >>> items = catalogue.search(area, (datetime(2020, 1, 1), None))
+    """
 
     def search(
         self, area: Geometry | None = None, time: TimeRange | None = None
@@ -37,18 +43,19 @@ class Catalogue(Protocol):
         area
             Any CRS; None for everywhere.
         time
-            First and last moment; an item that tells a start and an end has that range for its
-            time, any other its ``datetime``.
+            First and last time. The time of an item is the range from ``start_datetime`` to
+            ``end_datetime`` if it has both, else its ``datetime``.
 
         Returns
         -------
         list of pystac.Item
-            All of them, each once; a field that was not told is absent, and hrefs can be opened.
+            All matches, each once. Fields that a source does not state are absent; hrefs can be
+            opened.
 
         Raises
         ------
         SarcastError
-            If the catalogue cannot be read to the end.
+            If the catalogue cannot be read completely.
         """
         ...
 
@@ -58,30 +65,30 @@ class WritableCatalogue(Catalogue, Protocol):
     """A catalogue that items can be added to."""
 
     def check(self) -> None:
-        """See that items can be added, before the work of making them."""
+        """Check that items can be added, before the work of making them."""
         ...
 
     def add(self, items: Iterable[pystac.Item]) -> int:
-        """Add items, replacing those of the same collection and id; gives the number now held."""
+        """Add items, replacing those of the same collection and id; returns the new total."""
         ...
 
 
-def span(item: pystac.Item) -> tuple[dt.datetime, dt.datetime]:
-    """First and last moment of an item, UTC.
+def time_range(item: pystac.Item) -> tuple[dt.datetime, dt.datetime]:
+    """First and last time of an item, UTC.
 
     Raises
     ------
     SarcastError
-        If it tells no time, or a range that runs backwards.
+        If it contains no time, or a range that ends before it starts.
     """
-    told = item.common_metadata
-    if told.start_datetime is not None and told.end_datetime is not None:
-        first, last = utc(told.start_datetime), utc(told.end_datetime)
+    metadata = item.common_metadata
+    if metadata.start_datetime is not None and metadata.end_datetime is not None:
+        first, last = utc(metadata.start_datetime), utc(metadata.end_datetime)
     elif item.datetime is not None:
         first = last = utc(item.datetime)
     else:
         raise SarcastError(
-            f"item {item.id} tells no time: expected datetime, or start_datetime and end_datetime"
+            f"item {item.id} has no time: expected datetime, or start_datetime and end_datetime"
         )
     if last < first:
         raise SarcastError(f"item {item.id} ends at {last}, before its start at {first}")
@@ -89,12 +96,12 @@ def span(item: pystac.Item) -> tuple[dt.datetime, dt.datetime]:
 
 
 def read_items(path: Path) -> list[pystac.Item]:
-    """Items of a JSON file, one or a collection of them; hrefs are relative to the file.
+    """Items of a JSON file: one item or a FeatureCollection; hrefs are relative to the file.
 
     Raises
     ------
     SarcastError
-        If it cannot be read, or holds no STAC item.
+        If it cannot be read, or contains no STAC item.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -107,26 +114,28 @@ def read_items(path: Path) -> list[pystac.Item]:
     return items
 
 
-def in_order(items: Iterable[pystac.Item]) -> list[pystac.Item]:
-    """Items by time and then by name, each once: of two with one name the later one given."""
-    once = {(item.collection_id, item.id): item for item in items}
-    return sorted(once.values(), key=lambda item: (utc(item.datetime or span(item)[0]), item.id))
+def sort_items(items: Iterable[pystac.Item]) -> list[pystac.Item]:
+    """Sort items by time, then id; of items with the same collection and id the last one counts."""
+    unique = {(item.collection_id, item.id): item for item in items}
+    return sorted(
+        unique.values(), key=lambda item: (utc(item.datetime or time_range(item)[0]), item.id)
+    )
 
 
-def placed(item: pystac.Item) -> pystac.Item:
-    """Give an item back that tells when and where it is, as a catalogue needs.
+def with_location(item: pystac.Item) -> pystac.Item:
+    """Return an item if it has a time and a footprint, which catalogues search by.
 
     Raises
     ------
     SarcastError
-        If it tells no time or no footprint.
+        If it has no time or no footprint.
     """
-    span(item)
+    time_range(item)
     if item.geometry is None:
-        raise SarcastError(f"item {item.id} tells no place: expected a geometry")
+        raise SarcastError(f"item {item.id} has no footprint: expected a geometry")
     return item
 
 
 def utc(moment: dt.datetime) -> dt.datetime:
-    """Give a moment its time zone, UTC where it has none."""
+    """Convert a time to UTC; a time without a zone is taken as UTC."""
     return moment.replace(tzinfo=dt.UTC) if moment.tzinfo is None else moment.astimezone(dt.UTC)

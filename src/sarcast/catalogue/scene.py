@@ -1,6 +1,6 @@
 """A scene: one georeferenced Sentinel-1 acquisition, and its STAC item.
 
-What a source does not tell stays absent from the item.
+Metadata that a source does not state is absent from the item.
 """
 
 import datetime as dt
@@ -25,9 +25,9 @@ from sarcast.sensor.orbits import look_direction_deg
 
 BANDS = ("VV", "VH")
 QUANTITY = "sarcast:quantity"
-"""Asset field for ``sigma0`` or ``gamma0``, for which STAC has none."""
+"""Asset field for ``sigma0`` or ``gamma0``; STAC defines none."""
 INCIDENCE = "incidence"
-"""Name of the band, and key of the asset, that holds the incidence angle of each pixel, degrees."""
+"""Band name and asset key of the incidence angle of each pixel, degrees."""
 CENTRE_FREQUENCY_GHZ = 5.405
 """Sentinel-1 C-SAR centre frequency, GHz (Torres et al. 2012, doi 10.1016/j.rse.2011.05.028)."""
 
@@ -37,10 +37,10 @@ _DTYPES = {"float32", "float64", "int16", "uint16", "uint8", "int32", "uint32"}
 
 @dataclass(frozen=True)
 class Raster:
-    """A file of a scene: where it lies, which bands it holds, their unit, and its roles.
+    """A file of a scene: path, bands, unit and STAC roles.
 
-    ``unit`` is that of the backscatter; a band of incidence angles beside it is in degrees.
-    ``nodata`` marks pixels without data where the file itself does not tell it.
+    ``unit`` is the unit of backscatter; an incidence band in the same file is in degrees.
+    ``nodata`` is the value of pixels without data if the file itself declares none.
     """
 
     path: Path
@@ -63,7 +63,7 @@ class Scene:
     time
         Start of the acquisition, with its time zone.
     platform
-        As ``"sentinel-1a"``.
+        Such as ``"sentinel-1a"``.
     orbit_direction
         ``"ascending"`` or ``"descending"``.
     relative_orbit
@@ -75,10 +75,10 @@ class Scene:
     quantity
         ``"sigma0"`` or ``"gamma0"``.
     rasters
-        By asset key: ``vv`` and ``vh``, or one key for a file that holds both; ``incidence``;
+        By asset key: ``vv`` and ``vh``, or one key for a file with both; ``incidence``;
         ``vv-expected`` and ``vh-expected`` in a synthetic world.
     more
-        Further properties of the item.
+        Additional properties of the item.
     """
 
     id: str
@@ -96,7 +96,7 @@ class Scene:
         """Make the STAC item, on the grid of the first raster."""
         grid = grid_of(next(iter(self.rasters.values())).path)
         footprint = grid.extent.to_crs("EPSG:4326")
-        self._check_place(*footprint.boundingbox.bbox)
+        self._check_bounds(*footprint.boundingbox.bbox)
         item = pystac.Item(
             id=self.id,
             geometry=json.loads(json.dumps(footprint.json)),
@@ -115,21 +115,21 @@ class Scene:
             item.add_asset(key, self._asset(raster))
         return item
 
-    def _check_place(self, west: float, south: float, east: float, north: float) -> None:
+    def _check_bounds(self, west: float, south: float, east: float, north: float) -> None:
         if not (-360.0 <= west <= east <= 360.0 and -90.0 <= south <= north <= 90.0):
             raise SarcastError(
-                f"{next(iter(self.rasters.values())).path} lies nowhere on the Earth: from "
-                f"{west:g}, {south:g} to {east:g}, {north:g} degrees; see that its CRS is that of "
-                f"its coordinates"
+                f"{next(iter(self.rasters.values())).path} lies outside the Earth: from "
+                f"{west:g}, {south:g} to {east:g}, {north:g} degrees; check that its CRS is that "
+                f"of its coordinates"
             )
 
     def _add_sar(self, item: pystac.Item) -> None:
-        seen = {band for raster in self.rasters.values() for band in raster.bands}
+        present = {band for raster in self.rasters.values() for band in raster.bands}
         SarExtension.ext(item, add_if_missing=True).apply(
             instrument_mode="IW",
             frequency_band=FrequencyBand.C,
             center_frequency=CENTRE_FREQUENCY_GHZ,
-            polarizations=[Polarization(band) for band in BANDS if band in seen],
+            polarizations=[Polarization(band) for band in BANDS if band in present],
             product_type="RTC" if self.quantity == "gamma0" else "GRD",
         )
 
@@ -149,21 +149,21 @@ class Scene:
 
     def _asset(self, raster: Raster) -> pystac.Asset:
         with rasterio.open(raster.path) as source:
-            told, dtype = source.nodata, source.dtypes[0]
-        nodata = raster.nodata if told is None else told
+            declared, dtype = source.nodata, source.dtypes[0]
+        nodata = raster.nodata if declared is None else declared
         bands = [{"name": band, "unit": raster.unit_of(band)} for band in raster.bands]
-        more: dict[str, Any] = {"bands": bands}
+        fields: dict[str, Any] = {"bands": bands}
         if dtype in _DTYPES:
-            more["data_type"] = dtype
+            fields["data_type"] = dtype
         if nodata is not None:
-            more["nodata"] = "nan" if math.isnan(nodata) else nodata
+            fields["nodata"] = "nan" if math.isnan(nodata) else nodata
         if set(raster.bands) & set(BANDS):
-            more[QUANTITY] = self.quantity
+            fields[QUANTITY] = self.quantity
         return pystac.Asset(
             href=raster.path.resolve().as_posix(),
             media_type=_COG,
             roles=list(raster.roles),
-            extra_fields=more,
+            extra_fields=fields,
         )
 
 

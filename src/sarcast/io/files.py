@@ -1,4 +1,4 @@
-"""Outputs that are whole or absent: written beside their place and renamed."""
+"""Atomic outputs: written to a hidden folder beside the target, then renamed. Folder locks."""
 
 import errno
 import os
@@ -14,33 +14,33 @@ from filelock import lock_descriptor
 from sarcast.errors import SarcastError
 
 RECORD = "run.yaml"
-"""The file beside a result that holds its resolved options."""
+"""File beside a result that contains its resolved options."""
 RESULTS = (RECORD, "model.yaml")
-"""Every folder that is written holds one of these; a folder without is never replaced."""
+"""Every result folder contains one of these; a folder without them is never replaced."""
 
 
 @contextmanager
 def new_folder(target: Path, *, overwrite: bool, inputs: Sequence[Path] = ()) -> Iterator[Path]:
-    """Give a folder to write into, which takes the place of ``target`` when all went well.
+    """Give a folder to write into; it replaces ``target`` if the block ends without an error.
 
     Parameters
     ----------
     target
-        The folder to make; one that exists must be empty, or ``overwrite`` true.
+        Folder to create; an existing one must be empty unless ``overwrite`` is true.
     overwrite
-        Replace what is there, at the end and at once.
+        Replace an existing result, by two renames at the end.
     inputs
-        What the work reads, which must not be replaced.
+        Paths that the work reads; they must not be replaced.
 
     Raises
     ------
     SarcastError
-        If the target is not empty and may not be replaced, or the disk is full.
+        If the target is not empty and may not be replaced, or if the disk is full.
     """
     target = target.resolve()
     remove_stale(target)
     check_target(target, overwrite=overwrite, inputs=inputs)
-    with _workplace(target) as partial:
+    with _hidden_folder(target) as partial:
         yield partial
         _replace(partial, target)
 
@@ -49,40 +49,40 @@ def _is_result(folder: Path) -> bool:
     if any((folder / name).exists() for name in RESULTS if name != RECORD):
         return True
     record = folder / RECORD
-    return record.is_file() and _BEGINNING.match(record.read_text(errors="replace")) is not None
+    return record.is_file() and _FIRST_LINE.match(record.read_text(errors="replace")) is not None
 
 
-_BEGINNING = re.compile(r"[a-z]+:\n")
-"""How a record of options begins: the verb alone on its line."""
+_FIRST_LINE = re.compile(r"[a-z]+:\n")
+"""First line of a record of options: the verb alone."""
 
 
 @contextmanager
 def new_file(target: Path) -> Iterator[Path]:
-    """Give a path to write to, which takes the place of ``target`` when all went well."""
+    """Give a path to write to; the file replaces ``target`` if the block ends without an error."""
     target = target.parent.resolve() / target.name
     remove_stale(target)
-    with _workplace(target) as folder:
+    with _hidden_folder(target) as folder:
         yield folder / target.name
         (folder / target.name).replace(target)
 
 
 def check_target(target: Path, *, overwrite: bool, inputs: Sequence[Path] = ()) -> None:
-    """Raise if ``target`` is a file, or a folder that holds something and may not be replaced."""
-    there = target.resolve()
-    for one in (path.resolve() for path in inputs):
-        if there == one or there in one.parents or one in there.parents:
+    """Raise if ``target`` is a file, or a folder that is not empty and may not be replaced."""
+    resolved = target.resolve()
+    for source in (path.resolve() for path in inputs):
+        if resolved == source or resolved in source.parents or source in resolved.parents:
             raise SarcastError(
-                f"{target} is, holds or lies in {one}, which is to be read; name another target"
+                f"{target} is, contains or lies in {source}, which is an input; name another target"
             )
     if target.is_file():
-        raise SarcastError(f"{target} is a file, but a folder is to be written; name another")
+        raise SarcastError(f"{target} is a file, expected a folder; name another target")
     if not target.is_dir() or not any(target.iterdir()):
         return
     if not overwrite:
         raise SarcastError(f"{target} exists and is not empty; add --overwrite to replace it")
     if not _is_result(target):
         raise SarcastError(
-            f"{target} holds none of {', '.join(RESULTS)}, so it is no result of sarcast and is "
+            f"{target} contains none of {', '.join(RESULTS)}, so it is no result of sarcast and is "
             f"not replaced; name another folder, or empty it yourself"
         )
 
@@ -91,19 +91,19 @@ def check_target(target: Path, *, overwrite: bool, inputs: Sequence[Path] = ()) 
 
 
 _PARTIAL, _REPLACED = "partial", "replaced"
-"""Ends of hidden names: what is being written, and what was there before."""
+"""Suffixes of hidden folders: a result being written, and an older result being replaced."""
 
 
 def is_partial(path: Path) -> bool:
-    """Whether a path lies in a hidden folder that is being written, or was left by a killed run."""
+    """Whether a path lies in a hidden folder of an unfinished result, of a live or killed run."""
     return any(part.startswith(".") and part.endswith(f".{_PARTIAL}") for part in path.parts)
 
 
 def remove_stale(target: Path) -> None:
-    """Delete what killed runs left beside a target, and put back what they had taken away.
+    """Delete hidden folders of killed runs beside a target; restore a result they had moved away.
 
-    A run holds a lock on its hidden folder, which the system lets go of when the run ends, however
-    it ends: what is locked is left alone.
+    A run locks its hidden folder, and the system releases the lock however the run ends. Locked
+    folders are kept.
     """
     pattern = re.compile(rf"\.{re.escape(target.name)}-[0-9a-f]{{8}}\.({_PARTIAL}|{_REPLACED})")
     with suppress(OSError):
@@ -118,20 +118,16 @@ def remove_stale(target: Path) -> None:
 
 
 @contextmanager
-def _workplace(target: Path) -> Iterator[Path]:
-    """Give a hidden folder beside a target that nothing else uses; it is gone at the end."""
-    partial = _beside(target, _PARTIAL)
+def _hidden_folder(target: Path) -> Iterator[Path]:
+    """Give a new, locked, hidden folder beside a target; it is deleted at the end."""
+    partial = target.with_name(f".{target.name}-{uuid.uuid4().hex[:8]}.{_PARTIAL}")
     try:
-        with explain_full_disk(target), _target_named(target, partial):
+        with explain_full_disk(target), _name_target(target, partial):
             partial.mkdir(parents=True)
             with _locked(partial):
                 yield partial
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-
-
-def _beside(target: Path, end: str) -> Path:
-    return target.with_name(f".{target.name}-{uuid.uuid4().hex[:8]}.{end}")
 
 
 _FOLDERS_OPEN = os.name != "nt"
@@ -187,9 +183,9 @@ def _try_lock(descriptor: int, path: Path) -> bool | None:
 
 @contextmanager
 def scratch_folder(folder: Path) -> Iterator[Path]:
-    """Give an empty folder that goes away, and with it what a killed run left there.
+    """Give an empty folder that is deleted at the end; what a killed run left there goes first.
 
-    For work in a folder that is held by ``exclusive``.
+    For use inside a folder that is locked by ``exclusive``.
     """
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -201,23 +197,23 @@ def scratch_folder(folder: Path) -> Iterator[Path]:
 
 @contextmanager
 def exclusive(folder: Path) -> Iterator[None]:
-    """Work in a folder alone, as far as its disk has locks.
+    """Lock a folder for this process, if its disk has locks.
 
     Parameters
     ----------
     folder
-        Made if it is not there; gone again if it is empty at the end. A file in its place is left
-        to the work, which refuses it in its own words.
+        Created if it does not exist, and then removed at the end if it is still empty. A file of
+        this name is not locked: the work itself refuses it.
 
     Raises
     ------
     SarcastError
-        If another run works in it; that one is never waited for.
+        If another run has locked it; there is no waiting.
     """
     if folder.is_file():
         yield
         return
-    made = not folder.exists()
+    is_new = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
     with _locked(folder) as is_ours:
         if is_ours is False:
@@ -228,35 +224,35 @@ def exclusive(folder: Path) -> Iterator[None]:
             yield
         finally:
             with suppress(OSError):
-                if made:
+                if is_new:
                     folder.rmdir()
 
 
 @contextmanager
-def _target_named(target: Path, partial: Path) -> Iterator[None]:
-    """Name the target in what the system says of the hidden folder, of which nobody knows."""
+def _name_target(target: Path, partial: Path) -> Iterator[None]:
+    """Name the target, not the hidden folder, when the system cannot write there."""
     try:
         yield
     except OSError as error:
-        named = Path(error.filename or "")
-        ours = named.is_relative_to(partial) or (named.name and partial.is_relative_to(named))
-        if _is_full_disk(error) or not ours:
+        path = Path(error.filename or "")
+        is_hidden = path.is_relative_to(partial) or (path.name and partial.is_relative_to(path))
+        if _is_full_disk(error) or not is_hidden:
             raise
         raise SarcastError(
-            f"{target} cannot be written: {error.strerror}; name another target, or see to it "
-            f"that its folder can be written to"
+            f"{target} cannot be written: {error.strerror}; name another target, or make its "
+            f"folder writable"
         ) from error
 
 
 @contextmanager
 def explain_full_disk(target: Path) -> Iterator[None]:
-    """Turn the system's word for a full disk into one line that names what was being written."""
+    """Turn the system's error for a full disk into one line that names the target."""
     try:
         yield
     except Exception as error:
         if _is_full_disk(error):
             raise SarcastError(
-                f"no space left on the disk of {target}; what was not finished is not kept: "
+                f"no space left on the disk of {target}; unfinished output was not kept: "
                 f"free some space or name a target on another disk, and run it again"
             ) from error
         raise

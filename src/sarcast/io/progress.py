@@ -1,7 +1,7 @@
 """Progress of long work: a bar on a terminal, plain lines elsewhere, nothing unless asked for.
 
-The library never prints. What is worth knowing goes to the loggers below ``sarcast``, as
-``logging`` has them; ``show_progress`` lets bars and these messages be seen on standard error.
+The library never prints. Its messages go to the loggers below ``sarcast``; ``show_progress`` shows
+them, and progress bars, on standard error.
 """
 
 import logging
@@ -21,7 +21,7 @@ _LOGGER = logging.getLogger("sarcast")
 
 
 class _Printer(logging.Handler):
-    """Prints messages on standard error, one line each, free of credentials."""
+    """Prints log messages on standard error, one line each, without credentials."""
 
     def emit(self, record: logging.LogRecord) -> None:
         prefix = "warning: " if record.levelno >= logging.WARNING else ""
@@ -35,13 +35,13 @@ _shown = False
 def show_progress(shown: bool = True) -> None:
     """Show progress bars, messages and warnings on standard error, or hide all of them.
 
-    Before the first call no bar is shown, and messages go where ``logging`` is set up to send them:
-    a notebook that wants bars asks for them once.
+    Before the first call no bar is shown, and messages go where ``logging`` is configured to send
+    them. In a notebook, call it once to see bars.
 
     Parameters
     ----------
     shown
-        False hides warnings too; errors are exceptions and never hidden.
+        False hides warnings too. Errors are exceptions and are never hidden.
     """
     global _shown  # noqa: PLW0603 - one switch a process, as a logger's level
     _shown = shown
@@ -56,7 +56,7 @@ def _print(line: str) -> None:
 
 
 Reached = Callable[[int], tuple[float, str]]
-"""Tells of a number of items done the share of the work, 0..1, and how far that is in words."""
+"""From the number of items done: fraction of the work, 0..1, and a text such as ``3 of 9``."""
 
 
 def track(items: Iterable[T], what: str, total: int, *, done: int = 0) -> Iterator[T]:
@@ -65,13 +65,13 @@ def track(items: Iterable[T], what: str, total: int, *, done: int = 0) -> Iterat
     Parameters
     ----------
     items
-        What is worked on; an item counts as done when the next one is asked for.
+        Items of work; an item counts as done when the next one is requested.
     what
-        A few words, as "building the cube".
+        A few words, such as "building the cube".
     total
-        Number of items, those done before included.
+        Number of items, including those done before.
     done
-        Number done before, by an earlier run.
+        Number of items done by an earlier run.
     """
 
     def reached(count: int) -> tuple[float, str]:
@@ -81,14 +81,14 @@ def track(items: Iterable[T], what: str, total: int, *, done: int = 0) -> Iterat
 
 
 def follow(items: Iterable[T], what: str, reached: Reached, *, done: int = 0) -> Iterator[T]:
-    """Yield ``items`` and show how far work is that does not end with a number of items.
+    """Yield ``items`` and show progress that is not a count of items, such as a share of a time.
 
     Parameters
     ----------
     items, what, done
         As for ``track``.
     reached
-        Asked after an item what is shown.
+        Called after each item; returns what to show.
     """
     if not _shown:
         yield from items
@@ -101,15 +101,15 @@ def follow(items: Iterable[T], what: str, reached: Reached, *, done: int = 0) ->
 def _bar(items: Iterable[T], what: str, reached: Reached, done: int) -> Iterator[T]:
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[words]}"))
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[text]}"))
     with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as progress:
-        share, words = reached(done)
-        task = progress.add_task(what, total=1.0, words=words)
-        progress.update(task, completed=share)
+        fraction, text = reached(done)
+        task = progress.add_task(what, total=1.0, text=text)
+        progress.update(task, completed=fraction)
         for count, item in enumerate(items, start=done + 1):
             yield item
-            share, words = reached(count)
-            progress.update(task, completed=share, words=words)
+            fraction, text = reached(count)
+            progress.update(task, completed=fraction, text=text)
 
 
 def _lines(
@@ -123,7 +123,7 @@ def _lines(
     last = now()
     for count, item in enumerate(items, start=done + 1):
         yield item
-        share, words = reached(count)
-        if share >= 1.0 or now() - last > _PLAIN_SECONDS:
+        fraction, text = reached(count)
+        if fraction >= 1.0 or now() - last > _PLAIN_SECONDS:
             last = now()
-            _print(f"{what}: {words}")
+            _print(f"{what}: {text}")

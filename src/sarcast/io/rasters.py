@@ -1,4 +1,4 @@
-"""Raster files: read onto a GeoBox from whatever CRS, and written as COGs."""
+"""Raster files: read onto a GeoBox from any CRS, and written as COGs."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -23,7 +23,7 @@ from sarcast.io.files import new_file
 from sarcast.io.remote import is_remote
 
 _STRIP = 1 << 21
-"""Pixels that are read at once where a window is thinned pixel by pixel."""
+"""Pixels read at once when a window is averaged in strips."""
 
 
 def read_onto(path: Path, grid: GeoBox, resampling: str) -> Float:
@@ -32,16 +32,16 @@ def read_onto(path: Path, grid: GeoBox, resampling: str) -> Float:
     Parameters
     ----------
     path
-        Anything that GDAL reads, with a CRS.
+        Any file that GDAL reads, with a CRS.
     grid
-        The grid wanted.
+        Target grid.
     resampling
         A name of ``rasterio.enums.Resampling``.
 
     Returns
     -------
     ndarray
-        Dims (y, x), float32; NaN where the raster has nothing.
+        Dims (y, x), float32; NaN where the raster has no data.
 
     Raises
     ------
@@ -65,124 +65,127 @@ def warp_onto(
     convert: Callable[[Float], Float] | None = None,
     inspect: Callable[[Float], None] | None = None,
 ) -> Float:
-    """Read a band of an open raster onto a grid: only the part that the grid sees.
+    """Read a band of an open raster onto a grid: only the part within the grid.
 
-    Pixels that lie on those of the grid are copied, others are warped. Memory is bounded by the
-    grid's size, whatever the raster's: a much finer raster is thinned by averaging as it is read,
-    from its overviews where its own values may be averaged as they are.
+    Aligned pixels are copied, others are warped. Memory is bounded by the size of the grid, not of
+    the raster: a much finer raster is averaged as it is read, from its overviews if its values can
+    be averaged without conversion.
 
     Parameters
     ----------
     source
         The raster, with a CRS.
     grid
-        The grid wanted.
+        Target grid.
     resampling
         A name of ``rasterio.enums.Resampling``.
     band
         Number of the band, from 1.
     nodata
-        What marks a missing value if the raster does not tell it.
+        Value of missing data if the raster declares none.
     convert
-        Makes of the values those of which means make sense, before any are taken; None where means
-        of the values themselves do.
+        Converts the values to a quantity that can be averaged, such as dB to power, before any
+        averaging; None if the values can be averaged as they are.
     inspect
         Called with the values, a part at a time, before they are converted; NaN where missing.
 
     Returns
     -------
     ndarray
-        Dims (y, x), float32; NaN where the raster has nothing.
+        Dims (y, x), float32; NaN where the raster has no data.
     """
-    place = compute_reproject_roi(_grid(source), grid)
-    onto = np.full(grid.shape, np.nan, dtype=np.float32)
-    if roi_is_empty(place.roi_src) or roi_is_empty(place.roi_dst):
-        return onto
-    # odc-geo lets a window of whole blocks reach past the last pixels of a raster
-    seen = roi_intersect(place.roi_src, np.s_[: source.height, : source.width])
-    shrink = max(1, place.read_shrink // 2) if resampling != "nearest" else 1
+    overlap = compute_reproject_roi(_grid(source), grid)
+    warped = np.full(grid.shape, np.nan, dtype=np.float32)
+    if roi_is_empty(overlap.roi_src) or roi_is_empty(overlap.roi_dst):
+        return warped
+    # odc-geo may extend a window of whole blocks beyond the raster
+    slices = roi_intersect(overlap.roi_src, np.s_[: source.height, : source.width])
+    factor = max(1, overlap.read_shrink // 2) if resampling != "nearest" else 1
 
-    def settle(values: Float) -> Float:
-        values = _meant(values, source, band, nodata)
+    def decode_and_convert(values: Float) -> Float:
+        values = _decode(values, source, band, nodata)
         if inspect is not None:
             inspect(values)
         return values if convert is None else convert(values)
 
-    if shrink > 1 and (convert is not None or source.nodatavals[band - 1] is None):
-        values, transform = _read_means(source, band, seen, shrink, settle)
+    if factor > 1 and (convert is not None or source.nodatavals[band - 1] is None):
+        values, transform = _read_means(source, band, slices, factor, decode_and_convert)
     else:
-        values, transform = _read_window(source, band, seen, shrink)
-        values = settle(values)
-    if place.paste_ok and place.read_shrink == 1:
-        onto[place.roi_dst] = values
-        return onto
-    part = grid[place.roi_dst]
-    onto[place.roi_dst] = _warp(values, transform, source.crs, part, Resampling[resampling])
-    return onto
+        values, transform = _read_window(source, band, slices, factor)
+        values = decode_and_convert(values)
+    if overlap.paste_ok and overlap.read_shrink == 1:
+        warped[overlap.roi_dst] = values
+        return warped
+    part = grid[overlap.roi_dst]
+    warped[overlap.roi_dst] = _warp(values, transform, source.crs, part, Resampling[resampling])
+    return warped
 
 
 def _read_window(
-    source: rasterio.DatasetReader, band: int, place: tuple[slice, slice], shrink: int
+    source: rasterio.DatasetReader, band: int, slices: tuple[slice, slice], factor: int
 ) -> tuple[Float, Affine]:
-    """Values of a window, averaged over ``shrink`` pixels a side, and where they lie."""
-    window = Window.from_slices(*place)
-    shape = tuple(-(-side // shrink) for side in roi_shape(place))
+    """Means of blocks of ``factor`` x ``factor`` pixels of a window, and their transform."""
+    window = Window.from_slices(*slices)
+    shape = tuple(-(-side // factor) for side in roi_shape(slices))
     values = source.read(
         band,
         window=window,
         out_shape=shape,
         out_dtype="float32",
-        resampling=Resampling.average if shrink > 1 else Resampling.nearest,
+        resampling=Resampling.average if factor > 1 else Resampling.nearest,
     )
-    rows, columns = (whole / side for whole, side in zip(roi_shape(place), shape, strict=True))
+    rows, columns = (whole / side for whole, side in zip(roi_shape(slices), shape, strict=True))
     return values, source.window_transform(window) * Affine.scale(columns, rows)
 
 
 def _read_means(
     source: rasterio.DatasetReader,
     band: int,
-    place: tuple[slice, slice],
-    shrink: int,
-    settle: Callable[[Float], Float],
+    slices: tuple[slice, slice],
+    factor: int,
+    decode_and_convert: Callable[[Float], Float],
 ) -> tuple[Float, Affine]:
-    """As ``_read_window``, of values that are settled first; what is missing is left out of means.
+    """As ``_read_window``, but the values are converted first, and missing ones are left out.
 
-    GDAL cannot do so: it would average decibels, and what it is not told to be missing.
+    GDAL cannot do this: it would average decibels, and missing values that the file does not
+    declare.
     """
-    rows, columns = place
-    height, width = roi_shape(place)
-    shape = (-(-height // shrink), -(-width // shrink))
+    rows, columns = slices
+    height, width = roi_shape(slices)
+    shape = (-(-height // factor), -(-width // factor))
     total, count = np.zeros(shape), np.zeros(shape)
     step = max(1, _STRIP // width)
     for top in range(0, height, step):
         strip = slice(rows.start + top, min(rows.start + top + step, rows.stop))
         window = Window.from_slices(strip, columns)
-        values = settle(source.read(band, window=window, out_dtype="float32"))
-        seen = ~np.isnan(values)
-        touched = slice(top // shrink, -(-(top + len(values)) // shrink))
-        total[touched] += _sum_blocks(np.where(seen, values, 0.0), top, shrink)
-        count[touched] += _sum_blocks(seen, top, shrink)
+        values = decode_and_convert(source.read(band, window=window, out_dtype="float32"))
+        valid = ~np.isnan(values)
+        touched = slice(top // factor, -(-(top + len(values)) // factor))
+        total[touched] += _sum_blocks(np.where(valid, values, 0.0), top, factor)
+        count[touched] += _sum_blocks(valid, top, factor)
     means = np.divide(total, count, out=np.full(shape, np.nan), where=count > 0)
-    corner = source.window_transform(Window.from_slices(*place))
-    return means.astype(np.float32), corner * Affine.scale(shrink)
+    transform = source.window_transform(Window.from_slices(*slices))
+    return means.astype(np.float32), transform * Affine.scale(factor)
 
 
-def _sum_blocks(values: npt.NDArray[np.generic], top: int, shrink: int) -> Double:
-    """Sums of blocks of ``shrink`` pixels a side in a strip that starts at row ``top``."""
+def _sum_blocks(values: npt.NDArray[np.generic], top: int, factor: int) -> Double:
+    """Sums of blocks of ``factor`` x ``factor`` pixels in a strip that starts at row ``top``."""
     rows, columns = values.shape
-    first = np.arange(top // shrink, -(-(top + rows) // shrink)) * shrink - top
-    wide = np.add.reduceat(values, np.arange(0, columns, shrink), axis=1, dtype=np.float64)
+    first = np.arange(top // factor, -(-(top + rows) // factor)) * factor - top
+    wide = np.add.reduceat(values, np.arange(0, columns, factor), axis=1, dtype=np.float64)
     sums: Double = np.add.reduceat(wide, np.maximum(first, 0), axis=0)
     return sums
 
 
-def _meant(values: Float, source: rasterio.DatasetReader, band: int, nodata: float | None) -> Float:
-    """Values as a raster means them, of those that it holds: NaN where missing, in their unit.
+def _decode(
+    values: Float, source: rasterio.DatasetReader, band: int, nodata: float | None
+) -> Float:
+    """Physical values from stored ones: NaN where missing, scale and offset applied.
 
-    What marks a missing value, told by the raster or else ``nodata``, is a value that it holds.
+    The nodata value, as declared by the raster or else ``nodata``, is a stored value.
     """
-    told = source.nodatavals[band - 1]
-    missing = nodata if told is None else told
+    declared = source.nodatavals[band - 1]
+    missing = nodata if declared is None else declared
     if missing is not None and not np.isnan(missing):
         values[values == np.float32(missing)] = np.nan
     scale, offset = scale_and_offset(source, band)
@@ -192,7 +195,7 @@ def _meant(values: Float, source: rasterio.DatasetReader, band: int, nodata: flo
 
 
 def scale_and_offset(source: rasterio.DatasetReader, band: int) -> tuple[float, float]:
-    """Scale and offset of a band: what it means is what it holds, times the one, plus the other."""
+    """Scale and offset of a band: physical value = stored value * scale + offset."""
     return source.scales[band - 1], source.offsets[band - 1]
 
 
@@ -204,7 +207,7 @@ def _warp(
     resampling: Resampling,
 ) -> Float:
     warped = np.full(grid.shape, np.nan, dtype=np.float32)
-    # GDAL warps three times as fast where it need not look for missing values.
+    # GDAL warps three times as fast if it does not check for missing values.
     missing = np.nan if np.isnan(np.min(values)) else None
     reproject(
         values,
@@ -222,7 +225,13 @@ def _warp(
 
 
 def open_raster(path: Path | str) -> rasterio.DatasetReader:
-    """Open a raster and see that it has a CRS."""
+    """Open a raster that must have a CRS and a geotransform.
+
+    Raises
+    ------
+    SarcastError
+        If it cannot be read, or lacks one of them.
+    """
     try:
         source = rasterio.open(path)
     except RasterioIOError as error:
@@ -230,20 +239,20 @@ def open_raster(path: Path | str) -> rasterio.DatasetReader:
     if source.crs is None:
         source.close()
         raise SarcastError(
-            f"{path} has no CRS, so its place on the ground is unknown; "
+            f"{path} has no CRS, so its location is unknown; "
             f"write it into the file (gdal_edit.py -a_srs) or leave the file out"
         )
     if source.transform.is_identity:
         source.close()
         raise SarcastError(
-            f"{path} does not tell where its pixels lie, it has a CRS but no geotransform; write "
-            f"it into the file (gdal_edit.py -a_ullr) or leave the file out"
+            f"{path} has a CRS but no geotransform, so the location of its pixels is unknown; "
+            f"write it into the file (gdal_edit.py -a_ullr) or leave the file out"
         )
     return source
 
 
 def grid_of(path: Path | str) -> GeoBox:
-    """Grid of a raster file, which must have a CRS."""
+    """Grid of a raster file; see ``open_raster``."""
     with open_raster(path) as source:
         return _grid(source)
 
@@ -257,28 +266,28 @@ def _grid(source: rasterio.DatasetReader) -> GeoBox:
 def read_sample(
     path: Path, most: int = 256, *, band: int = 1, nodata: float | None = None
 ) -> Float:
-    """Read a thinned copy of a band and the file's last block, as proof that it is whole.
+    """Read a subsampled copy of a band, and the file's last block to check that it is complete.
 
     Parameters
     ----------
     path
         The file.
     most
-        Most pixels a side.
+        Most pixels per side.
     band
         Number of the band, from 1.
     nodata
-        What marks a missing value if the raster does not tell it.
+        Value of missing data if the raster declares none.
 
     Returns
     -------
     ndarray
-        Dims (y, x), at most ``most`` pixels a side; NaN where the raster has nothing.
+        Dims (y, x), at most ``most`` pixels per side; NaN where the raster has no data.
 
     Raises
     ------
     SarcastError
-        If the file is cut off or damaged.
+        If the file is truncated or damaged.
     """
     with open_raster(path) as source:
         *_, (_, last) = source.block_windows(source.count)
@@ -297,24 +306,24 @@ def read_thinned(
     band: int = 1,
     nodata: float | None = None,
 ) -> Float:
-    """Read some pixels of a band of an open raster, evenly apart; as ``sample``."""
+    """Read evenly spaced pixels of a band of an open raster; as ``read_sample``."""
     shape = (min(most, source.height), min(most, source.width))
     values: Float = source.read(band, out_shape=shape, out_dtype="float32")
-    return _meant(values, source, band, nodata)
+    return _decode(values, source, band, nodata)
 
 
 def has_data(path: Path, band: int = 1, nodata: float | None = None) -> bool:
-    """Whether any pixel holds a value but 0, read block by block up to the first that does."""
+    """Whether any pixel has a value other than 0, read block by block up to the first one."""
     with open_raster(path) as source:
         for _, window in source.block_windows(band):
             values = source.read(band, window=window, out_dtype="float32")
-            if any_data(_meant(values, source, band, nodata)):
+            if any_data(_decode(values, source, band, nodata)):
                 return True
     return False
 
 
 def any_data(values: Float) -> bool:
-    """Whether any value is there and other than 0, which many files hold where nothing was seen."""
+    """Whether any value is finite and not 0, which many files contain instead of no data."""
     return bool((np.isfinite(values) & (values != 0.0)).any())
 
 
@@ -327,22 +336,22 @@ def write_cog(
     bands: Sequence[str] = (),
     tags: Mapping[str, str] | None = None,
 ) -> None:
-    """Write a cloud-optimised GeoTIFF, whole or not at all.
+    """Write a cloud-optimised GeoTIFF atomically.
 
     Parameters
     ----------
     path
-        Where it goes; an older file is replaced.
+        Target; an existing file is replaced.
     array
         Dims (y, x) or (band, y, x).
     grid
-        Its grid.
+        Grid of the array.
     nodata
-        Value of pixels without data; None if every pixel has data.
+        Value of pixels without data; None if all pixels have data.
     bands
         Descriptions of the bands.
     tags
-        Metadata of the file.
+        TIFF tags.
     """
     layers = array[np.newaxis] if array.ndim == 2 else array
     profile = {
@@ -356,19 +365,19 @@ def write_cog(
         "nodata": nodata,
     }
     layout = _QUANTITIES if layers.dtype.kind == "f" else _CLASSES
-    # GDAL does not tell a full disk from other faults: it writes to memory, Python to the disk.
+    # GDAL does not report a full disk as such, so it writes to memory and Python to the disk.
     with MemoryFile() as memory, MemoryFile(ext=".tif") as cog, new_file(path) as partial:
         with memory.open(**profile) as target:
             target.write(layers)
             target.update_tags(**(tags or {}))
-            for place, name in enumerate(bands, start=1):
-                target.set_band_description(place, name)
+            for number, name in enumerate(bands, start=1):
+                target.set_band_description(number, name)
         with rasterio.open(memory.name) as source:
             copy(source, cog.name, driver="COG", compress="DEFLATE", **layout)
         partial.write_bytes(cog.getbuffer())
 
 
-# GDAL's own choice for overviews, cubic, makes powers below 0 and classes that are nowhere
+# GDAL's default for overviews, cubic, gives negative power and classes that do not occur
 _QUANTITIES = {"predictor": "FLOATING_POINT", "overview_resampling": "AVERAGE"}
 _CLASSES = {"predictor": "STANDARD", "overview_resampling": "MODE"}
 
@@ -376,4 +385,4 @@ _CLASSES = {"predictor": "STANDARD", "overview_resampling": "MODE"}
 def _unreadable(path: Path | str, error: Exception) -> str:
     if not is_remote(str(path)) and not Path(path).exists():
         return f"{path} does not exist; name a raster file"
-    return f"{path} cannot be read, it may be cut off or damaged: fetch it again ({error})"
+    return f"{path} cannot be read, it may be truncated or damaged: fetch it again ({error})"

@@ -1,4 +1,4 @@
-"""Patience with what lies behind a URL: how long an answer may take, how often it is asked for."""
+"""Remote sources: timeouts and retries for servers, and credentials kept out of logs."""
 
 import logging
 import math
@@ -12,23 +12,25 @@ from sarcast.errors import without_credentials
 T = TypeVar("T")
 
 LONGEST_PAUSE_S = 60.0
-"""Pauses between tries double up to this."""
-PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
-"""HTTP status codes of faults that may pass (RFC 9110, RFC 8470, RFC 6585)."""
+"""Longest pause between tries, seconds."""
+TRANSIENT_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
+"""HTTP status codes of transient faults (RFC 9110, RFC 8470, RFC 6585)."""
 _SCHEMES = ("http://", "https://", "s3://", "gs://", "az://", "/vsi")
 
 
 class RemoteOptions(BaseModel):
-    """How patiently servers are asked: catalogues, and rasters behind URLs."""
+    """Timeouts and retries for servers: catalogues, and rasters behind URLs."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     tries: int = Field(
-        4, ge=1, le=20, description="Times that a server is asked before it is given up."
+        4, ge=1, le=20, description="Number of tries before a request to a server fails."
     )
-    timeout: float = Field(60.0, gt=0.0, description="Seconds that a server's answer may take.")
+    timeout: float = Field(60.0, gt=0.0, description="Seconds to wait for a server's answer.")
     pause: float = Field(
-        1.0, ge=0.0, description="Seconds before the second try; each further pause is doubled."
+        1.0,
+        ge=0.0,
+        description="Seconds before the second try; each later pause is twice as long.",
     )
 
 
@@ -37,24 +39,24 @@ def is_remote(href: str) -> bool:
     return href.startswith(_SCHEMES)
 
 
-def patiently(
-    call: Callable[[], T], options: RemoteOptions, passes: Callable[[Exception], bool]
+def retry(
+    call: Callable[[], T], options: RemoteOptions, is_transient: Callable[[Exception], bool]
 ) -> T:
-    """Call until it succeeds, fails for good, or was tried often enough.
+    """Call a function, again after transient failures.
 
     Parameters
     ----------
     call
-        What is done.
+        The function.
     options
-        How often and with which pauses.
-    passes
-        Whether a failure may pass; any other is raised at once.
+        Number of tries, and pauses between them.
+    is_transient
+        Whether a failure may be gone at the next try; any other failure is raised at once.
 
     Returns
     -------
     T
-        What ``call`` gives.
+        What ``call`` returns.
 
     Raises
     ------
@@ -66,17 +68,19 @@ def patiently(
     retrying = Retrying(
         stop=stop_after_attempt(options.tries),
         wait=wait_exponential(multiplier=options.pause, max=LONGEST_PAUSE_S),
-        retry=retry_if_exception(lambda fault: isinstance(fault, Exception) and passes(fault)),
+        retry=retry_if_exception(
+            lambda error: isinstance(error, Exception) and is_transient(error)
+        ),
         reraise=True,
     )
     return retrying(call)
 
 
 def gdal_settings(options: RemoteOptions) -> dict[str, str]:
-    """GDAL's configuration for the same patience with rasters behind URLs.
+    """GDAL configuration with the same timeouts and retries for rasters; for ``rasterio.Env``.
 
-    GDAL itself asks again after the faults that may pass, and logs the URL; credentials are taken
-    out of that. For ``rasterio.Env``.
+    GDAL itself retries after transient faults and logs the URL; credentials are removed from its
+    log messages.
     """
     hide_credentials("rasterio._env")
     return {
@@ -89,10 +93,10 @@ def gdal_settings(options: RemoteOptions) -> dict[str, str]:
 
 
 def hide_credentials(logger: str) -> None:
-    """Take credentials out of all that a library logs from now on."""
-    logging.getLogger(logger).addFilter(_hidden)
+    """Remove credentials from everything that a logger logs from now on."""
+    logging.getLogger(logger).addFilter(_remove_credentials)
 
 
-def _hidden(record: logging.LogRecord) -> bool:
+def _remove_credentials(record: logging.LogRecord) -> bool:
     record.msg, record.args = without_credentials(record.getMessage()), ()
     return True

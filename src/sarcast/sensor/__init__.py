@@ -1,1 +1,1 @@
-"""What a sensor's acquisition is described by: units, orbits, acquisition conditions."""
+"""The sensor: units of backscatter, orbit geometry, acquisition conditions."""

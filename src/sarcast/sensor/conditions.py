@@ -1,8 +1,8 @@
 """Acquisition conditions of a scene, as one row of numbers in physical units.
 
-A row has one column for each name in ``COLUMNS``; NaN says that the condition is not known. Rows
-are what cubes, worlds and imported samples hand to the networks; each network encodes them itself.
-The paper's encoding is here because cubes, samples and networks share it.
+A row has one column for each name in ``COLUMNS``; NaN marks a condition that is not known. Cubes,
+worlds and imported samples pass such rows to the networks, and each network encodes them itself.
+The paper's encoding lives here because cubes, samples and networks share it.
 """
 
 from collections.abc import Container, Mapping
@@ -25,16 +25,16 @@ COLUMNS = (
     *(f"precipitation_{lag}" for lag in range(LAGS)),
     "platform",
 )
-"""Columns of a row of conditions; ``RANGES`` gives unit and range of each."""
+"""Columns of a row of conditions; ``RANGES`` has the unit and range of each."""
 TEMPERATURE, SNOW_DEPTH, HEADING, INCIDENCE, PLATFORM = (
     COLUMNS.index(name)
     for name in ("temperature", "snow_depth", "heading", "incidence", "platform")
 )
 PRECIPITATION = slice(COLUMNS.index("precipitation_0"), COLUMNS.index("precipitation_0") + LAGS)
-"""Places of single columns, and of the days of precipitation."""
+"""Column indices: of single conditions, and of the days of precipitation."""
 
 PLATFORMS = ("sentinel-1a", "sentinel-1b", "sentinel-1c", "sentinel-1d")
-"""The column ``platform`` holds the place of the platform in this tuple."""
+"""The column ``platform`` contains an index into this tuple."""
 
 
 @dataclass(frozen=True)
@@ -57,40 +57,40 @@ RANGES = {
 
 
 def condition(column: str) -> str:
-    """Condition that a column belongs to: ``precipitation_2`` is of ``precipitation``."""
+    """Condition of a column: ``precipitation_2`` belongs to ``precipitation``."""
     return column.rsplit("_", 1)[0] if column[-1].isdigit() else column
 
 
 CONDITIONS = tuple(dict.fromkeys(condition(column) for column in COLUMNS))
-"""The names of the conditions, in the order of their columns."""
+"""Names of the conditions, in the order of their columns."""
 WEATHER = ("temperature", "snow_depth", "precipitation")
-"""The conditions that the weather makes."""
+"""Conditions that depend on the weather."""
 
 
 def column_indices(names: Container[str]) -> list[int]:
-    """Places of the columns of some conditions."""
-    return [place for place, column in enumerate(COLUMNS) if condition(column) in names]
+    """Indices of the columns of some conditions."""
+    return [index for index, column in enumerate(COLUMNS) if condition(column) in names]
 
 
 def platform_number(platform: str | None) -> float:
-    """Place of a platform in ``PLATFORMS``; NaN for one that is not known."""
+    """Index of a platform in ``PLATFORMS``; NaN if it is unknown."""
     return float(PLATFORMS.index(platform)) if platform in PLATFORMS else float("nan")
 
 
 def set_conditions(rows: Float, values: dict[str, float]) -> Float:
-    """Rows with some conditions replaced by one value each.
+    """Copy of rows in which some conditions are set to one value each.
 
     Parameters
     ----------
     rows
         Dims (..., column), units as in ``RANGES``.
     values
-        Value by name of a condition or of a column; a condition of several columns sets them all.
+        Value by name of a condition or column; a condition with several columns sets all of them.
 
     Returns
     -------
     Float
-        A copy, same dims.
+        Same dims.
 
     Raises
     ------
@@ -99,18 +99,18 @@ def set_conditions(rows: Float, values: dict[str, float]) -> Float:
     """
     changed = rows.copy()
     for name, value in values.items():
-        columns = [place for place, col in enumerate(COLUMNS) if name in (col, condition(col))]
+        columns = [index for index, col in enumerate(COLUMNS) if name in (col, condition(col))]
         if not columns:
             raise SarcastError(
-                f"there is no condition {name!r}; known are {', '.join(CONDITIONS)}, single days "
-                f"of precipitation as precipitation_0 .. _{LAGS - 1}, and for a pass its heading, "
-                f"or orbit_direction on the command line"
+                f"there is no condition {name!r}; known are {', '.join(CONDITIONS)}, and single "
+                f"days of precipitation as precipitation_0 .. _{LAGS - 1}; set a pass by its "
+                f"heading, or by orbit_direction on the command line"
             )
         allowed = RANGES[condition(COLUMNS[columns[0]])]
         if not allowed.low <= value <= allowed.high:
             raise SarcastError(
                 f"{name} must lie in {allowed.low:g}..{allowed.high:g} {allowed.unit}, "
-                f"but {value:g} was given"
+                f"but is {value:g}"
             )
         changed[..., columns] = wrap_heading(value) if name == "heading" else value
     return changed
@@ -118,9 +118,9 @@ def set_conditions(rows: Float, values: dict[str, float]) -> Float:
 
 @dataclass(frozen=True)
 class PaperScaling:
-    """Bounds with which the paper scales images, elevation and conditions.
+    """Bounds by which the paper scales images, elevation and conditions.
 
-    The image bounds are the mean −4 and +4 standard deviations of the training images, dB; the
+    The image bounds are the mean −4 and +4 standard deviations of the training images, dB. The
     maxima are those of the training data. Temperature and incidence have fixed bounds.
     """
 
@@ -134,7 +134,7 @@ class PaperScaling:
     incidence_bounds = (29.0, 46.0)
 
     def __post_init__(self) -> None:
-        """Refuse bounds that scale nothing."""
+        """Refuse maxima of 0 or less, and empty ranges."""
         for field in fields(self):
             if field.name.endswith("_max") and not getattr(self, field.name) > 0.0:
                 raise SarcastError(f"{field.name} must be above 0, not {getattr(self, field.name)}")
@@ -145,7 +145,7 @@ class PaperScaling:
 
 
 def paper_vector(rows: Float, scaling: PaperScaling) -> tuple[Float, Bool]:
-    """Encode the conditions of a window as the paper does: 9 n + 9 values, 45 for n = 4.
+    """Encode the conditions of a window as in the paper: 9 n + 9 values, 45 for n = 4.
 
     In order: temperatures, snow depths, headings, incidence angles, precipitations (4 an image) and
     platforms of the n previous images, oldest first, then temperature, snow depth, heading,
@@ -201,15 +201,15 @@ def _scale(rows: Float, scaling: PaperScaling) -> Double:
 
 
 def read_conditions(words: Mapping[str, str], latitude_deg: float) -> dict[str, float]:
-    """Read conditions as people write them.
+    """Parse conditions written as text.
 
     Parameters
     ----------
     words
-        Value by name, as ``temperature: "20"``, ``platform: "sentinel-1b"`` or
+        Value by name, such as ``temperature: "20"``, ``platform: "sentinel-1b"`` or
         ``orbit_direction: "ascending"``, which sets the heading.
     latitude_deg
-        Latitude of the place, for the heading of a pass.
+        Latitude of the area, from which the heading of a pass follows.
 
     Returns
     -------
@@ -219,7 +219,7 @@ def read_conditions(words: Mapping[str, str], latitude_deg: float) -> dict[str, 
     Raises
     ------
     UsageError
-        If a value cannot be read, or heading and orbit direction contradict each other.
+        If a value cannot be parsed, or heading and orbit direction contradict each other.
     """
     read: dict[str, float] = {}
     for name, word in words.items():
@@ -242,7 +242,7 @@ def read_conditions(words: Mapping[str, str], latitude_deg: float) -> dict[str, 
 
 
 def _agreed_heading(words: Mapping[str, str], latitude_deg: float) -> float:
-    """Give the heading, where it is of the orbit direction that stands beside it."""
+    """Heading, if it agrees with the orbit direction that is given too."""
     heading, direction = float(words["heading"]), words["orbit_direction"]
     usual = heading_deg(latitude_deg, direction)
     if not abs(wrap_heading(heading - usual)) < 90.0:

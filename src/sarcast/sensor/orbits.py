@@ -1,6 +1,6 @@
-"""What Sentinel-1's orbit alone tells of a scene: its pass, its heading, its relative orbit.
+"""Pass, heading and relative orbit of a scene, derived from Sentinel-1's orbit.
 
-The orbit is sun-synchronous and near-circular, so these follow from geometry and are not guesses.
+The orbit is sun-synchronous and nearly circular, so they follow from its geometry without guessing.
 """
 
 import datetime as dt
@@ -13,7 +13,7 @@ from sarcast.arrays import Bool, Double
 from sarcast.errors import SarcastError
 
 Angle = TypeVar("Angle", bound=Any)
-"""Degrees: a number, or an array or a tensor of them."""
+"""Degrees: a number, an array or a tensor."""
 
 ASCENDING = "ascending"
 DESCENDING = "descending"
@@ -21,30 +21,30 @@ DESCENDING = "descending"
 INCLINATION_DEG = 98.18
 """Orbit inclination, degrees (Sentinel-1 product definition; ESA S1-OP orbit description)."""
 HIGHEST_LATITUDE_DEG = 180.0 - INCLINATION_DEG
-"""Latitude north and south that the ground track reaches, degrees."""
+"""Highest latitude north and south of the ground track, degrees."""
 REPEAT_DAYS = 12
-"""Days after which a satellite flies the same relative orbit again."""
+"""Days between two flights of a satellite on the same relative orbit."""
 ORBITS_PER_CYCLE = 175
 """Relative orbits in one repeat cycle of 12 days."""
 NODE_LOCAL_TIME_H = 18.0
 """Mean local solar time of the ascending node, hours."""
 LOOK_OFFSET_DEG = 90.0
-"""The antenna looks to the right of the flight direction."""
+"""Look direction less heading, degrees: the antenna looks to the right of the track."""
 FIRST_ORBITS = {"sentinel-1a": 73, "sentinel-1b": 27, "sentinel-1c": 172}
-"""(absolute orbit less this) mod 175 + 1 is the relative orbit (ESA, Sentinel-1 annotations)."""
+"""Relative orbit = (absolute orbit − this) mod 175 + 1 (ESA, Sentinel-1 annotations)."""
 
 
 def orbit_direction(time: dt.datetime, longitude_deg: float) -> str:
-    """Tell the pass of an acquisition from its local solar time.
+    """Pass of an acquisition, from its local solar time.
 
-    The ascending node is crossed at 18:00 mean local time; between 80 S and 80 N the ascending
-    half of the orbit lies within 4 hours of it and the descending half within 4 hours of 06:00,
-    so that the two never meet.
+    The ascending node is crossed at 18:00 mean local time. Between 80 S and 80 N the ascending half
+    of the orbit lies within 4 hours of 18:00 and the descending half within 4 hours of 06:00, so
+    the two never overlap.
 
     Parameters
     ----------
     time
-        Acquisition time; UTC unless it says otherwise.
+        Acquisition time; UTC if it has no time zone.
     longitude_deg
         Longitude of the scene, degrees east.
 
@@ -77,7 +77,7 @@ def heading_deg(latitude_deg: float, direction: str) -> float:
     Raises
     ------
     SarcastError
-        If the orbit never reaches that latitude.
+        If the orbit does not reach that latitude.
 
     References
     ----------
@@ -99,35 +99,35 @@ def heading_deg(latitude_deg: float, direction: str) -> float:
 
 
 def is_descending(heading: npt.ArrayLike) -> Bool:
-    """Whether headings, degrees clockwise from north, lead south; False where they are NaN."""
+    """Whether headings, degrees clockwise from north, point south; False where they are NaN."""
     south: Bool = np.cos(np.radians(heading)) < 0.0
     return south
 
 
 def direction_of(heading: float) -> str:
-    """Pass that a heading of the ground track tells, in degrees clockwise from north."""
+    """Pass of a heading of the ground track, degrees clockwise from north."""
     return DESCENDING if is_descending(heading) else ASCENDING
 
 
 def wrap_heading(heading: Angle) -> Angle:
-    """Give the same heading in −180..180 degrees."""
-    same: Angle = (heading + 180.0) % 360.0 - 180.0
-    return same
+    """Wrap a heading to −180..180 degrees."""
+    wrapped: Angle = (heading + 180.0) % 360.0 - 180.0
+    return wrapped
 
 
 def opposite_heading(heading: Angle) -> Angle:
-    """Heading of the other pass over the same latitude, −180..180 degrees."""
-    turned: Angle = -heading % 360.0 - 180.0
-    return turned
+    """Heading of the opposite pass over the same latitude, −180..180 degrees."""
+    opposite: Angle = -heading % 360.0 - 180.0
+    return opposite
 
 
 def relative_orbit(platform: str, absolute_orbit: int) -> int | None:
-    """Relative orbit (1..175) of an absolute orbit; None for a platform whose offset is unknown."""
+    """Relative orbit (1..175) of an absolute orbit; None if the platform's offset is unknown."""
     first = FIRST_ORBITS.get(platform)
     return None if first is None else (absolute_orbit - first) % ORBITS_PER_CYCLE + 1
 
 
 def look_direction_deg(heading: npt.ArrayLike) -> Double:
-    """Azimuth in which the antenna looks, degrees clockwise from north, 0..360."""
-    looking: Double = (np.asarray(heading, dtype=float) + LOOK_OFFSET_DEG) % 360.0
-    return looking
+    """Azimuth of the antenna's look direction, degrees clockwise from north, 0..360."""
+    azimuth: Double = (np.asarray(heading, dtype=float) + LOOK_OFFSET_DEG) % 360.0
+    return azimuth

@@ -1,7 +1,7 @@
-"""Decibels and linear power, checked where one becomes the other; constants that rooms share.
+"""Conversion between decibels and linear power, with a check of units; shared constants.
 
-Backscatter is held in decibels everywhere but at the door (sources in linear power) and where
-physics asks for power (ratios, means over looks, resampling).
+Backscatter is in decibels everywhere except where sources are read (they may hold linear power)
+and where a computation needs power (ratios, means over looks, resampling).
 """
 
 import math
@@ -17,20 +17,20 @@ LINEAR_POWER = "linear power"
 DB = "dB"
 UNITS = (LINEAR_POWER, DB)
 AMPLITUDE = "amplitude"
-"""Square root of linear power; sources may hold it, and it is squared where they are read."""
+"""Square root of linear power; sources in amplitude are squared when they are read."""
 SOURCE_UNITS = (*UNITS, AMPLITUDE)
-"""Units in which sources may hold backscatter."""
+"""Units of backscatter that sources may use."""
 DIGITAL_NUMBER = "digital number"
-"""What level-1 products hold before calibration."""
+"""Unit of level-1 products before calibration."""
 
 FLOOR_DB = -80.0
-"""Lowest backscatter kept, dB: far under the noise floor of Sentinel-1 (NESZ of -22 dB or better,
-Torres et al. 2012, doi 10.1016/j.rse.2011.05.028), so that a zero of power has a finite dB."""
+"""Lowest backscatter kept, dB: far below the noise floor of Sentinel-1 (NESZ of -22 dB or better,
+Torres et al. 2012, doi 10.1016/j.rse.2011.05.028), so that zero power has a finite dB value."""
 
 CEILING_DB = 60.0
-"""Backscatter that no scene reaches, dB: the largest number of a GRD product, 65535, is 42.8 dB of
-beta nought by a calibration constant of 474 (as annotated in 2021), and ground that shows a tenth
-of its area in the slant plane makes 52.8 dB of gamma nought of it."""
+"""Backscatter that no scene reaches, dB: the largest digital number of a GRD product, 65535, is
+42.8 dB of beta nought at a calibration constant of 474 (as annotated in 2021), and at the least
+illuminated area, a tenth of the area in the slant plane, 52.8 dB of gamma nought."""
 
 DB_PER_NEPER = 10.0 / math.log(10.0)
 """Decibels of the power ratio whose natural logarithm is 1."""
@@ -47,14 +47,14 @@ def check_units(array: xr.DataArray, expected: str) -> None:
     Raises
     ------
     SarcastError
-        If the attribute is absent or another unit.
+        If the attribute is absent or names another unit.
     """
-    found = array.attrs.get("units")
-    if found != expected:
+    units = array.attrs.get("units")
+    if units != expected:
         name = array.name or "the array"
         raise SarcastError(
-            f"{name} must be in {expected!r}, but its units are {found!r}; "
-            f"set attrs['units'] if that is wrong, or convert it with sarcast.sensor.units"
+            f"{name} must be in {expected!r}, but its units are {units!r}; "
+            f"correct attrs['units'], or convert the values with sarcast.sensor.units"
         )
 
 
@@ -116,25 +116,25 @@ def _to_power(decibels: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
 
 
 def guess_unit(values: npt.NDArray[np.floating]) -> str | None:
-    """Tell the unit of backscatter from its values, where they leave no doubt.
+    """Guess the unit of backscatter from its values, if they are unambiguous.
 
-    Power is never negative and its median over land or sea lies well under 1; decibels are
-    mostly negative and their median lies under −1.
+    Power is never negative and its median over land or sea is well below 1; decibels are mostly
+    negative and their median is below −1.
 
     Parameters
     ----------
     values
-        Any dims, VV or VH backscatter; NaN is ignored, and 0, which many files hold where nothing
-        was seen.
+        Any dims, VV or VH backscatter. NaN is ignored, and so is 0, which many files contain where
+        there is no data.
 
     Returns
     -------
     str or None
-        ``"linear power"``, ``"dB"``, or None where the values fit neither or both.
+        ``"linear power"``, ``"dB"``, or None if the values fit neither or both.
     """
-    seen = values[np.isfinite(values) & (values != 0.0)]
-    if seen.size == 0:
+    valid = values[np.isfinite(values) & (values != 0.0)]
+    if valid.size == 0:
         return None
-    if np.mean(seen < 0.0) > 0.05:
-        return DB if np.median(seen) < -1.0 else None
-    return LINEAR_POWER if np.median(seen) < 5.0 else None
+    if np.mean(valid < 0.0) > 0.05:
+        return DB if np.median(valid) < -1.0 else None
+    return LINEAR_POWER if np.median(valid) < 5.0 else None
