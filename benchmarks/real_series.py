@@ -1,8 +1,8 @@
 """Pack real series as small cubes, NAME.nc each, for machines without GDAL or Zarr.
 
 ``python -m benchmarks.real_series DATA --to series`` reads the OPERA RTC-S1 bursts, the WorldCereal
-sites and two thirds of OPERA's validation sites, ``benchmarks.sites`` keeping the others, of the
-development data, whose licences they keep.
+sites and two thirds of OPERA's validation sites from the development data; the other third is for
+``benchmarks.sites``. The licences of the data apply to the cubes too.
 """
 
 import argparse
@@ -16,18 +16,18 @@ import xarray as xr
 from rasterio.warp import transform
 from rasterio.windows import from_bounds
 
-from benchmarks.sites import parted, series
+from benchmarks.sites import series, split_sites
 from sarcast.sensor.orbits import heading_deg
 from sarcast.sensor.units import to_db
 
 OPERA = re.compile(r"T\d+-(\d+-IW\d)_(\d{8}T\d{6})Z_.*_(S1[A-D])_30_v1.0_VV\.tif")
 LAGS = 4
 FEWEST_DATES = 30
-"""Dates of a validation site from which on it is a series."""
+"""Fewest dates of a validation site that make a series."""
 
 
 def main() -> None:
-    """Pack all that is there."""
+    """Pack all series of the data."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path)
     parser.add_argument("--to", type=Path, required=True)
@@ -40,14 +40,14 @@ def main() -> None:
 
 
 def opera(data: Path) -> dict[str, xr.Dataset]:
-    """One cube a burst; the track ascends."""
-    found: dict[str, list[tuple[str, str, Path]]] = {}
+    """Read one cube per burst; the track is ascending."""
+    bursts: dict[str, list[tuple[str, str, Path]]] = {}
     for path in sorted((data / "opera-rtc-s1").glob("*_VV.tif")):
         match = OPERA.search(path.name)
         if match:
             burst, time, platform = match.groups()
-            found.setdefault(burst, []).append((time, platform, path))
-    return {f"opera-{burst}": _opera_cube(sorted(scenes)) for burst, scenes in found.items()}
+            bursts.setdefault(burst, []).append((time, platform, path))
+    return {f"opera-{burst}": _opera_cube(sorted(scenes)) for burst, scenes in bursts.items()}
 
 
 def _opera_cube(scenes: list[tuple[str, str, Path]]) -> xr.Dataset:
@@ -77,7 +77,7 @@ def _opera_cube(scenes: list[tuple[str, str, Path]]) -> xr.Dataset:
 
 
 def worldcereal(data: Path) -> dict[str, xr.Dataset]:
-    """One cube a site, with the weather of its days."""
+    """Read one cube per site, with the weather of its days."""
     sites = sorted(path for path in (data / "worldcereal").iterdir() if path.name != "dem")
     return {
         f"worldcereal-{number}": _worldcereal_cube(site, data / "worldcereal" / "dem")
@@ -123,8 +123,8 @@ def _worldcereal_cube(site: Path, dems: Path) -> xr.Dataset:
 
 
 def sites(data: Path) -> dict[str, xr.Dataset]:
-    """One cube a track of a site, and one of all its tracks, of nine pixels each."""
-    table, _ = parted(pd.read_parquet(data / "opera-dist-sites" / "sites.parquet"))
+    """Read one cube per track of a site, and one of all its tracks, of nine pixels each."""
+    table, _ = split_sites(pd.read_parquet(data / "opera-dist-sites" / "sites.parquet"))
     return {
         f"site-{'-'.join((*key.split(), kind))}": cube
         for kind, mixed in (("track", False), ("all", True))

@@ -1,10 +1,10 @@
-"""Sites worldwide: error of the weights beside conventional strategies, on 3 x 3 pixels.
+"""Sites worldwide: error of a model beside conventional strategies, on 3 x 3 pixels.
 
     python -m benchmarks.sites DATA/opera-dist-sites/sites.parquet [--model base] [--to sites.json]
 
-Sites are those that ``benchmarks.real_series`` keeps out of training: every third. Targets are the
-acquisitions of 2022 before a site's change, every ``EVERY``-th; a series is one track of a site, or
-all of its tracks. No weather and no terrain is told.
+The sites are those that ``benchmarks.real_series`` excludes from training: every third. Targets are
+every third acquisition (``EVERY``) of 2022 before the change of a site; a series is one track of a
+site, or all of its tracks. There is no weather and no terrain.
 """
 
 import argparse
@@ -26,9 +26,9 @@ from sarcast.windows import Chooser, CubeReader, Predictor, Window
 SIDE = 3
 FIRST_TEST = np.datetime64("2022-01-01")
 EVERY = 3
-AT_ONCE = 32
-"""Windows that a network takes at once: it works on 16 x 16 pixels for the nine of each."""
-GIVEN: tuple[tuple[Chooser, int], ...] = (
+WINDOWS_PER_BATCH = 32
+"""Windows of nine pixels each, which a network pads to 16 x 16."""
+BASELINES: tuple[tuple[Chooser, int], ...] = (
     ("recent", 4),
     ("recent", 8),
     ("recent", 16),
@@ -46,7 +46,7 @@ def main() -> None:
     parser.add_argument("--model", default="base")
     parser.add_argument("--to", type=Path, help="where the errors of each site are written")
     options = parser.parse_args()
-    _, table = parted(pd.read_parquet(options.sites))
+    _, table = split_sites(pd.read_parquet(options.sites))
     predictors: dict[str, Predictor] = {
         **{name: STRATEGIES[name] for name in RULES},
         "model": load_model(options.model),
@@ -55,10 +55,10 @@ def main() -> None:
     print(f"| series | previous | sites | {' | '.join(f'{n}, dB²' for n in names)} "
           "| of the mean's, average | median | sites with less |")  # fmt: skip
     print("|---" * (6 + len(names)) + "|")
-    told = []
+    rows = []
     for mixed in (False, True):
         cubes = dict(series(table, mixed=mixed))
-        for chooser, previous in GIVEN:
+        for chooser, previous in BASELINES:
             errors = {}
             for site, cube in cubes.items():
                 windows = list(windows_of(cube, chooser, previous))
@@ -67,23 +67,23 @@ def main() -> None:
             values = np.array(list(errors.values()))
             share = values[:, -1] / values[:, names.index("mean")]
             kind = "all tracks" if mixed else "one track"
-            told.append({"series": kind, "given": [chooser, previous], "errors": errors})
+            rows.append({"series": kind, "given": [chooser, previous], "errors": errors})
             cells = [kind, f"{chooser} {previous}", f"{len(values)}",
-                     *(f"{one:.3f}" for one in values.mean(axis=0)), f"{share.mean():.3f}",
+                     *(f"{mse:.3f}" for mse in values.mean(axis=0)), f"{share.mean():.3f}",
                      f"{np.median(share):.3f}", f"{np.mean(share < 1.0):.2f}"]  # fmt: skip
             print(f"| {' | '.join(cells)} |", flush=True)
     if options.to:
-        options.to.write_text(json.dumps({"names": names, "rows": told}, indent=1))
+        options.to.write_text(json.dumps({"names": names, "rows": rows}, indent=1))
 
 
-def parted(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Give what training may see, and what it may not: every third site."""
-    kept_out = table["site"].isin(sorted(table["site"].unique())[::3])
-    return table[~kept_out], table[kept_out]
+def split_sites(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Split the table into the sites for training and those for tests, every third."""
+    for_tests = table["site"].isin(sorted(table["site"].unique())[::3])
+    return table[~for_tests], table[for_tests]
 
 
 def series(table: pd.DataFrame, *, mixed: bool) -> Iterator[tuple[str, xr.Dataset]]:
-    """One cube a site, or a burst of a site, of what came before its change."""
+    """Yield a cube of each burst of a site, or with ``mixed`` of all of them, before its change."""
     known = table[table["vv0"].notna() & (table["vv0"] > 0)]
     known = known.assign(time=pd.to_datetime(known["datetime"]))
     changed = pd.to_datetime(known["change_time"])
@@ -112,23 +112,24 @@ def _cube(rows: pd.DataFrame) -> xr.Dataset:
 
 
 def windows_of(cube: xr.Dataset, chooser: Chooser, previous: int) -> Iterator[Window]:
-    """Cut the targets that have sixteen images before them."""
-    source = CubeReader.of(cube, in_memory=True)
-    most = max(count for _, count in GIVEN)
-    for date in np.flatnonzero(source.times >= FIRST_TEST)[::EVERY]:
-        if date >= most and source.seen(int(date), (0, 0), source.shape) == 1.0:
-            chosen = source.previous(int(date), (0, 0), source.shape, previous, chooser=chooser)
+    """Cut the targets that have at least sixteen images before them."""
+    reader = CubeReader.from_cube(cube, in_memory=True)
+    largest = max(count for _, count in BASELINES)
+    part = (0, 0), reader.shape
+    for date in np.flatnonzero(reader.times >= FIRST_TEST)[::EVERY].tolist():
+        if date >= largest and reader.valid_share(date, *part) == 1.0:
+            chosen = reader.choose_previous(date, *part, previous, chooser=chooser)
             if len(chosen) == previous:
-                yield source.cut(int(date), (0, 0), source.shape, chosen)
+                yield reader.cut(date, *part, chosen)
 
 
 def error(windows: list[Window], predictor: Predictor) -> float:
     """Mean squared error over all windows of a site, dB²."""
     squares: list[Float] = []
-    for first in range(0, len(windows), AT_ONCE):
-        several = windows[first : first + AT_ONCE]
-        found = predictor.expect(several)
-        squares += [np.square(w.target - one.mean) for w, one in zip(several, found, strict=True)]
+    for first in range(0, len(windows), WINDOWS_PER_BATCH):
+        batch = windows[first : first + WINDOWS_PER_BATCH]
+        expected = predictor.expect(batch)
+        squares += [np.square(w.target - e.mean) for w, e in zip(batch, expected, strict=True)]
     return float(np.nanmean(squares))
 
 

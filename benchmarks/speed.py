@@ -3,8 +3,8 @@
     python -m benchmarks.speed --model base [--precision bfloat16]
         [--rival transformer_optimized --distmetrics SITE]
 
-SITE as in ``benchmarks.rivals``. The rival despeckles its images, ten or twenty as it was trained,
-and predicts patches that overlap by three quarters, as DIST-S1 does.
+SITE is as in ``benchmarks.rivals``. The rival despeckles its images, ten or twenty as in its
+training, and predicts patches that overlap by three quarters, as DIST-S1 does.
 """
 
 import argparse
@@ -18,20 +18,20 @@ import numpy as np
 import torch
 
 from benchmarks.transformers import MODELS, Transformer
-from sarcast.prediction import Model, Precision, load_model
+from sarcast.prediction import DEFAULT_PRECISION, Model, Precision, load_model
 from sarcast.prediction.networks.temporal import Temporal, TemporalOptions
 from sarcast.sensor.conditions import COLUMNS
 from sarcast.windows import Window
 
 
 def main() -> None:
-    """Time a model folder, or the default network as it is made."""
+    """Time a model folder, or the default network with random weights."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", help="model folder; the default network if not given")
     parser.add_argument("--previous", type=int, default=4)
     parser.add_argument("--size", type=int, default=512)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--precision", choices=get_args(Precision), default="float32")
+    parser.add_argument("--precision", choices=get_args(Precision), default=DEFAULT_PRECISION)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--rival", choices=MODELS)
     parser.add_argument("--distmetrics", type=Path, metavar="SITE")
@@ -43,23 +43,27 @@ def main() -> None:
     if options.model:
         model = load_model(options.model, device="cpu", precision=options.precision)
     else:
-        network = Temporal(TemporalOptions()).to(memory_format=torch.channels_last)
-        model = Model(network.eval(), "temporal", precision=options.precision)
+        network = Temporal(TemporalOptions()).channels_last().eval()
+        model = Model(network, "temporal", precision=options.precision)
     window = _window(options.previous, model.size or options.size)
     weights = sum(parameter.numel() for parameter in model.network.parameters())
-    told = f"{model.name} ({weights / 1e6:.2f} M weights, {options.precision})"
-    own = _timed(told, lambda: model.expect([window]), window, options)
+    label = f"{model.name} ({weights / 1e6:.2f} M weights, {options.precision})"
+    ours = _median_seconds(label, lambda: model.expect([window]), window, options)
     if options.rival:
         rival = Transformer(options.rival, options.distmetrics, stride=4)
-        seen = _window(rival.context, options.size)
-        other = _timed(rival.name, lambda: rival.look(seen).scores(seen.target), seen, options)
-        print(f"{other / own:.1f} times the time of {model.name}")
+        source = _window(rival.context, options.size)
+
+        def predict_and_score() -> object:
+            return rival.predict(source).scores(source.target)
+
+        theirs = _median_seconds(rival.name, predict_and_score, source, options)
+        print(f"{theirs / ours:.1f} times the time of {model.name}")
 
 
-def _timed(
+def _median_seconds(
     name: str, work: Callable[[], object], window: Window, options: argparse.Namespace
 ) -> float:
-    """Tell and give the median of the seconds per megapixel."""
+    """Measure, print and return the median of the seconds per megapixel."""
     work()
     megapixels = window.target[0].size / 1e6
     seconds = []

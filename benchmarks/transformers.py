@@ -1,7 +1,7 @@
-"""The published transformers of distmetrics as rivals, fed and scored as DIST-S1 does.
+"""The published transformers of distmetrics as rivals, with input and scores as in DIST-S1.
 
-Only the inference of the package is imported: its own ``__init__`` asks for tools that download
-and map scenes, of which nothing is used here.
+Only the inference of the package is imported: its own ``__init__`` imports tools that download and
+map scenes, which are not needed here.
 """
 
 import importlib
@@ -20,7 +20,7 @@ from sarcast.windows import BANDS, Window
 
 MODELS = ("transformer_original", "transformer_optimized", "transformer_anniversary_trained")
 LEAST, MOST = 1e-7, 1.0 - 1e-6
-"""Bounds of gamma nought before its logit, which has none at 0 and 1."""
+"""Bounds of gamma nought before its logit, which is infinite at 0 and 1."""
 
 
 class Transformer:
@@ -31,19 +31,19 @@ class Transformer:
     name
         One of ``MODELS``.
     site
-        Folder that distmetrics, einops, tqdm, scikit-image and lazy_loader are installed in.
+        Folder in which distmetrics, einops, tqdm, scikit-image and lazy_loader are installed.
     stride
-        Pixels between the patches of 16 x 16 that are predicted one by one and averaged.
+        Pixels between the patches of 16 x 16 pixels, which are predicted singly and averaged.
     """
 
     def __init__(self, name: str, site: Path, *, stride: int) -> None:
-        load, self._inference, self._despeckle = _parts(site)
+        load, self._inference, self._despeckle = _import_parts(site)
         self._model = load.load_transformer_model(name, device="cpu")
         self._stride = stride
         self.name = name
         self.context = int(load.get_model_context_length(name))
 
-    def look(self, window: Window) -> "Sight":
+    def predict(self, window: Window) -> "TransformerPrediction":
         """Predict mean and deviation of the despeckled target, in logits of gamma nought."""
         images = [self.logits(image) for image in window.previous]
         mean, deviation = self._inference.estimate_normal_params(
@@ -53,18 +53,18 @@ class Transformer:
             tqdm_enabled=False,
             device="cpu",
         )
-        return Sight(self, mean, deviation)
+        return TransformerPrediction(self, mean, deviation)
 
     def logits(self, image: Float) -> Float:
-        """Despeckle an image, (band, y, x) in dB, by the package's total variation filter."""
-        power = to_power(image)
-        filtered = np.stack([self._despeckle.despeckle_one_rtc_arr_with_tv(b) for b in power])
+        """Despeckle an image, (band, y, x) in dB, with the package's total variation filter."""
+        despeckle = self._despeckle.despeckle_one_rtc_arr_with_tv
+        filtered = np.stack([despeckle(band) for band in to_power(image)])
         filled = np.nan_to_num(filtered, nan=LEAST)
         logits: Float = logit(np.clip(filled, LEAST, MOST)).astype(np.float32)
         return logits
 
 
-class Sight:
+class TransformerPrediction:
     """What a transformer expects of one target."""
 
     def __init__(self, rival: Transformer, mean: Float, deviation: Float) -> None:
@@ -72,16 +72,16 @@ class Sight:
         self.expected: Float = to_db(expit(mean))
 
     def scores(self, target: Float) -> dict[str, Float]:
-        """Give the package's score, the greater of the bands' distances in deviations.
+        """Compute the package's score: the greater of the bands' distances in deviations.
 
-        Beside it the same of the levelled difference, as ours are scored.
+        The second score is the same for the levelled difference, as our predictions are scored.
         """
-        away = (self._rival.logits(target) - self._mean) / self._deviation
-        named = {"own": away, "own, levelled": levelled(away)}
-        return {name: np.abs(one).max(axis=0) for name, one in named.items()}
+        z = (self._rival.logits(target) - self._mean) / self._deviation
+        images = {"own": z, "own, levelled": levelled(z)}
+        return {name: np.abs(image).max(axis=0) for name, image in images.items()}
 
 
-def _parts(site: Path) -> tuple[Any, Any, Any]:
+def _import_parts(site: Path) -> tuple[Any, Any, Any]:
     if str(site) not in sys.path:
         sys.path.append(str(site))
     package = ModuleType("distmetrics")
