@@ -1,9 +1,10 @@
-"""By how much conditions that are set move the expected image, beside the truth of a world.
+"""How far set conditions move the expected image, compared with the truth of a world.
 
     python -m benchmarks.amounts [--model base] [--worlds 12] [--rain 15]
 
-Boreal worlds in summer, seen nine times: the expected image of the last view from the other pass,
-and with so much rain on each of the last four days less that with none.
+Boreal worlds in summer, acquired nine times. The expected image of the last acquisition is compared
+with that from the other pass; and, with rain of so many mm on each of the last four days, with that
+without rain.
 """
 
 import argparse
@@ -51,10 +52,10 @@ COVERS = ("forest", "open", "field", "mire")
 
 @dataclass(frozen=True)
 class Area:
-    """Boreal worlds in summer, seen nine times.
+    """Boreal worlds in summer, acquired nine times.
 
-    ``truth`` holds expected images of the last view by what was set, dims (world, band, y, x), dB:
-    ``own``, ``swapped``, ``dry`` and ``rain``; ``cover`` has dims (world, y, x).
+    ``truth`` contains the true expected images of the last acquisition, dims (world, band, y, x),
+    dB, by what was set: ``own``, ``swapped``, ``dry``, ``rain``; ``cover`` has dims (world, y, x).
     """
 
     cubes: list[xr.Dataset]
@@ -85,58 +86,58 @@ def main() -> None:
         print(f"| {' | '.join(cells)} |")
     print("\n| set | of the truth's squares explained | predicted over true, least squares |")
     print("|---" * 3 + "|")
-    for what, (true, moved) in (("rain", rain), ("the other pass", by_pass(area, model))):
-        left = np.square(moved - true).sum() / np.square(true).sum()
-        print(f"| {what} | {1.0 - left:.2f} | {slope(true, moved):.2f} |")
+    for setting, (true, moved) in (("rain", rain), ("the other pass", by_pass(area, model))):
+        unexplained = np.square(moved - true).sum() / np.square(true).sum()
+        print(f"| {setting} | {1.0 - unexplained:.2f} | {slope(true, moved):.2f} |")
 
 
 def by_rain(area: Area, model: Model) -> tuple[Float, Float]:
-    """Rain less none, in truth and as predicted, dims (world, band, y, x), dB."""
+    """Compute rain minus no rain, true and predicted, dims (world, band, y, x), dB."""
     wet, dry = (predicted(area, model, precipitation=f"{mm}") for mm in (area.rain_mm, 0.0))
     return area.truth["rain"] - area.truth["dry"], wet - dry
 
 
 def by_pass(area: Area, model: Model) -> tuple[Float, Float]:
-    """The other pass less the own, in truth and as predicted, dims (world, band, y, x), dB."""
-    words = [{"orbit_direction": direction} for direction in area.swapped_to]
-    moved = predicted_each(area, model, words) - predicted(area, model)
+    """Compute the other pass minus the own, true and predicted, dims (world, band, y, x), dB."""
+    settings = [{"orbit_direction": direction} for direction in area.swapped_to]
+    moved = predicted_each(area, model, settings) - predicted(area, model)
     return area.truth["swapped"] - area.truth["own"], moved
 
 
 def on(area: Area, name: str) -> np.ndarray:
-    """Where a cover lies, dims (world, y, x)."""
+    """Find the pixels of a cover, dims (world, y, x)."""
     return np.asarray(area.cover == table.NAMES.index(name))
 
 
 def means(area: Area, image: Float, name: str) -> Float:
-    """Mean of each band over a cover of all worlds."""
+    """Average each band over a cover of all worlds."""
     return np.array([image[:, band][on(area, name)].mean() for band in range(len(BANDS))])
 
 
 def slope(true: Float, moved: Float) -> float:
-    """Least-squares factor of what was predicted over the truth; 1 is the right amount."""
+    """Fit predicted = slope * true by least squares; 1 is the right amount."""
     return float((moved * true).sum() / np.square(true).sum())
 
 
-def predicted(area: Area, model: Model, **asked: str) -> Float:
-    """Expected images under the same conditions in every world, dims (world, band, y, x)."""
-    return predicted_each(area, model, [asked] * len(area.cubes))
+def predicted(area: Area, model: Model, **setting: str) -> Float:
+    """Predict under the same set conditions in every world, dims (world, band, y, x)."""
+    return predicted_each(area, model, [setting] * len(area.cubes))
 
 
-def predicted_each(area: Area, model: Model, words: Sequence[Mapping[str, str]]) -> Float:
-    """Expected images under what is set in each world, dims (world, band, y, x)."""
+def predicted_each(area: Area, model: Model, settings: Sequence[Mapping[str, str]]) -> Float:
+    """Predict under the set conditions of each world, dims (world, band, y, x)."""
     baseline = PreviousOptions(previous=8)
     images = []
-    for cube, latitude, asked in zip(area.cubes, area.latitudes, words, strict=True):
-        told = read_conditions(asked, latitude)
-        found = predict(cube, model, cube["time"][-1], conditions=told, baseline=baseline)
-        images.append(found["expected"].values)
+    for cube, latitude, setting in zip(area.cubes, area.latitudes, settings, strict=True):
+        conditions = read_conditions(setting, latitude)
+        image = predict(cube, model, cube["time"][-1], conditions=conditions, baseline=baseline)
+        images.append(image["expected"].values)
     return np.stack(images)
 
 
 @torch.inference_mode()
 def draw(worlds: int, rain_mm: float, *, seed: int) -> Area:
-    """Draw worlds, look at them nine times, and once more under what is set."""
+    """Draw worlds, acquire each nine times, and the last time also under the set conditions."""
     rng = torch.Generator().manual_seed(seed)
     parameters = presets.draw(presets.PRESETS["boreal"], worlds, rng=rng)
     land = ground.draw(parameters, (SIZE, SIZE), SPACING_M, rng=rng)
@@ -148,35 +149,38 @@ def draw(worlds: int, rain_mm: float, *, seed: int) -> Area:
     old = changes.draw(land, 1, own.time[:, 0] - 60.0, own.time[:, 0] - 50.0, rng=rng)
     world = backscatter.World(parameters, land, calendar, old)
 
-    def seen(of: views.Views, under: weather.WeatherSeries) -> backscatter.Observations:
+    def acquire(of: views.Views, under: weather.WeatherSeries) -> backscatter.Observations:
         return observe_views(of, under, day, world)
 
-    def rained(mm: float) -> weather.WeatherSeries:
+    def with_rain(mm: float) -> weather.WeatherSeries:
         rain = sky.precipitation.clone()
-        for place, last in enumerate(day[:, -1]):
-            rain[place, last + 1 - RAIN_DAYS : last + 1] = mm
+        for number, last in enumerate(day[:, -1]):
+            rain[number, last + 1 - RAIN_DAYS : last + 1] = mm
         return replace(sky, precipitation=rain)
 
     last = torch.arange(IMAGES).expand(own.time.shape) == IMAGES - 1
     swapped = own.from_other_pass(last)
-    asked = {
-        "own": seen(own, sky),
-        "swapped": seen(swapped, sky),
-        "dry": seen(own, rained(0.0)),
-        "rain": seen(own, rained(rain_mm)),
+    observed = {
+        "own": acquire(own, sky),
+        "swapped": acquire(swapped, sky),
+        "dry": acquire(own, with_rain(0.0)),
+        "rain": acquire(own, with_rain(rain_mm)),
     }
     unmodelled = backscatter.draw_unmodelled(world, IMAGES, rng=rng)
-    ideal = backscatter.expected(world, asked["own"], unmodelled=unmodelled)
+    ideal = backscatter.expected(world, observed["own"], unmodelled=unmodelled)
     power = sensor.observe(ideal, parameters, ["lee"] * worlds, rng=rng)
-    rows = conditions(own, asked["own"].states).numpy()
+    rows = conditions(own, observed["own"].states).numpy()
     images = (DB_PER_NEPER * torch.log(power)).numpy()
     return Area(
         [_cube(images[k], rows[k], own.time[k], land.elevation[k]) for k in range(worlds)],
-        [float(one) for one in latitude],
+        [float(degrees) for degrees in latitude],
         [ASCENDING if up else DESCENDING for up in swapped.ascending[:, -1]],
         rain_mm,
         land.cover.numpy(),
-        {k: backscatter.expected(world, one.last())[:, 0].numpy() for k, one in asked.items()},
+        {
+            name: backscatter.expected(world, observations.last())[:, 0].numpy()
+            for name, observations in observed.items()
+        },
     )
 
 

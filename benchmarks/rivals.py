@@ -29,7 +29,7 @@ import yaml
 from benchmarks.rival_scores import CHANGES_DB, PixelScores, Row, discs, table
 from benchmarks.rival_systems import FIRST_TEST, RIVALS, SYSTEMS, Baseline, System, Task
 from sarcast.prediction import DEFAULT_PRECISION, Precision
-from sarcast.windows import Chooser, CubeReader, Window
+from sarcast.windows import Chooser, CubeReader, PreviousOptions, Window
 
 WATER = ("opera-292318-IW2",)
 """Bursts that are mostly ocean."""
@@ -113,6 +113,7 @@ def tasks_of(options: argparse.Namespace) -> list[Task]:
 
 def parser() -> argparse.ArgumentParser:
     """Define the command line."""
+    defaults = PreviousOptions()
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("series", type=Path)
     arguments.add_argument("--to", type=Path, required=True)
@@ -128,8 +129,10 @@ def parser() -> argparse.ArgumentParser:
         help="an option of adapting, such as minutes=5 or learning_rate=1e-4",
     )
     arguments.add_argument("--crop", type=int, default=64, help="side of a window of adapting, px")
-    arguments.add_argument("--previous", type=int, default=4, help="previous images of adapting")
-    arguments.add_argument("--chooser", choices=get_args(Chooser), default="nearest")
+    arguments.add_argument(
+        "--previous", type=int, default=defaults.previous, help="previous images of adapting"
+    )
+    arguments.add_argument("--chooser", choices=get_args(Chooser), default=defaults.chooser)
     arguments.add_argument("--workers", type=int, default=1)
     arguments.add_argument("--threads", type=int, default=2)
     arguments.add_argument("--only", nargs="+", choices=SYSTEMS, default=list(SYSTEMS))
