@@ -1,8 +1,8 @@
-"""Building a cube beside rasterio alone, and builds that are killed.
+"""Benchmark of a cube build against rasterio alone, and of builds that are killed.
 
-``python -m benchmarks.cube --side-km 50 --scenes 40`` times both with two cores each and tells the
-peak memory of the build's processes; ``--kills 10`` kills a build at random moments instead, and
-sees that the restarted one ends with the same files.
+``python -m benchmarks.cube --side-km 50 --scenes 40`` times both with two cores each and prints the
+peak memory of their processes; ``--kills 10`` kills a build at random times instead, and checks
+that the resumed build ends with the same files.
 """
 
 import argparse
@@ -40,14 +40,14 @@ from sarcast.sensor import units
 
 SPACING_M = 10.0
 DISTINCT = 4
-"""Scenes that are drawn; the others are the same files under other names."""
+"""Number of different scenes; the others are hard links to them."""
 BANDS = ("VV", "VH")
 PROFILE = {"driver": "GTiff", "count": 1, "tiled": True, "BIGTIFF": "IF_SAFER"}
 
 
 @dataclass(frozen=True)
-class Case:
-    """An area and its scenes, which lie in the next UTM zone and are all warped."""
+class BuildCase:
+    """An area and its scenes, which are in the next UTM zone so that all are warped."""
 
     folder: Path
     side_km: float
@@ -66,14 +66,14 @@ class Case:
         return sorted((self.folder / "scenes").glob("*.tif"))
 
 
-def write_scenes(case: Case) -> None:
-    """Write scenes of speckle over smooth ground, named and laid out as OPERA's; index them."""
+def write_scenes(case: BuildCase) -> None:
+    """Write and index scenes of speckle over smooth ground, named and laid out as OPERA's."""
     (case.folder / "scenes").mkdir(parents=True)
     bounds = case.grid.pad(50).extent.to_crs("EPSG:32636").boundingbox
     grid = GeoBox.from_bbox(bounds, "EPSG:32636", resolution=SPACING_M)
     with ProcessPoolExecutor(2) as pool:
-        drawn = range(min(DISTINCT, case.scenes))
-        list(pool.map(partial(_write_scene, folder=case.folder, grid=grid), drawn))
+        numbers = range(min(DISTINCT, case.scenes))
+        list(pool.map(partial(_write_scene, folder=case.folder, grid=grid), numbers))
     for number in range(DISTINCT, case.scenes):
         for band in BANDS:
             _path(case.folder, number, band).hardlink_to(
@@ -85,8 +85,8 @@ def write_scenes(case: Case) -> None:
 
 def _path(folder: Path, number: int, band: str) -> Path:
     day = np.datetime64("2020-01-01") + np.timedelta64(6 * number, "D")
-    time_of = f"{str(day).replace('-', '')}T154005Z"
-    name = f"OPERA_L2_RTC-S1_T058-123456-IW2_{time_of}_20250101T000000Z_S1A_30_v1.0_{band}.tif"
+    time_text = f"{str(day).replace('-', '')}T154005Z"
+    name = f"OPERA_L2_RTC-S1_T058-123456-IW2_{time_text}_20250101T000000Z_S1A_30_v1.0_{band}.tif"
     return folder / "scenes" / name
 
 
@@ -109,7 +109,7 @@ def _write_scene(number: int, folder: Path, grid: GeoBox) -> None:
             target.write(whole * speckle, 1)
 
 
-def build(case: Case, target: Path, workers: int) -> None:
+def build(case: BuildCase, target: Path, workers: int) -> None:
     """Build the cube as ``sarcast cube`` does."""
     show_progress(False)
     items = FolderCatalogue(case.folder / "catalogue").search()
@@ -117,36 +117,36 @@ def build(case: Case, target: Path, workers: int) -> None:
     build_cube(items, target, case.grid, CubeOptions(), Sources(), workers=options)
 
 
-def rasterio_alone(case: Case, target: Path, workers: int) -> None:
+def rasterio_alone(case: BuildCase, target: Path, workers: int) -> None:
     """Read, warp and write the same pixels with rasterio: a GeoTIFF a band, a process a core."""
     target.mkdir()
     with ProcessPoolExecutor(workers) as pool:
         list(pool.map(partial(_warp, case=case, target=target), case.rasters))
 
 
-def _warp(path: Path, case: Case, target: Path) -> None:
+def _warp(path: Path, case: BuildCase, target: Path) -> None:
     grid = case.grid
-    onto = {
+    target_grid = {
         "crs": str(grid.crs), "transform": grid.transform,
         "height": grid.height, "width": grid.width,
     }  # fmt: skip
-    kept = {
-        **PROFILE, **onto, "dtype": "int16", "nodata": -32768,
+    profile = {
+        **PROFILE, **target_grid, "dtype": "int16", "nodata": -32768,
         "blockxsize": CHUNK, "blockysize": CHUNK, "compress": "ZSTD", "ZSTD_LEVEL": 1,
     }  # fmt: skip
     with (
         rasterio.Env(GDAL_CACHEMAX=256),
         rasterio.open(path) as source,
-        WarpedVRT(source, resampling=Resampling.bilinear, **onto) as warped,
-        rasterio.open(target / path.name, "w", **kept) as written,
+        WarpedVRT(source, resampling=Resampling.bilinear, **target_grid) as warped,
+        rasterio.open(target / path.name, "w", **profile) as written,
     ):
-        for place in block_slices(grid):
-            window = Window.from_slices(*place)
+        for slices in block_slices(grid):
+            window = Window.from_slices(*slices)
             written.write(pack(units.to_db(warped.read(1, window=window))), 1, window=window)
 
 
 def timed(task: Callable[..., None], *arguments: object) -> tuple[float, float]:
-    """Run in a process of its own: seconds, and the peak memory of it and its children, GB."""
+    """Run in a separate process: seconds, and the peak memory of it and its children, GB."""
     process = multiprocessing.get_context("spawn").Process(target=task, args=arguments)
     peak, done = [0.0], threading.Event()
     started = time.monotonic()
@@ -167,15 +167,15 @@ def _watch(pid: int, peak: list[float], done: threading.Event) -> None:
         total = 0
         try:
             root = psutil.Process(pid)
-            for one in (root, *root.children(recursive=True)):
-                total += one.memory_info().rss
+            for process in (root, *root.children(recursive=True)):
+                total += process.memory_info().rss
         except psutil.NoSuchProcess:
             continue
         peak[0] = max(peak[0], total / 1e9)
 
 
-def compare(case: Case, workers: int) -> None:
-    """Time both, and tell the rates in values written a second."""
+def compare(case: BuildCase, workers: int) -> None:
+    """Time both, and print the rates in values written per second."""
     values = case.scenes * len(BANDS) * case.grid.height * case.grid.width
     seconds, peak = timed(build, case, case.folder / "cube.zarr", workers)
     alone, alone_peak = timed(rasterio_alone, case, case.folder / "warped", workers)
@@ -185,11 +185,11 @@ def compare(case: Case, workers: int) -> None:
             f"{values / took / 1e6:.1f} M values/s, peak memory {most:.2f} GB"
         )
     print(f"rate of the cube over that of rasterio alone: {alone / seconds:.2f}")
-    _see_the_same(case)
+    _compare_pixels(case)
 
 
-def _see_the_same(case: Case) -> None:
-    """Prove that both wrote the same pixels, but for rounding."""
+def _compare_pixels(case: BuildCase) -> None:
+    """Print how far the pixels of both differ, which should be by rounding alone."""
     cube = open_cube(case.folder / "cube.zarr")
     window = Window(0, 0, CHUNK, CHUNK)
     with rasterio.open(case.folder / "warped" / case.rasters[1].name) as source:
@@ -198,8 +198,8 @@ def _see_the_same(case: Case) -> None:
     print(f"median difference of the pixels: {np.median(np.abs(ours - theirs)):.3f} dB")
 
 
-def kill(case: Case, kills: int, workers: int) -> None:
-    """Kill a build at random moments, restart it, and compare the files with those of another."""
+def kill(case: BuildCase, kills: int, workers: int) -> None:
+    """Kill a build at random times, resume it, and compare the files with those of another."""
     whole, killed = case.folder / "whole.zarr", case.folder / "killed.zarr"
     seconds, _ = timed(build, case, whole, workers)
     rng = np.random.default_rng()
@@ -208,20 +208,20 @@ def kill(case: Case, kills: int, workers: int) -> None:
             target=build, args=(case, killed, workers)
         )
         process.start()
-        while process.is_alive() and _begun(killed) <= number * case.scenes / (kills + 1):
+        while process.is_alive() and _started_dates(killed) <= number * case.scenes / (kills + 1):
             process.join(0.01)
         process.join(rng.uniform(0.0, seconds / case.scenes))
         process.kill()
         process.join()
-        there = (killed / "zarr.json").exists() and not is_half_created(killed)
-        held = open_cube(killed).sizes["time"] if there else 0
-        print(f"killed {number + 1} of {kills}: {held} dates held")
+        readable = (killed / "zarr.json").exists() and not is_half_created(killed)
+        dates = open_cube(killed).sizes["time"] if readable else 0
+        print(f"killed {number + 1} of {kills}: the cube has {dates} dates")
     timed(build, case, killed, workers)
     print(f"the same files: {_digests(whole) == _digests(killed)}")
 
 
-def _begun(store: Path) -> int:
-    """Dates of which something is written."""
+def _started_dates(store: Path) -> int:
+    """Number of dates of which anything is written."""
     return len(list(store.glob("backscatter/c/*")))
 
 
@@ -231,18 +231,16 @@ def _digests(store: Path) -> dict[str, str]:
 
 
 def main() -> None:
-    """Write the scenes, run what was asked for, and clear up."""
+    """Write the scenes, run the benchmark, and remove the files."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--side-km", type=float, default=50.0)
     parser.add_argument("--scenes", type=int, default=40)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--kills", type=int, default=0)
-    parser.add_argument(
-        "--to", type=Path, help="folder for all that is written; default: temporary"
-    )
+    parser.add_argument("--to", type=Path, help="folder for all files; default: temporary")
     options = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="cube-", dir=options.to))
-    case = Case(folder, options.side_km, options.scenes)
+    case = BuildCase(folder, options.side_km, options.scenes)
     try:
         write_scenes(case)
         if options.kills:

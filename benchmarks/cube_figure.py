@@ -1,4 +1,4 @@
-"""The figure of a cube beside its weather: a cube of a few fields, or any other.
+"""Figure of a cube and its weather: images of a dry and a wet day, and time series.
 
 python -m benchmarks.cube_figure area.zarr docs/img/cube.png
 """
@@ -16,21 +16,21 @@ DRY_MM = 1.0
 
 
 def main() -> None:
-    """Draw the figure and write it."""
+    """Draw the figure and save it."""
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
     cube = open_cube(sys.argv[1])
     figure = plt.figure(figsize=(10.5, 6.4), layout="constrained")
     top, bottom = figure.subfigures(2, 1, height_ratios=(1.0, 1.25))
-    shown = images(cube)
-    axes = top.subplots(1, len(shown))
-    for axis, (title, values, colours, limits) in zip(axes, shown, strict=True):
-        drawn = axis.imshow(values, cmap=colours, vmin=limits[0], vmax=limits[1])
+    panels = images(cube)
+    axes = top.subplots(1, len(panels))
+    for axis, (title, values, colours, limits) in zip(axes, panels, strict=True):
+        mappable = axis.imshow(values, cmap=colours, vmin=limits[0], vmax=limits[1])
         axis.set_title(title, fontsize=9)
         axis.set_xticks([])
         axis.set_yticks([])
-        top.colorbar(drawn, ax=axis, orientation="horizontal", shrink=0.8)
+        top.colorbar(mappable, ax=axis, orientation="horizontal", shrink=0.8)
     draw_series(bottom, cube)
     figure.savefig(sys.argv[2], dpi=90)
 
@@ -39,19 +39,19 @@ def images(cube: xr.Dataset) -> list[tuple[str, np.ndarray, str, tuple[float, fl
     """VV of a dry and of a wet day of the same season, VH of the wet one, and the terrain."""
     rain = four_days(cube)
     wet = int(np.argmax(rain))
-    apart = np.abs(cube["time"].values - cube["time"].values[wet]) / np.timedelta64(1, "D")
-    dry = int(np.argmin(np.where(rain < DRY_MM, apart, np.inf)))
-    told = [
-        (f"{band}, {day(cube, place)}, {rain[place]:.0f} mm in four days", place, band, limits)
-        for place, band, limits in (
+    days_apart = np.abs(cube["time"].values - cube["time"].values[wet]) / np.timedelta64(1, "D")
+    dry = int(np.argmin(np.where(rain < DRY_MM, days_apart, np.inf)))
+    radar = [
+        (f"{band}, {day(cube, index)}, {rain[index]:.0f} mm in four days", index, band, limits)
+        for index, band, limits in (
             (dry, "VV", (-14.0, 0.0)),
             (wet, "VV", (-14.0, 0.0)),
             (wet, "VH", (-23.0, -9.0)),
         )
     ]
     pictures = [
-        (title, cube["backscatter"][place].sel(band=band).values, "gray", limits)
-        for title, place, band, limits in told
+        (title, cube["backscatter"][index].sel(band=band).values, "gray", limits)
+        for title, index, band, limits in radar
     ]
     heights = cube["elevation"].values
     span = (float(np.nanmin(heights)), float(np.nanmax(heights)))
@@ -63,9 +63,9 @@ def four_days(cube: xr.Dataset) -> np.ndarray:
     return np.nan_to_num(cube["precipitation"].mean(("cy", "cx")).sum("lag").values)
 
 
-def day(cube: xr.Dataset, place: int) -> str:
-    """Date of a step."""
-    return str(cube["time"].values[place].astype("datetime64[D]"))
+def day(cube: xr.Dataset, index: int) -> str:
+    """Date of a time index."""
+    return str(cube["time"].values[index].astype("datetime64[D]"))
 
 
 def draw_series(figure: "matplotlib.figure.SubFigure", cube: xr.Dataset) -> None:

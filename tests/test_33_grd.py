@@ -1,4 +1,4 @@
-"""GRD products: calibration, noise and place by hand-computed truth from the real annotation."""
+"""GRD products: calibration, noise and geometry against values computed from a real annotation."""
 
 import datetime as dt
 import json
@@ -39,18 +39,18 @@ BRIGHT = 60_000
 SPACING = 20.0
 NAME = "S1B_IW_GRDH_1SDV_20211223T051122_20211223T051147_030148_039993_5371"
 POINTS = ((2, 2), (5, 10), (8, 19))
-"""Rows and columns of the annotation's geolocation points that are looked at."""
+"""Rows and columns of the annotation's geolocation points that are tested."""
 
 
-# --- an image alone ------------------------------------------------------------------------------
+# --- a single image ------------------------------------------------------------------------------
 
 
-def steady(value: float, lines: int, pixels: int) -> images.Vectors:
+def constant_vectors(value: float, lines: int, pixels: int) -> images.Vectors:
     ends = np.array([0.0, pixels - 1.0])
     return images.Vectors(np.array([0.0, lines - 1.0]), [ends] * 2, [np.full(2, value)] * 2)
 
 
-def alone(path: Path, numbers: np.ndarray, noise: images.Noise | None = None) -> images.Image:
+def make_image(path: Path, numbers: np.ndarray, noise: images.Noise | None = None) -> images.Image:
     with rasterio.open(
         path,
         "w",
@@ -62,38 +62,38 @@ def alone(path: Path, numbers: np.ndarray, noise: images.Noise | None = None) ->
         transform=Affine(2, 0, 0, 0, -2, 0),
     ) as target:
         target.write(numbers.astype(np.uint16), 1)
-    noise = images.Noise(steady(400.0, *numbers.shape), ()) if noise is None else noise
-    return images.Image(path, numbers.shape, steady(50.0, *numbers.shape), noise)
+    noise = images.Noise(constant_vectors(400.0, *numbers.shape), ()) if noise is None else noise
+    return images.Image(path, numbers.shape, constant_vectors(50.0, *numbers.shape), noise)
 
 
-def all_of(image: images.Image) -> np.ndarray:
+def whole_beta0(image: images.Image) -> np.ndarray:
     return image.beta0(*(slice(0, size) for size in image.shape))
 
 
 def test_beta0_is_the_squared_number_less_noise_over_the_squared_calibration(tmp_path):
     numbers = np.full((30, 40), 100)
-    numbers[10, 10] = 10  # under the noise, but inside the image: kept, and negative
+    numbers[10, 10] = 10  # below the noise, but inside the image: kept, and negative
     numbers[20, 20] = 0
-    beta = all_of(alone(tmp_path / "a.tif", numbers))
+    beta = whole_beta0(make_image(tmp_path / "a.tif", numbers))
     assert beta[5, 5] == pytest.approx((100.0**2 - 400.0) / 50.0**2)
     assert beta[10, 10] == pytest.approx((10.0**2 - 400.0) / 50.0**2)
     assert np.isnan(beta[20, 20]) and np.isnan(beta).sum() == 1
 
 
-def test_vectors_are_linear_along_both_axes_and_end_with_their_last_number():
+def test_vectors_are_linear_along_both_axes_and_constant_beyond_their_ends():
     vectors = images.Vectors(
         np.array([0.0, 10.0, 30.0]),
         [np.array([0.0, 20.0]), np.array([0.0, 10.0, 20.0]), np.array([0.0, 20.0])],
         [np.array([0.0, 20.0]), np.array([10.0, 25.0, 30.0]), np.array([50.0, 50.0])],
     )
-    found = vectors.at(slice(0, 40), slice(0, 25))
-    assert found[0, :21] == pytest.approx(np.arange(21))
-    assert found[10, 5] == pytest.approx(17.5)
-    assert found[5, 10] == pytest.approx((10.0 + 25.0) / 2)
-    assert found[20, 15] == pytest.approx((27.5 + 50.0) / 2)
-    assert (found[30:] == 50.0).all() and (found[:1, 20:] == 20.0).all()
+    values = vectors.at(slice(0, 40), slice(0, 25))
+    assert values[0, :21] == pytest.approx(np.arange(21))
+    assert values[10, 5] == pytest.approx(17.5)
+    assert values[5, 10] == pytest.approx((10.0 + 25.0) / 2)
+    assert values[20, 15] == pytest.approx((27.5 + 50.0) / 2)
+    assert (values[30:] == 50.0).all() and (values[:1, 20:] == 20.0).all()
     part = vectors.at(slice(7, 12), slice(3, 9))
-    assert (part == found[7:12, 3:9]).all()
+    assert (part == values[7:12, 3:9]).all()
 
 
 def test_noise_along_azimuth_is_a_factor_on_the_pixels_of_its_swath(tmp_path):
@@ -101,10 +101,10 @@ def test_noise_along_azimuth_is_a_factor_on_the_pixels_of_its_swath(tmp_path):
         images.AzimuthBlock(slice(0, 30), slice(0, 20), np.array([0, 29]), np.array([1.0, 2.0])),
         images.AzimuthBlock(slice(0, 30), slice(20, 40), np.array([0, 29]), np.array([3.0, 3.0])),
     ]
-    noise = images.Noise(steady(400.0, 30, 40), blocks)
-    found = noise.at(slice(10, 25), slice(15, 30))
-    assert found[0, 4] == pytest.approx(400.0 * (1.0 + 10.0 / 29.0))
-    assert found[14, 5] == pytest.approx(1200.0)
+    noise = images.Noise(constant_vectors(400.0, 30, 40), blocks)
+    values = noise.at(slice(10, 25), slice(15, 30))
+    assert values[0, 4] == pytest.approx(400.0 * (1.0 + 10.0 / 29.0))
+    assert values[14, 5] == pytest.approx(1200.0)
 
 
 def bordered() -> np.ndarray:
@@ -115,28 +115,28 @@ def bordered() -> np.ndarray:
     numbers[:5] = 3
     numbers[-9:] = 15
     numbers[540:550, 600:700] = 5
-    numbers[60, 20] = 90  # over the noise
+    numbers[60, 20] = 90  # above the noise
     return numbers
 
 
 def test_border_noise_is_cut_from_each_side_and_dark_ground_inside_is_kept(tmp_path):
-    beta = all_of(alone(tmp_path / "a.tif", bordered()))
-    seen = np.isfinite(beta)
-    wanted = np.zeros_like(seen)
-    wanted[5:-9, 37:-21] = True
-    wanted[60, 20] = True
-    assert (seen == wanted).all()
+    beta = whole_beta0(make_image(tmp_path / "a.tif", bordered()))
+    valid = np.isfinite(beta)
+    expected = np.zeros_like(valid)
+    expected[5:-9, 37:-21] = True
+    expected[60, 20] = True
+    assert (valid == expected).all()
     assert beta[545, 650] < 0.0
 
 
 def test_parts_of_an_image_are_those_of_the_whole(tmp_path):
-    image = alone(tmp_path / "a.tif", bordered())
-    whole = all_of(image)
+    image = make_image(tmp_path / "a.tif", bordered())
+    whole = whole_beta0(image)
     for lines, pixels in ((slice(3, 9), slice(30, 50)), (slice(1060, 1100), slice(1250, 1300))):
         np.testing.assert_array_equal(image.beta0(lines, pixels), whole[lines, pixels])
 
 
-def test_noise_of_old_products_is_read_and_noise_that_is_not_told_is_none(tmp_path):
+def test_noise_of_old_products_is_read_and_zero_noise_is_none(tmp_path):
     vector = (
         "<noiseVector><line>{}</line><pixel>0 9</pixel><noiseLut>{} {}</noiseLut></noiseVector>"
     )
@@ -148,14 +148,14 @@ def test_noise_of_old_products_is_read_and_noise_that_is_not_told_is_none(tmp_pa
     assert (images.read_noise(old).at(slice(0, 2), slice(0, 3)) == 0.0).all()
 
 
-def test_facets_share_their_area_among_four_cells_and_lose_none():
+def test_facets_distribute_their_whole_area_over_four_cells():
     along, across = np.meshgrid(np.arange(0.0, 30.0, 0.5), np.arange(0.0, 30.0, 0.5))
-    even = view._shared(along + 0.2, across + 0.7, np.ones(along.shape))
+    even = view._distribute(along + 0.2, across + 0.7, np.ones(along.shape))
     assert even[8:-8, 8:-8] == pytest.approx(np.full((44, 44), 4.0), abs=1e-9)
-    # one facet at a quarter of a cell, seen from the nodes around it
-    places = np.array([[5.25, 5.0, 6.0, 5.0, 6.0]]), np.array([[7.5, 7.0, 7.0, 8.0, 8.0]])
-    lone = view._shared(*places, np.array([[1.0, 0.0, 0.0, 0.0, 0.0]]))
-    assert lone[0, 1:] == pytest.approx([0.375, 0.125, 0.375, 0.125])
+    # one facet at a quarter of a cell, sampled at the nodes around it
+    positions = np.array([[5.25, 5.0, 6.0, 5.0, 6.0]]), np.array([[7.5, 7.0, 7.0, 8.0, 8.0]])
+    single = view._distribute(*positions, np.array([[1.0, 0.0, 0.0, 0.0, 0.0]]))
+    assert single[0, 1:] == pytest.approx([0.375, 0.125, 0.375, 0.125])
 
 
 # --- a real product, its blank measurement filled ------------------------------------------------
@@ -173,9 +173,9 @@ def tree(safe: Path, kind: str = "") -> ElementTree.ElementTree:
 
 def geolocation(safe: Path) -> dict[tuple[int, int], SimpleNamespace]:
     """The annotation's geolocation points by row and column."""
-    found = list(tree(safe).iter("geolocationGridPoint"))
+    elements = list(tree(safe).iter("geolocationGridPoint"))
     names = ("line", "pixel", "latitude", "longitude", "height", "incidenceAngle")
-    points = [SimpleNamespace(**{n: float(each.findtext(n)) for n in names}) for each in found]
+    points = [SimpleNamespace(**{n: float(each.findtext(n)) for n in names}) for each in elements]
     lines = sorted({each.line for each in points})
     pixels = sorted({each.pixel for each in points})
     return {(lines.index(p.line), pixels.index(p.pixel)): p for p in points}
@@ -212,7 +212,7 @@ def safe(annotation: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         shape = blank.shape
     measurement.parent.chmod(0o755)
     measurement.unlink()
-    bright = [each for place, each in geolocation(folder).items() if place in POINTS]
+    bright = [each for index, each in geolocation(folder).items() if index in POINTS]
     profile = {"driver": "GTiff", "count": 1, "dtype": "uint16", "compress": "zstd"}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)  # as the product's own
@@ -221,9 +221,9 @@ def safe(annotation: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         ) as target:
             for first in range(0, shape[0], 256):
                 numbers = np.full((min(256, shape[0] - first), shape[1]), DN, dtype=np.uint16)
-                for found in bright:
-                    if first <= found.line < first + len(numbers):
-                        numbers[round(found.line) - first, round(found.pixel)] = BRIGHT
+                for gcp in bright:
+                    if first <= gcp.line < first + len(numbers):
+                        numbers[round(gcp.line) - first, round(gcp.pixel)] = BRIGHT
                 window = Window(0, first, shape[1], len(numbers))
                 target.write(numbers, 1, window=window)
     return folder
@@ -236,10 +236,10 @@ def product(safe: Path) -> grd.GrdProduct:
 
 @pytest.fixture
 def flat(tmp_path: Path) -> Callable[..., Path]:
-    """Write a DEM, or a geoid, of one height around a place."""
+    """Write a DEM, or a geoid, of one height around a point."""
 
-    def write(height: float, found: SimpleNamespace, name: str = "dem.tif") -> Path:
-        corner = Affine(0.01, 0.0, found.longitude - 0.2, 0.0, -0.01, found.latitude + 0.2)
+    def write(height: float, near: SimpleNamespace, name: str = "dem.tif") -> Path:
+        corner = Affine(0.01, 0.0, near.longitude - 0.2, 0.0, -0.01, near.latitude + 0.2)
         with rasterio.open(
             tmp_path / name, "w", driver="GTiff", height=40, width=40, count=1, dtype="float32",
             crs="EPSG:4326", transform=corner,
@@ -250,10 +250,10 @@ def flat(tmp_path: Path) -> Callable[..., Path]:
     return write
 
 
-def around(found: SimpleNamespace, spacing: float = SPACING, pixels: int = 60) -> GeoBox:
+def around(gcp: SimpleNamespace, spacing: float = SPACING, pixels: int = 60) -> GeoBox:
     """A small grid in UTM around a geolocation point."""
-    zone = int((found.longitude + 180.0) // 6.0) + 1
-    middle = point(found.longitude, found.latitude, "EPSG:4326").to_crs(f"EPSG:{32600 + zone}")
+    zone = int((gcp.longitude + 180.0) // 6.0) + 1
+    middle = point(gcp.longitude, gcp.latitude, "EPSG:4326").to_crs(f"EPSG:{32600 + zone}")
     x, y = (round(each / spacing) * spacing for each in middle.coords[0])
     half = pixels * spacing / 2
     return GeoBox.from_bbox(
@@ -261,7 +261,7 @@ def around(found: SimpleNamespace, spacing: float = SPACING, pixels: int = 60) -
     )
 
 
-def seen_from(product: grd.GrdProduct, grid: GeoBox, heights: np.ndarray | float) -> np.ndarray:
+def gamma0_vv(product: grd.GrdProduct, grid: GeoBox, heights: np.ndarray | float) -> np.ndarray:
     height = np.broadcast_to(np.asarray(heights, float), grid.shape)
     return rtc.gamma0(view.ViewGeometry(product), grid, height, product.images)["VV"]
 
@@ -272,88 +272,88 @@ def test_calibration_and_noise_are_those_of_the_annotation(product, safe, line, 
     scale = number_at(
         tree(safe, "calibration").findall(".//calibrationVector"), "betaNought", line, pixel
     )
-    wanted = (DN**2 - noise_at(safe, line, pixel)) / scale**2
+    expected = (DN**2 - noise_at(safe, line, pixel)) / scale**2
     beta = product.images["VV"].beta0(slice(line, line + 1), slice(pixel, pixel + 1))
-    assert float(beta[0, 0]) == pytest.approx(wanted, rel=1e-4)
+    assert float(beta[0, 0]) == pytest.approx(expected, rel=1e-4)
 
 
-@pytest.mark.parametrize("place", POINTS)
-def test_gamma0_of_flat_ground_is_beta0_by_the_annotations_incidence(product, safe, place):
-    found = geolocation(safe)[place]
+@pytest.mark.parametrize("index", POINTS)
+def test_gamma0_of_flat_ground_is_beta0_by_the_annotations_incidence(product, safe, index):
+    gcp = geolocation(safe)[index]
     vectors = tree(safe, "calibration").findall(".//calibrationVector")
-    scales = [number_at(vectors, n, found.line, found.pixel) for n in ("betaNought", "gamma")]
-    beta, table = ((DN**2 - noise_at(safe, found.line, found.pixel)) / s**2 for s in scales)
-    gamma = seen_from(product, around(found), found.height)[20:40, 20:40]
-    level = float(np.median(gamma))  # which the bright pixel does not move
-    wanted = beta * np.tan(np.radians(found.incidenceAngle))
-    assert 10 * np.log10(level / wanted) == pytest.approx(0.0, abs=0.02)
-    # the annotation's own table of gamma takes the whole scene to lie at its mean height
+    scales = [number_at(vectors, n, gcp.line, gcp.pixel) for n in ("betaNought", "gamma")]
+    beta, table = ((DN**2 - noise_at(safe, gcp.line, gcp.pixel)) / s**2 for s in scales)
+    gamma = gamma0_vv(product, around(gcp), gcp.height)[20:40, 20:40]
+    level = float(np.median(gamma))  # robust to the bright pixel
+    expected = beta * np.tan(np.radians(gcp.incidenceAngle))
+    assert 10 * np.log10(level / expected) == pytest.approx(0.0, abs=0.02)
+    # the annotation's own table of gamma assumes the mean height of the scene everywhere
     assert 10 * np.log10(level / table) == pytest.approx(0.0, abs=0.06)
 
 
-@pytest.mark.parametrize("place", POINTS)
+@pytest.mark.parametrize("index", POINTS)
 @pytest.mark.parametrize(("spacing", "within_m"), [(10.0, 2.5), (20.0, 6.0)])
-def test_a_point_target_lies_where_the_annotation_says(product, safe, place, spacing, within_m):
-    found = geolocation(safe)[place]
-    grid = around(found, spacing, 40)
-    gamma = seen_from(product, grid, found.height)
+def test_a_point_target_lies_at_its_annotated_position(product, safe, index, spacing, within_m):
+    gcp = geolocation(safe)[index]
+    grid = around(gcp, spacing, 40)
+    gamma = gamma0_vv(product, grid, gcp.height)
     excess = np.where(gamma > 3.0 * np.median(gamma), gamma - np.median(gamma), 0.0)
     row, column = (
         float((np.indices(gamma.shape)[axis] * excess).sum() / excess.sum()) for axis in (0, 1)
     )
-    wanted = point(found.longitude, found.latitude, "EPSG:4326").to_crs(grid.crs).coords[0]
+    expected = point(gcp.longitude, gcp.latitude, "EPSG:4326").to_crs(grid.crs).coords[0]
     x, y = grid.transform * (column + 0.5, row + 0.5)
-    assert np.hypot(x - wanted[0], y - wanted[1]) < within_m
+    assert np.hypot(x - expected[0], y - expected[1]) < within_m
 
 
 @pytest.mark.parametrize("slope_deg", [-15.0, -5.0, 5.0, 15.0])
 def test_gamma0_of_a_slope_follows_its_own_incidence(product, safe, slope_deg):
-    # A plane tilted along range shows cot(local incidence) per area of the slant plane.
-    found = geolocation(safe)[5, 10]
-    away = SimpleNamespace(**{**vars(found), "latitude": found.latitude + 0.04})
+    # The illuminated area of a plane tilted along range is cot(local incidence) per slant area.
+    gcp = geolocation(safe)[5, 10]
+    away = SimpleNamespace(**{**vars(gcp), "latitude": gcp.latitude + 0.04})
     grid = around(away, SPACING, 200)
     look = np.radians(product.heading_deg + 90.0)
     y, x = np.meshgrid(*(np.arange(200) - 100.0,) * 2, indexing="ij")
     range_m = SPACING * (x * np.sin(look) - y * np.cos(look))
-    heights = found.height + np.tan(np.radians(slope_deg)) * range_m
+    heights = gcp.height + np.tan(np.radians(slope_deg)) * range_m
     middle = (slice(95, 105), slice(95, 105))
     flat_db, slope_db = (
-        10 * np.log10(seen_from(product, grid, each)[middle].mean())
-        for each in (found.height, heights)
+        10 * np.log10(gamma0_vv(product, grid, each)[middle].mean())
+        for each in (gcp.height, heights)
     )
-    angle = np.radians(found.incidenceAngle)
+    angle = np.radians(gcp.incidenceAngle)
     # a slope that rises away from the sensor faces it
-    wanted = np.tan(angle - np.radians(slope_deg)) / np.tan(angle)
-    assert slope_db - flat_db == pytest.approx(10 * np.log10(wanted), abs=0.1)
+    expected = np.tan(angle - np.radians(slope_deg)) / np.tan(angle)
+    assert slope_db - flat_db == pytest.approx(10 * np.log10(expected), abs=0.1)
 
 
 def test_ground_that_faces_away_lies_in_shadow(product, safe):
-    found = geolocation(safe)[5, 10]
-    grid = around(found, SPACING, 60)
+    gcp = geolocation(safe)[5, 10]
+    grid = around(gcp, SPACING, 60)
     look = np.radians(product.heading_deg + 90.0)
     y, x = np.meshgrid(*(np.arange(60) - 30.0,) * 2, indexing="ij")
     range_m = SPACING * (x * np.sin(look) - y * np.cos(look))
-    gamma = seen_from(product, grid, found.height - np.tan(np.radians(75.0)) * range_m)
+    gamma = gamma0_vv(product, grid, gcp.height - np.tan(np.radians(75.0)) * range_m)
     assert np.isnan(gamma[20:40, 20:40]).all()
 
 
-def test_unknown_heights_are_no_image_and_change_nothing_elsewhere(product, safe):
-    found = geolocation(safe)[5, 10]
-    grid = around(found, SPACING, 80)
-    heights = np.full(grid.shape, found.height)
-    whole = seen_from(product, grid, heights)
+def test_unknown_heights_give_no_image_and_change_nothing_elsewhere(product, safe):
+    gcp = geolocation(safe)[5, 10]
+    grid = around(gcp, SPACING, 80)
+    heights = np.full(grid.shape, gcp.height)
+    whole = gamma0_vv(product, grid, heights)
     heights[40:44, 10:14] = np.nan
-    holed = seen_from(product, grid, heights)
+    holed = gamma0_vv(product, grid, heights)
     assert np.isnan(holed[40:44, 10:14]).all()
     assert np.isnan(holed).sum() < 100
     assert holed[:30] == pytest.approx(whole[:30], rel=1e-6)
 
 
 def test_tiles_change_nothing(product, safe, flat, tmp_path, monkeypatch):
-    found = geolocation(safe)[5, 10]
-    grid = around(found, SPACING, 90)
-    terrain = rtc.Terrain([str(flat(found.height, found))], rtc.RtcOptions())
-    whole = seen_from(product, grid.pad(30), found.height)[30:-30, 30:-30]
+    gcp = geolocation(safe)[5, 10]
+    grid = around(gcp, SPACING, 90)
+    terrain = rtc.Terrain([str(flat(gcp.height, gcp))], rtc.RtcOptions())
+    whole = gamma0_vv(product, grid.pad(30), gcp.height)[30:-30, 30:-30]
     monkeypatch.setattr(rtc, "_TILE", 37)
     scene = rtc.make_scene(product, grid, terrain, tmp_path / "out")
     with rasterio.open(scene.rasters["vv"].path) as written:
@@ -367,55 +367,57 @@ def test_tiles_change_nothing(product, safe, flat, tmp_path, monkeypatch):
     ]
 
 
-@pytest.mark.parametrize("place", POINTS)
-def test_incidence_is_kept(product, safe, place):
-    found = geolocation(safe)[place]
-    grid = around(found, 500.0, 8)
-    angles = view.ViewGeometry(product).incidence(grid, np.full(grid.shape, found.height))
-    assert angles[3:5, 3:5].mean() == pytest.approx(found.incidenceAngle, abs=0.03)
+@pytest.mark.parametrize("index", POINTS)
+def test_incidence_is_that_of_the_annotation(product, safe, index):
+    gcp = geolocation(safe)[index]
+    grid = around(gcp, 500.0, 8)
+    angles = view.ViewGeometry(product).incidence(grid, np.full(grid.shape, gcp.height))
+    assert angles[3:5, 3:5].mean() == pytest.approx(gcp.incidenceAngle, abs=0.03)
 
 
-def test_noise_over_the_signal_leaves_the_least_power(product, safe, monkeypatch):
-    found = geolocation(safe)[5, 10]
+def test_noise_above_the_signal_gives_the_least_power(product, safe, monkeypatch):
+    gcp = geolocation(safe)[5, 10]
     image = product.images["VV"]
-    noisy = replace(image, noise=images.Noise(steady(1e6, *image.shape), ()))
+    noisy = replace(image, noise=images.Noise(constant_vectors(1e6, *image.shape), ()))
     monkeypatch.setattr(images.Image, "_inside", lambda *_: True)
-    gamma = seen_from(replace(product, images={"VV": noisy}), around(found), found.height)
+    gamma = gamma0_vv(replace(product, images={"VV": noisy}), around(gcp), gcp.height)
     assert 10 * np.log10(np.nanmin(gamma)) == pytest.approx(rtc.LEAST_DB, abs=1e-3)
 
 
 # --- options and bad input -----------------------------------------------------------------------
 
 
-def test_a_geoid_is_added_to_the_heights_and_a_fill_stands_in_for_sea(product, safe, flat):
-    found = geolocation(safe)[5, 10]
-    grid = around(found)
-    dem, geoid = str(flat(found.height - 45.0, found)), flat(45.0, found, "geoid.tif")
+def test_a_geoid_is_added_to_the_heights_and_the_fill_height_is_used_at_sea(product, safe, flat):
+    gcp = geolocation(safe)[5, 10]
+    grid = around(gcp)
+    dem, geoid = str(flat(gcp.height - 45.0, gcp)), flat(45.0, gcp, "geoid.tif")
     plain = rtc.Terrain([dem], rtc.RtcOptions())
-    assert plain.heights(grid) == pytest.approx(found.height - 45.0)
+    assert plain.heights(grid) == pytest.approx(gcp.height - 45.0)
     raised = rtc.Terrain([dem], rtc.RtcOptions(geoid=geoid))
-    assert raised.heights(grid) == pytest.approx(found.height)
-    far = SimpleNamespace(**{**vars(found), "longitude": found.longitude + 0.2})
+    assert raised.heights(grid) == pytest.approx(gcp.height)
+    far = SimpleNamespace(**{**vars(gcp), "longitude": gcp.longitude + 0.2})
     assert np.isnan(plain.heights(around(far, 500.0))).any()
     sea = rtc.Terrain([dem], rtc.RtcOptions(fill=0.0)).heights(around(far, 500.0))
-    assert set(np.unique(np.round(sea))) == {0.0, np.round(found.height - 45.0)}
+    assert set(np.unique(np.round(sea))) == {0.0, np.round(gcp.height - 45.0)}
 
 
 def test_a_dem_that_covers_too_little_is_an_error_with_the_share(product, safe, flat, tmp_path):
-    found = geolocation(safe)[5, 10]
-    dem = flat(found.height, found)
+    gcp = geolocation(safe)[5, 10]
+    dem = flat(gcp.height, gcp)
     wide = rtc.product_grid(
         product,
         SPACING,
-        box(found.longitude, found.latitude, found.longitude + 0.4, found.latitude + 0.1, 4326),
+        box(gcp.longitude, gcp.latitude, gcp.longitude + 0.4, gcp.latitude + 0.1, 4326),
     )
-    with pytest.raises(SarcastError, match=r"cover (49|50|51)\.\d % of what .* sees .* --fill 0"):
+    with pytest.raises(
+        SarcastError, match=r"cover (49|50|51)\.\d % of the part .* covers; .* --fill 0"
+    ):
         rtc.make_scene(product, wide, rtc.Terrain([str(dem)], rtc.RtcOptions()), tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
-def test_an_area_that_the_product_does_not_see_is_an_error(product):
-    with pytest.raises(SarcastError, match=r"does not see the area; it sees west 11\.8"):
+def test_an_area_outside_the_product_is_an_error(product):
+    with pytest.raises(SarcastError, match=r"does not cover the area; it covers west 11\.8"):
         rtc.product_grid(product, SPACING, box(24.0, 60.0, 24.1, 60.1, "EPSG:4326"))
 
 
@@ -428,8 +430,8 @@ def test_the_grid_lies_on_whole_spacings_in_the_areas_own_zone(product):
         assert grid.footprint(4326).contains(area)
 
 
-def copied(safe: Path, tmp_path: Path) -> Path:
-    """A copy without its measurement's numbers."""
+def copy_product(safe: Path, tmp_path: Path) -> Path:
+    """Copy a product with a truncated measurement."""
     folder = tmp_path / safe.name
     shutil.copytree(safe, folder, ignore=shutil.ignore_patterns("*.tiff"))
     for path in [folder, *folder.rglob("*")]:
@@ -441,16 +443,16 @@ def copied(safe: Path, tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("kind", ["annotation", "calibration", "noise"])
 def test_a_product_without_annotation_is_named(annotation, tmp_path, kind):
-    folder = copied(annotation, tmp_path)
+    folder = copy_product(annotation, tmp_path)
     part = folder / "annotation" / ("calibration" if kind != "annotation" else "")
-    lost = next(part.glob("s1b*.xml" if kind == "annotation" else f"{kind}-*.xml"))
-    lost.unlink()
-    with pytest.raises(SarcastError, match=rf"lacks the {kind} \({lost.name}\) of VV; fetch it"):
+    missing = next(part.glob("s1b*.xml" if kind == "annotation" else f"{kind}-*.xml"))
+    missing.unlink()
+    with pytest.raises(SarcastError, match=rf"lacks the {kind} \({missing.name}\) of VV; fetch it"):
         grd.open_product(folder)
 
 
 def test_damaged_products_are_named(annotation, tmp_path):
-    folder = copied(annotation, tmp_path)
+    folder = copy_product(annotation, tmp_path)
     with pytest.raises(SarcastError, match=r"tiff is damaged, fetch it again"):
         grd.open_product(folder)
     noise = next((folder / "annotation" / "calibration").glob("noise-*.xml"))
@@ -461,17 +463,17 @@ def test_damaged_products_are_named(annotation, tmp_path):
 
 
 def test_a_damaged_manifest_is_named(annotation, tmp_path):
-    folder = copied(annotation, tmp_path)
+    folder = copy_product(annotation, tmp_path)
     (folder / "manifest.safe").write_text("<")
     with pytest.raises(SarcastError, match=r"manifest\.safe cannot be read"):
         grd.open_product(folder)
 
 
-# --- products of items, and under the short names of buckets --------------------------------------
+# --- products of STAC items, and with the short names of buckets -------------------------------------
 
 
-def shortened(safe: Path, folder: Path) -> Path:
-    """The product as AWS and Planetary Computer keep it: the manifest is the product's own."""
+def shorten_names(safe: Path, folder: Path) -> Path:
+    """The product as AWS and Planetary Computer store it, with its original manifest."""
     for file in safe.rglob("*"):
         if file.is_file():
             name = re.sub(r"s1b-(iw)-grd-(v[vh])-.*(\.\w+)$", r"\1-\2\3", file.name)
@@ -483,8 +485,8 @@ def shortened(safe: Path, folder: Path) -> Path:
     return folder
 
 
-def item_of(path: Path, **hrefs: str) -> Path:
-    """An item as catalogues of level-1 products give it."""
+def write_item(path: Path, **hrefs: str) -> Path:
+    """Write an item as in catalogues of level-1 products."""
     item = pystac.Item(NAME, None, None, dt.datetime(2021, 12, 23), {"sar:product_type": "GRD"})
     for key, href in hrefs.items():
         item.add_asset(key, pystac.Asset(href))
@@ -492,8 +494,8 @@ def item_of(path: Path, **hrefs: str) -> Path:
     return path
 
 
-def test_products_under_short_names_are_the_same(safe, product, tmp_path):
-    short = grd.open_product(shortened(safe, tmp_path / NAME))
+def test_products_with_short_names_are_the_same(safe, product, tmp_path):
+    short = grd.open_product(shorten_names(safe, tmp_path / NAME))
     assert short.name == product.name
     assert short.attrs == product.attrs
     assert short.images["VV"].measurement == product.images["VV"].measurement.resolve()
@@ -521,54 +523,54 @@ def test_products_under_short_names_are_the_same(safe, product, tmp_path):
         {},
     ],
 )
-def test_the_product_of_an_item_is_found_where_its_assets_or_its_name_lead(hrefs, tmp_path):
+def test_the_product_of_an_item_is_found_by_its_assets_or_its_id(hrefs, tmp_path):
     elsewhere = not hrefs or "https" in hrefs.get("vv", "")
     folder = tmp_path / (f"{NAME}.SAFE" if elsewhere else "data")
     folder.mkdir()
     (folder / "manifest.safe").touch()
-    item = item_of(tmp_path / "item.json", **{k: h.format(folder) for k, h in hrefs.items()})
+    item = write_item(tmp_path / "item.json", **{k: h.format(folder) for k, h in hrefs.items()})
     assert grd.find_products([item]) == [folder]
     many = {"type": "FeatureCollection", "features": [json.loads(item.read_text())]}
     (tmp_path / "items.json").write_text(json.dumps(many))
     assert grd.find_products([tmp_path / "items.json", item]) == [folder]
 
 
-@pytest.mark.parametrize("name", [f"{NAME}.zip", f"{NAME}.SAFE.zip", "data/told.zip"])
+@pytest.mark.parametrize("name", [f"{NAME}.zip", f"{NAME}.SAFE.zip", "data/other.zip"])
 def test_the_zip_of_an_item_is_found(name, tmp_path):
     (tmp_path / "data").mkdir()
     (tmp_path / name).touch()
-    item = item_of(tmp_path / "item.json", Product="./data/told.zip")
+    item = write_item(tmp_path / "item.json", Product="./data/other.zip")
     assert grd.find_products([item]) == [tmp_path / name]
 
 
-def zipped(safe: Path, path: Path, leave_out: str = "") -> Path:
+def zip_product(safe: Path, path: Path, leave_out: str = "") -> Path:
     with zipfile.ZipFile(path, "w") as packed:
-        for file in sorted(one for one in safe.rglob("*") if one.is_file()):
+        for file in sorted(path for path in safe.rglob("*") if path.is_file()):
             if not leave_out or leave_out not in file.name:
                 packed.write(file, f"{NAME}.SAFE/{file.relative_to(safe)}")
     return path
 
 
-def test_a_zip_is_unpacked_and_the_folder_goes_away(safe, product, tmp_path):
-    path, work = zipped(safe, tmp_path / "a.zip"), tmp_path / "made" / "work"
+def test_a_zip_is_unpacked_and_the_folder_is_deleted(safe, product, tmp_path):
+    path, work = zip_product(safe, tmp_path / "a.zip"), tmp_path / "made" / "work"
     (work / "left").mkdir(parents=True)
     with grd.unzipped(path, work) as folder:
         assert folder.name == f"{NAME}.SAFE"
-        found = grd.open_product(folder)
-        assert found.name == product.name
+        unpacked = grd.open_product(folder)
+        assert unpacked.name == product.name
         part = slice(5000, 5010), slice(8850, 8900)
         np.testing.assert_array_equal(
-            found.images["VV"].beta0(*part), product.images["VV"].beta0(*part)
+            unpacked.images["VV"].beta0(*part), product.images["VV"].beta0(*part)
         )
-        assert [one.name for one in work.iterdir()] == [f"{NAME}.SAFE"]
+        assert [path.name for path in work.iterdir()] == [f"{NAME}.SAFE"]
     assert not work.exists()
     with grd.unzipped(safe, work) as folder:
         assert folder == safe
     assert not work.exists()
 
 
-def test_zips_that_are_none_and_that_hold_no_product(annotation, tmp_path):
-    path = zipped(annotation, tmp_path / "a.zip", leave_out=".tiff")
+def test_damaged_zips_and_zips_without_a_product(annotation, tmp_path):
+    path = zip_product(annotation, tmp_path / "a.zip", leave_out=".tiff")
     content = bytearray(path.read_bytes())
     where = content.index(b"<?xml", 2000) + 500
     content[where : where + 50] = bytes(50)
@@ -581,33 +583,33 @@ def test_zips_that_are_none_and_that_hold_no_product(annotation, tmp_path):
         SarcastError, match=r"a\.zip is damaged, fetch it again \(File is not a zip"
     ):
         grd.unzipped(path, work).__enter__()
-    zipped(annotation / "annotation", path)
+    zip_product(annotation / "annotation", path)
     with pytest.raises(
-        SarcastError, match=r"a\.zip holds 0 folders with a manifest\.safe; expected"
+        SarcastError, match=r"a\.zip contains 0 folders with a manifest\.safe; expected"
     ):
         grd.unzipped(path, work).__enter__()
     assert not work.exists()
 
 
-def test_an_item_whose_product_is_elsewhere_says_what_to_download(tmp_path):
+def test_an_item_without_its_product_names_what_to_download(tmp_path):
     where = f"s3://eodata/Sentinel-1/SAR/IW_GRDH_1S/2021/12/23/{NAME}.SAFE/manifest.safe"
-    item = item_of(tmp_path / "item.json", vv="https://example.com/vv.tiff", manifest=where)
+    item = write_item(tmp_path / "item.json", vv="https://example.com/vv.tiff", manifest=where)
     with pytest.raises(SarcastError) as error:
         grd.find_products([item])
     assert str(error.value) == (
-        f"the product of {item} is not on this machine (it tells of {where}): download the whole "
-        f"folder or zip of {NAME}, and name it, or lay it beside the item as {NAME}.SAFE"
+        f"the product of {item} is not on this machine (it refers to {where}): download the whole "
+        f"folder or zip of {NAME}, and name it, or put it beside the item as {NAME}.SAFE"
     )
     signed = "https://example.com/manifest.safe?sig=secret"
     with pytest.raises(SarcastError, match=r"manifest\.safe\?sig=\*\*\*\)"):
-        grd.find_products([item_of(tmp_path / "item.json", manifest=signed)])
+        grd.find_products([write_item(tmp_path / "item.json", manifest=signed)])
     item.write_text('{"type": "Feature"}')
     with pytest.raises(SarcastError, match=r"item\.json is no STAC item"):
         grd.find_products([item])
 
 
 def test_a_slant_range_product_is_refused(annotation, tmp_path):
-    folder = copied(annotation, tmp_path)
+    folder = copy_product(annotation, tmp_path)
     manifest = folder / "manifest.safe"
     text = manifest.read_text()
     manifest.write_text(text.replace(">GRD</s1sarl1:productType>", ">SLC</s1sarl1:productType>"))
@@ -616,7 +618,7 @@ def test_a_slant_range_product_is_refused(annotation, tmp_path):
         grd.open_product(folder)
 
 
-def test_products_are_found_and_what_is_none_is_refused(tmp_path):
+def test_products_are_found_and_other_paths_refused(tmp_path):
     with pytest.raises(SarcastError, match="no Sentinel-1 product in .* ends in .SAFE"):
         grd.find_products([tmp_path])
     empty = tmp_path / "deep" / f"{NAME}.SAFE"
@@ -633,10 +635,10 @@ def test_products_are_found_and_what_is_none_is_refused(tmp_path):
         grd.find_products([tmp_path / "nothing"])
 
 
-def test_the_extra_is_named_where_it_is_missing(monkeypatch):
+def test_a_missing_extra_is_named(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "xarray_sentinel", None)
     with pytest.raises(SarcastError, match=r"need the extra grd .* pip install 'sarcast\[grd\]'"):
-        products.library()
+        products.import_xarray_sentinel()
 
 
 # --- the command ---------------------------------------------------------------------------------
@@ -650,15 +652,15 @@ def run(*words: object) -> int:
 
 
 def test_rtc_makes_a_catalogue_from_which_a_cube_is_built(safe, flat, tmp_path, capsys):
-    found = geolocation(safe)[5, 10]
-    dem = flat(found.height, found)
-    corner = (found.longitude + 0.01, found.latitude + 0.01)
+    gcp = geolocation(safe)[5, 10]
+    dem = flat(gcp.height, gcp)
+    corner = (gcp.longitude + 0.01, gcp.latitude + 0.01)
     area = f"{corner[0]},{corner[1]},{corner[0] + 0.02},{corner[1] + 0.015}"
     command = ("rtc", safe, "--to", tmp_path / "made", "--dem", dem, "--area", area)
     assert run(*command) == 0
-    said = capsys.readouterr().err
-    assert "VV is left out" not in said
-    assert "has no value" not in said
+    messages = capsys.readouterr().err
+    assert "VV is left out" not in messages
+    assert "has no value" not in messages
     (item,) = FolderCatalogue(tmp_path / "made").search()
     assert item.properties["platform"] == "sentinel-1b"
     assert item.properties["sat:orbit_state"] == "descending"
@@ -666,39 +668,39 @@ def test_rtc_makes_a_catalogue_from_which_a_cube_is_built(safe, flat, tmp_path, 
     assert item.properties["view:azimuth"] == pytest.approx(-166.3128 + 90.0 + 360.0, abs=1e-3)
     assert item.datetime.isoformat() == "2021-12-23T05:11:22.594441+00:00"
     assert run(*command) == 0
-    assert f"holds {NAME} already" in capsys.readouterr().err
+    assert f"already has {NAME}" in capsys.readouterr().err
     assert run("cube", tmp_path / "made", "--to", tmp_path / "area.zarr", "--dem", dem) == 0
     cube = open_cube(tmp_path / "area.zarr")
     assert cube["quantity"].item() == "gamma0"
     assert float(cube["backscatter"].sel(band="VV").median()) == pytest.approx(-8.5, abs=0.3)
     assert cube["backscatter"].sel(band="VH").isnull().all()
-    assert float(cube["incidence"].mean()) == pytest.approx(found.incidenceAngle, abs=0.2)
+    assert float(cube["incidence"].mean()) == pytest.approx(gcp.incidenceAngle, abs=0.2)
 
 
 def test_rtc_makes_the_same_scene_of_an_item_and_of_a_zip(safe, flat, tmp_path):
-    found = geolocation(safe)[5, 10]
-    corner = (found.longitude + 0.01, found.latitude + 0.01)
+    gcp = geolocation(safe)[5, 10]
+    corner = (gcp.longitude + 0.01, gcp.latitude + 0.01)
     area = f"{corner[0]},{corner[1]},{corner[0] + 0.004},{corner[1] + 0.003}"
-    shortened(safe, tmp_path / NAME)
-    item = item_of(tmp_path / "item.json", vv=f"./{NAME}/measurement/iw-vv.tiff")
-    dem = flat(found.height, found)
+    shorten_names(safe, tmp_path / NAME)
+    item = write_item(tmp_path / "item.json", vv=f"./{NAME}/measurement/iw-vv.tiff")
+    dem = flat(gcp.height, gcp)
     for folder, path in (("item", item), ("safe", safe)):
         assert run("rtc", path, "--to", tmp_path / folder, "--dem", dem, "--area", area) == 0
-    (made,), (wanted,) = (FolderCatalogue(tmp_path / name).search() for name in ("item", "safe"))
+    (made,), (expected,) = (FolderCatalogue(tmp_path / name).search() for name in ("item", "safe"))
     assert made.id == NAME
     with (
-        rasterio.open(made.assets["vv"].href) as one,
-        rasterio.open(wanted.assets["vv"].href) as two,
+        rasterio.open(made.assets["vv"].href) as first,
+        rasterio.open(expected.assets["vv"].href) as second,
     ):
-        np.testing.assert_array_equal(one.read(), two.read())
-        assert np.isfinite(one.read()).any()
+        np.testing.assert_array_equal(first.read(), second.read())
+        assert np.isfinite(first.read()).any()
 
 
-def test_a_blank_measurement_is_said(annotation, flat, tmp_path, capsys):
-    found = geolocation(annotation)[5, 10]
-    west, south = found.longitude + 0.01, found.latitude + 0.01
+def test_a_blank_measurement_gives_a_warning(annotation, flat, tmp_path, capsys):
+    gcp = geolocation(annotation)[5, 10]
+    west, south = gcp.longitude + 0.01, gcp.latitude + 0.01
     area = f"{west},{south},{west + 0.02},{south + 0.015}"
-    dem = flat(found.height, found)
+    dem = flat(gcp.height, gcp)
     assert run("rtc", annotation, "--to", tmp_path / "made", "--dem", dem, "--area", area) == 0
     assert f"VV of {NAME} has no value in the area" in capsys.readouterr().err
 
@@ -706,12 +708,12 @@ def test_a_blank_measurement_is_said(annotation, flat, tmp_path, capsys):
 def test_an_interrupted_run_leaves_nothing_and_can_be_started_again(
     safe, flat, tmp_path, monkeypatch
 ):
-    found = geolocation(safe)[5, 10]
-    place = f"{found.longitude},{found.latitude}"
-    area = f"{place},{found.longitude + 0.01},{found.latitude + 0.01}"
-    dem = flat(found.height, found)
+    gcp = geolocation(safe)[5, 10]
+    corner = f"{gcp.longitude},{gcp.latitude}"
+    area = f"{corner},{gcp.longitude + 0.01},{gcp.latitude + 0.01}"
+    dem = flat(gcp.height, gcp)
     command = ("rtc", safe, "--to", tmp_path / "made", "--dem", dem, "--area", area)
-    whole = rtc._tile
+    original = rtc._tile
 
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
@@ -719,15 +721,15 @@ def test_an_interrupted_run_leaves_nothing_and_can_be_started_again(
     monkeypatch.setattr(rtc, "_tile", interrupted)
     assert run(*command) == 130
     assert [path for path in (tmp_path / "made").rglob("*") if path.is_file()] == []
-    monkeypatch.setattr(rtc, "_tile", whole)
+    monkeypatch.setattr(rtc, "_tile", original)
     assert run(*command) == 0
     assert len(FolderCatalogue(tmp_path / "made").search()) == 1
 
 
-def test_layover_is_brought_from_a_mountain_beyond_the_tile(product, safe, monkeypatch):
-    # A mountain towards which the sensor looks leans over the flat ground before it.
-    found = geolocation(safe)[5, 10]
-    grid = around(found, SPACING, 200)
+def test_layover_of_a_mountain_beyond_the_tile_is_included(product, safe, monkeypatch):
+    # The layover of a mountain covers the flat ground between it and the sensor.
+    gcp = geolocation(safe)[5, 10]
+    grid = around(gcp, SPACING, 200)
     look = np.radians(product.heading_deg + 90.0)
 
     class Mountain:
@@ -737,30 +739,30 @@ def test_layover_is_brought_from_a_mountain_beyond_the_tile(product, safe, monke
             middle = grid.transform * (100.0, 100.0)
             range_m = (x - middle[0]) * np.sin(look) + (y - middle[1]) * np.cos(look)
             rise = np.clip(1.0 - np.abs(range_m - 900.0) / 600.0, 0.0, 1.0)
-            return found.height + 800.0 * rise
+            return gcp.height + 800.0 * rise
 
     def tile(part: GeoBox) -> np.ndarray:
         gamma, margin = rtc._tile(view.ViewGeometry(product), part, Mountain())
         return gamma["VV"][margin : margin + part.height, margin : margin + part.width]
 
     whole, before = tile(grid), (slice(60, 140), slice(100, 125))
-    alone = tile(grid[before])
-    seen = np.isfinite(alone)
-    assert (seen == np.isfinite(whole[before])).all()
-    assert 10 * np.log10(alone[seen] / whole[before][seen]) == pytest.approx(0.0, abs=0.02)
+    separate = tile(grid[before])
+    valid = np.isfinite(separate)
+    assert (valid == np.isfinite(whole[before])).all()
+    assert 10 * np.log10(separate[valid] / whole[before][valid]) == pytest.approx(0.0, abs=0.02)
     level = np.nanmedian(whole[:, -40:])
-    assert np.nanmin(alone) < 0.5 * level  # layover: much area is shown there
+    assert np.nanmin(separate) < 0.5 * level  # in layover the illuminated area is large
 
 
-def test_rtc_says_what_is_wrong_on_one_line(tmp_path, capsys):
+def test_rtc_reports_errors_on_one_line(tmp_path, capsys):
     assert run("rtc", tmp_path, "--to", tmp_path / "made", "--dem", tmp_path / "dem.tif") == 1
-    told = capsys.readouterr().err.strip()
-    assert told.startswith("sarcast: no Sentinel-1 product in") and "\n" not in told
+    message = capsys.readouterr().err.strip()
+    assert message.startswith("sarcast: no Sentinel-1 product in") and "\n" not in message
     assert run("rtc", tmp_path, "--to", tmp_path / "made") == 2
     assert "--dem" in capsys.readouterr().err
     for option in ("--resolution", "--fill"):
-        given = ("rtc", tmp_path, "--to", tmp_path / "made", "--dem", tmp_path / "dem.tif")
-        assert run(*given, option, "inf") == 2
+        command = ("rtc", tmp_path, "--to", tmp_path / "made", "--dem", tmp_path / "dem.tif")
+        assert run(*command, option, "inf") == 2
         assert f"{option}: Input should be a finite number" in capsys.readouterr().err
 
 

@@ -60,7 +60,7 @@ def arrays(path: Path) -> dict[str, str]:
     return {str(p.relative_to(path)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
 
 
-def test_power_becomes_decibels(scene_folder: Callable[..., Path], tmp_path: Path) -> None:
+def test_power_is_stored_as_decibels(scene_folder: Callable[..., Path], tmp_path: Path) -> None:
     scenes = series(3)
     cube = build(items_of(scene_folder(scenes)), tmp_path / "cube.zarr")
     assert cube["backscatter"].dims == ("time", "band", "y", "x")
@@ -71,7 +71,7 @@ def test_power_becomes_decibels(scene_folder: Callable[..., Path], tmp_path: Pat
     np.testing.assert_allclose(cube["backscatter"], truth, atol=0.0051)
 
 
-def test_what_a_step_tells(scene_folder: Callable[..., Path], tmp_path: Path) -> None:
+def test_metadata_of_a_step(scene_folder: Callable[..., Path], tmp_path: Path) -> None:
     cube = build(items_of(scene_folder(series(2))), tmp_path / "cube.zarr")
     assert cube["scene_id"].values.tolist() == list(series(2))
     assert cube["platform"].values.tolist() == ["sentinel-1a"] * 2
@@ -98,7 +98,7 @@ def test_slices_of_one_pass_are_fused(scene_folder: Callable[..., Path], tmp_pat
     np.testing.assert_allclose(cube["backscatter"][0], 10.0 * np.log10(fused), atol=0.0051)
 
 
-def test_other_passes_are_other_steps(scene_folder: Callable[..., Path]) -> None:
+def test_different_passes_are_different_steps(scene_folder: Callable[..., Path]) -> None:
     names = [
         opera_name("20200301T154005"),
         opera_name("20200301T154105", burst="T058-123499-IW1"),  # a minute on, the same pass
@@ -107,7 +107,7 @@ def test_other_passes_are_other_steps(scene_folder: Callable[..., Path]) -> None
         opera_name("20200301T043005", burst="T080-123456-IW2"),
     ]
     found = acquisitions(items_of(scene_folder({name: power(0) for name in names})))
-    assert [len(one.items) for one in found] == [1, 2, 1, 1]
+    assert [len(acquisition.items) for acquisition in found] == [1, 2, 1, 1]
 
 
 def test_a_scene_in_another_zone_is_warped(
@@ -143,20 +143,20 @@ def test_terrain_cover_and_weather(scene_folder: Callable[..., Path], tmp_path: 
         np.testing.assert_array_equal(late[name], cube[name])
 
 
-def test_a_cube_grows(scene_folder: Callable[..., Path], tmp_path: Path) -> None:
-    """Later dates, then earlier ones: as if built at once, and read in the order of time."""
+def test_a_cube_is_extended(scene_folder: Callable[..., Path], tmp_path: Path) -> None:
+    """By later dates, then by earlier ones: equal to a cube built at once, and sorted by time."""
     items = items_of(scene_folder(series(5)))
     whole = build(items, tmp_path / "whole.zarr")
     for some in (items[2:4], items[2:], items):
-        grown = build(some, tmp_path / "grown.zarr")
-        assert grown.sizes["time"] == len(some)
-    assert (np.diff(grown["time"].values.astype(np.int64)) > 0).all()
+        extended = build(some, tmp_path / "extended.zarr")
+        assert extended.sizes["time"] == len(some)
+    assert (np.diff(extended["time"].values.astype(np.int64)) > 0).all()
     for name in (*whole, *whole.coords):
-        np.testing.assert_array_equal(grown[name], whole[name])
+        np.testing.assert_array_equal(extended[name], whole[name])
 
 
 def test_a_window_of_five_dates_reads_few_objects(tmp_path: Path) -> None:
-    """One file a date holds 2048 x 2048 pixels of both bands."""
+    """A file has up to 2048 x 2048 pixels of both bands of one date."""
     grid = GeoBox((1100, 900), GRID.transform, GRID.crs)
     Store.open(tmp_path / "cube.zarr", grid, has_truth=False)
     array = zarr.open_array(tmp_path / "cube.zarr" / "backscatter")
@@ -182,7 +182,7 @@ def test_an_area_outside_all_scenes(scene_folder: Callable[..., Path], tmp_path:
     assert not (tmp_path / "cube.zarr").exists()
 
 
-def test_a_file_that_broke_after_it_was_indexed(
+def test_a_file_truncated_after_it_was_indexed(
     scene_folder: Callable[..., Path], tmp_path: Path
 ) -> None:
     folder = scene_folder(series(2))
@@ -203,15 +203,15 @@ def test_another_unit_than_declared(scene_folder: Callable[..., Path], tmp_path:
         build(items, tmp_path / "cube.zarr")
 
 
-def test_a_build_killed_ten_times_goes_on(
+def test_a_build_killed_ten_times_resumes(
     scene_folder: Callable[..., Path], tmp_path: Path
 ) -> None:
-    """SIGKILL at random moments; then every file equals that of a build that was left alone."""
+    """SIGKILL at random times; in the end every file equals that of an uninterrupted build."""
     folder = scene_folder(series(12))
     whole, killed = tmp_path / "whole.zarr", tmp_path / "killed.zarr"
     start_build(folder, whole).join()
     rng = np.random.default_rng(0)
-    held = 0
+    steps = 0
     for number in range(10):
         process = start_build(folder, killed)
         while process.is_alive() and len(list(killed.glob("backscatter/c/*"))) <= number:
@@ -222,18 +222,18 @@ def test_a_build_killed_ten_times_goes_on(
         if not is_half_created(killed):
             cube = open_cube(killed)
             assert np.isfinite(cube["backscatter"]).all()
-            assert cube.sizes["time"] >= held
-            held = cube.sizes["time"]
+            assert cube.sizes["time"] >= steps
+            steps = cube.sizes["time"]
     start_build(folder, killed).join()
     assert arrays(killed) == arrays(whole)
     assert open_cube(killed).sizes["time"] == 12
 
 
 @pytest.mark.parametrize("files", [0, 1, 2, 5, 20])
-def test_a_build_killed_while_it_makes_the_store(
+def test_a_build_killed_while_it_creates_the_store(
     files: int, scene_folder: Callable[..., Path], tmp_path: Path
 ) -> None:
-    """Of a store whose first files alone are there, nothing is seen, and the build goes on."""
+    """A store with only its first files cannot be opened, and the build resumes."""
     items = items_of(scene_folder(series(1)))
     whole = build(items, tmp_path / "whole.zarr")
     Store.open(tmp_path / "cube.zarr", GRID, has_truth=False)
@@ -279,12 +279,12 @@ def test_a_half_written_step_is_not_data(
     xr.testing.assert_identical(cube.load(), whole.load())
 
 
-def test_what_is_no_cube(tmp_path: Path) -> None:
+def test_a_path_without_a_cube(tmp_path: Path) -> None:
     with pytest.raises(SarcastError, match="is no cube; build one with: sarcast cube"):
         open_cube(tmp_path / "nowhere")
 
 
-def test_dates_are_found_and_named(scene_folder: Callable[..., Path], tmp_path: Path) -> None:
+def test_dates_are_found_by_text(scene_folder: Callable[..., Path], tmp_path: Path) -> None:
     scenes = {opera_name("20200301T043005", "S1B"): power(0), **series(3)}
     cube = build(items_of(scene_folder(scenes)), tmp_path / "cube.zarr")
     assert time_index_of(cube, "2020-03-02") == 2
@@ -297,7 +297,7 @@ def test_dates_are_found_and_named(scene_folder: Callable[..., Path], tmp_path: 
         time_index_of(cube, "spring")
 
 
-def test_the_last_moment_of_a_date() -> None:
+def test_the_last_second_of_a_date() -> None:
     assert str(moment_of("2023-12-31")) == "2023-12-31T00:00:00"
     assert str(moment_of("2023-12-31", last=True)) == "2023-12-31T23:59:59"
     assert str(moment_of("2023", last=True)) == "2023-12-31T23:59:59"
@@ -307,7 +307,7 @@ def test_the_last_moment_of_a_date() -> None:
 
 
 def test_a_real_burst(data_dir: Path, tmp_path: Path) -> None:
-    """Pixels of the source are kept: the grid is the scenes' own."""
+    """On the grid of the scenes the pixels of the source are kept."""
     import rasterio
 
     paths = sorted((data_dir / "opera-rtc-s1").glob("*T137-292321-IW2_2021*"))
@@ -316,12 +316,12 @@ def test_a_real_burst(data_dir: Path, tmp_path: Path) -> None:
         grid = GeoBox(source.shape, source.transform, source.crs)
     cube = build(items, tmp_path / "cube.zarr", grid=grid)
     assert cube.sizes == {"time": 6, "band": 2, "y": 100, "x": 100, "lag": 4, "cy": 4, "cx": 4}
-    for place, item in enumerate(items):
+    for index, item in enumerate(items):
         for band in ("VV", "VH"):
             with rasterio.open(item.assets[band.lower()].href) as source:
                 truth = 10.0 * np.log10(source.read(1))
-            held = cube["backscatter"][place].sel(band=band)
-            np.testing.assert_allclose(held, truth, atol=0.0051)
+            stored = cube["backscatter"][index].sel(band=band)
+            np.testing.assert_allclose(stored, truth, atol=0.0051)
 
 
 def test_a_build_without_a_step_leaves_no_store(
@@ -336,24 +336,24 @@ def test_a_build_without_a_step_leaves_no_store(
     assert not (tmp_path / "cube.zarr").exists()
 
 
-def test_a_cube_whose_arrays_are_not_told(
+def test_a_cube_without_consolidated_metadata(
     scene_folder: Callable[..., Path], tmp_path: Path
 ) -> None:
     scenes, path = items_of(scene_folder(series(1))), tmp_path / "cube.zarr"
     build(scenes, path)
-    told = json.loads((path / "zarr.json").read_text())
-    del told["consolidated_metadata"]
-    (path / "zarr.json").write_text(json.dumps(told))
+    metadata = json.loads((path / "zarr.json").read_text())
+    del metadata["consolidated_metadata"]
+    (path / "zarr.json").write_text(json.dumps(metadata))
     with pytest.raises(SarcastError, match="zarr.json does not list its arrays"):
         build(scenes, path)
 
 
 @pytest.mark.parametrize(
-    ("lost", "said"), [("temperature", "lost its files"), ("time/c", "lost its values")]
+    ("lost", "message"), [("temperature", "lost its files"), ("time/c", "lost its values")]
 )
 def test_files_that_a_cube_has_lost_are_faults(
-    scene_folder: Callable[..., Path], tmp_path: Path, lost: str, said: str
+    scene_folder: Callable[..., Path], tmp_path: Path, lost: str, message: str
 ) -> None:
     build(items_of(scene_folder(series(2))), tmp_path / "cube.zarr")
     shutil.rmtree(tmp_path / "cube.zarr" / lost)
-    assert any(said in fault for fault in check_cube(tmp_path / "cube.zarr").faults)
+    assert any(message in fault for fault in check_cube(tmp_path / "cube.zarr").faults)

@@ -1,4 +1,4 @@
-"""What goes into a cube: slices that overlap, versions, units, files that are gone, workers."""
+"""Sources of a cube: overlapping slices, versions, units, missing files, and the workers."""
 
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -29,7 +29,7 @@ from sarcast.ingest.weather import Weather
 from sarcast.io.rasters import has_data, open_raster, read_sample, warp_onto, write_cog
 from sarcast.io.remote import RemoteOptions
 from small_weather import weather as daily_weather
-from test_31_ingest import tell_scaling
+from test_31_ingest import set_scaling
 
 REMOTE = RemoteOptions()
 ELSEWHERE = GeoBox.from_bbox(
@@ -60,10 +60,10 @@ def run(*words: object) -> object:
 # --- slices ---------------------------------------------------------------------------------------
 
 
-def test_the_later_of_two_slices_wins_and_that_is_said(
+def test_the_later_of_two_slices_is_used_and_reported(
     scene_folder: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The second slice is 3 dB brighter, and saw the lower 35 of 60 rows."""
+    """The second slice is 3 dB brighter, and covers the lower 35 of 60 rows."""
     first = power(1)
     second = first * np.float32(10.0**0.3)
     first[:, 35:], second[:, :25] = np.nan, np.nan
@@ -79,7 +79,7 @@ def test_the_later_of_two_slices_wins_and_that_is_said(
     ) in capsys.readouterr().err
 
 
-def test_slices_that_agree_are_not_talked_of(
+def test_slices_that_agree_are_not_reported(
     scene_folder: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     names = [opera_name(f"20200301T15400{s}", burst=f"T058-12345{s}-IW2") for s in (5, 8)]
@@ -92,27 +92,27 @@ def test_overlaps_add_up() -> None:
     assert total == Overlap(15, 7, 1.5)
 
 
-def test_the_newest_version_wins_and_that_is_said(
+def test_the_newest_version_is_used_and_reported(
     scene_folder: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Reprocessed a year later: taken at once, and by a cube that held the older one."""
+    """Reprocessed a year later: used by a new cube, and by one that had the older version."""
     old = opera_name("20200301T154005")
     new = old.replace("20250101T000000Z", "20260101T000000Z")
     items = items_of(scene_folder({old: power(1), new: power(2)}))
     cube = build(items, tmp_path / "cube.zarr")
     assert cube["scene_id"].values.tolist() == [new]
-    told = capsys.readouterr().err
-    assert f"1 slices have more than one version; the newest is used: {new} instead of" in told
-    grown = build(items[:1], tmp_path / "grown.zarr")
-    assert grown["scene_id"].values.tolist() == [old]
-    grown = build(items, tmp_path / "grown.zarr")
-    assert grown["scene_id"].values.tolist() == [new]
-    np.testing.assert_array_equal(grown["backscatter"], cube["backscatter"])
-    assert build(items[:1], tmp_path / "grown.zarr")["scene_id"].values.tolist() == [new]
+    output = capsys.readouterr().err
+    assert f"1 slices have more than one version; the newest is used: {new} instead of" in output
+    extended = build(items[:1], tmp_path / "extended.zarr")
+    assert extended["scene_id"].values.tolist() == [old]
+    extended = build(items, tmp_path / "extended.zarr")
+    assert extended["scene_id"].values.tolist() == [new]
+    np.testing.assert_array_equal(extended["backscatter"], cube["backscatter"])
+    assert build(items[:1], tmp_path / "extended.zarr")["scene_id"].values.tolist() == [new]
 
 
-def test_what_tells_the_newest_version(scene_folder: Callable[..., Path]) -> None:
-    """When it was processed, where items tell it; other places, bands, times are no versions."""
+def test_the_newest_version_is_recognised(scene_folder: Callable[..., Path]) -> None:
+    """By the processing date of the items; other positions, bands or times are no versions."""
     (item,) = items_of(scene_folder({opera_name("20200301T154005"): power(1)}))
 
     def other(name: str, **more: object) -> pystac.Item:
@@ -122,8 +122,8 @@ def test_what_tells_the_newest_version(scene_folder: Callable[..., Path]) -> Non
         return copy
 
     late, early = other("a", created="2025-03-01"), other("b", created="2025-02-01")
-    assert [one.id for one in newest_versions([early, late])] == ["a"]
-    assert [one.id for one in newest_versions([other("b"), late])] == ["a"]
+    assert [item.id for item in newest_versions([early, late])] == ["a"]
+    assert [item.id for item in newest_versions([other("b"), late])] == ["a"]
     moved = other("moved")
     moved.bbox = [corner + 0.5 for corner in item.bbox or []]
     later = other("later")
@@ -134,10 +134,10 @@ def test_what_tells_the_newest_version(scene_folder: Callable[..., Path]) -> Non
     assert len(newest_versions(twins)) == 5
 
 
-def test_a_slice_more_makes_the_acquisition_anew(
+def test_a_further_slice_rewrites_the_acquisition(
     scene_folder: Callable[..., Path], tmp_path: Path
 ) -> None:
-    """A pass of which a second slice comes later stays one date."""
+    """A pass whose second slice arrives later stays one date."""
     upper, lower = power(1), power(2)
     upper[:, 30:], lower[:, :30] = np.nan, np.nan
     names = [opera_name(f"20200301T15400{s}", burst=f"T058-12345{s}-IW2") for s in (5, 8)]
@@ -158,32 +158,32 @@ def test_blocks_equal_the_whole(grid: GeoBox, tmp_path: Path) -> None:
     layer = Layer(str(tmp_path / "vv.tif"), 1, "linear power", "scene")
     whole, _ = read_fused([layer], GRID, "bilinear", REMOTE)
     pieces = np.full(GRID.shape, np.nan, dtype=np.float32)
-    for place in block_slices(GRID, 32):
-        pieces[place], _ = read_fused([layer], GRID[place], "bilinear", REMOTE)
+    for slices in block_slices(GRID, 32):
+        pieces[slices], _ = read_fused([layer], GRID[slices], "bilinear", REMOTE)
     np.testing.assert_allclose(pieces, whole, atol=0.01)
     assert np.isfinite(whole).mean() > 0.95
 
 
-def test_a_missing_pixel_changes_its_neighbours_alone(tmp_path: Path) -> None:
-    """Rasters without holes are warped on a faster way; its values are those of the slower one."""
+def test_a_missing_pixel_changes_only_its_neighbours(tmp_path: Path) -> None:
+    """Rasters without gaps are warped by a faster method, which gives the same values."""
     shifted = GRID.translate_pix(0.3, -0.4)
     values = power(3)[0]
     holed = values.copy()
     holed[20, 30] = np.nan
     warped = []
-    for number, one in enumerate((values, holed)):
-        write_cog(tmp_path / f"{number}.tif", one, shifted)
+    for number, raster in enumerate((values, holed)):
+        write_cog(tmp_path / f"{number}.tif", raster, shifted)
         with open_raster(tmp_path / f"{number}.tif") as source:
             warped.append(warp_onto(source, GRID, "bilinear"))
     far = np.ones(GRID.shape, dtype=bool)
     far[17:24, 27:34] = False
     np.testing.assert_allclose(warped[0][far], warped[1][far], rtol=1e-5)
     assert not np.array_equal(warped[0][~far], warped[1][~far])
-    assert np.isnan(warped[1]).sum() <= 1  # four pixels see the hole, and three others each
+    assert np.isnan(warped[1]).sum() <= 1  # four pixels use the gap, each with three others
 
 
-def test_a_fine_raster_is_thinned_as_it_is_read(tmp_path: Path) -> None:
-    """Means of 16 x 16 fine pixels; the oracle is numpy's."""
+def test_a_fine_raster_is_downsampled_as_it_is_read(tmp_path: Path) -> None:
+    """Means of 16 x 16 fine pixels, compared with those of numpy."""
     fine = GRID.zoom_to((GRID.height * 16, GRID.width * 16))
     values = np.random.default_rng(4).uniform(1.0, 2.0, fine.shape).astype(np.float32)
     write_cog(tmp_path / "fine.tif", values, fine)
@@ -204,20 +204,20 @@ def test_every_unit_gives_the_same_decibels(grid: GeoBox, tmp_path: Path) -> Non
         "amplitude": np.sqrt(values),
     }.items():
         write_cog(tmp_path / f"{unit}.tif", layer, grid)
-        place = Layer(str(tmp_path / f"{unit}.tif"), 1, unit, "scene")
-        found[unit], _ = read_fused([place], GRID, "bilinear", REMOTE)
+        layer_of_unit = Layer(str(tmp_path / f"{unit}.tif"), 1, unit, "scene")
+        found[unit], _ = read_fused([layer_of_unit], GRID, "bilinear", REMOTE)
     np.testing.assert_allclose(found["dB"], found["linear power"], atol=1e-3)
     np.testing.assert_allclose(found["amplitude"], found["linear power"], atol=1e-3)
     if grid == GRID:
         np.testing.assert_allclose(found["dB"], 10.0 * np.log10(values), atol=1e-4)
 
 
-def test_no_data_of_a_file_and_of_its_item(tmp_path: Path) -> None:
+def test_nodata_of_a_file_and_of_its_item(tmp_path: Path) -> None:
     values = power(6)[0]
     values[:10] = -9999.0
-    write_cog(tmp_path / "told.tif", values, GRID, nodata=-9999.0)
-    write_cog(tmp_path / "untold.tif", values, GRID, nodata=None)
-    for name, nodata in (("told", None), ("untold", -9999.0), ("untold", "-9999")):
+    write_cog(tmp_path / "declared.tif", values, GRID, nodata=-9999.0)
+    write_cog(tmp_path / "undeclared.tif", values, GRID, nodata=None)
+    for name, nodata in (("declared", None), ("undeclared", -9999.0), ("undeclared", "-9999")):
         layer = Layer(str(tmp_path / f"{name}.tif"), 1, "linear power", "scene", nodata)
         found, _ = read_fused([layer], GRID, "bilinear", REMOTE)
         np.testing.assert_array_equal(np.isnan(found), values < 0.0)
@@ -233,12 +233,12 @@ def means(values: np.ndarray, side: int) -> np.ndarray:
 
 @pytest.mark.parametrize("strip", [1, 700, 1 << 21])
 @pytest.mark.parametrize("times", [4, 10, 16])
-def test_a_fine_raster_is_thinned_as_power(
+def test_a_fine_raster_is_downsampled_as_power(
     times: int, strip: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever its unit, and in strips of any size; it ends and has holes within a pixel's blocks.
+    """In every unit and strip size, also where a raster ends or has gaps within a pixel's block.
 
-    Blocks of half a pixel of the grid are thinned to their means, which are then warped.
+    Blocks of half a pixel of the grid are averaged, and the means are then warped.
     """
     monkeypatch.setattr("sarcast.io.rasters._STRIP", strip)
     grid = GRID[:12, :9]
@@ -258,33 +258,33 @@ def test_a_fine_raster_is_thinned_as_power(
 
 
 def test_the_level_of_speckle_does_not_depend_on_unit_and_spacing(tmp_path: Path) -> None:
-    """Means of decibels of 4.4 looks lie half a decibel too low, of amplitudes a quarter."""
+    """At 4.4 looks, means of decibels would be half a decibel too low, of amplitudes a quarter."""
     fine = GRID.zoom_to((GRID.height * 4, GRID.width * 4))
     values = power(8, fine.shape)[0]
     for unit, layer in {"dB": 10.0 * np.log10(values), "amplitude": np.sqrt(values)}.items():
         write_cog(tmp_path / f"{unit}.tif", layer, fine)
-        place = Layer(str(tmp_path / f"{unit}.tif"), 1, unit, "scene")
-        found, _ = read_fused([place], GRID, "bilinear", REMOTE)
+        layer_of_unit = Layer(str(tmp_path / f"{unit}.tif"), 1, unit, "scene")
+        found, _ = read_fused([layer_of_unit], GRID, "bilinear", REMOTE)
         level = 10.0 * np.log10(np.mean(10.0 ** (found / 10.0)))
         assert level == pytest.approx(10.0 * np.log10(values.mean(dtype=float)), abs=0.02)
 
 
 @pytest.mark.parametrize("unit", ["linear power", "degree"])
-def test_no_data_that_an_item_alone_tells_is_in_no_mean(unit: str, tmp_path: Path) -> None:
+def test_nodata_that_only_an_item_declares_is_left_out_of_means(unit: str, tmp_path: Path) -> None:
     fine = GRID.zoom_to((GRID.height * 8, GRID.width * 8))
     values = np.full(fine.shape, 0.1, dtype=np.float32)
     values[np.random.default_rng(9).uniform(size=fine.shape) < 0.2] = -9999.0
     values[:16] = -9999.0
-    for name, told in (("told", -9999.0), ("untold", None)):
-        write_cog(tmp_path / f"{name}.tif", values, fine, nodata=told)
+    for name, nodata in (("declared", -9999.0), ("undeclared", None)):
+        write_cog(tmp_path / f"{name}.tif", values, fine, nodata=nodata)
         layer = Layer(str(tmp_path / f"{name}.tif"), 1, unit, "scene", -9999.0)
         found = read_layer(layer, GRID, "average", REMOTE)
         assert np.isnan(found[:2]).all()
         np.testing.assert_allclose(found[2:], 0.1, rtol=1e-5)
 
 
-def test_where_means_of_values_make_sense_overviews_are_read(tmp_path: Path) -> None:
-    """Linear power that tells what is missing: overviews written as 7 are seen in its stead."""
+def test_overviews_of_linear_power_are_used(tmp_path: Path) -> None:
+    """A raster of linear power with nodata: overviews that were set to 7 are read instead."""
     fine = GRID.zoom_to((GRID.height * 8, GRID.width * 8))
     path = tmp_path / "fine.tif"
     write_cog(path, np.full(fine.shape, 0.1, dtype=np.float32), fine)
@@ -296,8 +296,8 @@ def test_where_means_of_values_make_sense_overviews_are_read(tmp_path: Path) -> 
     np.testing.assert_array_equal(found, 7.0)
 
 
-def test_a_bright_corner_is_of_the_unit_of_its_raster(tmp_path: Path) -> None:
-    """Decibels over 0 in a block's corner look like power; the second band, and few of it, tell."""
+def test_a_bright_corner_has_the_unit_of_its_raster(tmp_path: Path) -> None:
+    """Decibels over 0 in a corner of a block look like power; the whole band decides the unit."""
     decibels = np.full(GRID.shape, 1.0, dtype=np.float32)
     decibels[::5, ::5] = -12.0
     decibels[-12:, -12:] = 4.0
@@ -309,8 +309,8 @@ def test_a_bright_corner_is_of_the_unit_of_its_raster(tmp_path: Path) -> None:
     np.testing.assert_allclose(found, np.where(truth == 1.0, np.nan, truth), atol=1e-4)
 
 
-def test_decibels_among_zeros_that_mark_what_was_not_seen(tmp_path: Path) -> None:
-    """A swath that covers 3 % of its raster is taken by index and build, whatever the block."""
+def test_decibels_among_zeros_that_mark_missing_data(tmp_path: Path) -> None:
+    """A swath that covers 3 % of its raster is indexed and built, whatever the block."""
     decibels = np.zeros((2, *GRID.shape), dtype=np.float32)
     decibels[:, :, :2] = 10.0 * np.log10(power(10)[:, :, :2])
     name = "S1A_IW_GRDH_1SDV_20200301T051122_20200301T051147_031482_03A0B2_1B2C.tif"
@@ -323,10 +323,10 @@ def test_decibels_among_zeros_that_mark_what_was_not_seen(tmp_path: Path) -> Non
 @pytest.mark.parametrize("declared", ["linear power", "amplitude", "dB"])
 def test_another_unit_than_that_of_all_values_is_refused(declared: str, tmp_path: Path) -> None:
     values = power(11)[0] if declared == "dB" else 10.0 * np.log10(power(11)[0])
-    told = "linear power" if declared == "dB" else "dB"
+    actual = "linear power" if declared == "dB" else "dB"
     write_cog(tmp_path / "scene.tif", values, GRID)
     layer = Layer(str(tmp_path / "scene.tif"), 1, declared, "scene")
-    line = f"scene is declared in {declared}, but its values are those of {told}; index it again"
+    line = f"scene is declared in {declared}, but its values are those of {actual}; index it again"
     with pytest.raises(SarcastError, match=line):
         read_fused([layer], GRID[20:, 20:], "bilinear", REMOTE)
 
@@ -336,30 +336,30 @@ def test_another_unit_than_that_of_all_values_is_refused(declared: str, tmp_path
 def test_scale_and_offset_of_a_file_are_applied(
     unit: str, scale: float, grid: GeoBox, tmp_path: Path
 ) -> None:
-    """Whole numbers, of which 7 is what is missing, mean what another file holds as it is."""
+    """Scaled integers, with 7 as nodata, equal the same values stored as floats."""
     values = power(12)[0]
-    held = np.round(((10.0 * np.log10(values) if unit == "dB" else values) + 0.5) / scale)
+    stored = np.round(((10.0 * np.log10(values) if unit == "dB" else values) + 0.5) / scale)
     holes = np.s_[:16, :16]
-    values = (held * scale - 0.5).astype(np.float32)
-    held[holes], values[holes] = 7, np.nan
+    values = (stored * scale - 0.5).astype(np.float32)
+    stored[holes], values[holes] = 7, np.nan
     write_cog(tmp_path / "plain.tif", values, GRID)
     plain = Layer(str(tmp_path / "plain.tif"), 1, unit, "scene")
     truth = read_layer(plain, grid, "average", REMOTE)
     assert np.isnan(truth).any() and np.isfinite(truth).any()
-    for name, nodata in (("told", 7), ("untold", None)):
+    for name, nodata in (("declared", 7), ("undeclared", None)):
         path = tmp_path / f"{name}.tif"
-        write_cog(path, held.astype(np.int16), GRID, nodata=nodata)
-        tell_scaling(path, scale, -0.5)
+        write_cog(path, stored.astype(np.int16), GRID, nodata=nodata)
+        set_scaling(path, scale, -0.5)
         found = read_layer(Layer(str(path), 1, unit, "scene", 7.0), grid, "average", REMOTE)
         np.testing.assert_allclose(found, truth, rtol=1e-3, atol=1e-5)
         np.testing.assert_allclose(read_sample(path, nodata=7.0), values, rtol=1e-5, atol=1e-6)
 
 
-def test_a_raster_that_means_zeros_alone_holds_no_data(tmp_path: Path) -> None:
-    """The third band holds 0 and means decibels."""
+def test_a_raster_of_scaled_zeros_has_no_data(tmp_path: Path) -> None:
+    """The third band is stored as 0, which its offset makes decibels."""
     path = tmp_path / "scene.tif"
     write_cog(path, np.stack([np.full(GRID.shape, n, np.int16) for n in (5, 6, 0)]), GRID, nodata=9)
-    tell_scaling(path, 2.0, -10.0)
+    set_scaling(path, 2.0, -10.0)
     assert [has_data(path, band) for band in (1, 2, 3)] == [False, True, True]
 
 
@@ -371,13 +371,13 @@ def test_packing_loses_half_a_step() -> None:
     np.testing.assert_allclose(np.delete(packed, 3) / 100.0, np.delete(decibels, 3), atol=0.00501)
 
 
-# --- what is gone ---------------------------------------------------------------------------------
+# --- missing files --------------------------------------------------------------------------------
 
 
-def test_a_file_that_is_gone(
+def test_a_missing_file(
     scene_folder: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Named; its date is left out if that is allowed, and taken up when the file is back."""
+    """It is reported; its date is left out if allowed, and added when the file is back."""
     names = [opera_name(f"2020030{day}T154005") for day in range(1, 8)]
     folder = scene_folder({name: power(day) for day, name in enumerate(names)})
     items = items_of(folder)
@@ -390,9 +390,9 @@ def test_a_file_that_is_gone(
     assert open_cube(tmp_path / "cube.zarr").sizes["time"] == 1
     capsys.readouterr()
     left = build(items, tmp_path / "cube.zarr", allow_missing=True)
-    told = capsys.readouterr().err
-    assert f"warning: 2020-03-02T15:40:05 is left out: {gone}" in told
-    assert f"warning: 1 dates were left out ({names[1]} first)" in told
+    output = capsys.readouterr().err
+    assert f"warning: 2020-03-02T15:40:05 is left out: {gone}" in output
+    assert f"warning: 1 dates were left out ({names[1]} first)" in output
     assert left["scene_id"].values.tolist() == [names[0], *names[2:]]
     np.testing.assert_array_equal(
         left["backscatter"], whole["backscatter"].isel(time=[0, *range(2, 7)])
@@ -401,7 +401,7 @@ def test_a_file_that_is_gone(
     xr.testing.assert_identical(build(items, tmp_path / "cube.zarr").load(), whole)
 
 
-def test_nothing_stays_of_dates_that_were_left_out(
+def test_images_of_dates_that_were_left_out_are_deleted(
     scene_folder: Callable[..., Path], tmp_path: Path
 ) -> None:
     """Images written ahead of a date that had to be left out are deleted."""
@@ -417,22 +417,22 @@ def test_nothing_stays_of_dates_that_were_left_out(
 def test_weather_is_read_once(
     scene_folder: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two dates held and two to come: four are asked of the weather, each once."""
+    """Two stored dates and two to be added: the weather of each of the four is read once."""
     folder = scene_folder({opera_name(f"2020030{day}T154005"): power(day) for day in range(1, 5)})
     items = items_of(folder)
     daily_weather(tmp_path / "weather.nc")
     sources = Sources(weather=(tmp_path / "weather.nc",))
     build(items[2:], tmp_path / "cube.zarr")
-    asked: list[np.datetime64] = []
+    requested: list[np.datetime64] = []
     read = Weather.read
 
-    def listen(self: Weather, grid: GeoBox, dates: Sequence[np.datetime64]) -> xr.Dataset:
-        asked.extend(dates)
+    def record(self: Weather, grid: GeoBox, dates: Sequence[np.datetime64]) -> xr.Dataset:
+        requested.extend(dates)
         return read(self, grid, dates)
 
-    monkeypatch.setattr(Weather, "read", listen)
+    monkeypatch.setattr(Weather, "read", record)
     build_cube(items, tmp_path / "cube.zarr", GRID, CubeOptions(), sources)
-    assert [str(date)[:10] for date in asked] == [f"2020-03-0{day}" for day in (3, 4, 1, 2)]
+    assert [str(date)[:10] for date in requested] == [f"2020-03-0{day}" for day in (3, 4, 1, 2)]
     assert np.isfinite(open_cube(tmp_path / "cube.zarr")["temperature"]).all()
 
 
@@ -482,13 +482,13 @@ def test_no_scheduler_answers(
         words = ("--to", tmp_path / "cube.zarr", "--scheduler", address)
         assert run("cube", tmp_path / "catalogue", *words) == 1
         assert f"no Dask scheduler answers at {address}" in capsys.readouterr().err
-    assert dask.base.get_scheduler() is None  # what else uses Dask does not wait for it
+    assert dask.base.get_scheduler() is None  # other uses of Dask are not affected
 
 
 # --- the command line -----------------------------------------------------------------------------
 
 
-def test_rasters_become_a_cube_with_one_command(
+def test_one_command_builds_a_cube_from_rasters(
     scene_folder: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = scene_folder({opera_name(f"2020030{day}T154005"): power(day) for day in range(1, 4)})
@@ -502,10 +502,10 @@ def test_rasters_become_a_cube_with_one_command(
     assert "is a catalogue and specifies them" in capsys.readouterr().err
 
 
-def test_scenes_of_a_folder_that_was_tried_before_are_not_taken(
+def test_scenes_of_a_folder_used_earlier_are_not_added(
     scene_folder: Callable[..., Path], tmp_path: Path
 ) -> None:
-    """The catalogue beside the cube keeps them; the cube holds what it was asked for, and more."""
+    """The catalogue beside the cube keeps them; the cube has only what was requested for it."""
     wrong, right, later = (
         scene_folder({opera_name(f"2020030{day}T154005"): power(day)}).rename(tmp_path / f"{day}")
         for day in (1, 2, 3)
@@ -519,7 +519,7 @@ def test_scenes_of_a_folder_that_was_tried_before_are_not_taken(
         assert [str(time)[9:10] for time in open_cube(to)["time"].values] == days
 
 
-def test_a_look_from_the_command_line(
+def test_a_check_from_the_command_line(
     scene_folder: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = scene_folder({opera_name(f"2020030{day}T154005"): power(day) for day in range(1, 4)})
@@ -527,17 +527,17 @@ def test_a_look_from_the_command_line(
     run("--quiet", "cube", folder, "--to", to)
     capsys.readouterr()
     assert run("cube", "--check", to) == 0
-    told = capsys.readouterr()
-    assert "2020-03-02 15:40  S1A  ascending  58     100.0 %" in told.out
-    assert "warning: snow_depth is missing" in told.err
-    assert f"{to}: no fault in 3 dates, 4 warnings" in told.err
+    output = capsys.readouterr()
+    assert "2020-03-02 15:40  S1A  ascending  58     100.0 %" in output.out
+    assert "warning: snow_depth is missing" in output.err
+    assert f"{to}: no fault in 3 dates, 4 warnings" in output.err
     (to / "backscatter" / "c" / "1" / "0" / "0" / "0").unlink()
     assert run("cube", "--check", to) == 1
     assert "fault: backscatter of 2020-03-02T15:40:05 has [0, 0]" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         ((), "give a CATALOGUE and --to CUBE to build a cube, or --check CUBE"),
         (("somewhere",), "give a CATALOGUE and --to CUBE"),
@@ -546,30 +546,30 @@ def test_a_look_from_the_command_line(
         (("somewhere", "--to", "b", "--workers", "0"), "--workers: "),
     ],
 )
-def test_what_cannot_be_asked(
-    words: tuple[str, ...], said: str, capsys: pytest.CaptureFixture[str]
+def test_invalid_command_lines(
+    words: tuple[str, ...], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run("cube", *words) == 2
-    assert said in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
-def test_a_look_at_what_is_no_cube(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_check_without_a_cube(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("cube", "--check", tmp_path / "nowhere") == 1
     assert "nowhere is no cube" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("asked", [(), ("--area", "27.002,62.227,27.01,62.23")])
+@pytest.mark.parametrize("area", [(), ("--area", "27.002,62.227,27.01,62.23")])
 def test_a_cube_is_extended_on_its_own_grid(
-    scene_folder: Callable[..., Path], tmp_path: Path, asked: tuple[str, ...]
+    scene_folder: Callable[..., Path], tmp_path: Path, area: tuple[str, ...]
 ) -> None:
-    """By scenes whose pixels lie elsewhere, and none of those that it was made of."""
+    """By scenes on a shifted grid, without those that it was built from."""
     first = scene_folder({opera_name("20200301T154005"): power(0)}, name="first")
     moved = GRID.translate_pix(0.3, -0.4)
     second = scene_folder({opera_name("20200302T154005"): power(1)}, moved, name="second")
     to = tmp_path / "area.zarr"
-    assert run("--quiet", "cube", first, "--to", to, *asked) == 0
+    assert run("--quiet", "cube", first, "--to", to, *area) == 0
     before = open_cube(to).odc.geobox
-    assert run("--quiet", "cube", second, "--to", to, *asked) == 0
+    assert run("--quiet", "cube", second, "--to", to, *area) == 0
     after = open_cube(to)
     assert after.sizes["time"] == 2
     assert after.odc.geobox == before

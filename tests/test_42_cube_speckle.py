@@ -1,4 +1,4 @@
-"""Speckle filtered as a cube is built: what the filter itself makes of the scenes."""
+"""Speckle filtering during a build gives what the filter gives on the scenes."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -22,7 +22,7 @@ from sarcast.speckle import SpeckleOptions, despeckle, images
 LOOKS = 4.4
 DATES = 6
 GAP = (slice(20, 24), slice(5, 50))
-"""Rows and columns that the third date did not see."""
+"""Rows and columns without data at the third date."""
 
 
 @pytest.fixture(autouse=True)
@@ -31,7 +31,7 @@ def _short_reach(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def powers() -> np.ndarray:
-    """Dims (date, band, y, x): speckle over a step, each date at its own level."""
+    """Dims (date, band, y, x): speckle over a step edge; the level rises with the date."""
     rng = np.random.default_rng(3)
     level = np.where(np.arange(GRID.width) > 40, 0.2, 0.05) * np.ones(GRID.shape)
     drawn = rng.gamma(LOOKS, 1.0 / LOOKS, (DATES, 2, *GRID.shape)) * level
@@ -53,7 +53,7 @@ def built(folder: Path, target: Path, dates: int = DATES, **options: object) -> 
 
 
 def wanted(options: SpeckleOptions) -> xr.DataArray:
-    """What the filter makes of the scenes, beyond which nothing was seen."""
+    """The filtered scenes, with missing data around them."""
     margin = ((0, 0), (0, 0), (options.reach,) * 2, (options.reach,) * 2)
     wide = np.pad(powers(), margin, constant_values=np.nan)
     scenes = xr.DataArray(wide, dims=("time", "band", "y", "x"), attrs={"units": "linear power"})
@@ -75,7 +75,7 @@ ASKED = [
 
 
 @pytest.mark.parametrize("asked", ASKED, ids=lambda asked: asked["speckle"])
-def test_a_cube_holds_what_the_filter_makes_of_the_scenes(scenes, tmp_path, asked, monkeypatch):
+def test_a_cube_has_the_filtered_scenes(scenes, tmp_path, asked, monkeypatch):
     monkeypatch.setattr(images, "TILE", 16)
     cube = built(scenes, tmp_path / "cube.zarr", **asked)
     found, known = cube["backscatter"].values, wanted(SpeckleOptions(**asked)).values
@@ -88,29 +88,29 @@ def test_a_cube_holds_what_the_filter_makes_of_the_scenes(scenes, tmp_path, aske
 @pytest.mark.parametrize("asked", ASKED, ids=lambda asked: asked["speckle"])
 def test_blocks_change_nothing(scenes, asked):
     passes = acquisitions(list(find_items([scenes], IndexOptions())))
-    dates = [one.layers("VV") for one in passes[:3]]
+    dates = [acquisition.layers("VV") for acquisition in passes[:3]]
     speckle = SpeckleOptions(**asked)
 
     def read(grid: GeoBox) -> np.ndarray:
         return read_filtered(dates, grid, "nearest", speckle, RemoteOptions())[0]
 
     whole = read(GRID)
-    for place in ((slice(0, 17), slice(0, 80)), (slice(17, 60), slice(33, 80))):
-        np.testing.assert_allclose(read(GRID[place]), whole[place], atol=1e-4)
+    for slices in ((slice(0, 17), slice(0, 80)), (slice(17, 60), slice(33, 80))):
+        np.testing.assert_allclose(read(GRID[slices]), whole[slices], atol=1e-4)
 
 
-def test_an_extension_in_later_runs_is_a_cube_built_at_once(scenes, tmp_path):
+def test_a_cube_extended_in_later_runs_equals_one_built_at_once(scenes, tmp_path):
     asked = {"speckle": "quegan", "speckle_dates": 3}
     at_once = built(scenes, tmp_path / "once.zarr", **asked)
     for dates in (2, 3, DATES):
-        extended = built(scenes, tmp_path / "grown.zarr", dates, **asked)
+        extended = built(scenes, tmp_path / "extended.zarr", dates, **asked)
     xr.testing.assert_identical(extended.load(), at_once.load())
 
 
-def test_looks_are_estimated_once_said_and_kept_for_later_dates(scenes, tmp_path, capsys):
+def test_looks_are_estimated_once_and_kept_for_later_dates(scenes, tmp_path, capsys):
     cube = built(scenes, tmp_path / "cube.zarr", 2, speckle="lee")
-    told = capsys.readouterr().err
-    assert "speckle filter lee, 7 x 7" in told and "equivalent number of looks" in told
+    output = capsys.readouterr().err
+    assert "speckle filter lee, 7 x 7" in output and "equivalent number of looks" in output
     looks = cube.attrs["speckle"]["looks"]
     assert looks == pytest.approx(LOOKS, rel=0.25)
     later = built(scenes, tmp_path / "cube.zarr", speckle="lee")
@@ -129,7 +129,7 @@ def test_a_cube_is_not_extended_with_another_filter(scenes, tmp_path):
     assert "speckle_filter" not in open_cube(tmp_path / "plain.zarr").attrs
 
 
-def test_scenes_that_show_too_little_for_their_looks_are_an_error(scene_folder, tmp_path):
+def test_scenes_with_too_little_data_to_estimate_looks_are_an_error(scene_folder, tmp_path):
     sparse = powers()[:1]
     sparse[..., 9:, :] = sparse[..., 30:] = np.nan
     folder = scene_folder({opera_name("20200101T051122"): sparse[0]}, name="sparse")
@@ -139,7 +139,7 @@ def test_scenes_that_show_too_little_for_their_looks_are_an_error(scene_folder, 
     assert built(folder, tmp_path / "cube.zarr", speckle="lee", looks=4.0).sizes["time"] == 1
 
 
-def test_an_earlier_date_that_cannot_be_read_is_not_joined(scenes, tmp_path):
+def test_an_earlier_date_that_cannot_be_read_is_not_used(scenes, tmp_path):
     items = list(find_items([scenes], IndexOptions()))
     next(scenes.glob("*20200103T051122*_VV.tif")).write_bytes(b"cut off")
     asked = {"speckle": "quegan", "speckle_dates": 3}
@@ -154,7 +154,7 @@ def test_an_earlier_date_that_cannot_be_read_is_not_joined(scenes, tmp_path):
     assert np.abs(found - units.to_db(known).isel(inner).values).max() < 0.011
 
 
-def test_the_command_filters_and_refuses_options_that_have_no_meaning(scenes, tmp_path, capsys):
+def test_the_command_filters_and_refuses_options_without_effect(scenes, tmp_path, capsys):
     def run(*words: object) -> int:
         with pytest.raises(SystemExit) as ended:
             main([str(word) for word in words])

@@ -1,4 +1,4 @@
-"""Runs of a build: several at once, one that finds nothing, one that adds, and what is left."""
+"""Runs of a build: simultaneous ones, ones that add steps or find no data, and their remains."""
 
 import fcntl
 import json
@@ -17,11 +17,16 @@ from conftest import GRID, opera_name
 from sarcast.cli import main
 from sarcast.cube import CubeOptions, Sources, build_cube, open_cube
 from sarcast.cube.block import Block, BlockStatistics, process_block
-from sarcast.cube.executor import WorkerOptions
+from sarcast.cube.executor import WorkerOptions, start_workers
+from sarcast.cube.steps import BuildPlan, BuildSummary, StepWriter
 from sarcast.cube.store import Store, is_half_created
+from sarcast.cube.weather import StepWeather
 from sarcast.errors import SarcastError
+from sarcast.ingest.scenes.acquisition import acquisitions
 from sarcast.ingest.scenes.index import IndexOptions, find_items
 from sarcast.io.files import exclusive
+from sarcast.io.remote import RemoteOptions
+from sarcast.speckle import SpeckleOptions
 from small_weather import weather
 
 Scenes = Callable[..., Path]
@@ -42,11 +47,11 @@ def items_of(folder: Path) -> list[pystac.Item]:
 
 
 def build(
-    items: list[pystac.Item], to: Path, *, weather: Path | None = None, gone: bool = False
+    items: list[pystac.Item], to: Path, *, weather: Path | None = None, allow_missing: bool = False
 ) -> int:
     sources = Sources(weather=() if weather is None else (weather,))
-    one = WorkerOptions(workers=1)
-    return build_cube(items, to, GRID, CubeOptions(allow_missing=gone), sources, workers=one)
+    options = CubeOptions(allow_missing=allow_missing)
+    return build_cube(items, to, GRID, options, sources, workers=WorkerOptions(workers=1))
 
 
 def run(*words: object) -> object:
@@ -55,21 +60,21 @@ def run(*words: object) -> object:
     return ended.value.code
 
 
-def test_a_cube_of_which_every_raster_is_gone_is_an_error_and_leaves_nothing(
+def test_a_cube_without_any_readable_raster_is_an_error_and_leaves_nothing(
     scene_folder: Scenes, tmp_path: Path
 ) -> None:
     folder = written(scene_folder, 3)
     items = items_of(folder)
-    build(items[:1], tmp_path / "held.zarr")
+    build(items[:1], tmp_path / "existing.zarr")
     shutil.rmtree(folder)
     with pytest.raises(SarcastError, match=r"none of the 3 dates can be read \(OPERA.* first\)"):
-        build(items, tmp_path / "cube.zarr", gone=True)
+        build(items, tmp_path / "cube.zarr", allow_missing=True)
     assert not (tmp_path / "cube.zarr").exists()
-    assert build(items, tmp_path / "held.zarr", gone=True) == 0
-    assert open_cube(tmp_path / "held.zarr").sizes["time"] == 1
+    assert build(items, tmp_path / "existing.zarr", allow_missing=True) == 0
+    assert open_cube(tmp_path / "existing.zarr").sizes["time"] == 1
 
 
-def test_what_was_added_is_said(
+def test_the_number_of_added_acquisitions_is_reported(
     scene_folder: Scenes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder, to = written(scene_folder, 5), tmp_path / "cube.zarr"
@@ -77,12 +82,49 @@ def test_what_was_added_is_said(
     for end, added, count in (("02", 2, 2), ("05", 3, 5), ("05", 0, 5)):
         capsys.readouterr()
         assert run("cube", tmp_path / "catalogue", "--to", to, "--end", f"2020-03-{end}") == 0
-        told = capsys.readouterr().err
-        assert f"{to}: added {added} acquisitions; it has {count} dates, 60 x 80 pixels" in told
-    assert "already has all 5 acquisitions" in told
+        output = capsys.readouterr().err
+        assert f"{to}: added {added} acquisitions; it has {count} dates, 60 x 80 pixels" in output
+    assert "already has all 5 acquisitions" in output
 
 
-# --- weather that tells nothing -------------------------------------------------------------------
+def test_each_step_of_a_plan_is_visible_when_its_outcome_is_known(
+    scene_folder: Scenes, tmp_path: Path
+) -> None:
+    """Outcomes come in the order of the plan; the second acquisition cannot be read."""
+    folder = written(scene_folder, 4)
+    wanted = acquisitions(items_of(folder))
+    next(folder.glob("*20200302*VH.tif")).unlink()
+    store = Store.open(tmp_path / "cube.zarr", GRID, has_truth=False)
+    plan = BuildPlan(
+        path=store.path,
+        grid=GRID,
+        acquisitions=wanted,
+        earlier={},
+        speckle=SpeckleOptions(),
+        resampling="nearest",
+        with_truth=False,
+        allow_missing=True,
+        remote=RemoteOptions(),
+    )
+    weather = StepWeather(None, GRID, [each.time for each in wanted])
+    outcomes, visible = [], []
+    with start_workers(WorkerOptions(workers=2)) as workers:
+        for outcome in StepWriter(plan, store, workers, weather).run():
+            outcomes.append(outcome)
+            visible.append(open_cube(store.path)["scene_id"].values.tolist())
+    names = [each.scene_id for each in wanted]
+    assert [outcome.acquisition.scene_id for outcome in outcomes] == names
+    assert visible == [names[:1], names[:1], [names[0], names[2]], [names[0], *names[2:]]]
+    summary = BuildSummary(outcomes)
+    assert summary.left_out == names[1:2]
+    assert {name: each.valid for name, each in summary.written.items()} == dict.fromkeys(
+        [names[0], *names[2:]], (4800, 4800)
+    )
+    with pytest.raises(SarcastError, match=r"none of the 1 dates can be read"):
+        BuildSummary(outcomes[1:2]).check(0)
+
+
+# --- weather without values -----------------------------------------------------------------------
 
 
 def test_weather_without_any_value_is_an_error_before_scenes_are_read(
@@ -90,16 +132,20 @@ def test_weather_without_any_value_is_an_error_before_scenes_are_read(
 ) -> None:
     items = items_of(written(scene_folder, 3))
     weather(tmp_path / "whole.nc")
-    with xr.open_dataset(tmp_path / "whole.nc", decode_coords="all") as held:
+    with xr.open_dataset(tmp_path / "whole.nc", decode_coords="all") as opened:
         names = ["temperature", "precipitation", "snow_depth"]
-        held.assign({name: held[name] * np.nan for name in names}).to_netcdf(tmp_path / "empty.nc")
-        later = held["time"] + np.timedelta64(3650, "D")
-        held.assign_coords(time=later).to_netcdf(tmp_path / "later.nc")
+        opened.assign({name: opened[name] * np.nan for name in names}).to_netcdf(
+            tmp_path / "empty.nc"
+        )
+        later = opened["time"] + np.timedelta64(3650, "D")
+        opened.assign_coords(time=later).to_netcdf(tmp_path / "later.nc")
     with monkeypatch.context() as patched:
-        patched.setattr("sarcast.cube.block.process_block", lambda _: pytest.fail("a scene was read"))
+        patched.setattr("sarcast.cube.block.process_block", lambda _: pytest.fail("scene read"))
         for name, period in (("empty", "2020-03-01 to 2020-03-10"), ("later", "2030-02-27 to ")):
-            said = rf"{name}\.nc has no value in the area on any of the 3 dates from 2020-03-01 to "
-            with pytest.raises(SarcastError, match=said + rf"2020-03-03 \(its own .* {period}"):
+            message = (
+                rf"{name}\.nc has no value in the area on any of the 3 dates from 2020-03-01 to "
+            )
+            with pytest.raises(SarcastError, match=message + rf"2020-03-03 \(its own .* {period}"):
                 build(items, tmp_path / "cube.zarr", weather=tmp_path / f"{name}.nc")
             assert not (tmp_path / "cube.zarr").exists()
     build(items, tmp_path / "cube.zarr", weather=tmp_path / "whole.nc")
@@ -109,25 +155,25 @@ def test_weather_without_any_value_is_an_error_before_scenes_are_read(
 def test_weather_of_one_date_among_many_is_enough(
     scene_folder: Scenes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Read a date at a time, the last of which alone has weather."""
+    """The weather is read one date at a time, and only the last date has values."""
     items = items_of(written(scene_folder, 3))
     weather(tmp_path / "whole.nc")
-    with xr.open_dataset(tmp_path / "whole.nc", decode_coords="all") as held:
-        held[["temperature"]].isel(time=slice(2, None)).to_netcdf(tmp_path / "late.nc")
+    with xr.open_dataset(tmp_path / "whole.nc", decode_coords="all") as opened:
+        opened[["temperature"]].isel(time=slice(2, None)).to_netcdf(tmp_path / "late.nc")
     monkeypatch.setattr("sarcast.cube.weather._WEATHER_MIB", 0)
     build(items, tmp_path / "cube.zarr", weather=tmp_path / "late.nc")
     known = np.isfinite(open_cube(tmp_path / "cube.zarr")["temperature"]).all(("cy", "cx"))
     assert known.values.tolist() == [False, False, True]
 
 
-def test_later_weather_leaves_that_of_earlier_dates(scene_folder: Scenes, tmp_path: Path) -> None:
-    """Extended by new dates and their weather alone, as one does each year."""
+def test_later_weather_keeps_that_of_earlier_dates(scene_folder: Scenes, tmp_path: Path) -> None:
+    """Extended by new dates, with a weather file of these dates only."""
     items = items_of(written(scene_folder, 4))
     weather(tmp_path / "whole.nc")
-    with xr.open_dataset(tmp_path / "whole.nc", decode_coords="all") as held:
-        early = held["time"] < np.datetime64("2020-03-03")
-        held.isel(time=early).to_netcdf(tmp_path / "early.nc")
-        held.isel(time=~early).to_netcdf(tmp_path / "late.nc")
+    with xr.open_dataset(tmp_path / "whole.nc", decode_coords="all") as opened:
+        early = opened["time"] < np.datetime64("2020-03-03")
+        opened.isel(time=early).to_netcdf(tmp_path / "early.nc")
+        opened.isel(time=~early).to_netcdf(tmp_path / "late.nc")
     build(items, tmp_path / "at-once.zarr", weather=tmp_path / "whole.nc")
     build(items[:2], tmp_path / "cube.zarr", weather=tmp_path / "early.nc")
     build(items, tmp_path / "cube.zarr", weather=tmp_path / "late.nc")
@@ -141,16 +187,16 @@ def test_later_weather_leaves_that_of_earlier_dates(scene_folder: Scenes, tmp_pa
 # --- parts of a cube ------------------------------------------------------------------------------
 
 
-def test_a_cube_that_lost_its_metadata_is_named_with_what_is_missing(
+def test_the_error_of_a_cube_without_metadata_lists_its_variables(
     scene_folder: Scenes, tmp_path: Path
 ) -> None:
     items, to = items_of(written(scene_folder, 2)), tmp_path / "cube.zarr"
     build(items, to)
     kept = (to / "zarr.json").read_bytes()
     (to / "zarr.json").unlink()
-    with pytest.raises(SarcastError, match=r"damaged cube: it contains backscatter, .* no zarr\.json"):
+    with pytest.raises(SarcastError, match=r"it contains backscatter, .* no zarr\.json"):
         build(items, to)
-    with pytest.raises(SarcastError, match=r"damaged cube: its zarr\.json is missing; restore it"):
+    with pytest.raises(SarcastError, match=r"cube: its zarr\.json is missing; restore it"):
         open_cube(to)
     (to / "zarr.json").write_bytes(kept)
     assert build(items, to) == 0
@@ -159,20 +205,20 @@ def test_a_cube_that_lost_its_metadata_is_named_with_what_is_missing(
 # --- two runs at once -----------------------------------------------------------------------------
 
 
-def test_a_second_build_at_once_is_refused_and_nothing_is_lost(
+def test_a_simultaneous_second_build_is_refused_and_nothing_is_lost(
     scene_folder: Scenes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """While a block is written, and again on a cube that is there."""
+    """While a block is written, in a new cube and in one that is extended."""
     items, to = items_of(written(scene_folder, 3)), tmp_path / "cube.zarr"
     refused = []
-    asking = threading.Lock()
+    only_first = threading.Lock()
 
     def meanwhile(block: Block) -> BlockStatistics:
-        if asking.acquire(blocking=False):  # else this is a block of that second build
+        if only_first.acquire(blocking=False):  # otherwise this is a block of the second build
             with pytest.raises(SarcastError, match=r"another run is writing .*cube\.zarr; wait"):
                 build(items, to)
             refused.append(block.step)
-            asking.release()
+            only_first.release()
         return process_block(block)
 
     monkeypatch.setattr("sarcast.cube.block.process_block", meanwhile)
@@ -196,10 +242,10 @@ def test_a_catalogue_is_written_by_one_run_at_a_time(
     assert not (tmp_path / "none").exists()
 
 
-def test_a_build_goes_on_in_the_folder_that_it_has_locked(
+def test_a_build_resumes_in_the_folder_that_it_has_locked(
     scene_folder: Scenes, tmp_path: Path
 ) -> None:
-    """Also where it begins anew, since a killed one had just made the store."""
+    """Also where it starts again because a killed build had only created the store."""
     items, to = items_of(written(scene_folder, 1)), tmp_path / "cube.zarr"
     Store.open(to, GRID, has_truth=False)
     metadata = json.loads((to / "zarr.json").read_text())

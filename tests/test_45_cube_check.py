@@ -1,4 +1,4 @@
-"""A cube looked at: what is damaged, odd or shifted is found, and nothing else."""
+"""The check of a cube finds damages, outliers and shifts, and reports nothing else."""
 
 import shutil
 from collections.abc import Callable
@@ -49,13 +49,15 @@ def test_a_shift_is_found_to_a_tenth_of_a_pixel(shift: tuple[float, float]) -> N
     inside = np.s_[16:-16, 16:-16]
     correlation = Correlation(128)
     for _ in range(2):
-        image, reference = (one[inside] + speckle(rng, (128, 128), 25.0) for one in (moved, ground))
+        image, reference = (
+            raster[inside] + speckle(rng, (128, 128), 25.0) for raster in (moved, ground)
+        )
         correlation.add(image, reference)
     np.testing.assert_allclose(correlation.shift(), shift, atol=0.1)
     assert correlation.clearness() > MIN_CLEARNESS
 
 
-def test_images_without_anything_in_common_tell_no_shift() -> None:
+def test_uncorrelated_images_have_no_clear_shift() -> None:
     rng = np.random.default_rng(1)
     correlation = Correlation(128)
     correlation.add(*speckle(rng, (2, 128, 128), 4.4))
@@ -78,20 +80,20 @@ def series(levels: dict[str, float], *, scatter_db: float, dates: int = 16) -> P
     names = list(levels)
     platforms = [names[n % len(names)] for n in range(dates)]
     fields = np.empty((dates, 2, 100))
-    for place, name in enumerate(platforms):
-        fields[place] = -12.0 + levels[name] + scatter_db * rng.normal()
-        fields[place] += rng.normal(0.0, [0.05] * 50 + [3.0] * 50, (2, 100))
+    for index, name in enumerate(platforms):
+        fields[index] = -12.0 + levels[name] + scatter_db * rng.normal()
+        fields[index] += rng.normal(0.0, [0.05] * 50 + [3.0] * 50, (2, 100))
     times = np.datetime64("2025-05-01") + 6 * np.arange(dates) * np.timedelta64(1, "D")
     return PlatformSeries(times, platforms, [("ascending", 58)] * dates, fields)
 
 
-def nothing_to_see(dates: np.ndarray) -> list[np.ndarray]:
+def flat_images(dates: np.ndarray) -> list[np.ndarray]:
     return [np.zeros((2, 32, 32))]
 
 
 def test_a_level_is_found_over_unchanged_ground() -> None:
-    told = series({"sentinel-1a": 0.0, "sentinel-1c": 0.4}, scatter_db=0.05)
-    (found,) = compare(told, nothing_to_see)
+    two = series({"sentinel-1a": 0.0, "sentinel-1c": 0.4}, scatter_db=0.05)
+    (found,) = compare(two, flat_images)
     assert (found.platform, found.reference) == ("sentinel-1c", "sentinel-1a")
     np.testing.assert_allclose(found.level_db, 0.4, atol=0.08)
     assert found.level_differs
@@ -99,25 +101,25 @@ def test_a_level_is_found_over_unchanged_ground() -> None:
 
 
 def test_a_small_level_and_an_uncertain_one_are_no_warning() -> None:
-    (small,) = compare(series({"a": 0.0, "b": 0.2}, scatter_db=0.05), nothing_to_see)
+    (small,) = compare(series({"a": 0.0, "b": 0.2}, scatter_db=0.05), flat_images)
     assert not small.level_differs
-    (wild,) = compare(series({"a": 0.0, "b": 0.5}, scatter_db=3.0), nothing_to_see)
+    (wild,) = compare(series({"a": 0.0, "b": 0.5}, scatter_db=3.0), flat_images)
     assert min(wild.error_db) > 0.4
     assert not wild.level_differs
-    (few,) = compare(series({"a": 0.0, "b": 5.0}, scatter_db=0.0, dates=4), nothing_to_see)
+    (few,) = compare(series({"a": 0.0, "b": 5.0}, scatter_db=0.0, dates=4), flat_images)
     assert np.isnan(few.level_db).all()
 
 
 def test_other_views_and_far_dates_are_not_compared() -> None:
-    told = series({"a": 0.0, "b": 5.0}, scatter_db=0.0)
-    views = [("ascending", 58 + (name == "b")) for name in told.platforms]
-    assert compare(PlatformSeries(told.times, told.platforms, views, told.fields), nothing_to_see) == ()
-    later = told.times + np.where(np.array(told.platforms) == "b", 400, 0) * np.timedelta64(1, "D")
-    far = PlatformSeries(later, told.platforms, told.views, told.fields)
-    assert compare(far, nothing_to_see)[0].dates == 0
+    two = series({"a": 0.0, "b": 5.0}, scatter_db=0.0)
+    views = [("ascending", 58 + (name == "b")) for name in two.platforms]
+    assert compare(PlatformSeries(two.times, two.platforms, views, two.fields), flat_images) == ()
+    later = two.times + np.where(np.array(two.platforms) == "b", 400, 0) * np.timedelta64(1, "D")
+    far = PlatformSeries(later, two.platforms, two.views, two.fields)
+    assert compare(far, flat_images)[0].dates == 0
 
 
-def test_a_tally_is_what_numpy_says(tmp_path: Path) -> None:
+def test_statistics_of_a_block_equal_those_of_numpy(tmp_path: Path) -> None:
     rng = np.random.default_rng(4)
     packed = rng.integers(-2500, 500, (1, 2, 50, 30)).astype(np.int16)
     packed[0, 1, :20] = -32768
@@ -161,7 +163,7 @@ def cube_of(world: Path) -> Path:
     return world.parent / f"{world.name}.zarr"
 
 
-def test_a_world_has_no_fault_and_its_wettest_date_alone_is_odd(whole: Path) -> None:
+def test_a_world_has_no_fault_and_only_its_wettest_date_is_an_outlier(whole: Path) -> None:
     """2020-07-26 follows a day of 10.9 mm, the wettest day before any date."""
     report = check_cube(whole, workers=WorkerOptions(workers=2))
     assert report.faults == ()
@@ -170,16 +172,16 @@ def test_a_world_has_no_fault_and_its_wettest_date_alone_is_odd(whole: Path) -> 
     cube = open_cube(whole)
     rain = cube["precipitation"].isel(lag=1).mean(("cy", "cx"))
     assert str(cube["time"].values[int(rain.values.argmax())]).startswith("2020-07-26")
-    np.testing.assert_array_equal([one.time for one in report.dates], cube["time"])
+    np.testing.assert_array_equal([date.time for date in report.dates], cube["time"])
     truth = cube["backscatter"].mean(("y", "x")).values
-    np.testing.assert_allclose([one.mean_db for one in report.dates], truth, atol=1e-3)
+    np.testing.assert_allclose([date.mean_db for date in report.dates], truth, atol=1e-3)
     (found,) = report.platforms
     assert found.shift is not None
     np.testing.assert_allclose(found.shift, (0.0, 0.0), atol=0.15)
 
 
 def test_an_injected_offset_and_shift_are_found(world: Path, whole: Path) -> None:
-    """Sentinel-1B made 1 dB brighter, and its rasters laid a part of a pixel aside."""
+    """Sentinel-1B is made 1 dB brighter, and its rasters are shifted by a fraction of a pixel."""
     changed = world.parent / "changed"
     shutil.copytree(world, changed)
     down, right = INJECTED_SHIFT
@@ -223,7 +225,7 @@ def image(store: Path, step: int) -> Path:
     return store / "backscatter" / "c" / str(step) / "0" / "0" / "0"
 
 
-def test_a_garbled_chunk_is_named(small: Path) -> None:
+def test_a_garbled_chunk_is_reported(small: Path) -> None:
     content = bytearray(image(small, 2).read_bytes())
     content[100:4000] = bytes(3900)
     image(small, 2).write_bytes(content)
@@ -244,14 +246,14 @@ def test_a_single_changed_byte_is_found(small: Path, share: float) -> None:
     assert fault.startswith("backscatter of 2020-03-02T15:40:05 cannot be read")
 
 
-def test_a_cut_off_chunk_is_named(small: Path) -> None:
+def test_a_truncated_chunk_is_reported(small: Path) -> None:
     image(small, 0).write_bytes(image(small, 0).read_bytes()[:1000])
     assert len(check_cube(small).faults) == 1
     with pytest.raises(SarcastError, match="is damaged"):
         open_cube(small).load()
 
 
-def test_a_deleted_chunk_is_missed(small: Path) -> None:
+def test_a_deleted_chunk_is_reported(small: Path) -> None:
     image(small, 4).unlink()
     (fault,) = check_cube(small).faults
     assert "2020-03-05T15:40:05 has [0, 0] valid pixels, not the [4800, 4800]" in fault
@@ -281,7 +283,7 @@ def test_garbled_metadata_is_one_line(small: Path, text: str) -> None:
         check_cube(small)
 
 
-def test_the_schema_is_held(small: Path) -> None:
+def test_the_schema_is_checked(small: Path) -> None:
     store = zarr.open_group(small, mode="r+", use_consolidated=False)
     store["backscatter"].attrs["units"] = "linear power"
     del store["snow_depth"]
@@ -294,7 +296,7 @@ def test_the_schema_is_held(small: Path) -> None:
     )
 
 
-def test_what_is_odd_about_dates_is_a_warning(
+def test_unusual_dates_are_warnings(
     scene_folder: Callable[..., Path], tmp_path: Path, grid: GeoBox
 ) -> None:
     """Twelve dates six days apart, a gap of 90 days, one date ten times as bright, one empty."""
@@ -324,12 +326,12 @@ def test_what_is_odd_about_dates_is_a_warning(
     assert "temperature is missing on 13 of 13 dates" in warnings
 
 
-def test_conditions_missing_everywhere_and_in_part_are_told_apart() -> None:
-    """Of three dates the first lacks everything, the second one place, the third nothing."""
-    held = np.full((3, 2, 2), 5.0)
-    held[0], held[1, 0, 0] = np.nan, np.nan
+def test_conditions_missing_everywhere_and_in_part() -> None:
+    """Of three dates the first lacks all cells, the second one cell, the third none."""
+    values = np.full((3, 2, 2), 5.0)
+    values[0], values[1, 0, 0] = np.nan, np.nan
     names = ("temperature", "snow_depth", "precipitation", "incidence")
-    cube = xr.Dataset({name: (("time", "cy", "cx"), held) for name in names})
+    cube = xr.Dataset({name: (("time", "cy", "cx"), values) for name in names})
     cube["snow_depth"] = xr.full_like(cube["snow_depth"], 0.0)
     assert [line for line in condition_warnings(cube) if not line.startswith("prec")] == [
         "temperature is missing on 1 of 3 dates",

@@ -1,4 +1,4 @@
-"""What is odd about values and levels is named, where it is read and in the cube; no more is."""
+"""Outliers in values and levels are reported by the build and the check, and nothing else is."""
 
 import json
 from collections.abc import Callable
@@ -29,7 +29,7 @@ def power(seed: int) -> np.ndarray:
     return 0.1 * np.random.default_rng(seed).gamma(4.4, 1 / 4.4, (2, *GRID.shape))
 
 
-# --- scenes that do not fit ----------------------------------------------------------------------
+# --- scenes that do not match -------------------------------------------------------------------
 
 
 def test_a_cube_is_not_extended_by_another_resampling(scene_folder: Scenes, tmp_path: Path) -> None:
@@ -45,37 +45,38 @@ def test_a_cube_is_not_extended_by_another_resampling(scene_folder: Scenes, tmp_
     assert open_cube(to).sizes["time"] == 2
 
 
-def test_dates_of_two_quantities_are_named(scene_folder: Scenes, tmp_path: Path) -> None:
+def test_dates_of_two_quantities_are_reported(scene_folder: Scenes, tmp_path: Path) -> None:
     names = [opera_name(f"2020030{day}T154005") for day in (1, 2)]
     folder = scene_folder({name: power(0) for name in names})
     items = list(find_items([folder], IndexOptions()))
     for asset in items[1].assets.values():
         asset.extra_fields["sarcast:quantity"] = "sigma0"
-    for several, named in ((items[:1], False), (items, True)):
+    for several, reported in ((items[:1], False), (items, True)):
         build_cube(several, tmp_path / "cube.zarr", GRID, CubeOptions(), Sources())
-        told = " ".join(check_cube(tmp_path / "cube.zarr").warnings)
-        assert ("are of gamma0 and sigma0, whose levels differ" in told) == named
+        output = " ".join(check_cube(tmp_path / "cube.zarr").warnings)
+        assert ("are of gamma0 and sigma0, whose levels differ" in output) == reported
 
 
-# --- values that cannot be ------------------------------------------------------------------------
+# --- impossible values ---------------------------------------------------------------------------
 
 
-def test_zeros_and_absurd_values_are_named_by_the_build_and_by_a_look(
+def test_zeros_and_impossible_values_are_reported_by_build_and_check(
     scene_folder: Scenes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Of five dates one becomes all zeros and one holds 1e30 and 1e38 at two of 9600 values."""
+    """Of five dates one is all zeros, and one has 1e30 and 1e38 at two of 9600 values."""
     names = [opera_name(f"2020030{day}T154005") for day in range(1, 6)]
     folder = scene_folder({name: power(day) for day, name in enumerate(names)})
     items = list(find_items([folder], IndexOptions()))
     for band in ("VV", "VH"):
         write_cog(folder / f"{names[1]}_{band}.tif", np.zeros(GRID.shape, np.float32), GRID)
-    absurd = power(3)[0].astype(np.float32)
-    absurd[5, 5], absurd[6, 6] = 1e30, 1e38
-    write_cog(folder / f"{names[3]}_VV.tif", absurd, GRID)
+    bright = power(3)[0].astype(np.float32)
+    bright[5, 5], bright[6, 6] = 1e30, 1e38
+    write_cog(folder / f"{names[3]}_VV.tif", bright, GRID)
     build_cube(items, tmp_path / "cube.zarr", GRID, CubeOptions(), Sources())
-    told = capsys.readouterr().err
-    assert f"warning: 1 dates contain power of 0, such as {names[1]} at 1e+02 % of its valid" in told
-    assert f"over 60 dB, which is physically impossible, such as {names[3]} at 0.021 % of" in told
+    output = capsys.readouterr().err
+    dark = f"warning: 1 dates contain power of 0, such as {names[1]} at 1e+02 % of its valid"
+    assert dark in output
+    assert f"over 60 dB, which is physically impossible, such as {names[3]} at 0.021 % of" in output
     cube = open_cube(tmp_path / "cube.zarr")["backscatter"]
     assert float(cube[3, 0, 5, 5]) == pytest.approx(300.0)
     assert float(cube[3, 0, 6, 6]) == pytest.approx(327.67)
@@ -89,7 +90,7 @@ def test_zeros_and_absurd_values_are_named_by_the_build_and_by_a_look(
     ]
 
 
-def test_few_zeros_are_not_talked_of(
+def test_few_zeros_are_not_reported(
     scene_folder: Scenes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     values = power(1)
@@ -105,28 +106,28 @@ def test_few_zeros_are_not_talked_of(
 def test_rasters_of_zeros_are_left_out_of_an_index(
     scene_folder: Scenes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """As files, and as an item of ours on disk; one value far from the sample's keeps a raster."""
+    """As files and as an item on disk; a single value outside of the sample keeps a raster."""
     names = [opera_name(f"2020030{day}T154005") for day in range(1, 4)]
     nearly = np.zeros((2, *GRID.shape))
     nearly[:, 31, 41] = 0.1
     folder = scene_folder(dict(zip(names, (power(1), 0.0 * power(1), nearly), strict=True)))
     found = list(find_items([folder], IndexOptions()))
     assert [item.id for item in found] == [names[0], names[2]]
-    told = capsys.readouterr().err
-    assert f"{names[1]}_VH.tif is left out: it holds no data, every pixel is 0 or missing" in told
+    output = capsys.readouterr().err
+    assert f"{names[1]}_VH.tif is left out: it holds no data, every pixel is 0 or missing" in output
     item = found[0].to_dict(transform_hrefs=False)
     (folder / "item.json").write_text(json.dumps(item))
     for band in ("VV", "VH"):
         write_cog(folder / f"{names[0]}_{band}.tif", np.zeros(GRID.shape, np.float32), GRID)
-    assert [one.id for one in find_items([folder], IndexOptions())] == [names[2]]
+    assert [item.id for item in find_items([folder], IndexOptions())] == [names[2]]
     assert f"{names[0]} is left out: it holds no data" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("unit", "most"), [("linear power", 1e6), ("amplitude", 1e3), ("dB", 60.0)]
 )
-def test_values_that_no_backscatter_reaches_are_refused(unit: str, most: float) -> None:
-    """The limit is 60 dB in every unit, and holds for half of the values."""
+def test_impossible_values_are_refused(unit: str, most: float) -> None:
+    """The limit is 60 dB in every unit; a scene is refused if half of its values exceed it."""
     values = np.full(100, 1.01 * most)
     with pytest.raises(SarcastError, match=f"scene is declared in {unit}, but half of its values"):
         check_values("scene", values, unit)
@@ -144,7 +145,7 @@ def date(time: np.datetime64, *means: float, orbit: int = 58) -> DateStatistics:
 
 
 def dates(levels: np.ndarray, every: int = 6, orbit: int = 58) -> list[DateStatistics]:
-    """Dates of both bands, from the evening of 2020-01-01 on."""
+    """Dates with the levels of both bands, from the evening of 2020-01-01 on."""
     times = np.datetime64("2020-01-01T17:00", "s") + every * np.arange(
         len(levels)
     ) * np.timedelta64(86_400, "s")
@@ -155,33 +156,33 @@ def noise(count: int, sigma: float, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).normal((-10.0, -16.0), sigma, (count, 2))
 
 
-def level_lines(held: list[DateStatistics]) -> list[str]:
-    return [line for line in value_warnings(held) if "of its view" in line]
+def level_lines(view: list[DateStatistics]) -> list[str]:
+    return [line for line in value_warnings(view) if "of its view" in line]
 
 
 def test_a_level_is_compared_with_median_and_line_of_its_neighbours_in_time() -> None:
-    """A slow plain twin: all others within 30 days, and at least the four nearest."""
+    """Compared with a slow version: all others within 30 days, and at least the four nearest."""
     rng = np.random.default_rng(1)
     days = np.sort(rng.choice(900, 40, replace=False))
     means = rng.normal(size=(40, 2))
     times = np.datetime64("2020-01-01") + days * np.timedelta64(1, "D")
-    for place, found in enumerate(level_deviations(times, means)):
-        others = sorted((abs(day - days[place]), k) for k, day in enumerate(days) if k != place)
-        near = [k for apart, k in others if apart <= 30]
+    for index, found in enumerate(level_deviations(times, means)):
+        others = sorted((abs(day - days[index]), k) for k, day in enumerate(days) if k != index)
+        near = [k for gap, k in others if gap <= 30]
         chosen = near if len(near) > 4 else [k for _, k in others[:4]]
         for band in range(2):
-            x, y = days[chosen] - days[place], means[chosen, band]
+            x, y = days[chosen] - days[index], means[chosen, band]
             slope = np.median(
                 [(y[j] - y[i]) / (x[j] - x[i]) for i, j in combinations(range(len(x)), 2)]
             )
-            by_line = means[place, band] - (np.median(y) - slope * np.median(x))
-            by_median = means[place, band] - np.median(y)
-            wanted = by_median if abs(by_median) < abs(by_line) else by_line
-            assert found[band] == pytest.approx(wanted)
+            by_line = means[index, band] - (np.median(y) - slope * np.median(x))
+            by_median = means[index, band] - np.median(y)
+            expected = by_median if abs(by_median) < abs(by_line) else by_line
+            assert found[band] == pytest.approx(expected)
 
 
-def test_levels_that_rise_steadily_depart_nowhere() -> None:
-    """Up to the ends of the series; and one date alone never does."""
+def test_levels_that_change_steadily_do_not_deviate() -> None:
+    """Not even at the ends of the series; nor does a single date."""
     times = np.datetime64("2020-01-01") + np.arange(0, 300, 6) * np.timedelta64(1, "D")
     means = np.stack([np.linspace(-15.0, -5.0, 50), np.linspace(-10.0, -22.0, 50)], axis=1)
     np.testing.assert_allclose(level_deviations(times, means), 0.0, atol=1e-9)
@@ -189,8 +190,8 @@ def test_levels_that_rise_steadily_depart_nowhere() -> None:
     assert level_deviations(times[:2], means[:2])[1, 0] == pytest.approx(means[1, 0] - means[0, 0])
 
 
-def test_an_odd_level_is_measured_by_the_scatter_of_its_own_view() -> None:
-    """Two dB are odd among dates that scatter by 0.3 dB, and nothing among those by 1.5 dB."""
+def test_outliers_depend_on_the_scatter_of_their_view() -> None:
+    """A deviation of 2 dB is an outlier at a scatter of 0.3 dB, but not of 1.5 dB."""
     for sigma, lines in ((0.3, 1), (1.5, 0)):
         levels = noise(60, sigma)
         levels[30] = levels[28:33].mean(axis=0) - 2.0
@@ -203,8 +204,8 @@ def test_an_odd_level_is_measured_by_the_scatter_of_its_own_view() -> None:
     assert "wet, frozen or snowy" in line
 
 
-def test_a_season_is_not_odd_and_little_is_never_odd() -> None:
-    """A swing of 8 dB within the year, in ten series: of 1220 dates at most two by chance."""
+def test_seasons_and_small_deviations_are_no_outliers() -> None:
+    """A seasonal range of 8 dB in ten series: at most two of 1220 dates are outliers by chance."""
     swing = 4.0 * np.sin(2 * np.pi * np.arange(122) * 6 / 365.25)[:, np.newaxis]
     found = [level_lines(dates(noise(122, 0.3, seed) + swing)) for seed in range(10)]
     assert sum(map(len, found)) <= 2
@@ -215,7 +216,7 @@ def test_a_season_is_not_odd_and_little_is_never_odd() -> None:
     assert len(level_lines(dates(quiet))) == 1
 
 
-def test_of_a_view_of_few_dates_only_what_is_far_is_odd() -> None:
+def test_with_few_dates_only_large_deviations_are_outliers() -> None:
     levels = noise(5, 0.1)
     levels[2] += 5.0
     assert level_lines(dates(levels)) == []
@@ -224,33 +225,33 @@ def test_of_a_view_of_few_dates_only_what_is_far_is_odd() -> None:
     assert level_lines(dates(levels[2:3])) == []
 
 
-def test_tracks_that_are_not_told_are_told_apart_by_the_time_of_the_day() -> None:
+def test_unknown_tracks_are_distinguished_by_the_time_of_the_day() -> None:
     """Two tracks 5 dB apart, eight minutes from each other, the later one before midnight UTC."""
     first = dates(noise(30, 0.3, 1), orbit=0)
     later = np.timedelta64(8 * 60, "s")
     second = [
-        replace(one, time=one.time + later, mean_db=tuple(np.add(one.mean_db, 5.0)))
-        for one in dates(noise(30, 0.3, 2), orbit=0)[:8]
+        replace(each, time=each.time + later, mean_db=tuple(np.add(each.mean_db, 5.0)))
+        for each in dates(noise(30, 0.3, 2), orbit=0)[:8]
     ]
-    both = sorted([*first, *second], key=lambda one: one.time)
+    both = sorted([*first, *second], key=lambda each: each.time)
     assert level_lines(both) == []
-    mixed = [replace(one, relative_orbit=58) for one in both]
+    mixed = [replace(each, relative_orbit=58) for each in both]
     assert len(level_lines(mixed)) > 0
 
 
-def test_the_wet_snow_of_the_readme_is_odd(data_dir: Path) -> None:
+def test_the_wet_snow_of_the_readme_is_an_outlier(data_dir: Path) -> None:
     """Of 159 dates of two tracks in Belgium, 2017-12-11 alone: 25 to 37 mm at about 1 degC."""
     (path,) = (data_dir / "worldcereal" / BELGIUM).glob("S1_GRD*.nc")
     with xr.open_dataset(path) as source:
         means = np.stack([source[band].mean(("y", "x")).values for band in ("VV", "VH")], axis=1)
         times = source["timestamp"].values.astype("datetime64[s]")
-    held = [date(time, *mean, orbit=0) for time, mean in zip(times, means, strict=True)]
-    (line,) = level_lines(held)
+    view = [date(time, *mean, orbit=0) for time, mean in zip(times, means, strict=True)]
+    (line,) = level_lines(view)
     assert line.startswith("2017-12-11T17:32:37 lies -3.3, -3.4 dB")
 
 
-def test_the_rain_over_california_is_odd(data_dir: Path) -> None:
-    """The two dates that rain is known to lift are found in the cross-polarised level."""
+def test_the_rain_over_california_is_an_outlier(data_dir: Path) -> None:
+    """The two dates that are known to be raised by rain are found in the cross-polarised level."""
     levels: dict[str, dict[str, list[float]]] = {}
     for path in sorted((data_dir / "opera-rtc-s1").glob("*.tif")):
         with rasterio.open(path) as source:
@@ -258,11 +259,11 @@ def test_the_rain_over_california_is_odd(data_dir: Path) -> None:
         time, band = path.name.split("_")[4][:8], path.stem[-2:]
         level = float(np.mean(10.0 * np.log10(power[power > 0.0])))
         levels.setdefault(time, {}).setdefault(band, []).append(level)
-    held = [
+    view = [
         date(np.datetime64(f"{day[:4]}-{day[4:6]}-{day[6:]}T01:59", "s"),
              *(float(np.mean(bands[band])) for band in ("VV", "VH")))
         for day, bands in sorted(levels.items())
     ]  # fmt: skip
-    odd = {line[:10] for line in level_lines(held)}
-    assert odd >= {"2022-11-02", "2023-01-01"}
-    assert len(odd) < 5
+    outliers = {line[:10] for line in level_lines(view)}
+    assert outliers >= {"2022-11-02", "2023-01-01"}
+    assert len(outliers) < 5

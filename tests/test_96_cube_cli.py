@@ -1,4 +1,4 @@
-"""A real series, its weather and its terrain become a cube with one command."""
+"""One command builds a cube from a real series, its weather and its terrain."""
 
 from pathlib import Path
 
@@ -13,8 +13,8 @@ from sarcast.cube import open_cube
 SITE = "2021_TZA_COPERNICUS-GEOGLAM_POLY_1101950"
 
 
-def test_a_series_of_fields_becomes_a_cube(data_dir: Path, tmp_path: Path) -> None:
-    """Values, daily means and heights are those of the files, read by xarray and rasterio."""
+def test_a_series_of_fields_is_built_into_a_cube(data_dir: Path, tmp_path: Path) -> None:
+    """Values, daily means and heights equal those of the files, read by xarray and rasterio."""
     folder = data_dir / "worldcereal"
     scenes, weather = (next((folder / SITE).glob(f"{kind}*.nc")) for kind in ("S1_GRD", "AgERA5"))
     dem = folder / "dem" / "dem_37MBS.tif"
@@ -27,8 +27,8 @@ def test_a_series_of_fields_becomes_a_cube(data_dir: Path, tmp_path: Path) -> No
         early = source.sel(timestamp=slice(None, "2020-02-29"))
         assert cube.sizes["time"] == early.sizes["timestamp"] > 5
         for band in ("VV", "VH"):
-            held = cube["backscatter"].sel(band=band).values
-            np.testing.assert_allclose(held, early[band].values, atol=0.0051)
+            stored = cube["backscatter"].sel(band=band).values
+            np.testing.assert_allclose(stored, early[band].values, atol=0.0051)
         days = early["timestamp"].dt.floor("D")
         mean = daily["temperature_mean"].sel(timestamp=days).values - 273.15
         everywhere = np.broadcast_to(mean, cube["temperature"].shape)
