@@ -1,9 +1,9 @@
-"""From a cube to a change map and its proof, in Python alone.
+"""From a cube to a change map and its evaluation, in Python alone.
 
     python examples/change_in_a_notebook.py CUBE [MODEL]
 
-CUBE is what ``sarcast cube`` builds, MODEL a model folder; by default the shipped weights. Every
-step takes and gives xarray, as a cell of a notebook would.
+CUBE is a cube that ``sarcast cube`` built, MODEL a model folder, by default the shipped weights.
+Every step takes and returns xarray objects, as a cell of a notebook would.
 """
 
 import sys
@@ -14,51 +14,59 @@ from sklearn.ensemble import RandomForestClassifier
 import sarcast
 from sarcast.api import WindowOptions
 from sarcast.detection.classifiers import Otsu, PixelEstimator, linear_svc
+from sarcast.detection.detect import DetectOptions
 from sarcast.evaluation.experiment import ExperimentOptions
 from sarcast.evaluation.simulation.changes import Offset
 from sarcast.evaluation.simulation.shapes import ShapeOptions
 
 
 def main(path: str, model_path: str = "base") -> None:
-    """Go through the steps, and print what each of them gives."""
+    """Run the steps and print the result of each."""
     rng = np.random.default_rng(0)
     cube = sarcast.open_cube(path)
     model = sarcast.load_model(model_path)
 
-    # The newest image, and what it should look like.
-    actual = cube["backscatter"].isel(time=-1)
-    expected = sarcast.predict(cube, model, at=cube["time"][-1])
+    # The newest image, and the image that the model expects on its date.
+    newest = cube["time"][-1]
+    actual = cube["backscatter"].sel(time=newest)
+    expected = sarcast.predict(cube, model, at=newest)
 
-    # What is left is what changed: in units of dB, and of the standard deviation expected.
+    # Their difference, in dB and in predicted standard deviations.
     difference = sarcast.difference(actual, expected)
     z = sarcast.difference(actual, expected, "z")
-    print(f"unchanged ground: {float(difference.std()):.2f} dB, {float(z.std()):.2f} sigma")
+    print(f"residual: {float(difference.std()):.2f} dB, {float(z.std()):.2f} standard deviations")
 
-    # A change map by a threshold that finds itself, and one by a rule of your own.
-    found = sarcast.classify(difference, Otsu(), learn=True)
+    # Change maps by an automatic threshold, and by a function of your own.
+    by_otsu = sarcast.classify(difference, Otsu(), learn=True)
     darker = sarcast.classify(z, lambda image: image.sum(axis=0) < -4.0)
-    print(f"Otsu: {float(found.mean()):.1%} changed; own rule: {float(darker.mean()):.1%}")
+    print(f"changed: Otsu {float(by_otsu.mean()):.1%}, own function {float(darker.mean()):.1%}")
 
-    # A classifier that learns needs changes whose place is known: put some into the image.
-    changed = sarcast.simulate_change(actual, Offset((-4.0, -4.0)), rng=rng)
-    lesson = sarcast.difference(changed["backscatter"], expected)
+    # The same in one call, with the polygons of connected changes.
+    detection = sarcast.detect(cube, model, at=newest, options=DetectOptions(false_alarm_rate=0.01))
+    area_ha = detection.polygons["area_m2"].sum() / 1e4
+    print(f"detect: {len(detection.polygons)} polygons, {area_ha:.1f} ha")
+
+    # A supervised classifier needs changes at known pixels: simulate some in the image.
+    simulated = sarcast.simulate_change(actual, Offset((-4.0, -4.0)), rng=rng)
+    with_change = sarcast.difference(simulated["backscatter"], expected)
     forest = PixelEstimator("random forest", RandomForestClassifier(20, random_state=0), rng=rng)
-    caught = sarcast.classify(lesson, forest, changed=changed["changed"])
-    print(f"random forest: {float(caught.where(changed['changed']).mean()):.1%} of them caught")
+    changed = sarcast.classify(with_change, forest, changed=simulated["changed"])
+    rate = float(changed.where(simulated["changed"]).mean())
+    print(f"random forest: {rate:.1%} of the changed pixels detected")
 
-    # The proof: changes simulated at the last three dates, strategies beside the model. What the
-    # classifier learns from the first window is tried on the others.
-    proof = sarcast.evaluate(
+    # Evaluation: changes simulated at the last three dates, the conventional strategies beside the
+    # model. The classifier is fitted on the first window and evaluated on the others.
+    scores = sarcast.evaluate(
         cube,
         [model],
-        windows=WindowOptions(start=str(cube["time"].values[-3])),
+        windows=WindowOptions(start=cube["time"][-3]),
         classifiers=[linear_svc(rng=rng)],
         options=ExperimentOptions(shapes=ShapeOptions(least=1), fit_windows=1),
         rng=rng,
     )
-    right = proof["accuracy"].sel(predictor=model.name, classifier="linear SVC")
-    print(f"linear SVC: {float(right[0]):.1%} right")
-    auc = proof["auc"].sel(difference="norm").isel(change=0)
+    accuracy = scores["accuracy"].sel(predictor=model.name, classifier="linear SVC")
+    print(f"linear SVC: accuracy {float(accuracy[0]):.1%}")
+    auc = scores["auc"].sel(difference="norm").isel(change=0)
     print(auc.to_series().sort_values().round(3).to_string())
 
 

@@ -1,4 +1,4 @@
-"""Which previous images the verbs give, against a plain choice; conditions that cannot be set."""
+"""Which previous images the verbs use, against a plain choice; conditions that cannot be set."""
 
 from pathlib import Path
 
@@ -27,7 +27,7 @@ AT = "2021-06-23"
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def area(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A cube of three years, and a network whose weights are 0: it expects the mean."""
     folder = tmp_path_factory.mktemp("years")
     rng = np.random.default_rng(1)
@@ -83,8 +83,8 @@ def chosen(cube: xr.Dataset, target: int, n: int, chooser: str, before: str | No
     return sorted(order[:n], key=lambda k: times[k])
 
 
-def mean_of(cube: xr.Dataset, places: list[int]) -> np.ndarray:
-    return cube["backscatter"].values[places].mean(axis=0)
+def mean_of(cube: xr.Dataset, indices: list[int]) -> np.ndarray:
+    return cube["backscatter"].values[indices].mean(axis=0)
 
 
 def expected_in(folder: Path) -> np.ndarray:
@@ -105,40 +105,40 @@ def expected_in(folder: Path) -> np.ndarray:
         ("recent", 2, "2020-06-30"),
     ],
 )
-def test_predict_takes_the_images_that_are_asked_for(
-    place: Path, tmp_path: Path, chooser: str, previous: int, before: str | None
+def test_predict_uses_the_chosen_images(
+    area: Path, tmp_path: Path, chooser: str, previous: int, before: str | None
 ) -> None:
     baseline = [] if before is None else ["--before", before]
-    run("--quiet", "predict", place / "cube.zarr", "--model", place / "model", "--at", AT,
+    run("--quiet", "predict", area / "cube.zarr", "--model", area / "model", "--at", AT,
         "--chooser", chooser, "--previous", previous, "--to", tmp_path / "to",
         *baseline)  # fmt: skip
-    cube = open_cube(place / "cube.zarr")
-    wanted = mean_of(cube, chosen(cube, 11, previous, chooser, before))
-    np.testing.assert_allclose(expected_in(tmp_path / "to"), wanted, atol=1e-3)
-    told = yaml.safe_load((tmp_path / "to" / "run.yaml").read_text())["predict"]
-    assert (told["chooser"], told["previous"]) == (chooser, previous)
+    cube = open_cube(area / "cube.zarr")
+    expected = mean_of(cube, chosen(cube, 11, previous, chooser, before))
+    np.testing.assert_allclose(expected_in(tmp_path / "to"), expected, atol=1e-3)
+    record = yaml.safe_load((tmp_path / "to" / "run.yaml").read_text())["predict"]
+    assert (record["chooser"], record["previous"]) == (chooser, previous)
 
 
-def test_detect_keeps_the_baseline_that_is_asked_for(place: Path, tmp_path: Path) -> None:
-    run("--quiet", "detect", place / "cube.zarr", "--model", place / "model", "--at", AT,
+def test_detect_uses_the_chosen_baseline(area: Path, tmp_path: Path) -> None:
+    run("--quiet", "detect", area / "cube.zarr", "--model", area / "model", "--at", AT,
         "--chooser", "both", "--previous", 3, "--before", "2021-03-01",
         "--threshold", 3, "--to", tmp_path / "to")  # fmt: skip
-    cube = open_cube(place / "cube.zarr")
-    wanted = mean_of(cube, chosen(cube, 11, 3, "both", "2021-03-01"))
-    np.testing.assert_allclose(expected_in(tmp_path / "to"), wanted, atol=1e-3)
+    cube = open_cube(area / "cube.zarr")
+    expected = mean_of(cube, chosen(cube, 11, 3, "both", "2021-03-01"))
+    np.testing.assert_allclose(expected_in(tmp_path / "to"), expected, atol=1e-3)
     frame = geopandas.read_file(tmp_path / "to" / "change.gpkg")
     assert set(frame["previous_date"].astype(str).str[:10]) == {"2021-01-12"}
 
 
 @pytest.mark.parametrize("chooser", ["nearest", "recent", "same-season", "both"])
-def test_evaluate_gives_network_and_strategies_the_same_images(
-    place: Path, tmp_path: Path, chooser: str
+def test_evaluate_uses_the_same_images_for_network_and_strategies(
+    area: Path, tmp_path: Path, chooser: str
 ) -> None:
-    run("--quiet", "evaluate", place / "cube.zarr", "--model", place / "model", "--start",
+    run("--quiet", "evaluate", area / "cube.zarr", "--model", area / "model", "--start",
         "2021-05-01", "--chooser", chooser, "--previous", 4, "--to", tmp_path / "to")  # fmt: skip
-    found = Evaluation.read(tmp_path / "to" / "evaluation.json")
-    errors = {result.method: result.mse_db2 for result in found.results}
-    cube = open_cube(place / "cube.zarr")
+    evaluation = Evaluation.read(tmp_path / "to" / "evaluation.json")
+    errors = {result.method: result.mse_db2 for result in evaluation.results}
+    cube = open_cube(area / "cube.zarr")
     images = cube["backscatter"].values
     squares = [
         np.square(images[at] - mean_of(cube, chosen(cube, at, 4, chooser, None))).mean()
@@ -149,37 +149,35 @@ def test_evaluate_gives_network_and_strategies_the_same_images(
 
 
 @pytest.mark.parametrize("chooser", ["nearest", "recent", "same-season", "both"])
-def test_train_draws_windows_of_the_images_that_are_asked_for(
-    place: Path, tmp_path: Path, chooser: str
-) -> None:
+def test_train_draws_windows_of_the_chosen_images(area: Path, tmp_path: Path, chooser: str) -> None:
     config = TrainConfig(to=tmp_path, chooser=chooser, crop=16)
-    cube = open_cube(place / "cube.zarr")
-    samplers = _opened([place / "cube.zarr"], config, _Shape.of(config, None))
+    cube = open_cube(area / "cube.zarr")
+    samplers = _opened([area / "cube.zarr"], config, _Shape.of(config, None))
     for sampler in (samplers.training, samplers.validation):
         for window in sampler.draw(20, rng=np.random.default_rng(2)):
             target = int(np.flatnonzero(cube["time"].values == window.times[-1])[0])
-            wanted = cube["time"].values[chosen(cube, target, 4, chooser, None)]
-            np.testing.assert_array_equal(window.times[:-1], wanted)
+            expected = cube["time"].values[chosen(cube, target, 4, chooser, None)]
+            np.testing.assert_array_equal(window.times[:-1], expected)
     assert (samplers.trained, samplers.validated) == (
         ["2020-05-01", "2021-05-30"],
         ["2021-06-11", "2021-06-23"],
     )
 
 
-def test_no_window_is_larger_than_the_cubes(place: Path, tmp_path: Path) -> None:
-    """It would hold nothing more, and take memory without end."""
+def test_no_window_is_larger_than_the_cubes(area: Path, tmp_path: Path) -> None:
+    """It would contain nothing more, and need memory without bound."""
     config = TrainConfig(to=tmp_path, crop=4096)
-    samplers = _opened([place / "cube.zarr"], config, _Shape.of(config, None))
+    samplers = _opened([area / "cube.zarr"], config, _Shape.of(config, None))
     (window,) = samplers.training.draw(1, rng=np.random.default_rng(0))
-    assert window.target.shape[1] == max(open_cube(place / "cube.zarr")["backscatter"].shape[2:])
+    assert window.target.shape[1] == max(open_cube(area / "cube.zarr")["backscatter"].shape[2:])
 
 
-def test_choices_and_conditions_that_cannot_be(
-    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_impossible_choices_and_conditions_are_one_line(
+    area: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    asked = ("predict", place / "cube.zarr", "--model", place / "model", "--at", AT,
+    request = ("predict", area / "cube.zarr", "--model", area / "model", "--at", AT,
              "--to", tmp_path / "to")  # fmt: skip
-    for said, status, words in (
+    for message, status, words in (
         ("--chooser", 2, ("--chooser", "newest")),
         ("--previous", 2, ("--previous", "0")),
         ("yesterday", 2, ("--before", "yesterday")),
@@ -188,35 +186,35 @@ def test_choices_and_conditions_that_cannot_be(
          ("--set", "heading=-168", "--set", "orbit_direction=ascending")),
         ("heading 348 contradicts orbit_direction descending", 2,
          ("--set", "orbit_direction=descending", "--set", "heading=348")),
-        ("temperature must lie in -80..60 degC, but 200", 1, ("--set", "temperature=200")),
+        ("temperature must lie in -80..60 degC, but is 200", 1, ("--set", "temperature=200")),
         ("precipitation must lie in 0..2000", 1, ("--set", "precipitation=-1")),
-        ("snow_depth must lie in 0..2000 cm, but nan", 1, ("--set", "snow_depth=nan")),
-        ("incidence must lie in 0..90 degree, but inf", 1, ("--set", "incidence=inf")),
+        ("snow_depth must lie in 0..2000 cm, but is nan", 1, ("--set", "snow_depth=nan")),
+        ("incidence must lie in 0..90 degree, but is inf", 1, ("--set", "incidence=inf")),
         ("there is no condition 'wind'", 1, ("--set", "wind=3")),
-        ("or orbit_direction on the command line", 1, ("--set", "orbit_direktion=3")),
+        ("or by orbit_direction on the command line", 1, ("--set", "orbit_direktion=3")),
     ):  # fmt: skip
-        assert said in fails(capsys, status, *asked, *words)
+        assert message in fails(capsys, status, *request, *words)
         assert not (tmp_path / "to").exists()
 
 
-def test_a_heading_of_the_orbit_direction_is_taken(place: Path, tmp_path: Path) -> None:
-    run("--quiet", "predict", place / "cube.zarr", "--model", place / "model", "--at", AT,
+def test_a_heading_of_the_orbit_direction_is_taken(area: Path, tmp_path: Path) -> None:
+    run("--quiet", "predict", area / "cube.zarr", "--model", area / "model", "--at", AT,
         "--set", "heading=347", "--set", "orbit_direction=ascending", "--to", tmp_path)  # fmt: skip
-    told = yaml.safe_load((tmp_path / "run.yaml").read_text())["predict"]
-    assert told["set"] == ["heading=347", "orbit_direction=ascending"]
+    record = yaml.safe_load((tmp_path / "run.yaml").read_text())["predict"]
+    assert record["set"] == ["heading=347", "orbit_direction=ascending"]
 
 
-def test_an_adaptation_tells_its_options_and_can_be_run_again(place: Path, tmp_path: Path) -> None:
-    """What stands in the record is what was done, not what holds for other trainings."""
+def test_an_adaptation_records_its_options_and_can_be_repeated(area: Path, tmp_path: Path) -> None:
+    """The record has the options of the adaptation, not the defaults of other trainings."""
     first, second = tmp_path / "first", tmp_path / "second"
-    run("--quiet", "train", place / "cube.zarr", "--from", place / "model", "--to", first,
+    run("--quiet", "train", area / "cube.zarr", "--from", area / "model", "--to", first,
         "--steps", 2, "--batch", 2, "--validation-windows", 2, "--previous", 3,
         "--chooser", "both")  # fmt: skip
-    told = yaml.safe_load((first / "run.yaml").read_text())["train"]
-    assert (told["crop"], told["learning_rate"], told["average"]) == (64, 3e-5, 0.95)
-    assert told["augment"]["mirror"] is False
-    assert told["chooser"] == "both"
+    record = yaml.safe_load((first / "run.yaml").read_text())["train"]
+    assert (record["crop"], record["learning_rate"], record["average"]) == (64, 3e-5, 0.95)
+    assert record["augment"]["mirror"] is False
+    assert record["chooser"] == "both"
     run("--quiet", "train", "--config", first / "run.yaml", "--to", second)
     assert (first / "model.safetensors").read_bytes() == (second / "model.safetensors").read_bytes()
     again = yaml.safe_load((second / "run.yaml").read_text())["train"]
-    assert {**again, "to": None} == {**told, "to": None}
+    assert {**again, "to": None} == {**record, "to": None}
