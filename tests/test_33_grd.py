@@ -469,7 +469,7 @@ def test_a_damaged_manifest_is_named(annotation, tmp_path):
         grd.open_product(folder)
 
 
-# --- products of STAC items, and with the short names of buckets -------------------------------------
+# --- products of STAC items, and with the short names of buckets ----------------------------------
 
 
 def shorten_names(safe: Path, folder: Path) -> Path:
@@ -782,4 +782,4 @@ def test_index_sends_level_1_products_to_rtc(tmp_path, capsys):
     product = tmp_path / f"{NAME}.SAFE"
     product.mkdir()
     assert run("index", tmp_path, "--to", tmp_path / "made") == 1
-    assert "SAFE folders are for sarcast rtc" in capsys.readouterr().err
+    assert "for SAFE folders use sarcast rtc" in capsys.readouterr().err

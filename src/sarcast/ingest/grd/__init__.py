@@ -1,4 +1,4 @@
-"""Sentinel-1 GRD products to gamma nought on a grid."""
+"""Radiometric terrain correction of Sentinel-1 GRD products to gamma nought."""
 
 from sarcast.ingest.grd.locate import find_products, unzipped
 from sarcast.ingest.grd.product import GrdProduct, open_product

@@ -1,4 +1,4 @@
-"""One image of a GRD product: beta nought of any part, from its annotation.
+"""One image of a GRD product: beta nought of any part, calibrated by its annotation.
 
 References
 ----------
@@ -24,19 +24,19 @@ from sarcast.arrays import Bool, Float, Floating
 from sarcast.errors import SarcastError
 
 BORDER = 500
-"""Pixels from each side of an image that can hold the noise of its border (as SNAP's default)."""
+"""Width of the zone at each side of an image that may contain border noise, pixels (as in SNAP)."""
 
 
 @dataclass(frozen=True)
 class Vectors:
-    """Numbers on lines of an image, each with its own pixels; linear in between.
+    """Values on some lines of an image, each with its own pixels; linear in between.
 
     Attributes
     ----------
     lines
-        Lines of the vectors, ascending.
+        Line numbers, ascending.
     pixels, values
-        Of each line, the pixels, ascending, and the numbers there.
+        For each line, its pixel numbers, ascending, and the values there.
     """
 
     lines: Floating
@@ -44,23 +44,23 @@ class Vectors:
     values: Sequence[Floating]
 
     def at(self, lines: slice, pixels: slice) -> Floating:
-        """Numbers on a part of the image, dims (line, pixel); beyond the vectors, the last ones."""
+        """Values on a part of the image, dims (line, pixel); constant beyond the last vectors."""
         across = np.arange(pixels.start, pixels.stop)
         rows = np.stack(
             [np.interp(across, *pair) for pair in zip(self.pixels, self.values, strict=True)]
         ).astype(np.float32)
         along = np.arange(lines.start, lines.stop)
-        place = np.interp(along, self.lines, np.arange(len(self.lines)))
-        before = np.minimum(place.astype(int), max(len(self.lines) - 2, 0))
+        position = np.interp(along, self.lines, np.arange(len(self.lines)))
+        before = np.minimum(position.astype(int), max(len(self.lines) - 2, 0))
         after = np.minimum(before + 1, len(self.lines) - 1)
-        share = (place - before)[:, None].astype(np.float32)
-        spread: Floating = rows[before] * (1.0 - share) + rows[after] * share
-        return spread
+        weight = (position - before)[:, None].astype(np.float32)
+        values: Floating = rows[before] * (1.0 - weight) + rows[after] * weight
+        return values
 
 
 @dataclass(frozen=True)
 class AzimuthBlock:
-    """Noise along azimuth of one swath, a factor on that along range."""
+    """Azimuth noise of one swath: factors by which the range noise is multiplied."""
 
     lines: slice
     pixels: slice
@@ -70,7 +70,7 @@ class AzimuthBlock:
 
 @dataclass(frozen=True)
 class Noise:
-    """Thermal noise of an image, in squared digital numbers; none before such was annotated."""
+    """Thermal noise of an image, squared digital numbers; none in products without annotation."""
 
     along_range: Vectors | None
     along_azimuth: Sequence[AzimuthBlock]
@@ -82,7 +82,7 @@ class Noise:
             return np.zeros(shape, np.float32)
         noise = self.along_range.at(lines, pixels)
         for block in self.along_azimuth:
-            rows, columns = _common(lines, block.lines), _common(pixels, block.pixels)
+            rows, columns = _overlap(lines, block.lines), _overlap(pixels, block.pixels)
             along = np.arange(lines.start, lines.stop)[rows]
             factors = np.interp(along, block.at_lines, block.factors)
             noise[rows, columns] *= factors[:, None].astype(np.float32)
@@ -98,9 +98,9 @@ class Image:
     measurement
         Raster of digital numbers, 0 where nothing was measured.
     shape
-        Its lines and pixels.
+        Number of lines and pixels.
     calibration
-        Vectors of the calibration to beta nought.
+        Calibration vectors of beta nought.
     noise
         Thermal noise.
     """
@@ -111,54 +111,54 @@ class Image:
     noise: Noise
 
     def beta0(self, lines: slice, pixels: slice) -> Float:
-        """Beta nought of a part of the image, less thermal noise.
+        """Beta nought of a part of the image, thermal noise subtracted.
 
         Returns
         -------
         ndarray
-            Dims (line, pixel), linear power; where noise outweighs the signal it is negative,
-            so that means are right; NaN at the border and where nothing was measured.
+            Dims (line, pixel), linear power. Negative where noise exceeds the signal, so that means
+            are unbiased; NaN at the border and where nothing was measured.
         """
         intensity = self._intensity(lines, pixels)
         noise = self.noise.at(lines, pixels)
         beta = (intensity - noise) / self.calibration.at(lines, pixels) ** 2
-        seen = (intensity > 0.0) & self._inside(lines, pixels)
-        return np.where(seen, beta, np.nan).astype(np.float32)
+        valid = (intensity > 0.0) & self._inside(lines, pixels)
+        return np.where(valid, beta, np.nan).astype(np.float32)
 
     def _intensity(self, lines: slice, pixels: slice) -> Floating:
         window = Window.from_slices(lines, pixels)
         with open_measurement(self.measurement) as source:
-            read: Floating = source.read(1, window=window).astype(np.float32)
-        return read**2
+            numbers: Floating = source.read(1, window=window).astype(np.float32)
+        return numbers**2
 
     def _inside(self, lines: slice, pixels: slice) -> Bool:
-        """Pixels with one over the noise between them and each side of the image, or at them."""
+        """Pixels inside the border noise: itself, or some pixel on each side, exceeds the noise."""
         inside = np.ones((lines.stop - lines.start, pixels.stop - pixels.start), dtype=bool)
-        asked = (lines, pixels)
+        part = (lines, pixels)
         for axis, size in enumerate(self.shape):
             for far, strip in enumerate(
                 (slice(0, min(BORDER, size)), slice(max(0, size - BORDER), size))
             ):
-                here, there = _common(asked[axis], strip), _common(strip, asked[axis])
-                if here.start == here.stop:
+                in_part, in_strip = _overlap(part[axis], strip), _overlap(strip, part[axis])
+                if in_part.start == in_part.stop:
                     continue
                 region = (strip, pixels) if axis == 0 else (lines, strip)
-                over = self._intensity(*region) > self.noise.at(*region)
-                reached = np.moveaxis(_accumulated(over, axis, back=bool(far)), axis, 0)
-                np.moveaxis(inside, axis, 0)[here] &= reached[there]
+                signal = self._intensity(*region) > self.noise.at(*region)
+                reached = np.moveaxis(_accumulate(signal, axis, from_end=bool(far)), axis, 0)
+                np.moveaxis(inside, axis, 0)[in_part] &= reached[in_strip]
         return inside
 
 
 def read_noise(path: Path) -> Noise:
-    """Read the noise annotation of an image, in its present form or that before 2018.
+    """Read the noise annotation of an image, in the format since 2018 or the older one.
 
-    xarray-sentinel keeps the azimuth vectors of the first swath alone, and reads no old form.
+    xarray-sentinel keeps only the azimuth vectors of the first swath, and not the older format.
     """
     tree = ElementTree.parse(path)
-    new = tree.findall(".//noiseRangeVector")
-    vectors = new or tree.findall(".//noiseVector")
-    values = [numbers(each, "noiseRangeLut" if new else "noiseLut") for each in vectors]
-    if not any(value.any() for value in values):  # products of 2014 and 2015 tell none
+    range_vectors = tree.findall(".//noiseRangeVector")
+    vectors = range_vectors or tree.findall(".//noiseVector")
+    values = [numbers(each, "noiseRangeLut" if range_vectors else "noiseLut") for each in vectors]
+    if not any(value.any() for value in values):  # products of 2014 and 2015 have zeros only
         return Noise(None, ())
     along_range = Vectors(
         np.array([number(each, "line") for each in vectors]),
@@ -181,7 +181,7 @@ def _block(vector: ElementTree.Element) -> AzimuthBlock:
 
 @contextmanager
 def open_measurement(path: Path) -> Iterator[rasterio.DatasetReader]:
-    """Open the raster of an image, which has points instead of a CRS and a transform.
+    """Open the raster of an image, which has geolocation points, but no CRS or transform.
 
     Raises
     ------
@@ -198,7 +198,7 @@ def open_measurement(path: Path) -> Iterator[rasterio.DatasetReader]:
 
 
 def number(tree: Any, name: str) -> float:
-    """Read the number in a tag; a tag that is not there is a ValueError."""
+    """Number in a tag; a missing tag is a ValueError."""
     text = tree.findtext(name)
     if text is None:
         raise ValueError(f"no {name.removeprefix('.//')} in the annotation")
@@ -206,19 +206,19 @@ def number(tree: Any, name: str) -> float:
 
 
 def numbers(tree: ElementTree.Element, name: str) -> Floating:
-    """Read the numbers in a tag; none where it is not there."""
+    """Numbers in a tag; none if it is missing."""
     return np.array((tree.findtext(name) or "").split(), dtype=float)
 
 
-def _accumulated(found: Bool, axis: int, *, back: bool) -> Bool:
-    """Whether something was found up to each place along an axis, or from there back."""
-    turned = np.flip(found, axis) if back else found
-    reached: Bool = np.logical_or.accumulate(turned, axis)
-    return np.flip(reached, axis) if back else reached
+def _accumulate(mask: Bool, axis: int, *, from_end: bool) -> Bool:
+    """Whether the mask is true at or before each position along an axis, from its start or end."""
+    flipped = np.flip(mask, axis) if from_end else mask
+    reached: Bool = np.logical_or.accumulate(flipped, axis)
+    return np.flip(reached, axis) if from_end else reached
 
 
-def _common(part: slice, other: slice) -> slice:
-    """Where ``other`` lies in ``part``, counted from the start of ``part``."""
+def _overlap(part: slice, other: slice) -> slice:
+    """Overlap of ``part`` and ``other``, counted from the start of ``part``."""
     start = min(max(other.start, part.start), part.stop)
     stop = max(min(other.stop, part.stop), start)
     return slice(start - part.start, stop - part.start)

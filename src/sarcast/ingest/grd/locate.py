@@ -1,8 +1,7 @@
-"""Where GRD products lie: SAFE folders and zips of them, folders of them, STAC items of them.
+"""Locates GRD products: SAFE folders, zips of them, folders that contain them, STAC items.
 
-Catalogues name their files otherwise than the product's own manifest does: buckets of AWS and
-Planetary Computer keep ``annotation/iw-vv.xml`` for
-``annotation/s1a-iw-grd-vv-20200301t051122-...-001.xml``.
+Some catalogues rename the files of a product: buckets of AWS and Planetary Computer store
+``annotation/s1a-iw-grd-vv-20200301t051122-...-001.xml`` as ``annotation/iw-vv.xml``.
 """
 
 import logging
@@ -27,40 +26,43 @@ _log = logging.getLogger(__name__)
 MANIFEST = "manifest.safe"
 
 _NAME = re.compile(r"(?P<kind>(\w+-)?)s1[a-d]-(?P<mode>\w+)-grd-(?P<band>[vh]{2})-.*(?P<end>\.\w+)")
-_DEEPEST = 3
-"""Folders between a product's folder and a file of it."""
+_MAX_DEPTH = 3
+"""Greatest number of levels from a file of a product up to the product's folder."""
 
 
 def find_products(paths: Sequence[Path]) -> list[Path]:
-    """Find products, in the order of their names: their folders, or zips of them.
+    """Find products, sorted by path: their folders, or zips of them.
 
     Parameters
     ----------
     paths
-        SAFE folders, zips of them, folders that are searched at every depth, and JSON files of STAC
-        items whose product lies on this machine. Of a zip beside its folder the folder is taken.
+        SAFE folders, zips of them, folders (searched recursively), and JSON files of STAC items
+        whose product is on this machine. If a zip lies beside its folder, the folder is used.
 
     Raises
     ------
     SarcastError
-        If there is none, or that of an item is not here.
+        If there is none, or if the product of an item is not on this machine.
     """
-    found = sorted({product for path in paths for product in _products(path)})
-    if not found:
+    products = sorted({product for path in paths for product in _products(path)})
+    if not products:
         raise SarcastError(
             f"no Sentinel-1 product in {', '.join(map(str, paths))}: expected a folder whose name "
-            f"ends in .SAFE and that holds {MANIFEST}, a zip of one, or the JSON of its STAC item"
+            f"ends in .SAFE and that contains {MANIFEST}, a zip of one, or the JSON of its STAC "
+            f"item"
         )
-    return found
+    return products
 
 
 def _products(path: Path) -> Iterator[Path]:
     if path.suffix.lower() == ".json" and path.is_file():
-        yield from (_place_of(item, path) for item in read_items(path))
+        yield from (_item_product(item, path) for item in read_items(path))
     elif path.suffix.lower() == ".zip" and path.is_file():
         yield path
     elif not path.is_dir():
-        raise SarcastError(f"{path} is no folder; name a .SAFE folder, or a folder that holds some")
+        raise SarcastError(
+            f"{path} is no folder; name a .SAFE folder, or a folder that contains some"
+        )
     elif path.suffix == ".SAFE" or (path / MANIFEST).exists():
         yield path
     else:
@@ -74,19 +76,19 @@ def _products(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def unzipped(path: Path, folder: Path) -> Iterator[Path]:
-    """Give the folder of a product; that of a zip is unpacked, and goes away at the end.
+    """Give the folder of a product; a zip is unpacked into a folder that is deleted at the end.
 
     Parameters
     ----------
     path
         A folder, or a zip.
     folder
-        Where it is unpacked to, which is emptied.
+        Folder to unpack to; it is emptied first.
 
     Raises
     ------
     SarcastError
-        If the zip is damaged, or holds no product or several.
+        If the zip is damaged, or does not contain exactly one product.
     """
     if path.is_dir():
         yield path
@@ -98,37 +100,37 @@ def unzipped(path: Path, folder: Path) -> Iterator[Path]:
                 packed.extractall(work)
         except (zipfile.BadZipFile, EOFError, zlib.error, NotImplementedError) as error:
             raise SarcastError(f"{path} is damaged, fetch it again ({error})") from error
-        found = [file.parent for file in sorted(work.rglob(MANIFEST))]
-        if len(found) != 1:
+        products = [file.parent for file in sorted(work.rglob(MANIFEST))]
+        if len(products) != 1:
             raise SarcastError(
-                f"{path} holds {len(found)} folders with a {MANIFEST}; expected the zip of one "
-                f"product, or unzip it and name its .SAFE folders"
+                f"{path} contains {len(products)} folders with a {MANIFEST}; expected the zip of "
+                f"one product: unzip it and name its .SAFE folders"
             )
-        yield found[0]
+        yield products[0]
 
 
 # --- items ----------------------------------------------------------------------------------------
 
 
-def _place_of(item: pystac.Item, source: Path) -> Path:
-    """Folder or zip of an item's product: where its assets lie, or beside the item by its name."""
+def _item_product(item: pystac.Item, source: Path) -> Path:
+    """Folder or zip of an item's product: around its assets, or beside the item by its id."""
     hrefs = [asset.get_absolute_href() or asset.href for asset in item.assets.values()]
     files = [file for href in hrefs if (file := _local(href)) is not None]
-    places = [parent for file in files for parent in (file, *file.parents[:_DEEPEST])]
+    candidates = [parent for file in files for parent in (file, *file.parents[:_MAX_DEPTH])]
     beside = source.resolve().parent
-    places += [beside / f"{item.id}{end}" for end in (".SAFE", "", ".zip", ".SAFE.zip")]
-    for place in places:
-        if (place / MANIFEST).is_file() or (place.suffix == ".zip" and place.is_file()):
-            return place
-    told = next((href for href in hrefs if href.endswith(MANIFEST)), next(iter(hrefs), "nowhere"))
+    candidates += [beside / f"{item.id}{end}" for end in (".SAFE", "", ".zip", ".SAFE.zip")]
+    for path in candidates:
+        if (path / MANIFEST).is_file() or (path.suffix == ".zip" and path.is_file()):
+            return path
+    href = next((href for href in hrefs if href.endswith(MANIFEST)), next(iter(hrefs), "no asset"))
     raise SarcastError(
-        f"the product of {source} is not on this machine (it tells of {told}): download the whole "
-        f"folder or zip of {item.id}, and name it, or lay it beside the item as {item.id}.SAFE"
+        f"the product of {source} is not on this machine (it refers to {href}): download the whole "
+        f"folder or zip of {item.id}, and name it, or put it beside the item as {item.id}.SAFE"
     )
 
 
 def _local(href: str) -> Path | None:
-    """Path of an href; of ``s3://eodata/..`` that under which Copernicus mounts the bucket."""
+    """Local path of an href; ``s3://eodata/..`` is ``/eodata/..``, where Copernicus mounts it."""
     parts = urlsplit(href)
     if parts.scheme == "s3":
         return Path("/", parts.netloc, parts.path.lstrip("/"))
@@ -137,26 +139,28 @@ def _local(href: str) -> Path | None:
     return None if parts.scheme else Path(href)
 
 
-# --- files under other names than the manifest's -----------------------------------------------
+# --- files with other names than in the manifest ------------------------------------------------
 
 
 @contextmanager
 def by_manifest(path: Path, names: Sequence[str]) -> Iterator[Path]:
-    """Give the folder of a product in which its files have the names of its manifest.
+    """Give a folder of a product in which files have the names of the manifest.
 
     Parameters
     ----------
     path
         The product.
     names
-        Its files as the manifest names them.
+        Files of the product as named in the manifest.
 
     Yields
     ------
     Path
-        The folder itself, or a passing one of links where its files have short names.
+        The folder itself, or a temporary folder of links if its files have short names.
     """
-    files = {name: path / (name if (path / name).is_file() else _short(name)) for name in names}
+    files = {
+        name: path / (name if (path / name).is_file() else _short_name(name)) for name in names
+    }
     if all(file == path / name or not file.is_file() for name, file in files.items()):
         yield path
         return
@@ -168,11 +172,11 @@ def by_manifest(path: Path, names: Sequence[str]) -> Iterator[Path]:
         yield Path(folder)
 
 
-def _short(name: str) -> str:
-    """The name of a file in the buckets of AWS and Planetary Computer."""
+def _short_name(name: str) -> str:
+    """Name of a file in the buckets of AWS and Planetary Computer."""
     folder, slash, file = name.rpartition("/")
-    found = _NAME.fullmatch(file)
-    return name if found is None else f"{folder}{slash}{found.expand(_SHORT)}"
+    match = _NAME.fullmatch(file)
+    return name if match is None else f"{folder}{slash}{match.expand(_SHORT)}"
 
 
 _SHORT = r"\g<kind>\g<mode>-\g<band>\g<end>"

@@ -1,8 +1,8 @@
-"""Sentinel-1 GRD products, SAFE folders: opened, and checked to be whole.
+"""Sentinel-1 GRD products in SAFE folders: opened, and checked for completeness.
 
 References
 ----------
-ESA, Sentinel-1 GrdProduct Specification, S1-RS-MDA-52-7441, 3.9.
+ESA, Sentinel-1 Product Specification, S1-RS-MDA-52-7441, 3.9.
 """
 
 import datetime as dt
@@ -43,11 +43,11 @@ class Points:
     Attributes
     ----------
     lines, pixels
-        Of the grid.
+        Line and pixel numbers of the grid.
     latitude, longitude, incidence
         Dims (line, pixel), degrees.
     delay
-        Dims (pixel), s: by how much the zero-Doppler time of a point lies after that of its line.
+        Dims (pixel), s: zero-Doppler time of a point less the time of its line.
     """
 
     lines: Floating
@@ -60,14 +60,14 @@ class Points:
 
 @dataclass(frozen=True)
 class GrdProduct:
-    """A GRD product: its images by polarisation and what its annotation tells of their geometry.
+    """A GRD product: its images by polarisation, and their geometry from the annotation.
 
     Attributes
     ----------
     path
         The SAFE folder.
     attrs
-        As xarray-sentinel reads them: mode, pass, orbits, spacings, times.
+        Metadata as read by xarray-sentinel: mode, pass, orbits, spacings, times.
     images
         By polarisation, VV first.
     position
@@ -77,7 +77,7 @@ class GrdProduct:
     points
         Geolocation points.
     heading_deg
-        Of the platform, clockwise from north.
+        Heading of the platform, degrees clockwise from north.
     """
 
     path: Path
@@ -104,8 +104,8 @@ class GrdProduct:
         return np.datetime64(self.attrs["product_first_line_utc_time"], "ns")
 
 
-def library() -> ModuleType:
-    """xarray-sentinel, which the extra ``grd`` brings.
+def import_xarray_sentinel() -> ModuleType:
+    """Import xarray-sentinel, a dependency of the extra ``grd``.
 
     Raises
     ------
@@ -124,19 +124,19 @@ def library() -> ModuleType:
 
 
 def open_product(path: Path) -> GrdProduct:
-    """Open a GRD product; images are read later.
+    """Open a GRD product; the images themselves are read later.
 
     Parameters
     ----------
     path
-        A SAFE folder. A polarisation of which it holds no file is left out, and said.
+        A SAFE folder. A polarisation without any file is left out, with a warning.
 
     Raises
     ------
     SarcastError
-        If it is no whole GRD product.
+        If it is no complete GRD product.
     """
-    library()
+    import_xarray_sentinel()
     attrs, files = _manifest(path)
     if attrs["product_type"] != "GRD":
         raise SarcastError(
@@ -148,24 +148,24 @@ def open_product(path: Path) -> GrdProduct:
         complete = {
             band: {kind: folder / name for kind, name in files[band].items()}
             for band in BANDS
-            if _whole(path, band, folder, files.get(band, {}))
+            if _is_complete(path, band, folder, files.get(band, {}))
         }
         if not complete:
             raise SarcastError(
-                f"{path} holds neither a VV nor a VH image; its manifest tells of "
+                f"{path} contains neither a VV nor a VH image; its manifest lists "
                 f"{', '.join(sorted(files)) or 'none'}: fetch it again, or another product"
             )
         try:
-            return _opened(path, folder, attrs, complete)
+            return _read_product(path, folder, attrs, complete)
         except (ElementTree.ParseError, OSError, ValueError, KeyError, TypeError) as error:
-            told = " ".join(str(error).split())
-            raise SarcastError(f"{path} is damaged, fetch it again ({told})") from error
+            reason = " ".join(str(error).split())
+            raise SarcastError(f"{path} is damaged, fetch it again ({reason})") from error
 
 
-def _opened(
+def _read_product(
     path: Path, folder: Path, attrs: Mapping[str, Any], complete: Mapping[str, Mapping[str, Path]]
 ) -> GrdProduct:
-    """The product of a path, whose files lie in a folder under the names of its manifest."""
+    """Read the metadata of a product; ``folder`` contains its files as named in the manifest."""
     first = next(iter(complete))
     annotation = ElementTree.parse(complete[first]["annotation"])
     return GrdProduct(
@@ -180,12 +180,12 @@ def _opened(
 
 
 def _manifest(path: Path) -> tuple[dict[str, Any], dict[str, dict[str, str]]]:
-    """What the manifest tells of the product, and its files by polarisation and kind."""
+    """Metadata of the product in its manifest, and its files by polarisation and kind."""
     manifest = path / MANIFEST
     if not manifest.is_file():
         raise SarcastError(f"{path} is no SAFE folder: it lacks manifest.safe; fetch it again")
     try:
-        attrs, listed = library().esa_safe.parse_manifest_sentinel1(str(manifest))
+        attrs, listed = import_xarray_sentinel().esa_safe.parse_manifest_sentinel1(str(manifest))
     except (ElementTree.ParseError, ValueError) as error:
         raise SarcastError(f"{manifest} cannot be read ({error}); fetch it again") from error
     files: dict[str, dict[str, str]] = {}
@@ -195,7 +195,7 @@ def _manifest(path: Path) -> tuple[dict[str, Any], dict[str, dict[str, str]]]:
     return attrs, files
 
 
-def _whole(path: Path, band: str, folder: Path, files: Mapping[str, str]) -> bool:
+def _is_complete(path: Path, band: str, folder: Path, files: Mapping[str, str]) -> bool:
     missing = [
         f"{kind} ({Path(name).name})"
         for kind, name in files.items()
@@ -206,14 +206,16 @@ def _whole(path: Path, band: str, folder: Path, files: Mapping[str, str]) -> boo
     if len(missing) < len(files):
         raise SarcastError(f"{path} lacks the {', the '.join(missing)} of {band}; fetch it again")
     if files:
-        _log.warning(f"{path} tells of {band} but holds none of its files: {band} is left out")
+        _log.warning(f"{path} lists {band} but contains none of its files: {band} is left out")
     return False
 
 
 def _group(path: Path, attrs: Mapping[str, Any], band: str, name: str = "") -> xr.Dataset:
     group = "/".join([attrs["swaths"][0], band, *([name] if name else [])])
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Dataset has no geotransform")  # it has points instead
+        warnings.filterwarnings(
+            "ignore", "Dataset has no geotransform"
+        )  # it has geolocation points instead
         opened = xr.open_dataset(
             path, engine="sentinel-1", group=group, parse_geospatial_attrs=False
         )
@@ -228,22 +230,22 @@ def _image(path: Path, band: str, files: Mapping[str, Path], attrs: Mapping[str,
     )
     with open_measurement(files["measurement"]) as source:
         shape = (source.height, source.width)
-        source.read(1, window=Window(0, source.height - 1, source.width, 1))  # as proof of the end
+        source.read(1, window=Window(0, source.height - 1, source.width, 1))  # checks the end
     return Image(files["measurement"].resolve(), shape, calibration, read_noise(files["noise"]))
 
 
 def _points(annotation: Any) -> Points:
-    found = annotation.findall(".//geolocationGridPoint")
+    elements = annotation.findall(".//geolocationGridPoint")
     start = np.datetime64(annotation.findtext(".//productFirstLineUtcTime"), "ns")
     interval = number(annotation, ".//azimuthTimeInterval")
     table = {
-        name: np.array([number(point, name) for point in found])
+        name: np.array([number(point, name) for point in elements])
         for name in ("line", "pixel", "latitude", "longitude", "incidenceAngle")
     }
     lines, pixels = np.unique(table["line"]), np.unique(table["pixel"])
     shape = (lines.size, pixels.size)
     order = np.lexsort((table["pixel"], table["line"]))
-    times = np.array([point.findtext("azimuthTime") for point in found], dtype="datetime64[ns]")
+    times = np.array([point.findtext("azimuthTime") for point in elements], dtype="datetime64[ns]")
     delay = (times - start) / np.timedelta64(1, "s") - table["line"] * interval
     return Points(
         lines,

@@ -2,8 +2,8 @@
 
 References
 ----------
-Small, IEEE TGRS 49 (2011) 3081: gamma nought is beta nought over the area that the terrain shows
-the sensor, per area of the slant plane.
+Small, IEEE TGRS 49 (2011) 3081: gamma nought is beta nought divided by the illuminated area per
+area of the slant plane.
 """
 
 import datetime as dt
@@ -40,22 +40,22 @@ _log = logging.getLogger(__name__)
 
 
 LEAST_DB = -40.0
-"""Least gamma nought kept, dB: no power is left where noise outweighs the signal; the noise of
-Sentinel-1 lies at -22 dB or under (Torres et al. 2012)."""
+"""Least gamma nought kept, dB, for pixels where noise exceeds the signal; the noise floor of
+Sentinel-1 is -22 dB or less (Torres et al. 2012)."""
 LEAST_AREA = 0.1
-"""Least area shown to the sensor per area of the slant plane; under it the ground is in shadow."""
+"""Least illuminated area per area of the slant plane; ground with less is in shadow."""
 
 _TILE = 512
 _TILE_M = 15_000.0
-"""Most metres a side of a tile, which bounds the part of an image that is in memory."""
+"""Longest side of a tile, metres; limits the part of an image in memory."""
 _REACH = 2.0
-"""Ground range over which layover moves a facet, per metre of height: 1 / tan(27 degrees)."""
-_FARTHEST_M = 5000.0
-"""From how far facets are brought to a tile, m: from 2500 m over it."""
+"""Ground range by which layover displaces a facet, per metre of height: 1 / tan(27 degrees)."""
+_MAX_REACH_M = 5000.0
+"""Greatest distance from which layover reaches a tile, m: from ground 2500 m above it."""
 _LEAST_MARGIN = 8
-_LEAST_SEEN = 0.499
+_LEAST_VALID = 0.499
 _COARSE_M = 500.0
-_CHECKED = 1000
+_CHECK_PIXELS = 1000
 _COG = {
     "driver": "COG",
     "compress": "DEFLATE",
@@ -65,33 +65,33 @@ _COG = {
 
 
 class RtcOptions(BaseModel):
-    """How products are corrected for terrain."""
+    """Options of the terrain correction."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     geoid: Path | None = Field(
         None,
-        description="Raster of the geoid's height over the ellipsoid, m (as PROJ's us_nga_egm08_25 "
-        "or egm96_15), added to a DEM whose heights are above sea level; default: the DEM's "
-        "heights are above the ellipsoid.",
+        description="Raster of the geoid's height above the ellipsoid, m (such as PROJ's "
+        "us_nga_egm08_25 or egm96_15), added to a DEM with heights above sea level; default: the "
+        "DEM's heights are above the ellipsoid.",
     )
     fill: float | None = Field(
         None,
-        description="Height of ground that the DEM does not tell, m, as 0 for sea; default: there "
-        "is no image there, and a DEM that covers too little is an error.",
+        description="Height where the DEM has no data, m, such as 0 for sea; default: no image "
+        "there, and an error if the DEM does not cover the whole area.",
     )
     resolution: float = Field(20.0, gt=0.0, description="Spacing in metres.")
 
 
 class Terrain:
-    """Heights above the ellipsoid, read a part of an area at a time.
+    """Heights above the ellipsoid, read for one part of an area at a time.
 
     Parameters
     ----------
     dem
-        Sources of heights, the first wins.
+        Sources of heights; the first one with data at a pixel is used.
     options
-        What is added to them, and what stands in for them.
+        Geoid and fill height.
     """
 
     def __init__(self, dem: Sequence[str], options: RtcOptions) -> None:
@@ -99,7 +99,7 @@ class Terrain:
         self._dem = Dem(dem)
 
     def heights(self, grid: GeoBox) -> Floating:
-        """Heights on a grid, dims (y, x), m; NaN where DEM or geoid tell none."""
+        """Heights on a grid, dims (y, x), m; NaN where DEM or geoid have no data."""
         heights: Floating = self._dem.read(grid).values
         if self._options.fill is not None:
             heights = np.where(np.isfinite(heights), heights, self._options.fill)
@@ -120,17 +120,18 @@ def make_scene(product: GrdProduct, grid: GeoBox, terrain: Terrain, folder: Path
     terrain
         Heights.
     folder
-        Where the rasters go, named after the product; whole or not at all.
+        Target folder of the rasters, which are named after the product and written atomically.
 
     Returns
     -------
     Scene
-        With ``vv`` and ``vh``, linear power, and ``incidence``, degrees.
+        With rasters ``vv`` and ``vh``, linear power, and ``incidence``, degrees.
 
     Raises
     ------
     SarcastError
-        If the DEM does not cover what the product sees of the grid, or sarsen is not installed.
+        If the DEM does not cover the product's footprint within the grid, or if sarsen is not
+        installed.
     """
     view = ViewGeometry(product)
     _check_cover(product, grid, terrain)
@@ -144,26 +145,26 @@ def make_scene(product: GrdProduct, grid: GeoBox, terrain: Terrain, folder: Path
     path = folder / f"{product.name}_incidence.tif"
     write_cog(path, angles, coarse, bands=["incidence"], tags={"unit": "degree"})
     rasters["incidence"] = Raster(path, ("incidence",), "degree", ("metadata",))
-    told = product.attrs
+    attrs = product.attrs
     return Scene(
         id=product.name,
         time=product.time,
         quantity="gamma0",
         rasters=rasters,
-        platform=f"sentinel-1{told['number'].lower()}",
-        orbit_direction=told["pass"].lower(),
-        relative_orbit=told["relative_orbit_number"],
+        platform=f"sentinel-1{attrs['number'].lower()}",
+        orbit_direction=attrs["pass"].lower(),
+        relative_orbit=attrs["relative_orbit_number"],
         heading_deg=product.heading_deg,
-        incidence_deg=told["incidence_angle_mid_swath"],
+        incidence_deg=attrs["incidence_angle_mid_swath"],
         more={
             "created": dt.datetime.now(dt.UTC).isoformat(),
-            "sat:absolute_orbit": told["orbit_number"],
+            "sat:absolute_orbit": attrs["orbit_number"],
         },
     )
 
 
 def product_grid(product: GrdProduct, resolution: float, area: Geometry | None) -> GeoBox:
-    """Grid of what a product sees of an area: in the UTM zone of its middle, on whole spacings.
+    """Grid of the part of an area that a product covers: UTM zone of its centre, whole spacings.
 
     Parameters
     ----------
@@ -172,25 +173,26 @@ def product_grid(product: GrdProduct, resolution: float, area: Geometry | None) 
     resolution
         Spacing in metres.
     area
-        Any CRS; None for all that the product sees.
+        Any CRS; None for the whole product.
 
     Raises
     ------
     SarcastError
-        If the product does not see the area.
+        If the product does not cover any of the area.
     """
-    seen = footprint(product)
-    asked = seen if area is None else area.to_crs("EPSG:4326")
-    if not seen.intersects(asked):
-        west, south, east, north = seen.boundingbox.bbox
+    covered = footprint(product)
+    wanted = covered if area is None else area.to_crs("EPSG:4326")
+    if not covered.intersects(wanted):
+        west, south, east, north = covered.boundingbox.bbox
         raise SarcastError(
-            f"{product.name} does not see the area; it sees west {west:.4f}, south {south:.4f}, "
-            f"east {east:.4f}, north {north:.4f}: give another --area or leave the product out"
+            f"{product.name} does not cover the area; it covers west {west:.4f}, "
+            f"south {south:.4f}, east {east:.4f}, north {north:.4f}: give another --area or leave "
+            f"the product out"
         )
-    longitude, latitude = asked.centroid.coords[0]
+    longitude, latitude = wanted.centroid.coords[0]
     zone = int((longitude + 180.0) // 6.0) % 60 + 1
     crs = f"EPSG:{(32600 if latitude >= 0.0 else 32700) + zone}"
-    box = (seen & asked).to_crs(crs).boundingbox
+    box = (covered & wanted).to_crs(crs).boundingbox
     return GeoBox.from_bbox(box.bbox, crs=crs, resolution=resolution)
 
 
@@ -204,7 +206,7 @@ def gamma0(
     view
         The product's geometry.
     grid
-        In metres; facets beyond it show nothing.
+        Grid in metres; facets beyond it do not contribute.
     heights
         Dims (y, x), m above the ellipsoid; NaN where unknown.
     images
@@ -216,57 +218,57 @@ def gamma0(
         By polarisation, dims (y, x), linear power, at least that of ``LEAST_DB``; NaN outside the
         image, in shadow, and where the height is unknown.
     """
-    places = view.places(grid, heights)
-    shown = np.where(places.area >= LEAST_AREA, places.area, np.nan)
+    coordinates = view.image_coordinates(grid, heights)
+    area = np.where(coordinates.area >= LEAST_AREA, coordinates.area, np.nan)
     least = 10.0 ** (LEAST_DB / 10.0)
-    found = {}
+    gamma = {}
     for band, image in images.items():
-        beta = _looked_up(view.product, image, places, grid.resolution.x)
-        found[band] = np.maximum(beta / shown, least).astype(np.float32)
-    return found
+        beta = _sample_beta0(view.product, image, coordinates, grid.resolution.x)
+        gamma[band] = np.maximum(beta / area, least).astype(np.float32)
+    return gamma
 
 
-def _looked_up(
-    product: GrdProduct, image: Image, places: ImageCoordinates, spacing_m: float
+def _sample_beta0(
+    product: GrdProduct, image: Image, coordinates: ImageCoordinates, spacing_m: float
 ) -> Floating:
-    """Beta nought at places of the image: means over about the spacing, linear in between."""
+    """Beta nought at image coordinates: means over about the spacing, linear in between."""
     steps = (product.attrs["azimuth_pixel_spacing"], product.attrs["range_pixel_spacing"])
     looks = [max(1, round(spacing_m / step)) for step in steps]
-    spans = [
-        _span(place, size, look)
-        for place, size, look in zip((places.line, places.pixel), image.shape, looks, strict=True)
+    axes = (coordinates.line, coordinates.pixel)
+    parts = [
+        _needed(axis, size, look) for axis, size, look in zip(axes, image.shape, looks, strict=True)
     ]
-    if any(span.stop - span.start < 2 for span in spans):
-        return np.full(places.line.shape, np.nan)
-    means = _running_mean(image.beta0(*spans), looks)
-    known = np.isfinite(places.line)
-    at = [
-        np.where(known, place - span.start + (0.5 if look % 2 == 0 else 0.0), -1.0)
-        for place, span, look in zip((places.line, places.pixel), spans, looks, strict=True)
+    if any(part.stop - part.start < 2 for part in parts):
+        return np.full(coordinates.line.shape, np.nan)
+    means = _running_mean(image.beta0(*parts), looks)
+    known = np.isfinite(coordinates.line)
+    positions = [
+        np.where(known, axis - part.start + (0.5 if look % 2 == 0 else 0.0), -1.0)
+        for axis, part, look in zip(axes, parts, looks, strict=True)
     ]
-    values: Floating = map_coordinates(means, at, order=1, cval=np.nan)
+    values: Floating = map_coordinates(means, positions, order=1, cval=np.nan)
     return values
 
 
 def _running_mean(beta: Floating, looks: Sequence[int]) -> Floating:
-    """Mean over looks around each pixel, of what was seen of them, if that is half of them.
+    """Mean of the valid looks around each pixel; NaN if less than half of the looks are valid.
 
-    An even number of looks is centred half a pixel before its pixel.
+    The mean of an even number of looks is centred half a pixel before its pixel.
     """
-    seen = np.isfinite(beta)
-    share = uniform_filter(seen.astype(np.float32), looks, mode="constant")
-    mean: Floating = uniform_filter(np.where(seen, beta, 0.0), looks, mode="constant")
+    valid = np.isfinite(beta)
+    share = uniform_filter(valid.astype(np.float32), looks, mode="constant")
+    mean: Floating = uniform_filter(np.where(valid, beta, 0.0), looks, mode="constant")
     mean[share > 0.0] /= share[share > 0.0]
-    mean[share < _LEAST_SEEN] = np.nan
+    mean[share < _LEAST_VALID] = np.nan
     return mean
 
 
-def _span(places: Floating, size: int, look: int) -> slice:
-    """Lines or pixels that are needed of an image."""
-    if not np.isfinite(places).any():
+def _needed(coordinates: Floating, size: int, look: int) -> slice:
+    """Lines or pixels of an image that are needed to sample it at some coordinates."""
+    if not np.isfinite(coordinates).any():
         return slice(0, 0)
-    first = int(np.clip(np.nanmin(places) - look - 1, 0, size))
-    last = int(np.clip(np.nanmax(places) + look + 2, first, size))
+    first = int(np.clip(np.nanmin(coordinates) - look - 1, 0, size))
+    last = int(np.clip(np.nanmax(coordinates) + look + 2, first, size))
     return slice(first, last)
 
 
@@ -282,15 +284,15 @@ def _write_images(
                 band: files.enter_context(rasterio.open(path, "w", **_profile(grid)))
                 for band, path in plain.items()
             }
-            seen: set[str] = set()
+            with_values: set[str] = set()
             for window, values in _tiles(view, grid, terrain):
                 for band, target in targets.items():
                     target.write(values[band], 1, window=window)
-                    seen |= {band} if np.isfinite(values[band]).any() else set()
+                    with_values |= {band} if np.isfinite(values[band]).any() else set()
             for band, target in targets.items():
                 target.set_band_description(1, band)
                 target.update_tags(unit=units.LINEAR_POWER, quantity="gamma0")
-        for band in sorted(paths.keys() - seen):
+        for band in sorted(paths.keys() - with_values):
             _log.warning(f"{band} of {product.name} has no value in the area: its image is empty")
         for band, path in plain.items():
             with new_file(paths[band]) as partial:
@@ -317,42 +319,43 @@ def _profile(grid: GeoBox) -> dict[str, Any]:
 def _tiles(
     view: ViewGeometry, grid: GeoBox, terrain: Terrain
 ) -> Iterator[tuple[Window, dict[str, Float]]]:
-    """Images of one tile of the grid after the other; those that are empty are left out."""
+    """Images of the tiles of a grid, one tile at a time; tiles outside the product are left out."""
     side = max(1, min(_TILE, int(_TILE_M / grid.resolution.x)))
     tiles = GeoboxTiles(grid, (side, side))
     rows, columns = tiles.shape
-    places = [(row, column) for row in range(rows) for column in range(columns)]
+    indices = [(row, column) for row in range(rows) for column in range(columns)]
     outline = footprint(view.product).to_crs(grid.crs)
-    for place in track(places, f"correcting {view.product.name}", len(places)):
-        tile = tiles[place]
+    for row, column in track(indices, f"correcting {view.product.name}", len(indices)):
+        tile = tiles[row, column]
         if not tile.extent.intersects(outline):
             continue
         images, margin = _tile(view, tile, terrain)
         inner = (slice(margin, margin + tile.height), slice(margin, margin + tile.width))
-        window = Window(place[1] * side, place[0] * side, tile.width, tile.height)
+        window = Window(column * side, row * side, tile.width, tile.height)
         yield window, {band: image[inner] for band, image in images.items()}
 
 
 def _tile(view: ViewGeometry, tile: GeoBox, terrain: Terrain) -> tuple[dict[str, Float], int]:
-    """Images of a tile with a margin in pixels, over which the relief around it can reach."""
+    """Images of a tile with a margin for layover from around it, and the margin in pixels."""
     spacing = tile.resolution.x
-    around = tile.pad(math.ceil(_FARTHEST_M / spacing))
-    heights = terrain.heights(around.zoom_out(max(1.0, max(around.shape) / _TILE)))
+    surroundings = tile.pad(math.ceil(_MAX_REACH_M / spacing))
+    heights = terrain.heights(surroundings.zoom_out(max(1.0, max(surroundings.shape) / _TILE)))
     relief = np.nanmax(heights) - np.nanmin(heights) if np.isfinite(heights).any() else 0.0
-    margin = _LEAST_MARGIN + math.ceil(min(_REACH * relief, _FARTHEST_M) / spacing)
+    margin = _LEAST_MARGIN + math.ceil(min(_REACH * relief, _MAX_REACH_M) / spacing)
     wide = tile.pad(margin)
     return gamma0(view, wide, terrain.heights(wide), view.product.images), margin
 
 
 def _check_cover(product: GrdProduct, grid: GeoBox, terrain: Terrain) -> None:
-    """See, on a coarse grid, that heights are known where the product sees the ground."""
-    coarse = grid.zoom_out(max(1.0, max(grid.shape) / _CHECKED))
-    seen = rasterize(footprint(product).to_crs(grid.crs), coarse)
+    """Check on a coarse grid that heights are known everywhere in the product's footprint."""
+    coarse = grid.zoom_out(max(1.0, max(grid.shape) / _CHECK_PIXELS))
+    covered = rasterize(footprint(product).to_crs(grid.crs), coarse)
     known = np.isfinite(terrain.heights(coarse))
-    if not seen.any() or known[seen].all():
+    if not covered.any() or known[covered].all():
         return
-    covered = 100.0 * float(known[seen].mean())
+    percent = 100.0 * float(known[covered].mean())
     raise SarcastError(
-        f"the heights (DEM and geoid) cover {covered:.1f} % of what {product.name} sees of the "
-        f"area; give some that cover all of it, a smaller --area, or --fill 0 if the rest is sea"
+        f"the heights (DEM and geoid) cover {percent:.1f} % of the part of the area that "
+        f"{product.name} covers; give heights for all of it, a smaller --area, or --fill 0 if the "
+        f"rest is sea"
     )
