@@ -1,4 +1,4 @@
-"""How fast TFRecord samples are read, beside gzip alone on the same files.
+"""Speed of reading TFRecord samples, compared with gzip alone on the same files.
 
     python -m benchmarks.tfrecord FILES... [--synthesize N] [--size PIXELS]
 
@@ -35,15 +35,17 @@ def main() -> None:
                 (sample(number, arguments.size) for number in range(arguments.synthesize)),
             )
         pairs = [(decompress(files), read(files)) for _ in range(arguments.repeat)]
-    size, bare = min((pair[0] for pair in pairs), key=lambda one: one[1])
-    count, ours = min((pair[1] for pair in pairs), key=lambda one: one[1])
+    size, gzip_seconds = min((pair[0] for pair in pairs), key=lambda result: result[1])
+    count, seconds = min((pair[1] for pair in pairs), key=lambda result: result[1])
     print(f"{len(files)} files, {count} samples, {size / 1e6:.1f} MB decompressed")
-    print(f"gzip alone {size / bare / 1e6:.0f} MB/s, samples {size / ours / 1e6:.0f} MB/s")
-    print(f"{bare / ours:.0%} of the speed of gzip alone")
+    print(
+        f"gzip alone {size / gzip_seconds / 1e6:.0f} MB/s, samples {size / seconds / 1e6:.0f} MB/s"
+    )
+    print(f"{gzip_seconds / seconds:.0%} of the speed of gzip alone")
 
 
 def decompress(files: list[Path]) -> tuple[int, float]:
-    """Bytes, and seconds that gzip alone takes for them."""
+    """Return the number of bytes, and the seconds that gzip alone takes."""
     start, size = time.perf_counter(), 0
     for file in files:
         with gzip.open(file) as stream:
@@ -53,14 +55,14 @@ def decompress(files: list[Path]) -> tuple[int, float]:
 
 
 def read(files: list[Path]) -> tuple[int, float]:
-    """Samples, and seconds that reading them takes."""
+    """Return the number of samples, and the seconds that reading them takes."""
     start = time.perf_counter()
     count = sum(1 for _ in read_samples(files))
     return count, time.perf_counter() - start
 
 
 def sample(number: int, size: int) -> Sample:
-    """Sample of noise with speckle's spread, which compresses as the real ones do."""
+    """Make a sample of noise with the spread of speckle, which compresses like real samples."""
     rng = np.random.default_rng(number)
     images = rng.normal(-12.0, 3.0, (5, 2, size, size)).astype(np.float32)
     window = Window(

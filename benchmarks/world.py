@@ -1,10 +1,10 @@
-"""How fast windows of synthetic worlds are drawn, and a world is written.
+"""Speed of drawing windows of synthetic worlds, and of writing a world.
 
     python -m benchmarks.world [--device cpu|cuda] [--preset NAME] [--size PIXELS] [--batch N]
 
-On a CPU, two threads draw a batch each, with one torch thread each.
+On a CPU two threads each draw batches, with one torch thread each.
 
-Prints windows a second, with five dates each, and the most memory that was held.
+Prints windows per second, with five dates each, and the peak memory.
 """
 
 import argparse
@@ -46,7 +46,7 @@ def main() -> None:
 
 
 def stream_rate(options: StreamOptions, device: str, seconds: float) -> float:
-    """Windows a second, after two batches that warm up."""
+    """Return windows per second, after two batches for warm-up."""
     stream = WindowStream(options, seed=1, device=device)
     workers = 1 if device == "cuda" else 2
     torch.set_num_threads(1)
@@ -70,7 +70,7 @@ def stream_rate(options: StreamOptions, device: str, seconds: float) -> float:
 
 
 def write_seconds() -> float:
-    """Seconds to write a world as the demo does; needs the packages that write rasters."""
+    """Return the seconds to write a world like that of the demo."""
     from sarcast.io.progress import show_progress
     from sarcast.world.writer import write_world
 
@@ -89,14 +89,14 @@ def finish(device: str) -> None:
 
 
 def device_name(device: str) -> str:
-    """Tell what it ran on."""
+    """Return the name of the device."""
     if device == "cuda":
         return torch.cuda.get_device_name()
     return "2 CPU threads"
 
 
 def memory_gb(device: str) -> float:
-    """Most memory held so far, GB."""
+    """Return the peak memory so far, GB."""
     if device == "cuda":
         return torch.cuda.max_memory_allocated() / 1e9
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6

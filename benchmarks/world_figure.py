@@ -1,4 +1,4 @@
-"""The figure of the docs: one synthetic area under different conditions.
+"""Draw the figure of docs/world.md: one synthetic area under different conditions.
 
 python -m benchmarks.world_figure docs/img/world.png
 """
@@ -82,29 +82,32 @@ def image(
     *,
     rng: torch.Generator,
 ) -> torch.Tensor:
-    """One filtered image of the area, dims (band, y, x), dB."""
-    one = torch.ones(1, 1)
+    """Simulate one filtered image of the area, dims (band, y, x), dB."""
+    ones = torch.ones(1, 1)
     states = States(
         **{
-            field.name: weather.get(field.name, 0.0) * one
+            field.name: weather.get(field.name, 0.0) * ones
             for field in dataclasses.fields(States)
             if field.name not in ("wet", "precipitation")
         },
-        wet=weather.get("wet", 0.05) * one[..., None, None],
+        wet=weather.get("wet", 0.05) * ones[..., None, None],
         precipitation=torch.zeros(1, 1, 4, 1, 1),
     )
     heading = -17.0 if ascending else -163.0
-    at = torch.full((1, 1), time, dtype=torch.float64)
+    day = torch.full((1, 1), time, dtype=torch.float64)
     view = views.Views(
-        at, one.long() * 0, one.bool() & ascending, one.long(), 38.0 * one, heading * one
+        day, ones.long() * 0, ones.bool() & ascending, ones.long(), 38.0 * ones, heading * ones
     )
     angle = views.smooth_incidence(
         view.incidence_deg, view.heading_deg, (PIXELS, PIXELS), SPACING_M
     )
-    seen = Observations(view, states, angle, at)
+    observed = Observations(view, states, angle, day)
     unmodelled = backscatter.draw_unmodelled(world, 1, rng=rng)
     power = sensor.observe(
-        backscatter.expected(world, seen, unmodelled=unmodelled), world.parameters, ["lee"], rng=rng
+        backscatter.expected(world, observed, unmodelled=unmodelled),
+        world.parameters,
+        ["lee"],
+        rng=rng,
     )
     return 10.0 * torch.log10(power[0, 0])
 

@@ -1,4 +1,4 @@
-"""The world's physics against what the literature and arithmetic say."""
+"""The world's physics against the literature and arithmetic."""
 
 import dataclasses
 
@@ -13,7 +13,7 @@ FLAT = dataclasses.replace(
     presets.BOREAL, relief_m=(0.0, 0.0), parcel_db=(0.0, 0.0), growth_day=(300.0, 300.0)
 )
 SIZE = (96, 96)
-COVER = {name: place for place, name in enumerate(table.NAMES)}
+COVER = {name: index for index, name in enumerate(table.NAMES)}
 
 
 def generator(seed: int = 1) -> torch.Generator:
@@ -32,29 +32,28 @@ def world_of(cover: str, preset: presets.Preset = FLAT, count: int = 0) -> backs
     return backscatter.World(parameters, land, calendar, drawn)
 
 
-def seen(*, incidence: float = 38.0, heading: float = -15.0, platform: int = 0, **state: float):
-    one = torch.ones(1, 1)
+def observe(*, incidence: float = 38.0, heading: float = -15.0, platform: int = 0, **state: float):
+    ones = torch.ones(1, 1)
     day = torch.full((1, 1), 2000.0, dtype=torch.float64)
-    looks = views.Views(
-        day, platform * one.long(), one.bool(), one.long(), incidence * one, heading * one
+    acquired = views.Views(
+        day, platform * ones.long(), ones.bool(), ones.long(), incidence * ones, heading * ones
     )
     names = [field.name for field in dataclasses.fields(States)]
-    values = {name: state.get(name, 0.0) * one for name in names}
+    values = {name: state.get(name, 0.0) * ones for name in names}
     values["wet"] = values["wet"][..., None, None]
     values["precipitation"] = torch.zeros(1, 1, 4, 1, 1)
     angle = torch.full((1, 1, *SIZE), incidence)
-    return backscatter.Observations(looks, States(**values), angle, day)
+    return backscatter.Observations(acquired, States(**values), angle, day)
 
 
 def mean_db(world: backscatter.World, **view: float) -> np.ndarray:
-    return backscatter.expected(world, seen(**view)).mean((0, 1, 3, 4)).numpy()
+    return backscatter.expected(world, observe(**view)).mean((0, 1, 3, 4)).numpy()
 
 
 @pytest.mark.parametrize("cover", ["forest", "open", "mire", "water", "rock"])
-def test_each_cover_scatters_as_its_row_says(cover):
+def test_each_cover_has_the_backscatter_of_its_row(cover):
     row = table.COVERS[COVER[cover]]
-    found = mean_db(world_of(cover))
-    assert found == pytest.approx([row.base.vv, row.base.vh], abs=0.3)
+    assert mean_db(world_of(cover)) == pytest.approx([row.base.vv, row.base.vh], abs=0.3)
 
 
 @pytest.mark.parametrize(
@@ -67,7 +66,7 @@ def test_each_cover_scatters_as_its_row_says(cover):
         ("summer", "summer"),
     ],
 )
-def test_open_land_answers_to_the_weather_as_its_row_says(state, column):
+def test_open_land_responds_to_the_weather_as_its_row_says(state, column):
     world = world_of("open")
     response = getattr(table.OPEN, column)
     change = mean_db(world, **{state: 1.0}) - mean_db(world)
@@ -117,8 +116,8 @@ def test_forest_edges_swap_with_the_look_direction():
     trees = torch.zeros(1, 1, 32, 32)
     trees[..., 8:24, 10:22] = 1.0
     maps = torch.zeros(1, 2, 2, 32, 32)
-    place = {"edge_east": maps[:, :, 0], "edge_north": maps[:, :, 1]}
-    ground._edges(place, trees)
+    term_maps = {"edge_east": maps[:, :, 0], "edge_north": maps[:, :, 1]}
+    ground._edges(term_maps, trees)
     west, east = maps[0, 0, 0, 16, 10], maps[0, 0, 0, 16, 21]
     assert west > 1.0 and east == -west  # looking east, the western edge faces the sensor
     assert maps[0, 0, 1, 23, 16] > 1.0  # looking north, the southern one
@@ -126,25 +125,29 @@ def test_forest_edges_swap_with_the_look_direction():
 
 def test_walls_square_to_the_beam_are_brightest():
     world = world_of("built-up")
-    at = [mean_db(world, heading=heading) for heading in (-15.0, 75.0)]
-    assert at[0] == pytest.approx(at[1], abs=1e-3)  # streets look the same after a quarter turn
-    one, other = (backscatter.expected(world, seen(heading=heading)) for heading in (-15.0, 30.0))
-    assert (one - other).abs().max() > 2.0
+    levels = [mean_db(world, heading=heading) for heading in (-15.0, 75.0)]
+    assert levels[0] == pytest.approx(
+        levels[1], abs=1e-3
+    )  # streets look the same after a quarter turn
+    image, other = (
+        backscatter.expected(world, observe(heading=heading)) for heading in (-15.0, 30.0)
+    )
+    assert (image - other).abs().max() > 2.0
 
 
-def test_wind_is_unknown_to_the_expected_image_and_rough_only_on_open_water():
+def test_wind_is_not_in_the_expected_image_and_acts_only_on_open_water():
     world = world_of("water")
-    unknown = backscatter.draw_unmodelled(world, 1, rng=generator())
-    calm = dataclasses.replace(
-        unknown,
+    unmodelled = backscatter.draw_unmodelled(world, 1, rng=generator())
+    wind_only = dataclasses.replace(
+        unmodelled,
         wind=torch.ones(1, 1),
-        scene=torch.zeros_like(unknown.scene),
-        field=torch.zeros_like(unknown.field),
-        moisture=torch.zeros_like(unknown.moisture),
+        scene=torch.zeros_like(unmodelled.scene),
+        field=torch.zeros_like(unmodelled.field),
+        moisture=torch.zeros_like(unmodelled.moisture),
     )
     for frozen, rise in ((0.0, table.WIND_DB[0]), (1.0, 0.0)):
-        view = seen(frozen_soil=frozen)
-        blown = backscatter.expected(world, view, unmodelled=calm) - backscatter.expected(
+        view = observe(frozen_soil=frozen)
+        blown = backscatter.expected(world, view, unmodelled=wind_only) - backscatter.expected(
             world, view
         )
         assert blown[0, 0, 0].mean() == pytest.approx(rise, abs=0.05)
@@ -171,7 +174,7 @@ def test_local_incidence_on_a_slope_that_faces_the_beam():
     assert [area[0, 1].mean(), area[0, 2].mean()] == pytest.approx(list(expected), abs=1e-3)
 
 
-def overlaps_by_hand(heights: np.ndarray, incidence_deg: float) -> tuple[np.ndarray, np.ndarray]:
+def overlaps_by_loop(heights: np.ndarray, incidence_deg: float) -> tuple[np.ndarray, np.ndarray]:
     theta, x = np.radians(incidence_deg), 10.0 * np.arange(len(heights))
     slant = x * np.sin(theta) - heights * np.cos(theta)
     ray = heights + x / np.tan(theta)
@@ -188,7 +191,7 @@ def test_layover_and_shadow_are_those_of_a_loop_over_rays(ascending):
     for row in range(3):
         heights = elevation[0, row].numpy().astype(float)
         heights = heights if ascending else heights[::-1]
-        over, dark = overlaps_by_hand(heights, 35.0)
+        over, dark = overlaps_by_loop(heights, 35.0)
         turn = slice(None) if ascending else slice(None, None, -1)
         assert (layover[0, 0, row].numpy() == over[turn]).all()
         assert (shadow[0, 0, row].numpy() == dark[turn]).all()
@@ -198,7 +201,7 @@ def test_layover_and_shadow_are_those_of_a_loop_over_rays(ascending):
 def test_shadow_is_dark_and_layover_bright_in_steep_worlds():
     steep = dataclasses.replace(FLAT, relief_m=(700.0, 700.0), flattening=(0.0, 0.0))
     world = world_of("open", steep)
-    view = seen(incidence=44.0)
+    view = observe(incidence=44.0)
     image = backscatter.expected(world, view)[0, 0, 0]
     layover, shadow = relief.overlaps(
         world.ground.elevation, 10.0, view.views.incidence_deg, view.views.ascending
@@ -214,7 +217,7 @@ def test_a_flattened_product_has_no_foreshortening_left():
     rough = dataclasses.replace(FLAT, relief_m=(40.0, 40.0), flattening=(1.0, 1.0))
     level = dataclasses.replace(rough, flattening=(0.0, 0.0))
     spread = [
-        backscatter.expected(world_of("open", preset), seen()).std() for preset in (rough, level)
+        backscatter.expected(world_of("open", preset), observe()).std() for preset in (rough, level)
     ]
     assert spread[0] < spread[1]
 
@@ -230,7 +233,7 @@ def changed_world(kind: str) -> backscatter.World:
 
 
 def after(world: backscatter.World, days: float, until: float = 1e9) -> np.ndarray:
-    view = seen()
+    view = observe()
     time = torch.full((1, 1), 1000.0 + days, dtype=torch.float64)
     view = dataclasses.replace(
         view,
@@ -251,7 +254,7 @@ def test_a_clear_cut_ends_as_cleared_land_and_not_before_its_day():
     assert (drop < -0.5).all() and (after(world, 200.0) - before < drop).all()
 
 
-def test_changes_have_their_own_signs_and_ends():
+def test_kinds_of_change_differ_in_sign_and_recovery():
     forest = mean_db(world_of("forest"))
     flood = changed_world("forest flood")
     assert after(flood, 5.0)[0] > forest[0] + 1.0  # trunks and water reflect twice
@@ -262,7 +265,7 @@ def test_changes_have_their_own_signs_and_ends():
     assert built[0] > after(changed_world("construction"), 20.0)[0] + 1.0
 
 
-def test_changes_strike_only_their_covers():
+def test_changes_affect_only_their_covers():
     world = world_of("forest", count=30)
     rng = generator(3)
     parameters = presets.draw(presets.TEMPERATE, 1, rng=rng)
@@ -271,12 +274,12 @@ def test_changes_strike_only_their_covers():
     drawn = changes.draw(land, 60, day, day + 100.0, rng=rng)
     assert drawn.masks.any((2, 3)).sum() > 20
     for kind, mask in zip(drawn.kind[0], drawn.masks[0], strict=True):
-        struck = {table.NAMES[int(c)] for c in land.cover[0][mask].unique()}
-        assert struck <= set(changes.KINDS[int(kind)].covers)
+        affected = {table.NAMES[int(c)] for c in land.cover[0][mask].unique()}
+        assert affected <= set(changes.KINDS[int(kind)].covers)
     assert world.changes.masks.shape == (1, 30, *SIZE)
 
 
-def test_crops_grow_and_are_harvested_and_meadows_mown_without_a_change_of_the_ground():
+def test_crops_grow_and_are_harvested_and_meadows_are_mown_without_a_change_of_the_ground():
     preset = dataclasses.replace(FLAT, growth_day=(140.0, 140.0), growth_days=(90.0, 90.0))
     for cover, band, low, high in (("field", 1, 2.0, 4.0), ("open", 1, -1.3, -0.3)):
         world = world_of(cover, preset)
@@ -290,7 +293,7 @@ def test_crops_grow_and_are_harvested_and_meadows_mown_without_a_change_of_the_g
         assert low < extreme < high
 
 
-def test_what_nobody_told_of_parcels_forgets_at_its_pace():
+def test_the_fluctuation_of_parcels_decorrelates_over_its_time_constant():
     preset = dataclasses.replace(FLAT, parcel_db=(1.0, 1.0), parcel_days=(30.0, 30.0))
     world = world_of("rock", preset)
     time = 2000.0 + torch.tensor([[0.0, 15.0, 30.0, 300.0]], dtype=torch.float64)
@@ -304,6 +307,6 @@ def test_what_nobody_told_of_parcels_forgets_at_its_pace():
         for k in range(60)
     ]
     values = torch.cat(drawn, dim=1).numpy()
-    assert values.std() == pytest.approx(0.3, abs=0.02)  # of ground that nobody tills
+    assert values.std() == pytest.approx(0.3, abs=0.02)  # of ground that is not tilled
     correlation = np.corrcoef(values)[0]
     assert correlation == pytest.approx([1.0, np.exp(-0.5), np.exp(-1.0), 0.0], abs=0.06)

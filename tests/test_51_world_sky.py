@@ -1,4 +1,4 @@
-"""Weather and orbits of the world: against slow twins and real acquisitions."""
+"""Weather and orbits of the world: against slow loops and real acquisitions."""
 
 import dataclasses
 import datetime as dt
@@ -39,7 +39,7 @@ def test_the_snow_pack_is_that_of_a_loop_over_days():
         assert max(depths) > 10.0
 
 
-def test_temperature_has_its_season_and_its_memory():
+def test_temperature_has_its_season_and_day_to_day_correlation():
     parameters, drawn = sky(worlds=200, days=900, seed=2)
     day = (2000.0 + np.arange(900)) % YEAR_DAYS
     near = np.abs(day - weather.WARMEST_DAY) < 10
@@ -53,7 +53,7 @@ def test_temperature_has_its_season_and_its_memory():
     assert 0.7 < lag < 0.95
 
 
-def test_rain_falls_as_often_and_as_much_as_asked_and_monsoons_in_one_season():
+def test_rain_has_the_given_frequency_and_amount_and_a_monsoon_falls_in_one_season():
     flat = dataclasses.replace(
         presets.MONSOON, wet_days=(0.4, 0.4), rain_mm=(10.0, 10.0), monsoon=(0.0, 0.0)
     )
@@ -66,17 +66,17 @@ def test_rain_falls_as_often_and_as_much_as_asked_and_monsoons_in_one_season():
     assert wet[:, summer].mean() > 8.0 * wet[:, ~summer & (np.abs(day - 20.0) < 45)].mean()
 
 
-def test_a_spell_ends_at_its_day_and_the_snow_follows_it():
+def test_recent_rain_is_replaced_up_to_a_day_and_the_snow_follows():
     _, drawn = sky(worlds=60, days=500)
     day = torch.full((60,), 460)
     found = weather.replace_recent_rain(drawn, day, rng=generator(2))
-    old, new = (one.precipitation[:, :, 0, 0].numpy() for one in (drawn, found))
+    old, new = (series.precipitation[:, :, 0, 0].numpy() for series in (drawn, found))
     fewest, most = weather.REPLACED_DAYS
-    spell = new[:, 461 - fewest : 461]
-    dry = (spell == 0.0).all(1)
-    assert (dry | (spell > 0.0).all(1)).all()
+    replaced = new[:, 461 - fewest : 461]
+    dry = (replaced == 0.0).all(1)
+    assert (dry | (replaced > 0.0).all(1)).all()
     assert dry.mean() == pytest.approx(weather.REPLACED_DRY_SHARE, abs=0.2)
-    assert spell[~dry].mean() == pytest.approx(weather.REPLACED_MM / 2.0, rel=0.4)
+    assert replaced[~dry].mean() == pytest.approx(weather.REPLACED_MM / 2.0, rel=0.4)
     outside = np.r_[0 : 461 - most, 461:500]
     np.testing.assert_array_equal(new[:, outside], old[:, outside])
     falls = (drawn.temperature < weather.SNOWFALL_BELOW_C).numpy()
@@ -105,7 +105,7 @@ def state_of(temperature: float, rain_mm: float = 0.0, depth: float = 0.0, ascen
     return weather.states(drawn, day, up, torch.tensor([4.0]))
 
 
-def test_frost_thaw_rain_and_snow_switch_their_states():
+def test_frost_thaw_rain_and_snow_set_their_states():
     assert state_of(-8.0).frozen_canopy > 0.95 and state_of(-8.0).frozen_soil > 0.95
     assert state_of(8.0).frozen_canopy < 0.05 and state_of(8.0).frozen_soil < 0.05
     assert state_of(8.0, 30.0).wet > 0.8 and state_of(8.0).wet == 0.0
@@ -125,16 +125,16 @@ def test_antecedent_rain_fades_by_the_day():
     up = torch.tensor([[True, False, True]])
     found = weather.states(drawn, day, up, torch.zeros(1)).wet[0, :, 0, 0]
     state = weather.states(drawn, day, up, torch.zeros(1))
-    for place, at in enumerate(day[0].tolist()):
+    for view, day_index in enumerate(day[0].tolist()):
         index = 0.0
         for lag in range(weather.INDEX_DAYS):
-            share = 1.0 if lag else (0.75 if up[0, place] else 0.25)
-            liquid = drawn.temperature[0, at - lag] > weather.SNOWFALL_BELOW_C
-            rain = float(drawn.precipitation[0, at - lag, 0, 0]) if liquid else 0.0
+            share = 1.0 if lag else (0.75 if up[0, view] else 0.25)
+            liquid = drawn.temperature[0, day_index - lag] > weather.SNOWFALL_BELOW_C
+            rain = float(drawn.precipitation[0, day_index - lag, 0, 0]) if liquid else 0.0
             index += share * rain * weather.INDEX_DECAY**lag
         bare = (1.0 - state.frozen_soil) * torch.exp(-state.snow_depth / 8.0)
-        wet = float(bare[0, place]) * (1.0 - np.exp(-index / weather.WET_SCALE_MM))
-        assert float(found[place]) == pytest.approx(wet, abs=1e-4)
+        wet = float(bare[0, view]) * (1.0 - np.exp(-index / weather.WET_SCALE_MM))
+        assert float(found[view]) == pytest.approx(wet, abs=1e-4)
 
 
 def day_of(text: str) -> float:
@@ -142,7 +142,7 @@ def day_of(text: str) -> float:
     return (moment - dt.datetime.combine(views.EPOCH, dt.time())).total_seconds() / 86400.0
 
 
-def test_real_acquisitions_over_california_are_foretold_to_the_minute():
+def test_real_acquisitions_over_california_are_predicted_to_the_minute():
     # OPERA RTC-S1 of burst T137-292318-IW2, 34.0 N 118.8 W: Sentinel-1A twelve days apart,
     # Sentinel-1B half way between
     near = views.tracks(torch.tensor([34.0]), torch.tensor([-118.8]))
@@ -155,8 +155,8 @@ def test_real_acquisitions_over_california_are_foretold_to_the_minute():
         ("2021-11-25T01:58:13", 1),
         ("2025-01-02T01:58:54", 0),
     ):
-        away = (day_of(text) - phase - slot * views.SLOT_DAYS + 6.0) % 12.0 - 6.0
-        assert abs(away) * 1440.0 < 2.0
+        difference = (day_of(text) - phase - slot * views.SLOT_DAYS + 6.0) % 12.0 - 6.0
+        assert abs(difference) * 1440.0 < 2.0
 
 
 @pytest.mark.parametrize(("latitude", "longitude"), [(62.0, 25.5), (48.0, 10.0), (-20.0, 140.0)])
@@ -177,8 +177,8 @@ def test_passes_times_headings_and_incidences_agree_with_the_orbit(latitude, lon
 
 def test_relative_orbits_over_jyvaskyla_are_the_real_ones():
     near = views.tracks(torch.tensor([62.24]), torch.tensor([25.75]))
-    seen = set(near.relative_orbit[near.seen].tolist())
-    assert {80, 87, 160} & seen or {81, 87, 160} & seen
+    orbits = set(near.relative_orbit[near.seen].tolist())
+    assert {80, 87, 160} & orbits or {81, 87, 160} & orbits
 
 
 def test_satellites_fly_in_service_only_and_repeat_after_twelve_days():
@@ -192,26 +192,26 @@ def test_satellites_fly_in_service_only_and_repeat_after_twelve_days():
         (2027, {2, 3}),
     ):
         first = torch.tensor([(dt.date(year, 7, 1) - views.EPOCH).days])
-        seen = views.acquisitions(near, first, 72, available=torch.ones(1), rng=generator())
-        real = torch.isfinite(seen.time)
-        assert set(seen.platform[real].tolist()) == platforms
+        acquired = views.acquisitions(near, first, 72, available=torch.ones(1), rng=generator())
+        real = torch.isfinite(acquired.time)
+        assert set(acquired.platform[real].tolist()) == platforms
         step = 12.0 / len(platforms)
-        assert np.diff(seen.time[real].numpy()) == pytest.approx(step, abs=1e-6)
+        assert np.diff(acquired.time[real].numpy()) == pytest.approx(step, abs=1e-6)
         assert real.sum() == 72 / step
-        assert (seen.time[0, :-1] <= seen.time[0, 1:]).all()
+        assert (acquired.time[0, :-1] <= acquired.time[0, 1:]).all()
 
 
 def test_tracks_are_chosen_of_both_passes_in_turn():
-    place = torch.tensor([62.0] * 40), torch.linspace(0.0, 350.0, 40)
-    near = views.choose(views.tracks(*place), 2, 2, rng=generator())
+    locations = torch.tensor([62.0] * 40), torch.linspace(0.0, 350.0, 40)
+    near = views.choose(views.tracks(*locations), 2, 2, rng=generator())
     assert near.seen.all() and (near.ascending.sum(1) == 1).all()
-    one = views.choose(views.tracks(*place), 1, 1, rng=generator())
-    assert 5 < int(one.ascending.sum()) < 35
+    single = views.choose(views.tracks(*locations), 1, 1, rng=generator())
+    assert 5 < int(single.ascending.sum()) < 35
 
 
-def test_fewer_acquisitions_are_available_when_asked():
-    place = torch.tensor([62.0] * 30), torch.linspace(0.0, 350.0, 30)
-    near = views.choose(views.tracks(*place), 3, 3, rng=generator())
+def test_the_share_of_available_acquisitions_is_as_given():
+    locations = torch.tensor([62.0] * 30), torch.linspace(0.0, 350.0, 30)
+    near = views.choose(views.tracks(*locations), 3, 3, rng=generator())
     first = torch.full((30,), 2000.0)
     some, every = (
         torch.isfinite(

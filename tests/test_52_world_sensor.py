@@ -1,4 +1,4 @@
-"""Speckle, filters, and what else the product does to an image."""
+"""Speckle, filters, geolocation error and missing data of product images."""
 
 import dataclasses
 
@@ -23,7 +23,7 @@ def drawn(looks: float, correlation: float, size: int = 400) -> np.ndarray:
 
 @pytest.mark.parametrize("looks", [1.0, 4.4, 20.0, 60.0])
 @pytest.mark.parametrize("correlation", [0.0, 0.6])
-def test_speckle_has_the_looks_that_were_asked_for(looks, correlation):
+def test_speckle_has_the_given_number_of_looks(looks, correlation):
     values = drawn(looks, correlation)
     assert values.mean() == pytest.approx(1.0, abs=0.01)
     assert values.mean() ** 2 / values.var() == pytest.approx(looks, rel=0.06)
@@ -35,10 +35,12 @@ def test_speckle_is_gamma_distributed():
 
 
 @pytest.mark.parametrize("correlation", [0.0, 0.3, 0.6])
-def test_adjacent_speckle_is_correlated_as_asked(correlation):
+def test_adjacent_speckle_has_the_given_correlation(correlation):
     values = drawn(30.0, correlation)
-    for one, other in ((values[1:], values[:-1]), (values[:, 1:], values[:, :-1])):
-        assert np.corrcoef(one.ravel(), other.ravel())[0, 1] == pytest.approx(correlation, abs=0.02)
+    for first, second in ((values[1:], values[:-1]), (values[:, 1:], values[:, :-1])):
+        assert np.corrcoef(first.ravel(), second.ravel())[0, 1] == pytest.approx(
+            correlation, abs=0.02
+        )
 
 
 @pytest.mark.parametrize("name", ["lee", "refined-lee", "tv"])
@@ -54,9 +56,9 @@ def test_each_world_has_its_own_filter():
     looks = torch.full((4,), 4.4)
     names = list(sensor.FILTERS)
     mixed = sensor.filter_each(power.clone(), looks, names)
-    for place, name in enumerate(names):
-        alone = sensor.filter_each(power[place : place + 1].clone(), looks[:1], [name])
-        assert (mixed[place] == alone[0]).all()
+    for world, name in enumerate(names):
+        alone = sensor.filter_each(power[world : world + 1].clone(), looks[:1], [name])
+        assert (mixed[world] == alone[0]).all()
     assert len({float(image.var()) for image in mixed}) == 4
 
 
@@ -69,15 +71,15 @@ def test_a_shift_moves_a_point_by_as_much():
     assert moved.sum() == pytest.approx(1.0)
 
 
-def observed(**asked: object) -> torch.Tensor:
-    preset = dataclasses.replace(presets.BOREAL, **asked)
+def observed(**changed: object) -> torch.Tensor:
+    preset = dataclasses.replace(presets.BOREAL, **changed)
     parameters = presets.draw(preset, 6, rng=generator())
     level = torch.full((6, 5, 2, 64, 64), -10.0)
     level[..., 32:] = -14.0
     return sensor.observe(level, parameters, ["none"] * 6, rng=generator(2))
 
 
-def test_strips_of_no_data_are_as_frequent_as_asked_and_the_same_in_both_bands():
+def test_strips_of_no_data_have_the_given_frequency_and_are_the_same_in_both_bands():
     images = observed(strips=0.5)
     lost = images.isnan()
     assert (lost[:, :, 0] == lost[:, :, 1]).all()

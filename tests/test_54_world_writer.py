@@ -1,4 +1,4 @@
-"""A world as files: what lies there, and that it is the world of the stream."""
+"""A world written to files: their contents, and equal statistics with the stream."""
 
 import dataclasses
 import datetime as dt
@@ -45,7 +45,7 @@ def read(path: Path) -> np.ndarray:
         return source.read(1)
 
 
-def test_all_parts_are_there_and_every_raster_is_a_cog_on_a_utm_grid(folder):
+def test_all_parts_are_written_and_every_raster_is_a_cog_on_a_utm_grid(folder):
     for name in ("dem.tif", "cover.tif", "weather.nc", "items.parquet"):
         assert (folder / name).is_file()
     rasters = sorted(folder.rglob("*.tif"))
@@ -58,7 +58,7 @@ def test_all_parts_are_there_and_every_raster_is_a_cog_on_a_utm_grid(folder):
         assert source.shape == (150, 150) and source.res == (10.0, 10.0)
 
 
-def test_items_are_valid_and_tell_the_acquisition(folder):
+def test_items_are_valid_and_describe_the_acquisition(folder):
     items = FolderCatalogue(folder).search()
     assert len(items) == 10
     passes = {item.properties["sat:orbit_state"] for item in items}
@@ -147,10 +147,10 @@ def test_a_written_world_has_the_statistics_of_the_stream(tmp_path):
 SHORT = OPTIONS.model_copy(update={"size_km": 0.8, "end": dt.date(2020, 5, 8)})
 
 
-def write(folder: Path, **asked: object) -> dict[str, np.ndarray]:
-    """Write a small world and give its backscatter by file name."""
+def write(folder: Path, **changed: object) -> dict[str, np.ndarray]:
+    """Write a small world and return its backscatter by file name."""
     folder.mkdir()
-    write_world(folder, SHORT.model_copy(update=asked), seed=3)
+    write_world(folder, SHORT.model_copy(update=changed), seed=3)
     return {path.name: read(path) for path in sorted((folder / "scenes").glob("*V?.tif"))}
 
 
@@ -189,20 +189,22 @@ def test_every_option_is_used(plain, tmp_path, option, value):
     assert missing == (option == "strips") or value == "random"
 
 
-def test_as_many_acquisitions_exist_as_were_asked_for():
+def test_the_given_share_of_acquisitions_exists():
     counts = []
     for share in (0.4, 1.0):
-        asked = {"size_km": 0.5, "end": dt.date(2021, 4, 30), "available": share}
+        changed = {"size_km": 0.5, "end": dt.date(2021, 4, 30), "available": share}
         with torch.inference_mode():
-            area = make_area(OPTIONS.model_copy(update=asked), rng=torch.Generator().manual_seed(1))
+            area = make_area(
+                OPTIONS.model_copy(update=changed), rng=torch.Generator().manual_seed(1)
+            )
         counts.append(area.views.time.shape[1])
     assert counts[1] == 2 * 2 * 365 // 12 + 1  # two tracks, two satellites
     assert counts[0] / counts[1] == pytest.approx(0.4, abs=0.1)
 
 
 @pytest.mark.parametrize(("rate", "count"), [(0.0, 0), (4.0, 9), (10.0, 23)])
-def test_as_many_changes_happen_as_were_asked_for(tmp_path, rate, count):
-    # over 2.25 km2 and a year; some strike no ground that they can change
+def test_the_given_number_of_changes_happens(tmp_path, rate, count):
+    # over 2.25 km2 and a year; some affect no ground that they can change
     year = {"start": dt.date(2020, 1, 1), "end": dt.date(2020, 12, 31), "changes_per_km2": rate}
     with torch.inference_mode():
         area = make_area(OPTIONS.model_copy(update=year), rng=torch.Generator().manual_seed(1))
@@ -212,7 +214,7 @@ def test_as_many_changes_happen_as_were_asked_for(tmp_path, rate, count):
     assert 0.5 * count <= len(found) <= count
 
 
-def test_polygons_lie_where_the_ground_changed(tmp_path):
+def test_polygons_are_where_the_ground_changed(tmp_path):
     wide = OPTIONS.model_copy(update={"size_km": 4.0, "spacing_m": 20.0})
     with torch.inference_mode():
         area = make_area(wide, rng=torch.Generator().manual_seed(3))
@@ -250,7 +252,7 @@ def test_a_change_is_in_the_first_image_after_it_and_in_no_expected_image_before
     assert not differs[: first + 1].any() and differs[first + 1 :].all()
 
 
-def test_scenes_wait_for_the_disk_and_never_fill_the_memory(tmp_path, monkeypatch):
+def test_scenes_wait_for_the_disk_instead_of_filling_the_memory(tmp_path, monkeypatch):
     made, done, most = 0, 0, 0
     make, save = writer._images, writer._write_scene
 
@@ -275,7 +277,7 @@ def test_scenes_wait_for_the_disk_and_never_fill_the_memory(tmp_path, monkeypatc
     assert writer._WRITERS < most <= writer._WAITING + 2
 
 
-def test_a_scene_that_cannot_be_written_ends_the_work_at_once(tmp_path, monkeypatch):
+def test_a_scene_that_cannot_be_written_ends_the_run_at_once(tmp_path, monkeypatch):
     made = 0
     make = writer._images
 

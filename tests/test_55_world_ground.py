@@ -1,4 +1,4 @@
-"""Random fields, the table and the ground of the world: shares, sizes and ranges as asked."""
+"""Random fields, the table and the ground of the world: shares, sizes and ranges as given."""
 
 import dataclasses
 
@@ -20,7 +20,7 @@ def test_smooth_noise_has_unit_variance_everywhere(nodes):
     assert field.var(0).numpy() == pytest.approx(np.ones((24, 30)), abs=0.15)
 
 
-def test_smooth_noise_varies_over_the_length_that_was_asked_for():
+def test_smooth_noise_has_the_given_length_scale():
     lags = {
         nodes: _correlation(fields.smooth((200,), (128, 128), (nodes, nodes), rng=generator()), 8)
         for nodes in (2, 8, 32)
@@ -46,11 +46,11 @@ def test_octaves_have_unit_variance_and_finer_detail():
     assert _correlation(rough, 4) < _correlation(fine, 4)
 
 
-def nearest_by_hand(place: np.ndarray, seeds: np.ndarray, columns: int) -> int:
-    corner = np.floor(place - 0.5).astype(int)
+def nearest_by_loop(position: np.ndarray, seeds: np.ndarray, columns: int) -> int:
+    corner = np.floor(position - 0.5).astype(int)
     around = [(corner[0] + down, corner[1] + right) for down in (0, 1) for right in (0, 1)]
     apart = [
-        np.hypot(*(np.array(cell) + seeds[:, cell[0] * columns + cell[1]] - place))
+        np.hypot(*(np.array(cell) + seeds[:, cell[0] * columns + cell[1]] - position))
         for cell in around
     ]
     row, column = around[int(np.argmin(apart))]
@@ -58,16 +58,16 @@ def nearest_by_hand(place: np.ndarray, seeds: np.ndarray, columns: int) -> int:
 
 
 def test_a_pixel_belongs_to_the_nearest_seed():
-    place = 1.0 + 6.0 * torch.rand(1, 2, 9, 9, generator=generator())
+    position = 1.0 + 6.0 * torch.rand(1, 2, 9, 9, generator=generator())
     seeds = torch.rand(1, 2, 80, generator=generator(2))
-    found = fields._nearest_seed(place, seeds, 10)[0]
+    found = fields._nearest_seed(position, seeds, 10)[0]
     for row, column in np.ndindex(9, 9):
-        by_hand = nearest_by_hand(place[0, :, row, column].numpy(), seeds[0].numpy(), 10)
-        assert int(found[row, column]) == by_hand
+        by_loop = nearest_by_loop(position[0, :, row, column].numpy(), seeds[0].numpy(), 10)
+        assert int(found[row, column]) == by_loop
 
 
 @pytest.mark.parametrize("side", [8.0, 20.0])
-def test_cells_have_the_size_that_was_asked_for(side):
+def test_cells_have_the_given_size(side):
     labels, shape = fields.cells((200, 160), torch.tensor([side, side]), rng=generator())
     assert labels.shape == (2, 200, 160)
     assert int(labels.min()) >= 0 and int(labels.max()) < shape[0] * shape[1]
@@ -75,12 +75,12 @@ def test_cells_have_the_size_that_was_asked_for(side):
     assert area == pytest.approx(side**2, rel=0.3)
 
 
-def test_worlds_of_different_cells_share_a_batch():
+def test_worlds_with_different_cell_sizes_share_a_batch():
     labels, _ = fields.cells((120, 120), torch.tensor([6.0, 30.0]), rng=generator())
     assert len(labels[0].unique()) > 8 * len(labels[1].unique())
 
 
-def test_covers_have_the_shares_that_were_drawn():
+def test_covers_have_the_drawn_shares():
     preset = dataclasses.replace(presets.TEMPERATE, mixture_spread=(0.0, 0.0))
     rng = generator(3)
     parameters = presets.draw(preset, 60, rng=rng)
@@ -100,7 +100,7 @@ def test_water_and_mire_lie_low():
     assert relative[wet].mean() < relative[~wet].mean() - 5.0
 
 
-def test_lakes_have_no_slope_and_hills_have():
+def test_lakes_have_no_slope_and_hills_do():
     rng = generator(5)
     parameters = presets.draw(presets.BOREAL, 4, rng=rng)
     land = ground.draw(parameters, (128, 128), 10.0, rng=rng)
@@ -110,7 +110,7 @@ def test_lakes_have_no_slope_and_hills_have():
     assert land.slope_east[share == 0.0].std() > 0.005
 
 
-def test_elevation_has_the_relief_that_was_asked_for():
+def test_elevation_has_the_given_relief():
     preset = dataclasses.replace(presets.BOREAL, relief_m=(50.0, 50.0))
     rng = generator(6)
     parameters = presets.draw(preset, 200, rng=rng)
@@ -119,7 +119,7 @@ def test_elevation_has_the_relief_that_was_asked_for():
     assert land.elevation.std((1, 2)).mean() == pytest.approx(50.0, rel=0.2)
 
 
-def test_texture_has_unit_variance_and_its_parcels():
+def test_texture_has_unit_variance_and_is_correlated_within_parcels():
     parcels, shape = fields.cells((96, 96), torch.full((80,), 12.0), rng=generator())
     noise = ground._texture(parcels, shape, generator(2))
     assert noise.var() == pytest.approx(1.0, abs=0.05)
@@ -141,7 +141,7 @@ def test_every_parameter_is_drawn_from_its_range(name):
             assert low == high or values.max() - values.min() > 0.9 * (high - low)
 
 
-def test_boreal_keeps_the_table_and_random_worlds_move_within_its_half_ranges():
+def test_boreal_uses_the_table_and_random_worlds_vary_within_its_half_ranges():
     value = torch.tensor(
         [[(r.vv, r.vh) for r in (getattr(c, n) for n in table.COLUMNS)] for c in table.ROWS]
     )
@@ -162,7 +162,7 @@ def test_every_row_of_the_table_has_its_sources():
                 assert response.vv <= 0.0 and response.vh <= 0.0
 
 
-def test_cited_works_stand_in_the_references():
+def test_cited_works_are_in_the_references():
     text = table.__doc__ or ""
     for row in table.ROWS:
         for name in table.COLUMNS:

@@ -1,6 +1,6 @@
-"""What the world does to backscatter, against models and measurements that others published.
+"""Backscatter and weather of the world against published models and measurements.
 
-The oracles are written out here from their papers: CMOD5.N for water, Dubois with Topp for bare
+The oracles are implemented here from their papers: CMOD5.N for water, Dubois with Topp for bare
 soil, a canopy of constant gamma nought for forest, and the records of weather stations.
 """
 
@@ -84,8 +84,8 @@ def test_water_is_as_bright_and_as_steep_as_under_a_light_wind():
 
 def test_wind_spreads_water_as_winds_of_three_to_nine_metres_a_second():
     rng = np.random.default_rng(1)
-    seen = cmod5n(rng.uniform(3.0, 9.0, 20_000), rng.uniform(0.0, 360.0, 20_000), REFERENCE)
-    assert db(seen).std() == pytest.approx(table.WIND_DB[0], abs=0.15)
+    power = cmod5n(rng.uniform(3.0, 9.0, 20_000), rng.uniform(0.0, 360.0, 20_000), REFERENCE)
+    assert db(power).std() == pytest.approx(table.WIND_DB[0], abs=0.15)
     assert table.WIND_DB[1] < table.WIND_DB[0]
 
 
@@ -143,7 +143,7 @@ def test_frost_darkens_all_land_by_a_few_decibels_and_lake_ice_is_brighter_than_
     assert table.WATER.frozen.vv > 2.0 and table.WATER.frozen.vh > 2.0
 
 
-def test_covers_stand_in_the_order_of_brightness_that_all_atlases_show():
+def test_covers_have_the_order_of_brightness_of_all_atlases():
     order = ("built-up", "forest", "field", "mire", "water")
     for band in ("vv", "vh"):
         levels = [getattr(table.COVERS[table.NAMES.index(name)].base, band) for name in order]
@@ -163,7 +163,7 @@ def difference(row: table.Cover, other: table.Cover, band: str) -> float:
     return getattr(row.base, band) - getattr(other.base, band)
 
 
-def test_changed_forest_moves_as_its_papers_say():
+def test_changed_forest_differs_as_published():
     # Reiche et al. 2021: disturbed forest falls, VH most
     lost = [difference(table.CLEARED, table.FOREST, band) for band in ("vv", "vh")]
     assert lost[1] < -2.5 and lost[1] < lost[0] < 0.0
@@ -177,7 +177,7 @@ def test_changed_forest_moves_as_its_papers_say():
     assert difference(table.FLOODED_FOREST, table.FOREST, "vv") > 2.0 * difference(
         table.FLOODED_FOREST, table.FOREST, "vh"
     )
-    # felled trees that still lie there scatter between standing and cleared forest
+    # felled trees that are not yet removed scatter between standing and cleared forest
     for band in ("vv", "vh"):
         between = sorted([getattr(table.FOREST.base, band), getattr(table.CLEARED.base, band)])
         assert between[0] < getattr(table.SLASH.base, band) < between[1]
@@ -201,7 +201,7 @@ def test_a_slope_lies_over_when_steeper_than_the_incidence_and_is_dark_beyond_it
 
 @pytest.mark.parametrize("looks", [3.0, 4.4, 20.0])
 @pytest.mark.parametrize("level_db", [-8.0, -22.0])
-def test_products_have_the_looks_that_were_asked_for_at_any_brightness(looks, level_db):
+def test_products_have_the_given_looks_at_any_brightness(looks, level_db):
     preset = dataclasses.replace(
         presets.BOREAL, looks=(looks, looks), speckle_correlation=(0.0, 0.0)
     )
@@ -215,9 +215,9 @@ def test_products_have_the_looks_that_were_asked_for_at_any_brightness(looks, le
 
 
 @pytest.mark.parametrize("latitude", [0.0, 45.0, 62.0])
-def test_as_many_relative_orbits_see_a_place_as_swaths_overlap_there(latitude):
-    where = torch.linspace(0.0, 359.0, 240)
-    near = views.tracks(torch.full((240,), latitude), where)
+def test_the_number_of_relative_orbits_follows_from_the_width_of_the_swath(latitude):
+    longitude = torch.linspace(0.0, 359.0, 240)
+    near = views.tracks(torch.full((240,), latitude), longitude)
     half = near.seen.shape[1] // 2
     found = [float(part.sum(1).float().mean()) for part in near.seen.split(half, dim=1)]
     # the swath from its angles, over the distance between tracks across their direction
@@ -232,7 +232,7 @@ def test_as_many_relative_orbits_see_a_place_as_swaths_overlap_there(latitude):
 
 
 def anomaly(values: np.ndarray, day: np.ndarray) -> np.ndarray:
-    """What is left of a series without its mean and two harmonics of the year."""
+    """Residual of a series after its mean and two harmonics of the year are removed."""
     turn = 2.0 * np.pi * day / YEAR_DAYS
     waves = [np.ones_like(turn)]
     waves += [wave(k * turn) for k in (1, 2) for wave in (np.cos, np.sin)]
@@ -240,12 +240,12 @@ def anomaly(values: np.ndarray, day: np.ndarray) -> np.ndarray:
     return values - np.stack(waves, 1) @ fit
 
 
-def test_temperature_remembers_as_in_oulu(data_dir: Path) -> None:
+def test_temperature_is_correlated_from_day_to_day_as_in_oulu(data_dir: Path) -> None:
     record = pd.read_csv(data_dir / "weather" / "fmi_ouludaily10.csv", parse_dates=["time"])
     day = record["time"].dt.day_of_year.to_numpy(float)
     left = anomaly(record["tday"].interpolate().to_numpy(), day)
-    memory = np.corrcoef(left[1:], left[:-1])[0, 1]
-    assert memory == pytest.approx(weather.TEMPERATURE_MEMORY, abs=0.05)
+    correlation = np.corrcoef(left[1:], left[:-1])[0, 1]
+    assert correlation == pytest.approx(weather.TEMPERATURE_MEMORY, abs=0.05)
 
 
 def sodankyla(folder: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -259,14 +259,14 @@ def sodankyla(folder: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return temperature, rain, depth
 
 
-def test_rain_comes_in_spells_as_in_sodankyla(data_dir: Path) -> None:
+def test_wet_days_cluster_as_in_sodankyla(data_dir: Path) -> None:
     _, rain, _ = sodankyla(data_dir / "weather")
     wet = rain > 0.1
     twice = (wet[1:] & wet[:-1]).mean()
     threshold = norm.ppf(wet.mean())
 
-    def excess(memory: float) -> float:
-        both = multivariate_normal([0.0, 0.0], [[1.0, memory], [memory, 1.0]])
+    def excess(correlation: float) -> float:
+        both = multivariate_normal([0.0, 0.0], [[1.0, correlation], [correlation, 1.0]])
         return float(both.cdf([threshold, threshold]) - twice)
 
     assert brentq(excess, 0.0, 0.9) == pytest.approx(weather.RAIN_MEMORY, abs=0.05)
@@ -276,7 +276,7 @@ def test_rain_comes_in_spells_as_in_sodankyla(data_dir: Path) -> None:
     assert low < rain[wet].mean() < high
 
 
-def test_snow_comes_and_goes_as_in_sodankyla(data_dir: Path) -> None:
+def test_snow_accumulates_and_melts_as_in_sodankyla(data_dir: Path) -> None:
     temperature, rain, measured = sodankyla(data_dir / "weather")
     modelled = weather._snow_depth(
         torch.tensor(rain[None], dtype=torch.float32),

@@ -1,4 +1,4 @@
-"""Changes of the ground over the days after them, against a twin that knows one pixel alone."""
+"""Changes of the ground over the days after them, against a plain computation for one pixel."""
 
 import dataclasses
 import math
@@ -42,18 +42,20 @@ def world_of(cover: str, kind: str) -> backscatter.World:
     return backscatter.World(parameters, land, calendar, happened)
 
 
-def seen(
+def observe(
     days: tuple[float, ...], until: float = math.inf, **state: float
 ) -> backscatter.Observations:
     ones = torch.ones(1, len(days))
     time = (DAY + torch.tensor([days], dtype=torch.float64)).expand(1, -1)
-    looks = views.Views(time, 0 * ones.long(), ones.bool(), ones.long(), 38.0 * ones, -15.0 * ones)
+    acquired = views.Views(
+        time, 0 * ones.long(), ones.bool(), ones.long(), 38.0 * ones, -15.0 * ones
+    )
     values = {f.name: state.get(f.name, 0.0) * ones for f in dataclasses.fields(States)}
     values["wet"] = values["wet"][..., None, None]
     values["precipitation"] = torch.zeros(1, len(days), 4, 1, 1)
     angle = torch.full((1, len(days), *SIZE), 38.0)
     until_day = torch.full((1, len(days)), DAY + until, dtype=torch.float64)
-    return backscatter.Observations(looks, States(**values), angle, until_day)
+    return backscatter.Observations(acquired, States(**values), angle, until_day)
 
 
 def course(cover: str, kind: str, **view: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -61,7 +63,7 @@ def course(cover: str, kind: str, **view: float) -> tuple[np.ndarray, np.ndarray
     world = world_of(cover, kind)
     none = dataclasses.replace(world, changes=_none(world.changes))
     changed, untouched = (
-        backscatter.expected(each, seen(DAYS, **view))[0].mean((2, 3)).numpy()
+        backscatter.expected(each, observe(DAYS, **view))[0].mean((2, 3)).numpy()
         for each in (world, none)
     )
     return changed, untouched, world.ground.rough[0].mean((1, 2)).numpy()
@@ -76,21 +78,21 @@ def level(name: str, band: str, column: str | None = None) -> float:
     return getattr(row.base, band) + (getattr(getattr(row, column), band) if column else 0.0)
 
 
-def course_by_hand(
+def course_of_one_pixel(
     untouched: np.ndarray, noise: np.ndarray, kind: changes.Kind, column: str | None = None
 ) -> np.ndarray:
     """The same of one pixel, from the definition of the kind."""
     out = untouched.copy()
-    for place, days in enumerate(DAYS):
+    for index, days in enumerate(DAYS):
         if days <= 0.0:
             continue
-        grown = 0.6 + 0.4 * (1.0 - math.exp(-days / kind.onset_days))
-        share = kind.share * grown * math.exp(-days / kind.fades_days)
+        onset = 0.6 + 0.4 * (1.0 - math.exp(-days / kind.onset_days))
+        share = kind.share * onset * math.exp(-days / kind.fades_days)
         turned = min(1.0, days / kind.turn_days)
         for number, band in enumerate(("vv", "vh")):
             first, then = level(kind.first, band, column), level(kind.then, band, column)
             after = first + turned * (then - first) + noise[number]
-            out[place, number] += share * (after - untouched[place, number])
+            out[index, number] += share * (after - untouched[index, number])
     return out
 
 
@@ -100,30 +102,30 @@ PAIRS = [(cover, kind.name) for kind in changes.KINDS for cover in kind.covers i
 @pytest.mark.parametrize(("cover", "kind"), PAIRS)
 def test_each_change_takes_its_own_course_over_the_days_that_follow(cover, kind):
     found, untouched, noise = course(cover, kind)
-    assert found == pytest.approx(course_by_hand(untouched, noise, KINDS[kind]), abs=2e-3)
+    assert found == pytest.approx(course_of_one_pixel(untouched, noise, KINDS[kind]), abs=2e-3)
 
 
 @pytest.mark.parametrize(
     ("state", "column"), [("wet", "wet"), ("wet_snow", "wet_snow"), ("dry_snow", "dry_snow")]
 )
-def test_changed_ground_answers_to_the_weather_as_its_new_row_does(state, column):
+def test_changed_ground_responds_to_the_weather_as_its_new_row_does(state, column):
     found, untouched, noise = course("forest", "clear-cut", **{state: 1.0})
-    by_hand = course_by_hand(untouched, noise, KINDS["clear-cut"], column)
-    assert found == pytest.approx(by_hand, abs=2e-3)
+    expected = course_of_one_pixel(untouched, noise, KINDS["clear-cut"], column)
+    assert found == pytest.approx(expected, abs=2e-3)
     assert np.abs(found - course("forest", "clear-cut")[0]).max() > 0.1
 
 
 def effect(kind: changes.Kind) -> np.ndarray:
-    """Course of a change of the first cover that it strikes, over that cover, dB."""
+    """Course of a change of the first cover that it affects, relative to that cover, dB."""
     level_of = np.array([[level(kind.covers[0], band) for band in ("vv", "vh")]] * len(DAYS))
-    return course_by_hand(level_of, np.zeros(2), kind) - level_of
+    return course_of_one_pixel(level_of, np.zeros(2), kind) - level_of
 
 
 def test_no_two_kinds_take_the_same_course():
     courses = [effect(kind) for kind in changes.KINDS]
-    for place, one in enumerate(courses):
-        for other in courses[place + 1 :]:
-            assert np.abs(one - other).max() > 0.3
+    for index, course in enumerate(courses):
+        for other in courses[index + 1 :]:
+            assert np.abs(course - other).max() > 0.3
 
 
 def test_water_goes_within_weeks_burnt_land_within_years_and_buildings_stay():
@@ -134,16 +136,16 @@ def test_water_goes_within_weeks_burnt_land_within_years_and_buildings_stay():
     assert left["construction"] == pytest.approx(built, rel=0.03)
 
 
-def test_what_was_not_yet_known_is_not_seen():
+def test_changes_after_the_last_shown_day_are_not_shown():
     world = world_of("forest", "flood")
-    still = backscatter.expected(world, seen(DAYS, until=-0.5))
+    still = backscatter.expected(world, observe(DAYS, until=-0.5))
     never = backscatter.expected(
-        dataclasses.replace(world, changes=_none(world.changes)), seen(DAYS)
+        dataclasses.replace(world, changes=_none(world.changes)), observe(DAYS)
     )
     assert torch.equal(still, never)
 
 
-def test_every_kind_names_covers_and_rows_that_there_are():
+def test_every_kind_names_existing_covers_and_rows():
     for kind in changes.KINDS:
         assert set(kind.covers) <= set(table.NAMES)
         assert {kind.first, kind.then} <= set(ROWS)
@@ -165,7 +167,7 @@ def test_all_kinds_happen_equally_often_over_the_whole_time():
 def test_outlines_are_discs_and_blocks_of_the_drawn_size(kind):
     _, land = ground_of("forest", (120, 120))
     number = changes.NAMES.index(kind)
-    # chance: size, middle down and right, turn, flatness
+    # chance: size, centre down and right, rotation, flatness
     chance = torch.tensor([[0.5], [0.5], [0.5], [0.3], [0.25]])
     distance = changes._distance(land, torch.tensor([number]), chance, fields.WHOLE)[0]
     radius = np.mean(KINDS[kind].radius_m) / 10.0
@@ -178,7 +180,7 @@ def test_outlines_are_discs_and_blocks_of_the_drawn_size(kind):
 
 
 @pytest.mark.parametrize(("size", "spacing_m"), [((300, 260), 10.0), ((90, 300), 20.0)])
-def test_boxes_hold_all_of_each_change_and_change_nothing(size, spacing_m):
+def test_boxes_contain_all_of_each_change_and_give_the_same_images(size, spacing_m):
     parameters, land = ground_of("forest", size, spacing_m)
     first = torch.tensor([DAY], dtype=torch.float64)
     whole, boxed = (
@@ -188,14 +190,14 @@ def test_boxes_hold_all_of_each_change_and_change_nothing(size, spacing_m):
     assert torch.equal(whole.kind, boxed.kind) and torch.equal(whole.day, boxed.day)
     side = boxed.masks.shape[2:]
     assert boxed.masks[0, 0].numel() < whole.masks[0, 0].numel()
-    for one, box in enumerate(boxed.boxes):
+    for change, box in enumerate(boxed.boxes):
         rebuilt = torch.zeros(size, dtype=torch.bool)
-        rebuilt[box] = boxed.masks[0, one]
-        assert torch.equal(rebuilt, whole.masks[0, one])
-        assert rebuilt[box].shape == side and boxed.box(one) == box
+        rebuilt[box] = boxed.masks[0, change]
+        assert torch.equal(rebuilt, whole.masks[0, change])
+        assert rebuilt[box].shape == side and boxed.box(change) == box
     assert whole.masks.any((2, 3)).sum() > 15
     calendar = parcels.draw(land, parameters, first, rng=generator())
-    view = dataclasses.replace(seen((-20.0, 5.0)), incidence_deg=torch.full((1, 2, *size), 38.0))
+    view = dataclasses.replace(observe((-20.0, 5.0)), incidence_deg=torch.full((1, 2, *size), 38.0))
     images = [
         backscatter.expected(backscatter.World(parameters, land, calendar, drawn), view)
         for drawn in (whole, boxed)

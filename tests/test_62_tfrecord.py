@@ -66,7 +66,7 @@ def test_reads_several_gzip_members_as_one(tmp_path):
     assert [data for _, data in read_records(path)] == [b"one", b"two"]
 
 
-def test_writes_what_the_layout_says(tmp_path):
+def test_records_are_written_in_the_published_layout(tmp_path):
     assert write_records(tmp_path / "x", RECORDS) == 3
     assert gzip.decompress((tmp_path / "x").read_bytes()) == framed(*RECORDS)
     first = (tmp_path / "x").read_bytes()
@@ -91,13 +91,13 @@ def test_wrong_checksum_names_file_and_offset_or_is_skipped(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("cut", [3, 14, 17, 36, 60])
-def test_truncation_is_told(tmp_path, cut):
+def test_truncation_is_an_error(tmp_path, cut):
     path = broken(tmp_path, framed(*RECORDS)[:cut])
     with pytest.raises(SarcastError, match="the file ends within"):
         list(read_records(path))
 
 
-def test_truncated_gzip_is_told(tmp_path):
+def test_truncated_gzip_is_an_error(tmp_path):
     path = broken(tmp_path, gzip.compress(framed(*RECORDS))[:-20])
     with pytest.raises(SarcastError, match="cannot be decompressed|ends within"):
         list(read_records(path))
@@ -111,7 +111,7 @@ def test_length_of_2_to_the_63_is_refused(tmp_path):
 
 
 def test_gzip_bomb_takes_little_memory(tmp_path):
-    """A record longer than is read is refused before its bytes are."""
+    """A record that is too long is refused before its bytes are read."""
     import tracemalloc
 
     head = struct.pack("<Q", 1 << 33)
@@ -129,7 +129,7 @@ TENSORS = st.sampled_from(["f4", "f8", "i4", "i8", "u1", "?", "i2", "f2"]).flatm
 
 
 @given(TENSORS)
-def test_tensors_come_back(tensor):
+def test_tensors_are_read_as_written(tensor):
     back = read_tensor(memoryview(write_tensor(tensor)))
     assert back.dtype == tensor.dtype
     assert back.shape == tensor.shape
@@ -137,7 +137,7 @@ def test_tensors_come_back(tensor):
 
 
 @given(st.lists(st.binary(max_size=300), max_size=5))
-def test_string_tensors_come_back(texts):
+def test_string_tensors_are_read_as_written(texts):
     tensor = np.empty(len(texts), dtype=object)
     tensor[:] = texts
     assert read_tensor(memoryview(write_tensor(tensor))).tolist() == texts
@@ -154,14 +154,14 @@ def test_string_tensors_come_back(texts):
         max_size=4,
     )
 )
-def test_examples_come_back(features):
+def test_examples_are_read_as_written(features):
     back = read_example(memoryview(write_example(features)))
     assert back.keys() == features.keys()
     for name, feature in features.items():
         if isinstance(feature, np.ndarray):
             np.testing.assert_array_equal(back[name], feature)
         else:
-            assert [bytes(one) for one in back[name]] == feature
+            assert [bytes(value) for value in back[name]] == feature
 
 
 @pytest.mark.parametrize(
@@ -169,21 +169,21 @@ def test_examples_come_back(features):
     [
         (b"\x08\x01\x12\x04\x12\x02\x08\x03\x22\x04abcd", r"shape \(3,\).*12 bytes, but has 4"),
         (b"\x08\x63\x12\x04\x12\x02\x08\x03", "unknown type 99"),
-        (b"\x08\x01\x12\x0a\x12\x08\x08\xff\xff\xff\xff\xff\xff\x7f", "a dim of"),
-        (b"\x08\x01\x12\x24" + b"\x12\x02\x08\x01" * 9, "9 dims; at most 8"),
+        (b"\x08\x01\x12\x0a\x12\x08\x08\xff\xff\xff\xff\xff\xff\x7f", "a dim of impossible size"),
+        (b"\x08\x01\x12\x24" + b"\x12\x02\x08\x01" * 9, "9 dims; at most 8 are supported"),
         (b"\x08\x07\x12\x04\x12\x02\x08\x03", "has 0 strings"),
         (b"\x22\x7fab", "127 bytes long, but only 2 are left"),
         (b"\x0b", "unknown wire type 3"),
-        (b"\x08\xff\xff", "cut off or too long"),
+        (b"\x08\xff\xff", "truncated or too long"),
     ],
 )
-def test_what_is_wrong_with_a_tensor_is_told(tensor, error):
+def test_a_faulty_tensor_is_an_error_that_says_why(tensor, error):
     with pytest.raises(SarcastError, match=error):
         read_tensor(memoryview(tensor))
 
 
 @pytest.mark.parametrize("name", sorted(read_example(memoryview(encode(simulated())))))
-def test_a_missing_feature_is_told(name):
+def test_a_missing_feature_is_named(name):
     features = dict(read_example(memoryview(encode(simulated()))))
     del features[name]
     optional = {
@@ -201,21 +201,21 @@ def test_a_missing_feature_is_told(name):
             decode(write_example(features))
 
 
-def same(one, other):
+def assert_same(sample, other):
     for name in ("previous", "target", "conditions", "times", "elevation", "forest"):
-        np.testing.assert_array_equal(getattr(one.window, name), getattr(other.window, name))
+        np.testing.assert_array_equal(getattr(sample.window, name), getattr(other.window, name))
     for name in ("shapes", "simulated", "prediction", "superpixels"):
-        np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
+        np.testing.assert_array_equal(getattr(sample, name), getattr(other, name))
     for name in ("location", "take_ids", "superpixel_sets"):
-        assert getattr(one, name) == getattr(other, name)
+        assert getattr(sample, name) == getattr(other, name)
 
 
-def test_unknown_conditions_come_back():
+def test_missing_conditions_are_read_as_written():
     sample = plain()
     sample.window.conditions[:, -1] = [0, 1, np.nan, 2, np.nan]
     sample.window.conditions[0, 0] = np.nan
     bare = replace(sample, window=replace(sample.window, forest=None))
-    same(decode(encode(bare)), bare)
+    assert_same(decode(encode(bare)), bare)
 
 
 def test_fuzzed_input_gives_errors_and_no_crash():
@@ -245,8 +245,8 @@ def test_round_trip_of_the_published_schema_changes_no_value(data_dir, tmp_path,
     assert len(samples) == FILES[folder]
     assert write_samples(tmp_path / "out.tfrecord.GZIP", samples) == FILES[folder]
     again = list(read_samples([tmp_path / "out.tfrecord.GZIP"]))
-    for one, other in zip(samples, again, strict=True):
-        same(one, other)
+    for sample, other in zip(samples, again, strict=True):
+        assert_same(sample, other)
 
 
 @pytest.mark.parametrize("folder", FILES)

@@ -217,7 +217,7 @@ def loud(capsys, *arguments):
 
 
 def test_options_without_effect_are_warned_of(tmp_path, capsys):
-    """Options of cubes on samples, changes that no window allows, classifiers that cannot be fitted."""
+    """Options of cubes on samples, changes that no window allows, classifiers without a fit."""
     bare = [replace(one, window=replace(one.window, open_land=None)) for one in several(3, plain)]
     write_store(tmp_path / "store", bare)
     said = loud(capsys, "evaluate", tmp_path / "store", "--to", tmp_path / "e", "--previous", 3,
@@ -380,7 +380,10 @@ def without_data(sample):
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (unchanged, "there are 0 changed and 1536 unchanged ones; simulate change in more windows"),
+        (
+            unchanged,
+            "there are 0 changed and 1536 unchanged ones; use more windows with simulated change",
+        ),
         (changed_everywhere, "there are 1536 changed and 0 unchanged ones"),
         (without_data, "nothing was evaluated; no window was valid for every method"),
     ],

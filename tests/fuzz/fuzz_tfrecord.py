@@ -1,10 +1,10 @@
-"""Feed mutated TFRecord input to the reader: an error of one line, or a sample; nothing else.
+"""Feed mutated TFRecord input to the reader, which must give a one-line error or a sample.
 
     python -m tests.fuzz.fuzz_tfrecord [--inputs 1000000] [--seed 0] [--memory-mb 1024]
 
-Half of the inputs are records, mutated behind the checksum; a quarter are plain files and a quarter
-compressed ones, mutated with their framing. The address space is limited, so that an allocation
-that the input did not pay for shows as an error that is not caught.
+Half of the inputs are mutated records without their checksums; a quarter are uncompressed files
+and a quarter compressed ones, mutated with their framing. The address space is limited, so an
+allocation larger than the input justifies fails with an error that is not caught.
 """
 
 import argparse
@@ -35,7 +35,7 @@ NASTY = [
     b"\x08\x63",
     b"\x12\x0b\x12\x09\x08\xff\xff\xff\xff\xff\xff\x7f",
 ]
-"""Byte strings that length fields, shapes and types are likely to choke on."""
+"""Byte strings that are likely to break length fields, shapes and types."""
 
 
 def main() -> None:
@@ -47,17 +47,17 @@ def main() -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
     resource.setrlimit(resource.RLIMIT_AS, (arguments.memory_mb << 20, hard))
     start = time.monotonic()
-    found = fuzz(arguments.inputs, np.random.default_rng(arguments.seed))
+    outcomes = fuzz(arguments.inputs, np.random.default_rng(arguments.seed))
     seconds = time.monotonic() - start
     sys.stdout.write(f"{arguments.inputs} inputs in {seconds:.0f} s, no crash\n")
-    for outcome, count in found.most_common():
-        sys.stdout.write(f"{count:9d}  {outcome}\n")
+    for result, count in outcomes.most_common():
+        sys.stdout.write(f"{count:9d}  {result}\n")
 
 
 def fuzz(inputs: int, rng: np.random.Generator) -> Counter[str]:
-    """Count what came of so many mutated inputs; any error but the project's own ends it."""
-    records = [encode(one) for one in (plain(), simulated())]
-    found: Counter[str] = Counter()
+    """Count the outcomes of mutated inputs; any error other than the project's own ends the run."""
+    records = [encode(sample) for sample in (plain(), simulated())]
+    outcomes: Counter[str] = Counter()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "x.tfrecord"
         write_records(path, records, level=1)
@@ -66,11 +66,11 @@ def fuzz(inputs: int, rng: np.random.Generator) -> Counter[str]:
         for number in range(inputs):
             if number % 4 < 2:
                 data = mutate(records[number % 2], rng)
-                found["record: " + outcome(lambda data=data: decode(data))] += 1
+                outcomes["record: " + outcome(lambda data=data: decode(data))] += 1
             else:
                 path.write_bytes(mutate((framed, compressed)[number % 2], rng))
-                found["file: " + outcome(lambda: list(read_samples([path])))] += 1
-    return found
+                outcomes["file: " + outcome(lambda: list(read_samples([path])))] += 1
+    return outcomes
 
 
 def outcome(read: Callable[[], object]) -> str:
@@ -83,24 +83,24 @@ def outcome(read: Callable[[], object]) -> str:
 
 
 def mutate(data: bytes, rng: np.random.Generator) -> bytes:
-    """Change a few places: flip bits, overwrite, insert, delete, repeat or cut off."""
+    """Make a few mutations: flip bits, overwrite, insert, delete, repeat or truncate."""
     changed = bytearray(data)
     for _ in range(int(rng.integers(1, 5))):
-        at = int(rng.integers(len(changed) + 1))
+        offset = int(rng.integers(len(changed) + 1))
         kind = rng.integers(6)
-        if kind == 0 and at < len(changed):
-            changed[at] ^= 1 << int(rng.integers(8))
+        if kind == 0 and offset < len(changed):
+            changed[offset] ^= 1 << int(rng.integers(8))
         elif kind == 1:
             nasty = NASTY[rng.integers(len(NASTY))]
-            changed[at : at + len(nasty)] = nasty
+            changed[offset : offset + len(nasty)] = nasty
         elif kind == 2:
-            changed[at:at] = NASTY[rng.integers(len(NASTY))]
+            changed[offset:offset] = NASTY[rng.integers(len(NASTY))]
         elif kind == 3:
-            del changed[at : at + int(rng.integers(1, 64))]
+            del changed[offset : offset + int(rng.integers(1, 64))]
         elif kind == 4:
-            changed[at:at] = changed[at : at + int(rng.integers(1, 64))]
+            changed[offset:offset] = changed[offset : offset + int(rng.integers(1, 64))]
         elif rng.integers(4) == 0:
-            del changed[at:]
+            del changed[offset:]
     return bytes(changed)
 
 

@@ -1,4 +1,4 @@
-"""``sarcast tfrecord import`` and ``export``: the paper's published data set, in and out."""
+"""``sarcast tfrecord import`` and ``export``: read and write the paper's published data set."""
 
 import logging
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ from sarcast.tfrecord import (
     write_store,
 )
 from sarcast.tfrecord import write_samples as write_file
-from sarcast.windows import target_dates, tile_windows
+from sarcast.windows import PixelOffset, target_dates, tile_windows
 
 _log = logging.getLogger(__name__)
 
@@ -37,17 +37,17 @@ class ImportConfig(Config):
     faults: Faults = Field(
         "fatal", description="A truncated or corrupted record ends the import, or is skipped."
     )
-    overwrite: bool = Field(False, description="Replace the folder if it is there.")
+    overwrite: bool = Field(False, description="Replace the folder if it exists.")
 
 
 class ExportConfig(Config):
     """Options of ``sarcast tfrecord export``."""
 
     to: Path = Field(description="Folder for the TFRecord files.")
-    samples: int = Field(100, ge=1, description="Samples in a file.")
-    window: int = Field(512, ge=1, description="Pixels a side of a window, for cubes.")
+    samples: int = Field(100, ge=1, description="Samples per file.")
+    window: int = Field(512, ge=1, description="Side of a window in pixels, for cubes.")
     previous: int = Field(4, ge=1, description="Previous images of a window, for cubes.")
-    overwrite: bool = Field(False, description="Replace the folder if it is there.")
+    overwrite: bool = Field(False, description="Replace the folder if it exists.")
 
 
 def import_samples(files: tuple[Path, ...], *, config: Annotated[ImportConfig, FLAT]) -> None:
@@ -56,35 +56,36 @@ def import_samples(files: tuple[Path, ...], *, config: Annotated[ImportConfig, F
     Parameters
     ----------
     files
-        TFRecord files, or folders of them; one that is named twice counts once.
+        TFRecord files, or folders of them; a file that is named twice is read once.
     """
-    held = {named: tfrecord_files(named) for named in files}
-    if empty := [str(named) for named, paths in held.items() if not paths]:
+    by_argument = {argument: tfrecord_files(argument) for argument in files}
+    if empty := [str(argument) for argument, paths in by_argument.items() if not paths]:
         raise SarcastError(f"there is no TFRecord file in {', '.join(empty)}")
-    found = list({path.resolve(): path for paths in held.values() for path in paths}.values())
-    samples = read_samples(track(found, "importing", len(found)), config.faults)
+    unique = {path.resolve(): path for paths in by_argument.values() for path in paths}
+    samples = read_samples(track(unique.values(), "importing", len(unique)), config.faults)
     with new_folder(config.to, overwrite=config.overwrite, inputs=files) as folder:
         count = write_store(folder, samples)
         write_record(folder, "tfrecord import", {"files": list(files)}, config)
-    _log.info(f"imported {count} samples of {len(found)} files: {config.to}")
+    _log.info(f"imported {count} samples of {len(unique)} files: {config.to}")
 
 
 def export_samples(source: Path, *, config: Annotated[ExportConfig, FLAT]) -> None:
-    """Write TFRecord files that the published scripts read.
+    """Write TFRecord files that the published scripts can read.
 
     Parameters
     ----------
     source
-        Imported samples, or a cube, whose windows are cut side by side.
+        Imported samples, or a cube, which is cut into windows side by side; the previous images
+        of each are the latest ones.
     """
     with new_folder(config.to, overwrite=config.overwrite, inputs=(source,)) as folder:
         count = 0
-        for number, part in enumerate(_parts(_samples(source, config), config.samples)):
+        for number, part in enumerate(_chunks(_samples(source, config), config.samples)):
             count += write_file(folder / f"{number:04d}.tfrecord.GZIP", part)
         if count == 0:
             raise SarcastError(
                 f"{source} has no window of {config.previous} previous images to export; "
-                f"take fewer, or a cube with more dates"
+                f"use fewer previous images (--previous), or a cube with more dates"
             )
         write_record(folder, "tfrecord export", {"source": source}, config)
     _log.info(f"exported {count} samples: {config.to}")
@@ -94,12 +95,14 @@ def _samples(source: Path, config: ExportConfig) -> Iterator[Sample]:
     if not is_store(source):
         return _windows(open_cube(source), config)
     if ignored := non_default_flags(config, {"window", "previous"}):
-        _log.warning(f"samples are taken as they are: {', '.join(ignored)} count for cubes alone")
+        _log.warning(
+            f"samples are used as they are: {', '.join(ignored)} have an effect on cubes only"
+        )
     store = SampleStore(source)
     return iter(track(store, "exporting", len(store)))
 
 
-def _parts(samples: Iterator[Sample], size: int) -> Iterator[list[Sample]]:
+def _chunks(samples: Iterator[Sample], size: int) -> Iterator[list[Sample]]:
     part: list[Sample] = []
     for sample in samples:
         part.append(sample)
@@ -120,10 +123,10 @@ def _windows(cube: xr.Dataset, config: ExportConfig) -> Iterator[Sample]:
             yield Sample(window, _location(cube, window.offset, config.window), ids)
 
 
-def _location(cube: xr.Dataset, place: tuple[int, int], size: int) -> str:
+def _location(cube: xr.Dataset, offset: PixelOffset, size: int) -> str:
     """Centre of a window as well-known text, EPSG:4326."""
     geobox = cube.odc.geobox
-    row, column = (start + size / 2.0 for start in place)
+    row, column = (start + size / 2.0 for start in offset)
     centre = point(*(geobox.affine * (column, row)), crs=geobox.crs).to_crs("EPSG:4326")
     x, y = centre.coords[0]
     return f"POINT ({x:.7f} {y:.7f})"

@@ -1,4 +1,4 @@
-"""``sarcast world``: a synthetic area written as real data comes."""
+"""``sarcast world``: write a synthetic area as files like those of real data."""
 
 import logging
 from pathlib import Path
@@ -18,8 +18,8 @@ class WorldConfig(Config):
     """Options of ``sarcast world``."""
 
     world: Annotated[WorldOptions, FLAT] = Field(default_factory=WorldOptions)
-    seed: int = Field(0, ge=0, description="Seed: the same one gives the same files.")
-    overwrite: bool = Field(False, description="Replace the folder if it is there.")
+    seed: int = Field(0, ge=0, description="Random seed: the same seed gives the same files.")
+    overwrite: bool = Field(False, description="Replace the folder if it exists.")
 
 
 _DEFAULT = WorldConfig()
@@ -31,9 +31,9 @@ def world(folder: Path, *, config: Annotated[WorldConfig, FLAT] = _DEFAULT) -> N
     Parameters
     ----------
     folder
-        Where it goes.
+        Folder to write.
     """
     with new_folder(folder, overwrite=config.overwrite) as partial:
         write_world(partial, config.world, seed=config.seed)
         write_record(partial, "world", {}, config)
-    _log.info(f"world: {folder} (a catalogue for: sarcast cube {folder} --to CUBE)")
+    _log.info(f"world: {folder} (continue with: sarcast cube {folder} --to CUBE)")

@@ -1,4 +1,4 @@
-"""TFRecord files: records with checksums, one after another, mostly compressed.
+"""TFRecord files: a sequence of records with checksums, usually compressed.
 
 A record is its length (8 bytes), a checksum of the length, its data and a checksum of the data.
 Files are read as a stream; no more than one record is in memory.
@@ -35,7 +35,7 @@ _SOURCE_CHUNK = 1 << 15
 _GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS
 
 Faults = Literal["fatal", "skip"]
-"""What is done with a record that is truncated or corrupted."""
+"""Handling of a truncated or corrupted record: an error, or skipped with a log message."""
 
 
 def read_records(
@@ -46,24 +46,24 @@ def read_records(
     Parameters
     ----------
     path
-        A TFRecord file: GZIP, ZLIB or plain, told by its first bytes.
+        A TFRecord file: GZIP, ZLIB or uncompressed, detected from its first bytes.
     faults
-        ``"fatal"`` raises at the first fault; ``"skip"`` leaves a record with a wrong checksum out,
-        and ends where the file can be followed no further, saying so.
+        ``"fatal"`` raises at the first fault; ``"skip"`` leaves out a record with a wrong checksum
+        and stops where the start of the next record is unknown; both are logged.
     largest
-        Longest record that is read, bytes.
+        Greatest length of a record, bytes.
 
     Yields
     ------
     offset : int
-        Bytes before the record in the decompressed file.
+        Offset of the record in the decompressed file, bytes.
     data : bytes
-        The record.
+        Content of the record.
 
     Raises
     ------
     SarcastError
-        Names file and offset of the fault.
+        With file and offset of the fault.
     """
     offset = 0
     with _opened(path) as stream:
@@ -76,7 +76,9 @@ def read_records(
             except _Fault as fault:
                 line = f"{path}, record at byte {offset}: {fault}"
                 if faults == "fatal":
-                    raise SarcastError(f"{line}; get the file anew or skip faults") from fault
+                    raise SarcastError(
+                        f"{line}; fetch the file again, or skip such records with --faults skip"
+                    ) from fault
                 _log.info(f"skipped: {line}")
                 if fault.next_after is None:
                     return
@@ -87,7 +89,7 @@ def read_records(
 
 
 def write_records(path: Path, records: Iterable[bytes], *, level: int = 6) -> int:
-    """Write records to a GZIP file that is whole or absent; give their number."""
+    """Write records to a GZIP file, complete or not at all; return their number."""
     count = 0
     with (
         new_file(path) as partial,
@@ -107,21 +109,21 @@ class _Stream(Protocol):
 
 
 class _Fault(Exception):
-    """What is wrong with a record; ``next_after`` is the distance to the next, if it is known."""
+    """A faulty record; ``next_after`` is the distance to the next record, None if unknown."""
 
-    def __init__(self, what: str, next_after: int | None = None) -> None:
-        super().__init__(what)
+    def __init__(self, message: str, next_after: int | None = None) -> None:
+        super().__init__(message)
         self.next_after = next_after
 
 
 def _record(head: bytes, stream: _Stream, largest: int) -> tuple[bytes, int]:
     if len(head) < _HEAD.size:
         raise _Fault("the file ends within the length")
-    length, found = _HEAD.unpack(head)
-    if found != _masked(head[:8]):
+    length, checksum = _HEAD.unpack(head)
+    if checksum != _masked(head[:8]):
         raise _Fault("the checksum of the length is wrong")
     if length > largest:
-        raise _Fault(f"the record is {length} bytes long, more than the {largest} that are read")
+        raise _Fault(f"the record is {length} bytes long, more than the {largest} allowed")
     data = _read(stream, length)
     tail = _read(stream, 4)
     if len(data) < length or len(tail) < 4:
@@ -133,7 +135,7 @@ def _record(head: bytes, stream: _Stream, largest: int) -> tuple[bytes, int]:
 
 
 def _read(stream: _Stream, size: int) -> bytes:
-    """Read so many bytes, or what there is; memory grows with what comes, not what is promised."""
+    """Read ``size`` bytes, or fewer at the end; memory grows with the bytes that exist."""
     parts, left = [], size
     try:
         while left and (data := stream.read(min(left, _CHUNK))):
@@ -162,8 +164,8 @@ def _opened(path: Path) -> Iterator[_Stream]:
 class _Inflated:
     """A GZIP file of one or several members or a ZLIB stream, decompressed as it is read.
 
-    What is decompressed at once is no more than what was asked for. The input comes in chunks of
-    32 KiB: faster than the standard library's file of Python 3.11, which takes 8 KiB.
+    No more is decompressed at once than is requested. The input is read in chunks of 32 KiB, which
+    is faster than ``gzip`` of Python 3.11 with 8 KiB.
     """
 
     def __init__(self, raw: IO[bytes]) -> None:
@@ -172,7 +174,7 @@ class _Inflated:
         self._source = b""
 
     def read(self, size: int, /) -> bytes:
-        """Give at least one byte and at most so many; none at the end."""
+        """Return at least one and at most ``size`` bytes; none at the end."""
         while True:
             self._source = self._source or self._raw.read(_SOURCE_CHUNK)
             if self._inflate.eof:

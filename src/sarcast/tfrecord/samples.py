@@ -1,8 +1,8 @@
-"""Samples of the paper's published data set: one window with its conditions, and simulated change.
+"""Samples of the paper's published data set: a window with its conditions and simulated change.
 
-Both schemas are read: before simulation, and with a simulated change, with or without the
-prediction of a network. The dtype of every feature is that of the published scripts, so that they
-read what is written here.
+Both published schemas are supported: before simulation, and with a simulated change, with or
+without a network's prediction. Features are written with the dtypes of the published scripts, so
+that these can read them.
 """
 
 import datetime as dt
@@ -34,10 +34,10 @@ _log = logging.getLogger(__name__)
 
 BANDS = 2
 MISSIONS = ("S1A", "S1B", "S1C", "S1D")
-"""Mission of each platform of ``conditions.PLATFORMS``."""
+"""Name in the data set of each of ``conditions.PLATFORMS``."""
 
 SCALARS = ("temperature", "snow_depth", "incidence_angle", "platform_heading")
-"""Conditions of one value a date, as the features are named."""
+"""Conditions with one value per date, by the names of the features."""
 _COLUMN = {
     "temperature": "temperature",
     "snow_depth": "snow_depth",
@@ -57,17 +57,17 @@ class Sample:
     location
         Centre of the window as well-known text, EPSG:4326.
     take_ids
-        Data-take identifiers, the target's last.
+        Data-take identifiers of the images, the target's last.
     shapes
-        Dims (y, x), int32: number of the simulated shape, 0 where nothing changed; None before
-        simulation.
+        Dims (y, x), int32: number of the simulated shape, 0 where nothing changed; None if no
+        change was simulated.
     simulated
         Dims (band, y, x), dB: the target with statistical change.
     prediction
-        Dims (band, y, x), dB: what a network expected.
+        Dims (band, y, x), dB: expected image of a network.
     superpixels, superpixel_sets
-        As the published scripts wrote them: pixels that were one before resampling, dims (y, x),
-        and their places as JSON.
+        As written by the published scripts: labels of pixels that come from one original pixel
+        before resampling, dims (y, x), and their coordinates as JSON.
     """
 
     window: Window
@@ -81,7 +81,7 @@ class Sample:
 
     @property
     def changed(self) -> Bool:
-        """Where change was simulated, dims (y, x)."""
+        """Mask of simulated change, dims (y, x)."""
         if self.shapes is None:
             return np.zeros(self.window.target.shape[1:], dtype=bool)
         return np.asarray(self.shapes != 0)
@@ -95,12 +95,12 @@ def read_samples(paths: Iterable[Path], faults: Faults = "fatal") -> Iterator[Sa
     paths
         The files, in order.
     faults
-        ``"skip"`` leaves out what is corrupted, saying so; ``"fatal"`` raises.
+        ``"fatal"`` raises at a corrupted record; ``"skip"`` leaves it out and logs it.
 
     Raises
     ------
     SarcastError
-        Names file and offset of what is wrong.
+        With file and offset of the corrupted record.
     """
     for path in paths:
         for offset, record in read_records(path, faults):
@@ -114,12 +114,12 @@ def read_samples(paths: Iterable[Path], faults: Faults = "fatal") -> Iterator[Sa
 
 
 def write_samples(path: Path, samples: Iterable[Sample]) -> int:
-    """Write samples to a GZIP TFRecord file that is whole or absent; give their number."""
+    """Write samples to a GZIP TFRecord file, complete or not at all; return their number."""
     return write_records(path, (encode(sample) for sample in samples))
 
 
 def decode(record: bytes) -> Sample:
-    """Make a sample of a record.
+    """Decode a record to a sample.
 
     Raises
     ------
@@ -132,10 +132,14 @@ def decode(record: bytes) -> Sample:
     stack = features.tensor("input_image_stack", "f4", (None, *size))
     count = stack.shape[0] // BANDS
     if count == 0 or stack.shape[0] % BANDS:
-        raise SarcastError(f"input_image_stack has {stack.shape[0]} bands, not {BANDS} an image")
+        raise SarcastError(
+            f"input_image_stack must have {BANDS} bands per image, but has {stack.shape[0]} in all"
+        )
     forest = features.tensor("forestmask", "f4", None, absent=np.empty(0, np.float32))
     if forest.size and forest.shape != size:
-        raise SarcastError(f"forestmask has shape {forest.shape}, the images {size}")
+        raise SarcastError(
+            f"forestmask must have the shape of the images, {size}, but has {forest.shape}"
+        )
     window = Window(
         previous=stack.reshape(count, BANDS, *size),
         target=target,
@@ -156,11 +160,11 @@ def decode(record: bytes) -> Sample:
 
 
 def encode(sample: Sample) -> bytes:
-    """Make a record of a sample, in the schema that what it holds calls for."""
+    """Encode a sample as a record, in the schema that has all of its parts."""
     window = sample.window
     count, size = window.previous.shape[0], window.target.shape[1:]
     forest = np.empty(0) if window.forest is None else window.forest
-    times = [_text_of(time) for time in window.times]
+    times = [_iso_time(time) for time in window.times]
     takes = sample.take_ids or ("",) * (count + 1)
     missions = [_mission(number) for number in window.conditions[:, PLATFORM]]
     features: dict[str, Feature] = {
@@ -186,7 +190,7 @@ def encode(sample: Sample) -> bytes:
 
 
 class _Features:
-    """Features of one record, each checked as it is asked for."""
+    """Features of one record, each checked when it is read."""
 
     def __init__(self, features: Mapping[str, Feature]) -> None:
         self._features = features
@@ -197,7 +201,7 @@ class _Features:
     def number(self, name: str) -> float:
         values = self._get(name)
         if not isinstance(values, np.ndarray) or values.size != 1:
-            raise SarcastError(f"{name} must be one number")
+            raise SarcastError(f"{name} must be a single number")
         return float(values[0])
 
     def text(self, name: str, absent: str | None = None) -> str:
@@ -208,12 +212,12 @@ class _Features:
     def texts(self, name: str, count: int, absent: bool = False) -> list[str]:
         if absent and name not in self:
             return [""] * count
-        found = self.tensor(name, "O", None)
-        if absent and found.size == 0:
+        texts = self.tensor(name, "O", None)
+        if absent and texts.size == 0:
             return [""] * count
-        if found.shape != (count,):
-            raise SarcastError(f"{name} must have shape ({count},), but has {found.shape}")
-        return [bytes(one).decode("utf-8", errors="replace") for one in found.tolist()]
+        if texts.shape != (count,):
+            raise SarcastError(f"{name} must have shape ({count},), but has {texts.shape}")
+        return [bytes(text).decode("utf-8", errors="replace") for text in texts.tolist()]
 
     def tensor(
         self,
@@ -222,24 +226,24 @@ class _Features:
         shape: Sequence[int | None] | None,
         absent: Tensor | None = None,
     ) -> Tensor:
-        """Tensor of a type and shape; None in the shape is any size, None for it any shape."""
+        """Return a tensor; None in ``shape`` allows any size, None for ``shape`` any shape."""
         if absent is not None and name not in self:
             return absent
-        found = read_tensor(self._bytes(name))
-        if found.dtype != np.dtype(dtype):
-            raise SarcastError(f"{name} must be of type {np.dtype(dtype)}, but is {found.dtype}")
+        tensor = read_tensor(self._bytes(name))
+        if tensor.dtype != np.dtype(dtype):
+            raise SarcastError(f"{name} must be of type {np.dtype(dtype)}, but is {tensor.dtype}")
         fits = shape is None or (
-            len(found.shape) == len(shape)
-            and all(want in (None, has) for has, want in zip(found.shape, shape, strict=True))
+            len(tensor.shape) == len(shape)
+            and all(want in (None, has) for has, want in zip(tensor.shape, shape, strict=True))
         )
         if not fits:
-            raise SarcastError(f"{name} must have shape {shape}, but has {found.shape}")
-        return found
+            raise SarcastError(f"{name} must have shape {shape}, but has {tensor.shape}")
+        return tensor
 
     def _bytes(self, name: str) -> memoryview:
         values = self._get(name)
         if isinstance(values, np.ndarray) or len(values) != 1:
-            raise SarcastError(f"{name} must be one string of bytes")
+            raise SarcastError(f"{name} must be a single byte string")
         return memoryview(values[0])
 
     def _get(self, name: str) -> Feature:
@@ -275,18 +279,18 @@ def _times(features: _Features, count: int) -> Times:
 
 
 def _simulation(features: _Features, size: tuple[int, ...]) -> dict[str, Any]:
-    """What the schema after simulation adds; the published images are channels last."""
+    """Parts of the schema with simulated change, whose images are channels last."""
     if "simulated_change_mask" not in features:
         return {}
-    found: dict[str, Any] = {
+    parts: dict[str, Any] = {
         "shapes": features.tensor("simulated_change_mask", "i4", size),
         "simulated": _channels_first(features, "simulated_change_image", size),
         "superpixels": features.tensor("img_superpixel_map", "i8", size),
         "superpixel_sets": features.text("img_superpixel_sets"),
     }
     if "target_image_prediction" in features:
-        found["prediction"] = _channels_first(features, "target_image_prediction", size)
-    return found
+        parts["prediction"] = _channels_first(features, "target_image_prediction", size)
+    return parts
 
 
 def _channels_first(features: _Features, name: str, size: tuple[int, ...]) -> Tensor:
@@ -297,9 +301,9 @@ def _simulation_features(sample: Sample) -> dict[str, Feature]:
     if sample.shapes is None:
         return {}
     if sample.simulated is None:
-        raise SarcastError("a sample with simulated shapes needs the simulated image as well")
-    places = np.arange(sample.shapes.size).reshape(sample.shapes.shape)
-    superpixels = places if sample.superpixels is None else sample.superpixels
+        raise SarcastError("a sample with simulated shapes must have the simulated image as well")
+    pixels = np.arange(sample.shapes.size).reshape(sample.shapes.shape)
+    superpixels = pixels if sample.superpixels is None else sample.superpixels
     features: dict[str, Feature] = {
         "simulated_change_mask": _tensor(sample.shapes, "i4"),
         "num_simulated_changes": np.array([sample.shapes.max(initial=0)], dtype=np.int64),
@@ -320,5 +324,5 @@ def _mission(number: float) -> str:
     return MISSIONS[int(number)] if np.isfinite(number) else ""
 
 
-def _text_of(time: np.datetime64) -> str:
+def _iso_time(time: np.datetime64) -> str:
     return str(np.datetime_as_string(time, unit="us"))

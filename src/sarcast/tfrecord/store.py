@@ -1,6 +1,6 @@
 """Imported samples: a folder of arrays with random access, for training and evaluation.
 
-``arrays.zarr`` holds one chunk a sample and array, without loss; ``samples.jsonl`` their texts.
+``arrays.zarr`` stores the arrays without loss, one chunk per sample; ``samples.jsonl`` the texts.
 """
 
 import json
@@ -18,20 +18,20 @@ from sarcast.windows import Window
 
 ARRAYS, TEXTS = "arrays.zarr", "samples.jsonl"
 FORMAT: dict[str, Any] = {"format": "sarcast samples", "version": 1}
-OF_WINDOW = ("previous", "target", "conditions", "times", "elevation", "forest")
-OF_SAMPLE = ("shapes", "simulated", "prediction", "superpixels")
-OF_TEXTS = ("location", "take_ids", "superpixel_sets")
+WINDOW_PARTS = ("previous", "target", "conditions", "times", "elevation", "forest")
+SAMPLE_PARTS = ("shapes", "simulated", "prediction", "superpixels")
+TEXT_PARTS = ("location", "take_ids", "superpixel_sets")
 
 
 def write_store(folder: Path, samples: Iterable[Sample]) -> int:
-    """Write samples of one schema and size to a folder that is whole or absent.
+    """Write samples of one schema and size to a folder, complete or not at all.
 
     Parameters
     ----------
     folder
-        The folder to make.
+        The new folder.
     samples
-        Read one at a time.
+        The samples, read one at a time.
 
     Returns
     -------
@@ -41,7 +41,7 @@ def write_store(folder: Path, samples: Iterable[Sample]) -> int:
     Raises
     ------
     SarcastError
-        If there is none, or their schemas or sizes differ.
+        If there is no sample, or schemas or sizes differ.
     """
     count = 0
     with new_folder(folder, overwrite=False) as partial:
@@ -49,29 +49,33 @@ def write_store(folder: Path, samples: Iterable[Sample]) -> int:
         with (partial / TEXTS).open("w", encoding="utf-8") as texts:
             for sample in samples:
                 _append(root, _arrays(sample), count)
-                line = {name: getattr(sample, name) for name in OF_TEXTS}
+                line = {name: getattr(sample, name) for name in TEXT_PARTS}
                 texts.write(json.dumps(line) + "\n")
                 count += 1
         if count == 0:
-            raise SarcastError("there is no sample to import; name TFRecord files that hold some")
+            raise SarcastError(
+                "there is no sample to import; name TFRecord files that contain samples"
+            )
     return count
 
 
 class SampleStore(Sequence[Sample]):
-    """Samples of a folder that ``write_store`` wrote, read as they are asked for.
+    """Samples of a folder written by ``write_store``, read on access.
 
     Raises
     ------
     SarcastError
-        If the folder is no such store.
+        If the folder is not such a store.
     """
 
     def __init__(self, folder: Path) -> None:
         if not is_store(folder):
-            raise SarcastError(f"{folder} holds no imported samples; run 'sarcast tfrecord import'")
+            raise SarcastError(
+                f"{folder} contains no imported samples; run 'sarcast tfrecord import'"
+            )
         root = zarr.open_group(folder / ARRAYS, mode="r")
         if dict(root.attrs) != FORMAT:
-            raise SarcastError(f"{folder} was written by another version; import the samples anew")
+            raise SarcastError(f"{folder} was written by another version; import the samples again")
         self._arrays: dict[str, Any] = {name: root[name] for name in root.array_keys()}
         lines = (folder / TEXTS).read_text(encoding="utf-8").splitlines()
         self._texts = [json.loads(line) for line in lines]
@@ -83,24 +87,24 @@ class SampleStore(Sequence[Sample]):
         if not -len(self) <= number < len(self):
             raise IndexError(number)
         number = number % len(self)
-        held = {name: array[number] for name, array in self._arrays.items()}
-        held["times"] = held["times"].view("datetime64[ns]")
-        window = Window(**{name: held.pop(name) for name in OF_WINDOW if name in held})
+        parts = {name: array[number] for name, array in self._arrays.items()}
+        parts["times"] = parts["times"].view("datetime64[ns]")
+        window = Window(**{name: parts.pop(name) for name in WINDOW_PARTS if name in parts})
         texts = dict(self._texts[number])
-        return Sample(window, **{**texts, "take_ids": tuple(texts["take_ids"])}, **held)
+        return Sample(window, **{**texts, "take_ids": tuple(texts["take_ids"])}, **parts)
 
     def split(self, validation_share: float) -> tuple["SampleSampler", "SampleSampler"]:
-        """Samplers for training and validation, of the early and of the latest target dates.
+        """Split into samplers for training, of early target dates, and validation, of the latest.
 
         Parameters
         ----------
         validation_share
-            Share of the samples that validate, 0..1, as nearly as whole dates allow.
+            Share of the samples for validation, 0..1, as closely as whole dates allow.
 
         Raises
         ------
         SarcastError
-            If all samples are of one date.
+            If all samples are of the same date.
         """
         times = self._arrays["times"][:, -1].view("datetime64[ns]")
         order = np.argsort(times, kind="stable")
@@ -108,7 +112,7 @@ class SampleStore(Sequence[Sample]):
         if len(ends) == 0:
             raise SarcastError(
                 f"training needs samples of at least 2 target dates, one to train and one to "
-                f"validate, but the store holds {len(self)}, all of one date"
+                f"validate, but the store contains {len(self)}, all of one date"
             )
         wanted = len(order) - round(len(order) * validation_share)
         kept = ends[np.abs(ends - wanted).argmin()]
@@ -116,37 +120,37 @@ class SampleStore(Sequence[Sample]):
 
 
 class SampleSampler:
-    """Windows drawn from some of the samples of a store, for training."""
+    """Random windows of some of the samples of a store, for training."""
 
-    def __init__(self, store: SampleStore, places: np.ndarray) -> None:
+    def __init__(self, store: SampleStore, indices: np.ndarray) -> None:
         self._store = store
-        self._places = places
+        self._indices = indices
 
     def draw(self, count: int, *, rng: np.random.Generator) -> list[Window]:
-        """So many windows, drawn with equal chance."""
-        drawn = rng.choice(self._places, count)
-        return [self._store[int(place)].window for place in drawn]
+        """Draw ``count`` windows, each sample with equal probability."""
+        drawn = rng.choice(self._indices, count)
+        return [self._store[int(index)].window for index in drawn]
 
     def samples(self) -> Iterator[Sample]:
-        """Each of its samples once, in the order of their target dates."""
-        return (self._store[int(place)] for place in self._places)
+        """Iterate over its samples in the order of their target dates."""
+        return (self._store[int(index)] for index in self._indices)
 
     def dates(self) -> list[str]:
-        """First and last target date."""
-        times = [self._store[int(place)].window.times[-1] for place in self._places[[0, -1]]]
+        """Return the first and the last target date, ISO 8601."""
+        times = [self._store[int(index)].window.times[-1] for index in self._indices[[0, -1]]]
         return [str(np.datetime_as_string(time, unit="D")) for time in times]
 
 
 def is_store(folder: Path) -> bool:
-    """Tell whether a folder holds imported samples."""
+    """Return whether a folder contains imported samples."""
     return (folder / ARRAYS).is_dir() and (folder / TEXTS).is_file()
 
 
 def _arrays(sample: Sample) -> dict[str, np.ndarray]:
-    held = {name: getattr(sample.window, name) for name in OF_WINDOW}
-    held |= {name: getattr(sample, name) for name in OF_SAMPLE}
-    held["times"] = held["times"].view(np.int64)
-    return {name: np.asarray(array) for name, array in held.items() if array is not None}
+    parts = {name: getattr(sample.window, name) for name in WINDOW_PARTS}
+    parts |= {name: getattr(sample, name) for name in SAMPLE_PARTS}
+    parts["times"] = parts["times"].view(np.int64)
+    return {name: np.asarray(array) for name, array in parts.items() if array is not None}
 
 
 def _append(root: zarr.Group, arrays: dict[str, np.ndarray], count: int) -> None:
@@ -154,13 +158,13 @@ def _append(root: zarr.Group, arrays: dict[str, np.ndarray], count: int) -> None
         for name, array in arrays.items():
             shape = (0, *array.shape)
             root.create_array(name, shape=shape, chunks=(1, *array.shape), dtype=array.dtype)
-    known = dict(root.arrays())
-    differ = {name for name in known.keys() ^ arrays.keys()}
-    differ |= {n for n in known.keys() & arrays.keys() if known[n].shape[1:] != arrays[n].shape}
+    stored = dict(root.arrays())
+    differ = {name for name in stored.keys() ^ arrays.keys()}
+    differ |= {n for n in stored.keys() & arrays.keys() if stored[n].shape[1:] != arrays[n].shape}
     if differ:
         raise SarcastError(
             f"sample {count} differs from the first in {', '.join(sorted(differ))}; "
-            f"import samples of another schema or size into a folder of their own"
+            f"import samples of different schemas or sizes into separate folders"
         )
     for name, array in arrays.items():
-        known[name].append(array[np.newaxis])
+        stored[name].append(array[np.newaxis])

@@ -1,7 +1,7 @@
-"""The protocol buffers of TFRecord samples: tf.train.Example and TensorProto, read and written.
+"""Protocol buffers of TFRecord samples: reads and writes tf.train.Example and TensorProto.
 
-Only what these two messages use of the wire format is here. Reading copies nothing and allocates no
-more than the message has bytes; every length is checked before it is used.
+Only those parts of the wire format are implemented that these two messages use. Reading copies no
+numbers and allocates no more memory than the message has bytes; lengths are checked before use.
 
 References
 ----------
@@ -39,11 +39,11 @@ DTYPES: dict[int, npt.DTypeLike] = {
     22: "<u4",
     23: "<u8",
 }
-"""numpy's names of the numeric types of a TensorProto, little endian."""
+"""NumPy dtypes of the numeric types of a TensorProto, little endian."""
 STRING = 7
-"""Number of the string type of a TensorProto."""
+"""String type of a TensorProto."""
 MOST_DIMS = 8
-"""Dims of a tensor that are read."""
+"""Greatest number of dims of a tensor."""
 
 Value = memoryview | int
 Feature = Sequence[bytes | memoryview] | Float | npt.NDArray[np.int64]
@@ -51,39 +51,39 @@ Tensor = npt.NDArray[Any]
 
 
 def fields(message: memoryview) -> list[tuple[int, Value]]:
-    """Number and value of each field of a message: bytes, or an int for a varint.
+    """Parse a message into the number and value of each field: bytes, or an int for a varint.
 
     Raises
     ------
     SarcastError
-        If a length leaves the message, a varint is too long or a wire type unknown.
+        If a length exceeds the message, a varint is too long or a wire type unknown.
     """
-    found: list[tuple[int, Value]] = []
-    at, end = 0, len(message)
-    while at < end:
-        key = message[at]
+    parsed: list[tuple[int, Value]] = []
+    offset, end = 0, len(message)
+    while offset < end:
+        key = message[offset]
         if key < 0x80:
-            at += 1
+            offset += 1
         else:
-            key, at = _varint(message, at)
+            key, offset = _varint(message, offset)
         kind = key & 7
         if kind == VARINT:
-            number, at = _varint(message, at)
-            found.append((key >> 3, number))
+            number, offset = _varint(message, offset)
+            parsed.append((key >> 3, number))
             continue
         if kind == BYTES:
-            size, at = _varint(message, at)
+            size, offset = _varint(message, offset)
         elif kind in _SIZES:
             size = _SIZES[kind]
         else:
             raise SarcastError(f"a field of the sample has the unknown wire type {kind}")
-        if size > end - at:
+        if size > end - offset:
             raise SarcastError(
-                f"a field of the sample is {size} bytes long, but only {end - at} are left"
+                f"a field of the sample is {size} bytes long, but only {end - offset} are left"
             )
-        found.append((key >> 3, message[at : at + size]))
-        at += size
-    return found
+        parsed.append((key >> 3, message[offset : offset + size]))
+        offset += size
+    return parsed
 
 
 def read_example(message: memoryview) -> dict[str, Feature]:
@@ -92,7 +92,7 @@ def read_example(message: memoryview) -> dict[str, Feature]:
     Raises
     ------
     SarcastError
-        If the message is no such example.
+        If the message is not such an example.
     """
     features: dict[str, Feature] = {}
     for container in _messages(message, 1):
@@ -106,7 +106,7 @@ def read_example(message: memoryview) -> dict[str, Feature]:
 
 
 def write_example(features: Mapping[str, Feature]) -> bytes:
-    """Write a tf.train.Example, its features in the order of their names."""
+    """Write a tf.train.Example, with features sorted by name."""
     parts = []
     for name in sorted(features):
         entry = _field(1, name.encode("utf-8")) + _field(2, _feature_bytes(features[name]))
@@ -115,7 +115,7 @@ def write_example(features: Mapping[str, Feature]) -> bytes:
 
 
 def read_tensor(message: memoryview) -> Tensor:
-    """Read a TensorProto as ``tf.io.serialize_tensor`` writes it; numbers are not copied.
+    """Read a TensorProto written by ``tf.io.serialize_tensor``; numbers are not copied.
 
     Returns
     -------
@@ -147,11 +147,11 @@ def write_tensor(tensor: Tensor) -> bytes:
     Raises
     ------
     SarcastError
-        If the type of the array has no number there.
+        If TensorProto has no type for the dtype of the array.
     """
     dims = b"".join(_field(2, b"\x08" + _varint_bytes(size)) for size in tensor.shape)
     if tensor.dtype.kind in "OSU":
-        texts = [one if isinstance(one, bytes) else str(one).encode() for one in tensor.ravel()]
+        texts = [text if isinstance(text, bytes) else str(text).encode() for text in tensor.ravel()]
         return _head(STRING, dims) + b"".join(_field(8, text) for text in texts)
     little = tensor.astype(tensor.dtype.newbyteorder("<"), copy=False)
     for kind, dtype in DTYPES.items():
@@ -174,7 +174,10 @@ def _numbers(kind: int, shape: tuple[int, ...], content: memoryview) -> Tensor:
 
 def _strings(shape: tuple[int, ...], strings: list[bytes]) -> Tensor:
     if math.prod(shape) != len(strings):
-        raise SarcastError(f"a tensor of shape {shape} has {len(strings)} strings")
+        count = math.prod(shape)
+        raise SarcastError(
+            f"a tensor of shape {shape} must have {count} strings, but has {len(strings)} strings"
+        )
     tensor = np.empty(len(strings), dtype=object)
     tensor[:] = strings
     return tensor.reshape(shape)
@@ -189,10 +192,10 @@ def _shape(message: bytes) -> tuple[int, ...]:
             if number == 1 and isinstance(value, int):
                 size = value
         if size >= 1 << 40:
-            raise SarcastError(f"a tensor has a dim of {size}")
+            raise SarcastError(f"a tensor has a dim of impossible size {size}")
         sizes.append(size)
     if len(sizes) > MOST_DIMS:
-        raise SarcastError(f"a tensor has {len(sizes)} dims; at most {MOST_DIMS} are read")
+        raise SarcastError(f"a tensor has {len(sizes)} dims; at most {MOST_DIMS} are supported")
     return tuple(sizes)
 
 
@@ -206,13 +209,15 @@ def _feature(message: memoryview) -> Feature:
             return _floats(value)
         if number == 3:
             return _integers(value)
-    raise SarcastError("a feature of the sample is no list of bytes, floats or integers")
+    raise SarcastError("a feature of the sample must be a list of bytes, floats or integers")
 
 
 def _floats(message: memoryview) -> Float:
     packed = b"".join(_messages(message, 1))
     if len(packed) % 4:
-        raise SarcastError(f"a list of floats has {len(packed)} bytes")
+        raise SarcastError(
+            f"a list of floats must have a multiple of 4 bytes, but has {len(packed)}"
+        )
     return np.frombuffer(packed, dtype="<f4")
 
 
@@ -224,32 +229,33 @@ def _integers(message: memoryview) -> npt.NDArray[np.int64]:
         if isinstance(value, int):
             values.append(value)
             continue
-        at = 0
-        while at < len(value):
-            one, at = _varint(value, at)
-            values.append(one)
+        offset = 0
+        while offset < len(value):
+            integer, offset = _varint(value, offset)
+            values.append(integer)
     return np.array(values, dtype=np.uint64).view(np.int64)
 
 
 def _messages(message: memoryview, wanted: int) -> list[memoryview]:
-    found = []
+    messages = []
     for number, value in fields(message):
         if number == wanted:
             if isinstance(value, int):
                 raise SarcastError("a field of the sample is a number where bytes were expected")
-            found.append(value)
-    return found
+            messages.append(value)
+    return messages
 
 
-def _varint(message: memoryview, at: int) -> tuple[int, int]:
-    if at < len(message) and message[at] < 0x80:
-        return message[at], at + 1
+def _varint(message: memoryview, offset: int) -> tuple[int, int]:
+    """Read a varint; return its value and the offset after it."""
+    if offset < len(message) and message[offset] < 0x80:
+        return message[offset], offset + 1
     value = 0
-    for place, byte in enumerate(message[at : at + _LONGEST_VARINT]):
-        value |= (byte & 0x7F) << (7 * place)
+    for index, byte in enumerate(message[offset : offset + _LONGEST_VARINT]):
+        value |= (byte & 0x7F) << (7 * index)
         if byte < 0x80:
-            return value & 0xFFFFFFFFFFFFFFFF, at + place + 1
-    raise SarcastError("a number of the sample is cut off or too long")
+            return value & 0xFFFFFFFFFFFFFFFF, offset + index + 1
+    raise SarcastError("a number of the sample is truncated or too long")
 
 
 def _varint_bytes(value: int) -> bytes:
