@@ -13,9 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sarcast.errors import SarcastError
+from sarcast.prediction import load_model
 from sarcast.prediction.predict import TileOptions, predict
 from sarcast.prediction.strategies import STRATEGIES
-from sarcast.windows import Expected, PreviousOptions, Window
+from sarcast.windows import Expected, PreviousOptions, TrainedPredictor, Window
+from sarcast.windows.masking import MaskedPredictor
 from small_cubes import coordinate_cube
 
 
@@ -143,3 +145,13 @@ def test_a_cube_of_one_band_is_an_error(band: Any) -> None:
     single = CUBE.isel(band=band)
     with pytest.raises(SarcastError, match="has the bands VV, but expected images need VV and VH"):
         predict(single, LATEST, FOURTH)
+
+
+def test_a_model_records_its_training_and_a_strategy_has_none() -> None:
+    model = load_model("base", device="cpu")
+    assert isinstance(model, TrainedPredictor)
+    assert not isinstance(LATEST, TrainedPredictor)
+    masked = MaskedPredictor(model, ["temperature"])
+    assert isinstance(masked, TrainedPredictor)
+    assert masked.training == model.training != {}
+    assert MaskedPredictor(LATEST, ["temperature"]).training == {}
