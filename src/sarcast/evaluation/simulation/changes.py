@@ -111,7 +111,7 @@ class Offset:
 
     def fits(self, image: LandImage) -> bool:
         """Whether the image has as many bands as there are values."""
-        return len(image.backscatter) == len(self.decibels)
+        return bool(image.backscatter.shape[0] == len(self.decibels))
 
     def apply(self, image: LandImage, changed: Bool, *, rng: np.random.Generator) -> Float:  # noqa: ARG002
         """Return the image with the offset where ``changed``; ``rng`` is not used."""
@@ -133,7 +133,8 @@ class Statistical:
 
     def fits(self, image: LandImage) -> bool:
         """Whether both distributions can be estimated."""
-        return min(sample.shape[1] for sample in self._samples(image)) >= MIN_SAMPLE_PIXELS
+        smaller = min(sample.shape[1] for sample in self._samples(image))
+        return bool(smaller >= MIN_SAMPLE_PIXELS)
 
     def apply(self, image: LandImage, changed: Bool, *, rng: np.random.Generator) -> Float:  # noqa: ARG002
         """Return the image with its changed pixels mapped; ``rng`` is not used."""
@@ -235,8 +236,8 @@ def simulate_in_window(
 
 def _nearest_open_land(image: LandImage, changed: Bool | None) -> Float:
     """Pixels of open land, dims (band, pixel), dB; if there are many, the nearest to the change."""
-    pixels = image.open_land_pixels()
+    pixels: Float = image.backscatter[:, image.valid_open_land]
     if changed is None or not changed.any() or pixels.shape[1] <= MAX_OPEN_LAND_PIXELS:
         return pixels
-    distance = ndimage.distance_transform_edt(~changed)[image.open_land & image.valid]
+    distance = ndimage.distance_transform_edt(~changed)[image.valid_open_land]
     return pixels[:, np.argpartition(distance, MAX_OPEN_LAND_PIXELS)[:MAX_OPEN_LAND_PIXELS]]

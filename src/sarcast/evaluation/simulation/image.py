@@ -46,9 +46,7 @@ class LandImage:
         """Pixels with data outside the forest, as far as it is known; dims (y, x)."""
         return self.valid if self.forest is None else self.valid & ~self.forest
 
-    def open_land_pixels(self) -> Float:
-        """Return the open land with data, dims (band, pixel), dB; empty if it is not known."""
-        if self.open_land is None:
-            return np.zeros((len(self.backscatter), 0), dtype=np.float32)
-        pixels: Float = self.backscatter[:, self.open_land & self.valid]
-        return pixels
+    @property
+    def valid_open_land(self) -> Bool:
+        """Open land with data, dims (y, x); False everywhere if it is not known."""
+        return np.zeros_like(self.valid) if self.open_land is None else self.valid & self.open_land
