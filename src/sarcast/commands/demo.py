@@ -39,7 +39,9 @@ class DemoConfig(Config):
 
     to: Path = Field(Path("demo"), description="Folder for all results.")
     world: Annotated[WorldOptions, FLAT] = Field(default_factory=WorldOptions)
-    seed: int = Field(0, ge=0, description="Seed of the world, the training and the simulated changes.")
+    seed: int = Field(
+        0, ge=0, description="Seed of the world, the training and the simulated changes."
+    )
     minutes: float = Field(1.0, gt=0.0, description="Time for adapting the network, minutes.")
     overwrite: bool = Field(False, description="Replace the folder if it exists.")
 
@@ -66,7 +68,8 @@ def demo(*, config: Annotated[DemoConfig, FLAT] = _DEFAULT) -> None:
         detect(store, config=DetectConfig(model=model, at=last, to=folder / "detection"))
     with _step("5 of 5: evaluation, with changes simulated at the dates after training"):
         evaluate(store, config=EvaluateConfig(model=model, to=folder / "evaluation"))
-    _log.info(f"finished in {time.monotonic() - started:.0f} s; open {folder}/evaluation/report.html")
+    seconds = time.monotonic() - started
+    _log.info(f"finished in {seconds:.0f} s; open {folder}/evaluation/report.html")
 
 
 def _new_folder(config: DemoConfig) -> Path:
