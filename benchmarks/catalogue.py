@@ -1,7 +1,7 @@
-"""Search in a large catalogue: a folder, a pgstac database and the STAC API before it.
+"""Search in a large catalogue: a folder, a pgstac database, and a STAC API on that database.
 
-``python -m benchmarks.catalogue --items 100000`` times the folder; with ``--services`` it also
-starts PostgreSQL and stac-fastapi-pgstac for itself, and sees that all three give the same items.
+``python -m benchmarks.catalogue --items 100000`` times the folder. With ``--services`` it also
+starts PostgreSQL and stac-fastapi-pgstac, and checks that all three return the same items.
 """
 
 import argparse
@@ -41,18 +41,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--items", type=int, default=100_000)
     parser.add_argument("--repeats", type=int, default=7)
-    parser.add_argument("--services", action="store_true", help="also a database and its API")
+    parser.add_argument("--services", action="store_true", help="also time a database and its API")
     options = parser.parse_args()
-    with ExitStack() as open_until_the_end:
-        folder = Path(open_until_the_end.enter_context(tempfile.TemporaryDirectory()))
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         sources: dict[str, str] = {"folder": str(folder)}
         if options.services:
-            sources |= _services(open_until_the_end)
+            sources |= _services(stack)
         for name, source in sources.items():
-            if name != "API":  # which serves the database
+            if name != "API":  # the API serves the database
                 start = time.perf_counter()
-                held = open_writable(source).add(synthesised(options.items))
-                print(f"{name}: {held} items added in {time.perf_counter() - start:.1f} s")
+                total = open_writable(source).add(synthetic_items(options.items))
+                print(f"{name}: {total} items added in {time.perf_counter() - start:.1f} s")
         size = sum(path.stat().st_size for path in folder.iterdir()) / 1e6
         print(f"folder: {size:.1f} MB on disk")
         for query in QUERIES:
@@ -60,35 +60,35 @@ def main() -> None:
 
 
 def _search(query: str, sources: dict[str, str], repeats: int) -> None:
-    """Time one search in all catalogues, opened anew each time, and compare what they give."""
+    """Time one search in all catalogues, newly opened each time, and compare the results."""
     area, when = QUERIES[query]
-    given = []
+    results = []
     for name, source in sources.items():
-        seconds, items = _timed(lambda at=source: open_catalogue(at), area, when, repeats)
-        given.append([(item.id, item.datetime, sorted(item.assets)) for item in items])
+        seconds, items = _timed(lambda source=source: open_catalogue(source), area, when, repeats)
+        results.append([(item.id, item.datetime, sorted(item.assets)) for item in items])
         print(
             f"{query:20s} {name:8s} {len(items):6d} items, "
             f"median {statistics.median(seconds):.3f} s, worst {max(seconds):.3f} s"
         )
-    if any(other != given[0] for other in given):
+    if any(result != results[0] for result in results):
         raise SystemExit(f"{query}: the catalogues do not agree")
 
 
 def _timed(
-    opened: Callable[[], Catalogue], area: Geometry | None, when: TimeRange | None, repeats: int
+    open_again: Callable[[], Catalogue], area: Geometry | None, when: TimeRange | None, repeats: int
 ) -> tuple[list[float], list[pystac.Item]]:
     seconds, items = [], []
     for _ in range(repeats):
         start = time.perf_counter()
-        items = opened().search(area, when)
+        items = open_again().search(area, when)
         seconds.append(time.perf_counter() - start)
     return seconds, items
 
 
-def synthesised(count: int) -> Iterator[pystac.Item]:
-    """Scenes of Europe and North Africa as tracks see them: frames that come again in 12 days.
+def synthetic_items(count: int) -> Iterator[pystac.Item]:
+    """Scenes of Europe and North Africa in frames that repeat every 12 days.
 
-    A frame has 200 dates, and three frames see ``AREA``.
+    A frame has 200 dates, and three frames cover ``AREA``.
     """
     rng = np.random.default_rng(0)
     corners = [(22.0, 60.0), (23.5, 60.5), (24.0, 60.2)]
@@ -97,37 +97,37 @@ def synthesised(count: int) -> Iterator[pystac.Item]:
     for west, south in corners:
         frames.append(rotate(shapely.box(west, south, west + 3.0, south + 1.7), rng.uniform(8, 14)))
     for number in range(count):
-        place, pass_ = number % len(frames), number // len(frames)
-        shape = shapely.transform(frames[place], lambda xy: xy + rng.normal(0.0, 0.01, 2))
-        at = START + 12 * DAY * (pass_ + place / len(frames))
-        yield _item(number, place, shape, at)
+        frame, cycle = number % len(frames), number // len(frames)
+        shape = shapely.transform(frames[frame], lambda xy: xy + rng.normal(0.0, 0.01, 2))
+        when = START + 12 * DAY * (cycle + frame / len(frames))
+        yield _item(number, frame, shape, when)
 
 
-def _item(number: int, place: int, shape: shapely.Polygon, at: dt.datetime) -> pystac.Item:
-    orbit = 1 + place % 175
+def _item(number: int, frame: int, shape: shapely.Polygon, when: dt.datetime) -> pystac.Item:
+    orbit = 1 + frame % 175
     platform = ("sentinel-1a", "sentinel-1b")[number % 2]
     item = pystac.Item(
-        id=f"S1_IW_{at:%Y%m%dT%H%M%S}_{orbit:03d}_{place:06d}",
+        id=f"S1_IW_{when:%Y%m%dT%H%M%S}_{orbit:03d}_{frame:06d}",
         geometry=shapely.geometry.mapping(shape),
         bbox=list(shape.bounds),
-        datetime=at,
+        datetime=when,
         properties={
             "platform": platform,
             "constellation": "sentinel-1",
             "sar:instrument_mode": "IW",
             "sar:polarizations": ["VV", "VH"],
             "sar:product_type": "RTC",
-            "sat:orbit_state": ("ascending", "descending")[place % 2],
+            "sat:orbit_state": ("ascending", "descending")[frame % 2],
             "sat:relative_orbit": orbit,
             "proj:code": "EPSG:32635",
             "proj:shape": [22_000, 28_000],
-            "proj:transform": [10.0, 0.0, 500_000.0 + place, 0.0, -10.0, 6_900_000.0],
+            "proj:transform": [10.0, 0.0, 500_000.0 + frame, 0.0, -10.0, 6_900_000.0],
         },
         collection="sentinel-1",
     )
     for band in ("VV", "VH"):
         fields = {"bands": [{"name": band, "unit": "linear power"}], "sarcast:quantity": "gamma0"}
-        href = f"https://example.org/sentinel-1/{at:%Y/%m/%d}/{item.id}/{band}.tif"
+        href = f"https://example.org/sentinel-1/{when:%Y/%m/%d}/{item.id}/{band}.tif"
         item.add_asset(band.lower(), pystac.Asset(href, roles=["data"], extra_fields=fields))
     return item
 

@@ -10,11 +10,14 @@ import pyarrow.parquet as pq
 import pystac
 import pytest
 import shapely
+from odc.geo.geobox import GeoBox
 from odc.geo.geom import Geometry, box
+from pystac.extensions.projection import ProjectionExtension
 from pystac.validation import validate_dict
 
 from conftest import GRID
 from sarcast.catalogue import FolderCatalogue, Raster, Scene, open_catalogue
+from sarcast.catalogue.scene import grid_fields
 from sarcast.errors import SarcastError
 from sarcast.io.grid import item_grid
 from sarcast.io.rasters import write_cog
@@ -67,6 +70,24 @@ def test_items_are_valid_stac(tmp_path: Path) -> None:
     """By the core schemas, which pystac contains; those of the extensions are on the network."""
     item = scene(tmp_path, 0).to_item().to_dict()
     validate_dict({**item, "stac_extensions": []})
+
+
+LOCAL_CRS = "+proj=laea +lat_0=62 +lon_0=26"
+
+
+@pytest.mark.parametrize("crs", ["EPSG:32635", LOCAL_CRS])
+def test_grid_fields_are_those_that_pystac_writes(crs: str) -> None:
+    grid = GeoBox(GRID.shape, GRID.transform, crs)
+    item = pystac.Item("grid", None, None, dt.datetime(2020, 3, 1), {})
+    code = None if crs == LOCAL_CRS else crs
+    ProjectionExtension.ext(item, add_if_missing=True).apply(
+        code=code,
+        wkt2=None if code else grid.crs.to_wkt(version="WKT2_2019"),
+        shape=list(grid.shape),
+        transform=list(grid.transform)[:6],
+    )
+    written = {key: value for key, value in item.properties.items() if key != "datetime"}
+    assert grid_fields(grid) == written
 
 
 def test_a_catalogue_returns_its_items(tmp_path: Path) -> None:
