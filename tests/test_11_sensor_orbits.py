@@ -55,8 +55,8 @@ def test_known_passes(time: str, longitude: float, direction: str) -> None:
     assert orbit_direction(dt.datetime.fromisoformat(time), longitude) == direction
 
 
-def test_the_opposite_pass_and_direction_of_headings() -> None:
-    """Sentinel-1B over Rome, 2021-12-23; without the Earth's turning it would be 2.8 less."""
+def test_the_heading_of_a_real_annotation() -> None:
+    """Sentinel-1B over Rome, 2021-12-23; without the Earth's rotation it would be 2.8 less."""
     assert heading_deg(41.9, DESCENDING) == pytest.approx(-166.31, abs=0.3)
 
 

@@ -86,13 +86,7 @@ def make_grid(
         in regions far apart and no area selects one.
     """
     if isinstance(area, GeoBox):
-        if crs is not None or resolution is not None:
-            raise UsageError(
-                "--area names a raster, whose grid is used: leave out --crs and "
-                "--resolution, or give --area as a box"
-            )
-        _check_size(area.height, area.width, abs(area.resolution.x), area.crs)
-        return area
+        return _check_given_grid(area, crs, resolution)
     native = item_grid(items[0]) if like is None else like
     target = native.crs if crs is None else _crs(crs)
     is_native = target == native.crs and resolution in (None, abs(native.resolution.x))
@@ -118,6 +112,16 @@ def make_grid(
             f"{bounds.span_y:g} in units of {target}; give a finer one"
         )
     return GeoBox.from_bbox(bounds, resolution=step, anchor=anchor, tol=0.01)
+
+
+def _check_given_grid(grid: GeoBox, crs: str | None, resolution: float | None) -> GeoBox:
+    if crs is not None or resolution is not None:
+        raise UsageError(
+            "--area names a raster, whose grid is used: leave out --crs and "
+            "--resolution, or give --area as a box"
+        )
+    _check_size(grid.height, grid.width, abs(grid.resolution.x), grid.crs)
+    return grid
 
 
 def _check_one_region(items: Sequence[pystac.Item], filled: float) -> None:
