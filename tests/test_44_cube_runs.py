@@ -5,7 +5,7 @@ import json
 import os
 import shutil
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,7 @@ from sarcast.cli import main
 from sarcast.cube import CubeOptions, Sources, build_cube, open_cube
 from sarcast.cube.block import Block, BlockStatistics, process_block
 from sarcast.cube.executor import WorkerOptions, start_workers
-from sarcast.cube.steps import BuildPlan, BuildSummary, StepWriter
+from sarcast.cube.steps import BuildPlan, BuildSummary, StepOutcome, StepWriter
 from sarcast.cube.store import Store, is_half_created
 from sarcast.cube.weather import StepWeather
 from sarcast.errors import SarcastError
@@ -122,6 +122,27 @@ def test_each_step_of_a_plan_is_visible_when_its_outcome_is_known(
     )
     with pytest.raises(SarcastError, match=r"none of the 1 dates can be read"):
         BuildSummary(outcomes[1:2]).check(0)
+
+
+def test_an_interrupt_between_steps_leaves_only_visible_steps(
+    scene_folder: Scenes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Images of later steps, which are processed ahead, are deleted before the lock is released."""
+
+    def stop(steps: Iterable[StepOutcome], *_: object, **__: object) -> Iterator[StepOutcome]:
+        for outcome in steps:
+            yield outcome
+            raise KeyboardInterrupt
+
+    items, to = items_of(written(scene_folder, 4)), tmp_path / "cube.zarr"
+    with monkeypatch.context() as patched:
+        patched.setattr("sarcast.cube.build.track", stop)
+        with pytest.raises(KeyboardInterrupt) as interrupted:
+            build_cube(items, to, GRID, CubeOptions(), Sources(), workers=WorkerOptions(workers=4))
+        assert open_cube(to).sizes["time"] == 1
+        assert [path.name for path in (to / "backscatter" / "c").iterdir()] == ["0"]
+        assert interrupted.tb is not None  # which keeps the frames of the build alive until here
+    assert build(items, to) == 3
 
 
 # --- weather without values -----------------------------------------------------------------------

@@ -6,7 +6,7 @@ Steps are stored in the order in which they were written; ``open_cube`` sorts th
 import logging
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -113,9 +113,7 @@ def build_cube(
     opened = _OpenedSources.open(sources)
     with explain_full_disk(path), exclusive(path), _remove_if_empty_on_error(path):
         speckle = filtering.choose_filter(path, wanted, grid, options.resampling, options, remote)
-        has_truth = all(each.has_truth for each in wanted)
-        attrs = {RESAMPLING: options.resampling, **filtering.filter_attributes(speckle)}
-        store = Store.open(path, grid, has_truth=has_truth, attrs=attrs)
+        store = _open_store(path, wanted, grid, options, speckle)
         present = store.read("scene_id").tolist()
         plan = BuildPlan(
             path=path,
@@ -140,13 +138,27 @@ def build_cube(
         return store.steps - len(present)
 
 
+def _open_store(
+    path: Path,
+    wanted: Sequence[Acquisition],
+    grid: GeoBox,
+    options: CubeOptions,
+    speckle: SpeckleOptions,
+) -> Store:
+    has_truth = all(each.has_truth for each in wanted)
+    attrs = {RESAMPLING: options.resampling, **filtering.filter_attributes(speckle)}
+    return Store.open(path, grid, has_truth=has_truth, attrs=attrs)
+
+
 def _write_steps(
     plan: BuildPlan, store: Store, weather: StepWeather, workers: WorkerOptions
 ) -> BuildSummary:
     done = store.steps
     total = done + len(plan.acquisitions)
-    with start_workers(workers) as started:
-        steps = StepWriter(plan, store, started, weather).run()
+    with (
+        start_workers(workers) as started,
+        closing(StepWriter(plan, store, started, weather).run()) as steps,
+    ):
         outcomes = list(track(steps, "building the cube", total, done=done))
     return BuildSummary(outcomes)
 

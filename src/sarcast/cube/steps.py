@@ -2,7 +2,7 @@
 
 import logging
 from collections import deque
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from functools import reduce
@@ -134,8 +134,10 @@ class StepWriter:
         self._plan, self._store, self._workers, self._weather = plan, store, workers, weather
         self._left_out: set[str] = set()
 
-    def run(self) -> Iterator[StepOutcome]:
+    def run(self) -> Generator[StepOutcome, None, None]:
         """Write the steps in order; yield each once it is visible, or known to be left out.
+
+        Closing the generator cancels what is in progress and keeps the steps that are visible.
 
         Raises
         ------

@@ -197,5 +197,8 @@ def _has_time_column(profile: WeatherProfile, names: Iterable[str]) -> bool:
     return profile.table is None or profile.table.time in names
 
 
-def _same_spacing(one: float | None, other: float | None) -> bool:
-    return one is not None and other is not None and abs(one - other) < 0.1 * one
+def _same_spacing(declared: float | None, actual: float | None) -> bool:
+    """Whether the spacing of a grid is that of a profile, within 10 %."""
+    if declared is None or actual is None:
+        return False
+    return abs(declared - actual) < 0.1 * declared
