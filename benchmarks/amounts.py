@@ -149,22 +149,13 @@ def draw(worlds: int, rain_mm: float, *, seed: int) -> Area:
     old = changes.draw(land, 1, own.time[:, 0] - 60.0, own.time[:, 0] - 50.0, rng=rng)
     world = backscatter.World(parameters, land, calendar, old)
 
-    def acquire(of: views.Views, under: weather.WeatherSeries) -> backscatter.Observations:
-        return observe_views(of, under, day, world)
-
-    def with_rain(mm: float) -> weather.WeatherSeries:
-        rain = sky.precipitation.clone()
-        for number, last in enumerate(day[:, -1]):
-            rain[number, last + 1 - RAIN_DAYS : last + 1] = mm
-        return replace(sky, precipitation=rain)
-
     last = torch.arange(IMAGES).expand(own.time.shape) == IMAGES - 1
     swapped = own.from_other_pass(last)
     observed = {
-        "own": acquire(own, sky),
-        "swapped": acquire(swapped, sky),
-        "dry": acquire(own, with_rain(0.0)),
-        "rain": acquire(own, with_rain(rain_mm)),
+        "own": observe_views(own, sky, day, world),
+        "swapped": observe_views(swapped, sky, day, world),
+        "dry": observe_views(own, _with_rain(sky, day, 0.0), day, world),
+        "rain": observe_views(own, _with_rain(sky, day, rain_mm), day, world),
     }
     unmodelled = backscatter.draw_unmodelled(world, IMAGES, rng=rng)
     ideal = backscatter.expected(world, observed["own"], unmodelled=unmodelled)
@@ -182,6 +173,14 @@ def draw(worlds: int, rain_mm: float, *, seed: int) -> Area:
             for name, observations in observed.items()
         },
     )
+
+
+def _with_rain(sky: weather.WeatherSeries, day: torch.Tensor, mm: float) -> weather.WeatherSeries:
+    """Replace the rain of the last acquisition's day and those before it, mm a day."""
+    rain = sky.precipitation.clone()
+    for number, last in enumerate(day[:, -1]):
+        rain[number, last + 1 - RAIN_DAYS : last + 1] = mm
+    return replace(sky, precipitation=rain)
 
 
 def _cube(images: Float, rows: Float, time: torch.Tensor, elevation: torch.Tensor) -> xr.Dataset:
