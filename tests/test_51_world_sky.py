@@ -144,9 +144,9 @@ def day_of(text: str) -> float:
 
 def test_real_acquisitions_over_california_are_predicted_to_the_minute():
     # OPERA RTC-S1 of burst T137-292318-IW2, 34.0 N 118.8 W: Sentinel-1A twelve days apart,
-    # Sentinel-1B half way between
+    # Sentinel-1B six days after it
     near = views.tracks(torch.tensor([34.0]), torch.tensor([-118.8]))
-    kept = near.seen & (near.relative_orbit == 137)
+    kept = near.in_swath & (near.relative_orbit == 137)
     assert kept.sum() == 1 and bool(near.ascending[kept])
     phase = float(near.phase[kept])
     for text, slot in (
@@ -162,8 +162,8 @@ def test_real_acquisitions_over_california_are_predicted_to_the_minute():
 @pytest.mark.parametrize(("latitude", "longitude"), [(62.0, 25.5), (48.0, 10.0), (-20.0, 140.0)])
 def test_passes_times_headings_and_incidences_agree_with_the_orbit(latitude, longitude):
     near = views.tracks(torch.tensor([latitude]), torch.tensor([longitude]))
-    assert near.seen.any()
-    for track in torch.nonzero(near.seen[0])[:, 0].tolist():
+    assert near.in_swath.any()
+    for track in torch.nonzero(near.in_swath[0])[:, 0].tolist():
         up = bool(near.ascending[0, track])
         name = "ascending" if up else "descending"
         start = dt.datetime.combine(views.EPOCH, dt.time(), dt.UTC)
@@ -177,7 +177,7 @@ def test_passes_times_headings_and_incidences_agree_with_the_orbit(latitude, lon
 
 def test_relative_orbits_over_jyvaskyla_are_the_real_ones():
     near = views.tracks(torch.tensor([62.24]), torch.tensor([25.75]))
-    orbits = set(near.relative_orbit[near.seen].tolist())
+    orbits = set(near.relative_orbit[near.in_swath].tolist())
     assert {80, 87, 160} & orbits or {81, 87, 160} & orbits
 
 
@@ -204,7 +204,7 @@ def test_satellites_fly_in_service_only_and_repeat_after_twelve_days():
 def test_tracks_are_chosen_of_both_passes_in_turn():
     locations = torch.tensor([62.0] * 40), torch.linspace(0.0, 350.0, 40)
     near = views.choose(views.tracks(*locations), 2, 2, rng=generator())
-    assert near.seen.all() and (near.ascending.sum(1) == 1).all()
+    assert near.in_swath.all() and (near.ascending.sum(1) == 1).all()
     single = views.choose(views.tracks(*locations), 1, 1, rng=generator())
     assert 5 < int(single.ascending.sum()) < 35
 

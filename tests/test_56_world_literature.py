@@ -218,8 +218,8 @@ def test_products_have_the_given_looks_at_any_brightness(looks, level_db):
 def test_the_number_of_relative_orbits_follows_from_the_width_of_the_swath(latitude):
     longitude = torch.linspace(0.0, 359.0, 240)
     near = views.tracks(torch.full((240,), latitude), longitude)
-    half = near.seen.shape[1] // 2
-    found = [float(part.sum(1).float().mean()) for part in near.seen.split(half, dim=1)]
+    half = near.in_swath.shape[1] // 2
+    found = [float(part.sum(1).float().mean()) for part in near.in_swath.split(half, dim=1)]
     # the swath from its angles, over the distance between tracks across their direction
     edges = [
         brentq(lambda a, s=swath: float(views._incidence(torch.tensor(a))) - s, 0.01, 0.1)

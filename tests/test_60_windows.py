@@ -29,17 +29,17 @@ CUBE = coordinate_cube()
 
 
 def _coded(times, row, column, size):
-    places = np.meshgrid(
+    indices = np.meshgrid(
         times, (0, 1), np.arange(size[0]) + row, np.arange(size[1]) + column, indexing="ij"
     )
-    return code(*places)
+    return code(*indices)
 
 
 @settings(max_examples=30, deadline=None)
 @given(
     row=st.integers(-10, ROWS - 1), column=st.integers(-10, COLUMNS - 1), size=st.integers(1, 30)
 )
-def test_pixels_come_from_their_place_and_nan_from_outside(row, column, size) -> None:
+def test_pixels_come_from_their_position_and_are_nan_outside(row, column, size) -> None:
     window = cut_window(CUBE, 7, (row, column), (size, size + 2), [1, 4])
     stack = np.concatenate([window.previous, window.target[None]])
     wanted = _coded([1, 4, 7], row, column, (size, size + 2)).astype("f4")
@@ -71,15 +71,15 @@ def test_conditions_are_those_of_the_cell_at_the_centre() -> None:
     np.testing.assert_array_equal(window.times, CUBE.time.values[[1, 4, 7]])
 
 
-@pytest.mark.parametrize(("place", "size"), [((0, 0), 200), ((-150, -150), 200), ((-80, 0), 200)])
-def test_a_window_larger_than_the_cube_takes_the_conditions_of_its_middle(place, size) -> None:
+@pytest.mark.parametrize(("offset", "size"), [((0, 0), 200), ((-150, -150), 200), ((-80, 0), 200)])
+def test_a_window_larger_than_the_cube_takes_the_conditions_of_its_middle(offset, size) -> None:
     """Row 20 is nearer to the second of cy, at -300; column 25 to the second of cx, at 250."""
     incidence = CUBE["incidence"].isel(time=7).sel(cy=-205.0, cx=255.0, method="nearest")
-    window = cut_window(CUBE, 7, place, (size, size), [1, 4])
+    window = cut_window(CUBE, 7, offset, (size, size), [1, 4])
     assert window.conditions[-1, NAMES.index("incidence")] == incidence
 
 
-def test_a_window_that_hangs_over_takes_the_conditions_of_what_lies_inside() -> None:
+def test_a_window_beyond_the_edge_takes_the_conditions_of_the_part_inside() -> None:
     """Column 20, where the middle of the whole window is column 15, nearer to the first of cx."""
     window = cut_window(CUBE, 7, (0, -10), (40, 50), [1, 4])
     incidence = CUBE["incidence"].isel(time=7).sel(cy=-205.0, cx=205.0, method="nearest")
@@ -91,7 +91,7 @@ def test_unknown_platform_is_missing() -> None:
     np.testing.assert_array_equal(window.conditions[:, NAMES.index("platform")], [0, 1, np.nan])
 
 
-def test_bands_are_sorted_out_whatever_their_order() -> None:
+def test_bands_and_dims_may_have_any_order() -> None:
     swapped = CUBE.isel(band=[1, 0]).transpose("x", "y", "band", "time", ...)
     window = cut_window(swapped, 7, (3, 4), (5, 6), [1, 4])
     np.testing.assert_array_equal(window.target, _coded([7], 3, 4, (5, 6))[0])
@@ -125,7 +125,7 @@ def test_target_dates_have_enough_before_them_and_lie_within_bounds() -> None:
     np.testing.assert_array_equal(target_dates(backwards, 10), [1, 0])
 
 
-def test_grid_covers_every_pixel() -> None:
+def test_tiles_cover_every_pixel() -> None:
     covered = np.zeros((ROWS, COLUMNS), dtype=int)
     for window in tile_windows(CUBE, 7, 16, 4, chooser="recent"):
         row, column = window.offset
@@ -134,7 +134,7 @@ def test_grid_covers_every_pixel() -> None:
     assert covered.min() == 1
 
 
-def test_grid_takes_images_that_see_the_window() -> None:
+def test_tiles_take_images_that_see_the_window() -> None:
     holed = CUBE.copy(deep=True)
     holed["backscatter"][5, :, :, :20] = np.nan
     chosen = {
@@ -159,9 +159,9 @@ def test_sampler_gives_the_same_windows_for_the_same_seed() -> None:
     assert [window.offset for window in first] == [window.offset for window in again]
     assert [window.offset for window in first] != [window.offset for window in other]
     for window in first:
-        place = np.searchsorted(CUBE.time.values, window.times)
-        np.testing.assert_array_equal(np.diff(place), 1)
-        np.testing.assert_array_equal(window.previous, _coded(place[:-1], *window.offset, (8, 8)))
+        index = np.searchsorted(CUBE.time.values, window.times)
+        np.testing.assert_array_equal(np.diff(index), 1)
+        np.testing.assert_array_equal(window.previous, _coded(index[:-1], *window.offset, (8, 8)))
 
 
 def test_sampler_keeps_to_its_targets_and_draws_cubes_by_their_size() -> None:
@@ -175,7 +175,7 @@ def test_sampler_keeps_to_its_targets_and_draws_cubes_by_their_size() -> None:
     assert np.mean(dates == CUBE.time.values[5]) == pytest.approx(5 / 6, abs=0.05)
 
 
-def test_sampler_without_valid_windows_says_so() -> None:
+def test_a_sampler_without_valid_windows_is_an_error() -> None:
     with pytest.raises(SarcastError, match=r"no valid window: a target needs 20 previous images"):
         WindowSampler([CUBE], [target_dates(CUBE, 20)], size=8, previous=20, chooser="recent")
     empty = CUBE.copy()
@@ -185,7 +185,7 @@ def test_sampler_without_valid_windows_says_so() -> None:
         sampler.draw(1, rng=np.random.default_rng(0))
 
 
-def test_batch_holds_windows_days_and_season() -> None:
+def test_batch_contains_windows_days_and_season() -> None:
     windows = [
         cut_window(CUBE, target, (2, 3), (8, 8), [target - 3, target - 1]) for target in (5, 10)
     ]
@@ -216,7 +216,7 @@ def test_a_cube_of_images_alone_is_enough() -> None:
     np.testing.assert_array_equal(window.target, _coded([7], 3, 4, (5, 6))[0])
 
 
-def test_runs_of_one_shape_keep_the_order_and_the_length() -> None:
+def test_windows_are_grouped_by_shape_in_order() -> None:
     sizes = [8, 8, 8, 9, 9, 8]
     windows = [cut_window(CUBE, 5, (2, 3), (size, 8), [1, 2]) for size in sizes]
     runs = list(group_by_shape(windows, 2))
@@ -230,7 +230,7 @@ def _season_times():
     return np.datetime64("2023-06-15", "ns") + np.array(days, dtype="timedelta64[D]")
 
 
-def test_the_nearest_count_a_year_as_twenty_days_of_season() -> None:
+def test_nearest_counts_a_year_as_twenty_days_of_season() -> None:
     """By hand, days away of 24 and 12 days ago: 24 and 12; of 365, 350, 380: 20.2, 35.2 and 34.8;
     of 735, 700, 760: 44.5, 70.5 and 69.5; of 200 days: 185.2, next year's season being nearer."""
     ranked = rank_previous(_season_times(), 9, chooser="nearest")
@@ -257,7 +257,7 @@ def test_both_choosers_take_turns_without_repeating() -> None:
     np.testing.assert_array_equal(only_recent, [0, 1, 2])
 
 
-def test_a_baseline_is_kept_from_before_a_time() -> None:
+def test_a_baseline_takes_images_before_a_time() -> None:
     times = _season_times()
     chosen = choose_previous(times, 9, 2, chooser="recent", before=times[7])
     np.testing.assert_array_equal(chosen, [5, 6])

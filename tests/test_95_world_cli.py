@@ -1,4 +1,4 @@
-"""``sarcast world`` as a user meets it: help, records, bad input, an interrupt, a full disk."""
+"""``sarcast world`` as used: help, records, bad input, an interrupt, a full disk."""
 
 import filecmp
 import re
@@ -21,8 +21,8 @@ from sarcast.world.options import WorldOptions
 SMALL = ("--size-km", "0.6", "--from", "2020-05-01", "--to", "2020-05-14")
 
 
-def ends(*words: object) -> int:
-    """Run the command line and give its exit status."""
+def run(*words: object) -> int:
+    """Run the command line and return its exit status."""
     with pytest.raises(SystemExit) as ended:
         main([str(word) for word in words])
     return int(ended.value.code or 0)
@@ -32,7 +32,7 @@ def ends(*words: object) -> int:
 def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("cli") / "area"
     more = ("--looks", "9", "--strips", "0.5", "--flattening", "1", "--seed", "3")
-    assert ends("--quiet", "world", folder, *SMALL, *more) == 0
+    assert run("--quiet", "world", folder, *SMALL, *more) == 0
     return folder
 
 
@@ -44,21 +44,21 @@ def test_the_record_repeats_the_world_byte_by_byte(written: Path, tmp_path: Path
     record = yaml.safe_load((written / "run.yaml").read_text())["world"]
     assert record["seed"] == 3 and record["looks"] == 9.0 and record["flattening"] == 1.0
     other = tmp_path / "other"
-    assert ends("--quiet", "--config", written / "run.yaml", "world", other) == 0
+    assert run("--quiet", "--config", written / "run.yaml", "world", other) == 0
     names = files_of(written)
     assert files_of(other) == names
     assert filecmp.cmpfiles(written, other, names, shallow=False)[1:] == ([], [])
 
 
-def test_flags_win_over_the_record(written: Path, tmp_path: Path) -> None:
+def test_flags_override_the_record(written: Path, tmp_path: Path) -> None:
     other = tmp_path / "other"
     words = ("--config", written / "run.yaml", "world", other, "--to", "2020-05-04")
-    assert ends("--quiet", *words) == 0
+    assert run("--quiet", *words) == 0
     assert len(FolderCatalogue(other).search()) < len(FolderCatalogue(written).search())
 
 
 def test_every_option_is_in_the_help_with_its_range(capsys: pytest.CaptureFixture[str]) -> None:
-    assert ends("world", "--help") == 0
+    assert run("world", "--help") == 0
     shown = " ".join(re.sub(r"[│╭╰─╮╯]", " ", capsys.readouterr().out).split())
     for name, field in WorldOptions.model_fields.items():
         flag = "--" + name.replace("_", "-")
@@ -73,7 +73,7 @@ def test_every_option_is_in_the_help_with_its_range(capsys: pytest.CaptureFixtur
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (("--from", "2021-05-01", "--to", "2020-01-01"),
          "the last day, 2020-01-01, must not lie before the first, 2021-05-01"),
@@ -92,16 +92,16 @@ def test_every_option_is_in_the_help_with_its_range(capsys: pytest.CaptureFixtur
     ],
 )  # fmt: skip
 def test_bad_usage_is_one_line_that_names_the_flag_as_it_was_typed(
-    words: tuple[str, ...], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    words: tuple[str, ...], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert ends("world", tmp_path / "area", *words) == 2
+    assert run("world", tmp_path / "area", *words) == 2
     lines = capsys.readouterr().err.splitlines()
-    assert len(lines) == 1 and lines[0].startswith("sarcast: ") and said in lines[0]
+    assert len(lines) == 1 and lines[0].startswith("sarcast: ") and message in lines[0]
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("world: {looks: many}", "--looks: Input should be a valid number"),
         ("world: {start: 2020-05-09, end: 2020-05-01}", "the last day, 2020-05-01, must not"),
@@ -110,17 +110,17 @@ def test_bad_usage_is_one_line_that_names_the_flag_as_it_was_typed(
     ],
 )
 def test_a_bad_config_is_one_line(
-    text: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    text: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "run.yaml").write_text(text)
-    assert ends("--config", tmp_path / "run.yaml", "world", tmp_path / "area") == 2
+    assert run("--config", tmp_path / "run.yaml", "world", tmp_path / "area") == 2
     lines = capsys.readouterr().err.splitlines()
-    assert len(lines) == 1 and said in lines[0]
+    assert len(lines) == 1 and message in lines[0]
     assert not (tmp_path / "area").exists()
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (("--from", "2014-01-01", "--to", "2014-02-01"), "no satellite was in service"),
         (("--from", "2020-05-01", "--to", "2020-05-01", "--tracks", "1", "--seed", "6"),
@@ -128,10 +128,10 @@ def test_a_bad_config_is_one_line(
     ],
 )  # fmt: skip
 def test_worlds_without_a_scene_are_one_line(
-    words: tuple[str, ...], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    words: tuple[str, ...], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert ends("world", tmp_path / "area", "--size-km", "0.6", *words) == 1
-    assert said in capsys.readouterr().err
+    assert run("world", tmp_path / "area", "--size-km", "0.6", *words) == 1
+    assert message in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
 
@@ -140,35 +140,35 @@ def test_a_folder_is_replaced_when_asked_and_only_a_world(
 ) -> None:
     area, thesis = tmp_path / "area", tmp_path / "thesis"
     short = ("--size-km", "0.6", "--from", "2020-05-01", "--to", "2020-05-04")
-    assert ends("--quiet", "world", area, *short) == 0
+    assert run("--quiet", "world", area, *short) == 0
     before = (area / "dem.tif").read_bytes()
-    assert ends("world", area, *short, "--seed", "1") == 1
+    assert run("world", area, *short, "--seed", "1") == 1
     assert "add --overwrite to replace it" in capsys.readouterr().err
     assert (area / "dem.tif").read_bytes() == before
-    assert ends("--quiet", "world", area, *short, "--seed", "1", "--overwrite") == 0
+    assert run("--quiet", "world", area, *short, "--seed", "1", "--overwrite") == 0
     assert (area / "dem.tif").read_bytes() != before
     thesis.mkdir()
     (thesis / "chapter.txt").write_text("years")
-    assert ends("world", thesis, *short, "--overwrite") == 1
+    assert run("world", thesis, *short, "--overwrite") == 1
     assert "is not replaced" in capsys.readouterr().err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["area", "thesis"]
 
 
 def test_progress_is_shown_unless_quiet(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     short = ("--size-km", "0.6", "--from", "2020-05-01", "--to", "2020-05-04")
-    assert ends("world", tmp_path / "loud", *short) == 0
-    said = capsys.readouterr()
-    assert re.search(r"writing scenes: (\d+) of \1\n", said.err) and said.out == ""
-    assert f"sarcast cube {tmp_path / 'loud'} --to CUBE" in said.err.replace("\n", "")
-    assert ends("--quiet", "world", tmp_path / "quiet", *short) == 0
-    said = capsys.readouterr()
-    assert said.err == "" and said.out == ""
+    assert run("world", tmp_path / "loud", *short) == 0
+    output = capsys.readouterr()
+    assert re.search(r"writing scenes: (\d+) of \1\n", output.err) and output.out == ""
+    assert f"sarcast cube {tmp_path / 'loud'} --to CUBE" in output.err.replace("\n", "")
+    assert run("--quiet", "world", tmp_path / "quiet", *short) == 0
+    output = capsys.readouterr()
+    assert output.err == "" and output.out == ""
 
 
 def test_a_full_disk_is_one_line_and_leaves_nothing(
     tiny_disk: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert ends("--quiet", "world", tiny_disk / "area", *SMALL) == 1
+    assert run("--quiet", "world", tiny_disk / "area", *SMALL) == 1
     assert "no space left on the disk of" in capsys.readouterr().err
     assert list(tiny_disk.iterdir()) == []
 
@@ -180,18 +180,18 @@ def test_an_interrupt_leaves_nothing_and_the_same_command_runs_again(tmp_path: P
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         signal.signal(signal.SIGINT, before)
-        patience = time.monotonic() + 150.0
+        deadline = time.monotonic() + 150.0
         while not any(tmp_path.glob(".area-*.partial/scenes/*_VV.tif")):
             assert process.poll() is None
-            if time.monotonic() > patience:
+            if time.monotonic() > deadline:
                 process.kill()
             time.sleep(0.1)
         process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=60.0)
+        _, errors = process.communicate(timeout=60.0)
     assert process.returncode == 130
-    assert "interrupted; no half-written result is left" in said and "Traceback" not in said
+    assert "interrupted; no half-written result is left" in errors and "Traceback" not in errors
     assert list(tmp_path.iterdir()) == []
-    assert ends("--quiet", "world", tmp_path / "area", *SMALL) == 0
+    assert run("--quiet", "world", tmp_path / "area", *SMALL) == 0
     assert (tmp_path / "area" / "items.parquet").is_file()
 
 
@@ -199,11 +199,11 @@ def test_an_interrupt_between_scenes_waits_for_those_being_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write = writer._write_scene
-    begun: list[str] = []
+    started: list[str] = []
     ended: list[str] = []
 
-    def slowly(folder: Path, *others: Any) -> Scene:
-        begun.append(folder.name)
+    def write_slowly(folder: Path, *others: Any) -> Scene:
+        started.append(folder.name)
         time.sleep(0.3)
         scene = write(folder, *others)
         ended.append(folder.name)
@@ -212,8 +212,8 @@ def test_an_interrupt_between_scenes_waits_for_those_being_written(
     def interrupted(scene: Scene) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(writer, "_write_scene", slowly)
+    monkeypatch.setattr(writer, "_write_scene", write_slowly)
     monkeypatch.setattr(Scene, "to_item", interrupted)
-    assert ends("--quiet", "world", tmp_path / "area", *SMALL[:-1], "2020-06-30") == 130
-    assert begun and ended == begun
+    assert run("--quiet", "world", tmp_path / "area", *SMALL[:-1], "2020-06-30") == 130
+    assert started and ended == started
     assert list(tmp_path.iterdir()) == []

@@ -122,7 +122,7 @@ class WindowSampler:
             f"{rows} x {columns}" for rows, columns in {s.shape for s in self.sources}
         )
         raise SarcastError(
-            f"training data with no valid window: no {self.size} x {self.size} pixels were seen by "
+            f"training data with no valid window: no {self.size} x {self.size} pixels have data in "
             f"a target and {self.previous} previous images in cubes of {shapes} pixels; "
             f"use smaller windows, more dates, or fewer previous images"
         )

@@ -249,7 +249,7 @@ def apply(
     levels: torch.Tensor,
     roughness: torch.Tensor,
 ) -> torch.Tensor:
-    """Change backscatter, in place, where the ground changed.
+    """Replace backscatter where the ground changed; the tensor is modified.
 
     Parameters
     ----------

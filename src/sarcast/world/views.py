@@ -49,11 +49,11 @@ replaced 1A, June 2026, is accurate to the month at best."""
 
 @dataclass(frozen=True)
 class Tracks:
-    """Relative orbits that see each world; entries with ``seen`` false are padding.
+    """Relative orbits that see each world; entries with ``in_swath`` false are padding.
 
     Attributes
     ----------
-    seen, ascending
+    in_swath, ascending
         Dims (world, track), bool.
     relative_orbit
         Dims (world, track), int64, 1..175.
@@ -63,7 +63,7 @@ class Tracks:
         Dims (world, track), days after ``EPOCH`` of one acquisition by Sentinel-1A.
     """
 
-    seen: torch.Tensor
+    in_swath: torch.Tensor
     ascending: torch.Tensor
     relative_orbit: torch.Tensor
     incidence_deg: torch.Tensor
@@ -131,13 +131,13 @@ def _passes(
     heading = _heading(latitude, ascending=ascending)
     right = torch.deg2rad(east) * torch.cos(latitude) * torch.cos(heading)
     incidence = _incidence(right)
-    seen = (right > 0.0) if ascending else (right < 0.0)
-    seen = seen & (incidence > SWATH_DEG[0]) & (incidence < SWATH_DEG[1])
+    on_side = (right > 0.0) if ascending else (right < 0.0)
+    in_swath = on_side & (incidence > SWATH_DEG[0]) & (incidence < SWATH_DEG[1])
     phase = ANCHOR_DAY + (steps + along / (2.0 * math.pi)) * REPEAT_DAYS / ORBITS_PER_CYCLE
-    shape = seen.shape
+    shape = in_swath.shape
     return (
-        seen,
-        torch.full_like(seen, ascending),
+        in_swath,
+        torch.full_like(in_swath, ascending),
         orbit.expand(shape),
         incidence.float(),
         torch.rad2deg(heading).float().expand(shape),
@@ -164,18 +164,18 @@ def _incidence(across: torch.Tensor) -> torch.Tensor:
 
 def choose(all_tracks: Tracks, least: int, most: int, *, rng: torch.Generator) -> Tracks:
     """Keep ``least`` to ``most`` of the tracks that see each world, from both passes in turn."""
-    worlds, count = all_tracks.seen.shape
+    worlds, count = all_tracks.in_swath.shape
     chance = torch.rand(worlds, count, generator=rng, device=rng.device)
-    key = torch.where(all_tracks.seen, chance, 9.0)
+    key = torch.where(all_tracks.in_swath, chance, 9.0)
     half = count // 2
     rank = torch.cat([part.argsort(1).argsort(1) for part in (key[:, :half], key[:, half:])], dim=1)
     first = torch.randint(0, 2, (worlds, 1), generator=rng, device=rng.device)
     order = 2 * rank + (all_tracks.ascending.long() + first) % 2
-    order = torch.where(all_tracks.seen, order, 10**6)
+    order = torch.where(all_tracks.in_swath, order, 10**6)
     kept = order.argsort(1)[:, :most]
     wanted = torch.randint(least, most + 1, (worlds, 1), generator=rng, device=rng.device)
     parts = {name: getattr(all_tracks, name).gather(1, kept) for name in Tracks.__annotations__}
-    parts["seen"] = parts["seen"] & (torch.arange(most, device=rng.device) < wanted)
+    parts["in_swath"] = parts["in_swath"] & (torch.arange(most, device=rng.device) < wanted)
     return Tracks(**parts)
 
 
@@ -210,7 +210,10 @@ def acquisitions(
         made = torch.rand(time.shape, generator=rng, device=rng.device) < available[:, None, None]
         in_service = (time >= (start - EPOCH).days) & (time < (end - EPOCH).days)
         valid = (
-            chosen.seen[..., None] & in_service & made & (time < first_day[:, None, None] + days)
+            chosen.in_swath[..., None]
+            & in_service
+            & made
+            & (time < first_day[:, None, None] + days)
         )
         time = torch.where(valid, time, torch.inf)
         number = torch.full_like(time, PLATFORMS.index(platform), dtype=torch.int64)

@@ -41,7 +41,7 @@ INDEX_DECAY = 0.85
 """Share of the antecedent precipitation index that remains a day later [Kohler, Linsley]."""
 INDEX_DAYS = 25
 WET_SCALE_MM = 12.0
-"""Index at which the ground is two thirds of the way from dry to wet."""
+"""Index at which the wetness of the ground is 1 − 1/e."""
 SEASON_DAYS = 30
 SPIN_UP_DAYS = 300
 """Days drawn before the first requested one: snow from autumn on, and past temperatures."""
