@@ -1,20 +1,29 @@
 import datetime as dt
 import re
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 from sarcast.errors import SarcastError
+from sarcast.ingest.scenes.profile import parse_platform
+from sarcast.sensor.conditions import PLATFORMS
 from sarcast.sensor.orbits import (
     ASCENDING,
     DESCENDING,
+    FIRST_ORBITS,
+    ORBITS_PER_CYCLE,
     direction_of,
     heading_deg,
     look_direction_deg,
     opposite_heading,
     orbit_direction,
     relative_orbit,
+    same_pass,
 )
+from sarcast.tfrecord.samples import MISSIONS
+from sarcast.world.table import PLATFORM_DB
+from sarcast.world.views import SERVICE
 
 
 @pytest.fixture(scope="module")
@@ -83,3 +92,42 @@ def test_the_antenna_looks_right() -> None:
 
 def test_unknown_platforms_have_no_relative_orbit() -> None:
     assert relative_orbit("sentinel-1x", 100) is None
+
+
+@pytest.mark.parametrize(
+    ("platform", "absolute", "relative"),
+    [
+        ("sentinel-1a", 31482, 85),
+        ("sentinel-1b", 30148, 22),  # the GRD over Rome
+        ("sentinel-1c", 2417, 146),
+        ("sentinel-1c", 8018, (8018 - 172) % 175 + 1),
+        ("sentinel-1c", 8019, (8019 - 99) % 175 + 1),  # the first one after its move
+        ("sentinel-1c", 8791, 118),
+        ("sentinel-1d", 2389, 73),
+    ],
+)
+def test_relative_orbits_of_all_satellites(platform: str, absolute: int, relative: int) -> None:
+    assert relative_orbit(platform, absolute) == relative
+
+
+@pytest.mark.parametrize("platform", PLATFORMS)
+def test_relative_orbits_count_up_and_repeat(platform: str) -> None:
+    """Within the validity of an offset, each orbit is one on, and a cycle returns to it."""
+    for first, _ in FIRST_ORBITS[platform]:
+        orbits = [relative_orbit(platform, first + k) for k in range(1, 2 * ORBITS_PER_CYCLE + 1)]
+        assert sorted(orbits[:ORBITS_PER_CYCLE]) == list(range(1, ORBITS_PER_CYCLE + 1))
+        assert orbits[:ORBITS_PER_CYCLE] == orbits[ORBITS_PER_CYCLE:]
+        assert all(same_pass(one, two) for one, two in pairwise(orbits))
+        assert not any(same_pass(two, one) for one, two in pairwise(orbits))
+
+
+def test_every_table_by_platform_has_every_platform() -> None:
+    """A platform that is added to ``PLATFORMS`` must be added to all of these."""
+    assert set(FIRST_ORBITS) == set(PLATFORMS)
+    assert {platform for platform, *_ in SERVICE} == set(PLATFORMS)
+    assert len(MISSIONS) == len(PLATFORM_DB) == len(PLATFORMS)
+    assert [parse_platform(mission) for mission in MISSIONS] == list(PLATFORMS)
+    for name in ("sentinel-1a", "SENTINEL-1A", "S1A", "s1a", "Sentinel1A", "S1_A"):
+        for letter, platform in zip("abcd", PLATFORMS, strict=True):
+            spelled = name[:-1] + (letter if name[-1].islower() else letter.upper())
+            assert parse_platform(spelled) == platform

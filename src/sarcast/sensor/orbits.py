@@ -4,6 +4,7 @@ The orbit is sun-synchronous and nearly circular, so they follow from its geomet
 """
 
 import datetime as dt
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
 import numpy as np
@@ -30,8 +31,15 @@ NODE_LOCAL_TIME_H = 18.0
 """Mean local solar time of the ascending node, hours."""
 LOOK_OFFSET_DEG = 90.0
 """Look direction less heading, degrees: the antenna looks to the right of the track."""
-FIRST_ORBITS = {"sentinel-1a": 73, "sentinel-1b": 27, "sentinel-1c": 172}
-"""Relative orbit = (absolute orbit − this) mod 175 + 1 (ESA, Sentinel-1 annotations)."""
+FIRST_ORBITS: Mapping[str, tuple[tuple[int, int], ...]] = {
+    "sentinel-1a": ((0, 73),),
+    "sentinel-1b": ((0, 27),),
+    "sentinel-1c": ((0, 172), (8019, 99)),
+    "sentinel-1d": ((0, 42),),
+}
+"""By platform, pairs of an absolute orbit and the offset that is valid from it on: relative orbit =
+(absolute orbit − offset) mod 175 + 1 (ESA, Sentinel-1 annotations). Sentinel-1C moved to another
+position in its orbit in June 2026."""
 
 
 def orbit_direction(time: dt.datetime, longitude_deg: float) -> str:
@@ -123,8 +131,15 @@ def opposite_heading(heading: Angle) -> Angle:
 
 def relative_orbit(platform: str, absolute_orbit: int) -> int | None:
     """Relative orbit (1..175) of an absolute orbit; None if the platform's offset is unknown."""
-    first = FIRST_ORBITS.get(platform)
-    return None if first is None else (absolute_orbit - first) % ORBITS_PER_CYCLE + 1
+    offsets = [
+        offset for first, offset in FIRST_ORBITS.get(platform, ()) if absolute_orbit >= first
+    ]
+    return (absolute_orbit - offsets[-1]) % ORBITS_PER_CYCLE + 1 if offsets else None
+
+
+def same_pass(first: int, later: int) -> bool:
+    """Whether two relative orbits can belong to one pass, which may cross the ascending node."""
+    return (later - first) % ORBITS_PER_CYCLE in (0, 1)
 
 
 def look_direction_deg(heading: npt.ArrayLike) -> Double:
