@@ -1,4 +1,4 @@
-"""The command line as a user meets it: the whole way on real bursts, and what goes wrong."""
+"""The command line as a user meets it: all steps on bursts of scenes, and its errors."""
 
 import importlib
 import json
@@ -22,13 +22,15 @@ from pydantic import BaseModel
 from rio_cogeo.cogeo import cog_validate
 from scipy.ndimage import gaussian_filter
 
+import sarcast
 from conftest import GRID, opera_name
-from sarcast import commands as workflows
+from sarcast import commands
 from sarcast.cli import VERBS, _system_error, main
 from sarcast.commands.ablate import AblateConfig
 from sarcast.commands.config import FLAT, Config, command, flags
 from sarcast.commands.evaluate import _describe_network
 from sarcast.cube import open_cube
+from sarcast.detection.detect import DetectOptions
 from sarcast.evaluation.metrics import Evaluation
 from sarcast.io.rasters import write_cog
 from sarcast.prediction import load_model
@@ -39,7 +41,7 @@ from test_31_ingest import plane
 
 QUICK = [
     *("--network", "unet"),
-    *("--size", "16", "--previous", "2", "--filters", "8", "--filters", "16"),
+    *("--window", "16", "--previous", "2", "--unet.filters", "8", "--unet.filters", "16"),
     *("--steps", "4", "--validate-every", "2", "--batch", "2", "--validation-windows", "4"),
 ]
 
@@ -52,14 +54,14 @@ def run(*words: object) -> None:
 
 
 def fails(capsys: pytest.CaptureFixture[str], status: int, *words: object) -> str:
-    """Run the command line, expect this status, and give its one line."""
+    """Run the command line, expect this status, and return its one line."""
     capsys.readouterr()
     with pytest.raises(SystemExit) as ended:
         main([str(word) for word in words])
-    said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("sarcast: ")]
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("sarcast: ")]
     assert ended.value.code == status
-    assert len(said) == 1
-    return said[0]
+    assert len(lines) == 1
+    return lines[0]
 
 
 @pytest.fixture(scope="module")
@@ -83,17 +85,17 @@ def area(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_a_flag_that_is_needed_is_told_plainly(
+def test_a_missing_flag_is_named_with_its_description(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    said = fails(capsys, 2, "rtc", tmp_path, "--to", tmp_path / "out")
-    assert said.startswith("sarcast: --dem is needed: Terrain heights")
-    assert "{" not in said
-    said = fails(capsys, 2, "index", tmp_path, "--to", tmp_path / "out", "--unit", "furlongs")
-    assert said.endswith("takes one of linear power, dB, amplitude, but 'furlongs' was given")
+    message = fails(capsys, 2, "rtc", tmp_path, "--to", tmp_path / "out")
+    assert message.startswith("sarcast: --dem is needed: Terrain heights")
+    assert "{" not in message
+    message = fails(capsys, 2, "index", tmp_path, "--to", tmp_path / "out", "--unit", "furlongs")
+    assert message.endswith("takes one of linear power, dB, amplitude, but 'furlongs' was given")
 
 
-def test_a_target_that_cannot_be_is_named(
+def test_an_impossible_target_is_named(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, scene_folder: Callable[..., Path]
 ) -> None:
     scenes = scene_folder({opera_name("20200301T154005"): np.full((2, *GRID.shape), 0.1)})
@@ -120,11 +122,11 @@ def option_names(options: type[BaseModel]) -> Iterator[str]:
             yield name
 
 
-@pytest.mark.parametrize("module", [one.name for one in pkgutil.iter_modules(workflows.__path__)])
+@pytest.mark.parametrize("module", [each.name for each in pkgutil.iter_modules(commands.__path__)])
 def test_no_verb_has_two_options_of_one_name(module: str) -> None:
-    """Else one flag would mean two things, and the record could hold only one of them."""
-    found = vars(importlib.import_module(f"sarcast.commands.{module}")).values()
-    kinds = [one for one in found if isinstance(one, type) and issubclass(one, Config)]
+    """Otherwise one flag would mean two things, and the record could contain only one of them."""
+    members = vars(importlib.import_module(f"sarcast.commands.{module}")).values()
+    kinds = [each for each in members if isinstance(each, type) and issubclass(each, Config)]
     assert kinds
     for kind in kinds:
         names = list(option_names(kind))
@@ -146,22 +148,40 @@ def test_from_scenes_to_a_change_map(area: Path, tmp_path: Path) -> None:
     assert frame.crs.to_epsg() == 32635
 
 
-def test_what_moves_the_whole_scene_is_told_and_taken_off(
+def test_the_command_writes_what_python_detects(area: Path, tmp_path: Path) -> None:
+    run("--quiet", "detect", area / "cube.zarr", "--model", area / "model", "--at", "2020-03-10",
+        "--to", tmp_path, "--threshold", "3", "--level", "--min-pixels", "4")  # fmt: skip
+    cube, model = sarcast.open_cube(area / "cube.zarr"), sarcast.load_model(area / "model")
+    options = DetectOptions(threshold=3.0, level=True, min_pixels=4)
+    detection = sarcast.detect(cube, model, at="2020-03-10", options=options)
+    files = {"expected.tif": "expected", "uncertainty.tif": "std", "difference.tif": "difference"}
+    for name, image in files.items():
+        with rasterio.open(tmp_path / name) as source:
+            np.testing.assert_array_equal(source.read((1, 2)), detection.images[image])
+    with rasterio.open(tmp_path / "change.tif") as source:
+        change = np.where(detection.valid, detection.images["changed"], 255)
+        np.testing.assert_array_equal(source.read(1), change)
+    frame = geopandas.read_file(tmp_path / "change.gpkg")
+    assert len(frame) == len(detection.polygons) > 0
+    np.testing.assert_allclose(frame["area_m2"], detection.polygons["area_m2"])
+
+
+def test_an_offset_of_the_whole_scene_is_reported_and_removed(
     area: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Wet ground nobody told of, 9 dB everywhere: with --level the same is found as without it."""
-    asked = (
+    """9 dB everywhere, as wet ground gives: with --level the same changes are found as without."""
+    request = (
         area / "cube.zarr", "--model", area / "model", "--at", "2020-03-10", "--threshold", "3"
     )  # fmt: skip
-    run("detect", *asked, "--to", tmp_path / "dry", "--level")
+    run("detect", *request, "--to", tmp_path / "dry", "--level")
     assert "--level" not in capsys.readouterr().err
     wet = open_cube(area / "cube.zarr").load()
     wet["backscatter"].loc[{"time": "2020-03-10"}] += 9.0
     monkeypatch.setattr("sarcast.commands.detect.open_cube", lambda _: wet)
-    run("detect", *asked, "--to", tmp_path / "told")
-    assert "--level takes it off" in " ".join(capsys.readouterr().err.split())
-    run("detect", *asked, "--to", tmp_path / "wet", "--level")
-    assert "--level takes" not in capsys.readouterr().err
+    run("detect", *request, "--to", tmp_path / "warned")
+    assert "(--level) removes it" in " ".join(capsys.readouterr().err.split())
+    run("detect", *request, "--to", tmp_path / "wet", "--level")
+    assert "--level" not in capsys.readouterr().err
     for name in ("difference.tif", "change.tif"):
         with (
             rasterio.open(tmp_path / "dry" / name) as dry,
@@ -169,16 +189,16 @@ def test_what_moves_the_whole_scene_is_told_and_taken_off(
         ):
             np.testing.assert_allclose(same.read(), dry.read(), atol=1e-4)
     levels = [
-        json.loads((tmp_path / one / "item.json").read_text())["properties"]["sarcast:level_db"]
-        for one in ("dry", "wet")
+        json.loads((tmp_path / name / "item.json").read_text())["properties"]["sarcast:level_db"]
+        for name in ("dry", "wet")
     ]
     np.testing.assert_allclose(np.subtract(*levels[::-1]), 9.0, atol=2e-3)
 
 
-def test_the_command_in_an_evaluation_gives_the_same_again(
+def test_the_command_in_an_evaluation_repeats_it(
     area: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Options that are not the defaults stand in it: the command is run as it is read."""
+    """The command in the provenance contains every option that is not a default."""
     run("--quiet", "evaluate", area / "cube.zarr", "--model", area / "model", "--to",
         tmp_path / "proof", "--previous", "3", "--changes", "offset", "--changes", "gaussian",
         "--offset", "-1.5", "--offset", "-2", "--shapes.most", "2",
@@ -197,24 +217,24 @@ def test_the_command_in_an_evaluation_gives_the_same_again(
     assert "None" not in again.provenance["network"]
 
 
-def test_a_command_tells_what_was_given_even_where_it_is_the_default() -> None:
-    """What suits a model takes the place of defaults only."""
+def test_a_command_contains_every_given_option_even_at_its_default() -> None:
+    """A model overrides defaults, but not given options."""
     plain = AblateConfig(to=Path("out"), start_from=Path("base"))
     assert command("ablate", ["a b"], plain) == "sarcast ablate 'a b' --to out --from base"
     training = TrainOptions(batch=16, augment=AugmentOptions(mirror=False))
-    given = AblateConfig(to=Path("out"), crop=128, training=training, end="2020")
+    given = AblateConfig(to=Path("out"), window=128, training=training, end="2020")
     assert flags(given) == [
-        *("--to", "out", "--crop", "128", "--end", "2020"),
-        *("--batch", "16", "--augment.mirror=false"),
+        *("--to", "out", "--batch", "16", "--augment.mirror=false"),
+        *("--end", "2020", "--window", "128"),
     ]
 
 
-def test_evaluate_looks_at_dates_that_no_training_saw(area: Path, tmp_path: Path) -> None:
+def test_evaluate_takes_the_dates_after_training(area: Path, tmp_path: Path) -> None:
     run("--quiet", "evaluate", area / "cube.zarr", "--model", area / "model",
         "--to", tmp_path / "proof")  # fmt: skip
-    found = Evaluation.read(tmp_path / "proof" / "evaluation.json")
-    assert found.provenance["target dates"] == "3, 2020-03-08 to 2020-03-10"
-    methods = {result.method: result.role for result in found.results}
+    evaluation = Evaluation.read(tmp_path / "proof" / "evaluation.json")
+    assert evaluation.provenance["target dates"] == "3, 2020-03-08 to 2020-03-10"
+    methods = {result.method: result.role for result in evaluation.results}
     assert methods["unet"] == "network"
     assert {"closest-geometry", "latest-same-pass", "latest", "mean"} <= set(methods)
     page = (tmp_path / "proof" / "report.html").read_text()
@@ -230,17 +250,17 @@ def test_the_record_can_be_run_again(
     run("predict", area / "cube.zarr", "--model", area / "model", "--at", "2020-03-09",
         "--set", "orbit_direction=descending", "--to", first)  # fmt: skip
     assert "warning: heading lies far outside" in capsys.readouterr().err
-    told = yaml.safe_load((first / "run.yaml").read_text())
-    assert told["predict"]["set"] == ["orbit_direction=descending"]
+    record = yaml.safe_load((first / "run.yaml").read_text())
+    assert record["predict"]["set"] == ["orbit_direction=descending"]
     run("--quiet", "predict", "--config", first / "run.yaml", "--to", second)
     for name in ("expected.tif", "uncertainty.tif"):
         assert (first / name).read_bytes() == (second / name).read_bytes()
 
 
 def test_the_shipped_weights_are_adapted(area: Path, tmp_path: Path) -> None:
-    """In two steps they predict better than the mean, and the same model is found again."""
+    """After two steps the network predicts better than the mean, and its folder loads again."""
     run("--quiet", "train", area / "cube.zarr", "--to", tmp_path / "model", "--from", "base",
-        "--end", "2020-03-07", "--crop", "32", "--steps", "2", "--batch", "2",
+        "--end", "2020-03-07", "--window", "32", "--steps", "2", "--batch", "2",
         "--validation-windows", "4")  # fmt: skip
     model = load_model(tmp_path / "model")
     assert model.name == "base adapted"
@@ -248,45 +268,45 @@ def test_the_shipped_weights_are_adapted(area: Path, tmp_path: Path) -> None:
     assert model.scores.of_mean < 1.0
     assert model.training["validation_dates"][-1] == "2020-03-07"
     adapted, base = model.training["adapted"], load_model(Path("base")).training
-    told = _describe_network(model)
-    assert told.endswith(f", {adapted['best_step']} steps, {adapted['seconds']} s")
-    assert f"{base['best_step']} steps" not in told
+    description = _describe_network(model)
+    assert description.endswith(f", {adapted['best_step']} steps, {adapted['seconds']} s")
+    assert f"{base['best_step']} steps" not in description
     run("--quiet", "predict", area / "cube.zarr", "--model", tmp_path / "model",
         "--at", "2020-03-10", "--to", tmp_path / "to")  # fmt: skip
     with rasterio.open(tmp_path / "to" / "uncertainty.tif") as source:
         assert np.nanstd(source.read()) > 0.0
 
 
-def test_what_an_adapted_network_is_not_told_it_is_never_told(area: Path, tmp_path: Path) -> None:
-    """Without the heading in its training, no heading that is set moves its expected image."""
-    quick = ("--crop", "32", "--steps", "1", "--batch", "2", "--validation-windows", "2")
+def test_conditions_left_out_of_an_adaptation_have_no_effect(area: Path, tmp_path: Path) -> None:
+    """Trained without the heading, the expected image is the same for every heading."""
+    quick = ("--window", "32", "--steps", "1", "--batch", "2", "--validation-windows", "2")
     run("--quiet", "train", area / "cube.zarr", "--to", tmp_path / "first", "--from", "base",
         "--without", "heading", *quick)  # fmt: skip
     run("--quiet", "train", area / "cube.zarr", "--to", tmp_path / "second",
         "--from", tmp_path / "first", "--without", "platform", "--end", "2020-03-08",
         *quick)  # fmt: skip
-    told = [load_model(tmp_path / name).training for name in ("first", "second")]
-    assert [one["validation_dates"][-1] for one in told] == ["2020-03-10", "2020-03-08"]
-    assert [one["seen_until"] for one in told] == ["2020-03-10", "2020-03-10"]
+    trainings = [load_model(tmp_path / name).training for name in ("first", "second")]
+    assert [each["validation_dates"][-1] for each in trainings] == ["2020-03-10", "2020-03-08"]
+    assert [each["seen_until"] for each in trainings] == ["2020-03-10", "2020-03-10"]
     cube = open_cube(area / "cube.zarr")
-    asked = ({"heading": -12.0}, {"heading": -168.0}, {"heading": -12.0, "platform": 1.0})
-    for name, moves in (("first", True), ("second", False)):
+    conditions = ({"heading": -12.0}, {"heading": -168.0}, {"heading": -12.0, "platform": 1.0})
+    for name, has_effect in (("first", True), ("second", False)):
         model = load_model(tmp_path / name)
-        one, other, third = (
-            predict(cube, model, "2020-03-10", conditions=c)["expected"] for c in asked
+        ascending, descending, platform = (
+            predict(cube, model, "2020-03-10", conditions=c)["expected"] for c in conditions
         )
-        np.testing.assert_array_equal(one, other)
-        assert bool(np.any(third != one)) == moves
+        np.testing.assert_array_equal(ascending, descending)
+        assert bool(np.any(platform != ascending)) == has_effect
 
 
 def test_unknown_keys_are_refused(
     area: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "run.yaml").write_text("predict:\n  at: 2020-03-09\n  windspeed: 3\n")
-    said = fails(capsys, 2, "predict", area / "cube.zarr", "--config", tmp_path / "run.yaml")
-    assert "windspeed" in said
-    said = fails(capsys, 2, "detect", area / "cube.zarr", "--config", tmp_path / "run.yaml")
-    assert "must hold the options under the key 'detect', but holds predict" in said
+    message = fails(capsys, 2, "predict", area / "cube.zarr", "--config", tmp_path / "run.yaml")
+    assert "windspeed" in message
+    message = fails(capsys, 2, "detect", area / "cube.zarr", "--config", tmp_path / "run.yaml")
+    assert "must hold the options under the key 'detect', but holds predict" in message
 
 
 def test_extending_a_cube(area: Path, tmp_path: Path) -> None:
@@ -300,25 +320,25 @@ def test_bad_usage_is_one_line(
 ) -> None:
     cube, model = area / "cube.zarr", area / "model"
     to = tmp_path / "to"
-    for said, words in {
+    for message, words in {
         "Unknown command": ("dettect",),
         "--model": ("detect", cube, "--to", to, "--at", "2020-03-09"),
         "--stepz": ("train", cube, "--to", to, "--stepz", 3),
         "--steps: Input should be greater than or equal to 1, but '0' was given": (
             "train", cube, "--to", to, "--steps", 0,
         ),
-        "must be a power of 2": ("train", cube, "--to", to, "--size", 100),
+        "must be a power of 2": ("train", cube, "--to", to, "--network", "unet", "--window", 100),
         "--area must be": ("cube", area / "catalogue", "--to", to, "--area", "here"),
         "cannot be read": ("predict", cube, "--config", tmp_path / "no.yaml"),
         "--set takes NAME=VALUE": (
             "predict", cube, "--model", model, "--at", "2020-03-09", "--to", to, "--set", "warm",
         ),
     }.items():  # fmt: skip
-        assert said in fails(capsys, 2, *words)
+        assert message in fails(capsys, 2, *words)
         assert not to.exists()
 
 
-def test_work_that_cannot_be_done_is_one_line(
+def test_a_failure_is_one_line(
     area: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     cube, model, catalogue = area / "cube.zarr", area / "model", area / "catalogue"
@@ -326,20 +346,20 @@ def test_work_that_cannot_be_done_is_one_line(
     (tmp_path / "empty").mkdir()
     at = ("--model", model, "--to", to, "--at")
     none = ("--collection", "none")
-    for said, words in {
+    for message, words in {
         "no Sentinel-1 raster in": ("index", tmp_path / "empty", "--to", to),
         "lacks items.parquet": ("cube", tmp_path / "nowhere", "--to", to),
         "no scene touches the area 1": ("cube", catalogue, "--to", to, "--area", "10,50,11,51"),
         "no scene touches the area -": ("cube", catalogue, "--to", to, "--area", "-10,50,-9,51"),
-        "holds no scene from 2021": ("cube", catalogue, "--to", to, "--start", "2021-01-01"),
-        "holds no scene of none from the first": ("cube", catalogue, "--to", to, *none),
+        "has no scene from 2021": ("cube", catalogue, "--to", to, "--start", "2021-01-01"),
+        "has no scene of none from the first": ("cube", catalogue, "--to", to, *none),
         "nearest is 2020-03-10": ("detect", cube, *at, "2020-05-01"),
         "2 previous images are needed, but 1 precede": ("detect", cube, *at, "2020-03-02"),
         "is no cube": ("detect", tmp_path / "empty", *at, "2020-03-09"),
         "exists and is not empty": ("train", cube, "--to", model),
         "at least 2 target dates": ("train", cube, "--to", to, "--end", "2020-03-02", *QUICK),
     }.items():
-        assert said in fails(capsys, 1, *words)
+        assert message in fails(capsys, 1, *words)
         assert not to.exists() or not any(to.iterdir())
 
 
@@ -358,29 +378,31 @@ def test_a_model_folder_that_lacks_a_file(
 ) -> None:
     model = copy_of(area / "model", tmp_path / "model")
     (model / lost).unlink()
-    said = fails(capsys, 1, "detect", area / "cube.zarr", "--model", model, "--at", "2020-03-09",
+    message = fails(capsys, 1, "detect", area / "cube.zarr", "--model", model, "--at", "2020-03-09",
                  "--to", tmp_path / "to")  # fmt: skip
-    assert lost in said
+    assert lost in message
     assert not (tmp_path / "to").exists()
 
 
-def test_a_band_that_nobody_saw(
+def test_a_band_without_data(
     area: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    blind = open_cube(area / "cube.zarr").load()
-    blind["backscatter"].loc[{"band": "VH"}] = np.nan
-    monkeypatch.setattr("sarcast.commands.detect.open_cube", lambda _: blind)
-    monkeypatch.setattr("sarcast.commands.train.open_cube", lambda _: blind)
-    said = fails(capsys, 1, "detect", area / "cube.zarr", "--model", area / "model", "--at",
+    single = open_cube(area / "cube.zarr").load()
+    single["backscatter"].loc[{"band": "VH"}] = np.nan
+    monkeypatch.setattr("sarcast.commands.detect.open_cube", lambda _: single)
+    monkeypatch.setattr("sarcast.commands.training.open_cube", lambda _: single)
+    message = fails(capsys, 1, "detect", area / "cube.zarr", "--model", area / "model", "--at",
                  "2020-03-09", "--to", tmp_path / "to", "--level")  # fmt: skip
-    assert "no pixel of VH was seen" in said
+    assert "no pixel of VH has data both at 2020-03-09" in message
     for words in (QUICK, ("--from", "base", "--steps", "1", "--previous", "2")):
-        said = fails(capsys, 1, "train", area / "cube.zarr", "--to", tmp_path / "to", *words)
-        assert "no pixel of the validation windows has data in VH; sarcast needs VV and VH" in said
+        message = fails(capsys, 1, "train", area / "cube.zarr", "--to", tmp_path / "to", *words)
+        assert (
+            "no pixel of the validation windows has data in VH; sarcast needs VV and VH" in message
+        )
         shutil.rmtree(tmp_path / "to")
 
 
-def test_a_stopped_training_goes_on_as_it_was_asked_for(
+def test_a_stopped_training_resumes_with_its_options(
     area: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Stopped after its first validation; then other options, the same, and another after it."""
@@ -388,42 +410,42 @@ def test_a_stopped_training_goes_on_as_it_was_asked_for(
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
-    asked = ("train", area / "cube.zarr", "--to", tmp_path / "to", *QUICK)
+    request = ("train", area / "cube.zarr", "--to", tmp_path / "to", *QUICK)
     with monkeypatch.context() as patch:
-        patch.setattr("sarcast.commands.train.residual_scores", stop)
+        patch.setattr("sarcast.prediction.training.train.residual_scores", stop)
         with pytest.raises(SystemExit):
-            main([str(word) for word in asked])
+            main([str(word) for word in request])
     assert {path.name for path in (tmp_path / "to").iterdir()} == {"training"}
-    said = fails(capsys, 1, *asked, "--chooser", "recent", "--without", "heading")
-    assert "holds a stopped training with other chooser, without; give the same again" in said
+    message = fails(capsys, 1, *request, "--chooser", "recent", "--without", "heading")
+    assert "holds a stopped training with other chooser, without; give the same" in message
     capsys.readouterr()
-    run(*asked)
-    assert "going on from the checkpoint at step 4" in capsys.readouterr().err
+    run(*request)
+    assert "resuming from the checkpoint at step 4" in capsys.readouterr().err
     assert {path.name for path in (tmp_path / "to").iterdir()} == {
         "training", "model.safetensors", "model.yaml", "run.yaml"
     }  # fmt: skip
     assert {path.name for path in (tmp_path / "to" / "training").iterdir()} == {"logs"}
     first = (tmp_path / "to" / "model.safetensors").read_bytes()
-    assert "add --overwrite" in fails(capsys, 1, *asked, "--seed", "3")
+    assert "add --overwrite" in fails(capsys, 1, *request, "--seed", "3")
     with monkeypatch.context() as patch:
-        patch.setattr("sarcast.commands.train.residual_scores", stop)
+        patch.setattr("sarcast.prediction.training.train.residual_scores", stop)
         with pytest.raises(SystemExit):
-            main([str(word) for word in (*asked, "--seed", "3", "--overwrite")])
+            main([str(word) for word in (*request, "--seed", "3", "--overwrite")])
     assert (tmp_path / "to" / "model.safetensors").read_bytes() == first
-    run(*asked, "--seed", "3", "--overwrite")
-    assert "going on from the checkpoint at step 4" in capsys.readouterr().err
+    run(*request, "--seed", "3", "--overwrite")
+    assert "resuming from the checkpoint at step 4" in capsys.readouterr().err
     assert (tmp_path / "to" / "model.safetensors").read_bytes() != first
     record = yaml.safe_load((tmp_path / "to" / "run.yaml").read_text())["train"]
     assert record["seed"] == 3
 
 
-def test_options_that_count_for_nothing_are_told(
+def test_options_without_effect_are_named(
     area: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run("train", area / "cube.zarr", "--to", tmp_path / "to", "--from", area / "model", "--steps",
-        "1", "--validation-windows", "2", "--dropout", "0.1", "--crop", "32")  # fmt: skip
-    said = " ".join(capsys.readouterr().err.split())
-    assert "--crop, --dropout count for another network than" in said
+        "1", "--validation-windows", "2", "--unet.dropout", "0.1", "--window", "32")  # fmt: skip
+    message = " ".join(capsys.readouterr().err.split())
+    assert "which stays a unet of its size: --window, --unet" in message
 
 
 def test_a_model_made_for_other_bands(
@@ -433,10 +455,10 @@ def test_a_model_made_for_other_bands(
     card = yaml.safe_load((model / "model.yaml").read_text())
     card["bands"] = ["HH", "HV"]
     (model / "model.yaml").write_text(yaml.safe_dump(card))
-    said = fails(capsys, 1, "detect", area / "cube.zarr", "--model", model, "--at", "2020-03-09",
+    message = fails(capsys, 1, "detect", area / "cube.zarr", "--model", model, "--at", "2020-03-09",
                  "--to", tmp_path / "to")  # fmt: skip
-    assert "HH" in said
-    assert "VV" in said
+    assert "HH" in message
+    assert "VV" in message
 
 
 def copy_of(folder: Path, target: Path) -> Path:
@@ -446,7 +468,7 @@ def copy_of(folder: Path, target: Path) -> Path:
     return target
 
 
-def test_overwriting_is_asked_for(
+def test_overwriting_needs_its_flag(
     area: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ("--quiet", "predict", area / "cube.zarr", "--model", area / "model",
@@ -481,7 +503,7 @@ def test_an_area_that_is_a_raster(area: Path, tmp_path: Path) -> None:
 
 
 def test_scenes_are_added_to_a_catalogue(scene_folder: Callable[..., Path], tmp_path: Path) -> None:
-    """Adding scenes to a catalogue keeps those that it held."""
+    """Adding scenes to a catalogue keeps its earlier scenes."""
     first = scene_folder({opera_name("20200301T154005"): np.full((2, *GRID.shape), 0.1)}, name="a")
     second = scene_folder({opera_name("20200302T154005"): np.full((2, *GRID.shape), 0.1)}, name="b")
     for folder in (first, second):
@@ -490,25 +512,25 @@ def test_scenes_are_added_to_a_catalogue(scene_folder: Callable[..., Path], tmp_
     assert open_cube(tmp_path / "c").sizes["time"] == 2
 
 
-def test_training_never_takes_what_it_reads_or_what_is_not_its_own(
+def test_training_never_replaces_its_inputs_or_foreign_files(
     area: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     cube = area / "cube.zarr"
     mine = tmp_path / "mine"
     (mine / "training").mkdir(parents=True)
     (mine / "training" / "thesis.txt").write_text("years of work")
-    for said, words in {
+    for message, words in {
         "which is an input": (cube, "--to", cube, "--overwrite"),
         "exists and is not empty": (cube, "--to", mine),
         "no result of sarcast": (cube, "--to", mine, "--overwrite"),
     }.items():
-        assert said in fails(capsys, 1, "train", *words, "--end", "2020-03-07", *QUICK)
+        assert message in fails(capsys, 1, "train", *words, "--end", "2020-03-07", *QUICK)
     assert (mine / "training" / "thesis.txt").read_text() == "years of work"
     assert open_cube(cube).sizes["time"] == 10
 
 
 @pytest.mark.parametrize(
-    ("status", "said", "words"),
+    ("status", "message", "words"),
     [
         (2, "has over 4e+09 pixels", ("--resolution", "0.00001")),
         (2, "coarser than the whole area", ("--resolution", "1e9")),
@@ -517,15 +539,17 @@ def test_training_never_takes_what_it_reads_or_what_is_not_its_own(
         (1, "does not exist; name a NetCDF", ("--weather", "nowhere.nc")),
     ],
 )
-def test_grids_and_dates_that_cannot_be(
+def test_impossible_grids_and_dates_are_one_line(
     area: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     status: int,
-    said: str,
+    message: str,
     words: tuple[str, ...],
 ) -> None:
-    assert said in fails(capsys, status, "cube", area / "catalogue", "--to", tmp_path / "c", *words)
+    assert message in fails(
+        capsys, status, "cube", area / "catalogue", "--to", tmp_path / "c", *words
+    )
     assert not (tmp_path / "c").exists()
 
 
@@ -533,8 +557,8 @@ def test_a_damaged_catalogue(
     area: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "items.parquet").write_bytes(b"PAR1 but no more")
-    said = fails(capsys, 1, "cube", tmp_path, "--to", tmp_path / "c")
-    assert "is damaged or no stac-geoparquet" in said
+    message = fails(capsys, 1, "cube", tmp_path, "--to", tmp_path / "c")
+    assert "is damaged or no stac-geoparquet" in message
 
 
 def test_an_interrupt_is_one_line(
@@ -543,30 +567,28 @@ def test_an_interrupt_is_one_line(
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("sarcast.cube.build._Steps._finish", stop)
-    said = fails(capsys, 130, "cube", area / "catalogue", "--to", tmp_path / "c")
-    assert "interrupted; no half-written result is left" in said
+    monkeypatch.setattr("sarcast.cube.steps.StepWriter._commit", stop)
+    message = fails(capsys, 130, "cube", area / "catalogue", "--to", tmp_path / "c")
+    assert "interrupted; no half-written result is left" in message
 
 
 @pytest.mark.parametrize(
-    ("refused", "said"),
+    ("error", "path"),
     [
         (PermissionError(13, "Permission denied", "/a/c.zarr/x/0.7f.partial"), "/a/c.zarr/x"),
         (PermissionError(13, "Permission denied", "/a/run.yaml"), "/a/run.yaml"),
     ],
 )
-def test_what_the_system_refuses_is_named_by_a_path_that_the_user_knows(
-    refused: OSError, said: str
-) -> None:
-    assert _system_error(refused) == f"Permission denied: {said}"
+def test_a_system_error_names_a_path_that_the_user_knows(error: OSError, path: str) -> None:
+    assert _system_error(error) == f"Permission denied: {path}"
 
 
-def test_a_refusal_without_a_path_is_told_as_it_is() -> None:
-    told = OSError("Failed to open local file '/a/items.parquet'.\n Permission denied")
-    assert _system_error(told) == "Failed to open local file '/a/items.parquet'. Permission denied"
+def test_a_system_error_without_a_path_keeps_its_text() -> None:
+    error = OSError("Failed to open local file '/a/items.parquet'.\n Permission denied")
+    assert _system_error(error) == "Failed to open local file '/a/items.parquet'. Permission denied"
 
 
-def test_links_that_lead_back_to_themselves(
+def test_circular_links_are_named(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, area: Path
 ) -> None:
     (tmp_path / "one").symlink_to(tmp_path / "two")
