@@ -281,15 +281,15 @@ def test_a_build_resumes_in_the_folder_that_it_has_locked(
         os.close(opened)
 
 
-def test_a_lock_is_that_of_the_folder_that_is_there(tmp_path: Path) -> None:
-    """One that was deleted while its lock was asked for is none; empty ones go, others stay."""
+def test_a_lock_belongs_to_the_existing_folder(tmp_path: Path) -> None:
+    """A folder that was created for its lock is removed if it stays empty; others are kept."""
     with exclusive(tmp_path / "a" / "b"):
         assert (tmp_path / "a" / "b").is_dir()
         with (
             pytest.raises(SarcastError, match="another run is writing"),
             exclusive(tmp_path / "a" / "b"),
         ):
-            pytest.fail("two hold one lock")
+            pytest.fail("two runs have one lock")
         assert (tmp_path / "a" / "b").is_dir()
     assert not (tmp_path / "a" / "b").exists()
     (tmp_path / "file").touch()
@@ -300,7 +300,7 @@ def test_a_lock_is_that_of_the_folder_that_is_there(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
 
-def test_a_folder_deleted_as_it_is_locked_is_not_held(
+def test_a_folder_deleted_while_it_is_locked_is_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def late(opened: int, how: int) -> None:
@@ -308,10 +308,10 @@ def test_a_folder_deleted_as_it_is_locked_is_not_held(
 
     monkeypatch.setattr(fcntl, "flock", late)
     with pytest.raises(SarcastError, match="another run is writing"), exclusive(tmp_path / "a"):
-        pytest.fail("a lock of nothing was held")
+        pytest.fail("a deleted folder was locked")
 
 
-def test_a_disk_without_locks_is_worked_on_all_the_same(
+def test_a_file_system_without_locks_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def none(opened: int, how: int) -> None:
