@@ -165,7 +165,7 @@ def test_data_without_a_valid_window() -> None:
     empty = learnable_cube()
     empty["backscatter"][:] = np.nan
     training, _ = samplers(empty)
-    with pytest.raises(SarcastError, match="no valid window: no 16 x 16 pixels were seen"):
+    with pytest.raises(SarcastError, match="no valid window: no 16 x 16 pixels have data"):
         training.draw(1, rng=np.random.default_rng(0))
     with pytest.raises(SarcastError, match="at least 2 target dates with 11 previous images each"):
         split_by_date([empty], size=16, previous=11, share=0.3, chooser="recent")

@@ -85,11 +85,8 @@ def _draw(options: StreamOptions, *, host: np.random.Generator, rng: torch.Gener
     parameters = presets.draw(preset, options.batch, rng=rng)
     spacing_m = float(host.choice(preset.spacings_m))
     filters = _filters(preset, options.batch, host=host)
-    land = ground.draw(parameters, (options.size, options.size), spacing_m, rng=rng)
-    acquired, daily, day = _acquisitions(parameters, options, rng=rng)
+    world, acquired, daily, day = _draw_world(parameters, options, spacing_m, rng=rng)
     time = acquired.time
-    calendar = parcels.draw(land, parameters, time[:, 0], rng=rng)
-    world = World(parameters, land, calendar, _changes(land, time, preset.changes, rng=rng))
     observed = observe_views(acquired, daily, day, world)
     unmodelled = backscatter.draw_unmodelled(world, time.shape[1], rng=rng)
     unchanged = _without_new_changes(observed)
@@ -106,31 +103,61 @@ def _draw(options: StreamOptions, *, host: np.random.Generator, rng: torch.Gener
     counterfactual = {}
     if options.counterfactual:
         other = _counterfactual(unchanged.last(), daily, day[:, -1:], world, rng=rng)
-        rows = conditions(other.views, other.states)[:, 0].masked_fill(
-            known[:, -1].isnan(), torch.nan
-        )
+        rows = conditions(other.views, other.states)[:, 0]
         counterfactual = {
-            "counterfactual_conditions": rows,
+            "counterfactual_conditions": rows.masked_fill(known[:, -1].isnan(), torch.nan),
             "counterfactual_expected": backscatter.expected(world, other)[:, 0],
         }
-    changed = torch.zeros_like(land.cover, dtype=torch.bool)
-    if options.new_changes:
-        changed = changed | _newly_changed(world.changes, time)
     return Batch(
         previous=images[:, :-1],
         target=images[:, -1],
-        elevation=land.elevation,
         conditions=known,
-        times=_nanoseconds(time),
-        days=(time - time[:, -1:]).float(),
-        day_of_year=_day_of_year(time[:, -1]),
         expected=expected[:, 0],
-        forest=land.cover == _FOREST,
-        open_land=(land.cover == _OPEN[0]) | (land.cover == _OPEN[1]),
-        changed=changed,
         goal=goal,
+        **_time_parts(time),
+        **_ground_parts(world, time, new_changes=options.new_changes),
         **counterfactual,
     )
+
+
+def _draw_world(
+    parameters: presets.Parameters,
+    options: StreamOptions,
+    spacing_m: float,
+    *,
+    rng: torch.Generator,
+) -> tuple[World, views.Views, weather.WeatherSeries, torch.Tensor]:
+    """A world for each window, its views, their weather, and their days in it (world, view)."""
+    land = ground.draw(parameters, (options.size, options.size), spacing_m, rng=rng)
+    acquired, daily, day = _acquisitions(parameters, options, rng=rng)
+    calendar = parcels.draw(land, parameters, acquired.time[:, 0], rng=rng)
+    happened = _changes(land, acquired.time, parameters.preset.changes, rng=rng)
+    return World(parameters, land, calendar, happened), acquired, daily, day
+
+
+def _time_parts(time: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Times of a batch, from days after ``views.EPOCH``."""
+    return {
+        "times": _nanoseconds(time),
+        "days": (time - time[:, -1:]).float(),
+        "day_of_year": _day_of_year(time[:, -1]),
+    }
+
+
+def _ground_parts(
+    world: World, time: torch.Tensor, *, new_changes: bool
+) -> dict[str, torch.Tensor]:
+    """Elevation and masks of a batch."""
+    cover = world.ground.cover
+    changed = torch.zeros_like(cover, dtype=torch.bool)
+    if new_changes:
+        changed = changed | _newly_changed(world.changes, time)
+    return {
+        "elevation": world.ground.elevation,
+        "forest": cover == _FOREST,
+        "open_land": (cover == _OPEN[0]) | (cover == _OPEN[1]),
+        "changed": changed,
+    }
 
 
 def _image_db(
