@@ -159,11 +159,11 @@ def shipped(task: Task) -> Iterator[System]:
 def adapted(task: Task) -> Iterator[System]:
     """Yield our weights adapted as by ``sarcast train --from`` to the dates before the tests."""
     from sarcast.prediction import load_model
-    from sarcast.prediction.training.adapt import adapt, suited
+    from sarcast.prediction.training.adapt import adapt, adaptation_options
     from sarcast.prediction.training.options import TrainOptions
 
     start = load_model(task.model, device="cpu")
-    options = suited(TrainOptions(**task.training), start)
+    options = adaptation_options(TrainOptions(**task.training), start)
     cube = xr.load_dataset(task.path, engine="h5netcdf")
     early = cube.isel(time=np.flatnonzero(cube["time"].values < FIRST_TEST))
     training, validation = split_by_date(
@@ -174,7 +174,7 @@ def adapted(task: Task) -> Iterator[System]:
         share=options.validation_share,
     )
     with tempfile.TemporaryDirectory() as folder:
-        model = adapt(start, training, validation, options, folder=Path(folder))
+        model = adapt(start, training, validation, options, to=Path(folder))
     yield from _with_our_baselines(f"{task.model} adapted", model)
 
 

@@ -1,4 +1,4 @@
-"""Recipes: all that ship are read, and one is followed, stopped and gone on with."""
+"""Recipes: all that ship are read; one is trained by, stopped and resumed."""
 
 from pathlib import Path
 
@@ -8,18 +8,23 @@ import torch
 import yaml
 from pydantic import ValidationError
 
+from sarcast.cli import main
 from sarcast.errors import SarcastError
 from sarcast.prediction.model import load_model
 from sarcast.prediction.networks.unet import UNetOptions
+from sarcast.prediction.training.augment import AugmentOptions
 from sarcast.prediction.training.options import TrainOptions
 from sarcast.prediction.training.recipe import (
     Recipe,
-    _lessons,
-    _named,
-    school,
+    make_sources,
+    named_cubes,
+    open_cubes,
+    plan_recipe,
+    read_recipe,
     world_batches,
     world_windows,
 )
+from sarcast.prediction.training.train import train
 from sarcast.prediction.training.trainer import Trainer
 from sarcast.prediction.training_range import condition_ranges
 from sarcast.windows import Batch, WindowSampler
@@ -60,19 +65,19 @@ def test_every_recipe_is_read(path: Path) -> None:
         assert Recipe.model_validate(content).worlds
         return
     options = content["train"]
-    named = {"network"}
-    for model in (UNetOptions, TrainOptions):
-        model(**{name: value for name, value in options.items() if name in model.model_fields})
-        named |= set(model.model_fields)
-    assert set(options) <= named
+    training = {name: options.pop(name) for name in set(options) & set(TrainOptions.model_fields)}
+    TrainOptions(**training)
+    assert set(options) == {"network", "window", "previous", "unet"}
+    UNetOptions(size=options["window"], previous=options["previous"], **options["unet"])
 
 
 def test_the_paper_s_recipe_has_its_defaults_and_its_samples() -> None:
     path = Path(__file__).parents[1] / "recipes" / "paper.yaml"
     options = yaml.safe_load(path.read_text())["train"]
     paper = UNetOptions()
-    assert all(options[name] == getattr(paper, name) for name in ("size", "previous", "dropout"))
-    assert tuple(options["filters"]) == paper.filters
+    assert (options["window"], options["previous"]) == (paper.size, paper.previous)
+    assert options["unet"]["dropout"] == paper.dropout
+    assert tuple(options["unet"]["filters"]) == paper.filters
     assert options["steps"] * options["batch"] == 50 * 230_000
 
 
@@ -80,9 +85,9 @@ def test_there_are_recipes() -> None:
     assert {path.stem for path in RECIPES} >= {"base-first", "base-second", "base-third", "tiny"}
 
 
-def test_schooling_stopped_half_way_goes_on_to_the_same_bytes(tmp_path: Path, monkeypatch) -> None:
+def test_training_stopped_half_way_resumes_to_the_same_bytes(tmp_path: Path, monkeypatch) -> None:
     cubes = {"a": learnable_cube()}
-    model = school(TINY, to=tmp_path / "whole", cubes=cubes)
+    model = train(plan_recipe(TINY, cubes=cubes), to=tmp_path / "whole")
     assert model.training["steps"] == 4
 
     class Stop(Exception):
@@ -97,8 +102,8 @@ def test_schooling_stopped_half_way_goes_on_to_the_same_bytes(tmp_path: Path, mo
     with monkeypatch.context() as patch:
         patch.setattr(Trainer, "step", stop)
         with pytest.raises(Stop):
-            school(TINY, to=tmp_path / "broken", cubes=cubes)
-    school(TINY, to=tmp_path / "broken", cubes=cubes)
+            train(plan_recipe(TINY, cubes=cubes), to=tmp_path / "broken")
+    train(plan_recipe(TINY, cubes=cubes), to=tmp_path / "broken")
     whole, broken = (tmp_path / name / "model.safetensors" for name in ("whole", "broken"))
     assert whole.read_bytes() == broken.read_bytes()
     loaded = load_model(tmp_path / "whole", device="cpu")
@@ -110,7 +115,7 @@ def test_schooling_stopped_half_way_goes_on_to_the_same_bytes(tmp_path: Path, mo
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"worlds": [], "series": []}, "a recipe needs a lesson"),
+        ({"worlds": [], "series": []}, "a recipe needs windows to train on"),
         (
             {"training": {"contrast": 1.0}},
             "contrast and worlds with counterfactual need",
@@ -121,15 +126,96 @@ def test_schooling_stopped_half_way_goes_on_to_the_same_bytes(tmp_path: Path, mo
         ),
     ],
 )
-def test_recipes_that_teach_nothing(changes: dict, message: str) -> None:
+def test_recipes_without_sources_or_with_half_a_contrast(changes: dict, message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         Recipe.model_validate({**TINY.model_dump(), **changes})
 
 
-def test_a_school_does_not_start_from_another_network(tmp_path: Path) -> None:
+def test_a_recipe_does_not_start_from_another_network() -> None:
     with pytest.raises(SarcastError, match=r"base holds a network temporal .* recipe's"):
-        school(TINY, to=tmp_path / "to", cubes={"a": learnable_cube()}, start=Path("base"))
-    assert not (tmp_path / "to").exists()
+        plan_recipe(TINY, cubes={"a": learnable_cube()}, start=Path("base"))
+
+
+@pytest.fixture
+def series(tmp_path: Path) -> Path:
+    """A folder with the cube ``a`` of the recipe."""
+    (tmp_path / "series").mkdir()
+    learnable_cube().to_netcdf(tmp_path / "series" / "a.nc", engine="h5netcdf")
+    return tmp_path / "series"
+
+
+def _run(*words: object) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([str(word) for word in words])
+    assert ended.value.code in (0, None)
+
+
+def test_the_command_trains_by_a_recipe_and_its_record_repeats_it(
+    series: Path, tmp_path: Path
+) -> None:
+    """The same bytes as in Python; flags of the training override the recipe."""
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(yaml.safe_dump(TINY.model_dump(mode="json")))
+    first, second, third = (tmp_path / name for name in ("first", "second", "third"))
+    _run("--quiet", "train", series, "--recipe", recipe, "--to", first, "--seed", 3)
+    options = TINY.training.model_copy(update={"seed": 3})
+    plan = plan_recipe(
+        TINY.model_copy(update={"training": options}), cubes=open_cubes([series / "a.nc"])
+    )
+    train(plan, to=second)
+    weights = (first / "model.safetensors").read_bytes()
+    assert weights == (second / "model.safetensors").read_bytes()
+    assert {path.name for path in first.iterdir()} == {
+        "training", "model.safetensors", "model.yaml", "run.yaml"
+    }  # fmt: skip
+    record = yaml.safe_load((first / "run.yaml").read_text())["train"]
+    assert (record["seed"], record["batch"], record["average"]) == (3, 2, 0.9)
+    assert record["recipe"] == str(recipe)
+    assert record["cubes"] == [str(series)]
+    _run("--quiet", "train", "--config", first / "run.yaml", "--to", third)
+    assert weights == (third / "model.safetensors").read_bytes()
+    made = load_model(first, device="cpu").training
+    assert set(made) == {
+        "recipe", "start", "steps", "best_step", "seconds", "history", "seen_conditions"
+    }  # fmt: skip
+    _run("--quiet", "train", series, "--recipe", recipe, "--to", third, "--from", first,
+         "--overwrite")  # fmt: skip
+    assert load_model(third, device="cpu").training["start"] == "first"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("name: [", "recipe.yaml is not valid YAML"),
+        ("name: x", "recipe.yaml is no recipe: a recipe needs windows to train on"),
+        ("name: x\nteacher: y", "recipe.yaml is no recipe: teacher: Extra inputs"),
+        ("- name", "recipe.yaml is no recipe: Input should be"),
+    ],
+)
+def test_a_file_that_is_no_recipe_is_one_line(tmp_path: Path, content: str, message: str) -> None:
+    (tmp_path / "recipe.yaml").write_text(content)
+    with pytest.raises(SarcastError, match=message):
+        read_recipe(tmp_path / "recipe.yaml")
+    with pytest.raises(SarcastError, match=r"nowhere\.yaml cannot be read"):
+        read_recipe(tmp_path / "nowhere.yaml")
+
+
+def test_set_options_override_the_recipe_and_the_others_stay(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text(yaml.safe_dump(TINY.model_dump(mode="json")))
+    changes = TrainOptions(minutes=2.0, batch=16, augment=AugmentOptions(fewest=3))
+    changed = read_recipe(path, changes).training
+    assert (changed.minutes, changed.batch, changed.augment.fewest) == (2.0, 16, 3)
+    unchanged = {"minutes": None, "batch": 2, "augment": AugmentOptions()}
+    assert changed.model_copy(update=unchanged) == TINY.training
+
+
+def test_cubes_are_named_by_their_files(series: Path, tmp_path: Path) -> None:
+    assert list(open_cubes([series])) == ["a"]
+    with pytest.raises(SarcastError, match="two cubes have the name a"):
+        open_cubes([series, series / "a.nc"])
+    with pytest.raises(SarcastError, match="is no cube and no folder of cubes"):
+        open_cubes([tmp_path / "nowhere"])
 
 
 def test_training_and_validation_worlds_differ() -> None:
@@ -137,38 +223,39 @@ def test_training_and_validation_worlds_differ() -> None:
     batches = world_batches(TINY.worlds[0], options, device="cpu")
     assert batches(0, 0).previous.equal(batches(0, 0).previous)
     assert not batches(0, 0).previous.equal(batches(0, 1).previous)
-    held = world_windows(TINY.worlds, options, device="cpu")
-    assert len(held) == 4
-    assert not np.array_equal(held[0].previous, batches(0, 0).previous[0].numpy(), equal_nan=True)
+    windows = world_windows(TINY.worlds, options, device="cpu")
+    assert len(windows) == 4
+    first = batches(0, 0).previous[0].numpy()
+    assert not np.array_equal(windows[0].previous, first, equal_nan=True)
 
 
-def test_the_dates_of_real_series_are_parted(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No validation window is of a date that a batch may show, nor after the end of the lesson."""
+def test_the_dates_of_real_series_are_split(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No validation window has a date of a batch, nor one after the end of the source."""
     options = TrainOptions(batch=4, validation_windows=4, validation_share=0.4)
-    shown: list[np.ndarray] = []
+    trained: list[np.ndarray] = []
 
-    def noted(sampler: WindowSampler, **_: object) -> None:
-        shown.extend(sampler.targets)
+    def record_targets(sampler: WindowSampler, **_: object) -> None:
+        trained.extend(sampler.targets)
 
-    monkeypatch.setattr("sarcast.prediction.training.recipe.SeriesBatches", noted)
+    monkeypatch.setattr("sarcast.prediction.training.recipe.SeriesBatches", record_targets)
     recipe = TINY.model_copy(update={"training": options})
     cube = learnable_cube()
-    _, validation = _lessons(recipe, {"a": cube}, device="cpu")
+    _, validation = make_sources(recipe, {"a": cube}, device="cpu")
     times = cube.time.values
-    held = {w.times[-1] for w in validation if w.times[-1] in times}
-    assert held
-    assert min(held) > times[shown[0]].max()
-    assert max(held) < np.datetime64("2021-04-15")
+    validated = {w.times[-1] for w in validation if w.times[-1] in times}
+    assert validated
+    assert min(validated) > times[trained[0]].max()
+    assert max(validated) < np.datetime64("2021-04-15")
     with pytest.raises(SarcastError, match="at least 2 target dates with 3 previous images"):
-        _lessons(recipe, {"a": cube.isel(time=slice(4))}, device="cpu")
+        make_sources(recipe, {"a": cube.isel(time=slice(4))}, device="cpu")
 
 
-def test_a_lesson_names_series_by_patterns() -> None:
+def test_a_source_names_series_by_patterns() -> None:
     cubes = {"site-1": learnable_cube(), "other": learnable_cube(), "site-2": learnable_cube()}
-    found = _named(cubes, ["site-*", "site-2"])
-    assert [id(one) for one in found] == [id(cubes["site-1"]), id(cubes["site-2"])]
+    named = named_cubes(cubes, ["site-*", "site-2"])
+    assert [id(cube) for cube in named] == [id(cubes["site-1"]), id(cubes["site-2"])]
     with pytest.raises(SarcastError, match=r"series 'burst-\*', and there are other, site-1"):
-        _named(cubes, ["burst-*"])
+        named_cubes(cubes, ["burst-*"])
 
 
 def test_batches_drawn_at_once_are_the_parts_of_a_larger_one() -> None:
@@ -194,16 +281,16 @@ def test_seen_conditions_are_the_range_of_what_is_known() -> None:
     batch = world_batches(TINY.worlds[0], options, device="cpu")(0, 0)
     batch.conditions[0, 0, 0] = -40.0
     batch.conditions[..., 3] = torch.nan
-    seen = condition_ranges([batch])
-    assert seen["temperature"][0] == -40.0
-    assert "incidence" not in seen
+    ranges = condition_ranges([batch])
+    assert ranges["temperature"][0] == -40.0
+    assert "incidence" not in ranges
 
 
-def test_the_paper_s_network_learns_the_same_lessons(tmp_path: Path) -> None:
+def test_the_paper_s_network_trains_by_a_recipe(tmp_path: Path) -> None:
     unet = {"size": 32, "previous": 3, "filters": (4, 8)}
     training = {**TINY.training.model_dump(), "augment": None, "average": 0.0}
     recipe = TINY.model_dump(exclude={"series"}) | {"unet": unet, "training": training}
-    model = school(Recipe.model_validate(recipe), to=tmp_path / "model")
+    model = train(plan_recipe(Recipe.model_validate(recipe)), to=tmp_path / "model")
     assert (model.size, model.previous) == (32, 3)
     loaded = load_model(tmp_path / "model", device="cpu")
     assert loaded.network.scaling == model.network.scaling

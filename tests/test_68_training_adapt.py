@@ -9,8 +9,12 @@ import torch
 from sarcast.prediction.model import Model
 from sarcast.prediction.networks.temporal import Temporal, TemporalOptions
 from sarcast.prediction.networks.unet import UNet, UNetOptions
-from sarcast.prediction.training import adapt as room
-from sarcast.prediction.training.adapt import adapt, nothing_by_heart, suited
+from sarcast.prediction.training import train as train_module
+from sarcast.prediction.training.adapt import (
+    adapt,
+    adaptation_options,
+    prevent_date_memorisation,
+)
 from sarcast.prediction.training.batches import sampled
 from sarcast.prediction.training.options import TrainOptions
 from sarcast.sensor.conditions import PRECIPITATION, TEMPERATURE, PaperScaling
@@ -43,7 +47,7 @@ def _samplers() -> tuple[WindowSampler, WindowSampler]:
 def test_the_temperature_of_an_area_is_learned(tmp_path: Path) -> None:
     model = _model()
     before = {name: tensor.clone() for name, tensor in model.network.state_dict().items()}
-    adapted = adapt(model, *_samplers(), OPTIONS, folder=tmp_path)
+    adapted = adapt(model, *_samplers(), OPTIONS, to=tmp_path)
     assert adapted.scores is not None
     assert adapted.scores.of_mean < 0.75  # the mean of three images knows no temperature
     assert adapted.scores.within_std is not None
@@ -58,7 +62,7 @@ def test_the_temperature_of_an_area_is_learned(tmp_path: Path) -> None:
 
 
 def test_a_training_that_does_not_help_is_left_out(tmp_path: Path, monkeypatch) -> None:
-    fit = room.fit
+    fit = train_module.fit
 
     def harm(batches, validation, network, *rest, **named):
         state = fit(batches, validation, network, *rest, **named)
@@ -66,28 +70,28 @@ def test_a_training_that_does_not_help_is_left_out(tmp_path: Path, monkeypatch) 
             parameter.data += 1.0
         return state
 
-    monkeypatch.setattr(room, "fit", harm)
+    monkeypatch.setattr(train_module, "fit", harm)
     model = _model()
-    adapted = adapt(model, *_samplers(), OPTIONS.model_copy(update={"steps": 1}), folder=tmp_path)
+    adapted = adapt(model, *_samplers(), OPTIONS.model_copy(update={"steps": 1}), to=tmp_path)
     assert adapted.training["adapted"]["best_step"] == 0
     assert adapted.network is model.network
     assert adapted.training["seen_conditions"] == model.training["seen_conditions"]
 
 
 def test_options_that_are_given_win_over_those_that_suit() -> None:
-    options = suited(TrainOptions(batch=3, schedule="constant"), _model())
+    options = adaptation_options(TrainOptions(batch=3, schedule="constant"), _model())
     assert (options.batch, options.schedule) == (3, "constant")
     assert (options.minutes, options.learning_rate, options.average) == (5.0, 3e-5, 0.95)
     assert options.augment is not None
     network = UNet(UNetOptions(size=16, filters=(8, 8)), PaperScaling())
-    assert suited(TrainOptions(), Model(network, "unet")).augment is None
+    assert adaptation_options(TrainOptions(), Model(network, "unet")).augment is None
 
 
 def test_days_of_the_year_are_drawn_and_all_else_is_kept() -> None:
     training, _ = _samplers()
     batch = sampled(training, batch=100, seed=3)(5, 0)
     batch.conditions[:, -1, PRECIPITATION] = 0.0
-    told = [nothing_by_heart(lambda *_: batch, seed=3)(step, 0) for step in (5, 5, 6)]
+    told = [prevent_date_memorisation(lambda *_: batch, seed=3)(step, 0) for step in (5, 5, 6)]
     days = [one.day_of_year for one in told]
     assert days[0].equal(days[1]) and not days[0].equal(days[2])
     assert abs(float(days[0].mean()) - 182.6) < 5.0 * 105.0 / 10.0
@@ -107,7 +111,7 @@ def test_the_level_of_half_of_the_targets_without_weather_is_mirrored() -> None:
     batch.conditions[:, -1] = torch.nan
     batch.conditions[:50, -1, PRECIPITATION] = 1.0
     batch.conditions[50:100, -1, TEMPERATURE] = 1.0
-    told = nothing_by_heart(lambda *_: batch, seed=3)(5, 0)
+    told = prevent_date_memorisation(lambda *_: batch, seed=3)(5, 0)
     assert told.target[:100].equal(batch.target[:100])
     untold = told.target[100:]
     assert ((untold - 2.0).abs().amax((1, 2, 3)) < 1e-6).float().mean() == pytest.approx(

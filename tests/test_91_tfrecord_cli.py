@@ -10,7 +10,7 @@ from sarcast.cube import open_cube
 from sarcast.errors import SarcastError
 from sarcast.evaluation.metrics import Evaluation
 from sarcast.prediction import load_model
-from sarcast.prediction.training.adapt import SUITED
+from sarcast.prediction.training.adapt import ADAPTATION_DEFAULTS
 from sarcast.tfrecord import SampleStore, encode, read_samples, write_records, write_samples
 from sarcast.tfrecord.store import write_store
 from sarcast.tfrecord.wire import read_example, write_example, write_tensor
@@ -201,10 +201,10 @@ def test_files_are_read_once_and_an_argument_without_files_is_an_error(tmp_path,
 def test_a_network_of_another_shape_than_the_samples_is_an_error(tmp_path, capsys):
     write_store(tmp_path / "store", several(4, size=32))
     words = ["train", tmp_path / "store", "--to", tmp_path / "m", "--network", "unet"]
-    assert run(*words, "--size", 64) == 1
+    assert run(*words, "--window", 64) == 1
     said = capsys.readouterr().err
     assert "hold 4 previous images of 32 x 32 pixels, but the network takes 4 of 64 x 64" in said
-    assert run(*words, "--size", 32, "--previous", 3) == 1
+    assert run(*words, "--window", 32, "--previous", 3) == 1
     assert "takes 3 of 32 x 32" in capsys.readouterr().err
 
 
@@ -274,7 +274,7 @@ def test_samples_of_two_schemas_are_refused(tmp_path):
 def test_ablation_trains_on_samples_and_resumes(tmp_path, capsys):
     write_store(tmp_path / "store", several(12, size=32))
     arguments = ["ablate", tmp_path / "store", "--to", tmp_path / "out", "--conditions", "heading"]
-    arguments += ["--size", 32, "--steps", 3, "--batch", 2, "--fit-windows", 2]
+    arguments += ["--window", 32, "--steps", 3, "--batch", 2, "--fit-windows", 2]
     arguments += ["--validation-share", 0.5]
     assert run(*arguments) == 0
     shown = capsys.readouterr().out
@@ -292,7 +292,7 @@ def test_ablation_trains_on_samples_and_resumes(tmp_path, capsys):
     capsys.readouterr()
     assert run(*arguments, "--learning-rate", 0.5, "--warmup", 4) == 1
     assert (
-        "trained otherwise, by the record there: learning_rate, warmup" in capsys.readouterr().err
+        "trained with other options, by their record: learning_rate, warmup" in capsys.readouterr().err
     )
 
 
@@ -316,7 +316,7 @@ def test_an_ablation_that_trained_nothing_can_be_run_with_other_options(tmp_path
     assert "there is no condition 'rain'" in capsys.readouterr().err
 
 
-ABLATION = ["--crop", 32, "--steps", 2, "--batch", 2, "--validation-windows", 2]
+ABLATION = ["--window", 32, "--steps", 2, "--batch", 2, "--validation-windows", 2]
 ABLATION += ["--conditions", "heading", "--fit-windows", 2, "--shapes.least", 1]
 
 
@@ -342,7 +342,7 @@ def test_ablation_of_a_cube_shows_the_papers_table(world_cube, tmp_path, capsys)
         sorted(str(word) for word in words[1:]),
     )
     assert cards[0]["adapted"]["options"]["batch"] == 2
-    assert cards[0]["adapted"]["options"]["learning_rate"] == SUITED["learning_rate"]
+    assert cards[0]["adapted"]["options"]["learning_rate"] == ADAPTATION_DEFAULTS["learning_rate"]
 
 
 NETWORKS = ("all-conditions", "without-heading")

@@ -11,12 +11,13 @@ import xarray as xr
 import yaml
 
 from conftest import GRID, opera_name
-from sarcast.commands.train import TrainConfig, _opened, _Shape
+from sarcast.commands.training import CubeTrainingConfig, WindowShape, open_samplers
 from sarcast.cube import open_cube
 from sarcast.evaluation.metrics import Evaluation
 from sarcast.io.rasters import write_cog
 from sarcast.prediction import Model, save_model
 from sarcast.prediction.networks.temporal import Temporal, TemporalOptions
+from sarcast.windows import PreviousOptions
 from test_90_cli import fails, run
 
 DATES = (
@@ -150,9 +151,11 @@ def test_evaluate_uses_the_same_images_for_network_and_strategies(
 
 @pytest.mark.parametrize("chooser", ["nearest", "recent", "same-season", "both"])
 def test_train_draws_windows_of_the_chosen_images(area: Path, tmp_path: Path, chooser: str) -> None:
-    config = TrainConfig(to=tmp_path, chooser=chooser, crop=16)
+    config = CubeTrainingConfig(
+        to=tmp_path, previous_images=PreviousOptions(chooser=chooser), window=16
+    )
     cube = open_cube(area / "cube.zarr")
-    samplers = _opened([area / "cube.zarr"], config, _Shape.of(config, None))
+    samplers = open_samplers([area / "cube.zarr"], config, WindowShape.of(config, None))
     for sampler in (samplers.training, samplers.validation):
         for window in sampler.draw(20, rng=np.random.default_rng(2)):
             target = int(np.flatnonzero(cube["time"].values == window.times[-1])[0])
@@ -166,8 +169,8 @@ def test_train_draws_windows_of_the_chosen_images(area: Path, tmp_path: Path, ch
 
 def test_no_window_is_larger_than_the_cubes(area: Path, tmp_path: Path) -> None:
     """It would contain nothing more, and need memory without bound."""
-    config = TrainConfig(to=tmp_path, crop=4096)
-    samplers = _opened([area / "cube.zarr"], config, _Shape.of(config, None))
+    config = CubeTrainingConfig(to=tmp_path, window=4096)
+    samplers = open_samplers([area / "cube.zarr"], config, WindowShape.of(config, None))
     (window,) = samplers.training.draw(1, rng=np.random.default_rng(0))
     assert window.target.shape[1] == max(open_cube(area / "cube.zarr")["backscatter"].shape[2:])
 
@@ -211,7 +214,7 @@ def test_an_adaptation_records_its_options_and_can_be_repeated(area: Path, tmp_p
         "--steps", 2, "--batch", 2, "--validation-windows", 2, "--previous", 3,
         "--chooser", "both")  # fmt: skip
     record = yaml.safe_load((first / "run.yaml").read_text())["train"]
-    assert (record["crop"], record["learning_rate"], record["average"]) == (64, 3e-5, 0.95)
+    assert (record["window"], record["learning_rate"], record["average"]) == (64, 3e-5, 0.95)
     assert record["augment"]["mirror"] is False
     assert record["chooser"] == "both"
     run("--quiet", "train", "--config", first / "run.yaml", "--to", second)

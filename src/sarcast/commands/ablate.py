@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
+from cyclopts import Group, Parameter
 from pydantic import Field
 
 import sarcast
 from sarcast.commands.config import FLAT, command, differing_options, write_record
-from sarcast.commands.train import TrainConfig, train
+from sarcast.commands.training import WINDOW_PX, CubeTrainingConfig, train_on_cubes
 from sarcast.cube import open_cube
 from sarcast.detection.classifiers import linear_svc
 from sarcast.errors import SarcastError
@@ -39,13 +40,15 @@ from sarcast.windows.masking import MaskedPredictor
 
 _log = logging.getLogger(__name__)
 
+EVALUATION = Parameter(group=Group("Evaluation", sort_key=5))
 
-class AblateConfig(TrainConfig):
-    """Options of ``sarcast ablate``: those of the training, and more."""
+
+class AblateConfig(CubeTrainingConfig):
+    """Options of ``sarcast ablate``: those of a training, and more."""
 
     to: Path = Field(
-        description="Folder for the models, evaluation.json and report.html; what was stopped "
-        "there goes on."
+        description="Folder for the models, evaluation.json and report.html; a run that stopped "
+        "there resumes."
     )
     network: Literal["temporal", "unet"] = Field(
         "unet",
@@ -53,23 +56,25 @@ class AblateConfig(TrainConfig):
         "previous images and any size.",
     )
     without: tuple[str, ...] = Field(
-        (), description="Conditions that no network is told, besides the one in turn."
+        (), description="Conditions that no network uses, in addition to the one left out in turn."
     )
     conditions: tuple[str, ...] = Field(
-        CONDITIONS, description="Conditions that are kept back, one network each."
+        CONDITIONS, description="Conditions that are left out, one network for each."
     )
     test: Path | None = Field(
         None,
-        description="Imported samples or TFRecord files to evaluate on; default: dates of the "
-        "source after --end, or where none is given, those that networks were validated on.",
+        description="Imported samples or TFRecord files to evaluate on. Default: dates of the "
+        "source after --end, or without --end the validation dates.",
     )
-    counting: Annotated[ExperimentOptions, FLAT] = Field(default_factory=ExperimentOptions)
+    counting: Annotated[ExperimentOptions, FLAT, EVALUATION] = Field(
+        default_factory=ExperimentOptions
+    )
 
 
 def ablate(source: Path, *, config: Annotated[AblateConfig, FLAT]) -> None:
     """Train and evaluate a network without each condition in turn.
 
-    A run that was stopped goes on where it was.
+    A run that was stopped resumes.
 
     Parameters
     ----------
@@ -80,34 +85,34 @@ def ablate(source: Path, *, config: Annotated[AblateConfig, FLAT]) -> None:
         raise SarcastError(
             f"there is no condition {sorted(unknown)[0]!r}; known are {', '.join(CONDITIONS)}"
         )
-    _make_ready(source, config)
-    models = {name: _trained(source, name, config) for name in (None, *config.conditions)}
+    _prepare_folder(source, config)
+    models = {name: _model_without(name, source, config) for name in (None, *config.conditions)}
     rng = np.random.default_rng(config.training.seed)
-    found = (_on_samples if config.test or is_store(source) else _on_cube)(
-        source, models, config, rng
-    )
-    evaluation = found.evaluation(
+    on_samples = config.test is not None or is_store(source)
+    evaluate = _evaluate_samples if on_samples else _evaluate_cube
+    result = evaluate(source, models, config, rng)
+    evaluation = result.evaluation(
         f"Without each condition in turn: {source.name}",
         {"command": command("ablate", [source], config), "sarcast": sarcast.__version__},
         rng=rng,
     )
     evaluation.write(config.to / "evaluation.json")
-    table = ablation_table(evaluation, {name: _name(name) for name in config.conditions})
-    scenarios = expected_scenarios(models[None], found.example) if found.example else []
+    table = ablation_table(evaluation, {name: _label(name) for name in config.conditions})
+    scenarios = expected_scenarios(models[None], result.example) if result.example else []
     path = config.to / "report.html"
-    write_report(evaluation, found.panels, path, scenarios=scenarios, comparisons=[table])
+    write_report(evaluation, result.panels, path, scenarios=scenarios, comparisons=[table])
     show_table(evaluation)
     show_comparison(table)
     _log.info(f"report: {config.to / 'report.html'}")
 
 
-def _make_ready(source: Path, config: AblateConfig) -> None:
-    """Refuse a folder that is no ablation; one that is there goes on, or is begun anew."""
+def _prepare_folder(source: Path, config: AblateConfig) -> None:
+    """Make the folder with the record of the options, or keep that of a stopped ablation."""
     if not is_store(source):
         open_cube(source)
     record = config.to / RECORD
-    begun = record.is_file() and record.read_text().startswith("ablate:")
-    if config.overwrite or not begun:
+    stopped = record.is_file() and record.read_text().startswith("ablate:")
+    if config.overwrite or not stopped:
         inputs = [path for path in (source, config.test, config.start_from) if path is not None]
         check_target(config.to, overwrite=config.overwrite, inputs=inputs)
     elif any(config.to.glob("*/model.yaml")):
@@ -121,34 +126,35 @@ def _make_ready(source: Path, config: AblateConfig) -> None:
 
 
 def _check_same_training(source: Path, config: AblateConfig) -> None:
-    if other := differing_options(config.to, "ablate", {"source": source}, _training(config)):
+    inputs = {"source": source}
+    if others := differing_options(config.to, "ablate", inputs, _training_config(config)):
         raise SarcastError(
-            f"{config.to} holds networks that were trained otherwise, by the record there: "
-            f"{', '.join(sorted(other))} differ; give the same, another --to, or --overwrite"
+            f"{config.to} holds networks that were trained with other options, by their record: "
+            f"{', '.join(sorted(others))}; give the same, another --to, or --overwrite"
         )
 
 
-def _name(condition: str | None) -> str:
+def _label(condition: str | None) -> str:
     return "all conditions" if condition is None else f"without {condition}"
 
 
-def _trained(source: Path, condition: str | None, config: AblateConfig) -> Model:
-    """Train a network without a condition, unless it is there."""
-    folder = config.to / _name(condition).replace(" ", "-")
+def _model_without(condition: str | None, source: Path, config: AblateConfig) -> Model:
+    """Train a network without a condition, unless an earlier run did."""
+    folder = config.to / _label(condition).replace(" ", "-")
     if not (folder / "model.yaml").is_file():
-        _log.info(f"training {_name(condition)}")
-        own = {"to": folder, "without": _kept_back(condition, config), "overwrite": False}
-        train((source,), config=_training(config).model_copy(update=own))
+        _log.info(f"training {_label(condition)}")
+        update = {"to": folder, "without": _left_out(condition, config), "overwrite": False}
+        train_on_cubes([source], _training_config(config).model_copy(update=update))
     return load_model(folder)
 
 
-def _training(config: AblateConfig) -> TrainConfig:
-    """Give the options of the training alone; those that were given are told from defaults."""
-    shared = {name: getattr(config, name) for name in TrainConfig.model_fields}
-    return TrainConfig.model_construct(config.model_fields_set & shared.keys(), **shared)
+def _training_config(config: AblateConfig) -> CubeTrainingConfig:
+    """Give the options of the training alone; those that were set stay distinct from defaults."""
+    shared = {name: getattr(config, name) for name in CubeTrainingConfig.model_fields}
+    return CubeTrainingConfig.model_construct(config.model_fields_set & shared.keys(), **shared)
 
 
-def _kept_back(condition: str | None, config: AblateConfig) -> tuple[str, ...]:
+def _left_out(condition: str | None, config: AblateConfig) -> tuple[str, ...]:
     return config.without if condition is None else (*config.without, condition)
 
 
@@ -156,7 +162,7 @@ def _predictors(
     models: dict[str | None, Model], config: AblateConfig, *, oracle: bool
 ) -> dict[Role, list[Predictor]]:
     networks: list[Predictor] = [
-        MaskedPredictor(model, _kept_back(condition, config), _name(condition))
+        MaskedPredictor(model, _left_out(condition, config), _label(condition))
         for condition, model in models.items()
     ]
     strategies: list[Predictor] = [STRATEGIES["closest-geometry"]]
@@ -164,7 +170,7 @@ def _predictors(
     return {**predictors, "oracle": [Oracle()]} if oracle else predictors
 
 
-def _on_samples(
+def _evaluate_samples(
     source: Path, models: dict[str | None, Model], config: AblateConfig, rng: np.random.Generator
 ) -> ExperimentResult:
     samples: Iterator[Sample]
@@ -179,17 +185,16 @@ def _on_samples(
     return evaluate_cases(cases, predictors, config.counting, [linear_svc(rng=rng)])
 
 
-def _on_cube(
+def _evaluate_cube(
     source: Path, models: dict[str | None, Model], config: AblateConfig, rng: np.random.Generator
 ) -> ExperimentResult:
-    cube, whole = open_cube(source), models[None]
+    cube, model = open_cube(source), models[None]
     options = WindowOptions(
-        previous=config.unet.previous,
-        chooser=config.chooser,
-        window=config.crop,
-        start=whole.training["validation_dates"][0] if config.end is None else None,
+        **config.previous_images.model_dump(),
+        window=config.window or WINDOW_PX,
+        start=model.training["validation_dates"][0] if config.end is None else None,
     )
-    _, windows = windows_to_evaluate(cube, [whole], options)
+    _, windows = windows_to_evaluate(cube, [model], options)
     predictors = _predictors(models, config, oracle="expected" in cube)
     return run_experiment(
         windows, predictors, [Offset()], config.counting, [linear_svc(rng=rng)], rng=rng

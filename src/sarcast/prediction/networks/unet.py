@@ -19,13 +19,11 @@ KERAS_EPSILON = 1e-3
 """Epsilon of the published code's batch norms."""
 
 
-class UNetOptions(BaseModel):
-    """Size and layers of the U-Net; the defaults are the paper's."""
+class UNetLayers(BaseModel):
+    """Layers of the U-Net, whatever its input; the defaults are the paper's."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    size: int = Field(512, ge=8, le=4096, description="rows and columns of a window, a power of 2")
-    previous: int = Field(4, ge=1, le=64, description="number of previous images")
     filters: tuple[PositiveInt, ...] = Field(
         (64, 128, 256, 512),
         min_length=1,
@@ -37,6 +35,13 @@ class UNetOptions(BaseModel):
     momentum: float = Field(
         0.99, ge=0.0, lt=1.0, description="momentum of the batch norms, as in Keras"
     )
+
+
+class UNetOptions(UNetLayers):
+    """Input and layers of the U-Net; the defaults are the paper's."""
+
+    size: int = Field(512, ge=8, le=4096, description="rows and columns of a window, a power of 2")
+    previous: int = Field(4, ge=1, le=64, description="number of previous images")
 
     @field_validator("size")
     @classmethod

@@ -1,8 +1,6 @@
-"""A trained network adapted to an area by a short training on its own images."""
+"""Adaptation of a trained network to an area, by a short training on the area's own images."""
 
-import logging
-import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
@@ -11,23 +9,22 @@ from typing import Any
 import numpy as np
 import torch
 
-from sarcast.prediction.calibration import calibrated, check_bands, residual_scores
+from sarcast.prediction.calibration import check_bands
 from sarcast.prediction.model import Model
+from sarcast.prediction.networks.temporal import Temporal
 from sarcast.prediction.training.augment import MIRRORED_SHARE, AugmentOptions, mirror_levels
 from sarcast.prediction.training.batches import Batches, sampled
-from sarcast.prediction.training.fit import fit
+from sarcast.prediction.training.checkpoint import State
 from sarcast.prediction.training.options import TrainOptions
+from sarcast.prediction.training.train import TrainingPlan, summary, train
 from sarcast.prediction.training_range import condition_ranges, merge_ranges
 from sarcast.sensor.conditions import WEATHER, column_indices
 from sarcast.sensor.units import YEAR_DAYS
-from sarcast.windows import Batch, Sampler, Window, collate
+from sarcast.windows import Batch, Sampler, collate
 
-_log = logging.getLogger(__name__)
-
-
-WINDOWS_LOOKED_AT = 64
-"""Windows from which the range of the conditions of the area is found."""
-SUITED: dict[str, Any] = {
+RANGE_WINDOWS = 64
+"""Number of windows from which the training range of the area is computed."""
+ADAPTATION_DEFAULTS: dict[str, Any] = {
     "minutes": 5.0,
     "batch": 8,
     "learning_rate": 3e-5,
@@ -38,7 +35,7 @@ SUITED: dict[str, Any] = {
     "validate_every": 25,
     "validation_windows": 32,
 }
-"""Options of a training that adapts a network within minutes on a CPU."""
+"""Options that adapt a network within minutes on a CPU."""
 FEWER_IMAGES = AugmentOptions(
     no_condition=0.0,
     no_weather=0.0,
@@ -47,30 +44,52 @@ FEWER_IMAGES = AugmentOptions(
     strips=0.0,
     mirror=False,
 )
-"""How windows of an area are varied: what is known of it stays known, and its slopes stay."""
+"""Augmentation by the number of images alone: conditions and terrain of the area stay."""
 
 
-def suited(options: TrainOptions, model: Model) -> TrainOptions:
-    """Give options that suit adapting a model on a CPU, wherever none were given.
+def adaptation_options(options: TrainOptions, model: Model) -> TrainOptions:
+    """Replace the options that are not set by those that suit an adaptation on a CPU.
 
-    A network that takes any number of previous images is given now more, now fewer of them.
+    For a network that takes any number of previous images, their number then varies.
     """
-    suits = SUITED if model.previous else {**SUITED, "augment": FEWER_IMAGES}
+    defaults = ADAPTATION_DEFAULTS
+    if model.previous is None:
+        defaults = {**defaults, "augment": FEWER_IMAGES}
     given = options.model_fields_set
     return options.model_copy(
-        update={name: value for name, value in suits.items() if name not in given}
+        update={name: value for name, value in defaults.items() if name not in given}
     )
 
 
 def adapt(
+    model: Model, training: Sampler, validation: Sampler, options: TrainOptions, *, to: Path
+) -> Model:
+    """Adapt a trained network to an area and write its model folder.
+
+    Parameters
+    ----------
+    model, training, validation, options
+        As in ``plan_adaptation``.
+    to
+        The model folder, as in ``train``.
+
+    Returns
+    -------
+    Model
+        The network with the lower error on the validation windows, trained or as it was.
+    """
+    return train(plan_adaptation(model, training, validation, options), to=to)
+
+
+def plan_adaptation(
     model: Model,
     training: Sampler,
-    held: Sampler,
+    validation: Sampler,
     options: TrainOptions,
     *,
-    folder: Path,
-) -> Model:
-    """Adapt a trained network to an area; where that does not help, only its deviation.
+    record: Mapping[str, Any] | None = None,
+) -> TrainingPlan:
+    """Plan the adaptation of a trained network to an area.
 
     Parameters
     ----------
@@ -78,54 +97,48 @@ def adapt(
         The model to start from; it is not changed.
     training
         Windows to train on.
-    held
-        Windows of later dates, by which it is seen whether training helped.
+    validation
+        Windows of later dates, which decide whether training lowered the error.
     options
-        How it is trained; a low learning rate keeps what the network knows.
-    folder
-        Where checkpoints and logs are kept, as in ``training.fit``.
+        How it is trained; a low learning rate keeps what the network learned before.
+    record
+        Further entries of ``training`` in ``model.yaml``.
 
-    Returns
-    -------
-    Model
-        Of the network with the lower error on the held windows, calibrated and scored on these;
-        its name tells that it is adapted.
+    Raises
+    ------
+    SarcastError
+        If no validation window has a pixel with data in every band.
     """
     seed = options.seed
-    validation = held.draw(options.validation_windows, rng=np.random.default_rng([seed, 1]))
-    check_bands(validation)
-    looked_at = training.draw(WINDOWS_LOOKED_AT, rng=np.random.default_rng([seed, 2]))
-    seen = condition_ranges([collate(looked_at + validation)])
-    network = deepcopy(model.network)
-    batches = nothing_by_heart(sampled(training, batch=options.batch, seed=seed), seed=seed)
-    state = fit(batches, validation, network, options, folder=folder)
-    models = {
-        state.best_step: replace(_knowing(model, seen), network=network.eval()),
-        0: model,
-    }
-    scored = {step: _scored(each, validation) for step, each in models.items()}
-    best = min(scored, key=lambda step: scored[step].scores.of_mean)  # type: ignore[union-attr]
-    if best == 0:
-        _log.info(
-            "the network predicts the held dates no better after training: its weights are kept"
-        )
-    adapted = {
-        "options": options.model_dump(mode="json"),
-        "steps": state.step,
-        "best_step": best,
-        "seconds": round(state.seconds, 1),
-    }
-    chosen = scored[best]
-    name, told = f"{model.name} adapted", {**chosen.training, "adapted": adapted}
-    return replace(chosen, name=name, training=told)
+    windows = validation.draw(options.validation_windows, rng=np.random.default_rng([seed, 1]))
+    check_bands(windows)
+    examples = training.draw(RANGE_WINDOWS, rng=np.random.default_rng([seed, 2]))
+    ranges = condition_ranges([collate(examples + windows)])
+
+    def training_record(state: State) -> dict[str, Any]:
+        before = model.training if state.best_step == 0 else _extended(model.training, ranges)
+        adapted = {"options": options.model_dump(mode="json"), **summary(state)}
+        return {**before, "adapted": adapted, **(record or {})}
+
+    batches = sampled(training, batch=options.batch, seed=seed)
+    return TrainingPlan(
+        network=deepcopy(model.network),
+        name=f"{model.name} adapted",
+        batches=prevent_date_memorisation(batches, seed=seed),
+        validation=windows,
+        options=options,
+        record=training_record,
+        start=model,
+        half=isinstance(model.network, Temporal),
+    )
 
 
-def nothing_by_heart(batches: Batches, *, seed: int) -> Batches:
-    """Hide from a network what it would learn by heart of the few dates of an area.
+def prevent_date_memorisation(batches: Batches, *, seed: int) -> Batches:
+    """Hide the dates of an area, which are so few that a network would memorise their weather.
 
-    With each window a random day of the year is told, while the days between its images stay true.
-    Of the targets of which no weather is told, half are mirrored in their level: rain that nobody
-    tells of would be learned as that of those dates.
+    The day of the year of each window is drawn at random, while the days between its images stay
+    true. Of the targets without any weather, half are mirrored in their level: the network would
+    otherwise learn the unknown rain of these very dates.
     """
 
     def batch_of(step: int, rank: int) -> Batch:
@@ -133,25 +146,15 @@ def nothing_by_heart(batches: Batches, *, seed: int) -> Batches:
         rng = np.random.default_rng([seed, step, rank, 4])
         days = rng.uniform(0.0, YEAR_DAYS, batch.day_of_year.shape).astype(np.float32)
         chosen = torch.as_tensor(rng.random(days.shape) < MIRRORED_SHARE)
-        told = replace(batch, day_of_year=torch.as_tensor(days, device=batch.day_of_year.device))
-        untold = batch.conditions[:, -1, column_indices(WEATHER)].isnan().all(dim=1)
-        return mirror_levels(told, chosen.to(untold.device) & untold)
+        batch = replace(batch, day_of_year=torch.as_tensor(days, device=batch.day_of_year.device))
+        no_weather = batch.conditions[:, -1, column_indices(WEATHER)].isnan().all(dim=1)
+        return mirror_levels(batch, chosen.to(no_weather.device) & no_weather)
 
     return batch_of
 
 
-def _scored(model: Model, validation: Sequence[Window]) -> Model:
-    """Calibrate and score; that the area is new to the weights as they were is no news here."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)
-        honest = calibrated(model, validation)
-        scores = residual_scores(honest, validation)
-    return replace(honest, scores=scores, warned=set())
-
-
-def _knowing(model: Model, seen: dict[str, list[float]]) -> Model:
-    """Count conditions as known besides those that a model was trained on, if it tells these."""
-    if (known := model.training.get("seen_conditions")) is None:
-        return model
-    merged = merge_ranges(known, seen)
-    return replace(model, training={**model.training, "seen_conditions": merged})
+def _extended(training: Mapping[str, Any], ranges: Mapping[str, list[float]]) -> dict[str, Any]:
+    """Extend the training range of a model's record, if it has one."""
+    if (known := training.get("seen_conditions")) is None:
+        return dict(training)
+    return {**training, "seen_conditions": merge_ranges(known, ranges)}

@@ -2,13 +2,14 @@
 
 from typing import Annotated, Literal
 
-from cyclopts import Parameter
+from cyclopts import Group, Parameter
 from pydantic import BaseModel, ConfigDict, Field
 
 from sarcast.prediction.training.augment import AugmentOptions
 
 EVERYDAY = Parameter(group="Parameters")
 """Lists a flag among the everyday ones in ``--help``."""
+AUGMENTATION = Parameter(group=Group("Augmentation", sort_key=2))
 
 
 class TrainOptions(BaseModel):
@@ -18,7 +19,7 @@ class TrainOptions(BaseModel):
 
     steps: int = Field(10_000, ge=1, description="number of optimiser steps")
     minutes: Annotated[float | None, EVERYDAY] = Field(
-        None, gt=0.0, description="stop training after this many minutes, even if steps remain"
+        None, gt=0.0, description="Stop training after this many minutes, even if steps remain."
     )
     batch: int = Field(16, ge=2, le=4096, description="windows per step and device")
     accumulate: int = Field(
@@ -51,7 +52,7 @@ class TrainOptions(BaseModel):
         description="weight of the error of the difference between two sets of conditions; for "
         "recipes with counterfactual worlds",
     )
-    augment: AugmentOptions | None = Field(
+    augment: Annotated[AugmentOptions | None, AUGMENTATION] = Field(
         None,
         description="augmentation of the batches; only for networks that take any number of images",
     )

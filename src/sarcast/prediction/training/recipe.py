@@ -1,36 +1,38 @@
-"""From a recipe to a model folder: worlds, real series, one network and its scores."""
+"""Recipes: networks trained on synthetic worlds and real series, from one YAML file to a model."""
 
 import itertools
-import shutil
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from fnmatch import filter as filter_names
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 import xarray as xr
-from pydantic import BaseModel, ConfigDict, Field, model_validator
-from torch import Tensor
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from sarcast.cube import open_cube
 from sarcast.errors import SarcastError
-from sarcast.io.files import check_target, new_folder
-from sarcast.prediction.calibration import calibrated, residual_scores
-from sarcast.prediction.model import Model, load_model, write_model
+from sarcast.prediction.model import load_model
 from sarcast.prediction.networks.temporal import Temporal, TemporalOptions
 from sarcast.prediction.networks.unet import UNet, UNetOptions, paper_scaling
 from sarcast.prediction.training.batches import Batches, mixed
-from sarcast.prediction.training.fit import fit, is_first_process, launch
+from sarcast.prediction.training.checkpoint import State
+from sarcast.prediction.training.fit import launch
 from sarcast.prediction.training.options import TrainOptions
 from sarcast.prediction.training.series import SeriesBatches
+from sarcast.prediction.training.train import TrainingPlan, summary
 from sarcast.prediction.training.trainer import SEED_STRIDE
 from sarcast.prediction.training_range import condition_ranges
 from sarcast.windows import Chooser, Window, split_by_date, to_windows
 from sarcast.windows.synthetic import synthetic
 from sarcast.world.options import StreamOptions
 
-BATCHES_LOOKED_AT = 32
-"""Batches from which the range of the conditions that were seen is found."""
+RANGE_BATCHES = 32
+"""Number of batches from which the training range is computed."""
+SCALING_BATCHES = 4
+"""Number of batches from which the scaling of the U-Net is computed."""
 
 
 class WorldSource(BaseModel):
@@ -38,9 +40,11 @@ class WorldSource(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    weight: float = Field(gt=0.0, description="share of the batches, beside the other lessons")
-    worlds: StreamOptions = Field(description="what windows; their batch is the training's")
-    at_once: int = Field(1, ge=1, le=64, description="batches that are drawn together")
+    weight: float = Field(gt=0.0, description="weight of this source in the draw of each batch")
+    worlds: StreamOptions = Field(
+        description="which windows; their number is the batch of the training"
+    )
+    at_once: int = Field(1, ge=1, le=64, description="number of batches that are drawn together")
 
 
 class SeriesSource(BaseModel):
@@ -48,202 +52,255 @@ class SeriesSource(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    weight: float = Field(gt=0.0, description="share of the batches, beside the other lessons")
+    weight: float = Field(gt=0.0, description="weight of this source in the draw of each batch")
     cubes: tuple[str, ...] = Field(
-        min_length=1, description="names of the cubes in the folder, or patterns such as site-*"
+        min_length=1, description="names of the cubes, or patterns such as site-*"
     )
     size: int = Field(64, ge=1, le=1024, description="rows and columns of a window, pixels")
-    previous: int = Field(8, ge=1, le=16, description="previous images of a window")
-    chooser: Chooser = Field("nearest", description="which previous images half of the windows see")
+    previous: int = Field(8, ge=1, le=16, description="number of previous images")
+    chooser: Chooser = Field("nearest", description="choice of previous images in half the windows")
     mirror_levels: bool = Field(
         False, description="mirror the level of half of the targets: for series of few dates"
     )
-    end: str = Field(description="last acquisition time that may be a target, ISO 8601, UTC")
+    end: str = Field(description="last acquisition time of a target, ISO 8601, UTC")
 
 
 class Recipe(BaseModel):
-    """All that makes a model: lessons, network, training.
+    """All that makes a model: sources of windows, network, training.
 
-    The paper's U-Net takes windows of one size and one number of previous images: those of its
-    lessons must be its own.
+    The U-Net takes windows of one size and one number of previous images, so all sources must have
+    its own.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: str = Field(description="what tables call the model")
+    name: str = Field(description="name of the model in tables")
     network: TemporalOptions = Field(default_factory=TemporalOptions)
     unet: UNetOptions | None = Field(None, description="train the paper's U-Net instead")
     training: TrainOptions = Field(default_factory=TrainOptions)
     worlds: tuple[WorldSource, ...] = ()
     series: tuple[SeriesSource, ...] = ()
-    half: bool = Field(True, description="keep the weights in half precision")
+    half: bool = Field(True, description="store the weights in half precision")
 
     @model_validator(mode="after")
-    def _has_lessons_that_serve(self) -> "Recipe":
+    def _check_sources(self) -> "Recipe":
         if not self.worlds and not self.series:
-            raise ValueError("a recipe needs a lesson, in worlds or in series")
-        if bool(self.training.contrast) != any(one.worlds.counterfactual for one in self.worlds):
+            raise ValueError("a recipe needs windows to train on: give worlds or series")
+        counterfactual = any(source.worlds.counterfactual for source in self.worlds)
+        if bool(self.training.contrast) != counterfactual:
             raise ValueError(
                 "contrast and worlds with counterfactual need each other: give both, or neither"
             )
         return self
 
 
-def school(
-    recipe: Recipe,
-    *,
-    to: Path,
-    cubes: dict[str, xr.Dataset] | None = None,
-    start: Path | None = None,
-    overwrite: bool = False,
-) -> Model:
-    """Train a network by a recipe and write its model folder.
-
-    Training that was stopped goes on from its last checkpoint, kept beside the model folder until
-    that is written.
+def read_recipe(path: Path, changes: TrainOptions | None = None) -> Recipe:
+    """Read a recipe.
 
     Parameters
     ----------
-    recipe
-        Lessons, network and training.
-    to
-        The model folder; TensorBoard logs are kept in its ``logs``.
-    cubes
-        Cubes of the real series, by the names in the recipe.
-    start
-        Model folder of the same network, whose weights training starts from.
-    overwrite
-        Replace a model folder that is there.
+    path
+        A YAML file.
+    changes
+        Options whose set fields replace those of the recipe's training.
 
     Raises
     ------
     SarcastError
-        If a series has too few target dates or no valid window, the folder may not be replaced, or
-        ``start`` is another network.
+        If the file cannot be read or is no recipe.
     """
-    check_target(to, overwrite=overwrite)
-    options = recipe.training
-    fabric = launch(options)
-    batches, validation = _lessons(recipe, cubes or {}, device=fabric.device.type)
-    work = to.with_name(f"{to.name}.training")
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        recipe = Recipe.model_validate(content)
+        return recipe if changes is None else _changed(recipe, changes)
+    except OSError as error:
+        raise SarcastError(f"the recipe {path} cannot be read: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise SarcastError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"]))
+        reason = first["msg"].removeprefix("Value error, ")
+        raise SarcastError(f"{path} is no recipe: {f'{key}: ' * bool(key)}{reason}") from error
+
+
+def _changed(recipe: Recipe, changes: TrainOptions) -> Recipe:
+    changed = changes.model_dump(exclude_unset=True)
+    training = recipe.training.model_dump()
+    if training["augment"] and changed.get("augment"):
+        changed["augment"] = {**training["augment"], **changed["augment"]}
+    return Recipe.model_validate({**recipe.model_dump(), "training": {**training, **changed}})
+
+
+def plan_recipe(
+    recipe: Recipe, *, cubes: Mapping[str, xr.Dataset] | None = None, start: Path | None = None
+) -> TrainingPlan:
+    """Plan the training of a recipe; its devices are started.
+
+    Parameters
+    ----------
+    recipe
+        Sources, network and training.
+    cubes
+        Cubes of the real series by the names in the recipe, as ``open_cubes`` gives them.
+    start
+        Model folder of the same network whose weights training starts from; None for random ones.
+
+    Raises
+    ------
+    SarcastError
+        If a series is missing, has too few target dates or no window with data, or ``start`` holds
+        another network.
+    """
+    fabric = launch(recipe.training)
+    batches, validation = make_sources(recipe, cubes or {}, device=fabric.device.type)
     network = _network(recipe, batches, start)
-    about = {
-        "lessons": recipe.model_dump(mode="json", include={"worlds", "series"}),
-        "start": None if start is None else start.name,
-    }
-    state = fit(batches, validation, network, options, folder=work, fabric=fabric, about=about)
-    told = {
-        "recipe": recipe.model_dump(mode="json", exclude={"name", "network", "unet"}),
-        "start": about["start"],
-        "steps": state.step,
-        "best_step": state.best_step,
-        "seconds": round(state.seconds, 1),
-        "history": state.history,
-    }
-    model = calibrated(Model(network.eval(), recipe.name, told), validation)
-    seen = condition_ranges(batches(step, 0) for step in range(BATCHES_LOOKED_AT))
-    model = replace(
-        model,
-        scores=residual_scores(model, validation),
-        training={**told, "seen_conditions": seen},
+    ranges = condition_ranges(batches(step, 0) for step in range(RANGE_BATCHES))
+    start_name = None if start is None else start.name
+
+    def training_record(state: State) -> dict[str, Any]:
+        return {
+            "recipe": recipe.model_dump(mode="json", exclude={"name", "network", "unet"}),
+            "start": start_name,
+            **summary(state),
+            "history": state.history,
+            "seen_conditions": ranges,
+        }
+
+    sources = recipe.model_dump(mode="json", include={"worlds", "series"})
+    return TrainingPlan(
+        network=network,
+        name=recipe.name,
+        batches=batches,
+        validation=validation,
+        options=recipe.training,
+        record=training_record,
+        half=recipe.half,
+        fabric=fabric,
+        about={"sources": sources, "start": start_name},
     )
-    if not is_first_process():
-        return model
-    with new_folder(to, overwrite=overwrite) as partial:
-        write_model(model, partial, half=recipe.half)
-        shutil.copytree(work / "logs", partial / "logs")
-    shutil.rmtree(work)
-    return model
 
 
-def _lessons(
-    recipe: Recipe, cubes: dict[str, xr.Dataset], *, device: str
+def open_cubes(paths: Sequence[Path]) -> dict[str, xr.Dataset]:
+    """Open cubes by their names: ``site-1`` is the cube ``site-1.zarr`` or ``site-1.nc``.
+
+    Parameters
+    ----------
+    paths
+        Cubes as ``sarcast cube`` builds them, NetCDF files of the same variables, or folders of
+        such cubes.
+
+    Raises
+    ------
+    SarcastError
+        If a path holds no cube, or two cubes have the same name.
+    """
+    cubes: dict[str, xr.Dataset] = {}
+    for path in itertools.chain.from_iterable(map(_cubes_in, paths)):
+        if path.stem in cubes:
+            raise SarcastError(f"two cubes have the name {path.stem}; rename one of them")
+        cubes[path.stem] = xr.open_dataset(path) if path.suffix == ".nc" else open_cube(path)
+    return cubes
+
+
+def _cubes_in(path: Path) -> list[Path]:
+    if _is_cube(path):
+        return [path]
+    cubes = [inner for inner in sorted(path.glob("*")) if _is_cube(inner)]
+    if not cubes:
+        raise SarcastError(f"{path} is no cube and no folder of cubes; build one with sarcast cube")
+    return cubes
+
+
+def _is_cube(path: Path) -> bool:
+    return (path / "zarr.json").is_file() or (path.suffix == ".nc" and path.is_file())
+
+
+def make_sources(
+    recipe: Recipe, cubes: Mapping[str, xr.Dataset], *, device: str
 ) -> tuple[Batches, list[Window]]:
-    """Give the batches of a recipe's lessons, and windows for validation that are in none."""
+    """Give the batches of a recipe's sources, and windows for validation that are in none."""
     options = recipe.training
-    lessons = [
-        (lesson.weight, world_batches(lesson, options, device=device)) for lesson in recipe.worlds
+    streams: list[tuple[float, Batches]] = [
+        (source.weight, world_batches(source, options, device=device)) for source in recipe.worlds
     ]
     validation = world_windows(recipe.worlds, options, device=device)
-    for lesson in recipe.series:
-        training, held = split_by_date(
-            _named(cubes, lesson.cubes),
-            size=lesson.size,
-            previous=lesson.previous,
+    per_series = options.validation_windows // (2 * len(recipe.series) or 1) or 1
+    for source in recipe.series:
+        training, later = split_by_date(
+            named_cubes(cubes, source.cubes),
+            size=source.size,
+            previous=source.previous,
             share=options.validation_share,
-            chooser=lesson.chooser,
-            end=np.datetime64(lesson.end),
+            chooser=source.chooser,
+            end=np.datetime64(source.end),
         )
-        series = SeriesBatches(
+        batches = SeriesBatches(
             training,
             batch=options.batch,
             seed=options.seed,
             device=device,
-            mirror_levels=lesson.mirror_levels,
+            mirror_levels=source.mirror_levels,
         )
-        lessons.append((lesson.weight, series))
-        validation += held.draw(
-            options.validation_windows // (2 * len(recipe.series)) or 1,
-            rng=np.random.default_rng([options.seed, 1]),
-        )
-    return mixed(lessons, seed=options.seed), validation
+        streams.append((source.weight, batches))
+        validation += later.draw(per_series, rng=np.random.default_rng([options.seed, 1]))
+    return mixed(streams, seed=options.seed), validation
 
 
-def _named(cubes: dict[str, xr.Dataset], patterns: Sequence[str]) -> list[xr.Dataset]:
-    """Give the cubes that one of the patterns names, each once."""
+def named_cubes(cubes: Mapping[str, xr.Dataset], patterns: Sequence[str]) -> list[xr.Dataset]:
+    """Load the cubes whose names match one of the patterns, each once."""
     names = {pattern: filter_names(cubes, pattern) for pattern in patterns}
-    for pattern, found in names.items():
-        if not found:
+    for pattern, matching in names.items():
+        if not matching:
             raise SarcastError(
                 f"the recipe asks for the series {pattern!r}, and there are "
                 f"{', '.join(sorted(cubes)) or 'none'}; add it, or take it out of the recipe"
             )
-    return [cubes[name] for name in dict.fromkeys(itertools.chain(*names.values()))]
+    return [cubes[name].load() for name in dict.fromkeys(itertools.chain(*names.values()))]
 
 
 def _network(recipe: Recipe, batches: Batches, start: Path | None) -> Temporal | UNet:
     torch.manual_seed(recipe.training.seed)
     network: Temporal | UNet = Temporal(recipe.network)
-    if recipe.unet is not None:
-        looked_at = [
-            window for step in range(4) for window in to_windows(batches(step, 0).mask_changes())
-        ]
-        network = UNet(recipe.unet, paper_scaling(looked_at))
+    if recipe.unet is not None:  # after the random weights above, by which seeds stay the same
+        drawn = [batches(step, 0).mask_changes() for step in range(SCALING_BATCHES)]
+        examples = list(itertools.chain.from_iterable(map(to_windows, drawn)))
+        network = UNet(recipe.unet, paper_scaling(examples))
     if start is not None:
-        network.load_state_dict(_weights_of(start, network))
+        _load_start(network, start)
     return network
 
 
-def _weights_of(start: Path, network: Temporal | UNet) -> dict[str, Tensor]:
-    """Weights of a model folder, of the same network."""
-    found = load_model(start, device="cpu").network
-    if (found.kind, found.options) != (network.kind, network.options):
+def _load_start(network: Temporal | UNet, folder: Path) -> None:
+    """Give a network the weights of a model folder, which must hold the same network."""
+    start = load_model(folder, device="cpu").network
+    if (start.kind, start.options) != (network.kind, network.options):
         raise SarcastError(
-            f"{start} holds a network {found.kind} with {found.options}, but the recipe asks for "
+            f"{folder} holds a network {start.kind} with {start.options}, but the recipe asks for "
             f"{network.kind} with {network.options}; start from a model of the recipe's network"
         )
-    return found.state_dict()
+    network.load_state_dict(start.state_dict())
 
 
-def world_batches(lesson: WorldSource, options: TrainOptions, *, device: str) -> Batches:
-    """Draw the batches of a stream of synthetic worlds."""
-    worlds = _in_batches(lesson.worlds, options.batch)
-    return synthetic(worlds, seed=options.seed, device=device, at_once=lesson.at_once)
+def world_batches(source: WorldSource, options: TrainOptions, *, device: str) -> Batches:
+    """Draw batches of synthetic worlds."""
+    worlds = _with_batch(source.worlds, options.batch)
+    return synthetic(worlds, seed=options.seed, device=device, at_once=source.at_once)
 
 
 def world_windows(
-    lessons: Sequence[WorldSource], options: TrainOptions, *, device: str
+    sources: Sequence[WorldSource], options: TrainOptions, *, device: str
 ) -> list[Window]:
-    """Draw validation windows of worlds that no training sees, of each lesson its share."""
-    total = sum(lesson.weight for lesson in lessons)
+    """Draw validation windows of worlds that no training uses, of each source by its weight."""
+    total = sum(source.weight for source in sources)
     windows = []
-    for lesson in lessons:
-        count = max(1, round(options.validation_windows * lesson.weight / total))
-        worlds = _in_batches(lesson.worlds, count).model_copy(update={"goal_looks": 0})
+    for source in sources:
+        count = max(1, round(options.validation_windows * source.weight / total))
+        worlds = _with_batch(source.worlds, count).model_copy(update={"goal_looks": 0})
         batches = synthetic(worlds, seed=options.seed + SEED_STRIDE, device=device)
         windows += to_windows(batches(0, 0).mask_changes())
     return windows
 
 
-def _in_batches(worlds: StreamOptions, windows: int) -> StreamOptions:
+def _with_batch(worlds: StreamOptions, windows: int) -> StreamOptions:
     return worlds.model_copy(update={"batch": windows})

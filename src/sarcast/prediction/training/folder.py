@@ -1,0 +1,75 @@
+"""Model folders: trained in the subfolder ``training``, complete when ``model.yaml`` appears."""
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from sarcast.io.files import RECORD, check_target
+from sarcast.prediction.model import Model, write_model
+
+MODEL_FILES = ("model.safetensors", RECORD, "model.yaml")
+"""Files of a finished model folder, in the order in which they are replaced."""
+
+
+def work_folder(folder: Path) -> Path:
+    """Folder of the checkpoints and logs of a model folder."""
+    return folder / "training"
+
+
+def is_finished(folder: Path) -> bool:
+    """Whether a folder holds a model."""
+    return (folder / MODEL_FILES[-1]).exists()
+
+
+def check_model_folder(folder: Path, *, overwrite: bool, inputs: Sequence[Path] = ()) -> None:
+    """Check that a model may be trained in a folder: it is free, or a training stopped there.
+
+    Parameters
+    ----------
+    folder
+        The model folder.
+    overwrite
+        Allow to replace a model.
+    inputs
+        Paths that are read, and may not be replaced.
+
+    Raises
+    ------
+    SarcastError
+        If it is not.
+    """
+    work = work_folder(folder)
+    stopped = (work / RECORD).is_file() or (work / "checkpoints").is_dir()
+    if is_finished(folder) or not stopped:
+        check_target(folder, overwrite=overwrite, inputs=inputs)
+
+
+def write_finished(model: Model, folder: Path, *, half: bool) -> None:
+    """Write a trained model, which replaces an older one at the last moment.
+
+    The record of the options, ``run.yaml``, moves from the work folder to the model; checkpoints
+    are removed and logs stay.
+
+    Parameters
+    ----------
+    model
+        The model.
+    folder
+        The model folder.
+    half
+        Store the weights in half precision.
+    """
+    work = work_folder(folder)
+    ready = work / "model"
+    ready.mkdir(parents=True, exist_ok=True)
+    write_model(model, ready, half=half)
+    if (work / RECORD).is_file():
+        shutil.copy(work / RECORD, ready / RECORD)
+    (folder / MODEL_FILES[-1]).unlink(missing_ok=True)
+    (folder / RECORD).unlink(missing_ok=True)
+    for name in MODEL_FILES:
+        if (ready / name).is_file():
+            (ready / name).replace(folder / name)
+    ready.rmdir()
+    (work / RECORD).unlink(missing_ok=True)
+    shutil.rmtree(work / "checkpoints", ignore_errors=True)

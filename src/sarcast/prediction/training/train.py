@@ -1,0 +1,146 @@
+"""Training from a plan to a model folder: fitted, calibrated, scored, recorded and written."""
+
+import logging
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from lightning_fabric import Fabric
+
+from sarcast.prediction.calibration import calibrated, residual_scores
+from sarcast.prediction.model import Model
+from sarcast.prediction.networks.base import Network
+from sarcast.prediction.training.batches import Batches
+from sarcast.prediction.training.checkpoint import State
+from sarcast.prediction.training.fit import fit, is_first_process
+from sarcast.prediction.training.folder import check_model_folder, work_folder, write_finished
+from sarcast.prediction.training.options import TrainOptions
+from sarcast.windows import Window
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class TrainingPlan:
+    """A training that is ready to start.
+
+    ``plan_from_scratch``, ``plan_adaptation`` and ``plan_recipe`` make plans; ``train`` carries
+    them out.
+
+    Attributes
+    ----------
+    network
+        The network with its initial weights; it is trained in place.
+    name
+        Name of the model.
+    batches
+        Batches of the training windows.
+    validation
+        Windows whose targets are in no batch, for validation, calibration and scores.
+    options
+        How the network is trained.
+    record
+        Gives ``training`` of ``model.yaml`` from the state at the end, whose ``best_step`` is 0 if
+        ``start`` was kept.
+    start
+        The model that is adapted, which is kept if training does not lower the error; None if the
+        trained network is used in any case.
+    half
+        Store the weights in half precision.
+    fabric
+        Devices that were needed before the training; None to start them for it.
+    about
+        As in ``fit``.
+    """
+
+    network: Network
+    name: str
+    batches: Batches
+    validation: Sequence[Window]
+    options: TrainOptions
+    record: Callable[[State], dict[str, Any]]
+    start: Model | None = None
+    half: bool = False
+    fabric: Fabric | None = None
+    about: Mapping[str, Any] = field(default_factory=dict)
+
+
+def train(plan: TrainingPlan, *, to: Path, overwrite: bool = False) -> Model:
+    """Train a network and write its model folder.
+
+    A training that was stopped there resumes from its last checkpoint.
+
+    Parameters
+    ----------
+    plan
+        What is trained.
+    to
+        The model folder; checkpoints and TensorBoard logs are kept in its ``training``.
+    overwrite
+        Replace a model, at the end.
+
+    Returns
+    -------
+    Model
+        With the weights of the lowest validation error in dB², its standard deviation calibrated,
+        and scores; both by the validation windows.
+
+    Raises
+    ------
+    SarcastError
+        If the folder may not be replaced, or as in ``fit``.
+    """
+    if is_first_process():
+        check_model_folder(to, overwrite=overwrite)
+    state = fit(
+        plan.batches,
+        plan.validation,
+        plan.network,
+        plan.options,
+        folder=work_folder(to),
+        fabric=plan.fabric,
+        about=plan.about,
+    )
+    model, state = _better(plan, state)
+    model = replace(model, name=plan.name, training=plan.record(state))
+    if is_first_process():
+        write_finished(model, to, half=plan.half)
+    return model
+
+
+def summary(state: State) -> dict[str, Any]:
+    """Steps and seconds of a training, for ``model.yaml``."""
+    return {
+        "steps": state.step,
+        "best_step": state.best_step,
+        "seconds": round(state.seconds, 1),
+    }
+
+
+def _better(plan: TrainingPlan, state: State) -> tuple[Model, State]:
+    """Give the trained model, or the one it started from if that has the lower error."""
+    network = plan.network.eval()
+    if plan.start is None:
+        return _scored(Model(network, plan.name), plan.validation), state
+    trained = _scored(replace(plan.start, network=network, training={}), plan.validation)
+    start = _scored(plan.start, plan.validation)
+    if _relative_error(trained) <= _relative_error(start):
+        return trained, state
+    _log.info("training did not lower the error on the validation windows: the weights are kept")
+    return start, replace(state, best_step=0)
+
+
+def _scored(model: Model, validation: Sequence[Window]) -> Model:
+    """Calibrate and score a model, without warnings that its validation windows are new to it."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        model = calibrated(model, validation)
+        scores = residual_scores(model, validation)
+    return replace(model, scores=scores, warned=set())
+
+
+def _relative_error(model: Model) -> float:
+    assert model.scores is not None
+    return model.scores.of_mean
