@@ -513,14 +513,15 @@ def test_validation_is_of_the_windows_not_of_their_batches() -> None:
         return Prediction(batch.target.nan_to_num(0.0) + bias)
 
     for batch in (1, 2, 5):
-        found = ValidationWindows(windows, batch, torch.device("cpu")).validate(Biased(), predict)
+        kept = ValidationWindows(windows, batch, torch.device("cpu"))
+        result = kept.validate(Biased(), predict)
         corners = [window.target[0, -1, -1] for window in windows]
-        assert found.loss == pytest.approx(np.mean(corners), rel=1e-5)
-        assert found.rmse_db == pytest.approx([1.0, 2.0], abs=1e-5)
-        assert found.error_db2 == pytest.approx(2.5, abs=1e-5)
+        assert result.loss == pytest.approx(np.mean(corners), rel=1e-5)
+        assert result.rmse_db == pytest.approx([1.0, 2.0], abs=1e-5)
+        assert result.error_db2 == pytest.approx(2.5, abs=1e-5)
         actual = np.clip((windows[0].target[0] + 25.0) / 25.0, 0.0, 1.0)
-        np.testing.assert_allclose(found.image[0, :, :16], actual, atol=1e-6)
-        assert found.image.shape == (1, 16, 32)
+        np.testing.assert_allclose(result.image[0, :, :16], actual, atol=1e-6)
+        assert result.image.shape == (1, 16, 32)
 
 
 def test_a_loss_that_is_not_finite_stops_training(monkeypatch) -> None:

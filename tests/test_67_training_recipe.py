@@ -276,7 +276,7 @@ def test_days_and_season_of_worlds_are_those_of_their_times() -> None:
     assert ((batch.day_of_year >= 0) & (batch.day_of_year < 366)).all()
 
 
-def test_seen_conditions_are_the_range_of_what_is_known() -> None:
+def test_the_training_range_is_that_of_the_known_conditions() -> None:
     options = TrainOptions(batch=4)
     batch = world_batches(TINY.worlds[0], options, device="cpu")(0, 0)
     batch.conditions[0, 0, 0] = -40.0

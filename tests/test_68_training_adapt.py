@@ -34,8 +34,8 @@ def _model() -> Model:
         widths=(16, 8, 8, 8), blocks=(1, 1, 1, 1), decoder_width=16,
         decoder_blocks=(1, 1, 1, 1), fine_width=8, embedding=16,
     )  # fmt: skip
-    told = {"seen_conditions": {"temperature": [5.0, 6.0], "incidence": [30.0, 40.0]}}
-    return Model(Temporal(options).eval(), "base", told)
+    record = {"seen_conditions": {"temperature": [5.0, 6.0], "incidence": [30.0, 40.0]}}
+    return Model(Temporal(options).eval(), "base", record)
 
 
 def _samplers() -> tuple[WindowSampler, WindowSampler]:
@@ -61,7 +61,7 @@ def test_the_temperature_of_an_area_is_learned(tmp_path: Path) -> None:
         assert tensor.equal(before[name])
 
 
-def test_a_training_that_does_not_help_is_left_out(tmp_path: Path, monkeypatch) -> None:
+def test_a_training_that_does_not_lower_the_error_is_discarded(tmp_path: Path, monkeypatch) -> None:
     fit = train_module.fit
 
     def harm(batches, validation, network, *rest, **named):
@@ -78,7 +78,7 @@ def test_a_training_that_does_not_help_is_left_out(tmp_path: Path, monkeypatch) 
     assert adapted.training["seen_conditions"] == model.training["seen_conditions"]
 
 
-def test_options_that_are_given_win_over_those_that_suit() -> None:
+def test_options_that_are_set_override_those_of_adaptation() -> None:
     options = adaptation_options(TrainOptions(batch=3, schedule="constant"), _model())
     assert (options.batch, options.schedule) == (3, "constant")
     assert (options.minutes, options.learning_rate, options.average) == (5.0, 3e-5, 0.95)
@@ -91,14 +91,15 @@ def test_days_of_the_year_are_drawn_and_all_else_is_kept() -> None:
     training, _ = _samplers()
     batch = sampled(training, batch=100, seed=3)(5, 0)
     batch.conditions[:, -1, PRECIPITATION] = 0.0
-    told = [prevent_date_memorisation(lambda *_: batch, seed=3)(step, 0) for step in (5, 5, 6)]
-    days = [one.day_of_year for one in told]
+    batches = prevent_date_memorisation(lambda *_: batch, seed=3)
+    drawn = [batches(step, 0) for step in (5, 5, 6)]
+    days = [each.day_of_year for each in drawn]
     assert days[0].equal(days[1]) and not days[0].equal(days[2])
     assert abs(float(days[0].mean()) - 182.6) < 5.0 * 105.0 / 10.0
     assert 0.0 <= float(days[0].min()) < 20.0 and 345.0 < float(days[0].max()) < 366.0
     for field in fields(batch):
         if field.name != "day_of_year":
-            before, after = getattr(batch, field.name), getattr(told[0], field.name)
+            before, after = getattr(batch, field.name), getattr(drawn[0], field.name)
             assert before is after or torch.allclose(before, after, atol=0.0, equal_nan=True)
 
 
@@ -111,13 +112,12 @@ def test_the_level_of_half_of_the_targets_without_weather_is_mirrored() -> None:
     batch.conditions[:, -1] = torch.nan
     batch.conditions[:50, -1, PRECIPITATION] = 1.0
     batch.conditions[50:100, -1, TEMPERATURE] = 1.0
-    told = prevent_date_memorisation(lambda *_: batch, seed=3)(5, 0)
-    assert told.target[:100].equal(batch.target[:100])
-    untold = told.target[100:]
-    assert ((untold - 2.0).abs().amax((1, 2, 3)) < 1e-6).float().mean() == pytest.approx(
-        0.5, abs=0.15
-    )
-    assert untold.abs().sub(2.0).abs().max() < 1e-6
+    target = prevent_date_memorisation(lambda *_: batch, seed=3)(5, 0).target
+    assert target[:100].equal(batch.target[:100])
+    without = target[100:]
+    kept = (without - 2.0).abs().amax((1, 2, 3)) < 1e-6
+    assert kept.float().mean() == pytest.approx(0.5, abs=0.15)
+    assert without.abs().sub(2.0).abs().max() < 1e-6
 
 
 @pytest.mark.parametrize(("share", "kept"), [(0.2, 17), (0.01, 20), (0.99, 1)])
@@ -126,5 +126,5 @@ def test_the_last_dates_validate_and_at_least_one_does_each(share: float, kept: 
     assert len(early.targets[0]) == kept
     both = [*early.targets[0], *late.targets[0]]
     assert both == list(target_dates(CUBE, 3))
-    first, last = (str(CUBE["time"].values[place])[:10] for place in (both[0], both[-1]))
+    first, last = (str(CUBE["time"].values[index])[:10] for index in (both[0], both[-1]))
     assert (early.dates()[0], late.dates()[-1]) == (first, last)

@@ -1,3 +1,5 @@
+"""Batches of real series on the device, against windows that are cut one by one."""
+
 import numpy as np
 import pytest
 import torch
@@ -18,7 +20,7 @@ def drawn(order: slice = slice(None), **changed: int):
 
 
 @pytest.mark.parametrize("order", [slice(None), slice(None, None, -1)])
-def test_every_pixel_tells_where_it_was_cut(order: slice) -> None:
+def test_every_pixel_comes_from_where_it_was_cut(order: slice) -> None:
     """Times rise to the target, bands, rows and columns follow each other, whatever the order."""
     _, batches = drawn(order)
     batch = batches(0, 0)
@@ -37,13 +39,15 @@ def test_conditions_are_those_of_the_cut() -> None:
     """Each window is that which cutting it one by one gives."""
     cube, batches = drawn()
     batch, source = batches(5, 0), CubeReader.from_cube(cube)
-    for place in range(8):
-        first = batch.previous[place, :, 0, 0, 0].numpy().astype(int)
+    for number in range(8):
+        first = batch.previous[number, :, 0, 0, 0].numpy().astype(int)
         times, _, rows, columns = np.unravel_index(first, (12, 2, ROWS, COLUMNS))
-        target = int(np.unravel_index(int(batch.target[place, 0, 0, 0]), (12, 2, ROWS, COLUMNS))[0])
+        target = int(
+            np.unravel_index(int(batch.target[number, 0, 0, 0]), (12, 2, ROWS, COLUMNS))[0]
+        )
         window = source.cut(target, (rows[0], columns[0]), (8, 8), list(times))
-        np.testing.assert_array_equal(batch.conditions[place], window.conditions)
-        np.testing.assert_array_equal(batch.previous[place], window.previous)
+        np.testing.assert_array_equal(batch.conditions[number], window.conditions)
+        np.testing.assert_array_equal(batch.previous[number], window.previous)
 
 
 @pytest.mark.parametrize("chooser", ["nearest", "recent", "same-season", "both"])
@@ -62,8 +66,8 @@ def test_half_take_what_the_chooser_gives(chooser: Chooser) -> None:
     assert 0.42 < as_chosen.mean() < 0.58
 
 
-def test_the_calendar_cannot_be_learned_by_heart() -> None:
-    """Whatever the target's date, every day of the year is told as often."""
+def test_the_calendar_cannot_be_memorised() -> None:
+    """Whatever the target's date, every day of the year is drawn as often."""
     _, batches = drawn(batch=4000)
     batch = batches(0, 0)
     date = np.unravel_index(batch.target[:, 0, 0, 0].numpy().astype(int), (12, 2, ROWS, COLUMNS))[0]
@@ -90,7 +94,7 @@ def test_a_window_larger_than_the_cube_sees_nothing_beyond_it() -> None:
 
 
 def test_a_batch_holds_windows_of_several_cubes_by_their_share() -> None:
-    """Each cube is told by its values; one with three times the targets gives most windows."""
+    """Cubes differ by their values; one with three times the targets gives most windows."""
     cube = coordinate_cube()
     cubes = [cube, cube.assign(backscatter=cube["backscatter"] + 1e6)]
     sampler = WindowSampler(
@@ -103,7 +107,7 @@ def test_a_batch_holds_windows_of_several_cubes_by_their_share() -> None:
     assert any(0 < one.sum() < 64 for one in several)
 
 
-def test_mirrored_levels_tell_nothing_of_the_date() -> None:
+def test_mirrored_levels_do_not_reveal_the_date() -> None:
     """Targets 3 dB above all earlier images are 3 dB above or below; the pattern stays."""
     cube = coordinate_cube()
     pattern = np.random.default_rng(0).normal(size=(2, ROWS, COLUMNS))

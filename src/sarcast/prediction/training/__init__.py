@@ -1,1 +1,1 @@
-"""How networks are trained."""
+"""Training of networks: the loop, plans from scratch, adaptations and recipes, augmentation."""

@@ -1,6 +1,5 @@
-"""Changes to training batches, so that one set of weights serves whatever is known."""
+"""Augmentation of training batches, so that one set of weights serves whatever is known."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
@@ -12,11 +11,11 @@ from sarcast.sensor.orbits import wrap_heading
 from sarcast.windows import Batch
 
 MIRRORED_SHARE = 0.5
-"""Share of the targets whose level is mirrored, so that above and below are as likely."""
+"""Share of the targets whose level is mirrored: above and below become equally likely."""
 
 
 class AugmentOptions(BaseModel):
-    """How training batches are varied."""
+    """How training batches are augmented."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -27,50 +26,44 @@ class AugmentOptions(BaseModel):
         0.08, ge=0.0, le=1.0, description="share of windows without each single condition"
     )
     no_weather: float = Field(
-        0.15, ge=0.0, le=1.0, description="share of windows without temperature, snow, rain"
+        0.15,
+        ge=0.0,
+        le=1.0,
+        description="share of windows without temperature, snow depth and precipitation",
     )
     no_conditions: float = Field(
         0.05, ge=0.0, le=1.0, description="share of windows without any condition"
     )
-    no_elevation: float = Field(0.15, ge=0.0, le=1.0, description="share without elevation")
+    no_elevation: float = Field(
+        0.15, ge=0.0, le=1.0, description="share of windows without elevation"
+    )
     strips: float = Field(
-        0.03, ge=0.0, le=1.0, description="share of previous images with an unseen strip"
+        0.03, ge=0.0, le=1.0, description="share of previous images with a strip of no data"
     )
     mirror: bool = Field(
         True,
-        description="mirror east to west and north to south, with the looks; =false turns it off",
+        description="mirror windows east to west and north to south, with the look directions; "
+        "=false turns it off",
     )
 
 
 def augment(batch: Batch, options: AugmentOptions, *, generator: torch.Generator) -> Batch:
-    """Vary a batch: missing conditions, missing elevation, unseen strips, mirrors.
+    """Augment a batch by missing conditions and elevation, strips of no data, and mirroring.
 
     Parameters
     ----------
     batch
-        Windows; those given are not changed.
+        Windows; the batch itself is not changed.
     options
-        How.
+        Shares of windows.
     generator
         Generator on the CPU.
     """
-    windows = batch.conditions.shape[0]
-    device = batch.target.device
-
-    def chance(share: float, *shape: int) -> Tensor:
-        return (torch.rand(*shape, generator=generator) < share).to(device)
-
-    hidden = chance(options.no_condition, windows, len(CONDITIONS))
-    hidden |= chance(options.no_weather, windows, 1) & _is_in(WEATHER, device)
-    hidden |= chance(options.no_conditions, windows, 1)
-    places = [CONDITIONS.index(condition(column)) for column in COLUMNS]
-    gone, other = hidden[:, places], batch.counterfactual_conditions
-    bare = chance(options.no_elevation, windows)[:, None, None]
+    batch = _hide_conditions(batch, options, generator)
+    no_elevation = _draw(options.no_elevation, batch, (1, 1), generator)
     batch = replace(
         batch,
-        conditions=batch.conditions.masked_fill(gone[:, None], torch.nan),
-        counterfactual_conditions=None if other is None else other.masked_fill(gone, torch.nan),
-        elevation=batch.elevation.masked_fill(bare, torch.nan),
+        elevation=batch.elevation.masked_fill(no_elevation, torch.nan),
         previous=batch.previous.masked_fill(_strips(batch, options, generator), torch.nan),
     )
     if options.mirror:
@@ -78,6 +71,27 @@ def augment(batch: Batch, options: AugmentOptions, *, generator: torch.Generator
             if torch.rand((), generator=generator) < 0.5:
                 batch = mirror(batch, axis)
     return batch
+
+
+def _draw(share: float, batch: Batch, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+    """Draw True with a probability, dims (window, *shape), on the device of the batch."""
+    drawn = torch.rand(len(batch.target), *shape, generator=generator) < share
+    return drawn.to(batch.target.device)
+
+
+def _hide_conditions(batch: Batch, options: AugmentOptions, generator: torch.Generator) -> Batch:
+    """Hide conditions of windows, in all their images: single ones, the weather, or all."""
+    device, other = batch.target.device, batch.counterfactual_conditions
+    weather = torch.tensor([name in WEATHER for name in CONDITIONS], device=device)
+    hidden = _draw(options.no_condition, batch, (len(CONDITIONS),), generator)
+    hidden |= _draw(options.no_weather, batch, (1,), generator) & weather
+    hidden |= _draw(options.no_conditions, batch, (1,), generator)
+    columns = hidden[:, [CONDITIONS.index(condition(column)) for column in COLUMNS]]
+    return replace(
+        batch,
+        conditions=batch.conditions.masked_fill(columns[:, None], torch.nan),
+        counterfactual_conditions=None if other is None else other.masked_fill(columns, torch.nan),
+    )
 
 
 def mirror(batch: Batch, axis: int) -> Batch:
@@ -97,7 +111,7 @@ def mirror(batch: Batch, axis: int) -> Batch:
     180 − a, so h becomes −h.
     """
 
-    def turned(rows: Tensor) -> Tensor:
+    def mirrored(rows: Tensor) -> Tensor:
         rows = rows.clone()
         rows[..., HEADING] = wrap_heading(-rows[..., HEADING] - (180.0 if axis == -1 else 0.0))
         return rows
@@ -118,8 +132,8 @@ def mirror(batch: Batch, axis: int) -> Batch:
     flipped = {name: part.flip(axis) for name, part in parts.items() if part is not None}
     return replace(
         batch,
-        conditions=turned(batch.conditions),
-        counterfactual_conditions=None if other is None else turned(other),
+        conditions=mirrored(batch.conditions),
+        counterfactual_conditions=None if other is None else mirrored(other),
         **flipped,
     )
 
@@ -127,18 +141,20 @@ def mirror(batch: Batch, axis: int) -> Batch:
 def mirror_levels(batch: Batch, which: Tensor) -> Batch:
     """Mirror the level of targets about the median level of their previous images, by bands.
 
-    A target that lies above its previous images comes to lie as far below them, or the other way
-    round: where half of the targets are mirrored, no level can be learned by heart.
+    A target with mean level l, whose previous images have the median level m, gets the level
+    2 m − l; its pattern stays. Where half of the targets are mirrored, a network cannot memorise
+    the levels of dates.
 
     Parameters
     ----------
     batch
-        Windows; those given are not changed.
+        Windows; the batch itself is not changed.
     which
         Dims (window), bool: the windows whose target is mirrored.
     """
-    departure = (batch.target[:, None] - batch.previous).nanmean(dim=(3, 4)).nanquantile(0.5, dim=1)
-    shift = torch.where(which[:, None], 2.0 * departure, 0.0).nan_to_num(0.0)
+    difference = (batch.target[:, None] - batch.previous).nanmean(dim=(3, 4))
+    median = difference.nanquantile(0.5, dim=1)
+    shift = torch.where(which[:, None], 2.0 * median, 0.0).nan_to_num(0.0)
     return replace(batch, target=batch.target - shift[..., None, None])
 
 
@@ -148,11 +164,11 @@ def fewer_images(batch: Batch, options: AugmentOptions, *, generator: torch.Gene
     Parameters
     ----------
     batch
-        Windows; those given are not changed.
+        Windows; the batch itself is not changed.
     options
-        How many.
+        Numbers of images.
     generator
-        Generator on the CPU; the same on every device keeps their work equal.
+        Generator on the CPU; with the same on every device, all have the same amount of work.
     """
     images = batch.previous.shape[1]
     fewest = min(options.fewest, images)
@@ -168,20 +184,18 @@ def fewer_images(batch: Batch, options: AugmentOptions, *, generator: torch.Gene
     return batch.keep_images(kept)
 
 
-def _is_in(names: Sequence[str], device: torch.device) -> Tensor:
-    return torch.tensor([name in names for name in CONDITIONS], device=device)
-
-
 def _strips(batch: Batch, options: AugmentOptions, generator: torch.Generator) -> Tensor:
-    """Mark, (window, image, 1, y, x), what a strip across an image does not see."""
+    """Draw strips across images, where they have no data; dims (window, image, 1, y, x), bool."""
     windows, images, _, height, width = batch.previous.shape
     shape = (windows, images, 1, 1, 1)
     angle = torch.rand(shape, generator=generator) * torch.pi
-    centre, reach = torch.rand(2, *shape, generator=generator)
-    hit = torch.rand(shape, generator=generator) < options.strips
+    centre, width_share = torch.rand(2, *shape, generator=generator)
+    drawn = torch.rand(shape, generator=generator) < options.strips
     device = batch.previous.device
     rows = torch.linspace(-0.5, 0.5, height, device=device)[:, None]
     columns = torch.linspace(-0.5, 0.5, width, device=device)
-    angle, centre, reach, hit = (part.to(device) for part in (angle, centre, reach, hit))
+    angle, centre, width_share, drawn = (
+        part.to(device) for part in (angle, centre, width_share, drawn)
+    )
     across = rows * torch.sin(angle) + columns * torch.cos(angle)
-    return hit & ((across - centre + 0.5).abs() < 0.3 * reach)
+    return drawn & ((across - centre + 0.5).abs() < 0.3 * width_share)

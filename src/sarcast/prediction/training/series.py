@@ -1,4 +1,4 @@
-"""Batches of real series that are small enough to lie on the device: no window is cut by a loop."""
+"""Batches from real series that fit on the device, so that no loop has to cut windows."""
 
 import numpy as np
 import numpy.typing as npt
@@ -10,36 +10,36 @@ from sarcast.sensor.units import YEAR_DAYS
 from sarcast.windows import Batch, CubeReader, WindowSampler, concatenate, rank_previous
 
 CHOSEN_SHARE = 0.5
-"""Share of the windows whose previous images are as chosen; the others take any earlier ones."""
+"""Share of the windows with the previous images of the chooser; others have any earlier ones."""
 
-CUBES_AT_ONCE = 16
-"""Cubes that the windows of one batch are of at most."""
+CUBES_PER_BATCH = 16
+"""Largest number of cubes in one batch."""
 
-Places = npt.NDArray[np.intp]
+Indices = npt.NDArray[np.intp]
 
 
 class SeriesBatches:
-    """Batches of windows of cubes, each of several cubes: a ``training.Batches``.
+    """Batches of windows of cubes, each from several cubes: a ``batches.Batches``.
 
-    Half of the windows see the images before the target that the sampler's chooser gives, the
-    others any earlier ones, so that a network meets long gaps and other seasons too. The day of the
-    year that is told is drawn at random, while the days between images are true: of a few years, a
-    network would learn by heart on which days it rained.
+    Half of the windows have the previous images of the sampler's chooser, the others any earlier
+    ones, so that a network also learns from long gaps and other seasons. The day of the year is
+    drawn at random, while the days between images are true: in a few years, a network would
+    memorise the days on which it rained.
 
-    Of few dates it learns by heart even so, knowing each by its previous images. Half of the
-    targets can then be mirrored in their level: shifted to as far below the level of their previous
-    images as they were above it, or the other way round, so that nothing is left to be known.
+    If there are few dates it memorises them even so, since it can tell them by their previous
+    images. Half of the targets can then be mirrored in their level, as in ``mirror_levels``.
 
     Parameters
     ----------
     sampler
-        Cubes, read whole and kept on the device, their targets, and the shape of a window.
+        Cubes, which are read whole and kept on the device, their targets, and the shape of a
+        window.
     batch
-        Windows of a batch.
+        Windows per batch.
     seed
-        The same step and device number always give the same batch.
+        Seed of the draw; the same step and device number always give the same batch.
     device
-        Where the series and the batches lie.
+        Device of the series and the batches.
     mirror_levels
         Mirror the level of half of the targets.
     """
@@ -54,35 +54,35 @@ class SeriesBatches:
         mirror_levels: bool = False,
     ) -> None:
         pairs = zip(sampler.sources, sampler.targets, strict=True)
-        used = [(one, places) for one, places in pairs if len(places)]
-        self._series = [_Series(one, device) for one, _ in used]
-        self._targets = [np.argsort(np.argsort(one.times))[places] for one, places in used]
-        self._chosen = [_chosen(one.times, sampler) for one, _ in used]
+        used = [(source, targets) for source, targets in pairs if len(targets)]
+        self._series = [_Series(source, device) for source, _ in used]
+        self._targets = [_ranks(source.times)[targets] for source, targets in used]
+        self._chosen = [_chosen_previous(source.times, sampler) for source, _ in used]
         self._size, self._batch, self._seed = sampler.size, batch, seed
         self._mirror_levels = mirror_levels
         drawn_from = zip(self._targets, self._series, strict=True)
-        sizes = np.array([len(places) * series.pixels for places, series in drawn_from])
+        sizes = np.array([len(targets) * series.pixels for targets, series in drawn_from])
         self._shares = sizes / sizes.sum()
 
     def __call__(self, step: int, rank: int) -> Batch:
         """Draw the batch of a step on a device."""
         rng = np.random.default_rng([self._seed, step, rank, 3])
-        count = min(len(self._series), CUBES_AT_ONCE, self._batch)
+        count = min(len(self._series), CUBES_PER_BATCH, self._batch)
         numbers = rng.choice(len(self._series), count, p=self._shares)
         ends = np.arange(1, count + 1) * self._batch // count
         windows = np.diff(ends, prepend=0)
         return concatenate(
             [
-                self._of_one(int(number), int(share), rng=rng)
+                self._draw(int(number), int(share), rng=rng)
                 for number, share in zip(numbers, windows, strict=True)
             ]
         )
 
-    def _of_one(self, number: int, windows: int, *, rng: np.random.Generator) -> Batch:
-        """Draw windows of one cube."""
+    def _draw(self, number: int, windows: int, *, rng: np.random.Generator) -> Batch:
+        """Draw windows of the cube with a number."""
         series = self._series[number]
         target = rng.choice(self._targets[number], windows)
-        previous = _previous(target, self._chosen[number], rng=rng)
+        previous = _draw_previous(target, self._chosen[number], rng=rng)
         images = np.concatenate([previous, target[:, np.newaxis]], axis=1)
         rows, columns = (
             rng.integers(max(pixels - self._size, 0) + 1, size=windows) for pixels in series.shape
@@ -115,9 +115,21 @@ class _Series:
         self._days = (times - times[0]) / np.timedelta64(1, "D")
 
     def cut(
-        self, images: Places, rows: Places, columns: Places, size: int, days_of_year: Double
+        self, images: Indices, rows: Indices, columns: Indices, size: int, days_of_year: Double
     ) -> Batch:
-        """Cut windows, their images given as (window, image), the target last."""
+        """Cut windows.
+
+        Parameters
+        ----------
+        images
+            Dims (window, image + 1): time indices, the target last.
+        rows, columns
+            Dims (window): offset of the first pixel.
+        size
+            Pixels a side.
+        days_of_year
+            Dims (window), 0..366.
+        """
         height, width = (min(size, pixels) for pixels in self.shape)
         y = self.tensor(rows)[:, None] + torch.arange(height, device=self._device)
         x = self.tensor(columns)[:, None] + torch.arange(width, device=self._device)
@@ -127,14 +139,14 @@ class _Series:
             y[:, None, None, :, None],
             x[:, None, None, None, :],
         ]
-        stack = _padded(stack, size)
+        stack = _pad(stack, size)
         cells = self._rows[rows + height // 2], self._columns[columns + width // 2]
         conditions = self._conditions[images, :, cells[0][:, None], cells[1][:, None]]
         days = self._days[images]
         return Batch(
             previous=stack[:, :-1],
             target=stack[:, -1],
-            elevation=_padded(self._elevation[y[:, :, None], x[:, None, :]], size),
+            elevation=_pad(self._elevation[y[:, :, None], x[:, None, :]], size),
             conditions=self.tensor(conditions.astype(np.float32)),
             times=self.tensor(self._times[images]),
             days=self.tensor((days - days[:, -1:]).astype(np.float32)),
@@ -142,24 +154,30 @@ class _Series:
         )
 
     def tensor(self, values: npt.NDArray[np.generic]) -> torch.Tensor:
+        """Copy an array to the device."""
         return torch.as_tensor(values, device=self._device)
 
 
-def _padded(images: torch.Tensor, size: int) -> torch.Tensor:
-    """Fill images of a cube that is smaller than a window with what nothing saw."""
+def _pad(images: torch.Tensor, size: int) -> torch.Tensor:
+    """Pad images of a cube that is smaller than a window with NaN."""
     missing = (0, size - images.shape[-1], 0, size - images.shape[-2])
     return torch.nn.functional.pad(images, missing, value=torch.nan)
 
 
-def _chosen(times: Times, sampler: WindowSampler) -> Places:
-    """Places of the previous images of each date, oldest first, dims (date, image)."""
+def _ranks(times: Times) -> Indices:
+    """Index of each time in the order of time."""
+    return np.argsort(np.argsort(times))
+
+
+def _chosen_previous(times: Times, sampler: WindowSampler) -> Indices:
+    """Time indices of the chooser's previous images of each date, oldest first, (date, image)."""
     ordered, count = np.sort(times), sampler.previous
     ranked = [rank_previous(ordered, date, chooser=sampler.chooser) for date in range(len(ordered))]
-    return np.stack([np.resize(np.sort(places[:count]), count) for places in ranked])
+    return np.stack([np.resize(np.sort(indices[:count]), count) for indices in ranked])
 
 
-def _previous(target: Places, chosen: Places, *, rng: np.random.Generator) -> Places:
-    """Places of previous images, oldest first, dims (window, image)."""
+def _draw_previous(target: Indices, chosen: Indices, *, rng: np.random.Generator) -> Indices:
+    """Draw time indices of previous images, oldest first, dims (window, image)."""
     keys = rng.random((len(target), int(target.max())))
     keys[np.arange(keys.shape[1]) >= target[:, np.newaxis]] = np.inf
     any_earlier = np.sort(np.argsort(keys, axis=1)[:, : chosen.shape[1]], axis=1)
