@@ -183,6 +183,21 @@ def test_the_command_trains_by_a_recipe_and_its_record_repeats_it(
     assert load_model(third, device="cpu").training["start"] == "first"
 
 
+def test_flags_are_in_groups_everyday_ones_first(capsys: pytest.CaptureFixture[str]) -> None:
+    _run("train", "--help")
+    manual = capsys.readouterr().out
+    titles = ("Parameters", "Training", "Augmentation", "Temporal network", "U-Net")
+    starts = [manual.index(f"─ {title}") for title in titles]
+    assert starts == sorted(starts)
+    everyday = manual[: starts[1]]
+    for flag in ("--to", "--from", "--recipe", "--minutes", "--window", "--previous", "--end"):
+        assert flag in everyday, flag
+    assert "--steps" in manual[starts[1] : starts[2]]
+    assert "--augment.mirror" in manual[starts[2] : starts[3]]
+    assert "--temporal.widths" in manual[starts[3] : starts[4]]
+    assert "--unet.filters" in manual[starts[4] :]
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [

@@ -38,7 +38,7 @@ VERBS = {
     "rtc": "Terrain-correct Sentinel-1 GRD products to gamma nought, with a catalogue.",
     "index": "Index Sentinel-1 rasters as STAC items.",
     "cube": "Build a cube from the scenes of a catalogue, or add the scenes that it lacks.",
-    "train": "Train an expected-image network on cubes, or adapt a trained one.",
+    "train": "Train an expected-image network on cubes or by a recipe, or adapt a trained one.",
     "predict": "Write the expected image of a date, under its own or under other conditions.",
     "detect": "Write what changed on the ground at a date: rasters, polygons, STAC item.",
     "evaluate": "Measure with simulated changes how well difference images reveal change.",

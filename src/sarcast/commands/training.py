@@ -91,7 +91,7 @@ class CubeTrainingConfig(TrainingConfig):
 
     @model_validator(mode="after")
     def _check_unet(self) -> "CubeTrainingConfig":
-        if self.network == "unet" and self.window is not None:
+        if self.network == "unet" and self.start_from is None and self.window is not None:
             try:
                 self.unet_options()
             except ValidationError as error:

@@ -26,7 +26,7 @@ class SeriesBatches:
     drawn at random, while the days between images are true: in a few years, a network would
     memorise the days on which it rained.
 
-    If there are few dates it memorises them even so, since it can tell them by their previous
+    If there are few dates it memorises them even so, since it can recognise them by their previous
     images. Half of the targets can then be mirrored in their level, as in ``mirror_levels``.
 
     Parameters

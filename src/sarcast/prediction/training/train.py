@@ -133,7 +133,7 @@ def _better(plan: TrainingPlan, state: State) -> tuple[Model, State]:
 
 
 def _scored(model: Model, validation: Sequence[Window]) -> Model:
-    """Calibrate and score a model, without warnings that its validation windows are new to it."""
+    """Calibrate and score a model; conditions outside its training range raise no warning."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         model = calibrated(model, validation)
