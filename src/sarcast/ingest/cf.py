@@ -9,8 +9,15 @@ import xarray as xr
 from sarcast.errors import SarcastError
 
 
-def open_cf(source: str) -> xr.Dataset:
+def open_cf(source: str, called: str = "") -> xr.Dataset:
     """Open a NetCDF file or a Zarr store lazily, with grid mappings as coordinates.
+
+    Parameters
+    ----------
+    source
+        Path or URL.
+    called
+        Name in error messages, if another than ``source``.
 
     Raises
     ------
@@ -26,12 +33,12 @@ def open_cf(source: str) -> xr.Dataset:
     try:
         # decode_coords="all" fails on attributes such as bounds that refer to no variable
         data = xr.open_dataset(source, **options)
-    except (OSError, ValueError, KeyError, ImportError) as error:
+    except (OSError, ValueError, LookupError, TypeError, ImportError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         if "IO backends" in reason:
             reason = "its format is not recognised"
         kind = "Zarr" if zarr else "NetCDF"
-        raise SarcastError(f"{source} cannot be read as {kind}: {reason}") from error
+        raise SarcastError(f"{called or source} cannot be read as {kind}: {reason}") from error
     grid_mappings = {str(v.attrs.get("grid_mapping", "")) for v in data.data_vars.values()}
     with_coordinates = data.set_coords([name for name in grid_mappings if name in data])
     with_coordinates.set_close(data.close)

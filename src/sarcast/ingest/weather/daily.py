@@ -76,14 +76,9 @@ def step_of(times: Times, source: str) -> np.timedelta64:
     SarcastError
         If it is longer than a day, or a time occurs twice.
     """
+    check_unique(times, source)
     if times.size < 2:
         return DAY
-    repeated = times.size - np.unique(times).size
-    if repeated:
-        raise SarcastError(
-            f"{source} has {repeated} of its {times.size} times more than once; keep one value for "
-            f"each time"
-        )
     step: np.timedelta64 = np.median(np.diff(np.sort(times.astype("datetime64[s]"))))
     if step / DAY > 1.5:
         raise SarcastError(
@@ -91,6 +86,16 @@ def step_of(times: Times, source: str) -> np.timedelta64:
             f"weather"
         )
     return step
+
+
+def check_unique(times: Times, source: str) -> None:
+    """Raise if a time occurs twice."""
+    repeated = times.size - np.unique(times).size
+    if repeated:
+        raise SarcastError(
+            f"{source} has {repeated} of its {times.size} times more than once; keep one value for "
+            f"each time"
+        )
 
 
 def to_days(

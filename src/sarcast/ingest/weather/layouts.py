@@ -96,6 +96,11 @@ class WeatherProfile(Profile):
     unit_words: dict[str, str] = Field({}, description="CF units of unit names that are not CF.")
     table: StationTable | None = Field(None, description="Columns, if the source is a CSV file.")
 
+    @property
+    def densities(self) -> set[str]:
+        """Names of the variables that convert an amount of water to a depth of snow."""
+        return {name for variable in self.variables.values() for name in variable.density}
+
     def match(self, names: Iterable[str]) -> dict[Condition, str]:
         """Match names of variables or columns to conditions: ``{"temperature": "t2m"}``.
 
@@ -124,6 +129,13 @@ class WeatherOptions(BaseModel):
     weather_decimal: Literal[".", ","] | None = Field(
         None, description="Decimal sign of weather CSV files; default: that of their profile."
     )
+
+
+def is_weather(names: Sequence[str], options: WeatherOptions) -> bool:
+    """Whether a grid with variables of these names contains a condition, by any profile."""
+    named = [find_profile(WeatherProfile, name) for name in options.weather_profile]
+    profiles = [profile for profile in (*named, *shipped(WeatherProfile)) if not profile.table]
+    return any(profile.match(names) for profile in profiles)
 
 
 def choose_profile(

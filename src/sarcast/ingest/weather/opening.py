@@ -1,6 +1,8 @@
 """Weather files opened, with the same names of dims and coordinates for all of them."""
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,55 +11,165 @@ import odc.geo.xr  # noqa: F401 - registers the accessor that reads the CRS
 import xarray as xr
 from odc.geo.crs import CRS
 
+from sarcast.arrays import Times
 from sarcast.errors import SarcastError
 from sarcast.ingest.cf import open_cf
-from sarcast.ingest.weather import daily, stations
-from sarcast.ingest.weather.layouts import WeatherOptions, WeatherProfile, choose_profile
+from sarcast.ingest.weather import archive, daily, joining, stations
+from sarcast.ingest.weather.layouts import (
+    Condition,
+    WeatherOptions,
+    WeatherProfile,
+    choose_profile,
+    is_weather,
+)
+
+_log = logging.getLogger(__name__)
 
 CRS_KEY = "sarcast_crs"
 """Attribute with the CRS of an opened grid."""
 WGS84 = "EPSG:4326"
 
 _TABLES = {".csv", ".txt", ".tsv"}
+Group = dict[str, xr.Dataset]
+"""Opened files on the same grid, by name."""
+_SPATIAL = {"lon", "longitude", "x", "lat", "latitude", "y"}
 
 
 @dataclass(frozen=True)
 class WeatherSource:
-    """An opened weather file, with the profile of its layout and the length of its time step.
+    """An opened weather file, or the files of a zip that are on the same grid, with their profile.
 
-    A grid has the coordinates ``time``, ``y`` and ``x``; stations have the dim ``station`` with the
-    coordinates ``lat`` and ``lon``. ``name`` is the path or URL of the file.
+    Grids have the coordinates ``time``, ``y`` and ``x``; stations have the dim ``station`` with the
+    coordinates ``lat`` and ``lon``. ``name`` is the path or URL, and of a zip also its files.
+    ``steps`` contains the length of the time step of each condition.
     """
 
     name: str
-    data: xr.Dataset
+    members: tuple[xr.Dataset, ...]
     profile: WeatherProfile
-    step: np.timedelta64
+    steps: Mapping[Condition, np.timedelta64]
+    close: Callable[[], None]
+
+    @property
+    def matches(self) -> dict[Condition, str]:
+        """Variable of each condition: ``{"temperature": "t2m"}``."""
+        return self.profile.match(_names(self.members))
+
+    @property
+    def times(self) -> Times:
+        """Times of all members."""
+        return np.concatenate([member["time"].values for member in self.members])
+
+    def density(self, condition: Condition) -> str | None:
+        """The variable that converts a condition from an amount of water to a depth, if any."""
+        names = self.profile.variables[condition].density
+        return next((name for name in names if name in _names(self.members)), None)
+
+    def with_field(self, field: str) -> list[xr.Dataset]:
+        """The members that contain a variable."""
+        return [member for member in self.members if field in member]
 
 
-def open_source(name: str, options: WeatherOptions) -> WeatherSource:
-    """Open a weather file and choose its profile.
+def open_sources(name: str, options: WeatherOptions) -> list[WeatherSource]:
+    """Open a weather file, or the NetCDF files of a zip, and choose their profiles.
+
+    Returns
+    -------
+    list of WeatherSource
+        One; of a zip, one for each of its grids.
 
     Raises
     ------
     SarcastError
         If it cannot be read, no profile matches its names, or it has no coordinates.
     """
-    path = Path(name)
-    if path.suffix.lower() in _TABLES:
-        data, profile = stations.read_table(path, options)
-    else:
-        file = open_cf(name)
-        try:
-            names = [str(variable) for variable in file.variables]
-            spacing = _grid_spacing(file)
-            profile = choose_profile(names, options, name, table=False, spacing=spacing)
-            data = _canonical(file, profile, name)
-        except SarcastError:
-            file.close()
-            raise
-        data.set_close(file.close)
-    return WeatherSource(name, data, profile, daily.step_of(data["time"].values, name))
+    if Path(name).suffix.lower() in _TABLES:
+        data, profile = stations.read_table(Path(name), options)
+        return [_source(name, [data], profile, data.close)]
+    stack = ExitStack()
+    try:
+        groups = _open_zip(name, options, stack) if archive.is_zip(name) else [_open(name, stack)]
+        return [_join(name, group, options, stack.close) for group in groups]
+    except BaseException:
+        stack.close()
+        raise
+
+
+def _open(name: str, stack: ExitStack, within: str = "") -> Group:
+    """Open a file, called by its name in a zip if it is unpacked from one."""
+    file = open_cf(name, called=within)
+    stack.callback(file.close)
+    return {within or name: file}
+
+
+def _open_zip(name: str, options: WeatherOptions, stack: ExitStack) -> list[Group]:
+    """Open the NetCDF files of a zip, by grid; grids without weather are left out, with a warning.
+
+    All are returned if none has weather.
+    """
+    folder, paths = archive.unpack(name)
+    stack.callback(folder.cleanup)
+    by_grid: dict[bytes, Group] = {}
+    for member, path in paths.items():
+        group = _open(str(path), stack, f"{name} ({member})")
+        by_grid.setdefault(_grid_key(*group.values()), {}).update(group)
+    groups = list(by_grid.values())
+    usable = [group for group in groups if is_weather(_names(group.values()), options)]
+    _warn_of_unused(file for group in groups if usable and group not in usable for file in group)
+    return usable or groups
+
+
+def _join(
+    name: str, group: Group, options: WeatherOptions, close: Callable[[], None]
+) -> WeatherSource:
+    """Join files on the same grid to one source; those without its variables are left out."""
+    first = next(iter(group.values()))
+    names = _names(group.values())
+    profile = choose_profile(names, options, name, table=False, spacing=_grid_spacing(first))
+    fields = {*profile.match(names).values(), *profile.densities}
+    used = {file: data for file, data in group.items() if fields & set(_names([data]))}
+    _warn_of_unused(file for file in group if file not in used)
+    called = next(iter(used)) if len(used) == 1 else name
+    members = [_canonical(data, profile, file) for file, data in used.items()]
+    return _source(called, [_on_grid_of(members[0], data) for data in members], profile, close)
+
+
+def _source(
+    name: str, members: list[xr.Dataset], profile: WeatherProfile, close: Callable[[], None]
+) -> WeatherSource:
+    for member in members:
+        for version in joining.versions(member):
+            daily.check_unique(version["time"].values, name)
+    steps = {}
+    for condition, field in profile.match(_names(members)).items():
+        times = [member["time"].values for member in members if field in member]
+        steps[condition] = daily.step_of(np.unique(np.concatenate(times)), name)
+    return WeatherSource(name, tuple(members), profile, steps, close)
+
+
+def _warn_of_unused(files: Iterable[str]) -> None:
+    for file in files:
+        _log.warning(f"{file} contains no known weather variable, left out")
+
+
+def _names(files: Iterable[xr.Dataset]) -> list[str]:
+    """Names of all variables and coordinates, in the order of the files."""
+    return list(dict.fromkeys(str(name) for file in files for name in file.variables))
+
+
+def _grid_key(data: xr.Dataset) -> bytes:
+    """Equal for files with the same coordinates in space, within a rounding error."""
+    axes = [
+        np.round(data[name].values.astype(np.float64), 4)
+        for name in sorted(map(str, data.coords))
+        if name.lower() in _SPATIAL
+    ]
+    return b"".join(repr(axis.shape).encode() + axis.tobytes() for axis in axes)
+
+
+def _on_grid_of(first: xr.Dataset, data: xr.Dataset) -> xr.Dataset:
+    """A dataset with the coordinates in space of another, free of rounding errors."""
+    return data.assign_coords({n: first[n] for n in ("y", "x", "lat", "lon") if n in first.coords})
 
 
 def _grid_spacing(data: xr.Dataset) -> float | None:

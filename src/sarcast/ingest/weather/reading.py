@@ -10,14 +10,15 @@ from odc.geo.geobox import GeoBox
 
 from sarcast.arrays import Double, Times
 from sarcast.errors import SarcastError
-from sarcast.ingest.weather import daily, grids
+from sarcast.ingest.weather import daily, grids, joining
 from sarcast.ingest.weather.layouts import (
     Condition,
     WeatherOptions,
     WeatherProfile,
     WeatherVariable,
 )
-from sarcast.ingest.weather.opening import WeatherSource, open_source
+from sarcast.ingest.weather.opening import WeatherSource, open_sources
+from sarcast.io.footprint import centre, footprint
 from sarcast.sensor.conditions import LAGS, RANGES, WEATHER
 
 _log = logging.getLogger(__name__)
@@ -45,7 +46,7 @@ class Weather:
 
     def __init__(self, sources: Sequence[Path | str], options: WeatherOptions) -> None:
         self.names = ", ".join(map(str, sources))
-        self._sources = [open_source(str(source), options) for source in sources]
+        self._sources = [each for name in sources for each in open_sources(str(name), options)]
         self._valid_shares: dict[str, dict[np.datetime64, float]] = {}
 
     def read(self, grid: GeoBox, dates: Sequence[np.datetime64]) -> xr.Dataset:
@@ -77,8 +78,7 @@ class Weather:
         moments = np.asarray(dates, dtype="datetime64[s]")
         merged = xr.Dataset()
         for source in self._sources:
-            matches = source.profile.match(map(str, source.data.variables))
-            for condition, name in matches.items():
+            for condition, name in source.matches.items():
                 layer = _read_condition(source, condition, name, grid, moments)
                 first = condition not in merged
                 merged[condition] = layer if first else merged[condition].fillna(layer)
@@ -91,13 +91,13 @@ class Weather:
     @property
     def period(self) -> str:
         """First and last date of the files, as text."""
-        times = np.concatenate([source.data["time"].values for source in self._sources])
+        times = np.concatenate([source.times for source in self._sources])
         return f"{str(times.min())[:10]} to {str(times.max())[:10]}" if times.size else "none"
 
     def close(self) -> None:
         """Close the files."""
         for source in self._sources:
-            source.data.close()
+            source.close()
 
     def summarise(self) -> None:
         """Report on how many of the dates that were read a condition is missing."""
@@ -141,9 +141,10 @@ def _read_condition(
     days_of = (moments + _clock_offset(source.profile, variable, grid)).astype("datetime64[D]")
     lags = range(LAGS if condition == "precipitation" else 1)
     wanted = np.stack([days_of - lag for lag in lags], axis=1)
-    part = grids.subset(source.data, grid, wanted.min(), wanted.max())
-    values = _values(source, part.data, condition, name)
-    days, layers = daily.to_days(values, part.data["time"].values, variable, source.step)
+    part, data = _subset(source, condition, name, grid, wanted)
+    values = _values(source, data, condition, name)
+    step = source.steps[condition]
+    days, layers = daily.to_days(values, data["time"].values, variable, step)
     unique = np.unique(wanted)
     daily_layers = grids.interpolate(part, _select_days(layers, days, unique), grid)
     field = daily_layers[np.searchsorted(unique, wanted)].astype(np.float32)
@@ -152,11 +153,24 @@ def _read_condition(
     return xr.DataArray(field[:, 0], dims=("time", "cy", "cx"))
 
 
+def _subset(
+    source: WeatherSource, condition: Condition, name: str, grid: GeoBox, wanted: Times
+) -> tuple[grids.WeatherSubset, xr.Dataset]:
+    """The part of a source around the days and the grid, and a condition's variables in it."""
+    members = source.with_field(name)
+    density = source.density(condition)
+    if density is not None:
+        members += [each for each in source.with_field(density) if name not in each]
+    parts = [grids.subset(member, grid, wanted.min(), wanted.max()) for member in members]
+    fields = [name] if density is None else [name, density]
+    return parts[0], joining.join([part.data for part in parts], fields)
+
+
 def _clock_offset(
     profile: WeatherProfile, variable: WeatherVariable, grid: GeoBox
 ) -> np.timedelta64:
     """Time to be added to UTC so that the days of the source begin at 00:00."""
-    longitude = float(grid.geographic_extent.centroid.coords[0][0])
+    longitude, _ = centre(footprint(grid))
     solar = longitude / 15.0 if profile.clock == "local" else 0.0
     return daily.hours(solar + profile.utc_offset - variable.day_starts)
 
@@ -172,13 +186,13 @@ def _values(source: WeatherSource, part: xr.Dataset, condition: Condition, name:
         raise SarcastError(
             f"{name} in {source.name} has no units; specify them in a profile (--weather-profile)"
         )
-    density = next((each for each in variable.density if each in part), None)
+    density = source.density(condition)
     if density is not None:
         densities = _array(part, density, source.name)
         density_unit = str(part[density].attrs.get("units", "kg m-3"))
         values = daily.snow_depth((values, unit), (densities, density_unit), source.name)
         unit = "m"
-    converted = daily.to_condition(values, unit, condition, source.step, source.name)
+    converted = daily.to_condition(values, unit, condition, source.steps[condition], source.name)
     if condition != "temperature":  # amounts are never negative
         converted[(converted < 0.0) & (converted > -_PACKING_ERROR)] = 0.0
     if variable.most is not None:
