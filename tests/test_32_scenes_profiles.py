@@ -208,7 +208,7 @@ def test_a_duplicate_scene_is_left_out(tmp_path: Path, capsys: pytest.CaptureFix
     (item,) = find_items([tmp_path], DEFAULTS)
     check(item, "sigma0")
     assert item.assets["vv-vh"].href == str(tmp_path / "a" / f"{GRD}.tif")
-    assert capsys.readouterr().err.count("is left out:") == 2
+    assert "2 left out (copy of a scene that is used): " in capsys.readouterr().err
 
 
 def test_snap_dimap_without_its_data(tmp_path: Path) -> None:
@@ -517,9 +517,9 @@ def test_items_of_other_polarisations_are_left_out(
     both = foreign_item(tmp_path, "sentinel-1-rtc", ("vv", "vh"), POWER)
     other = foreign_item(tmp_path, "sentinel-1-rtc", ("hh", "hv"), POWER)
     assert len(normalise_items([both, other, both], scene_profiles())) == 2
-    assert "1 items without VV and VH are left out: " in capsys.readouterr().err
-    with pytest.raises(SarcastError, match="none of the assets vv, vh .* it has hh, hv"):
-        normalise_items([other], scene_profiles())
+    assert "1 left out (polarisation HH or HV, where VV or VH is used): " in capsys.readouterr().err
+    (alone,) = normalise_items([other], scene_profiles())
+    assert set(alone.assets) == {"hh", "hv"}
 
 
 def test_a_normalised_item_without_a_unit(tmp_path: Path) -> None:
@@ -627,8 +627,12 @@ def test_an_empty_raster_is_left_out_with_a_warning(
 ) -> None:
     empty = np.full((2, *GRID.shape), np.nan, dtype=np.float32)
     write_cog(tmp_path / f"{GRD}.tif", empty, GRID, bands=["VV", "VH"])
-    assert list(find_items([tmp_path], DEFAULTS)) == []
-    assert "is left out: it holds no data, every pixel is 0 or missing" in capsys.readouterr().err
+    write_cog(tmp_path / f"{GRD[:-4]}0000.tif", DECIBELS, GRID, bands=["VV", "VH"])
+    assert len(find_items([tmp_path], DEFAULTS)) == 1
+    assert f"(no data, every pixel is 0 or missing): {GRD}" in capsys.readouterr().err
+    (tmp_path / f"{GRD[:-4]}0000.tif").unlink()
+    with pytest.raises(SarcastError, match=r"none of the scenes can be used: 1 left out \(no data"):
+        find_items([tmp_path], DEFAULTS)
 
 
 def test_an_almost_empty_raster_is_kept(tmp_path: Path) -> None:

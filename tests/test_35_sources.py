@@ -141,4 +141,4 @@ def test_bad_input_gives_one_error_line(tmp_path: Path, run: Run, fails: Run) ->
     name = "S1A_IW_GRDH_1SDV_20200301T051122_20200301T051147_031482_03A0B2_1B2C.tif"
     write_cog(tmp_path / "empty" / name, empty, GRID, bands=["VV", "VH"])
     line = fails("index", tmp_path / "empty", "--to", tmp_path / "other")
-    assert "none of the scenes found has any data" in line
+    assert "none of the scenes can be used: 1 left out (no data, every pixel" in line

@@ -102,7 +102,7 @@ def test_the_newest_version_is_used_and_reported(
     cube = build(items, tmp_path / "cube.zarr")
     assert cube["scene_id"].values.tolist() == [new]
     output = capsys.readouterr().err
-    assert f"1 slices have more than one version; the newest is used: {new} instead of" in output
+    assert f"1 slice has more than one version; the newest is used: {new} instead of" in output
     extended = build(items[:1], tmp_path / "extended.zarr")
     assert extended["scene_id"].values.tolist() == [old]
     extended = build(items, tmp_path / "extended.zarr")

@@ -348,7 +348,7 @@ def test_a_failure_is_one_line(
     none = ("--collection", "none")
     for message, words in {
         "no Sentinel-1 raster in": ("index", tmp_path / "empty", "--to", to),
-        "lacks items.parquet": ("cube", tmp_path / "nowhere", "--to", to),
+        "does not exist; name the folder": ("cube", tmp_path / "nowhere", "--to", to),
         "no scene touches the area 1": ("cube", catalogue, "--to", to, "--area", "10,50,11,51"),
         "no scene touches the area -": ("cube", catalogue, "--to", to, "--area", "-10,50,-9,51"),
         "has no scene from 2021": ("cube", catalogue, "--to", to, "--start", "2021-01-01"),

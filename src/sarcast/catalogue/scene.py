@@ -24,6 +24,8 @@ from sarcast.io.rasters import grid_of
 from sarcast.sensor.orbits import look_direction_deg
 
 BANDS = ("VV", "VH")
+POLARISATIONS = (*BANDS, "HH", "HV")
+"""Polarisations that a scene may have; a cube has those of ``BANDS``."""
 QUANTITY = "sarcast:quantity"
 """Asset field for ``sigma0`` or ``gamma0``; STAC defines none."""
 INCIDENCE = "incidence"
@@ -62,8 +64,12 @@ class Scene:
     ----------
     time
         Start of the acquisition, with its time zone.
+    until
+        Last possible start, where only the date is known: ``time`` is then the first possible one.
     platform
         Such as ``"sentinel-1a"``.
+    mode
+        ``"IW"``, ``"EW"``, ``"SM"`` or ``"WV"``.
     orbit_direction
         ``"ascending"`` or ``"descending"``.
     relative_orbit
@@ -86,10 +92,12 @@ class Scene:
     quantity: str
     rasters: Mapping[str, Raster]
     platform: str | None = None
+    mode: str = "IW"
     orbit_direction: str | None = None
     relative_orbit: int | None = None
     heading_deg: float | None = None
     incidence_deg: float | None = None
+    until: dt.datetime | None = None
     more: Mapping[str, Any] = field(default_factory=dict)
 
     def to_item(self) -> pystac.Item:
@@ -101,7 +109,9 @@ class Scene:
             id=self.id,
             geometry=json.loads(json.dumps(footprint.json)),
             bbox=list(footprint.boundingbox.bbox),
-            datetime=self.time,
+            datetime=self.time if self.until is None else None,
+            start_datetime=None if self.until is None else self.time,
+            end_datetime=self.until,
             properties=dict(self.more),
         )
         item.common_metadata.constellation = "sentinel-1"
@@ -126,10 +136,10 @@ class Scene:
     def _add_sar(self, item: pystac.Item) -> None:
         present = {band for raster in self.rasters.values() for band in raster.bands}
         SarExtension.ext(item, add_if_missing=True).apply(
-            instrument_mode="IW",
+            instrument_mode=self.mode,
             frequency_band=FrequencyBand.C,
             center_frequency=CENTRE_FREQUENCY_GHZ,
-            polarizations=[Polarization(band) for band in BANDS if band in present],
+            polarizations=[Polarization(band) for band in POLARISATIONS if band in present],
             product_type="RTC" if self.quantity == "gamma0" else "GRD",
         )
 
@@ -157,7 +167,7 @@ class Scene:
             fields["data_type"] = dtype
         if nodata is not None:
             fields["nodata"] = "nan" if math.isnan(nodata) else nodata
-        if set(raster.bands) & set(BANDS):
+        if set(raster.bands) & set(POLARISATIONS):
             fields[QUANTITY] = self.quantity
         return pystac.Asset(
             href=raster.path.resolve().as_posix(),

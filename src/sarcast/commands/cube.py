@@ -109,7 +109,8 @@ def _build(source: str, to: Path, config: CubeConfig) -> None:
     existing = open_cube(to) if (to / "zarr.json").exists() and not is_empty(to) else None
     catalogue, scenes = _catalogue_of(source, to, config.names, existing)
     area = None if config.area is None else read_area(config.area)
-    items = _search(catalogue, area.extent if isinstance(area, GeoBox) else area, scenes, config)
+    outline = area.extent if isinstance(area, GeoBox) else area
+    items = _search(catalogue, outline, scenes, _scene_ids(existing), config)
     grid = _grid(area, items, existing, config)
     sources = Sources(
         dem=config.dem,
@@ -157,7 +158,12 @@ def _catalogue_of(
     have others, from earlier runs on other folders.
     """
     path = Path(source)
-    if "://" in source or not path.exists() or (path / "items.parquet").exists():
+    if "://" not in source and not path.exists():
+        raise SarcastError(
+            f"{source} does not exist; name the folder of a catalogue or of scenes, a raster, or "
+            f"the URL of a STAC API or database"
+        )
+    if "://" in source or (path / "items.parquet").exists():
         if names.declared():
             raise UsageError(
                 f"--unit and --quantity are for scenes that are not indexed yet: leave them out, "
@@ -166,14 +172,26 @@ def _catalogue_of(
         return source, None
     beside = str(to.with_name(f"{to.stem}-catalogue"))
     scenes = add_scenes((path,), IndexConfig(to=beside, names=names))
+    return beside, scenes | _scene_ids(existing)
+
+
+def _scene_ids(existing: xr.Dataset | None) -> set[str]:
+    """Ids of the scenes that an existing cube has."""
     steps = () if existing is None else existing["scene_id"].values
-    return beside, scenes.union(*(str(step).split("+") for step in steps))
+    return set().union(*(str(step).split("+") for step in steps))
 
 
 def _search(
-    catalogue: str, area: Geometry | None, scenes: set[str] | None, config: CubeConfig
+    catalogue: str,
+    area: Geometry | None,
+    scenes: set[str] | None,
+    known: set[str],
+    config: CubeConfig,
 ) -> list[pystac.Item]:
-    """Items of an area and a period; only those with an id in ``scenes``, if it is given."""
+    """Items of an area and a period; only those with an id in ``scenes``, if it is given.
+
+    Those whose ids are ``known`` decide which polarisations and mode are used.
+    """
     opened = open_catalogue(catalogue, config.collection, config.server)
     period = (_utc(config.start), _utc(config.end, last=True))
     items = [item for item in opened.search(area, period) if scenes is None or item.id in scenes]
@@ -185,7 +203,9 @@ def _search(
             f"{config.end or 'the last'}{' there' if where else ''}; ask for other dates"
             f"{' or another --area' if where else ''}{' or --collection' if of else ''}"
         )
-    return normalise_items(items, scene_profiles(config.names.profile))
+    return normalise_items(
+        items, scene_profiles(config.names.profile), strict=config.names.strict, known=known
+    )
 
 
 def _check(path: Path, workers: WorkerOptions) -> None:

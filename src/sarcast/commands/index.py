@@ -8,8 +8,8 @@ from typing import Annotated
 from pydantic import Field
 
 from sarcast.catalogue import FolderCatalogue, WritableCatalogue, open_writable
+from sarcast.catalogue.protocol import time_range
 from sarcast.commands.config import FLAT, Config
-from sarcast.errors import SarcastError
 from sarcast.ingest.scenes.index import IndexOptions, find_items
 from sarcast.io.files import exclusive
 
@@ -57,12 +57,12 @@ def _add(catalogue: WritableCatalogue, paths: tuple[Path, ...], config: IndexCon
     unpack_to = config.unpack_to
     if unpack_to is None and isinstance(catalogue, FolderCatalogue):
         unpack_to = catalogue.folder / "scenes"
-    items = list(find_items(paths, config.names, unpack_to=unpack_to))
-    if not items:
-        raise SarcastError("none of the scenes found has any data; there is nothing to index")
+    items = find_items(paths, config.names, unpack_to=unpack_to)
     for item in items:
         item.collection_id = config.collection or item.collection_id
     total = catalogue.add(items)
-    first, last = items[0].datetime, max(str(item.datetime) for item in items)
-    _log.info(f"{len(items)} scenes found ({first} to {last}); {config.to} now holds {total}")
+    times = sorted(time_range(item)[0] for item in items)
+    _log.info(
+        f"{len(items)} scenes found ({times[0]} to {times[-1]}); {config.to} now holds {total}"
+    )
     return {item.id for item in items}

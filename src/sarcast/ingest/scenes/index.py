@@ -5,18 +5,23 @@ shipped in ``profiles/scenes``, or one of the user.
 """
 
 import json
-import logging
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pystac
 from pydantic import BaseModel, ConfigDict, Field
 
-from sarcast.catalogue.scene import BANDS
+from sarcast.catalogue.protocol import MALFORMED, with_location
+from sarcast.catalogue.scene import POLARISATIONS
 from sarcast.errors import SarcastError, UsageError
 from sarcast.ingest.scenes import series
-from sarcast.ingest.scenes.containers import snap_header
+from sarcast.ingest.scenes.comparable import select_comparable
+from sarcast.ingest.scenes.files import (
+    RASTER_SUFFIXES,
+    find_files,
+    group_products,
+    nothing_found,
+)
 from sarcast.ingest.scenes.products import FileIndex, RasterProduct, check_values
 from sarcast.ingest.scenes.profile import (
     MetadataField,
@@ -25,15 +30,10 @@ from sarcast.ingest.scenes.profile import (
     scene_profiles,
 )
 from sarcast.ingest.scenes.stac import normalise_item
-from sarcast.io.files import is_partial
+from sarcast.ingest.scenes.unusable import NO_DATA, NO_ITEM, LeftOut, UnusableError
 from sarcast.io.rasters import any_data, has_data, read_sample
 from sarcast.io.remote import is_remote
 from sarcast.sensor import units
-
-_log = logging.getLogger(__name__)
-
-
-_SUFFIXES = {".tif", ".tiff", ".dim", ".nc"}
 
 
 class IndexOptions(BaseModel):
@@ -55,6 +55,11 @@ class IndexOptions(BaseModel):
     profile: tuple[str, ...] = Field(
         (), description="YAML file that describes a source of your own; may be repeated."
     )
+    strict: bool = Field(
+        False,
+        description="Fail if any scene cannot be used, such as one of another polarisation or "
+        "mode, or one that cannot be read; default: leave it out with a warning.",
+    )
 
     def declared(self) -> dict[MetadataField, str]:
         """Metadata that the user declares."""
@@ -64,145 +69,119 @@ class IndexOptions(BaseModel):
 
 def find_items(
     paths: Sequence[Path], options: IndexOptions, *, unpack_to: Path | None = None
-) -> Iterator[pystac.Item]:
+) -> list[pystac.Item]:
     """Make an item of every scene found, and check that its rasters can be read.
+
+    Scenes that cannot be used are left out, with a warning for each reason.
 
     Parameters
     ----------
     paths
-        Files, and folders that are searched recursively.
+        Files, and folders that are searched recursively; links are followed.
     options
-        Metadata that the files do not contain.
+        Metadata that the files do not contain, and whether every scene must be usable.
     unpack_to
         Folder for the scenes of NetCDF series, which are written as one GeoTIFF each; None to
         refuse such series.
 
-    Yields
-    ------
-    pystac.Item
-        One a scene, in the order of their names. Rasters without data are left out with a warning.
+    Returns
+    -------
+    list of pystac.Item
+        One a scene, in the order of their names.
 
     Raises
     ------
     SarcastError
-        If no scene is found, a raster cannot be read, has no CRS, or is in another unit than
-        declared.
+        If no scene is found, none can be used, or with ``strict`` any cannot.
     UsageError
         If the options declare a unit or quantity that an item already states.
     """
+    left_out = LeftOut()
     profiles = scene_profiles(options.profile)
-    files = sorted(set(_files(paths)))
-    items = [item for path in files if path.suffix == ".json" for item in _read_item(path)]
-    item_rasters = {Path(asset.href) for item in items for asset in item.assets.values()}
-    rasters = [
-        path
-        for path in files
-        if path.suffix.lower() in _SUFFIXES and path.resolve() not in item_rasters
-    ]
-    products = _group_products(rasters, profiles)
-    if not items and not products:
-        raise SarcastError(_nothing_found(paths, len(rasters), profiles))
-    if items and options.declared():
+    files = find_files(paths, left_out)
+    found = [item for path in _json_files(files) for item in _read_items(path, left_out)]
+    item_rasters = {
+        Path(asset.href).resolve()
+        for item in found
+        for asset in item.assets.values()
+        if not is_remote(asset.href)
+    }
+    rasters = [path for path in files if path.suffix.lower() in RASTER_SUFFIXES]
+    own = [path for path in rasters if path.resolve() not in item_rasters]
+    products = group_products(own, profiles, options.declared(), left_out)
+    if not found and not products:
+        left_out.report(any_used=False, strict=options.strict)
+        raise SarcastError(nothing_found(paths, len(rasters), profiles))
+    if found and options.declared():
         raise UsageError(
-            f"--unit and --quantity apply to rasters without STAC items, but {items[0].id} is an "
+            f"--unit and --quantity apply to rasters without STAC items, but {found[0].id} is an "
             f"item that states them: omit them, or index the other rasters separately"
         )
-    for item in items:
-        normalised = normalise_item(item, profiles)
-        if _has_data(normalised):
-            yield normalised
+    items = _usable_items(found, profiles, left_out)
     file_index = FileIndex(files)
-    for name in sorted(products):
-        for product in _unpack_series(products[name], unpack_to):
-            scene = product.to_scene(options.declared(), file_index)
-            if scene is not None:
-                yield scene.to_item()
+    for product in products:
+        with left_out.unusable(product.name):
+            for part in _unpack_series(product, unpack_to):
+                with left_out.unusable(part.name):
+                    scene = part.to_scene(options.declared(), file_index, left_out)
+                    items.append(scene.to_item())
+    kept = select_comparable(items, left_out)
+    left_out.report(bool(kept), strict=options.strict)
+    return kept
 
 
-def _files(paths: Sequence[Path]) -> Iterator[Path]:
-    for path in paths:
-        if path.is_dir():
-            if not os.access(path, os.R_OK | os.X_OK):
-                raise SarcastError(f"{path} cannot be read: permission denied; check its mode")
-            for file in path.rglob("*"):
-                if file.is_file() and not is_partial(file.relative_to(path)):
-                    yield file
-        elif path.is_file():
-            yield path
-        else:
-            raise SarcastError(f"{path} does not exist; name a raster or a folder of rasters")
+def _json_files(files: Sequence[Path]) -> list[Path]:
+    """JSON files; one that several links lead to is listed once."""
+    unique = {path.resolve(): path for path in reversed(files) if path.suffix == ".json"}
+    return sorted(unique.values())
 
 
-def _nothing_found(paths: Sequence[Path], rasters: int, profiles: Sequence[SceneProfile]) -> str:
-    folders = ", ".join(map(str, paths))
-    known = ", ".join(profile.name for profile in profiles if profile.files)
-    return (
-        f"no Sentinel-1 raster in {folders} ({rasters} other rasters there): expected files of one "
-        f"of the profiles {known}, or STAC items beside the rasters; "
-        f"describe a source of your own with --profile"
-        f"{'; for SAFE folders use sarcast rtc' if any(map(_has_safe, paths)) else ''}"
+def _read_items(path: Path, left_out: LeftOut) -> Iterator[pystac.Item]:
+    """STAC items of radar scenes in a JSON file, if it has any: one item, or a collection."""
+    try:
+        content = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return
+    features = content.get("features") if isinstance(content, dict) else None
+    for feature in features if isinstance(features, list) else [content]:
+        if not _is_radar_item(feature):
+            continue
+        try:
+            item = pystac.Item.from_dict(feature)
+            with_location(item)
+        except (SarcastError, *MALFORMED) as error:
+            line = f"{path}: {' '.join(str(error).split())}"
+            left_out.add(NO_ITEM, str(feature.get("id", path)), line)
+            continue
+        item.set_self_href(path.resolve().as_posix())
+        item.make_asset_hrefs_absolute()
+        yield item
+
+
+def _is_radar_item(content: object) -> bool:
+    if not isinstance(content, Mapping) or content.get("type") != "Feature":
+        return False
+    if "stac_version" not in content:
+        return False
+    assets, properties = content.get("assets"), content.get("properties")
+    has_bands = isinstance(assets, Mapping) and any(
+        str(key).upper().endswith(POLARISATIONS) for key in assets
+    )
+    return has_bands or (
+        isinstance(properties, Mapping) and any(str(key).startswith("sar:") for key in properties)
     )
 
 
-def _has_safe(path: Path) -> bool:
-    return path.suffix == ".SAFE" or next(path.rglob("*.SAFE"), None) is not None
-
-
-def _read_item(path: Path) -> Iterator[pystac.Item]:
-    """The STAC item of a radar scene in a JSON file, if it is one."""
-    try:
-        content = json.loads(path.read_text())
-    except (ValueError, UnicodeDecodeError):
-        return
-    if not isinstance(content, dict) or content.get("type") != "Feature":
-        return
-    if "stac_version" not in content or not _has_bands(content.get("assets")):
-        return
-    try:
-        item = pystac.Item.from_dict(content)
-    except (KeyError, TypeError, ValueError, pystac.STACError) as error:
-        _log.warning(f"{path} is left out: it is not a valid STAC item ({error!r})")
-        return
-    item.set_self_href(path.resolve().as_posix())
-    item.make_asset_hrefs_absolute()
-    yield item
-
-
-def _has_bands(assets: object) -> bool:
-    return isinstance(assets, Mapping) and any(str(key).upper().endswith(BANDS) for key in assets)
-
-
-def _group_products(
-    rasters: Sequence[Path], profiles: Sequence[SceneProfile]
-) -> dict[str, RasterProduct]:
-    """Files by scene; of duplicate files, and duplicate scenes in two formats, one is kept."""
-    products: dict[str, RasterProduct] = {}
-    for path in rasters:
-        match = _match_profile(path, profiles)
-        if match is None:
-            continue
-        profile, groups = match
-        band = groups.pop("band", None)
-        name = groups.get("scene", path.stem)
-        product = products.setdefault(name, RasterProduct(name, profile, groups))
-        if product.profile is not profile or path.name in {file.name for file, _ in product.files}:
-            _log.warning(f"{path} is left out: {product.files[0][0]} is the same scene")
-            continue
-        product.files.append((path, band))
-    return products
-
-
-def _match_profile(
-    path: Path, profiles: Sequence[SceneProfile]
-) -> tuple[SceneProfile, dict[str, str]] | None:
-    """First profile that matches a file, and the named groups of the file name."""
-    for profile in profiles:
-        groups = profile.groups(path.name)
-        if groups is not None and (not profile.snap_header or snap_header(path) is not None):
-            return profile, groups
-        if profile.is_ancillary(path.name):
-            return None
-    return None
+def _usable_items(
+    found: Sequence[pystac.Item], profiles: Sequence[SceneProfile], left_out: LeftOut
+) -> list[pystac.Item]:
+    usable = []
+    for item in found:
+        with left_out.unusable(item.id):
+            normalised = normalise_item(item, profiles)
+            _check_rasters(normalised)
+            usable.append(normalised)
+    return usable
 
 
 def _unpack_series(product: RasterProduct, unpack_to: Path | None) -> Iterator[RasterProduct]:
@@ -218,23 +197,36 @@ def _unpack_series(product: RasterProduct, unpack_to: Path | None) -> Iterator[R
                 f"name a folder for them with --unpack-to"
             )
         for time, written in series.unpack(path, profile, unpack_to / product.name):
-            groups = {**product.groups, "time": time.strftime(profile.time_format)}
+            groups = {**product.groups, "time": profile.format_time(time)}
             yield RasterProduct(written.stem, profile, groups, [(written, None)])
 
 
-def _has_data(item: pystac.Item) -> bool:
-    """Check that backscatter is in its unit; False, with a warning, if no pixel has data."""
+def _check_rasters(item: pystac.Item) -> None:
+    """Check that every band of backscatter is in its unit, and that any pixel has data.
+
+    Remote rasters are not read.
+    """
     filled = []
     for asset in item.assets.values():
         bands = asset.extra_fields.get("bands", [])
-        if not {band.get("name") for band in bands} & set(BANDS):
+        numbers = {n: b for n, b in enumerate(bands, 1) if b.get("name") in POLARISATIONS}
+        if not numbers or "truth" in (asset.roles or []):
             continue
         if is_remote(asset.href):
-            return True
-        unit, values = check_unit(bands[0].get("unit"), asset.href), read_sample(Path(asset.href))
-        check_values(asset.href, values, unit)
-        filled.append(any_data(values) or has_data(Path(asset.href)))
+            return
+        for number, band in numbers.items():
+            filled.append(_check_band(asset, number, band.get("unit")))
     if filled and not any(filled):
-        _log.warning(f"{item.id} is left out: it holds no data, every pixel is 0 or missing")
-        return False
+        raise UnusableError(NO_DATA, "")
+
+
+def _check_band(asset: pystac.Asset, number: int, unit: str | None) -> bool:
+    """Check the unit of a band by its values; whether it has data."""
+    path, declared = Path(asset.href), check_unit(unit, asset.href)
+    nodata = asset.extra_fields.get("nodata")
+    missing = None if nodata is None else float(nodata)
+    values = read_sample(path, band=number, nodata=missing)
+    if not any_data(values):
+        return has_data(path, number, missing)
+    check_values(asset.href, values, declared)
     return True

@@ -1,7 +1,6 @@
 """Products: the files of one scene on disk, made into a scene by their profile."""
 
 import datetime as dt
-import logging
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,15 +10,23 @@ from pathlib import Path
 import numpy as np
 
 from sarcast.arrays import Float
-from sarcast.catalogue.scene import BANDS, INCIDENCE, Raster, Scene
-from sarcast.errors import SarcastError
+from sarcast.catalogue.scene import INCIDENCE, POLARISATIONS, Raster, Scene
 from sarcast.ingest.scenes import profile as profiles
 from sarcast.ingest.scenes.containers import ContainerLayer, open_container
 from sarcast.ingest.scenes.profile import MetadataField, SceneProfile
+from sarcast.ingest.scenes.unusable import (
+    NO_DATA,
+    NO_UNIT,
+    OTHER_UNIT,
+    UNKNOWN_BANDS,
+    LeftOut,
+    UnusableError,
+)
 from sarcast.io.rasters import any_data, grid_of, has_data, read_sample
 from sarcast.sensor import orbits, units
 
-_log = logging.getLogger(__name__)
+PROCESSED = "processing:datetime"
+"""Property of an item: when its rasters were processed (STAC processing extension)."""
 
 
 class FileIndex:
@@ -58,9 +65,17 @@ class RasterProduct:
     groups: dict[str, str]
     files: list[tuple[Path, str | None]] = field(default_factory=list)
 
+    @property
+    def bands(self) -> set[str | None]:
+        """Polarisations in the names of the files; None for a name without one."""
+        return {band for _, band in self.files}
+
     def to_scene(
-        self, declared: Mapping[MetadataField, str], file_index: FileIndex
-    ) -> Scene | None:
+        self,
+        declared: Mapping[MetadataField, str],
+        file_index: FileIndex,
+        left_out: LeftOut,
+    ) -> Scene:
         """Make the scene, and check that its rasters can be read.
 
         Parameters
@@ -69,31 +84,27 @@ class RasterProduct:
             Unit and quantity declared by the user; they override those of the profile.
         file_index
             All files of the search, among them separate rasters of angles.
-
-        Returns
-        -------
-        Scene or None
-            None, with a warning, if no pixel of the files has data.
+        left_out
+            Collects rasters without data, if others of the scene have some.
 
         Raises
         ------
         SarcastError
-            If a file cannot be read or has no CRS, if bands, unit, quantity or time are unknown,
-            or if the values are not in the declared unit.
+            If a file cannot be read or has no CRS, if no pixel has data, if bands, unit, quantity
+            or time are unknown, or if the values are not in the declared unit.
         """
         bands, tags, band_groups = self._read_bands()
         metadata = self.profile.read_metadata({**self.groups, **band_groups}, tags)
         metadata |= dict(declared)
         source = str(self.files[0][0])
         if "unit" not in metadata or "quantity" not in metadata:
-            raise SarcastError(
+            raise UnusableError(
+                NO_UNIT,
                 f"{source}: its name contains neither unit nor quantity; "
-                f"declare them with --unit 'linear power' or dB, and --quantity gamma0 or sigma0"
+                f"declare them with --unit 'linear power' or dB, and --quantity gamma0 or sigma0",
             )
         unit = profiles.check_unit(metadata["unit"], source)
-        rasters = self._rasters(bands, unit)
-        if not rasters:
-            return None
+        rasters = self._rasters(bands, unit, left_out)
         heading = profiles.heading_deg(metadata)
         heading = self._mean_heading(file_index) if heading is None else heading
         return self._scene(metadata, {**rasters, **self._incidence(file_index)}, heading)
@@ -115,24 +126,32 @@ class RasterProduct:
         return files, tags, band_groups
 
     def _rasters(
-        self, files: Mapping[Path, Mapping[int, ContainerLayer]], unit: str
+        self,
+        files: Mapping[Path, Mapping[int, ContainerLayer]],
+        unit: str,
+        left_out: LeftOut,
     ) -> dict[str, Raster]:
-        """Rasters with data by asset key; none if no backscatter has data."""
-        rasters = {}
+        """Rasters with data by asset key, polarisations first."""
+        rasters, empty = {}, []
         for path, layers in files.items():
             names = tuple(layers[number].name for number in sorted(layers))
-            polarisations = tuple(name for name in names if name in BANDS)
+            polarisations = tuple(name for name in names if name in POLARISATIONS)
             nodata = next(
                 (layer.nodata for layer in layers.values() if layer.nodata is not None),
                 self.profile.nodata,
             )
             roles = ("data",) if polarisations else ("metadata",)
             raster = Raster(path, names, unit, roles, nodata)
-            if not polarisations or _is_usable(raster, names.index(polarisations[0]) + 1):
+            numbers = [names.index(name) + 1 for name in polarisations]
+            if not polarisations or _is_usable(raster, numbers):
                 rasters["-".join(polarisations).lower() or INCIDENCE] = raster
+            else:
+                empty.append(path)
         if set(rasters) <= {INCIDENCE}:
-            return {}
-        return dict(sorted(rasters.items(), reverse=True))
+            raise UnusableError(NO_DATA, "")
+        for path in empty:
+            left_out.add(NO_DATA, str(path))
+        return dict(sorted(rasters.items(), key=lambda pair: _rank(pair[0])))
 
     def _incidence(self, file_index: FileIndex) -> dict[str, Raster]:
         path = self._separate_file(self.profile.incidence, file_index)
@@ -171,26 +190,35 @@ class RasterProduct:
         heading: float | None,
     ) -> Scene:
         first = next(iter(rasters.values())).path
-        if "time" not in metadata:
-            raise SarcastError(f"the time of {first} is unknown; add it to its profile")
-        time = self.profile.parse_time(metadata["time"])
+        time, until = self.profile.parse_range(metadata, str(first))
         return Scene(
             id=self.name,
             time=time,
+            until=until,
             quantity=profiles.check_quantity(metadata["quantity"], str(first)),
             rasters=rasters,
             platform=profiles.parse_platform(metadata.get("platform")),
-            orbit_direction=self._orbit_direction(metadata, time, heading, first),
+            mode=profiles.parse_mode(metadata.get("mode")) or "IW",
+            orbit_direction=self._orbit_direction(metadata, time, until, heading, first),
             relative_orbit=profiles.relative_orbit(metadata),
             heading_deg=heading,
             incidence_deg=profiles.incidence_deg(metadata),
-            more={"sarcast:burst": self.groups["burst"]} if "burst" in self.groups else {},
+            more=self._more(metadata),
         )
+
+    def _more(self, metadata: Mapping[MetadataField, str]) -> dict[str, str]:
+        """Other properties of the item: the burst, and the time of processing."""
+        more = {"sarcast:burst": self.groups["burst"]} if "burst" in self.groups else {}
+        processed = self.profile.parse_processed(metadata)
+        if processed is not None:
+            more[PROCESSED] = processed.isoformat().replace("+00:00", "Z")
+        return more
 
     def _orbit_direction(
         self,
         metadata: Mapping[MetadataField, str],
         time: dt.datetime,
+        until: dt.datetime | None,
         heading: float | None,
         raster: Path,
     ) -> str | None:
@@ -200,7 +228,7 @@ class RasterProduct:
             return direction
         if heading is not None:
             return orbits.direction_of(heading)
-        if not self.profile.has_time_of_day:
+        if until is not None:
             return None
         longitude = grid_of(raster).extent.centroid.to_crs("EPSG:4326").coords[0][0]
         return orbits.orbit_direction(time, longitude)
@@ -214,10 +242,11 @@ def _name_layers(
         return [replace(layers[0], name=band.upper())], {}
     polarisations, groups = _match_polarisations(layers, profile)
     if not polarisations:
-        raise SarcastError(
+        raise UnusableError(
+            UNKNOWN_BANDS,
             f"the polarisations of {path} are unknown: expected a name ending in _VV or _VH, or "
             f"bands described as VV and VH, found {len(layers)} bands described as "
-            f"{tuple(layer.name for layer in layers)}"
+            f"{tuple(layer.name for layer in layers)}",
         )
     angle = profile.incidence.band if profile.incidence else None
     renamed = []
@@ -246,14 +275,21 @@ def _match_polarisations(
     return {}, {}
 
 
-def _is_usable(raster: Raster, number: int) -> bool:
-    """Check that a raster can be read and is in its unit; False, with a warning, without data."""
-    values = read_sample(raster.path, band=number, nodata=raster.nodata)
-    if not any_data(values) and not has_data(raster.path, number, raster.nodata):
-        _log.warning(f"{raster.path} is left out: it holds no data, every pixel is 0 or missing")
-        return False
-    check_values(str(raster.path), values, raster.unit)
-    return True
+def _rank(key: str) -> int:
+    """Order of an asset key: by its first polarisation, angles last."""
+    first = key.partition("-")[0].upper()
+    return POLARISATIONS.index(first) if first in POLARISATIONS else len(POLARISATIONS)
+
+
+def _is_usable(raster: Raster, numbers: Sequence[int]) -> bool:
+    """Check that the bands of a raster can be read and are in its unit; False without data."""
+    filled = False
+    for number in numbers:
+        values = read_sample(raster.path, band=number, nodata=raster.nodata)
+        if any_data(values):
+            check_values(str(raster.path), values, raster.unit)
+            filled = True
+    return filled or any(has_data(raster.path, number, raster.nodata) for number in numbers)
 
 
 def check_values(source: str, values: Float, unit: str) -> None:
@@ -261,31 +297,34 @@ def check_values(source: str, values: Float, unit: str) -> None:
 
     Raises
     ------
-    SarcastError
+    UnusableError
         If they are evidently in another unit, or more than half of them are impossible.
     """
     apparent = units.guess_unit(values)
     declared = units.LINEAR_POWER if unit == units.AMPLITUDE else unit
     if apparent is not None and apparent != declared:
-        raise SarcastError(
+        raise UnusableError(
+            OTHER_UNIT,
             f"{source} is declared in {unit}, but its values are those of {apparent}; "
-            f"declare it with --unit '{apparent}'"
+            f"declare it with --unit '{apparent}'",
         )
     finite = values[np.isfinite(values)]
     if not finite.size:
         return
     median = float(np.median(finite))
     if _to_db(median, unit) > units.CEILING_DB:
-        raise SarcastError(
+        raise UnusableError(
+            OTHER_UNIT,
             f"{source} is declared in {unit}, but half of its values are {median:g} or more, "
             f"higher than any backscatter; check what the file contains, or declare the value of "
-            f"missing pixels as nodata in a profile"
+            f"missing pixels as nodata in a profile",
         )
     negative = np.mean(finite < 0.0)
     if unit != units.DB and negative > 0.5:
-        raise SarcastError(
+        raise UnusableError(
+            OTHER_UNIT,
             f"{source} is declared in {unit}, which is never negative, but {100 * negative:.0f} % "
-            f"of its values are; check what the file contains"
+            f"of its values are; check what the file contains",
         )
 
 

@@ -8,19 +8,23 @@ import datetime as dt
 import math
 import re
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from functools import cached_property
 from typing import ClassVar, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from sarcast.errors import SarcastError
 from sarcast.ingest.profiles import Profile, find_profile, shipped
+from sarcast.ingest.scenes.unusable import LEVEL_1, NO_TIME, NO_UNIT, UnusableError
 from sarcast.sensor import orbits, units
 from sarcast.sensor.conditions import PLATFORMS
 
 MetadataField = Literal[
     "time",
+    "date",
+    "processed",
     "platform",
+    "mode",
     "orbit_direction",
     "relative_orbit",
     "absolute_orbit",
@@ -29,13 +33,16 @@ MetadataField = Literal[
     "unit",
     "quantity",
 ]
-"""Metadata of a scene, as text: ``orbit_direction`` is ascending or descending, ``incidence`` in
-degrees, ``heading`` of the ground track in degrees clockwise from north."""
+"""Metadata of a scene, as text: ``time`` is that of its acquisition, or ``date`` where the time of
+day is unknown, ``processed`` that of its processing; ``orbit_direction`` is ascending or
+descending, ``incidence`` in degrees, ``heading`` of the ground track in degrees clockwise from
+north."""
 
 METADATA_FIELDS: tuple[MetadataField, ...] = get_args(MetadataField)
 
 STAC_PROPERTIES: Mapping[MetadataField, str] = {
     "platform": "platform",
+    "mode": "sar:instrument_mode",
     "orbit_direction": "sat:orbit_state",
     "relative_orbit": "sat:relative_orbit",
     "absolute_orbit": "sat:absolute_orbit",
@@ -91,7 +98,13 @@ class SceneProfile(Profile):
     files: str | None = Field(
         None,
         description="Regular expression for the whole file name: group 'scene' is the id of the "
-        "scene, 'band' its polarisation; other groups are named after metadata fields.",
+        "scene, 'band' its polarisation, 'variant' how it was processed where files of several "
+        "kinds may lie side by side; other groups are named after metadata fields.",
+    )
+    scene: str | None = Field(
+        None,
+        description="Id of the scene, if no part of the file name is: {group} is replaced by that "
+        "group of the file name.",
     )
     others: str | None = Field(
         None, description="Regular expression for other files of the product, which are ignored."
@@ -104,11 +117,11 @@ class SceneProfile(Profile):
         None, description="Name of the time dimension of a NetCDF with many scenes."
     )
     collections: tuple[str, ...] = Field((), description="STAC collections that the profile reads.")
-    assets: dict[Literal["VV", "VH"], str] = Field(
+    assets: dict[Literal["VV", "VH", "HH", "HV"], str] = Field(
         {}, description="Asset key of each band in a STAC item."
     )
     bands: tuple[str, ...] = Field(
-        ("(?P<band>(?i:VV|VH))",),
+        ("(?P<band>(?i:VV|VH|HH|HV))",),
         description="Regular expressions for the names of bands in a file, in order of "
         "preference: group 'band' is the polarisation; other groups are named after metadata "
         "fields.",
@@ -132,8 +145,9 @@ class SceneProfile(Profile):
     words: dict[MetadataField, dict[str, str]] = Field(
         {}, description="Translation of the source's values of a metadata field."
     )
-    time_format: str = Field(
-        "%Y%m%dT%H%M%S", description="Format of times, as for strptime; times are UTC."
+    time_format: str | tuple[str, ...] = Field(
+        "%Y%m%dT%H%M%S",
+        description="Format of times, as for strptime, or several of them; times are UTC.",
     )
 
     @field_validator("files", "others")
@@ -156,7 +170,10 @@ class SceneProfile(Profile):
         match = self.file_pattern.fullmatch(name) if self.file_pattern else None
         if match is None:
             return None
-        return {group: text for group, text in match.groupdict().items() if text is not None}
+        groups = {group: text for group, text in match.groupdict().items() if text is not None}
+        if self.scene is not None:
+            groups["scene"] = _PLACEHOLDER.sub(lambda found: groups.get(found[1], ""), self.scene)
+        return groups
 
     def is_ancillary(self, name: str) -> bool:
         """Whether a file belongs to a product of this source but holds no backscatter."""
@@ -198,21 +215,58 @@ class SceneProfile(Profile):
 
         Raises
         ------
-        SarcastError
+        UnusableError
             If the text does not match ``time_format``.
         """
-        try:
-            return dt.datetime.strptime(text, self.time_format).replace(tzinfo=dt.UTC)
-        except ValueError as error:
-            raise SarcastError(
-                f"the time {text!r} is not in the format {self.time_format!r} of the profile "
-                f"{self.name}; correct time_format in the profile"
-            ) from error
+        for time_format in self._time_formats:
+            with suppress(ValueError):
+                return dt.datetime.strptime(text, time_format).replace(tzinfo=dt.UTC)
+        raise UnusableError(
+            NO_TIME,
+            f"the time {text!r} is not in the format {' or '.join(map(repr, self._time_formats))} "
+            f"of the profile {self.name}; correct time_format in the profile",
+        )
+
+    @property
+    def _time_formats(self) -> tuple[str, ...]:
+        return (self.time_format,) if isinstance(self.time_format, str) else self.time_format
+
+    def format_time(self, time: dt.datetime) -> str:
+        """Text of a time that ``parse_time`` reads."""
+        return time.strftime(self._time_formats[0])
+
+    def parse_range(
+        self, metadata: Mapping[MetadataField, str], source: str
+    ) -> tuple[dt.datetime, dt.datetime | None]:
+        """Time of acquisition, UTC; if only its date is known, the first and last second of it.
+
+        Raises
+        ------
+        UnusableError
+            If there is neither time nor date, or one in another format.
+        """
+        if "time" in metadata:
+            time = self.parse_time(metadata["time"])
+            if self.has_time_of_day:
+                return time, None
+        elif "date" in metadata:
+            time = dt.datetime.strptime(metadata["date"], "%Y%m%d").replace(tzinfo=dt.UTC)
+        else:
+            raise UnusableError(NO_TIME, f"the time of {source} is unknown; add it to its profile")
+        return time, time + dt.timedelta(days=1, seconds=-1)
+
+    def parse_processed(self, metadata: Mapping[MetadataField, str]) -> dt.datetime | None:
+        """Time of processing, UTC; None if it is unknown or in no format of the profile."""
+        text = metadata.get("processed")
+        for time_format in self._time_formats if text else ():
+            with suppress(ValueError):
+                return dt.datetime.strptime(str(text), time_format).replace(tzinfo=dt.UTC)
+        return None
 
     @property
     def has_time_of_day(self) -> bool:
         """Whether times include the time of day, which determines the orbit direction."""
-        return "%H" in self.time_format
+        return any("%H" in time_format for time_format in self._time_formats)
 
 
 def scene_profiles(user_profiles: Iterable[str] = ()) -> tuple[SceneProfile, ...]:
@@ -247,12 +301,22 @@ def parse_orbit_direction(text: str | None) -> str | None:
 
 def relative_orbit(metadata: Mapping[MetadataField, str]) -> int | None:
     """Relative orbit, 1..175, as specified or derived from the absolute orbit; None if unknown."""
-    if metadata.get("relative_orbit", "").isdigit():
-        return int(metadata["relative_orbit"])
+    stated = _number(metadata.get("relative_orbit"), 1.0, float(orbits.ORBITS_PER_CYCLE))
+    if stated is not None:
+        return int(stated)
     satellite = parse_platform(metadata.get("platform"))
-    if satellite is None or not metadata.get("absolute_orbit", "").isdigit():
+    absolute = _number(metadata.get("absolute_orbit"), 1.0, math.inf)
+    if satellite is None or absolute is None:
         return None
-    return orbits.relative_orbit(satellite, int(metadata["absolute_orbit"]))
+    return orbits.relative_orbit(satellite, int(absolute))
+
+
+def parse_mode(text: str | None) -> str | None:
+    """Instrument mode: IW, EW, WV, or SM for the beams S1 to S6; None if not recognised."""
+    mode = (text or "").strip().upper()
+    if re.fullmatch("S[1-6]", mode):
+        return "SM"
+    return mode if mode in ("IW", "EW", "SM", "WV") else None
 
 
 def incidence_deg(metadata: Mapping[MetadataField, str]) -> float | None:
@@ -279,13 +343,14 @@ def check_quantity(quantity: str | None, source: str) -> str:
 
     Raises
     ------
-    SarcastError
+    UnusableError
         If it is missing or another one.
     """
     if quantity not in QUANTITIES:
-        raise SarcastError(
+        raise UnusableError(
+            NO_UNIT,
             f"{source} is declared as {quantity!r}; expected {' or '.join(QUANTITIES)}: correct "
-            f"the facts or words of its profile"
+            f"the facts or words of its profile",
         )
     return quantity
 
@@ -295,17 +360,20 @@ def check_unit(unit: str | None, source: str) -> str:
 
     Raises
     ------
-    SarcastError
+    UnusableError
         If it is missing, unknown, or that of a level-1 product.
     """
     if unit == units.DIGITAL_NUMBER:
-        raise SarcastError(
+        raise UnusableError(
+            LEVEL_1,
             f"{source} is a level-1 product in radar geometry (digital numbers): convert it to "
-            f"gamma0 first, with sarcast rtc or another processor"
+            f"gamma0 first, with sarcast rtc or another processor",
         )
     if unit not in units.SOURCE_UNITS:
-        raise SarcastError(
-            f"{source} is declared in {unit!r}; expected {', '.join(map(repr, units.SOURCE_UNITS))}"
+        raise UnusableError(
+            NO_UNIT,
+            f"{source} is declared in {unit!r}; expected "
+            f"{', '.join(map(repr, units.SOURCE_UNITS))}",
         )
     return unit
 

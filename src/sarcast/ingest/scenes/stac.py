@@ -1,14 +1,13 @@
 """STAC items of other providers, converted by their profiles to the form of sarcast's scenes."""
 
 import datetime as dt
-import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import pystac
 
-from sarcast.catalogue.scene import BANDS, INCIDENCE, QUANTITY
-from sarcast.errors import SarcastError
+from sarcast.catalogue.scene import INCIDENCE, POLARISATIONS, QUANTITY
+from sarcast.ingest.scenes.comparable import select_comparable
 from sarcast.ingest.scenes.profile import (
     MetadataField,
     SceneProfile,
@@ -16,43 +15,56 @@ from sarcast.ingest.scenes.profile import (
     check_unit,
     heading_deg,
     incidence_deg,
+    parse_mode,
     parse_orbit_direction,
     parse_platform,
     relative_orbit,
 )
+from sarcast.ingest.scenes.unusable import (
+    UNKNOWN_BANDS,
+    UNKNOWN_SOURCE,
+    LeftOut,
+    UnusableError,
+)
 from sarcast.sensor import orbits
-
-_log = logging.getLogger(__name__)
-
-
-class NoBandsError(SarcastError):
-    """An item has neither VV nor VH."""
-
 
 _PROJECTION = {"proj:code", "proj:epsg", "proj:wkt2", "proj:shape", "proj:transform"}
 
 
 def normalise_items(
-    items: Iterable[pystac.Item], profiles: Sequence[SceneProfile]
+    items: Iterable[pystac.Item],
+    profiles: Sequence[SceneProfile],
+    *,
+    strict: bool = False,
+    known: Collection[str] = (),
 ) -> list[pystac.Item]:
-    """Normalise items as ``normalise_item``; those without VV and VH are left out and logged.
+    """Normalise items as ``normalise_item``; those that cannot be used are left out, and reported.
+
+    Parameters
+    ----------
+    items
+        As a catalogue returns them.
+    profiles
+        Tried in this order.
+    strict
+        Whether every item must be usable.
+    known
+        Ids of scenes that decide which polarisations and mode are used; default: those of most
+        items.
 
     Raises
     ------
     SarcastError
-        As ``normalise_item``, and if none of the items has VV or VH.
+        If none of the items can be used, or with ``strict`` any cannot.
     """
-    normalised, without = [], []
+    left_out = LeftOut()
+    normalised = []
     for item in items:
-        try:
+        with left_out.unusable(item.id):
             normalised.append(normalise_item(item, profiles))
-        except NoBandsError as error:
-            without.append(error)
-    if without and not normalised:
-        raise without[0]
-    if without:
-        _log.info(f"{len(without)} items without VV and VH are left out: {without[0]}")
-    return normalised
+    kept = select_comparable(normalised, left_out, known)
+    left_out.report(bool(kept), strict=strict)
+    return kept
 
 
 def normalise_item(item: pystac.Item, profiles: Sequence[SceneProfile]) -> pystac.Item:
@@ -104,7 +116,7 @@ def _units(item: pystac.Item) -> set[str | None]:
         band.get("unit")
         for asset in item.assets.values()
         for band in asset.extra_fields.get("bands", [])
-        if band.get("name") in BANDS
+        if band.get("name") in POLARISATIONS
     }
 
 
@@ -113,9 +125,10 @@ def _match_profile(item: pystac.Item, profiles: Sequence[SceneProfile]) -> Scene
         if item.collection_id is not None and item.collection_id in profile.collections:
             return profile
     known = ", ".join(name for profile in profiles for name in profile.collections)
-    raise SarcastError(
+    raise UnusableError(
+        UNKNOWN_SOURCE,
         f"{item.id} is of the collection {item.collection_id!r}, which matches no profile (known: "
-        f"{known}); describe its assets, unit and quantity in a profile and add it with --profile"
+        f"{known}); describe its assets, unit and quantity in a profile and add it with --profile",
     )
 
 
@@ -124,9 +137,10 @@ def _bands(
 ) -> dict[str, pystac.Asset]:
     keys = {band: key for band, key in profile.assets.items() if key in item.assets}
     if not keys:
-        raise NoBandsError(
+        raise UnusableError(
+            UNKNOWN_BANDS,
             f"{item.id} has none of the assets {', '.join(profile.assets.values())} that the "
-            f"profile {profile.name} expects; it has {', '.join(item.assets)}"
+            f"profile {profile.name} expects; it has {', '.join(item.assets)}",
         )
     quantity, unit = check_quantity(metadata.get("quantity"), item.id), metadata["unit"]
     fields: dict[str, Any] = {QUANTITY: quantity}
@@ -156,6 +170,7 @@ def _set_properties(item: pystac.Item, metadata: dict[MetadataField, str]) -> No
     direction = parse_orbit_direction(metadata.get("orbit_direction"))
     properties = {
         "platform": parse_platform(metadata.get("platform")),
+        "sar:instrument_mode": parse_mode(metadata.get("mode")),
         "sat:orbit_state": direction or _derive_orbit_direction(item, heading),
         "sat:relative_orbit": relative_orbit(metadata),
         "view:incidence_angle": incidence_deg(metadata),

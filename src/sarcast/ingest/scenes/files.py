@@ -1,0 +1,156 @@
+"""Files of scenes on disk: found, and grouped by scene according to the profiles."""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from sarcast.errors import SarcastError
+from sarcast.ingest.scenes.containers import snap_header
+from sarcast.ingest.scenes.products import RasterProduct
+from sarcast.ingest.scenes.profile import MetadataField, SceneProfile
+from sarcast.ingest.scenes.unusable import LEVEL_1, LeftOut
+from sarcast.io.files import is_partial
+from sarcast.io.folders import walk
+from sarcast.sensor import units
+
+RASTER_SUFFIXES = {".tif", ".tiff", ".dim", ".nc"}
+
+_LEVEL_1_ZIP = re.compile(r"S1[A-D]_\w{2}_(GRD|SLC)\w*(\.SAFE)?\.zip")
+_COPY = "copy of a scene that is used"
+_VARIANT = "another processing of a scene that is used"
+_NO_PROFILE = "raster whose name matches no profile"
+
+
+def find_files(paths: Sequence[Path], left_out: LeftOut) -> list[Path]:
+    """Find all files of paths, sorted; folders are searched recursively, and links are followed.
+
+    Level-1 products in SAFE format, and folders and links that lead nowhere, are left out.
+
+    Raises
+    ------
+    SarcastError
+        If a path does not exist, or a folder cannot be read.
+    """
+    found: set[Path] = set()
+    for path in paths:
+        if path.is_dir():
+            found.update(_files_below(path, left_out))
+        elif path.is_file():
+            found.add(path)
+        else:
+            raise SarcastError(f"{path} does not exist; name a raster or a folder of rasters")
+    return sorted(found)
+
+
+def _files_below(folder: Path, left_out: LeftOut) -> Iterator[Path]:
+    products: set[Path] = set()
+    for below, files in walk(folder, lambda reason, path: left_out.add(reason, str(path))):
+        safe = next((part for part in (below, *below.parents) if part.suffix == ".SAFE"), None)
+        if safe is None:
+            yield from (file for file in files if not is_partial(file.relative_to(folder)))
+        zips = [file for file in files if safe is None and _LEVEL_1_ZIP.fullmatch(file.name)]
+        for product in {*zips, *([safe] if safe else [])} - products:
+            products.add(product)
+            line = f"{product} is a level-1 product: for SAFE folders use sarcast rtc"
+            left_out.add(LEVEL_1, str(product), line)
+
+
+def group_products(
+    rasters: Sequence[Path],
+    profiles: Sequence[SceneProfile],
+    declared: Mapping[MetadataField, str],
+    left_out: LeftOut,
+) -> list[RasterProduct]:
+    """Group files by scene, in the order of their names; of several copies one is kept.
+
+    Parameters
+    ----------
+    rasters
+        Files with one of ``RASTER_SUFFIXES``.
+    profiles
+        Tried in this order.
+    declared
+        Unit and quantity declared by the user; of several variants of a scene, one of this
+        quantity is preferred.
+    left_out
+        Collects copies, other variants, and rasters that match no profile.
+    """
+    products: dict[tuple[str, str], RasterProduct] = {}
+    for path in without_links_to(rasters, profiles):
+        match = _match_profile(path, profiles)
+        if match is None:
+            if not any(profile.is_ancillary(path.name) for profile in profiles):
+                left_out.add(_NO_PROFILE, str(path), refused=False)
+            continue
+        profile, groups = match
+        band = groups.pop("band", None)
+        name = groups.get("scene", path.stem)
+        variant = groups.get("variant", "")
+        product = products.setdefault((name, variant), RasterProduct(name, profile, groups))
+        if product.profile is not profile or band in product.bands:
+            left_out.add(_COPY, str(path), refused=False)
+            continue
+        product.files.append((path, band))
+    return _without_variants(products.values(), declared, left_out)
+
+
+def without_links_to(rasters: Sequence[Path], profiles: Sequence[SceneProfile]) -> Iterator[Path]:
+    """Each file once: links to a file that matches a profile itself, or a second link, are left."""
+    files = [path for path in rasters if not path.is_symlink()]
+    named = {path.resolve() for path in files if _match_profile(path, profiles) is not None}
+    yield from files
+    for path in rasters:
+        if path.is_symlink() and path.resolve() not in named:
+            if _match_profile(path, profiles) is not None:
+                named.add(path.resolve())
+            yield path
+
+
+def _match_profile(
+    path: Path, profiles: Sequence[SceneProfile]
+) -> tuple[SceneProfile, dict[str, str]] | None:
+    """First profile that matches a file, and the named groups of the file name."""
+    for profile in profiles:
+        groups = profile.groups(path.name)
+        if groups is not None and (not profile.snap_header or snap_header(path) is not None):
+            return profile, groups
+        if profile.is_ancillary(path.name):
+            return None
+    return None
+
+
+def _without_variants(
+    products: Iterable[RasterProduct], declared: Mapping[MetadataField, str], left_out: LeftOut
+) -> list[RasterProduct]:
+    """One product of each scene: with the most bands, of gamma0, not in dB, first in name."""
+
+    def rank(product: RasterProduct) -> tuple[int, bool, bool, bool, str]:
+        metadata = product.profile.read_metadata(product.groups)
+        quantity = metadata.get("quantity")
+        return (
+            -len(product.files),
+            quantity != declared.get("quantity", quantity),
+            quantity != "gamma0",
+            metadata.get("unit") == units.DB,
+            product.groups.get("variant", ""),
+        )
+
+    chosen: dict[str, RasterProduct] = {}
+    for product in sorted(products, key=lambda product: (product.name, *rank(product))):
+        if product.name in chosen:
+            for path, _ in product.files:
+                left_out.add(_VARIANT, str(path), refused=False)
+        else:
+            chosen[product.name] = product
+    return list(chosen.values())
+
+
+def nothing_found(paths: Sequence[Path], rasters: int, profiles: Sequence[SceneProfile]) -> str:
+    """Error message for paths without any scene."""
+    folders = ", ".join(map(str, paths))
+    known = ", ".join(profile.name for profile in profiles if profile.files)
+    return (
+        f"no Sentinel-1 raster in {folders} ({rasters} other rasters there): expected files of one "
+        f"of the profiles {known}, or STAC items beside the rasters; "
+        f"describe a source of your own with --profile"
+    )
