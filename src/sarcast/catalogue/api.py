@@ -19,8 +19,16 @@ from pystac_client.warnings import DoesNotConformTo
 from requests.adapters import HTTPAdapter
 from requests.auth import HTTPBasicAuth
 
-from sarcast.catalogue.protocol import MALFORMED, TimeRange, sort_items, time_range, utc
+from sarcast.catalogue.protocol import (
+    MALFORMED,
+    TimeRange,
+    sort_items,
+    time_range,
+    utc,
+    with_canonical_footprint,
+)
 from sarcast.errors import SarcastError, UsageError
+from sarcast.io.footprint import canonical
 from sarcast.io.remote import TRANSIENT_STATUS, RemoteOptions, hide_credentials, is_remote, retry
 
 _log = logging.getLogger(__name__)
@@ -97,7 +105,7 @@ class StacApi:
             method="POST" if "POST" in offered or not offered else "GET",
             limit=PAGE,
             collections=list(self.collections) or None,
-            intersects=None if area is None else area.to_crs("EPSG:4326").json,
+            intersects=None if area is None else canonical(area).json,
             datetime=interval(time),
         )
 
@@ -242,4 +250,4 @@ def _item(feature: dict[str, Any]) -> pystac.Item:
     for asset in item.assets.values():
         if base and not is_remote(asset.href) and not asset.href.startswith("/"):
             asset.href = urljoin(base, asset.href)
-    return item
+    return with_canonical_footprint(item)

@@ -15,8 +15,14 @@ from pypgstac.db import PgstacDB
 from pypgstac.load import Loader, Methods
 
 from sarcast.catalogue.api import interval
-from sarcast.catalogue.protocol import TimeRange, sort_items, with_location
+from sarcast.catalogue.protocol import (
+    TimeRange,
+    sort_items,
+    with_canonical_footprint,
+    with_location,
+)
 from sarcast.errors import SarcastError, UsageError
+from sarcast.io.footprint import canonical
 from sarcast.io.remote import RemoteOptions
 
 COLLECTION = "sentinel-1"
@@ -84,13 +90,13 @@ class DatabaseCatalogue:
         if self.collections:
             query["collections"] = list(self.collections)
         if area is not None:
-            query["intersects"] = area.to_crs("EPSG:4326").json
+            query["intersects"] = canonical(area).json
         if within := interval(time):
             query["datetime"] = within
         with self._connect() as db:
             pages = _pages(db, query)
             items = [pystac.Item.from_dict(feature) for page in pages for feature in page]
-        return sort_items(items)
+        return sort_items(map(with_canonical_footprint, items))
 
     @contextmanager
     def _connect(self) -> Iterator[PgstacDB]:

@@ -18,9 +18,17 @@ import stac_geoparquet.arrow
 from odc.geo.geom import Geometry
 
 from sarcast.arrays import Bool, Times
-from sarcast.catalogue.protocol import MALFORMED, TimeRange, sort_items, utc, with_location
+from sarcast.catalogue.protocol import (
+    MALFORMED,
+    TimeRange,
+    sort_items,
+    utc,
+    with_canonical_footprint,
+    with_location,
+)
 from sarcast.errors import SarcastError
 from sarcast.io.files import new_file
+from sarcast.io.footprint import TURN_DEG, canonical, canonical_shapes
 
 GROUP_ROWS = 1024
 """Rows in a row group, the smallest part of the file that is read."""
@@ -28,6 +36,7 @@ GROUP_ROWS = 1024
 _EDGES = ("xmin", "ymin", "xmax", "ymax")
 _TIMES = ("datetime", "start_datetime", "end_datetime")
 _WORLD = (-180.0, -90.0, 180.0, 90.0)
+_ROUNDING_DEG = 1e-9
 _LEVEL = 10  # a cell of the Hilbert curve is 360/1024 of a degree wide
 
 
@@ -79,11 +88,12 @@ class FolderCatalogue:
         self, area: Geometry | None = None, time: TimeRange | None = None
     ) -> list[pystac.Item]:
         """Items that touch ``area`` and ``time``, oldest first; see ``Catalogue.search``."""
-        outline = None if area is None else area.to_crs("EPSG:4326").geom
+        outline = None if area is None else canonical(area).geom
         with self._open_file() as file:
             table = self._matching(file, outline, time).combine_chunks()
             items = [_item(row) for row in stac_geoparquet.arrow.stac_table_to_items(table)]
-        return sort_items(_with_absolute_hrefs(item, self.folder) for item in items)
+        placed = map(with_canonical_footprint, items)
+        return sort_items(_with_absolute_hrefs(item, self.folder) for item in placed)
 
     def _matching(
         self, file: pq.ParquetFile, outline: Any | None, time: TimeRange | None
@@ -93,7 +103,7 @@ class FolderCatalogue:
         index = file.read(columns=names)
         wanted = _in_collections(index, self.collections) & _in_time(index, time)
         if outline is not None:
-            wanted &= _in_box(index, outline.bounds)
+            wanted &= _in_boxes(index, [part.bounds for part in shapely.get_parts(outline)])
         sizes = [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
         group = np.repeat(np.arange(len(sizes)), sizes)
         groups = np.unique(group[wanted])
@@ -102,12 +112,17 @@ class FolderCatalogue:
         if outline is None:
             return matches
         shapely.prepare(outline)
-        shapes = shapely.from_wkb(matches["geometry"].to_numpy())
+        shapes = canonical_shapes(shapely.from_wkb(matches["geometry"].to_numpy()))
         return matches.filter(pa.array(shapely.intersects(outline, shapes), pa.bool_()))
 
     @contextmanager
     def _open_file(self) -> Iterator[pq.ParquetFile]:
         """Open the file; errors of reading it become one line that names it."""
+        if not self.folder.exists():
+            raise SarcastError(
+                f"{self.folder} does not exist; name the folder of a catalogue, or "
+                f"make one with: sarcast index PATH... --to {self.folder}"
+            )
         if not self._file.is_file():
             raise SarcastError(
                 f"{self.folder} is no catalogue: it lacks items.parquet; "
@@ -147,7 +162,7 @@ class FolderCatalogue:
         """An item as stored: without links, and with hrefs relative to the folder."""
         content: dict[str, Any] = item.to_dict(include_self_link=False, transform_hrefs=False)
         content["links"] = []
-        content["bbox"] = item.bbox or list(shapely.geometry.shape(item.geometry).bounds)
+        content["bbox"] = item.bbox
         for asset in content["assets"].values():
             path = Path(asset["href"])
             if path.is_absolute() and path.is_relative_to(self.folder.resolve()):
@@ -158,13 +173,19 @@ class FolderCatalogue:
 # --- columns of the table -------------------------------------------------------------------------
 
 
-def _in_box(index: pa.Table, box: tuple[float, float, float, float]) -> Bool:
-    """Whether bounding boxes touch a box; across the antimeridian, west is greater than east."""
-    boxes = index["bbox"].combine_chunks()
-    west, south, east, north = (np.asarray(boxes.field(edge)) for edge in _EDGES)
-    after, before = west <= box[2], east >= box[0]
-    longitude = np.where(west > east, after | before, after & before)
-    touches: Bool = longitude & (south <= box[3]) & (north >= box[1])
+def _in_boxes(index: pa.Table, boxes: Sequence[tuple[float, float, float, float]]) -> Bool:
+    """Whether bounding boxes touch any of the boxes; longitudes may be those of any turn.
+
+    Across 180 degrees, west is greater than east.
+    """
+    columns = index["bbox"].combine_chunks()
+    west, south, east, north = (np.asarray(columns.field(edge)) for edge in _EDGES)
+    width = np.where(west <= east, np.minimum(east - west, TURN_DEG), (east - west) % TURN_DEG)
+    touches: Bool = np.zeros(len(index), dtype=bool)
+    for left, bottom, right, top in boxes:
+        starts_inside = (west - left) % TURN_DEG <= right - left + _ROUNDING_DEG
+        reaches = (left - west) % TURN_DEG <= width + _ROUNDING_DEG
+        touches |= (starts_inside | reaches) & (south <= top) & (north >= bottom)
     return touches
 
 

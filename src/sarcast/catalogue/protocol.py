@@ -2,14 +2,18 @@
 
 import datetime as dt
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import pystac
+import shapely
 from odc.geo.geom import Geometry
+from shapely.geometry.base import BaseGeometry
 
 from sarcast.errors import SarcastError
+from sarcast.io.footprint import WGS84, bounding_box, canonical_shape, footprint, geojson
+from sarcast.io.grid import item_grid
 
 TimeRange = tuple[dt.datetime | None, dt.datetime | None]
 """First and last time, both included; None leaves that side open, no time zone means UTC."""
@@ -125,6 +129,8 @@ def sort_items(items: Iterable[pystac.Item]) -> list[pystac.Item]:
 def with_location(item: pystac.Item) -> pystac.Item:
     """Return an item if it has a time and a footprint, which catalogues search by.
 
+    The footprint is made canonical, as by ``with_canonical_footprint``.
+
     Raises
     ------
     SarcastError
@@ -133,7 +139,60 @@ def with_location(item: pystac.Item) -> pystac.Item:
     time_range(item)
     if item.geometry is None:
         raise SarcastError(f"item {item.id} has no footprint: expected a geometry")
-    return item
+    return with_canonical_footprint(item)
+
+
+def with_canonical_footprint(item: pystac.Item) -> pystac.Item:
+    """Return an item whose footprint is canonical: longitudes in -180..180, split at 180 degrees.
+
+    Some makers let footprints run beyond 180 degrees, or the other way around the globe. A
+    footprint that is wider than 180 degrees although the item's raster is not becomes that of the
+    raster. An item without a footprint, or with a canonical one, is returned as it is.
+
+    Raises
+    ------
+    SarcastError
+        If the footprint is no valid GeoJSON.
+    """
+    if item.geometry is None:
+        return item
+    try:
+        stated = shapely.geometry.shape(item.geometry)
+        shape = _not_too_wide(item, canonical_shape(stated))
+    except (shapely.errors.ShapelyError, *MALFORMED) as error:
+        raise SarcastError(
+            f"item {item.id} has a footprint that is no valid GeoJSON, correct or remove it: "
+            f"{' '.join(str(error).split())}"
+        ) from error
+    if stated.is_empty or (shape is stated and item.bbox is not None and _is_plain(item.bbox)):
+        return item
+    placed = item.clone()
+    placed.geometry, placed.bbox = geojson(shape)
+    return placed
+
+
+def _not_too_wide(item: pystac.Item, shape: BaseGeometry) -> BaseGeometry:
+    """A canonical footprint, or if it is too wide for it, that of the item's raster."""
+    fields = (item.properties, *(asset.extra_fields for asset in item.assets.values()))
+    stated = next((each for each in fields if "proj:transform" in each), None)
+    if stated is None or not _is_wide(shape):
+        return shape
+    with_grid = item.clone()
+    with_grid.properties.update(stated)
+    by_grid = footprint(item_grid(with_grid)).geom
+    return shape if _is_wide(by_grid) else by_grid
+
+
+def _is_wide(shape: BaseGeometry) -> bool:
+    if shape.is_empty or shape.bounds[2] - shape.bounds[0] < 180.0:
+        return False
+    west, _, east, _ = bounding_box(Geometry(shape, WGS84))
+    return (east - west) % 360.0 >= 180.0 or east - west >= 180.0
+
+
+def _is_plain(bbox: Sequence[float]) -> bool:
+    west, east = bbox[0], bbox[len(bbox) // 2]
+    return -180.0 <= west <= east <= 180.0 and east - west < 180.0
 
 
 def utc(moment: dt.datetime) -> dt.datetime:

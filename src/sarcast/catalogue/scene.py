@@ -4,7 +4,6 @@ Metadata that a source does not state is absent from the item.
 """
 
 import datetime as dt
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ from pystac.extensions.sat import OrbitState, SatExtension
 from pystac.extensions.view import ViewExtension
 
 from sarcast.errors import SarcastError
+from sarcast.io.footprint import WGS84, footprint, geojson
 from sarcast.io.rasters import grid_of
 from sarcast.sensor.orbits import look_direction_deg
 
@@ -42,7 +42,7 @@ class Raster:
     """A file of a scene: path, bands, unit and STAC roles.
 
     ``unit`` is the unit of backscatter; an incidence band in the same file is in degrees.
-    ``nodata`` is the value of pixels without data if the file itself declares none.
+    ``nodata`` is the value of missing pixels, besides what the file itself declares.
     """
 
     path: Path
@@ -103,12 +103,12 @@ class Scene:
     def to_item(self) -> pystac.Item:
         """Make the STAC item, on the grid of the first raster."""
         grid = grid_of(next(iter(self.rasters.values())).path)
-        footprint = grid.extent.to_crs("EPSG:4326")
-        self._check_bounds(*footprint.boundingbox.bbox)
+        self._check_bounds(*grid.extent.to_crs(WGS84).boundingbox.bbox)
+        geometry, bbox = geojson(footprint(grid).geom)
         item = pystac.Item(
             id=self.id,
-            geometry=json.loads(json.dumps(footprint.json)),
-            bbox=list(footprint.boundingbox.bbox),
+            geometry=geometry,
+            bbox=bbox,
             datetime=self.time if self.until is None else None,
             start_datetime=None if self.until is None else self.time,
             end_datetime=self.until,
@@ -160,7 +160,7 @@ class Scene:
     def _asset(self, raster: Raster) -> pystac.Asset:
         with rasterio.open(raster.path) as source:
             declared, dtype = source.nodata, source.dtypes[0]
-        nodata = raster.nodata if declared is None else declared
+        nodata = declared if raster.nodata is None else raster.nodata
         bands = [{"name": band, "unit": raster.unit_of(band)} for band in raster.bands]
         fields: dict[str, Any] = {"bands": bands}
         if dtype in _DTYPES:

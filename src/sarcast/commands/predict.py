@@ -11,6 +11,7 @@ from sarcast.commands.options import DateConfig, item_properties
 from sarcast.cube import open_cube, time_index_of
 from sarcast.detection.output import write_expected, write_item
 from sarcast.io.files import new_folder
+from sarcast.io.footprint import centre, footprint
 from sarcast.prediction import load_model
 from sarcast.prediction.predict import predict as predict_cube
 from sarcast.prediction.uncertainty import with_validation_std
@@ -41,7 +42,7 @@ def predict(cube: Path, *, config: Annotated[PredictConfig, FLAT]) -> None:
         opened, model = open_cube(cube), load_model(config.model, precision=config.precision)
         index = time_index_of(opened, config.at)
         grid = opened["backscatter"].odc.geobox
-        latitude = float(grid.geographic_extent.centroid.coords[0][1])
+        _, latitude = centre(footprint(grid))
         conditions = read_conditions(read_settings(config.set), latitude)
         images = predict_cube(
             opened,

@@ -23,6 +23,7 @@ from sarcast.ingest.grd import (
     unzipped,
 )
 from sarcast.io.files import exclusive, scratch_folder
+from sarcast.io.footprint import footprint
 from sarcast.io.grid import read_area
 
 _log = logging.getLogger(__name__)
@@ -37,8 +38,8 @@ class RtcConfig(Config):
     )
     area: Annotated[str | None, MAY_BE_NEGATIVE] = Field(
         None,
-        description="west,south,east,north in degrees, a vector file, or a raster; default: all "
-        "that the products cover.",
+        description="west,south,east,north in degrees (west > east across 180), a vector file, "
+        "or a raster; default: all that the products cover.",
     )
     dem: tuple[str, ...] = Field(
         min_length=1,
@@ -99,7 +100,7 @@ def _item(
 
 def _extent(area: str | None) -> Geometry | None:
     outline = None if area is None else read_area(area)
-    return outline.extent if isinstance(outline, GeoBox) else outline
+    return footprint(outline) if isinstance(outline, GeoBox) else outline
 
 
 def _items(catalogue: FolderCatalogue) -> list[pystac.Item]:

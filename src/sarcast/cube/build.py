@@ -28,6 +28,7 @@ from sarcast.ingest.dem import Dem
 from sarcast.ingest.scenes.acquisition import Acquisition, acquisitions
 from sarcast.ingest.weather import Weather, WeatherOptions
 from sarcast.io.files import exclusive, explain_full_disk
+from sarcast.io.footprint import WGS84, bounding_box, canonical, footprint
 from sarcast.io.progress import track
 from sarcast.io.remote import RemoteOptions
 from sarcast.speckle import SpeckleOptions
@@ -176,14 +177,14 @@ def _remove_if_empty_on_error(path: Path) -> Iterator[None]:
 
 
 def _intersecting(found: list[Acquisition], grid: GeoBox) -> list[Acquisition]:
-    area = grid.extent.to_crs("EPSG:4326")
+    area = footprint(grid)
     inside = [
         acquisition
         for acquisition in found
-        if any(Geometry(item.geometry, "EPSG:4326").intersects(area) for item in acquisition.items)
+        if any(canonical(Geometry(i.geometry, WGS84)).intersects(area) for i in acquisition.items)
     ]
     if not inside:
-        west, south, east, north = area.boundingbox.bbox
+        west, south, east, north = bounding_box(area)
         raise SarcastError(
             f"no scene touches the area (west {west:.4f}, south {south:.4f}, east {east:.4f}, "
             f"north {north:.4f}); the catalogue returned {len(found)} acquisitions: "

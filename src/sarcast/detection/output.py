@@ -16,6 +16,7 @@ from sarcast.catalogue.scene import grid_fields
 from sarcast.detection import difference as di
 from sarcast.detection.detect import Detection
 from sarcast.detection.regions import utc_datetime
+from sarcast.io.footprint import footprint, geojson
 from sarcast.io.rasters import write_cog
 from sarcast.windows import BANDS
 
@@ -68,11 +69,11 @@ def write_item(
     provenance: Mapping[str, Any],
 ) -> None:
     """Write ``item.json``, the STAC item of the files in a folder, with relative links."""
-    footprint = grid.extent.to_crs("EPSG:4326")
+    geometry, bbox = geojson(footprint(grid).geom)
     item = pystac.Item(
         id=item_id,
-        geometry=json.loads(json.dumps(footprint.json)),
-        bbox=list(footprint.boundingbox.bbox),
+        geometry=geometry,
+        bbox=bbox,
         datetime=utc_datetime(date),
         properties={"processing:software": {"sarcast": sarcast.__version__}, **provenance},
     )

@@ -28,6 +28,7 @@ from sarcast.catalogue import FolderCatalogue
 from sarcast.catalogue.scene import BANDS, Raster, Scene
 from sarcast.errors import SarcastError
 from sarcast.io.files import explain_full_disk, new_file
+from sarcast.io.footprint import utm_crs
 from sarcast.io.progress import track
 from sarcast.io.rasters import write_cog
 from sarcast.sensor.conditions import PLATFORMS
@@ -208,8 +209,7 @@ def area_grid(parameters: presets.Parameters, options: WorldOptions) -> GeoBox:
     """Square at the world's latitude and longitude, in its UTM zone, on whole kilometres."""
     latitude = float(parameters["latitude_deg"])
     longitude = parameters.preset.longitude_deg
-    zone = int((longitude + 180.0) // 6.0) + 1
-    crs = CRS(f"EPSG:{(32600 if latitude >= 0.0 else 32700) + zone}")
+    crs = CRS(utm_crs(longitude, latitude))
     corner = point(longitude, latitude, "EPSG:4326").to_crs(crs).coords[0]
     left, bottom = (round(metres / 1000.0) * 1000.0 for metres in corner)
     pixels = round(options.size_km * 1000.0 / options.spacing_m)

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import rasterio
 import rasterio.shutil
+from odc.geo.crs import CRS
 from odc.geo.geobox import GeoBox, GeoboxTiles
 from odc.geo.geom import Geometry
 from odc.geo.xr import rasterize
@@ -32,8 +33,10 @@ from sarcast.ingest.grd.image import Image
 from sarcast.ingest.grd.product import GrdProduct
 from sarcast.ingest.grd.view import ImageCoordinates, ViewGeometry, footprint
 from sarcast.io.files import explain_full_disk, new_file, scratch_folder
+from sarcast.io.footprint import bounding_box, bounds_in, canonical, centre, utm_crs
 from sarcast.io.progress import track
-from sarcast.io.rasters import read_onto, write_cog
+from sarcast.io.rasters import write_cog
+from sarcast.io.warp import read_onto
 from sarcast.sensor import units
 
 _log = logging.getLogger(__name__)
@@ -181,18 +184,16 @@ def product_grid(product: GrdProduct, resolution: float, area: Geometry | None) 
         If the product does not cover any of the area.
     """
     covered = footprint(product)
-    wanted = covered if area is None else area.to_crs("EPSG:4326")
+    wanted = covered if area is None else canonical(area)
     if not covered.intersects(wanted):
-        west, south, east, north = covered.boundingbox.bbox
+        west, south, east, north = bounding_box(covered)
         raise SarcastError(
             f"{product.name} does not cover the area; it covers west {west:.4f}, "
             f"south {south:.4f}, east {east:.4f}, north {north:.4f}: give another --area or leave "
             f"the product out"
         )
-    longitude, latitude = wanted.centroid.coords[0]
-    zone = int((longitude + 180.0) // 6.0) % 60 + 1
-    crs = f"EPSG:{(32600 if latitude >= 0.0 else 32700) + zone}"
-    box = (covered & wanted).to_crs(crs).boundingbox
+    crs = utm_crs(*centre(wanted))
+    box = bounds_in(covered & wanted, CRS(crs))
     return GeoBox.from_bbox(box.bbox, crs=crs, resolution=resolution)
 
 

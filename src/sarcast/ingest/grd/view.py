@@ -26,6 +26,7 @@ from scipy.ndimage import binary_dilation, map_coordinates
 from sarcast.arrays import Float, Floating
 from sarcast.errors import SarcastError
 from sarcast.ingest.grd.product import GrdProduct, import_xarray_sentinel
+from sarcast.io.footprint import WGS84, canonical
 from sarcast.io.grid import axes
 
 SPEED_OF_LIGHT = 299_792_458.0
@@ -38,7 +39,7 @@ _CELL = 2.0
 
 
 def footprint(product: GrdProduct) -> Geometry:
-    """Footprint of a product: polygon through the geolocation points at its border."""
+    """Footprint of a product, canonical: through the geolocation points at its border."""
     points = product.points
     border = [
         *((0, column) for column in range(points.pixels.size)),
@@ -47,7 +48,7 @@ def footprint(product: GrdProduct) -> Geometry:
         *((row, 0) for row in range(points.lines.size - 2, -1, -1)),
     ]
     corners = [(float(points.longitude[index]), float(points.latitude[index])) for index in border]
-    return polygon(corners, "EPSG:4326")
+    return canonical(polygon(corners, WGS84))
 
 
 @dataclass(frozen=True)
