@@ -26,8 +26,9 @@ from sarcast.ingest.scenes.acquisition import newest_versions
 from sarcast.ingest.scenes.fuse import Layer, Overlap, read_fused, read_layer
 from sarcast.ingest.scenes.index import IndexOptions, find_items
 from sarcast.ingest.weather import Weather
-from sarcast.io.rasters import has_data, open_raster, read_sample, warp_onto, write_cog
+from sarcast.io.rasters import has_data, open_raster, read_sample, write_cog
 from sarcast.io.remote import RemoteOptions
+from sarcast.io.warp import warp_onto
 from small_weather import weather as daily_weather
 from test_31_ingest import set_scaling
 
@@ -240,7 +241,7 @@ def test_a_fine_raster_is_downsampled_as_power(
 
     Blocks of half a pixel of the grid are averaged, and the means are then warped.
     """
-    monkeypatch.setattr("sarcast.io.rasters._STRIP", strip)
+    monkeypatch.setattr("sarcast.io.warp._STRIP", strip)
     grid = GRID[:12, :9]
     fine = grid.zoom_to((12 * times, 9 * times))[: -times // 2, : 1 - times]
     values = power(7, fine.shape)[0]

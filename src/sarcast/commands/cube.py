@@ -24,9 +24,10 @@ from sarcast.errors import SarcastError, UsageError
 from sarcast.ingest.cover import CoverOptions
 from sarcast.ingest.scenes.index import IndexOptions
 from sarcast.ingest.scenes.profile import scene_profiles
-from sarcast.ingest.scenes.stac import normalise_items
+from sarcast.ingest.scenes.stac import declare_nodata, normalise_items
 from sarcast.ingest.weather import WeatherOptions
-from sarcast.io.grid import make_grid, read_area
+from sarcast.io.footprint import footprint
+from sarcast.io.grid import describe_spacing, make_grid, read_area
 from sarcast.io.remote import RemoteOptions
 
 _log = logging.getLogger(__name__)
@@ -45,8 +46,9 @@ class CubeConfig(Config):
     )
     area: Annotated[str | None, MAY_BE_NEGATIVE] = Field(
         None,
-        description="west,south,east,north in degrees, a vector file, or a raster whose grid is "
-        "used; default: all that the scenes cover, if they lie in one region.",
+        description="west,south,east,north in degrees (west > east across 180), a vector file, "
+        "or a raster whose grid is used; default: all that the scenes cover, if they lie in one "
+        "region.",
     )
     crs: str | None = Field(None, description="CRS of the cube; default: that of the scenes.")
     resolution: float | None = Field(
@@ -109,7 +111,7 @@ def _build(source: str, to: Path, config: CubeConfig) -> None:
     existing = open_cube(to) if (to / "zarr.json").exists() and not is_empty(to) else None
     catalogue, scenes = _catalogue_of(source, to, config.names, existing)
     area = None if config.area is None else read_area(config.area)
-    outline = area.extent if isinstance(area, GeoBox) else area
+    outline = footprint(area) if isinstance(area, GeoBox) else area
     items = _search(catalogue, outline, scenes, _scene_ids(existing), config)
     grid = _grid(area, items, existing, config)
     sources = Sources(
@@ -123,9 +125,10 @@ def _build(source: str, to: Path, config: CubeConfig) -> None:
         items, to, grid, config.building, sources, workers=config.workers, remote=config.server
     )
     built = open_cube(to)
+    spacing = (abs(grid.resolution.x), abs(grid.resolution.y))
     _log.info(
         f"{to}: added {added} acquisitions; it has {built.sizes['time']} dates, "
-        f"{grid.height} x {grid.width} pixels of {grid.resolution.x:g} in {grid.crs}"
+        f"{grid.height} x {grid.width} pixels of {describe_spacing(spacing)} in {grid.crs}"
     )
 
 
@@ -203,9 +206,10 @@ def _search(
             f"{config.end or 'the last'}{' there' if where else ''}; ask for other dates"
             f"{' or another --area' if where else ''}{' or --collection' if of else ''}"
         )
-    return normalise_items(
+    found = normalise_items(
         items, scene_profiles(config.names.profile), strict=config.names.strict, known=known
     )
+    return [declare_nodata(item, config.names.nodata) for item in found]
 
 
 def _check(path: Path, workers: WorkerOptions) -> None:

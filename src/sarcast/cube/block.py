@@ -12,10 +12,9 @@ from sarcast.cube.filtering import read_filtered
 from sarcast.cube.schema import SHARD, pack
 from sarcast.cube.store import write_block
 from sarcast.ingest.scenes.acquisition import TRUTH, Acquisition
-from sarcast.ingest.scenes.fuse import Layer, Overlap, read_layer
+from sarcast.ingest.scenes.fuse import Layer, ReadStatistics, read_layer, with_companions
 from sarcast.io.grid import conditions_grid
 from sarcast.io.remote import RemoteOptions
-from sarcast.sensor import units
 from sarcast.speckle import SpeckleOptions
 
 Slices = tuple[slice, slice]
@@ -67,25 +66,16 @@ class BlockStatistics:
     ----------
     valid
         Number of valid backscatter values, one a band.
-    dark, bright
-        Number of those with power of 0 or less, and over ``units.CEILING_DB``.
-    overlap
-        Of slices.
+    reading
+        Agreement of slices, and values taken as missing.
     """
 
     valid: tuple[int, ...]
-    dark: int
-    bright: int
-    overlap: Overlap
+    reading: ReadStatistics
 
     def __add__(self, other: "BlockStatistics") -> "BlockStatistics":
         valid = tuple(a + b for a, b in zip(self.valid, other.valid, strict=True))
-        return BlockStatistics(
-            valid,
-            self.dark + other.dark,
-            self.bright + other.bright,
-            self.overlap + other.overlap,
-        )
+        return BlockStatistics(valid, self.reading + other.reading)
 
 
 def block_slices(grid: GeoBox, side: int = SHARD) -> list[Slices]:
@@ -98,7 +88,7 @@ def layers_by_variable(
     acquisition: Acquisition, *, with_truth: bool
 ) -> dict[str, tuple[tuple[Layer, ...], ...]]:
     """Rasters of an acquisition by variable and band."""
-    layers = {"backscatter": tuple(acquisition.layers(band) for band in BANDS)}
+    layers = {"backscatter": with_companions([acquisition.layers(band) for band in BANDS])}
     if with_truth and acquisition.has_truth:
         layers["expected"] = tuple(acquisition.layers(key) for key in TRUTH)
     return layers
@@ -115,9 +105,8 @@ def process_block(block: Block) -> BlockStatistics:
         If values are in another unit than declared.
     """
     statistics = {name: _process_variable(block, name) for name in block.bands}
-    overlap = sum((each.overlap for each in statistics.values()), Overlap())
-    backscatter = statistics["backscatter"]
-    return BlockStatistics(backscatter.valid, backscatter.dark, backscatter.bright, overlap)
+    reading = sum((each.reading for each in statistics.values()), ReadStatistics())
+    return BlockStatistics(statistics["backscatter"].valid, reading)
 
 
 def _process_variable(block: Block, name: str) -> BlockStatistics:
@@ -125,18 +114,16 @@ def _process_variable(block: Block, name: str) -> BlockStatistics:
     is_backscatter = name == "backscatter"
     speckle = block.speckle if is_backscatter else SpeckleOptions()
     packed = np.empty((1, len(block.bands[name]), *block.grid.shape), dtype=np.int16)
-    valid, dark, bright, overlap = [], 0, 0, Overlap()
+    valid, reading = [], ReadStatistics()
     for band, layers in enumerate(block.bands[name]):
         dates = [*(bands[band] for bands in block.earlier if is_backscatter), layers]
-        values, shared = read_filtered(dates, block.grid, block.resampling, speckle, block.remote)
+        values, read = read_filtered(dates, block.grid, block.resampling, speckle, block.remote)
         packed[0, band] = pack(values)
         valid.append(int(np.isfinite(values).sum()))
-        dark += int(np.sum(values <= units.FLOOR_DB))
-        bright += int(np.sum(values > units.CEILING_DB))
-        overlap += shared
+        reading += read
     step = slice(block.step, block.step + 1)
     write_block(block.path, name, packed, step, slice(None), *block.slices)
-    return BlockStatistics(tuple(valid), dark, bright, overlap)
+    return BlockStatistics(tuple(valid), reading)
 
 
 def read_incidence(acquisition: Acquisition, grid: GeoBox, remote: RemoteOptions) -> Float:

@@ -15,7 +15,7 @@ from sarcast.catalogue.scene import BANDS
 from sarcast.cube.store import read_attributes
 from sarcast.errors import SarcastError
 from sarcast.ingest.scenes.acquisition import Acquisition
-from sarcast.ingest.scenes.fuse import Layer, Overlap, read_fused
+from sarcast.ingest.scenes.fuse import Layer, ReadStatistics, read_fused, with_companions
 from sarcast.io.remote import RemoteOptions
 from sarcast.sensor import units
 from sarcast.speckle import (
@@ -41,7 +41,7 @@ Dates = Sequence[Sequence[Layer]]
 
 def read_filtered(
     dates: Dates, grid: GeoBox, resampling: str, speckle: SpeckleOptions, remote: RemoteOptions
-) -> tuple[Float, Overlap]:
+) -> tuple[Float, ReadStatistics]:
     """Read a band of the last date onto a grid, as ``read_fused``, and filter its speckle.
 
     The filter also uses pixels around the grid, so that blocks show no borders.
@@ -169,8 +169,9 @@ def _read_sample(
     remote: RemoteOptions,
 ) -> xr.DataArray:
     """The last date, filtered, on a part of the grid, dims (band, y, x), dB."""
+    layers = [with_companions([date.layers(band) for band in BANDS]) for date in dates]
     bands = [
-        read_filtered([date.layers(band) for date in dates], grid, resampling, speckle, remote)[0]
-        for band in BANDS
+        read_filtered([bands[index] for bands in layers], grid, resampling, speckle, remote)[0]
+        for index in range(len(BANDS))
     ]
     return xr.DataArray(np.stack(bands), dims=("band", "y", "x"), attrs={"units": units.DB})

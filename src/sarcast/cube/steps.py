@@ -16,7 +16,6 @@ from odc.geo.geobox import GeoBox
 from sarcast.arrays import Float
 from sarcast.cube import block
 from sarcast.cube.block import Block, BlockStatistics, layers_by_variable
-from sarcast.cube.check.outliers import impossible_value_warnings
 from sarcast.cube.executor import TASKS_PER_WORKER, Workers
 from sarcast.cube.schema import COORDINATES
 from sarcast.cube.store import Store
@@ -24,6 +23,7 @@ from sarcast.cube.weather import StepWeather
 from sarcast.errors import SarcastError
 from sarcast.ingest.scenes.acquisition import Acquisition
 from sarcast.ingest.scenes.fuse import UnreadableError
+from sarcast.ingest.scenes.values import impossible_lines, zero_lines
 from sarcast.io.remote import RemoteOptions
 from sarcast.speckle import SpeckleOptions
 
@@ -252,8 +252,9 @@ class BuildSummary:
             )
 
     def log(self) -> None:
-        """Report slices that differ, values that are physically impossible, and dates left out."""
-        overlaps = [each.overlap for each in self.written.values() if each.overlap.differing]
+        """Report slices that differ, values taken as missing, and dates without data."""
+        readings = {scene_id: each.reading for scene_id, each in self.written.items()}
+        overlaps = [each.overlap for each in readings.values() if each.overlap.differing]
         if overlaps:
             total = reduce(add, overlaps)
             _log.info(
@@ -261,17 +262,16 @@ class BuildSummary:
                 f"{total.largest_db:.1f} dB at {100.0 * total.differing / total.pixels:.1f} % of "
                 f"the pixels that both cover; the later slice is used"
             )
-        shares = {scene_id: _impossible_shares(each) for scene_id, each in self.written.items()}
-        for line in impossible_value_warnings(shares):
+        excluded = {scene_id: each.excluded for scene_id, each in readings.items()}
+        for line in zero_lines(excluded):
+            _log.info(line)
+        for line in impossible_lines(excluded):
             _log.warning(line)
+        empty = [scene_id for scene_id, each in self.written.items() if not any(each.valid)]
+        if empty:
+            _log.warning(f"{len(empty)} dates have no data in the area ({empty[0]} first)")
         if self.left_out:
             _log.warning(
                 f"{len(self.left_out)} dates were left out ({self.left_out[0]} first); "
                 f"run the same command again to add them once they can be read"
             )
-
-
-def _impossible_shares(statistics: BlockStatistics) -> tuple[float, float]:
-    """Shares of the valid values that are dark and bright, both 0..1."""
-    valid = max(1, sum(statistics.valid))
-    return statistics.dark / valid, statistics.bright / valid

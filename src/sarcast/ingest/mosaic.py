@@ -16,8 +16,10 @@ from rasterio.errors import RasterioError
 from sarcast.arrays import Float
 from sarcast.catalogue.protocol import read_items
 from sarcast.errors import SarcastError
-from sarcast.io.rasters import grid_of, open_raster, scale_and_offset, warp_onto
+from sarcast.io.footprint import TURN_DEG
+from sarcast.io.rasters import grid_of, open_raster, scale_and_offset
 from sarcast.io.remote import RemoteOptions, gdal_settings, is_remote
+from sarcast.io.warp import warp_onto
 from sarcast.sensor.units import SOURCE_UNITS
 
 SUFFIXES = {".tif", ".tiff", ".vrt", ".img", ".hgt", ".dt2", ".asc", ".nc"}
@@ -182,6 +184,17 @@ def _offset(origin: GeoBox, grid: GeoBox) -> tuple[float, float]:
     return column, row
 
 
+def _nearest_turn(origin: GeoBox, column: int, row: int) -> tuple[int, int]:
+    """Column and row, in the turn around the globe in which they are nearest to the origin.
+
+    Tiles on both sides of 180 degrees then lie side by side.
+    """
+    turn = TURN_DEG / abs(origin.resolution.x) if origin.crs.geographic else 0.0
+    if turn < 1.0 or abs(turn - round(turn)) > _ALIGNED:
+        return column, row
+    return column - round(turn) * round(column / turn), row
+
+
 def _read(tiles: Sequence[Tile], grid: GeoBox, resampling: str) -> Float:
     name = tiles[0].href if len(tiles) == 1 else _vrt(tiles)
     try:
@@ -202,7 +215,7 @@ def _gdal_env(href: str) -> rasterio.Env:
 def _vrt(tiles: Sequence[Tile]) -> str:
     """GDAL virtual raster of tiles on one grid; the first tile lies on top."""
     first = tiles[0].grid
-    offsets = [tuple(map(round, _offset(first, tile.grid))) for tile in tiles]
+    offsets = [_nearest_turn(first, *map(round, _offset(first, tile.grid))) for tile in tiles]
     left, top = (min(part) for part in zip(*offsets, strict=True))
     width = max(x + t.grid.width for (x, _), t in zip(offsets, tiles, strict=True)) - left
     height = max(y + t.grid.height for (_, y), t in zip(offsets, tiles, strict=True)) - top

@@ -124,15 +124,16 @@ def guess_unit(values: npt.NDArray[np.floating]) -> str | None:
     Parameters
     ----------
     values
-        Any dims, VV or VH backscatter. NaN is ignored, and so is 0, which many files contain where
-        there is no data.
+        Any dims, VV or VH backscatter. NaN is ignored, and so are 0 and values that are possible in
+        neither unit, such as -9999, which many files contain where there is no data.
 
     Returns
     -------
     str or None
         ``"linear power"``, ``"dB"``, or None if the values fit neither or both.
     """
-    valid = values[np.isfinite(values) & (values != 0.0)]
+    highest = 10.0 ** (CEILING_DB / 10.0)
+    valid = values[(values > FLOOR_DB) & (values <= highest) & (values != 0.0)]
     if valid.size == 0:
         return None
     if np.mean(valid < 0.0) > 0.05:

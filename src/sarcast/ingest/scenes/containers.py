@@ -10,6 +10,7 @@ from pathlib import Path
 import tifffile
 
 from sarcast.errors import SarcastError
+from sarcast.io.masks import mask_band
 from sarcast.io.rasters import open_raster
 
 SNAP_HEADER_TAG = 65000
@@ -18,12 +19,16 @@ SNAP_HEADER_TAG = 65000
 
 @dataclass(frozen=True)
 class ContainerLayer:
-    """One band of a file: path, band number from 1, name, and value of missing pixels."""
+    """One band of a file: path, band number from 1, name, and value of missing pixels.
+
+    ``is_mask`` says that it masks the other bands.
+    """
 
     path: Path
     number: int
     name: str
     nodata: float | None = None
+    is_mask: bool = False
 
 
 @dataclass(frozen=True)
@@ -50,13 +55,16 @@ def open_container(path: Path) -> Container:
     if path.suffix == ".dim":
         return _open_dimap(path)
     with open_raster(path) as source:
-        descriptions = source.descriptions
+        descriptions, mask = source.descriptions, mask_band(source)
         tags = {str(key): str(value) for key, value in source.tags().items()}
     header = snap_header(path)
     infos = {} if header is None else _band_infos(header)
     if header is None or len(infos) != len(descriptions):
-        names = enumerate((text or "" for text in descriptions), start=1)
-        return Container(tuple(ContainerLayer(path, number, name) for number, name in names), tags)
+        named = (
+            ContainerLayer(path, number, text or "", is_mask=number == mask)
+            for number, text in enumerate(descriptions, start=1)
+        )
+        return Container(tuple(named), tags)
     layers = tuple(
         ContainerLayer(path, number, name, nodata)
         for number, (name, nodata) in enumerate(infos.values(), start=1)

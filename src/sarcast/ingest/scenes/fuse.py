@@ -1,17 +1,27 @@
 """Backscatter of a pass, read block by block: slices fused, in decibels."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import rasterio
 from odc.geo.geobox import GeoBox
 from rasterio.errors import RasterioError
+from rasterio.windows import Window
 
 from sarcast.arrays import Bool, Float
 from sarcast.errors import SarcastError
-from sarcast.io.rasters import read_thinned, warp_onto
+from sarcast.ingest.scenes.values import (
+    Excluded,
+    exclude,
+    implausible,
+    marks_missing,
+    trust_overview,
+)
+from sarcast.io.masks import MissingMarks
+from sarcast.io.rasters import decode, read_thinned
 from sarcast.io.remote import RemoteOptions, gdal_settings, is_remote
+from sarcast.io.warp import warp_onto
 from sarcast.sensor import units
 
 CACHE_MIB = 64
@@ -42,7 +52,9 @@ class Layer:
     slice_id
         Id of the slice.
     nodata
-        Value of missing pixels, where the raster does not declare one.
+        Value of missing pixels, besides what the raster itself marks as missing.
+    companions
+        Href and band number of the other polarisations of the slice.
     """
 
     href: str
@@ -50,25 +62,32 @@ class Layer:
     unit: str
     slice_id: str
     nodata: float | str | None = None
+    companions: tuple[tuple[str, int], ...] = ()
 
     @property
-    def convert(self) -> Callable[[Float], Float] | None:
-        """Conversion to linear power, which alone may be averaged; None if none is needed."""
-        return _TO_POWER.get(self.unit)
-
-    def contradicting_unit(self, values: Float) -> str | None:
-        """Unit that the values evidently have, if it is not the declared one; else None."""
-        if self.unit not in units.SOURCE_UNITS:
-            return None
-        declared = units.DB if self.unit == units.DB else units.LINEAR_POWER
-        apparent = units.guess_unit(values)
-        return None if apparent == declared else apparent
+    def nodata_value(self) -> float | None:
+        """``nodata`` as a number."""
+        return None if self.nodata is None else float(self.nodata)
 
 
-_TO_POWER: dict[str, Callable[[Float], Float]] = {
-    units.DB: units.to_power,
-    units.AMPLITUDE: np.square,
-}
+def with_companions(bands: Sequence[Sequence[Layer]]) -> tuple[tuple[Layer, ...], ...]:
+    """Layers of a pass by polarisation, each with those of its slice in the other polarisations."""
+    return tuple(
+        tuple(
+            replace(
+                layer,
+                companions=tuple(
+                    (each.href, each.band)
+                    for other in bands
+                    for each in other
+                    if each.slice_id == layer.slice_id
+                    and (each.href, each.band) != (layer.href, layer.band)
+                ),
+            )
+            for layer in layers
+        )
+        for layers in bands
+    )
 
 
 @dataclass(frozen=True)
@@ -97,9 +116,28 @@ class Overlap:
         )
 
 
+@dataclass(frozen=True)
+class ReadStatistics:
+    """What was read; statistics of several parts add up.
+
+    Attributes
+    ----------
+    overlap
+        Agreement of the slices.
+    excluded
+        Values taken as missing.
+    """
+
+    overlap: Overlap = field(default_factory=Overlap)
+    excluded: Excluded = field(default_factory=Excluded)
+
+    def __add__(self, other: "ReadStatistics") -> "ReadStatistics":
+        return ReadStatistics(self.overlap + other.overlap, self.excluded + other.excluded)
+
+
 def read_fused(
     layers: Sequence[Layer], grid: GeoBox, resampling: str, remote: RemoteOptions
-) -> tuple[Float, Overlap]:
+) -> tuple[Float, ReadStatistics]:
     """Read one band of all slices onto a grid; where slices overlap, the later one is used.
 
     Parameters
@@ -117,25 +155,31 @@ def read_fused(
     -------
     ndarray
         Dims (y, x), dB, float32; NaN where no slice has data.
-    Overlap
-        Agreement of the slices where they overlap.
+    ReadStatistics
+        Agreement of the slices where they overlap, and values taken as missing.
 
     Raises
     ------
     UnreadableError
         If a raster is missing, truncated, or its server does not respond.
     SarcastError
-        If the values are not in the declared unit.
+        If a raster is complex, or its values are not in the declared unit.
     """
     fused = np.full(grid.shape, np.nan, dtype=np.float32)
-    overlap = Overlap()
+    statistics = ReadStatistics()
     for layer in layers:
-        decibels = units.to_db(read_layer(layer, grid, resampling, remote))
+        power, excluded = _read(layer, grid, resampling, remote)
+        if resampling == "cubic":
+            negative = exclude(power, units.LINEAR_POWER)
+            excluded += Excluded(undershoot=negative.zero + negative.impossible)
+        decibels = units.to_db(power)
         valid = np.isfinite(decibels)
+        overlap = Overlap()
         if layer is not layers[0] and valid.any():
-            overlap += _compare(fused, decibels, valid)
+            overlap = _compare(fused, decibels, valid)
+        statistics += ReadStatistics(overlap, excluded)
         np.copyto(fused, decibels, where=valid)
-    return fused, overlap
+    return fused, statistics
 
 
 def read_layer(layer: Layer, grid: GeoBox, resampling: str, remote: RemoteOptions) -> Float:
@@ -151,29 +195,32 @@ def read_layer(layer: Layer, grid: GeoBox, resampling: str, remote: RemoteOption
     UnreadableError
         If it is missing, truncated, or its server does not respond.
     SarcastError
-        If the values of the whole raster, not just of this part, contradict the declared unit.
+        If it is complex, or the values of the whole raster, not just of this part, contradict the
+        declared unit.
     """
+    return _read(layer, grid, resampling, remote)[0]
+
+
+def _read(
+    layer: Layer, grid: GeoBox, resampling: str, remote: RemoteOptions
+) -> tuple[Float, Excluded]:
+    """As ``read_layer``, and what was taken as missing."""
     settings = gdal_settings(remote) if is_remote(layer.href) else {}
-    nodata = None if layer.nodata is None else float(layer.nodata)
-    contradictions: set[str | None] = set()
-
-    def check_part(values: Float) -> None:
-        contradictions.add(layer.contradicting_unit(values[::_THINNED, ::_THINNED]))
-
     try:
         with rasterio.Env(GDAL_CACHEMAX=CACHE_MIB, **settings), rasterio.open(layer.href) as source:
+            converter = _Converter(layer, source)
             values = warp_onto(
                 source,
                 grid,
                 resampling,
                 band=layer.band,
-                nodata=nodata,
-                convert=layer.convert,
-                inspect=check_part,
+                nodata=layer.nodata_value,
+                convert=converter,
+                trust=trust_overview if layer.unit == units.LINEAR_POWER else None,
             )
-            if any(contradictions):
-                _check_unit(layer, read_thinned(source, band=layer.band, nodata=nodata))
-            return values
+            if converter.is_suspicious:
+                _check_unit(layer, source)
+            return values, converter.excluded
     except RasterioError as error:
         retries = f" after {remote.tries} tries" if settings else ""
         raise UnreadableError(
@@ -183,14 +230,72 @@ def read_layer(layer: Layer, grid: GeoBox, resampling: str, remote: RemoteOption
         ) from error
 
 
-def _check_unit(layer: Layer, values: Float) -> None:
+class _Converter:
+    """Converts windows of a layer to linear power, without values that cannot be.
+
+    Attributes
+    ----------
+    excluded
+        Values taken as missing so far.
+    is_suspicious
+        Whether the values of some window contradict the declared unit.
+    """
+
+    def __init__(self, layer: Layer, source: rasterio.DatasetReader) -> None:
+        self._layer, self._source = layer, source
+        self.excluded, self.is_suspicious = Excluded(), False
+
+    def __call__(self, values: Float, window: Window) -> Float:
+        """Linear power of the values of a window; angles stay as they are."""
+        unit = self._layer.unit
+        if unit in units.SOURCE_UNITS:
+            few = values[::_THINNED, ::_THINNED]
+            self.is_suspicious |= implausible(few, unit) is not None
+        excluded = exclude(values, unit)
+        if unit == units.DB:
+            excluded += self._exclude_zeros(values, window)
+        self.excluded += excluded
+        if unit == units.DB:
+            return units.to_power(values)
+        return np.square(values) if unit == units.AMPLITUDE else values
+
+    def _exclude_zeros(self, values: Float, window: Window) -> Excluded:
+        """Set zeros in dB that mark missing pixels to NaN, and count them."""
+        zeros = values == 0.0
+        if not zeros.any():
+            return Excluded()
+        missing = marks_missing(zeros, self._read_companions(values, window), values)
+        values[missing] = np.nan
+        return Excluded(zero=int(missing.sum()))
+
+    def _read_companions(self, values: Float, window: Window) -> list[Float]:
+        """The other polarisations of a window of the slice, as far as they lie on its grid."""
+        read = []
+        for href, band in self._layer.companions:
+            if href == self._layer.href:
+                read.append(self._read_companion(self._source, band, values, window))
+                continue
+            with rasterio.open(href) as other:
+                grid = (self._source.shape, self._source.transform, self._source.crs)
+                if (other.shape, other.transform, other.crs) == grid:
+                    read.append(self._read_companion(other, band, values, window))
+        return read
+
+    def _read_companion(
+        self, source: rasterio.DatasetReader, band: int, values: Float, window: Window
+    ) -> Float:
+        marks = MissingMarks.of(source, band, self._layer.nodata_value)
+        other: Float = source.read(band, window=window, out_shape=values.shape, out_dtype="float32")
+        marks.clear(other, source, band, window)
+        return decode(other, source, band)
+
+
+def _check_unit(layer: Layer, source: rasterio.DatasetReader) -> None:
     """Refuse a whole raster that contradicts its unit: a part of it may just be bright ground."""
-    apparent = layer.contradicting_unit(values)
-    if apparent is not None:
-        raise SarcastError(
-            f"{layer.slice_id} is declared in {layer.unit}, but its values are those of "
-            f"{apparent}; index it again with --unit '{apparent}'"
-        )
+    sample = read_thinned(source, band=layer.band, nodata=layer.nodata_value)
+    fault = implausible(sample, layer.unit)
+    if fault is not None:
+        raise SarcastError(f"{layer.slice_id} {fault}")
 
 
 def _compare(before: Float, after: Float, valid: Bool) -> Overlap:

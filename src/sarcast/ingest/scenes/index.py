@@ -22,16 +22,21 @@ from sarcast.ingest.scenes.files import (
     group_products,
     nothing_found,
 )
-from sarcast.ingest.scenes.products import FileIndex, RasterProduct, check_values
+from sarcast.ingest.scenes.products import (
+    FileIndex,
+    RasterProduct,
+    check_values,
+    sample_backscatter,
+)
 from sarcast.ingest.scenes.profile import (
     MetadataField,
     SceneProfile,
     check_unit,
     scene_profiles,
 )
-from sarcast.ingest.scenes.stac import normalise_item
+from sarcast.ingest.scenes.stac import declare_nodata, normalise_item
 from sarcast.ingest.scenes.unusable import NO_DATA, NO_ITEM, LeftOut, UnusableError
-from sarcast.io.rasters import any_data, has_data, read_sample
+from sarcast.io.rasters import any_data, has_data
 from sarcast.io.remote import is_remote
 from sarcast.sensor import units
 
@@ -54,6 +59,11 @@ class IndexOptions(BaseModel):
     )
     profile: tuple[str, ...] = Field(
         (), description="YAML file that describes a source of your own; may be repeated."
+    )
+    nodata: float | None = Field(
+        None,
+        description="Stored value of missing pixels, besides those that the rasters themselves "
+        "mark as missing.",
     )
     strict: bool = Field(
         False,
@@ -117,11 +127,12 @@ def find_items(
             f"--unit and --quantity apply to rasters without STAC items, but {found[0].id} is an "
             f"item that states them: omit them, or index the other rasters separately"
         )
-    items = _usable_items(found, profiles, left_out)
+    items = _usable_items(found, profiles, options.nodata, left_out)
     file_index = FileIndex(files)
     for product in products:
         with left_out.unusable(product.name):
             for part in _unpack_series(product, unpack_to):
+                part.nodata = options.nodata
                 with left_out.unusable(part.name):
                     scene = part.to_scene(options.declared(), file_index, left_out)
                     items.append(scene.to_item())
@@ -173,12 +184,15 @@ def _is_radar_item(content: object) -> bool:
 
 
 def _usable_items(
-    found: Sequence[pystac.Item], profiles: Sequence[SceneProfile], left_out: LeftOut
+    found: Sequence[pystac.Item],
+    profiles: Sequence[SceneProfile],
+    nodata: float | None,
+    left_out: LeftOut,
 ) -> list[pystac.Item]:
     usable = []
     for item in found:
         with left_out.unusable(item.id):
-            normalised = normalise_item(item, profiles)
+            normalised = declare_nodata(normalise_item(item, profiles), nodata)
             _check_rasters(normalised)
             usable.append(normalised)
     return usable
@@ -225,7 +239,7 @@ def _check_band(asset: pystac.Asset, number: int, unit: str | None) -> bool:
     path, declared = Path(asset.href), check_unit(unit, asset.href)
     nodata = asset.extra_fields.get("nodata")
     missing = None if nodata is None else float(nodata)
-    values = read_sample(path, band=number, nodata=missing)
+    values = sample_backscatter(path, number, missing)
     if not any_data(values):
         return has_data(path, number, missing)
     check_values(asset.href, values, declared)

@@ -1,7 +1,6 @@
 """Products: the files of one scene on disk, made into a scene by their profile."""
 
 import datetime as dt
-import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,6 +14,7 @@ from sarcast.ingest.scenes import profile as profiles
 from sarcast.ingest.scenes.containers import ContainerLayer, open_container
 from sarcast.ingest.scenes.profile import MetadataField, SceneProfile
 from sarcast.ingest.scenes.unusable import (
+    COMPLEX,
     NO_DATA,
     NO_UNIT,
     OTHER_UNIT,
@@ -22,8 +22,10 @@ from sarcast.ingest.scenes.unusable import (
     LeftOut,
     UnusableError,
 )
+from sarcast.ingest.scenes.values import implausible
+from sarcast.io.masks import ComplexRasterError
 from sarcast.io.rasters import any_data, grid_of, has_data, read_sample
-from sarcast.sensor import orbits, units
+from sarcast.sensor import orbits
 
 PROCESSED = "processing:datetime"
 """Property of an item: when its rasters were processed (STAC processing extension)."""
@@ -58,12 +60,15 @@ class RasterProduct:
         Named groups of the file names.
     files
         Each file, and the polarisation in its name, or None.
+    nodata
+        Stored value of missing pixels that the user declares.
     """
 
     name: str
     profile: SceneProfile
     groups: dict[str, str]
     files: list[tuple[Path, str | None]] = field(default_factory=list)
+    nodata: float | None = None
 
     @property
     def bands(self) -> set[str | None]:
@@ -136,10 +141,9 @@ class RasterProduct:
         for path, layers in files.items():
             names = tuple(layers[number].name for number in sorted(layers))
             polarisations = tuple(name for name in names if name in POLARISATIONS)
-            nodata = next(
-                (layer.nodata for layer in layers.values() if layer.nodata is not None),
-                self.profile.nodata,
-            )
+            stated = (layer.nodata for layer in layers.values())
+            nodata = next((value for value in (self.nodata, *stated) if value is not None), None)
+            nodata = self.profile.nodata if nodata is None else nodata
             roles = ("data",) if polarisations else ("metadata",)
             raster = Raster(path, names, unit, roles, nodata)
             numbers = [names.index(name) + 1 for name in polarisations]
@@ -157,7 +161,7 @@ class RasterProduct:
         path = self._separate_file(self.profile.incidence, file_index)
         if path is None:
             return {}
-        return {INCIDENCE: Raster(path, (INCIDENCE,), "degree", ("metadata",))}
+        return {INCIDENCE: Raster(path, (INCIDENCE,), "degree", ("metadata",), self.nodata)}
 
     def _separate_file(
         self, angle: profiles.AngleLayer | None, file_index: FileIndex
@@ -238,8 +242,11 @@ def _name_layers(
     path: Path, layers: Sequence[ContainerLayer], band: str | None, profile: SceneProfile
 ) -> tuple[list[ContainerLayer], dict[str, str]]:
     """Layers renamed to their bands, and the other named groups of their original names."""
-    if band is not None and len(layers) == 1:
-        return [replace(layers[0], name=band.upper())], {}
+    if band is not None and sum(not layer.is_mask for layer in layers) == 1:
+        return [
+            replace(layer, name=f"other {layer.number}" if layer.is_mask else band.upper())
+            for layer in layers
+        ], {}
     polarisations, groups = _match_polarisations(layers, profile)
     if not polarisations:
         raise UnusableError(
@@ -285,11 +292,25 @@ def _is_usable(raster: Raster, numbers: Sequence[int]) -> bool:
     """Check that the bands of a raster can be read and are in its unit; False without data."""
     filled = False
     for number in numbers:
-        values = read_sample(raster.path, band=number, nodata=raster.nodata)
+        values = sample_backscatter(raster.path, number, raster.nodata)
         if any_data(values):
             check_values(str(raster.path), values, raster.unit)
             filled = True
     return filled or any(has_data(raster.path, number, raster.nodata) for number in numbers)
+
+
+def sample_backscatter(path: Path, number: int, nodata: float | None) -> Float:
+    """Read a sample of a band of backscatter, as ``read_sample``.
+
+    Raises
+    ------
+    UnusableError
+        If it is complex.
+    """
+    try:
+        return read_sample(path, band=number, nodata=nodata)
+    except ComplexRasterError as error:
+        raise UnusableError(COMPLEX, str(error)) from error
 
 
 def check_values(source: str, values: Float, unit: str) -> None:
@@ -300,37 +321,6 @@ def check_values(source: str, values: Float, unit: str) -> None:
     UnusableError
         If they are evidently in another unit, or more than half of them are impossible.
     """
-    apparent = units.guess_unit(values)
-    declared = units.LINEAR_POWER if unit == units.AMPLITUDE else unit
-    if apparent is not None and apparent != declared:
-        raise UnusableError(
-            OTHER_UNIT,
-            f"{source} is declared in {unit}, but its values are those of {apparent}; "
-            f"declare it with --unit '{apparent}'",
-        )
-    finite = values[np.isfinite(values)]
-    if not finite.size:
-        return
-    median = float(np.median(finite))
-    if _to_db(median, unit) > units.CEILING_DB:
-        raise UnusableError(
-            OTHER_UNIT,
-            f"{source} is declared in {unit}, but half of its values are {median:g} or more, "
-            f"higher than any backscatter; check what the file contains, or declare the value of "
-            f"missing pixels as nodata in a profile",
-        )
-    negative = np.mean(finite < 0.0)
-    if unit != units.DB and negative > 0.5:
-        raise UnusableError(
-            OTHER_UNIT,
-            f"{source} is declared in {unit}, which is never negative, but {100 * negative:.0f} % "
-            f"of its values are; check what the file contains",
-        )
-
-
-def _to_db(value: float, unit: str) -> float:
-    """A backscatter value in decibels; minus infinity for power of 0 or less."""
-    if unit == units.DB:
-        return value
-    factor = 20.0 if unit == units.AMPLITUDE else 10.0
-    return factor * math.log10(value) if value > 0.0 else -math.inf
+    fault = implausible(values, unit)
+    if fault is not None:
+        raise UnusableError(OTHER_UNIT, f"{source} {fault}")

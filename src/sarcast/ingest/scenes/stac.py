@@ -1,6 +1,7 @@
 """STAC items of other providers, converted by their profiles to the form of sarcast's scenes."""
 
 import datetime as dt
+import math
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
@@ -28,7 +29,8 @@ from sarcast.ingest.scenes.unusable import (
 )
 from sarcast.sensor import orbits
 
-_PROJECTION = {"proj:code", "proj:epsg", "proj:wkt2", "proj:shape", "proj:transform"}
+_CRS = ("proj:code", "proj:epsg", "proj:wkt2")
+_PIXELS = ("proj:shape", "proj:transform")
 
 
 def normalise_items(
@@ -101,13 +103,36 @@ def normalise_item(item: pystac.Item, profiles: Sequence[SceneProfile]) -> pysta
     normalised = item.clone()
     normalised.assets = {**_angles(item, profile), **_bands(item, profile, metadata)}
     _set_properties(normalised, metadata)
-    for key in _PROJECTION:
-        value = next(
-            (a.extra_fields[key] for a in item.assets.values() if key in a.extra_fields), None
-        )
-        if value is not None:
-            normalised.properties.setdefault(key, value)
+    _set_projection(normalised, item, profile)
     return normalised
+
+
+def declare_nodata(item: pystac.Item, nodata: float | None) -> pystac.Item:
+    """Declare a stored value of missing pixels for all rasters of an item; None changes nothing.
+
+    Returns
+    -------
+    pystac.Item
+        A changed copy, or the item itself.
+    """
+    if nodata is None:
+        return item
+    changed = item.clone()
+    for asset in changed.assets.values():
+        asset.extra_fields["nodata"] = "nan" if math.isnan(nodata) else nodata
+    return changed
+
+
+def _set_projection(normalised: pystac.Item, item: pystac.Item, profile: SceneProfile) -> None:
+    """Keep the grid of the backscatter: that of its asset, else the item's, never another's."""
+    key = next(key for key in profile.assets.values() if key in item.assets)
+    stated = item.assets[key].extra_fields
+    for names in (_CRS, _PIXELS):
+        values = {name: stated[name] for name in names if stated.get(name) is not None}
+        if values:
+            for name in names:
+                normalised.properties.pop(name, None)
+            normalised.properties.update(values)
 
 
 def _units(item: pystac.Item) -> set[str | None]:

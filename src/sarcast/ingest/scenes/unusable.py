@@ -22,6 +22,7 @@ UNKNOWN_SOURCE = "collection without a profile; describe it with --profile"
 UNKNOWN_BANDS = "polarisation unknown"
 NO_UNIT = "unit or quantity unknown"
 OTHER_UNIT = "values that contradict the declared unit"
+COMPLEX = "complex image, not backscatter"
 
 _MOST_NAMES = 3
 
