@@ -1,15 +1,19 @@
 import datetime as dt
+import json
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import geopandas as gpd
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pystac
 import pytest
 import shapely
+import stac_geoparquet
 from odc.geo.geobox import GeoBox
 from odc.geo.geom import Geometry, box
 from pystac.extensions.projection import ProjectionExtension
@@ -373,7 +377,7 @@ def test_damaged_bytes_give_one_error_line_or_no_harm(tmp_path: Path) -> None:
 
 def test_a_parquet_file_without_items(tmp_path: Path) -> None:
     pq.write_table(pa.table({"id": ["a"], "value": [1.0]}), tmp_path / "items.parquet")
-    with pytest.raises(SarcastError, match="damaged or no stac-geoparquet"):
+    with pytest.raises(SarcastError, match="lacks assets, geometry, datetime, so"):
         FolderCatalogue(tmp_path).search(GRID.extent)
 
 
@@ -382,3 +386,104 @@ def test_a_database_without_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "sarcast.catalogue.database", raising=False)
     with pytest.raises(SarcastError, match=r"needs psycopg; .*'sarcast\[pgstac\]'"):
         open_catalogue("postgresql://localhost/scenes")
+
+
+# --- GeoParquet in other layouts ------------------------------------------------------------------
+
+Change = Callable[[gpd.GeoDataFrame], pd.DataFrame]
+
+
+def as_json(name: str) -> Change:
+    return lambda frame: frame.assign(**{name: frame[name].map(json.dumps)})
+
+
+def with_heights(frame: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
+    boxes = [[*box[:2], 0.0, *box[2:], 900.0] for box in frame["bbox"]]
+    return frame.assign(bbox=boxes)
+
+
+def nested(frame: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
+    """Properties in one column, as JSON."""
+    names = [name for name in frame if ":" in name or name in ("platform", "constellation")]
+    rows = [json.dumps(row) for row in frame[names].to_dict("records")]
+    return frame.drop(columns=names).assign(properties=rows)
+
+
+def other_geometry(frame: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
+    return frame.rename_geometry("footprint").to_crs("EPSG:3857")
+
+
+LAYOUTS: dict[str, Change] = {
+    "older stac-geoparquet, box as a list": lambda frame: frame,
+    "box with heights": with_heights,
+    "no box": lambda frame: frame.drop(columns="bbox"),
+    "box as JSON": as_json("bbox"),
+    "assets as JSON": as_json("assets"),
+    "times as text": lambda frame: frame.assign(datetime=frame["datetime"].astype(str)),
+    "times without a zone": lambda frame: frame.assign(
+        datetime=frame["datetime"].dt.tz_localize(None)
+    ),
+    "geometry of another name and CRS": other_geometry,
+    "nested properties": nested,
+    "no version, type and links": lambda frame: frame.drop(
+        columns=["stac_version", "type", "links", "stac_extensions"]
+    ),
+    "orbits with a gap": lambda frame: frame.assign(**{"sat:relative_orbit": [58.0, np.nan]}),
+}
+
+
+@pytest.fixture
+def frame(tmp_path: Path) -> gpd.GeoDataFrame:
+    """Two items, as an older stac-geoparquet makes a table of them."""
+    items = [scene(tmp_path, number).to_item().to_dict() for number in range(2)]
+    return stac_geoparquet.to_geodataframe(items, dtype_backend="numpy_nullable")
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_geoparquet_in_other_layouts(layout: str, frame: gpd.GeoDataFrame, tmp_path: Path) -> None:
+    """Each gives the items that a catalogue written by sarcast gives, and can be added to."""
+    items = [scene(tmp_path, number).to_item() for number in range(2)]
+    FolderCatalogue(tmp_path / "own").add(items)
+    folder = tmp_path / "foreign"
+    folder.mkdir()
+    LAYOUTS[layout](frame).to_parquet(folder / "items.parquet")
+    catalogue = FolderCatalogue(folder)
+    catalogue.check()
+    area, first_day = GRID.extent, (None, dt.datetime(2020, 3, 1, 23))
+    assert [item.id for item in catalogue.search(area, first_day)] == ["scene-0"]
+    assert catalogue.search(box(0, 0, 1, 1, "EPSG:4326")) == []
+    for found, own in zip(
+        catalogue.search(area), FolderCatalogue(tmp_path / "own").search(), strict=True
+    ):
+        for name in ("id", "datetime"):
+            assert getattr(found, name) == getattr(own, name)
+        np.testing.assert_allclose(found.bbox, own.bbox, atol=1e-6)
+        assert found.assets["vv-vh"].to_dict() == own.assets["vv-vh"].to_dict()
+        gap = "gap" in layout and own.id == "scene-1"
+        expected = None if gap else own.properties["sat:relative_orbit"]
+        assert found.properties.get("sat:relative_orbit") == expected
+        for name in ("platform", "sat:orbit_state", "proj:code", "proj:shape"):
+            assert found.properties[name] == own.properties[name]
+    assert catalogue.add([scene(tmp_path, 2).to_item()]) == 3
+    assert [item.id for item in catalogue.search()] == ["scene-0", "scene-1", "scene-2"]
+    assert pa.types.is_struct(pq.read_schema(folder / "items.parquet").field("bbox").type)
+
+
+@pytest.mark.parametrize("missing", ["id", "assets", "datetime", "geometry"])
+def test_geoparquet_that_lacks_a_part_of_items(
+    missing: str, frame: gpd.GeoDataFrame, tmp_path: Path
+) -> None:
+    folder = tmp_path / "foreign"
+    folder.mkdir()
+    rest = pd.DataFrame(frame).drop(columns=missing)
+    if missing == "geometry":
+        rest.to_parquet(folder / "items.parquet")
+    else:
+        gpd.GeoDataFrame(rest, crs="EPSG:4326").to_parquet(folder / "items.parquet")
+    with pytest.raises(SarcastError, match=rf"items\.parquet lacks {missing}, so its rows are no"):
+        FolderCatalogue(folder).search()
+
+
+def test_a_catalogue_that_does_not_exist(tmp_path: Path) -> None:
+    with pytest.raises(SarcastError, match="nosuch does not exist; name the folder of a catalogue"):
+        FolderCatalogue(tmp_path / "nosuch").search()

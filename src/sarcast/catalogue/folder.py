@@ -18,6 +18,7 @@ import stac_geoparquet.arrow
 from odc.geo.geom import Geometry
 
 from sarcast.arrays import Bool, Times
+from sarcast.catalogue.foreign import EDGES, TIMES, is_stac_geoparquet, read_foreign
 from sarcast.catalogue.protocol import (
     MALFORMED,
     TimeRange,
@@ -33,8 +34,6 @@ from sarcast.io.footprint import TURN_DEG, canonical, canonical_shapes
 GROUP_ROWS = 1024
 """Rows in a row group, the smallest part of the file that is read."""
 
-_EDGES = ("xmin", "ymin", "xmax", "ymax")
-_TIMES = ("datetime", "start_datetime", "end_datetime")
 _WORLD = (-180.0, -90.0, 180.0, 90.0)
 _ROUNDING_DEG = 1e-9
 _LEVEL = 10  # a cell of the Hilbert curve is 360/1024 of a degree wide
@@ -62,7 +61,9 @@ class FolderCatalogue:
     def check(self) -> None:
         """Check that an existing catalogue can be read."""
         if self._file.exists():
-            self._read_table(["id"])
+            with self._open_file() as file:
+                if self._read_foreign(file) is None:
+                    file.read(["id"])
 
     def add(self, items: Iterable[pystac.Item]) -> int:
         """Add items, replacing those of the same collection and id; returns the new total.
@@ -99,16 +100,14 @@ class FolderCatalogue:
         self, file: pq.ParquetFile, outline: Any | None, time: TimeRange | None
     ) -> pa.Table:
         """Matching rows: bounds and times of all items are read, then the row groups that match."""
-        names = [*(f"bbox.{edge}" for edge in _EDGES), *_TIMES, "collection"]
-        index = file.read(columns=names)
+        foreign = self._read_foreign(file)
+        names = [*(f"bbox.{edge}" for edge in EDGES), *TIMES, "collection"]
+        index = file.read(columns=names) if foreign is None else foreign
         wanted = _in_collections(index, self.collections) & _in_time(index, time)
         if outline is not None:
             wanted &= _in_boxes(index, [part.bounds for part in shapely.get_parts(outline)])
-        sizes = [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
-        group = np.repeat(np.arange(len(sizes)), sizes)
-        groups = np.unique(group[wanted])
-        rows = file.read_row_groups(groups.tolist())
-        matches = rows.filter(pa.array(wanted[np.isin(group, groups)]))
+        whole = None if foreign is None else foreign.filter(pa.array(wanted))
+        matches = _read_rows(file, wanted) if whole is None else whole
         if outline is None:
             return matches
         shapely.prepare(outline)
@@ -131,7 +130,13 @@ class FolderCatalogue:
         try:
             with pq.ParquetFile(self._file) as file:
                 yield file
-        except (pa.ArrowException, OSError, shapely.errors.ShapelyError, *MALFORMED) as error:
+        except (
+            pa.ArrowException,
+            OSError,
+            shapely.errors.ShapelyError,
+            AssertionError,
+            *MALFORMED,
+        ) as error:
             if isinstance(error, OSError) and error.errno is not None:
                 raise  # an error of the disk or of permissions, not of the file's content
             raise SarcastError(
@@ -139,9 +144,14 @@ class FolderCatalogue:
                 f"({_first_line(error)})"
             ) from error
 
-    def _read_table(self, columns: Sequence[str] | None = None) -> pa.Table:
+    def _read_table(self) -> pa.Table:
         with self._open_file() as file:
-            return file.read(columns)
+            foreign = self._read_foreign(file)
+            return file.read() if foreign is None else foreign
+
+    def _read_foreign(self, file: pq.ParquetFile) -> pa.Table | None:
+        """The whole table, if it has another layout than that of stac-geoparquet; else None."""
+        return None if is_stac_geoparquet(file.schema_arrow) else read_foreign(self._file)
 
     def _merge(self, existing: pa.Table | None, items: Sequence[dict[str, Any]]) -> pa.Table:
         try:
@@ -173,13 +183,22 @@ class FolderCatalogue:
 # --- columns of the table -------------------------------------------------------------------------
 
 
+def _read_rows(file: pq.ParquetFile, wanted: Bool) -> pa.Table:
+    """The wanted rows of a file; only the row groups that have any are read."""
+    sizes = [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
+    group = np.repeat(np.arange(len(sizes)), sizes)
+    groups = np.unique(group[wanted])
+    rows = file.read_row_groups(groups.tolist())
+    return rows.filter(pa.array(wanted[np.isin(group, groups)]))
+
+
 def _in_boxes(index: pa.Table, boxes: Sequence[tuple[float, float, float, float]]) -> Bool:
     """Whether bounding boxes touch any of the boxes; longitudes may be those of any turn.
 
     Across 180 degrees, west is greater than east.
     """
     columns = index["bbox"].combine_chunks()
-    west, south, east, north = (np.asarray(columns.field(edge)) for edge in _EDGES)
+    west, south, east, north = (np.asarray(columns.field(edge)) for edge in EDGES)
     width = np.where(west <= east, np.minimum(east - west, TURN_DEG), (east - west) % TURN_DEG)
     touches: Bool = np.zeros(len(index), dtype=bool)
     for left, bottom, right, top in boxes:
@@ -203,7 +222,7 @@ def _in_time(index: pa.Table, time: TimeRange | None) -> Bool:
 
 def _time_ranges(index: pa.Table) -> tuple[Times, Times]:
     """First and last times, UTC: the range if both ends are present, else ``datetime``."""
-    time, start, end = (_times(index, name) for name in _TIMES)
+    time, start, end = (_times(index, name) for name in TIMES)
     has_range = ~np.isnat(start) & ~np.isnat(end)
     return np.where(has_range, start, time), np.where(has_range, end, time)
 

@@ -1,0 +1,143 @@
+"""GeoParquet files of items in other layouts than today's stac-geoparquet.
+
+Older versions of stac-geoparquet and geopandas write the bounding box as a list, times as text or
+with other units, and may leave out columns that follow from others.
+"""
+
+import datetime as dt
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import geopandas as gpd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pystac
+import shapely
+import stac_geoparquet.arrow
+
+from sarcast.catalogue.protocol import utc
+from sarcast.errors import SarcastError
+
+EDGES = ("xmin", "ymin", "xmax", "ymax")
+"""Fields of the bounding box in a stac-geoparquet file."""
+TIMES = ("datetime", "start_datetime", "end_datetime")
+
+_TOP_LEVEL = {"type", "stac_version", "stac_extensions", "id", "collection", "links", "assets"}
+_INTEGERS = {"proj:epsg", "sat:relative_orbit", "sat:absolute_orbit"}
+"""Properties that are whole numbers, which pandas makes fractional where any is missing."""
+
+
+def is_stac_geoparquet(schema: pa.Schema) -> bool:
+    """Whether a table has the layout of today's stac-geoparquet."""
+    if not {"id", "geometry", "assets", "bbox", "stac_version"} <= set(schema.names):
+        return False
+    box, assets = schema.field("bbox").type, schema.field("assets").type
+    times = [schema.field(name).type for name in TIMES if name in schema.names]
+    return (
+        pa.types.is_struct(box)
+        and set(EDGES) <= {field.name for field in box}
+        and pa.types.is_struct(assets)
+        and pa.types.is_binary(schema.field("geometry").type)
+        and bool(times)
+        and all(pa.types.is_timestamp(time) or pa.types.is_null(time) for time in times)
+    )
+
+
+def read_foreign(path: Path) -> pa.Table:
+    """Read a GeoParquet file of items into the layout of today's stac-geoparquet.
+
+    Raises
+    ------
+    SarcastError
+        If it lacks ids, assets, footprints or times.
+    """
+    table = pq.read_table(path)
+    shapes = _shapes(path, table)
+    present = {*table.column_names, *_fields(table, "properties")}
+    missing = [name for name in ("id", "assets") if name not in present]
+    missing += ["geometry"] if shapes is None else []
+    missing += [] if present & set(TIMES) else ["datetime"]
+    if missing or shapes is None:
+        raise SarcastError(
+            f"{path} lacks {', '.join(missing)}, so its rows are no STAC items; write it with "
+            f"stac-geoparquet, or index the scenes themselves with sarcast index"
+        )
+    rows = table.drop_columns([name for name in ("geometry",) if name in table.column_names])
+    items = [_item(row, shape) for row, shape in zip(rows.to_pylist(), shapes, strict=True)]
+    return stac_geoparquet.arrow.parse_stac_items_to_arrow(items).read_all()
+
+
+def _shapes(path: Path, table: pa.Table) -> list[Any] | None:
+    """Footprints in degrees; None if there are none."""
+    if b"geo" in (table.schema.metadata or {}):
+        shapes = gpd.read_parquet(path).geometry
+        return list(shapes if shapes.crs is None else shapes.to_crs("EPSG:4326"))
+    if "geometry" not in table.column_names:
+        return None
+    stored = table["geometry"].to_pylist()
+    return [shapely.from_wkb(each) if isinstance(each, bytes) else None for each in stored]
+
+
+def _fields(table: pa.Table, name: str) -> Iterator[str]:
+    """Keys of a column of properties, stored as a struct or as JSON."""
+    for value in table[name].to_pylist()[:1] if name in table.column_names else ():
+        yield from _parsed(value) or ()
+
+
+def _item(row: dict[str, Any], shape: Any) -> dict[str, Any]:
+    """A STAC item as a dictionary, from a row and its footprint."""
+    content = {key: _plain(key, _parsed(value)) for key, value in row.items()}
+    bbox = content.pop("bbox", None)
+    nested = content.pop("properties", None) or {}
+    top = {key: content.pop(key) for key in _TOP_LEVEL & set(content)}
+    properties = {key: value for key, value in {**nested, **content}.items() if value is not None}
+    properties = {key: value for key, value in properties.items() if not key.startswith("__")}
+    return {
+        **top,
+        "type": "Feature",
+        "stac_version": top.get("stac_version") or pystac.get_stac_version(),
+        "stac_extensions": top.get("stac_extensions") or [],
+        "links": [],
+        "geometry": None if shape is None else shapely.geometry.mapping(shape),
+        "bbox": _corners(bbox) or (None if shape is None else list(shape.bounds)),
+        "properties": properties,
+    }
+
+
+def _corners(bbox: Any) -> list[float] | None:
+    """West, south, east and north of a box stored as a list, also with heights, or as a struct."""
+    if isinstance(bbox, dict):
+        bbox = [bbox.get(edge) for edge in EDGES]
+    if not isinstance(bbox, list) or len(bbox) not in (4, 6) or None in bbox:
+        return None
+    half = len(bbox) // 2
+    return [float(edge) for edge in (*bbox[:2], *bbox[half : half + 2])]
+
+
+def _parsed(value: Any) -> Any:
+    """A value; objects and lists that are stored as JSON are read."""
+    if isinstance(value, str) and value[:1] in ("{", "["):
+        try:
+            return json.loads(value)
+        except ValueError:
+            return value
+    return value
+
+
+def _plain(key: str, value: Any) -> Any:
+    """A value as in JSON: times as text in UTC; None and NaN are left out of objects."""
+    if isinstance(value, dict):
+        parts = {name: _plain(name, part) for name, part in value.items()}
+        return {name: part for name, part in parts.items() if part is not None}
+    if isinstance(value, list):
+        return [_plain(key, part) for part in value]
+    if key in TIMES and isinstance(value, str):
+        value = dt.datetime.fromisoformat(value)
+    if isinstance(value, dt.datetime):
+        return utc(value).isoformat().replace("+00:00", "Z")
+    if isinstance(value, float) and math.isnan(value):
+        return None
+    return int(value) if key in _INTEGERS and value is not None else value
