@@ -667,6 +667,7 @@ def test_rtc_makes_a_catalogue_from_which_a_cube_is_built(safe, flat, tmp_path, 
     assert item.properties["sat:relative_orbit"] == 22
     assert item.properties["view:azimuth"] == pytest.approx(-166.3128 + 90.0 + 360.0, abs=1e-3)
     assert item.datetime.isoformat() == "2021-12-23T05:11:22.594441+00:00"
+    assert item.properties["processing:datetime"] == "2021-12-23T06:06:18+00:00"
     assert run(*command) == 0
     assert f"already has {NAME}" in capsys.readouterr().err
     assert run("cube", tmp_path / "made", "--to", tmp_path / "area.zarr", "--dem", dem) == 0
@@ -694,6 +695,27 @@ def test_rtc_makes_the_same_scene_of_an_item_and_of_a_zip(safe, flat, tmp_path):
     ):
         np.testing.assert_array_equal(first.read(), second.read())
         assert np.isfinite(first.read()).any()
+
+
+def test_a_product_that_cannot_be_used_is_left_out(safe, annotation, flat, tmp_path, capsys):
+    """One without VV and VH beside a link to a good one: named, and refused with --strict."""
+    folder = tmp_path / "products"
+    folder.mkdir()
+    (folder / safe.name).symlink_to(safe)
+    other = folder / f"{NAME[:-4]}0000.SAFE"
+    copy_product(annotation, tmp_path).rename(other)
+    manifest = other / "manifest.safe"
+    manifest.write_text(manifest.read_text().replace("s1Level1", "s1Other"))
+    gcp = geolocation(safe)[5, 10]
+    corner = (gcp.longitude + 0.01, gcp.latitude + 0.01)
+    area = f"{corner[0]},{corner[1]},{corner[0] + 0.004},{corner[1] + 0.003}"
+    command = ("rtc", folder, "--dem", flat(gcp.height, gcp), "--area", area, "--to")
+    line = f"1 left out (neither VV nor VH): {other.name}"
+    assert run(*command, tmp_path / "made") == 0
+    assert f"warning: {line}" in capsys.readouterr().err
+    assert [item.id for item in FolderCatalogue(tmp_path / "made").search()] == [NAME]
+    assert run(*command, tmp_path / "made", "--strict") == 1
+    assert f"--strict refuses scenes that cannot be used: {line}" in capsys.readouterr().err
 
 
 def test_a_blank_measurement_gives_a_warning(annotation, flat, tmp_path, capsys):

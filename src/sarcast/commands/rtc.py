@@ -1,7 +1,8 @@
 """``sarcast rtc``: terrain-corrected gamma nought of GRD products, in a catalogue."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -14,6 +15,7 @@ from sarcast.catalogue import FolderCatalogue
 from sarcast.catalogue.scene import grid_fields
 from sarcast.commands.config import FLAT, MAY_BE_NEGATIVE, Config
 from sarcast.ingest.grd import (
+    GrdProduct,
     RtcOptions,
     Terrain,
     find_products,
@@ -22,6 +24,7 @@ from sarcast.ingest.grd import (
     product_grid,
     unzipped,
 )
+from sarcast.ingest.scenes.unusable import LeftOut
 from sarcast.io.files import exclusive, scratch_folder
 from sarcast.io.footprint import footprint
 from sarcast.io.grid import read_area
@@ -46,6 +49,11 @@ class RtcConfig(Config):
         description="Terrain heights: raster, folder of rasters, or JSON of a STAC item; may be "
         "given several times, the first with data takes precedence.",
     )
+    strict: bool = Field(
+        False,
+        description="Fail if any product cannot be used, such as one of HH and HV; default: "
+        "leave it out with a warning.",
+    )
     correction: Annotated[RtcOptions, FLAT] = Field(default_factory=RtcOptions)
 
 
@@ -69,23 +77,38 @@ def rtc(paths: tuple[Path, ...], *, config: Annotated[RtcConfig, FLAT]) -> None:
     with exclusive(config.to), scratch_folder(config.to / ".unzipped.partial") as work:
         catalogue = FolderCatalogue(config.to)
         existing = {item.id: item for item in _items(catalogue)}
+        left_out = LeftOut()
+        used = 0
         for path in products:
-            with unzipped(path, work / "product") as folder:
-                item = _item(folder, area, terrain, config, existing)
+            with _opened(path, work / "product", left_out) as product:
+                if product is None:
+                    continue
+                used += 1
+                item = _item(product, area, terrain, config, existing)
                 if item is not existing.get(item.id):
                     catalogue.add([item])
                     existing[item.id] = item
+        left_out.report(used > 0, strict=config.strict)
+
+
+@contextmanager
+def _opened(path: Path, work: Path, left_out: LeftOut) -> Iterator[GrdProduct | None]:
+    """Open a product, or a zip of one unpacked into ``work``; None if it cannot be used."""
+    product = None
+    with ExitStack() as unpacked:
+        with left_out.unusable(path.name):
+            product = open_product(unpacked.enter_context(unzipped(path, work)))
+        yield product
 
 
 def _item(
-    path: Path,
+    product: GrdProduct,
     area: Geometry | None,
     terrain: Terrain,
     config: RtcConfig,
     existing: Mapping[str, pystac.Item],
 ) -> pystac.Item:
     """Item of the scene of a product, which is processed unless the catalogue has it."""
-    product = open_product(path)
     grid = product_grid(product, config.correction.resolution, area)
     if product.name in existing and _is_complete(existing[product.name], grid):
         _log.info(f"{config.to} already has {product.name}")

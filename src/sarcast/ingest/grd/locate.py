@@ -10,6 +10,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from fnmatch import fnmatch
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from urllib.parse import unquote, urlsplit
@@ -19,6 +20,7 @@ import pystac
 from sarcast.catalogue.protocol import read_items
 from sarcast.errors import SarcastError
 from sarcast.io.files import explain_full_disk, scratch_folder
+from sarcast.io.folders import walk
 
 _log = logging.getLogger(__name__)
 
@@ -66,12 +68,25 @@ def _products(path: Path) -> Iterator[Path]:
     elif path.suffix == ".SAFE" or (path / MANIFEST).exists():
         yield path
     else:
-        folders = [folder for folder in path.rglob("*.SAFE") if folder.is_dir()]
-        names = {folder.stem for folder in folders}
-        zips = (
-            file for file in path.rglob("S1*.zip") if file.stem.removesuffix(".SAFE") not in names
-        )
-        yield from (*folders, *zips)
+        yield from _products_below(path)
+
+
+def _products_below(path: Path) -> Iterator[Path]:
+    """Products in a folder; links are followed, and those that lead nowhere are logged."""
+
+    def report(reason: str, broken: Path) -> None:
+        _log.warning(f"{broken} is left out: {reason}")
+
+    below = list(walk(path, report))
+    folders = [folder for folder, _ in below if folder.suffix == ".SAFE"]
+    names = {folder.stem for folder in folders}
+    zips = [
+        file
+        for folder, files in below
+        for file in files
+        if fnmatch(file.name, "S1*.zip") and file.stem.removesuffix(".SAFE") not in names
+    ]
+    yield from (*folders, *zips)
 
 
 @contextmanager

@@ -24,6 +24,7 @@ from sarcast.catalogue.scene import BANDS
 from sarcast.errors import SarcastError
 from sarcast.ingest.grd.image import Image, Vectors, number, open_measurement, read_noise
 from sarcast.ingest.grd.locate import MANIFEST, by_manifest
+from sarcast.ingest.scenes.unusable import OTHER_BANDS, UnusableError
 
 _log = logging.getLogger(__name__)
 
@@ -99,6 +100,13 @@ class GrdProduct:
         return dt.datetime.fromisoformat(self.attrs["start_time"]).replace(tzinfo=dt.UTC)
 
     @property
+    def processed(self) -> dt.datetime | None:
+        """When the product was made, UTC: the latest end of a step that its manifest lists."""
+        steps = ElementTree.parse(self.path / MANIFEST).iterfind(".//{*}processing[@stop]")
+        stops = [dt.datetime.fromisoformat(str(step.get("stop"))) for step in steps]
+        return max(stops).replace(tzinfo=dt.UTC) if stops else None
+
+    @property
     def first_line(self) -> np.datetime64:
         """Zero-Doppler time of the first line."""
         return np.datetime64(self.attrs["product_first_line_utc_time"], "ns")
@@ -151,9 +159,10 @@ def open_product(path: Path) -> GrdProduct:
             if _is_complete(path, band, folder, files.get(band, {}))
         }
         if not complete:
-            raise SarcastError(
+            raise UnusableError(
+                OTHER_BANDS,
                 f"{path} contains neither a VV nor a VH image; its manifest lists "
-                f"{', '.join(sorted(files)) or 'none'}: fetch it again, or another product"
+                f"{', '.join(sorted(files)) or 'none'}: fetch it again, or another product",
             )
         try:
             return _read_product(path, folder, attrs, complete)

@@ -32,6 +32,7 @@ from sarcast.ingest.dem import Dem
 from sarcast.ingest.grd.image import Image
 from sarcast.ingest.grd.product import GrdProduct
 from sarcast.ingest.grd.view import ImageCoordinates, ViewGeometry, footprint
+from sarcast.ingest.scenes.products import PROCESSED
 from sarcast.io.files import explain_full_disk, new_file, scratch_folder
 from sarcast.io.footprint import bounding_box, bounds_in, canonical, centre, utm_crs
 from sarcast.io.progress import track
@@ -160,10 +161,17 @@ def make_scene(product: GrdProduct, grid: GeoBox, terrain: Terrain, folder: Path
         heading_deg=product.heading_deg,
         incidence_deg=attrs["incidence_angle_mid_swath"],
         more={
+            **_processed(product),
             "created": dt.datetime.now(dt.UTC).isoformat(),
             "sat:absolute_orbit": attrs["orbit_number"],
         },
     )
+
+
+def _processed(product: GrdProduct) -> dict[str, str]:
+    """Property of an item: when the product was made, by which its newest version is chosen."""
+    time = product.processed
+    return {} if time is None else {PROCESSED: time.isoformat()}
 
 
 def product_grid(product: GrdProduct, resolution: float, area: Geometry | None) -> GeoBox:
