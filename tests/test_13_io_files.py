@@ -14,6 +14,7 @@ from rio_cogeo.cogeo import cog_validate
 from sarcast.errors import SarcastError
 from sarcast.io import files
 from sarcast.io.files import exclusive, new_file, new_folder
+from sarcast.io.folders import walk
 from sarcast.io.rasters import write_cog
 
 
@@ -255,3 +256,58 @@ def test_the_partial_folder_of_a_living_process_is_kept(tmp_path: Path, folders_
     with new_folder(target, overwrite=True) as folder:
         (folder / "new").touch()
     assert [path.name for path in tmp_path.rglob("*")] == ["result", "new"]
+
+
+# --- folders searched recursively -----------------------------------------------------------------
+
+
+def names_below(folder: Path) -> tuple[list[str], list[tuple[str, str]]]:
+    """Names of all files found, sorted, and the problems reported."""
+    problems: list[tuple[str, str]] = []
+    found = list(walk(folder, lambda reason, path: problems.append((reason, path.name))))
+    return sorted(file.name for _, files in found for file in files), problems
+
+
+def test_links_are_followed_and_each_folder_is_searched_once(tmp_path: Path) -> None:
+    for path in ("top/a", "top/b/e", "elsewhere/c", "elsewhere/d/d"):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).touch()
+    top = tmp_path / "top"
+    (top / "folder").symlink_to(tmp_path / "elsewhere")
+    (top / "again").symlink_to("folder")
+    (top / "file").symlink_to(tmp_path / "elsewhere" / "c")
+    (top / "beside").symlink_to("b")
+    assert names_below(top) == (["a", "c", "d", "e", "file"], [])
+    (tmp_path / "linked").symlink_to(top)
+    assert names_below(tmp_path / "linked")[0] == ["a", "c", "d", "e", "file"]
+
+
+def test_links_that_lead_nowhere_or_in_a_loop_are_reported(tmp_path: Path) -> None:
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    (tmp_path / "a" / "file").touch()
+    (tmp_path / "a" / "b" / "up").symlink_to(tmp_path / "a")
+    (tmp_path / "a" / "itself").symlink_to("itself")
+    (tmp_path / "a" / "gone").symlink_to("nothing")
+    names, problems = names_below(tmp_path)
+    assert names == ["file"]
+    broken = "link to a file that does not exist"
+    assert sorted(problems) == [
+        (broken, "gone"), (broken, "itself"), ("link to a folder that contains it", "up"),
+    ]  # fmt: skip
+
+
+def test_a_folder_that_cannot_be_read_is_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("open", "shut"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / f"{name}.tif").touch()
+    scandir = os.scandir
+
+    def refuse(path: Path) -> object:
+        if Path(path).name == "shut":
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    assert names_below(tmp_path) == (["open.tif"], [("permission denied", "shut")])

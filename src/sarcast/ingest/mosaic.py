@@ -16,10 +16,12 @@ from rasterio.errors import RasterioError
 from sarcast.arrays import Float
 from sarcast.catalogue.protocol import read_items
 from sarcast.errors import SarcastError
+from sarcast.io.folders import walk
 from sarcast.io.footprint import TURN_DEG
+from sarcast.io.masks import MissingMarks
 from sarcast.io.rasters import grid_of, open_raster, scale_and_offset
 from sarcast.io.remote import RemoteOptions, gdal_settings, is_remote
-from sarcast.io.warp import warp_onto
+from sarcast.io.warp import Convert, Trust, warp_onto
 from sarcast.sensor.units import SOURCE_UNITS
 
 SUFFIXES = {".tif", ".tiff", ".vrt", ".img", ".hgt", ".dt2", ".asc", ".nc"}
@@ -36,6 +38,7 @@ class Tile:
 
     ``nodata`` is the stored value, before ``scale`` and ``offset``. ``unit`` comes from the raster
     or from the STAC item that refers to it; only an item can state that it ``has_classes``.
+    ``is_masked`` says that a mask or an alpha band marks missing pixels.
     """
 
     href: str
@@ -46,6 +49,7 @@ class Tile:
     scale: float = 1.0
     offset: float = 0.0
     has_classes: bool = False
+    is_masked: bool = False
 
 
 class Mosaic:
@@ -83,7 +87,14 @@ class Mosaic:
                 group.append(tile)
         return tuple(map(tuple, groups))
 
-    def read(self, grid: GeoBox, resampling: str) -> Float:
+    def read(
+        self,
+        grid: GeoBox,
+        resampling: str,
+        *,
+        convert: Convert | None = None,
+        trust: Trust | None = None,
+    ) -> Float:
         """Read the first band onto a grid.
 
         Parameters
@@ -92,6 +103,8 @@ class Mosaic:
             Target grid.
         resampling
             A name of ``rasterio.enums.Resampling``.
+        convert, trust
+            As for ``warp_onto``.
 
         Returns
         -------
@@ -103,7 +116,8 @@ class Mosaic:
             missing = np.isnan(values)
             if not missing.any():
                 break
-            np.copyto(values, _read(group, grid, resampling), where=missing)
+            found = _read(group, grid, resampling, convert, trust)
+            np.copyto(values, found, where=missing)
         return values
 
 
@@ -111,7 +125,8 @@ def _tiles(source: str, keys: tuple[str, ...]) -> Iterator[Tile]:
     """Tiles of a raster, a folder or a file of items."""
     path = Path(source)
     if path.is_dir():
-        rasters = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES)
+        files = (file for _, found in walk(path) for file in found)
+        rasters = sorted(file for file in files if file.suffix.lower() in SUFFIXES)
         if not rasters:
             raise SarcastError(f"{source} holds no raster; name a raster or a folder of rasters")
         yield from (_open_tile(str(raster)) for raster in rasters)
@@ -159,7 +174,9 @@ def _open_tile(href: str) -> Tile:
         backscatter = next(iter(tags & {*SOURCE_UNITS}), None)
         unit = source.units[0] or backscatter
         name = source.descriptions[0] or ""
-        return Tile(href, grid_of(href), nodata, unit, name, *scale_and_offset(source, 1))
+        marks = MissingMarks.of(source, 1)
+        tile = Tile(href, grid_of(href), nodata, unit, name, *scale_and_offset(source, 1))
+        return replace(tile, is_masked=marks.has_mask or marks.mask_band is not None)
 
 
 def _on_same_grid(first: Tile, second: Tile) -> bool:
@@ -167,6 +184,8 @@ def _on_same_grid(first: Tile, second: Tile) -> bool:
     grid, other = first.grid, second.grid
     if grid.crs != other.crs or first.unit != second.unit or not _is_north_up(grid):
         return False
+    if any(tile.is_masked and tile.nodata != VOID for tile in (first, second)):
+        return False  # a virtual raster uses either the mask or the value
     return (
         math.isclose(grid.resolution.x, other.resolution.x, rel_tol=1e-6)
         and math.isclose(grid.resolution.y, other.resolution.y, rel_tol=1e-6)
@@ -195,11 +214,18 @@ def _nearest_turn(origin: GeoBox, column: int, row: int) -> tuple[int, int]:
     return column - round(turn) * round(column / turn), row
 
 
-def _read(tiles: Sequence[Tile], grid: GeoBox, resampling: str) -> Float:
+def _read(
+    tiles: Sequence[Tile],
+    grid: GeoBox,
+    resampling: str,
+    convert: Convert | None,
+    trust: Trust | None,
+) -> Float:
     name = tiles[0].href if len(tiles) == 1 else _vrt(tiles)
     try:
         with _gdal_env(tiles[0].href), rasterio.open(name) as source:
-            return warp_onto(source, grid, resampling, nodata=tiles[0].nodata)
+            nodata = tiles[0].nodata
+            return warp_onto(source, grid, resampling, nodata=nodata, convert=convert, trust=trust)
     except RasterioError as error:
         reason = " ".join(str(error).split())
         raise SarcastError(
@@ -236,6 +262,8 @@ def _vrt_source(tile: Tile, column: int, row: int) -> str:
     size = f'xSize="{tile.grid.width}" ySize="{tile.grid.height}"'
     scaled = f"<ScaleOffset>{tile.offset!r}</ScaleOffset><ScaleRatio>{tile.scale!r}</ScaleRatio>"
     nodata = f"<NODATA>{tile.nodata!r}</NODATA>"
+    if tile.is_masked:
+        nodata = "<UseMaskBand>true</UseMaskBand>"
     return (
         f'<ComplexSource><SourceFilename relativeToVRT="0">{escape(tile.href)}</SourceFilename>'
         f'<SourceBand>1</SourceBand><SrcRect xOff="0" yOff="0" {size}/>'

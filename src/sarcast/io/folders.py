@@ -1,10 +1,13 @@
 """Folders searched recursively, with links followed."""
 
+import logging
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from sarcast.errors import SarcastError
+
+_log = logging.getLogger(__name__)
 
 Report = Callable[[str, Path], None]
 """Called with a reason and a path that cannot be searched."""
@@ -14,7 +17,12 @@ BROKEN = "link to a file that does not exist"
 DENIED = "permission denied"
 
 
-def walk(folder: Path, report: Report) -> Iterator[tuple[Path, list[Path]]]:
+def log_problem(reason: str, path: Path) -> None:
+    """Report that a path cannot be searched, as a warning."""
+    _log.warning(f"{path} is left out: {reason}")
+
+
+def walk(folder: Path, report: Report = log_problem) -> Iterator[tuple[Path, list[Path]]]:
     """Folders below a folder, and the files in each; links to folders and files are followed.
 
     A folder that can be reached by several paths is searched once.
@@ -24,7 +32,8 @@ def walk(folder: Path, report: Report) -> Iterator[tuple[Path, list[Path]]]:
     folder
         Folder to search.
     report
-        Called for links that form a loop or lead nowhere, and for folders that cannot be read.
+        Called for links that form a loop or lead nowhere, and for folders that cannot be read;
+        default: a warning.
 
     Yields
     ------

@@ -72,12 +72,8 @@ def _products(path: Path) -> Iterator[Path]:
 
 
 def _products_below(path: Path) -> Iterator[Path]:
-    """Products in a folder; links are followed, and those that lead nowhere are logged."""
-
-    def report(reason: str, broken: Path) -> None:
-        _log.warning(f"{broken} is left out: {reason}")
-
-    below = list(walk(path, report))
+    """Products in a folder; links are followed."""
+    below = list(walk(path))
     folders = [folder for folder, _ in below if folder.suffix == ".SAFE"]
     names = {folder.stem for folder in folders}
     zips = [

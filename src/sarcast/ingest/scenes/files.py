@@ -76,7 +76,7 @@ def group_products(
         Collects copies, other variants, and rasters that match no profile.
     """
     products: dict[tuple[str, str], RasterProduct] = {}
-    for path in without_links_to(rasters, profiles):
+    for path in _each_once(rasters, profiles):
         match = _match_profile(path, profiles)
         if match is None:
             if not any(profile.is_ancillary(path.name) for profile in profiles):
@@ -94,16 +94,17 @@ def group_products(
     return _without_variants(products.values(), declared, left_out)
 
 
-def without_links_to(rasters: Sequence[Path], profiles: Sequence[SceneProfile]) -> Iterator[Path]:
-    """Each file once: links to a file that matches a profile itself, or a second link, are left."""
-    files = [path for path in rasters if not path.is_symlink()]
-    named = {path.resolve() for path in files if _match_profile(path, profiles) is not None}
-    yield from files
-    for path in rasters:
-        if path.is_symlink() and path.resolve() not in named:
-            if _match_profile(path, profiles) is not None:
-                named.add(path.resolve())
-            yield path
+def _each_once(rasters: Sequence[Path], profiles: Sequence[SceneProfile]) -> Iterator[Path]:
+    """Each file once, by the path that is no link itself, or else by a name that a profile reads.
+
+    For example, of a store of files with meaningless names and links to them, the links are used.
+    """
+    by_file: dict[Path, list[Path]] = {}
+    for path in sorted(rasters, key=lambda path: (path.is_symlink(), path)):
+        by_file.setdefault(path.resolve(), []).append(path)
+    for paths in by_file.values():
+        named = (path for path in paths if _match_profile(path, profiles) is not None)
+        yield paths[0] if len(paths) == 1 else next(named, paths[0])
 
 
 def _match_profile(
