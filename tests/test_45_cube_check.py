@@ -328,7 +328,7 @@ def test_unusual_dates_are_warnings(
 
 def test_conditions_missing_everywhere_and_in_part() -> None:
     """Of three dates the first lacks all cells, the second one cell, the third none."""
-    values = np.full((3, 2, 2), 5.0)
+    values = np.full((3, 2, 2), 38.0)
     values[0], values[1, 0, 0] = np.nan, np.nan
     names = ("temperature", "snow_depth", "precipitation", "incidence")
     cube = xr.Dataset({name: (("time", "cy", "cx"), values) for name in names})

@@ -8,7 +8,9 @@ import numpy as np
 import xarray as xr
 from odc.geo.geobox import GeoBox
 from odc.geo.xr import wrap_xr
+from rasterio.windows import Window
 
+from sarcast.arrays import Bool, Float
 from sarcast.catalogue.scene import BANDS
 from sarcast.errors import SarcastError
 from sarcast.ingest.cf import convert, parse_unit, registry
@@ -22,6 +24,10 @@ _log = logging.getLogger(__name__)
 
 ASSETS = ("elevation", "dem", "data")
 """Keys of STAC assets with heights, in order of preference."""
+POSSIBLE_M = (-11_500.0, 9_100.0)
+"""Heights from the deepest sea to the highest summit, on any vertical datum, metres."""
+MARKER = -9999.0
+"""Marks missing heights in many rasters that declare no nodata value."""
 
 
 class Dem:
@@ -62,11 +68,27 @@ class Dem:
         DataArray
             ``elevation``, dims (y, x), m, float32; NaN where no raster has a height.
         """
-        heights = self._mosaic.read(grid, "bilinear") * np.float32(self._to_m)
+        heights = self._mosaic.read(
+            grid, "bilinear", convert=self._without_markers, trust=self._has_no_markers
+        )
+        heights *= np.float32(self._to_m)
         self._covered_pixels += int(np.isfinite(heights).sum())
         self._read_pixels += heights.size
         elevation: xr.DataArray = wrap_xr(heights, grid, nodata=np.nan).rename("elevation")
         return elevation.assign_attrs(units="m", standard_name="surface_altitude")
+
+    def _without_markers(self, heights: Float, _: Window) -> Float:
+        """Set values that mark missing pixels, although no file says so, to NaN."""
+        heights[self._markers(heights)] = np.nan
+        return heights
+
+    def _has_no_markers(self, heights: Float) -> bool:
+        return not bool(self._markers(heights).any())
+
+    def _markers(self, heights: Float) -> Bool:
+        lowest, highest = (limit / self._to_m for limit in POSSIBLE_M)
+        markers: Bool = (heights < lowest) | (heights > highest) | (heights == MARKER)
+        return markers
 
     def summarise(self) -> None:
         """Log how much of the area read so far has no height.

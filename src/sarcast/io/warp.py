@@ -1,6 +1,7 @@
 """A band of a raster read onto a GeoBox from any CRS, without missing values."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -73,7 +74,7 @@ def warp_onto(
 
     Aligned pixels are copied, others are warped. Memory is bounded by the size of the grid, not of
     the raster: a much finer raster is averaged as it is read. Missing pixels are left out of every
-    mean. Overviews are read instead of all pixels only if GDAL made them without the missing
+    mean. Overviews are read instead of all pixels only if they were made without the missing
     pixels, which takes a declared nodata value, and if ``trust`` accepts their values.
 
     Parameters
@@ -108,8 +109,8 @@ def warp_onto(
     """
     reader = _Reader(source, band, MissingMarks.of(source, band, nodata), convert, trust)
     warped = np.full(grid.shape, np.nan, dtype=np.float32)
-    for own in turns_within(grid_of_dataset(source), grid):
-        overlap = compute_reproject_roi(own, grid)
+    for own, target in turns_within(grid_of_dataset(source), grid):
+        overlap = compute_reproject_roi(own, target)
         if roi_is_empty(overlap.roi_src) or roi_is_empty(overlap.roi_dst):
             continue
         # odc-geo may extend a window of whole blocks beyond the raster
@@ -119,9 +120,13 @@ def warp_onto(
         part = warped[overlap.roi_dst]
         if not (overlap.paste_ok and overlap.read_shrink == 1):
             located = Affine.translation(own.transform.c - source.transform.c, 0.0) * transform
-            values = _warp(values, located, own, grid[overlap.roi_dst], Resampling[resampling])
+            values = _warp(values, located, own, target[overlap.roi_dst], Resampling[resampling])
         np.copyto(part, values, where=np.isnan(part))
     return warped
+
+
+class _UntrustedError(Exception):
+    """Values of an overview cannot be used."""
 
 
 class _Reader:
@@ -140,42 +145,47 @@ class _Reader:
 
     def read(self, slices: tuple[slice, slice], factor: int) -> tuple[Float, Affine]:
         """Means of blocks of ``factor`` x ``factor`` pixels of a window, and their transform."""
-        window = Window.from_slices(*slices)
+        source = self._source
         if factor == 1:
-            values = self._source.read(self._band, window=window, out_dtype="float32")
-            return self._finish(values, window), self._source.window_transform(window)
-        return self._read_overview(slices, factor) or self._read_means(slices, factor)
-
-    def _finish(self, values: Float, window: Window) -> Float:
-        self._marks.clear(values, self._source, self._band, window)
-        values = decode(values, self._source, self._band)
-        return values if self._convert is None else self._convert(values, window)
+            window = Window.from_slices(*slices)
+            return self._read_window(source, window), source.window_transform(window)
+        if self._marks.is_declared and (self._trust is not None or self._convert is None):
+            decimations = [each for each in source.overviews(self._band) if each <= factor]
+            if decimations:
+                try:
+                    return self._read_overview(slices, factor, decimations)
+                except _UntrustedError:
+                    pass
+        return self._read_means(source, slices, factor)
 
     def _read_overview(
-        self, slices: tuple[slice, slice], factor: int
-    ) -> tuple[Float, Affine] | None:
-        """Means as GDAL makes them, from overviews; None if they cannot be used."""
-        if not self._marks.is_declared or (self._trust is None and self._convert is not None):
-            return None
-        source, window = self._source, Window.from_slices(*slices)
-        shape = tuple(-(-side // factor) for side in roi_shape(slices))
-        values = source.read(
-            self._band,
-            window=window,
-            out_shape=shape,
-            out_dtype="float32",
-            resampling=Resampling.average,
-        )
+        self, slices: tuple[slice, slice], factor: int, decimations: Sequence[int]
+    ) -> tuple[Float, Affine]:
+        """Means of about ``factor`` x ``factor`` pixels from the coarsest of some overviews."""
+        index, decimation = max(enumerate(decimations), key=lambda pair: pair[1])
+        source = self._source
+        with rasterio.open(source.name, overview_level=index) as overview:
+            ratios = (source.height / overview.height, source.width / overview.width)
+            limits = (overview.height, overview.width)
+            rows, columns = (
+                slice(int(each.start / ratio), min(math.ceil(each.stop / ratio), limit))
+                for each, ratio, limit in zip(slices, ratios, limits, strict=True)
+            )
+            return self._read_means(overview, (rows, columns), max(1, factor // decimation))
+
+    def _read_window(self, source: rasterio.DatasetReader, window: Window) -> Float:
+        """Values of a window of the raster or, if they can be used, of one of its overviews."""
+        values: Float = source.read(self._band, window=window, out_dtype="float32")
         self._marks.clear(values, source, self._band, window)
         values = decode(values, source, self._band)
-        if self._trust is not None and not self._trust(values):
-            return None
-        values = values if self._convert is None else self._convert(values, window)
-        rows, columns = (whole / side for whole, side in zip(roi_shape(slices), shape, strict=True))
-        return values, source.window_transform(window) * Affine.scale(columns, rows)
+        if source is not self._source and self._trust is not None and not self._trust(values):
+            raise _UntrustedError
+        return values if self._convert is None else self._convert(values, window)
 
-    def _read_means(self, slices: tuple[slice, slice], factor: int) -> tuple[Float, Affine]:
-        """Means of all pixels, converted first, without missing ones.
+    def _read_means(
+        self, source: rasterio.DatasetReader, slices: tuple[slice, slice], factor: int
+    ) -> tuple[Float, Affine]:
+        """Means of the converted values of a window, without missing ones.
 
         GDAL cannot do this: it would average decibels, and missing values that the file does not
         declare.
@@ -187,15 +197,13 @@ class _Reader:
         step = max(1, _STRIP // width)
         for top in range(0, height, step):
             strip = slice(rows.start + top, min(rows.start + top + step, rows.stop))
-            window = Window.from_slices(strip, columns)
-            values = self._source.read(self._band, window=window, out_dtype="float32")
-            values = self._finish(values, window)
+            values = self._read_window(source, Window.from_slices(strip, columns))
             valid = ~np.isnan(values)
             touched = slice(top // factor, -(-(top + len(values)) // factor))
             total[touched] += _sum_blocks(np.where(valid, values, 0.0), top, factor)
             count[touched] += _sum_blocks(valid, top, factor)
         means = np.divide(total, count, out=np.full(shape, np.nan), where=count > 0)
-        transform = self._source.window_transform(Window.from_slices(*slices))
+        transform = source.window_transform(Window.from_slices(*slices))
         return means.astype(np.float32), transform * Affine.scale(factor)
 
 

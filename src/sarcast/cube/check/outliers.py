@@ -3,7 +3,8 @@
 They may be real, and are therefore warnings, not faults.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import xarray as xr
 from scipy.stats import theilslopes
 
 from sarcast.arrays import Double, Times
-from sarcast.cube.check.statistics import DateStatistics
+from sarcast.cube.check.statistics import LOWEST_DB, DateStatistics
 from sarcast.sensor import units
 from sarcast.sensor.conditions import RANGES, WEATHER
 
@@ -24,9 +25,14 @@ MAX_GAP_DAYS = 24.0
 MIN_VALID_SHARE = 0.01
 """A date is a warning if less than this share of the area is valid."""
 MAX_DARK_SHARE = 0.01
-"""A date is a warning if more than this share of its valid pixels has power of 0."""
-MAX_BRIGHT_SHARE = 0.0
-"""A date is a warning if more than this share of its valid pixels exceeds ``units.CEILING_DB``."""
+"""A date is a warning if more than this share of its valid pixels has power of 0, ..."""
+MAX_LOW_SHARE = 0.01
+"""... lies below ``LOWEST_DB``, ..."""
+MAX_ZERO_SHARE = 0.001
+"""... or is exactly 0 dB, far more often than other values near 0 dB."""
+LEAST_INCIDENCE_DEG = 18.0
+"""Least incidence angle of any beam of Sentinel-1, degrees: 18.3 of the stripmap beam S1 (ESA,
+Sentinel-1 User Handbook, table 2-2); a smaller one is a mean with zeros."""
 
 NEAR_DAYS = 30.0
 """The level of a date is compared with the dates of its view within this many days, ..."""
@@ -69,35 +75,52 @@ def value_warnings(dates: Sequence[DateStatistics]) -> Iterator[str]:
     for date in dates:
         if date.valid_share < MIN_VALID_SHARE:
             yield f"{format_time(date.time)} covers {100.0 * date.valid_share:.1f} % of the area"
-    yield from impossible_value_warnings(
-        {format_time(date.time): (date.dark_share, date.bright_share) for date in dates}
-    )
+    yield from _impossible_value_warnings(dates)
     views: dict[tuple[Any, ...], list[DateStatistics]] = {}
     for date, track in zip(dates, _tracks(dates), strict=True):
-        possible = date.dark_share <= MAX_DARK_SHARE and date.bright_share <= MAX_BRIGHT_SHARE
+        possible = not any(_exceeds(date, kind) for kind in _IMPOSSIBLE)
         if date.valid_share >= MIN_VALID_SHARE and possible:
             views.setdefault((date.orbit_direction, track), []).append(date)
     for view in views.values():
         yield from _level_warnings(view)
 
 
-def impossible_value_warnings(shares: Mapping[str, tuple[float, float]]) -> Iterator[str]:
-    """Dates with too many values of power 0, or above the highest possible backscatter.
+@dataclass(frozen=True)
+class _Impossible:
+    """Values that a date should not have: the name of their share, its limit, and what they are."""
 
-    Parameters
-    ----------
-    shares
-        By date, the shares of its valid pixels with power of 0 and over ``units.CEILING_DB``, 0..1.
-    """
-    over = f"backscatter over {units.CEILING_DB:g} dB, which is physically impossible"
-    for number, limit, values in ((0, MAX_DARK_SHARE, "power of 0"), (1, MAX_BRIGHT_SHARE, over)):
-        exceeding = {date: both[number] for date, both in shares.items() if both[number] > limit}
+    share: str
+    limit: float
+    what: str
+
+
+_IMPOSSIBLE = (
+    _Impossible("dark_share", MAX_DARK_SHARE, f"power of 0, stored as {units.FLOOR_DB:g} dB"),
+    _Impossible("marker_share", 0.0, f"values below {units.FLOOR_DB:g} dB, such as -9999 gives"),
+    _Impossible("low_share", MAX_LOW_SHARE, f"backscatter below {LOWEST_DB:g} dB, as of no ground"),
+    _Impossible("zero_share", MAX_ZERO_SHARE, "exactly 0 dB, far more often than values near it"),
+    _Impossible(
+        "bright_share",
+        0.0,
+        f"backscatter over {units.CEILING_DB:g} dB, which is physically impossible",
+    ),
+)
+
+
+def _exceeds(date: DateStatistics, kind: _Impossible) -> bool:
+    return bool(getattr(date, kind.share) > kind.limit)
+
+
+def _impossible_value_warnings(dates: Sequence[DateStatistics]) -> Iterator[str]:
+    """Dates with impossible values, one line a kind; they probably mark missing data."""
+    for kind in _IMPOSSIBLE:
+        exceeding = [date for date in dates if _exceeds(date, kind)]
         if exceeding:
-            first, share = next(iter(exceeding.items()))
+            first = exceeding[0]
             yield (
-                f"{len(exceeding)} dates contain {values}, such as {first} at {100.0 * share:.2g} "
-                f"% of its valid pixels: check their rasters; if a value marks missing data, "
-                f"declare it as nodata in a profile"
+                f"{len(exceeding)} dates contain {kind.what}, such as {format_time(first.time)} at "
+                f"{100.0 * getattr(first, kind.share):.2g} % of its valid pixels: if they mark "
+                f"missing data, build the cube again, with --nodata if the rasters do not say so"
             )
 
 
@@ -105,19 +128,24 @@ def _level_warnings(dates: Sequence[DateStatistics]) -> Iterator[str]:
     """Dates of a view whose level deviates from that of the dates around them."""
     means = np.array([date.mean_db for date in dates])
     deviations = level_deviations(np.array([date.time for date in dates]), means)
-    spread = np.median(np.abs(deviations - np.median(deviations, axis=0)), axis=0)
+    spread = np.array([_median_deviation(each[np.isfinite(each)]) for each in deviations.T])
     limit = np.clip(MAX_SIGMA * _SIGMA_OF_MAD * spread, MIN_DEVIATION_DB, MAX_DEVIATION_DB)
     if len(dates) < MIN_DATES:
         limit = np.full(spread.shape, MAX_DEVIATION_DB)
     for index in np.flatnonzero((np.abs(deviations) > limit).any(axis=1)).tolist():
         levels, limits = (
-            ", ".join(f"{value:{form}}" for value in values)
+            ", ".join(f"{value:{form}}" for value in values[np.isfinite(deviations[index])])
             for values, form in ((deviations[index], "+.1f"), (limit, ".1f"))
         )
         yield (
             f"{format_time(dates[index].time)} lies {levels} dB in the bands from the dates around "
             f"it of its view (limits {limits} dB): a wet, frozen or snowy day, or another unit?"
         )
+
+
+def _median_deviation(values: Double) -> float:
+    """Median absolute deviation from the median; 0 of no value."""
+    return float(np.median(np.abs(values - np.median(values)))) if values.size else 0.0
 
 
 def level_deviations(times: Times, means: Double) -> Double:
@@ -132,29 +160,35 @@ def level_deviations(times: Times, means: Double) -> Double:
     times
         Dims (time).
     means
-        Dims (time, band), dB.
+        Dims (time, band), dB; NaN where a date lacks a band.
 
     Returns
     -------
     ndarray
-        Dims (time, band), dB; 0 of a date without neighbours.
+        Dims (time, band), dB; 0 of a date without neighbours, NaN where it lacks a band.
 
     References
     ----------
     Sen, J. Am. Stat. Assoc. 63 (1968) 1379: the slope is the median of those of all pairs.
     """
-    deviations = np.zeros(means.shape)
+    deviations = np.full(means.shape, np.nan)
     days = (times - times[:1]) / np.timedelta64(1, "D")
-    for index, day in enumerate(days):
+    for band, levels in enumerate(means.T):
+        known = np.flatnonzero(np.isfinite(levels))
+        deviations[known, band] = _deviations_of_band(days[known], levels[known])
+    return deviations
+
+
+def _deviations_of_band(days: Double, levels: Double) -> Double:
+    deviations = np.zeros(levels.shape)
+    for index, (day, level) in enumerate(zip(days, levels, strict=True)):
         order = np.argsort(np.abs(days - day), kind="stable")
         count = max(MIN_NEIGHBOURS, int(np.sum(np.abs(days - day) <= NEAR_DAYS)) - 1)
         others = order[order != index][:count]
-        for band, level in enumerate(means[index]):
-            around = means[others, band]
-            candidates = [level - np.median(around)] if others.size else [0.0]
-            if others.size >= MIN_NEIGHBOURS:
-                candidates.append(level - theilslopes(around, days[others] - day).intercept)
-            deviations[index, band] = min(candidates, key=abs)
+        candidates = [level - np.median(levels[others])] if others.size else [0.0]
+        if others.size >= MIN_NEIGHBOURS:
+            candidates.append(level - theilslopes(levels[others], days[others] - day).intercept)
+        deviations[index] = min(candidates, key=abs)
     return deviations
 
 
@@ -187,6 +221,12 @@ def condition_warnings(cube: xr.Dataset) -> Iterator[str]:
         outside = int(((values < low) | (values > high)).any(axis=1).sum())
         if outside:
             yield f"{name} lies outside {low:g} to {high:g} {RANGES[name].unit} on {outside} dates"
+        small = int(((values >= low) & (values < LEAST_INCIDENCE_DEG)).any(axis=1).sum())
+        if name == "incidence" and small:
+            yield (
+                f"incidence is below {LEAST_INCIDENCE_DEG:g} degrees on {small} dates, less than "
+                f"that of any beam: zeros that mark missing pixels were averaged; build them again"
+            )
 
 
 def format_time(time: np.datetime64) -> str:

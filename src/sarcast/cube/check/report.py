@@ -53,12 +53,15 @@ class CubeReport:
         Statistics of each date, sorted by time.
     platforms
         Each pair of platforms that share a view.
+    bands
+        Names of the bands with data; statistics of dates and platforms have their order.
     """
 
     faults: tuple[str, ...]
     warnings: tuple[str, ...]
     dates: tuple[DateStatistics, ...]
     platforms: tuple[PlatformComparison, ...]
+    bands: tuple[str, ...] = ()
 
 
 def check_cube(path: Path, *, workers: WorkerOptions = WorkerOptions()) -> CubeReport:  # noqa: B008 - frozen
@@ -82,14 +85,17 @@ def check_cube(path: Path, *, workers: WorkerOptions = WorkerOptions()) -> CubeR
         return CubeReport(tuple(faults), (), (), ())
     with start_workers(workers) as started:
         statistics = _read(path.resolve(), cube, started)
+    present = statistics.bands
+    bands = tuple(map(str, cube["band"].values[present]))
     faults += [*statistics.faults, *_read_faults(cube), *_count_faults(cube, statistics)]
     dates = _date_statistics(cube, statistics)
     if faults:
-        return CubeReport(tuple(faults), (), dates, ())
-    comparisons = compare(_series(cube, statistics), partial(_mean_images, cube))
+        return CubeReport(tuple(faults), (), dates, (), bands)
+    images = partial(_mean_images, cube.isel(band=present))
+    comparisons = compare(_series(cube, statistics), images)
     warnings = [*date_warnings(cube), *value_warnings(dates), *condition_warnings(cube)]
     warnings += [line for each in comparisons for line in _platform_warnings(each)]
-    return CubeReport((), tuple(warnings), dates, comparisons)
+    return CubeReport((), tuple(warnings), dates, comparisons, bands)
 
 
 # --- the store ------------------------------------------------------------------------------------
@@ -154,6 +160,12 @@ class _CubeStatistics:
     pixels: list[PixelStatistics]
     fields: Float
     faults: list[str]
+
+    @property
+    def bands(self) -> npt.NDArray[np.intp]:
+        """Indices of the bands with data on any date; of all bands if there is none."""
+        counts = np.sum([each.count for each in self.pixels], axis=0)
+        return np.flatnonzero((counts > 0) | (np.max(counts) == 0))
 
 
 def _read(path: Path, cube: xr.Dataset, workers: Workers) -> _CubeStatistics:
@@ -222,10 +234,13 @@ def _date_statistics(cube: xr.Dataset, statistics: _CubeStatistics) -> tuple[Dat
             orbit_direction=str(direction),
             relative_orbit=int(orbit),
             valid_share=float(pixels.count.max()) / area,
-            dark_share=float(pixels.dark.sum()) / max(1, pixels.count.sum()),
-            bright_share=float(pixels.bright.sum()) / max(1, pixels.count.sum()),
-            mean_db=tuple(pixels.mean_db.tolist()),
-            spread_db=tuple(pixels.spread_db.tolist()),
+            dark_share=pixels.share("dark"),
+            bright_share=pixels.share("bright"),
+            mean_db=tuple(pixels.mean_db[statistics.bands].tolist()),
+            spread_db=tuple(pixels.spread_db[statistics.bands].tolist()),
+            marker_share=pixels.share("marker"),
+            low_share=pixels.share("low"),
+            zero_share=pixels.zero_share,
         )
         for time, platform, direction, orbit, pixels in zip(
             *(cube[name].values for name in ("time", "platform", *_VIEW)),
@@ -243,7 +258,7 @@ _VIEW = ("orbit_direction", "relative_orbit")
 def _series(cube: xr.Dataset, statistics: _CubeStatistics) -> PlatformSeries:
     views = list(zip(*(cube[name].values.tolist() for name in _VIEW), strict=True))
     platforms = cube["platform"].values.tolist()
-    fields = statistics.fields.reshape(*statistics.fields.shape[:2], -1)
+    fields = statistics.fields.reshape(*statistics.fields.shape[:2], -1)[:, statistics.bands]
     return PlatformSeries(cube["time"].values, platforms, views, fields)
 
 

@@ -14,6 +14,12 @@ from sarcast.sensor import units
 
 MAX_CELLS = 128
 """Most coarse cells along a side of a cube; platforms are compared on them."""
+LOWEST_DB = -50.0
+"""Hardly any backscatter lies below this, dB: see ``values.LOWEST_MEDIAN_DB``."""
+NEAR_ZERO_DB = 0.5
+"""The frequency of values within this of 0 dB is compared with that of 0 dB itself."""
+_FAR_MORE = 10.0
+"""Zeros are conspicuous if they are more than so many times as frequent as each value near 0."""
 
 
 @dataclass(frozen=True)
@@ -26,26 +32,48 @@ class PixelStatistics:
     ----------
     count
         Number of valid pixels.
-    dark, bright
-        Number of valid pixels with power of 0 or less, and over ``units.CEILING_DB``.
+    marker
+        Number of valid pixels below ``units.FLOOR_DB``, where values such as -9999 are stored.
+    dark
+        Number of valid pixels at ``units.FLOOR_DB``, where power of 0 or less is stored.
+    low
+        Number of other valid pixels below ``LOWEST_DB``.
+    bright
+        Number of valid pixels over ``units.CEILING_DB``.
+    zeros, near_zero
+        Number of valid pixels at exactly 0 dB, and of others within ``NEAR_ZERO_DB`` of it.
     total, squares
         Sum of their backscatter and of its square, dB and dB².
     """
 
     count: npt.NDArray[np.int64]
+    marker: npt.NDArray[np.int64]
     dark: npt.NDArray[np.int64]
+    low: npt.NDArray[np.int64]
     bright: npt.NDArray[np.int64]
+    zeros: npt.NDArray[np.int64]
+    near_zero: npt.NDArray[np.int64]
     total: Double
     squares: Double
 
     @classmethod
     def zero(cls, bands: int) -> "PixelStatistics":
         """The statistics of no block."""
-        return cls(*np.zeros((3, bands), np.int64), *np.zeros((2, bands)))
+        return cls(*np.zeros((7, bands), np.int64), *np.zeros((2, bands)))
 
     def __add__(self, other: "PixelStatistics") -> "PixelStatistics":
         names = [each.name for each in fields(PixelStatistics)]
         return PixelStatistics(*(getattr(self, name) + getattr(other, name) for name in names))
+
+    def share(self, kind: str) -> float:
+        """Share of the valid pixels of all bands that are ``marker``, ``dark`` and so on, 0..1."""
+        return float(getattr(self, kind).sum()) / max(1, int(self.count.sum()))
+
+    @property
+    def zero_share(self) -> float:
+        """Share of the valid pixels at exactly 0 dB; 0 if no more than smooth values would give."""
+        frequent = self.zeros > _FAR_MORE * SCALE_DB / NEAR_ZERO_DB / 2.0 * self.near_zero
+        return float(self.zeros[frequent].sum()) / max(1, int(self.count.sum()))
 
     @property
     def mean_db(self) -> Double:
@@ -74,6 +102,9 @@ class DateStatistics:
         Shares of the valid pixels with power of 0 or less, and over ``units.CEILING_DB``, 0..1.
     mean_db, spread_db
         Mean and standard deviation by band.
+    marker_share, low_share, zero_share
+        Shares of the valid pixels below ``units.FLOOR_DB``, between it and ``LOWEST_DB``, and at
+        exactly 0 dB where these are more frequent than values near them, 0..1.
     """
 
     time: np.datetime64
@@ -85,6 +116,9 @@ class DateStatistics:
     bright_share: float
     mean_db: tuple[float, ...]
     spread_db: tuple[float, ...]
+    marker_share: float = 0.0
+    low_share: float = 0.0
+    zero_share: float = 0.0
 
 
 def _ratio(total: Double, count: npt.NDArray[np.int64]) -> Double:
@@ -126,10 +160,16 @@ def read_block(path: Path, step: int, slices: Slices, side: int) -> tuple[PixelS
     usable = counts >= _cell_sums(np.ones(valid.shape, dtype=np.float32), side) / 2.0
     means = np.divide(sums, counts, out=np.full(sums.shape, np.nan, np.float32), where=usable)
     axes = (1, 2)
+    floor = round(units.FLOOR_DB / SCALE_DB)
+    zeros = (packed == 0).sum(axis=axes)
     return PixelStatistics(
         valid.sum(axis=axes),
-        (valid & (packed <= units.FLOOR_DB / SCALE_DB)).sum(axis=axes),
+        (valid & (packed < floor)).sum(axis=axes),
+        (packed == floor).sum(axis=axes),
+        ((packed > floor) & (packed < LOWEST_DB / SCALE_DB)).sum(axis=axes),
         (packed > units.CEILING_DB / SCALE_DB).sum(axis=axes),
+        zeros,
+        (np.abs(decibels) <= NEAR_ZERO_DB).sum(axis=axes, where=valid) - zeros,
         decibels.sum(axis=axes, dtype=np.float64),
         np.square(decibels).sum(axis=axes, dtype=np.float64),
     ), means
