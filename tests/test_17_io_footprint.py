@@ -271,13 +271,16 @@ def test_a_raster_in_degrees_is_found_in_every_turn() -> None:
         return GeoBox.from_bbox((west, -20.0, east, -10.0), crs, resolution=0.5)
 
     grid = raster(-10.0, 10.0)
-    assert [g.boundingbox.left for g in turns_within(raster(0.0, 360.0), grid)] == [-360.0, 0.0]
+    lefts = [own.boundingbox.left for own, _ in turns_within(raster(0.0, 360.0), grid)]
+    assert lefts == [-360.0, 0.0]
     assert list(turns_within(raster(20.0, 30.0), grid)) == []
-    (own,) = turns_within(raster(350.0, 355.0), grid)
+    ((own, target),) = turns_within(raster(350.0, 355.0), grid)
+    assert target is grid
     assert own.boundingbox.bbox == (-10.0, -20.0, -5.0, -10.0)
     same = raster(-5.0, 5.0)
-    assert turns_within(same, grid)[0] is same
+    assert turns_within(same, grid)[0][0] is same
     utm = GeoBox.from_bbox((4e5, 8e6, 5e5, 8.1e6), "EPSG:32701", resolution=1e3)
-    assert turns_within(utm, grid)[0] is utm
+    assert turns_within(utm, grid)[0][0] is utm
+    assert turns_within(utm, utm) == [(utm, utm)]
     paris = raster(-5.0, 5.0, "EPSG:4807")
-    assert turns_within(paris, grid)[0] is paris
+    assert turns_within(paris, grid)[0][0] is paris

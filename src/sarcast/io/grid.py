@@ -88,7 +88,7 @@ def _box_area(area: str, west: float, south: float, east: float, north: float) -
     if not (
         max(abs(west), abs(east)) <= TURN_DEG
         and -90.0 <= south < north <= 90.0
-        and 0.0 < wide <= (TURN_DEG if west < east else TURN_DEG / 2.0)
+        and (0.0 < wide <= TURN_DEG if west < east else wide < TURN_DEG / 2.0)
     ):
         hint = ""
         if west > east:

@@ -1,8 +1,8 @@
 """Rasters in degrees of longitude, found in every turn around the globe and across 180 degrees."""
 
+import math
 from collections.abc import Sequence
 
-import numpy as np
 from affine import Affine
 from odc.geo.crs import CRS
 from odc.geo.geobox import GeoBox
@@ -10,35 +10,49 @@ from odc.geo.geobox import GeoBox
 from sarcast.io.footprint import HALF_TURN_DEG, TURN_DEG, contiguous, footprint
 
 
-def turns_within(source: GeoBox, grid: GeoBox) -> Sequence[GeoBox]:
-    """Grids that a raster has in the turns around the globe in which it may touch another grid.
+def turns_within(source: GeoBox, grid: GeoBox) -> Sequence[tuple[GeoBox, GeoBox]]:
+    """Grid of a raster and another grid, in each turn around the globe in which they may touch.
 
     A raster in longitudes 0..360 touches an area at 10 degrees west as one in -360..0. Where the
-    other grid crosses 180 degrees, which projected coordinates convert to 180 and -180, the
+    area crosses 180 degrees, which coordinate transformations convert to 180 and -180, the
     longitudes count from 180 degrees instead of Greenwich.
 
     Parameters
     ----------
     source
-        Grid of the raster; it is returned as it is unless it is in degrees east of Greenwich.
+        Grid of the raster.
     grid
         The other grid.
+
+    Returns
+    -------
+    sequence of (GeoBox, GeoBox)
+        The two grids, which are the same pixels with other longitudes or another prime meridian;
+        they are returned as they are if neither is in degrees east of Greenwich.
     """
+    if not (source.crs.geographic or grid.crs.geographic):
+        return [(source, grid)]
+    if source.crs == grid.crs:
+        west, _, east, _ = grid.boundingbox.bbox
+        return [(own, grid) for own in _turns(source, west, east)]
+    west, _, east, _ = contiguous(footprint(grid)).bounds
+    is_across = west < -HALF_TURN_DEG or east > HALF_TURN_DEG
+    origin = math.copysign(HALF_TURN_DEG, west + east) if is_across else 0.0
+    if _is_in_degrees(grid):
+        left, _, right, _ = grid.boundingbox.bbox
+        turn = TURN_DEG * round((west + east - left - right) / 2.0 / TURN_DEG)
+        grid = _from_origin(_moved(grid, turn), origin)
+    return [(_from_origin(own, origin), grid) for own in _turns(source, west, east)]
+
+
+def _turns(source: GeoBox, west: float, east: float) -> list[GeoBox]:
+    """The grid of a raster in the turns in which it touches some longitudes."""
     if not _is_in_degrees(source):
         return [source]
     left, _, right, _ = source.boundingbox.bbox
-    if grid.crs == source.crs:
-        west, _, east, _ = grid.boundingbox.bbox
-    else:
-        west, _, east, _ = contiguous(footprint(grid)).bounds
-    turns = range(
-        int(np.ceil((west - right) / TURN_DEG)), int(np.floor((east - left) / TURN_DEG)) + 1
-    )
-    whole = grid.crs == source.crs or east - west >= TURN_DEG
-    if whole or (west >= -HALF_TURN_DEG and east <= HALF_TURN_DEG):
-        return [_moved(source, turn * TURN_DEG, source.crs) for turn in turns]
-    crs, origin = _from_180(source.crs), np.copysign(HALF_TURN_DEG, west + east)
-    return [_moved(source, turn * TURN_DEG - origin, crs) for turn in turns]
+    first = math.ceil((west - right) / TURN_DEG)
+    last = math.floor((east - left) / TURN_DEG)
+    return [_moved(source, turn * TURN_DEG) for turn in range(first, last + 1)]
 
 
 def _is_in_degrees(grid: GeoBox) -> bool:
@@ -51,11 +65,17 @@ def _is_in_degrees(grid: GeoBox) -> bool:
     return bool(from_greenwich and crs.axis_info[0].unit_name == "degree")
 
 
-def _moved(grid: GeoBox, east: float, crs: CRS) -> GeoBox:
-    if east == 0.0 and crs == grid.crs:
-        return grid
+def _moved(grid: GeoBox, east: float) -> GeoBox:
     a, b, c, d, e, f = list(grid.transform)[:6]
-    return GeoBox(grid.shape, Affine(a, b, c + east, d, e, f), crs)
+    return grid if east == 0.0 else GeoBox(grid.shape, Affine(a, b, c + east, d, e, f), grid.crs)
+
+
+def _from_origin(grid: GeoBox, origin: float) -> GeoBox:
+    """The same grid; one in degrees counts longitudes from an origin of 0, or -180 or 180."""
+    if origin == 0.0 or not _is_in_degrees(grid):
+        return grid
+    moved = _moved(grid, -origin)
+    return GeoBox(moved.shape, moved.transform, _from_180(grid.crs))
 
 
 def _from_180(crs: CRS) -> CRS:
