@@ -25,10 +25,18 @@ from sarcast.catalogue import FolderCatalogue
 from sarcast.catalogue.protocol import with_canonical_footprint
 from sarcast.cli import main
 from sarcast.cube import open_cube
+from sarcast.detection import regions
 from sarcast.detection.output import write_item
 from sarcast.errors import UsageError
+from sarcast.ingest.cover import CoverOptions, LandCover
 from sarcast.ingest.dem import Dem
-from sarcast.io.footprint import bounding_box, canonical_box, canonical_shape, footprint
+from sarcast.io.footprint import (
+    bounding_box,
+    canonical_box,
+    canonical_shape,
+    contiguous,
+    footprint,
+)
 from sarcast.io.grid import make_grid, read_area
 from sarcast.io.rasters import write_cog
 from sarcast.io.warp import read_onto
@@ -355,6 +363,32 @@ def test_a_raster_in_degrees_of_any_turn_gives_the_same_cube(
     assert np.isfinite(made[0]).all()
 
 
+@pytest.mark.parametrize("crs", ["EPSG:4326", "EPSG:4258", "EPSG:3338"])
+def test_utm_scenes_across_180_degrees_fill_a_cube_in_another_crs(crs: str, tmp_path: Path) -> None:
+    """Scenes whose values are longitudes, read where that longitude is."""
+    grid = GeoBox((40, 60), Affine(500.0, 0, 300_000.0, 0, -500.0, 6_140_000.0), 32601)
+    y, x = (np.asarray(grid.coordinates[name].values) for name in grid.dimensions)
+    east = grid.crs.transformer_to_crs(CRS("EPSG:4326"))(*np.meshgrid(x, y))[0] % 360.0 - 179.0
+    write_cog(
+        tmp_path / "scenes" / f"{opera_name('20240108T053649')}_VV.tif", east.astype("f4"), grid
+    )
+    write_cog(
+        tmp_path / "scenes" / f"{opera_name('20240108T053649')}_VH.tif", east.astype("f4"), grid
+    )
+    step = "500" if crs == "EPSG:3338" else "0.005"
+    area = "--area=179.97,55.25,-179.8,55.3"
+    target = tmp_path / "cube.zarr"
+    run("cube", tmp_path / "scenes", "--to", target, area, "--crs", crs, "--resolution", step)
+    cube = open_cube(target)
+    made = cube.odc.geobox
+    y, x = (np.asarray(made.coordinates[name].values) for name in made.dimensions)
+    true = made.crs.transformer_to_crs(CRS("EPSG:4326"))(*np.meshgrid(x, y))[0] % 360.0 - 179.0
+    read = 10.0 ** (values(target)[0, 0] / 10.0)
+    assert np.isfinite(read).mean() > 0.9
+    assert np.nanmax(np.abs(read - true)) < 0.01
+    assert max(read.shape) < 120
+
+
 # --- other rasters --------------------------------------------------------------------------------
 
 
@@ -412,6 +446,51 @@ def test_only_the_columns_within_a_grid_are_read_of_a_raster_of_the_globe(
     read_onto(tmp_path / "globe.tif", GRIDS["UTM zone 1"].zoom_out(10), "bilinear")
     assert len(widths) == 2
     assert max(widths) < 0.01 * whole.width + 40
+
+
+@pytest.mark.parametrize("crs", ["UTM zone 1", "degrees", "degrees west", "degrees of ETRS89"])
+@pytest.mark.parametrize("shape", ["split", "vertices beyond 180", "vertices that jump"])
+def test_cover_across_180_degrees_lies_where_it_is(crs: str, shape: str, tmp_path: Path) -> None:
+    area_of(NOTATIONS[shape], tmp_path)
+    grid = GRIDS[crs].zoom_out(10)
+    cover = LandCover((str(tmp_path / "area.gpkg"),), CoverOptions()).read(grid)
+    y, x = np.meshgrid(
+        *(np.asarray(grid.coordinates[n].values) for n in grid.dimensions), indexing="ij"
+    )
+    longitude, latitude = grid.crs.transformer_to_crs(CRS("EPSG:4326"))(x, y)
+    true = shapely.contains_xy(SHAPE, longitude % 360.0, latitude)
+    differing = (np.asarray(cover["forest"].values) > 0.5) != true
+    assert true.any() and differing.mean() < 1e-3
+
+
+@pytest.mark.parametrize("crs", ["degrees", "degrees west", "UTM zone 1", "polar"])
+def test_changes_across_180_degrees_have_their_area(crs: str) -> None:
+    """Against the squares of a UTM grid, and spherical areas of the others."""
+    grid = GRIDS[crs]
+    part = grid[100:200, 250:350] if crs != "polar" else grid[300:320, 290:310]
+    frame = geopandas.GeoDataFrame(geometry=[part.extent.geom], crs=grid.crs.to_wkt())
+    (area,) = regions._area(frame)
+    flat = shapely.transform(
+        shapely.segmentize(contiguous(footprint(part)), 0.5),
+        lambda p: np.column_stack([np.radians(p[:, 0]), np.sin(np.radians(p[:, 1]))]) * 6_371_007.0,
+    )
+    assert area == pytest.approx(flat.area, rel=0.01)
+
+
+def test_local_days_at_180_degrees_are_those_of_the_place() -> None:
+    from sarcast.ingest.profiles import find_profile
+    from sarcast.ingest.weather.layouts import WeatherProfile
+    from sarcast.ingest.weather.reading import _clock_offset
+
+    profile = find_profile(WeatherProfile, "agera5")
+    variable = next(iter(profile.variables.values()))
+    hours = [
+        _clock_offset(profile, variable, moved(GRIDS["UTM zone 1"], zones)) / np.timedelta64(1, "h")
+        for zones in (0, 1, -30)
+    ]
+    assert abs(hours[0]) == pytest.approx(12.0, abs=0.2)
+    assert hours[1] - (hours[0] - 24.0 * (hours[0] > 0)) == pytest.approx(ZONE / 15.0, abs=0.02)
+    assert hours[2] == pytest.approx(0.0, abs=0.2)
 
 
 # --- what is written ------------------------------------------------------------------------------

@@ -7,20 +7,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
+from odc.geo.crs import CRS
 from scipy import ndimage
 
 from sarcast.arrays import Bool, Double
 from sarcast.detection import difference as di
 from sarcast.sensor.units import DB
-from sarcast.windows import BANDS
 
 if TYPE_CHECKING:
     import geopandas
 
 CONNECTIVITY = np.ones((3, 3), dtype=int)
 """A pixel is connected to its 8 neighbours."""
-EQUAL_AREA_CRS = "EPSG:6933"
-"""Grid on which areas are measured unless the CRS is UTM: EASE-Grid 2.0, global."""
 
 Labels = npt.NDArray[np.int32]
 
@@ -54,10 +52,10 @@ def region_polygons(images: xr.Dataset, previous_date: np.datetime64) -> "geopan
     Returns
     -------
     GeoDataFrame
-        One row per region, the greatest ``strongest_z`` first: ``area_m2``, ``mean_vv_db`` and
-        ``mean_vh_db`` (mean difference), ``strongest_z`` (greatest norm over the bands of the
-        difference over the standard deviation), ``date`` and ``previous_date``, and the outline in
-        the CRS of the images.
+        One row per region, the greatest ``strongest_z`` first: ``area_m2``, the mean difference in
+        each band of the images, as ``mean_vv_db`` and ``mean_vh_db``, ``strongest_z`` (greatest
+        norm over the bands of the difference over the standard deviation), ``date`` and
+        ``previous_date``, and the outline in the CRS of the images.
     """
     import geopandas
     from rasterio.features import shapes
@@ -95,18 +93,26 @@ def iso_time(time: np.datetime64) -> str:
 
 def _measures(images: xr.Dataset, labels: Labels, count: int) -> dict[str, Sequence[float]]:
     """Columns of the measures of each region."""
-    numbers = np.arange(1, count + 1)
+    numbers, bands = np.arange(1, count + 1), map(str, images["band"].values)
     actual, expected, std = (images[name].values for name in ("actual", "expected", "std"))
     means = {
         f"mean_{band.lower()}_{DB.lower()}": ndimage.mean(layer, labels, numbers)
-        for band, layer in zip(BANDS, images["difference"].values, strict=True)
+        for band, layer in zip(bands, images["difference"].values, strict=True)
     }
     z_norm = di.norm(di.z(actual, expected, std))
     return {**means, "strongest_z": ndimage.maximum(z_norm, labels, numbers)}
 
 
+def _equal_area_crs(frame: "geopandas.GeoDataFrame") -> str:
+    """Equal-area projection around the outlines, so that 180 degrees does not cut them."""
+    west, south, east, north = frame.total_bounds
+    to_degrees = CRS(frame.crs).transformer_to_crs(CRS("EPSG:4326"))
+    longitude, latitude = to_degrees((west + east) / 2.0, (south + north) / 2.0)
+    return f"+proj=laea +lon_0={longitude:.6f} +lat_0={latitude:.6f} +datum=WGS84"
+
+
 def _area(frame: "geopandas.GeoDataFrame") -> Double:
     """Area of each outline in square metres."""
-    metric = frame if frame.crs.utm_zone else frame.to_crs(EQUAL_AREA_CRS)
+    metric = frame if frame.empty or frame.crs.utm_zone else frame.to_crs(_equal_area_crs(frame))
     area: Double = metric.area.to_numpy()
     return area

@@ -14,6 +14,7 @@ from sarcast.arrays import Bool
 from sarcast.errors import SarcastError, UsageError
 from sarcast.ingest.mosaic import Mosaic
 from sarcast.ingest.profiles import Profile, find_profile
+from sarcast.io.footprint import TURN_DEG, canonical_shapes
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -194,12 +195,24 @@ def _read_polygons(path: str) -> "gpd.GeoDataFrame":
     return shapes
 
 
+def _in_every_turn(shapes: "gpd.GeoSeries") -> "gpd.GeoSeries":
+    """Shapes in degrees, also with the longitudes of the turns before and after."""
+    import geopandas as gpd
+    import pandas as pd
+
+    known = shapes[shapes.notna()]
+    split = gpd.GeoSeries(canonical_shapes(known.to_numpy()), crs=shapes.crs)
+    return pd.concat([split.translate(turn * TURN_DEG) for turn in (-1, 0, 1)])
+
+
 def _rasterise(shapes: "gpd.GeoSeries", grid: GeoBox) -> Bool:
     """Mask of the pixels whose centres lie in any of the polygons."""
     from rasterio.features import rasterize
 
     crs = grid.crs.to_wkt()
     nearby = shapes.to_crs(crs) if len(shapes) else shapes
+    if grid.crs.geographic and len(shapes):
+        nearby = _in_every_turn(nearby)
     left, bottom, right, top = grid.boundingbox.bbox
     nearby = nearby.cx[left:right, bottom:top] if len(nearby) else nearby
     if nearby.empty:
