@@ -21,6 +21,7 @@ from conftest import GRID, opera_name
 from sarcast.catalogue import Catalogue, open_catalogue, open_writable
 from sarcast.cli import main
 from sarcast.errors import SarcastError, UsageError
+from sarcast.io.footprint import canonical_box
 from services import PASSWORD, Database, postgresql, required, stac_api
 
 KINDS = ("folder", "database", "api")
@@ -134,20 +135,31 @@ ITEMS = [*random_items(np.random.default_rng(5)), *unusual_items()]
 
 
 @pytest.fixture(scope="module", params=KINDS)
+def kind(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    return name
+
+
+@pytest.fixture(scope="module")
+def writable(
+    kind: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Any:
+    """Folder or URL to which items of one of the implementations are added."""
+    if kind == "folder":
+        return tmp_path_factory.mktemp("contract")
+    return request.getfixturevalue("database").url("catalogue")
+
+
+@pytest.fixture(scope="module")
 def catalogue(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+    kind: str, writable: Any, request: pytest.FixtureRequest
 ) -> Iterator[Callable[..., Catalogue]]:
     """Open one of the implementations, filled with the same items; searches take many pages."""
-    if request.param == "folder":
-        source: Any = tmp_path_factory.mktemp("contract")
-    else:
-        source = request.getfixturevalue("database").url("catalogue")
-    open_writable(source).add(ITEMS)
-    if request.param == "api":
-        source = request.getfixturevalue("api")
+    open_writable(writable).add(ITEMS)
+    source = request.getfixturevalue("api") if kind == "api" else writable
     with pytest.MonkeyPatch.context() as patch:
-        if request.param != "folder":
-            patch.setattr(f"sarcast.catalogue.{request.param}.PAGE", 7)
+        if kind != "folder":
+            patch.setattr(f"sarcast.catalogue.{kind}.PAGE", 7)
         yield lambda collections=COLLECTIONS: open_catalogue(source, collections)
 
 
@@ -212,6 +224,44 @@ def test_an_area_in_another_crs(catalogue: Callable[..., Catalogue]) -> None:
     found = [entry.id for entry in catalogue().search(projected)]
     assert found == expected(projected.to_crs("EPSG:4326"), None, None)
     assert 0 < len(found) < len(ITEMS)
+
+
+@pytest.mark.service
+@pytest.mark.parametrize("notation", ["beyond 180", "beyond -180", "that jump"])
+def test_scenes_and_areas_across_180_degrees(
+    catalogue: Callable[..., Catalogue], writable: Any, notation: str
+) -> None:
+    """In every notation of the footprints and of the areas, each kind of catalogue finds them."""
+    name = f"across-{notation.replace(' ', '-')}"
+    open_writable(writable).add(across_180(notation, name))
+    searched = catalogue([name])
+    for west, east, numbers in (
+        (179.9, 179.95, {0, 1}),
+        (-179.95, -179.9, {0, 2}),
+        (180.05, 180.1, {0, 2}),
+        (179.9, 180.1, {0, 1, 2}),
+        (-180.1, -179.9, {0, 1, 2}),
+        (-178.0, 178.0, set()),
+        (0.0, 1.0, set()),
+        (170.0, 190.0, {0, 1, 2}),
+    ):
+        area = canonical_box(west, 10.2, east, 10.8)
+        assert {int(e.id[-1]) for e in searched.search(area)} == numbers, (west, east)
+    assert searched.search()[0].bbox == pytest.approx([179.5, 10.0, -179.5, 11.0])
+
+
+def across_180(notation: str, collection: str) -> list[pystac.Item]:
+    """One item across 180 degrees, and one on each side."""
+    items = []
+    for number, (west, east) in enumerate(((179.5, 180.5), (179.5, 180.0), (180.0, 180.5))):
+        ring = np.array(shapely.box(west, 10.0, east, 11.0).exterior.coords)
+        if notation == "beyond -180":
+            ring[:, 0] -= 360.0
+        if notation == "that jump":
+            ring[:, 0] = (ring[:, 0] + 180.0) % 360.0 - 180.0
+        items.append(item(number, shapely.Polygon(ring), START + dt.timedelta(days=number)))
+        items[-1].collection_id = collection
+    return items
 
 
 @pytest.mark.service

@@ -281,6 +281,45 @@ def test_a_long_search_reports_progress(
     assert [int(line.split()[1]) for line in capsys.readouterr().err.splitlines()] == [3, 6, 9, 12]
 
 
+# --- 180 degrees --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+@pytest.mark.parametrize("ends", [(179.5, 180.5), (-180.5, -179.5), (539.5, 540.5)])
+def test_an_area_across_180_degrees_is_asked_for_in_two_parts(
+    method: str, ends: tuple[float, float]
+) -> None:
+    api = Api()
+    api.method = method
+    with web(api) as (url, requests):
+        found_ids(url, area=box(ends[0], -17.0, ends[1], -16.0, "EPSG:4326"))
+    search = next(request for request in requests if request.path == "/search")
+    query = json.loads(search.body or b"{}") | search.query
+    asked = query["intersects"]
+    asked = shapely.geometry.shape(json.loads(asked) if isinstance(asked, str) else asked)
+    parts = sorted(part.bounds for part in asked.geoms)
+    assert parts == [(-180.0, -17.0, -179.5, -16.0), (179.5, -17.0, 180.0, -16.0)]
+
+
+def test_items_of_a_server_get_canonical_footprints() -> None:
+    """One beyond 180 degrees, one that goes the other way around the globe, one elsewhere."""
+    beyond, jumping = shapely.box(179.0, 1.0, 182.0, 2.0), shapely.box(-178.0, 1.0, 179.0, 2.0)
+    footprints = [(beyond, [179.0, 1.0, 182.0, 2.0]), (jumping, [-178.0, 1.0, 179.0, 2.0])]
+    features = [
+        feature(number, geometry=shapely.geometry.mapping(shape), bbox=bbox)
+        for number, (shape, bbox) in enumerate(footprints)
+    ]
+    api = Api()
+    api.faults[0] = json_answer({"features": [*features, feature(2)], "links": []})
+    with web(api) as (url, _):
+        *across, plain = open_catalogue(url, options=OPTIONS).search()
+    for item in across:
+        assert item.bbox == [179.0, 1.0, -178.0, 2.0]
+        assert shapely.geometry.shape(item.geometry).area == pytest.approx(3.0)
+    assert plain.bbox == [24.0, 60.0, 25.0, 61.0]
+    assert across[0].assets["vv"].href == "https://example.org/stac/cogs/0.tif"
+
+
 # --- credentials --------------------------------------------------------------------------------
 
 SECRETS = ("Rumpel", "stilz", "UnVfa2V5", "b3BlbiBz")
