@@ -1,4 +1,4 @@
-"""Errors that a user can act on: one line with what was expected, what came and what to do.
+"""Errors that a user can act on: one line with what was expected, what was found, what to do.
 
 No message contains credentials: the user part of a URL and the values of its query are removed.
 """

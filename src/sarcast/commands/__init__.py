@@ -1,1 +1,1 @@
-"""One file a verb: its options, and the function that does it."""
+"""One file per verb: its options, and the function that does it."""

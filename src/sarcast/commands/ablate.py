@@ -44,10 +44,10 @@ EVALUATION = Parameter(group=Group("Evaluation", sort_key=5))
 
 
 class AblateConfig(CubeTrainingConfig):
-    """Options of ``sarcast ablate``: those of a training, and more."""
+    """Options of ``sarcast ablate``: those of a training run, and more."""
 
     to: Path = Field(
-        description="Folder for the models, evaluation.json and report.html; a run that stopped "
+        description="Folder for the models, evaluation.json and report.html; an interrupted run "
         "there resumes."
     )
     network: Literal["temporal", "unet"] = Field(
@@ -149,7 +149,7 @@ def _model_without(condition: str | None, source: Path, config: AblateConfig) ->
 
 
 def _training_config(config: AblateConfig) -> CubeTrainingConfig:
-    """Give the options of the training alone; those that were set stay distinct from defaults."""
+    """Give the training options alone; those that were set stay distinct from defaults."""
     shared = {name: getattr(config, name) for name in CubeTrainingConfig.model_fields}
     return CubeTrainingConfig.model_construct(config.model_fields_set & shared.keys(), **shared)
 

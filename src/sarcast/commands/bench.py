@@ -34,7 +34,7 @@ class BenchConfig(Config):
 
 
 def bench(*, config: Annotated[BenchConfig, FLAT]) -> None:
-    """Compare networks with the strategies and the oracle on windows that no training draws."""
+    """Compare networks with the strategies and the oracle on windows never used in training."""
     with new_folder(config.to, overwrite=config.overwrite, inputs=config.model) as folder:
         networks: list[Predictor] = [*load_models(config.model, device="cpu")]
         if config.without_weather:

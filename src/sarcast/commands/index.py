@@ -24,7 +24,7 @@ class IndexConfig(Config):
         "added to an existing catalogue."
     )
     collection: str | None = Field(
-        None, description="Collection of the items; default: the one that they already have."
+        None, description="Collection of the items; default: the one named in each item."
     )
     unpack_to: Path | None = Field(
         None,
@@ -62,7 +62,8 @@ def _add(catalogue: WritableCatalogue, paths: tuple[Path, ...], config: IndexCon
         item.collection_id = config.collection or item.collection_id
     total = catalogue.add(items)
     times = sorted(time_range(item)[0] for item in items)
+    noun = "scene" if len(items) == 1 else "scenes"
     _log.info(
-        f"{len(items)} scenes found ({times[0]} to {times[-1]}); {config.to} now holds {total}"
+        f"{len(items)} {noun} found ({times[0]} to {times[-1]}); {config.to} now holds {total}"
     )
     return {item.id for item in items}

@@ -36,13 +36,13 @@ class RtcConfig(Config):
     """Options of ``sarcast rtc``."""
 
     to: Path = Field(
-        description="Folder of the rasters and their catalogue; scenes that it lacks are added, "
-        "the others are left as they are."
+        description="Folder of the rasters and their catalogue; new scenes are added, existing "
+        "ones are left as they are."
     )
     area: Annotated[str | None, MAY_BE_NEGATIVE] = Field(
         None,
         description="west,south,east,north in degrees (west > east across 180), a vector file, "
-        "or a raster; default: all that the products cover.",
+        "or a raster; default: the full extent of the products.",
     )
     dem: tuple[str, ...] = Field(
         min_length=1,

@@ -1,4 +1,4 @@
-"""``sarcast train``: a network trained on cubes, adapted to them, or trained by a recipe."""
+"""``sarcast train``: a network trained on cubes, adapted to them, or trained from a recipe."""
 
 import logging
 from pathlib import Path
@@ -24,8 +24,8 @@ from sarcast.prediction.training.train import train as train_plan
 _log = logging.getLogger(__name__)
 
 RECIPE = (
-    "Train by a recipe, a YAML file with sources of windows, network and training, such as those "
-    "in recipes/. Flags of the training override it."
+    "Train from a recipe, a YAML file with sources of windows, network and training, such as those "
+    "in recipes/. Training flags override it."
 )
 
 
@@ -42,7 +42,7 @@ class RecipeConfig(TrainingConfig):
 
 
 def train(cubes: tuple[Path, ...] = (), *, config: Annotated[TrainConfig, FLAT]) -> None:
-    """Train an expected-image network on cubes, adapt a trained one, or train by a recipe.
+    """Train an expected-image network on cubes, adapt a trained one, or train from a recipe.
 
     Parameters
     ----------
@@ -66,14 +66,14 @@ def train(cubes: tuple[Path, ...] = (), *, config: Annotated[TrainConfig, FLAT])
 
 
 def train_by_recipe(cubes: tuple[Path, ...], config: TrainConfig) -> Model:
-    """Train by a recipe and write the model folder.
+    """Train from a recipe and write the model folder.
 
     Parameters
     ----------
     cubes
         Cubes of the real series, or folders of them.
     config
-        The options; those of the training that are set override the recipe's.
+        The options; training options that are set override the recipe's.
 
     Raises
     ------

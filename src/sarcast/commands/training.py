@@ -32,9 +32,9 @@ from sarcast.windows.masking import MaskedSampler
 _log = logging.getLogger(__name__)
 
 WINDOW_PX = 128
-"""Pixels a side of a window, to train a network that takes any size."""
+"""Side of a window in pixels, to train a network that takes any size."""
 ADAPTATION_WINDOW_PX = 64
-"""Pixels a side of a window, to adapt such a network within minutes."""
+"""Side of a window in pixels, to adapt such a network within minutes."""
 
 TRAINING = Parameter(group=Group("Training", sort_key=1))
 TEMPORAL = Parameter(group=Group("Temporal network (--network temporal)", sort_key=3))
@@ -42,27 +42,27 @@ UNET = Parameter(group=Group("U-Net (--network unet)", sort_key=4))
 
 
 class TrainingConfig(Config):
-    """Options of every training."""
+    """Options of every training run."""
 
     to: Path = Field(
-        description="Model folder. A training that stopped there resumes if the same is asked for "
-        "again."
+        description="Model folder. An interrupted training run there resumes if it is started "
+        "again with the same options."
     )
     start_from: Annotated[Path | None, Parameter(name="--from")] = Field(
         None,
-        description="Model to start from, a folder or 'base' for the shipped weights. On cubes it "
-        "is adapted, with defaults of the training that take a few minutes on a CPU.",
+        description="Model to start from, a folder or 'base' for the shipped weights. With "
+        "cubes, it is adapted to them, by training defaults that take a few minutes on a CPU.",
     )
     training: Annotated[TrainOptions, FLAT, TRAINING] = Field(default_factory=TrainOptions)
     overwrite: bool = Field(
         False,
-        description="Replace an existing model, once the new one is complete, and a stopped "
-        "training with other options.",
+        description="Replace an existing model, once the new one is complete, and discard an "
+        "interrupted training run with other options.",
     )
 
 
 class CubeTrainingConfig(TrainingConfig):
-    """Options of a training on cubes or imported samples."""
+    """Options of training on cubes or imported samples."""
 
     network: Literal["temporal", "unet"] = Field(
         "temporal",
@@ -78,7 +78,7 @@ class CubeTrainingConfig(TrainingConfig):
         None,
         ge=8,
         le=4096,
-        description="Pixels a side of a window: of the U-Net a power of 2. Default: "
+        description="Side of a window in pixels; a power of 2 for the U-Net. Default: "
         f"{WINDOW_PX}; {ADAPTATION_WINDOW_PX} to adapt a network; "
         f"{UNetOptions().size} for the U-Net.",
     )
@@ -100,7 +100,7 @@ class CubeTrainingConfig(TrainingConfig):
         return self
 
     def unet_options(self) -> UNetOptions:
-        """Options of the U-Net, whose input are the windows."""
+        """Options of the U-Net, whose inputs are the windows."""
         size = {} if self.window is None else {"size": self.window}
         previous = self.previous_images.previous
         return UNetOptions(previous=previous, **size, **self.unet.model_dump())
@@ -149,7 +149,7 @@ def train_on_cubes(sources: Sequence[Path], config: CubeTrainingConfig) -> Model
 
 
 def prepare_folder(verb: str, inputs: Mapping[str, Any], config: TrainingConfig) -> None:
-    """Make the work folder with the record of the options, or keep that of a stopped training.
+    """Make the work folder with the record of the options, or keep that of a stopped run.
 
     Parameters
     ----------
@@ -159,7 +159,7 @@ def prepare_folder(verb: str, inputs: Mapping[str, Any], config: TrainingConfig)
     Raises
     ------
     SarcastError
-        If the model folder is not free and holds no stopped training with these options.
+        If the model folder is not free and holds no stopped run with these options.
     """
     if not is_first_process():
         return
@@ -232,7 +232,7 @@ def _record(
     config: CubeTrainingConfig,
     start: Model | None,
 ) -> dict[str, Any]:
-    """What ``model.yaml`` says of the training data."""
+    """What ``model.yaml`` says about the training data."""
     seen_before = "" if start is None else start.training.get("seen_until", "")
     return {
         "cubes": [str(path) for path in sources],
@@ -272,7 +272,7 @@ class TrainingSamplers:
 
 @dataclass(frozen=True)
 class WindowShape:
-    """Shape of the windows of a training.
+    """Shape of the windows of a training run.
 
     Attributes
     ----------
@@ -290,7 +290,7 @@ class WindowShape:
 
     @classmethod
     def of(cls, config: CubeTrainingConfig, start: Model | None) -> "WindowShape":
-        """Choose the shape by the options and the model to start from."""
+        """Choose the shape from the options and the model to start from."""
         previous = config.previous_images.previous
         if start is not None:
             size = start.size or config.window or ADAPTATION_WINDOW_PX

@@ -55,11 +55,11 @@ class BenchOptions(BaseModel):
         128,
         ge=1,
         le=512,
-        description="number of cases, the first ones with change, that classifiers are fitted on "
-        "and not evaluated on, at most a quarter of all; each window gives two cases, simulated "
+        description="number of cases that classifiers are fitted on and not evaluated on: the "
+        "first ones with change, at most a quarter of all; each window gives two cases, simulated "
         "and physical",
     )
-    workers: int = Field(1, ge=1, le=1024, description="processes, of one thread each")
+    workers: int = Field(1, ge=1, le=1024, description="number of processes, with one thread each")
 
 
 def benchmark_cases(name: str, windows: range | None = None) -> Iterator[Case]:

@@ -1,4 +1,4 @@
-"""Cases: windows with changes of known location, simulated here or read with samples."""
+"""Cases: windows with changes at known locations, simulated here or read with samples."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -41,8 +41,8 @@ class Case:
         Expected images that come with the window, by the name of the method.
     cluster
         Acquisition time, the same for all windows of one acquisition: clusters are what confidence
-        intervals resample. None for a window that is independent of all others, as one of a
-        synthetic world of its own.
+        intervals resample. None for a window that is independent of all others, such as
+        one of a synthetic world of its own.
     """
 
     window: Window
@@ -100,7 +100,7 @@ def simulated_case(
     within
         Where shapes may lie.
     rng
-        Source of chance.
+        Random generator.
     """
     target = LandImage.from_window(window)
     allowed = target.changeable if within == "forest" else target.valid
@@ -174,7 +174,7 @@ def sample_cases(
     shapes, within
         How and where shapes are drawn, for samples without simulated change.
     rng
-        Source of chance.
+        Random generator.
 
     Raises
     ------

@@ -53,8 +53,8 @@ class ExperimentOptions(BaseModel):
     shapes: ShapeOptions = Field(ShapeOptions(), description="how random shapes are drawn")
     within: Within = Field(
         "forest",
-        description="where change is simulated: in the forest, where a forest mask is known, or "
-        "anywhere",
+        description="where change is simulated: in forest (anywhere if no forest mask is known), "
+        "or anywhere",
     )
     paper_filter: bool = Field(
         False, description="count only the windows that the paper's tables count"
@@ -66,14 +66,14 @@ class ExperimentOptions(BaseModel):
     )
     exact: bool = Field(
         False,
-        description="compute AUCs by sorting all scores; memory grows by 5 bytes a pixel, method, "
-        "change and difference image",
+        description="compute AUCs by sorting all scores; memory grows by 5 bytes per pixel, "
+        "method, change and difference image",
     )
     fit_windows: int = Field(
         16,
         ge=1,
         le=10_000,
-        description="number of windows, the first ones with change, that classifiers are fitted on",
+        description="number of windows that classifiers are fitted on: the first ones with change",
     )
     at_once: int = Field(8, ge=1, le=1024, description="windows in a prediction batch")
     panels: int = Field(4, ge=0, le=50, description="example windows shown in the report")
@@ -132,7 +132,7 @@ def run_experiment(
     classifiers
         Fitted on the first windows with change and evaluated on the others.
     rng
-        Source of chance of the shapes and of the changes.
+        Generator of the shapes and of the changes.
 
     Returns
     -------
@@ -179,7 +179,7 @@ def evaluate_cases(
     Raises
     ------
     SarcastError
-        If two predictors or classifiers have the same name, an object is no classifier, or a
+        If two predictors or classifiers have the same name, an object is not a classifier, or a
         recorded image is missing.
 
     Warns

@@ -95,7 +95,7 @@ def fit_classifiers(
     Raises
     ------
     SarcastError
-        If an object is no classifier, or two have the same name.
+        If an object is not a classifier, or two have the same name.
     """
     check_classifiers(classifiers)
     combinations = enumerate(_combinations(classifiers, cases))
@@ -109,7 +109,7 @@ def fit_classifiers(
 
 
 def check_classifiers(classifiers: Sequence[Classifier]) -> None:
-    """Refuse objects that are no classifier, and classifiers of the same name."""
+    """Refuse objects that are not classifiers, and classifiers of the same name."""
     for classifier in classifiers:
         check_classifier(classifier)
     check_unique_names("classifiers", [classifier.name for classifier in classifiers])

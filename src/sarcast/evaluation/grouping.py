@@ -16,7 +16,7 @@ SEASONS = ("winter", "spring", "summer", "autumn")
 
 
 def condition_groups(window: Window) -> list[tuple[str, str]]:
-    """Groups of a window by the conditions of its target, as ``("pass", "ascending")``.
+    """Groups of a window by the conditions of its target, such as ``("pass", "ascending")``.
 
     Factors are season, pass, incidence (classes of 4 degrees) and weather (frozen, wet or dry); a
     factor whose conditions are unknown is left out.

@@ -1,4 +1,4 @@
-"""The paper's tables: the published figures beside those of an evaluation.
+"""The paper's tables: the published figures next to those of an evaluation.
 
 References
 ----------

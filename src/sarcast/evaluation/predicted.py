@@ -46,7 +46,7 @@ class PredictedCase:
         return bool((self.case.changed & self.valid).any())
 
     def difference(self, method: str, change: str, kind: Takes) -> Float | None:
-        """Difference image that a classifier takes, as ``"difference"`` (dB) or ``"z"``.
+        """Difference image that a classifier takes: ``"difference"`` (dB) or ``"z"``.
 
         Returns
         -------

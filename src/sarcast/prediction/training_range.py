@@ -28,7 +28,7 @@ def condition_ranges(batches: Iterable[Batch]) -> dict[str, list[float]]:
 def merge_ranges(
     first: Mapping[str, Sequence[float]], second: Mapping[str, Sequence[float]]
 ) -> dict[str, list[float]]:
-    """Compute the training range of two trainings together."""
+    """Compute the training range of two training runs together."""
     names = dict.fromkeys([*first, *second])
     return {name: _range(name, [*first.get(name, ()), *second.get(name, ())]) for name in names}
 

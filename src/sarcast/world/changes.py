@@ -1,6 +1,6 @@
 """Changes of the ground: clear-cut, thinning, storm, fire, flood and construction.
 
-From its day on, a change turns the ground into another row of the table, each kind at its own rate;
+A change turns the ground into another row of the table from its day on, each kind at its own rate;
 the backscatter then depends on weather and view as that row does.
 
 References

@@ -222,7 +222,7 @@ def _corners(
     parcels: torch.Tensor,
     rng: torch.Generator,
 ) -> None:
-    """Brighten walls square to the beam; streets of a block repeat every quarter turn."""
+    """Brighten walls that face the radar; streets of a block repeat every quarter turn."""
     block = parcels // 3 % _BLOCKS
     orientation = (
         2.0 * torch.pi * torch.rand(len(parcels), _BLOCKS, generator=rng, device=rng.device)

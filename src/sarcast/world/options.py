@@ -28,7 +28,10 @@ class WorldOptions(BaseModel):
         dt.date(2020, 9, 30), description="Last day of the scenes, UTC."
     )
     tracks: int = Field(
-        2, ge=1, le=8, description="Relative orbits at most, 1..8, taken from both passes in turn."
+        2,
+        ge=1,
+        le=8,
+        description="Maximum number of relative orbits, 1..8, taken from both passes in turn.",
     )
     available: float = Field(
         1.0, gt=0.0, le=1.0, description="Share of the planned acquisitions that exist, 0..1."
@@ -91,12 +94,12 @@ class StreamOptions(BaseModel):
         False, description="let the ground change between the last previous image and the target"
     )
     missing: float = Field(
-        0.0, ge=0.0, le=1.0, description="chance that a condition is missing from a window"
+        0.0, ge=0.0, le=1.0, description="probability that a condition is missing from a window"
     )
     counterfactual: bool = Field(
         False,
-        description="also simulate each target under other rain, half of them from the opposite "
-        "pass: a training with contrast fits the difference between both",
+        description="also simulate each target under different rain, half of them from the "
+        "opposite pass: training with contrast fits the difference between the two",
     )
     goal_looks: int = Field(
         0,

@@ -1,4 +1,4 @@
-"""Reference sets: named sets of windows that never change and that no training can draw.
+"""Reference sets: named sets of windows that never change and are never used in training.
 
 Their seeds have a space of their own, and they are made on a CPU by one thread.
 """

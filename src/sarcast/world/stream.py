@@ -242,7 +242,7 @@ def _counterfactual(
     *,
     rng: torch.Generator,
 ) -> Observations:
-    """Targets after other rain before their day, half of them from the opposite pass."""
+    """Targets after different rain before their day, half of them from the opposite pass."""
     opposite = torch.rand(len(day), 1, generator=rng, device=rng.device) < 0.5
     other_views = target.views.from_other_pass(opposite)
     other_weather = weather.replace_recent_rain(daily, day[:, 0], rng=rng)
@@ -303,7 +303,7 @@ def _newly_changed(drawn: changes.Changes, time: torch.Tensor) -> torch.Tensor:
 
 
 def _drop_conditions(rows: torch.Tensor, chance: float, *, rng: torch.Generator) -> torch.Tensor:
-    """Set each condition of a window to NaN in all of its images, with some chance."""
+    """Set each condition of a window to NaN in all of its images, with a given probability."""
     worlds = len(rows)
     lost = torch.rand(worlds, len(CONDITIONS), generator=rng, device=rng.device) < chance
     of_column = torch.tensor([CONDITIONS.index(condition(name)) for name in COLUMNS])

@@ -126,7 +126,7 @@ class Evaluator:
             self._pixels.setdefault(key, []).append((scores, changed))
 
     def add_group(self, key: ScoreKey, scores: ScoreCounts, group: Group) -> None:
-        """Add scores to one group only, as those of the forest's pixels to the group forest."""
+        """Add scores to one group only, such as those of forest pixels to the group forest."""
         _add(self._groups, (key, group), scores)
 
     def add_errors(self, method: str, errors: Errors) -> None:
@@ -176,7 +176,7 @@ class Evaluator:
         provenance
             Command, versions and data of the evaluation.
         rng
-            Source of chance of the bootstrap samples.
+            Generator of the bootstrap samples.
 
         Raises
         ------

@@ -82,7 +82,7 @@ class Resampling:
         clusters
             Cluster of each window, by their identifiers; the order has no effect.
         rng
-            Source of chance.
+            Random generator.
         """
         if len(set(clusters.values())) == 1:
             clusters = {window: window for window in clusters}
@@ -118,7 +118,7 @@ def draw_weights(clusters: int, *, rng: np.random.Generator) -> Float:
     clusters
         Number of clusters, 1 or more.
     rng
-        Source of chance.
+        Random generator.
 
     Returns
     -------

@@ -40,7 +40,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class ComparisonTable:
-    """A published table beside ours: rows of name, published figure, and our figure or None."""
+    """A published table next to ours: rows of name, published figure, and our figure or None."""
 
     title: str
     rows: tuple[tuple[str, float, float | None], ...]
@@ -67,7 +67,7 @@ def write_report(
     scenarios
         Expected images of one window under set conditions, its actual ones first; may be empty.
     comparisons
-        Tables of the paper beside ours; may be empty.
+        Tables of the paper next to ours; may be empty.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
 

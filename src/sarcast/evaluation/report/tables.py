@@ -31,7 +31,7 @@ def show_table(evaluation: Evaluation) -> None:
 
 
 def show_comparison(table: ComparisonTable) -> None:
-    """Print a table of the paper beside ours, to standard output."""
+    """Print a table of the paper next to ours, to standard output."""
     shown = Table(title=table.title, title_justify="left")
     shown.add_column("")
     for name in ("paper", "here"):

@@ -1,4 +1,4 @@
-"""What simulated change starts from: an image and the land cover that is known of it."""
+"""What simulated change starts from: an image and what is known of its land cover."""
 
 from dataclasses import dataclass
 from typing import Self

@@ -1,4 +1,4 @@
-"""Adaptation of a trained network to an area, by a short training on the area's own images."""
+"""Adaptation of a trained network to an area, by a short training run on the area's own images."""
 
 from collections.abc import Mapping
 from copy import deepcopy
@@ -76,7 +76,7 @@ def adapt(
     Returns
     -------
     Model
-        The network with the lower error on the validation windows, trained or as it was.
+        The network with the lower error on the validation windows, trained or unchanged.
     """
     return train(plan_adaptation(model, training, validation, options), to=to)
 

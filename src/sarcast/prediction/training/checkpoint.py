@@ -1,4 +1,4 @@
-"""Checkpoints of a training: whole or absent, and read without running any code from them."""
+"""Checkpoints of a training run: written atomically, and read without running code from them."""
 
 import json
 import math
@@ -23,7 +23,7 @@ Tensors = dict[str, Tensor]
 
 @dataclass
 class State:
-    """How far a training has come.
+    """Progress of a training run.
 
     Attributes
     ----------
@@ -51,7 +51,7 @@ class State:
 
 @dataclass
 class Checkpoint:
-    """All that a training needs to resume as if it had not stopped.
+    """All that a training run needs to resume as if it had not stopped.
 
     Attributes
     ----------
@@ -92,7 +92,7 @@ def read_latest(folder: Path, described: dict[str, Any]) -> Checkpoint | None:
     Raises
     ------
     SarcastError
-        If it is damaged, has another format, or belongs to a training that differs in
+        If it is damaged, has another format, or belongs to a run that differs in
         ``described``.
     """
     checkpoints = sorted(folder.glob("step-*"))

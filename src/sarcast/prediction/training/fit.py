@@ -63,13 +63,13 @@ def fit(
     options
         How it is trained.
     folder
-        Folder of checkpoints and TensorBoard logs. A training that was stopped, even killed,
+        Folder of checkpoints and TensorBoard logs. A run that was stopped, even killed,
         resumes from the last checkpoint there; with the same number of threads and without a time
         limit it ends with the same bytes as if it had not been stopped.
     fabric
         Result of ``launch`` for the same options, if devices were needed before.
     about
-        What else a stopped training must have in common with this one to be resumed, as JSON
+        What else a stopped run must have in common with this one to be resumed, as JSON
         values.
 
     Returns
@@ -80,7 +80,7 @@ def fit(
     Raises
     ------
     SarcastError
-        If a checkpoint in the folder is of another training, the loss is not finite, or an option
+        If a checkpoint in the folder is of another run, the loss is not finite, or an option
         does not apply to the network.
     """
     check_options(network, options)
@@ -135,12 +135,12 @@ def check_options(network: Network, options: TrainOptions) -> None:
 
 
 def launch(options: TrainOptions) -> Fabric:
-    """Start a process for each device of a training; ``cuda`` is then each one's own GPU.
+    """Start a process for each device of a training run; ``cuda`` is then each one's own GPU.
 
     Raises
     ------
     SarcastError
-        If a GPU is asked for and there is none.
+        If a GPU is requested and there is none.
     """
     if options.accelerator == "cuda" and not torch.cuda.is_available():
         raise SarcastError("accelerator cuda was asked for, but there is no GPU; take cpu or auto")
@@ -152,12 +152,12 @@ def launch(options: TrainOptions) -> Fabric:
 
 
 def is_first_process() -> bool:
-    """Whether this is the process that writes the results of a training."""
+    """Whether this is the process that writes the results of a training run."""
     return all(int(os.environ.get(name, "0")) == 0 for name in ("RANK", "LOCAL_RANK", "NODE_RANK"))
 
 
 def _described(network: Network, options: TrainOptions, about: Mapping[str, Any]) -> dict[str, Any]:
-    """Describe a training by all that its result depends on, as JSON values."""
+    """Describe a training run by all that its result depends on, as JSON values."""
     return {
         "network": {"kind": network.kind, **network.options.model_dump(mode="json")},
         "training options": options.model_dump(mode="json"),
@@ -220,7 +220,7 @@ class _Interval:
 
 
 class _Validator:
-    """Validates a training from time to time and keeps its best weights."""
+    """Validates a network from time to time and keeps its best weights."""
 
     def __init__(self, trainer: Trainer, windows: ValidationWindows, best: Tensors) -> None:
         self.trainer, self.windows, self.best = trainer, windows, best
@@ -283,7 +283,7 @@ def _checkpoint(trainer: Trainer, best: Tensors) -> Checkpoint:
 
 @dataclass(frozen=True)
 class _Log:
-    """TensorBoard log and checkpoints of a training; only the first process has one."""
+    """TensorBoard log and checkpoints of a training run; only the first process has one."""
 
     writer: SummaryWriter
     checkpoints: Path

@@ -22,7 +22,7 @@ def is_finished(folder: Path) -> bool:
 
 
 def check_model_folder(folder: Path, *, overwrite: bool, inputs: Sequence[Path] = ()) -> None:
-    """Check that a model may be trained in a folder: it is free, or a training stopped there.
+    """Check that a model may be trained in a folder: it is free, or a run stopped there.
 
     Parameters
     ----------

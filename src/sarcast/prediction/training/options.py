@@ -1,4 +1,4 @@
-"""Options of a training."""
+"""Options of a training run."""
 
 from typing import Annotated, Literal
 
@@ -23,7 +23,7 @@ class TrainOptions(BaseModel):
     )
     batch: int = Field(16, ge=2, le=4096, description="windows per step and device")
     accumulate: int = Field(
-        1, ge=1, le=256, description="parts in which a batch is processed, to save memory"
+        1, ge=1, le=256, description="number of parts in which a batch is processed, to save memory"
     )
     learning_rate: float = Field(1e-4, gt=0.0, le=1.0, description="highest learning rate of AdamW")
     weight_decay: float = Field(0.0, ge=0.0, le=1.0, description="weight decay of AdamW")

@@ -41,9 +41,7 @@ class WorldSource(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     weight: float = Field(gt=0.0, description="weight of this source in the draw of each batch")
-    worlds: StreamOptions = Field(
-        description="which windows; their number is the batch of the training"
-    )
+    worlds: StreamOptions = Field(description="which windows; their number is the training batch")
     at_once: int = Field(1, ge=1, le=64, description="number of batches that are drawn together")
 
 
@@ -107,7 +105,7 @@ def read_recipe(path: Path, changes: TrainOptions | None = None) -> Recipe:
     Raises
     ------
     SarcastError
-        If the file cannot be read or is no recipe.
+        If the file cannot be read or is not a recipe.
     """
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -291,7 +289,7 @@ def world_batches(source: WorldSource, options: TrainOptions, *, device: str) ->
 def world_windows(
     sources: Sequence[WorldSource], options: TrainOptions, *, device: str
 ) -> list[Window]:
-    """Draw validation windows of worlds that no training uses, of each source by its weight."""
+    """Draw validation windows of worlds never used in training, of each source by its weight."""
     total = sum(source.weight for source in sources)
     windows = []
     for source in sources:

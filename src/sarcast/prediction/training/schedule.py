@@ -1,4 +1,4 @@
-"""How far training has come, when it ends, and the learning rate that follows."""
+"""The progress of training, when it ends, and the learning rate that follows."""
 
 import math
 
@@ -6,7 +6,7 @@ from sarcast.prediction.training.options import TrainOptions
 
 
 def share_done(options: TrainOptions, step: int, seconds: float) -> float:
-    """Compute the share of a training that is done, 0..1, by steps or time, whichever is larger."""
+    """Compute the share of a training run that is done, 0..1: by steps or time, the larger one."""
     share = step / options.steps
     if options.minutes is not None:
         share = max(share, seconds / (options.minutes * 60.0))
@@ -28,7 +28,7 @@ def learning_rate_factor(options: TrainOptions, step: int, seconds: float) -> fl
 def is_over(
     options: TrainOptions, step: int, seconds: float, validations_without_gain: int
 ) -> bool:
-    """Whether the steps, the time or the patience of a training are used up."""
+    """Whether the steps, the time or the patience of a training run are used up."""
     late = options.minutes is not None and seconds >= options.minutes * 60.0
     stalled = options.patience is not None and validations_without_gain >= options.patience
     return late or stalled or step >= options.steps

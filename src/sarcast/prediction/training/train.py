@@ -24,7 +24,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class TrainingPlan:
-    """A training that is ready to start.
+    """A training run that is ready to start.
 
     ``plan_from_scratch``, ``plan_adaptation`` and ``plan_recipe`` make plans; ``train`` carries
     them out.
@@ -111,7 +111,7 @@ def train(plan: TrainingPlan, *, to: Path, overwrite: bool = False) -> Model:
 
 
 def summary(state: State) -> dict[str, Any]:
-    """Steps and seconds of a training, for ``model.yaml``."""
+    """Steps and seconds of a training run, for ``model.yaml``."""
     return {
         "steps": state.step,
         "best_step": state.best_step,

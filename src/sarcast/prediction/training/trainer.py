@@ -22,7 +22,7 @@ from sarcast.windows import Batch
 _log = logging.getLogger(__name__)
 
 SEED_STRIDE = 1_000_003
-"""Distance between seeds that share no random numbers: a prime above the steps of any training."""
+"""Distance between seeds that share no random numbers: a prime above the steps of any run."""
 MAX_DEVICES = 1024
 """Number of devices up to which each has its own seeds at every step."""
 AGREE_EVERY = 16
@@ -41,12 +41,12 @@ class Trainer:
     fabric
         The devices.
     checkpoint
-        Where an earlier run stopped; None at the start of a training.
+        Where an earlier run stopped; None at the start of a run.
 
     Attributes
     ----------
     state
-        How far the training has come.
+        Progress of the training.
     objective
         The loss.
     optimiser
