@@ -395,7 +395,7 @@ def test_the_first_and_last_date_are_reported(
     tile = tmp_path / "tile" / "s1a_33NWB_vv_DES_007_20200108txxxxxx_sigma.tif"
     write_cog(tile, POWER[0], GRID)
     _, output = run(capsys, "index", tile, "--to", tmp_path / "other")
-    assert "1 scenes found (2020-01-08 00:00:00+00:00 to 2020-01-08 00:00:00+00:00)" in output
+    assert "1 scene found (2020-01-08 00:00:00+00:00 to 2020-01-08 00:00:00+00:00)" in output
 
 
 # --- the collector --------------------------------------------------------------------------------
