@@ -8,6 +8,7 @@ import warnings
 import zipfile
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 from xml.etree import ElementTree
@@ -32,6 +33,7 @@ from sarcast.ingest.grd import image as images
 from sarcast.ingest.grd import product as products
 from sarcast.ingest.grd import rtc, view
 from sarcast.io.files import exclusive
+from sarcast.io.footprint import bounding_box
 from sarcast.io.rasters import write_cog
 
 DN = 200
@@ -428,6 +430,85 @@ def test_the_grid_lies_on_whole_spacings_in_the_areas_own_zone(product):
         assert grid.crs.epsg == zone
         assert grid.transform.c % 30.0 == grid.transform.f % 30.0 == 0.0
         assert grid.footprint(4326).contains(area)
+
+
+# --- the product turned around the Earth's axis, over 180 degrees --------------------------------
+
+TURNED_DEG = 168.0
+"""28 UTM zones, which bring the border of zones at 12 degrees east to 180."""
+NEAR_12 = (11.93, 41.35, 12.02, 41.38)
+"""West, south, east and north of an area across 12 degrees east."""
+
+
+def turn(product: grd.GrdProduct, east_deg: float) -> grd.GrdProduct:
+    """The product as of an orbit, and a ground, further east."""
+    cos, sin = np.cos(np.radians(east_deg)), np.sin(np.radians(east_deg))
+    matrix = np.array([[cos, -sin, 0.0], [sin, cos, 0.0], [0.0, 0.0, 1.0]])
+    position = product.position.transpose("axis", "azimuth_time")
+    longitude = (product.points.longitude + east_deg + 180.0) % 360.0 - 180.0
+    return replace(
+        product,
+        position=position.copy(data=matrix @ position.values),
+        points=replace(product.points, longitude=longitude),
+    )
+
+
+@pytest.mark.parametrize("east", [TURNED_DEG, TURNED_DEG - 360.0])
+def test_the_footprint_and_grid_of_a_product_over_180_degrees(product, east):
+    there = turn(product, TURNED_DEG)
+    west, south, right, north = bounding_box(view.footprint(product))
+    shape = view.footprint(there)
+    assert shape.geom.geom_type == "MultiPolygon"
+    expected = (west + TURNED_DEG, south, right + TURNED_DEG - 360.0, north)
+    assert bounding_box(shape) == pytest.approx(expected)
+    left, bottom, right, top = NEAR_12
+    here = rtc.product_grid(product, SPACING, box(*NEAR_12, "EPSG:4326"))
+    area = box(left + east, bottom, right + east, top, "EPSG:4326")
+    grid = rtc.product_grid(there, SPACING, area)
+    assert (here.crs.epsg, grid.crs.epsg) == (32632, 32660)
+    assert (grid.shape, grid.transform) == (here.shape, here.transform)
+    assert rtc.product_grid(there, SPACING, None).crs.epsg == 32601
+    whole = rtc.product_grid(there, 500.0, None)
+    assert whole.shape == rtc.product_grid(product, 500.0, None).shape
+    with pytest.raises(SarcastError, match=r"it covers west 179\.8.*, east -17"):
+        rtc.product_grid(there, SPACING, box(0.0, 41.0, 1.0, 42.0, "EPSG:4326"))
+
+
+@pytest.mark.parametrize("tiles", ["two", "beyond", "globe"])
+def test_a_scene_over_180_degrees_is_that_of_the_same_ground_elsewhere(product, tiles, tmp_path):
+    """On terrain that rises to the east, from a tile on each side, or one across."""
+    edges = {"two": (174.0, 180.0, 186.0), "beyond": (174.0, 186.0), "globe": (-180.0, 180.0)}
+    sources, spacing = {"here": [], "there": []}, 0.01
+    for name, shift, borders in (
+        ("here", 0.0, (6.0, 18.0)), ("there", TURNED_DEG, edges[tiles])
+    ):  # fmt: skip
+        for west, east in pairwise(borders):
+            start = west - 360.0 if west >= 180.0 else west
+            columns = round((east - west) / spacing)
+            x = west + spacing * (np.arange(columns) + 0.5) - shift
+            x = (x + 180.0) % 360.0 - 180.0
+            heights = np.broadcast_to(300.0 + 2000.0 * (x - 12.0), (20, columns))
+            path = tmp_path / name / f"{west}.tif"
+            grid = GeoBox((20, columns), Affine(spacing, 0, start, 0, -spacing, 41.5), "EPSG:4326")
+            write_cog(path, np.clip(heights, 0.0, 900.0).astype(np.float32), grid)
+            sources[name].append(str(path))
+    made = []
+    for name, shown, shift in (("here", product, 0.0), ("there", turn(product, TURNED_DEG), 168.0)):
+        area = box(11.985 + shift, 41.36, 12.012 + shift, 41.37, "EPSG:4326")
+        grid = rtc.product_grid(shown, SPACING, area)
+        terrain = rtc.Terrain(sources[name], rtc.RtcOptions())
+        scene = rtc.make_scene(shown, grid, terrain, tmp_path / name / "made")
+        item = scene.to_item()
+        with rasterio.open(item.assets["vv"].href) as vv:
+            made.append(vv.read(1))
+        left, _, right, _ = item.bbox
+        assert (left > right) == (name == "there")
+    assert np.isfinite(made[0]).all()
+    if tiles != "globe":  # a raster that ends at 180 degrees has a seam of half a pixel there
+        np.testing.assert_allclose(made[1], made[0], rtol=1e-3)
+    else:
+        assert np.isfinite(made[1]).all()
+        assert np.median(np.abs(made[1] / made[0] - 1.0)) < 1e-3
 
 
 def copy_product(safe: Path, tmp_path: Path) -> Path:
