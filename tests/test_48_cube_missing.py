@@ -397,6 +397,29 @@ def test_a_band_overrides_the_grid_of_its_item(tmp_path: Path) -> None:
     assert item_grid(normalise_item(item, scene_profiles())) == GRID
 
 
+@pytest.mark.parametrize(
+    ("fields", "stated"),
+    [
+        ({"raster:bands": [{"nodata": -5.5}]}, -5.5),
+        ({"nodata": 3}, 3.0),
+        ({"bands": [{"name": "vv", "nodata": "-5.5"}]}, -5.5),
+        ({"raster:bands": [{"nodata": "nan"}], "nodata": "none"}, "nan"),
+        ({"raster:bands": []}, None),
+    ],
+)
+def test_an_item_may_state_the_value_of_missing_pixels(
+    fields: dict[str, object], stated: float | str | None, tmp_path: Path
+) -> None:
+    """In the fields of STAC's raster extension or of STAC 1.1; the file declares none."""
+    values = power(0.1)
+    values[:7] = 3.0 if stated == 3.0 else np.nan if stated == "nan" else -5.5
+    write_raster(tmp_path / "vv.tif", [values], GRID)
+    item = normalise_item(planetary_item(tmp_path, vv=fields, vh=fields), scene_profiles())
+    assert item.assets["vv"].extra_fields.get("nodata") == stated
+    found = read(tmp_path / "vv.tif", "linear power", GRID, nodata=stated)
+    np.testing.assert_array_equal(np.isnan(found).all(axis=1), np.arange(GRID.height) < 7)
+
+
 def test_an_item_without_a_grid_and_without_rasters_is_one_line(tmp_path: Path) -> None:
     item = normalise_item(planetary_item(tmp_path, vv={}, vh={}), scene_profiles())
     with pytest.raises(SarcastError, match=r"S1A_x does not contain its grid .*vv\.tif does not"):

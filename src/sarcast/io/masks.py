@@ -144,7 +144,8 @@ class MissingMarks:
             values[~(mask > 0.0)] = np.nan
         for value in self.values:
             values[_equals(values, value)] = np.nan
-        if not -LARGEST < np.min(values) <= np.max(values) < LARGEST:
+        lowest, highest = np.fmin.reduce(values, axis=None), np.fmax.reduce(values, axis=None)
+        if not -LARGEST < lowest <= highest < LARGEST:
             values[~(np.abs(values) < LARGEST)] = np.nan
 
 

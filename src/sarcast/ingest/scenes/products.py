@@ -27,6 +27,7 @@ from sarcast.io.masks import ComplexRasterError
 from sarcast.io.rasters import any_data, grid_of, has_data, read_sample
 from sarcast.sensor import orbits
 
+_TURN_DEG = 360.0
 PROCESSED = "processing:datetime"
 """Property of an item: when its rasters were processed (STAC processing extension)."""
 
@@ -172,9 +173,11 @@ class RasterProduct:
     def _mean_heading(self, file_index: FileIndex) -> float | None:
         """Circular mean of the raster of headings, degrees; None without one, or without data."""
         for layer in self._heading_layers(file_index):
-            headings = np.radians(read_sample(layer.path, band=layer.number, nodata=layer.nodata))
-            if np.isfinite(headings).any():
-                east, north = np.nanmean(np.sin(headings)), np.nanmean(np.cos(headings))
+            values = read_sample(layer.path, band=layer.number, nodata=layer.nodata)
+            # no orbit leads due north; a heading of 0 marks missing pixels
+            headings = np.radians(values[(np.abs(values) <= _TURN_DEG) & (values != 0.0)])
+            if headings.size:
+                east, north = np.mean(np.sin(headings)), np.mean(np.cos(headings))
                 return float(np.degrees(np.arctan2(east, north)))
         return None
 

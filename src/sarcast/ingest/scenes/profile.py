@@ -320,8 +320,8 @@ def parse_mode(text: str | None) -> str | None:
 
 
 def incidence_deg(metadata: Mapping[MetadataField, str]) -> float | None:
-    """Incidence angle at the centre, degrees, 0..90; None if it is no such number."""
-    return _number(metadata.get("incidence"), 0.0, 90.0)
+    """Incidence angle at the centre, degrees, over 0 to 90; None if it is no such number."""
+    return _number(metadata.get("incidence"), 0.0, 90.0) or None
 
 
 def heading_deg(metadata: Mapping[MetadataField, str]) -> float | None:

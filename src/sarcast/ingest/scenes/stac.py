@@ -3,6 +3,7 @@
 import datetime as dt
 import math
 from collections.abc import Collection, Iterable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import pystac
@@ -182,12 +183,24 @@ def _angles(item: pystac.Item, profile: SceneProfile) -> dict[str, pystac.Asset]
 
 
 def _asset(source: pystac.Asset, band: str, unit: str, fields: dict[str, Any]) -> pystac.Asset:
+    nodata = _stated_nodata(source)
+    if nodata is not None:
+        fields = {**fields, "nodata": "nan" if math.isnan(nodata) else nodata}
     return pystac.Asset(
         href=source.get_absolute_href() or source.href,
         media_type=source.media_type,
         roles=["metadata"] if band == INCIDENCE else ["data"],
         extra_fields={"bands": [{"name": band, "unit": unit}], **fields},
     )
+
+
+def _stated_nodata(source: pystac.Asset) -> float | None:
+    """Value of missing pixels that an asset states, itself or for its first band."""
+    bands = [source.extra_fields.get(key) or [{}] for key in ("raster:bands", "bands")]
+    for fields in (source.extra_fields, *(first for first, *_ in bands)):
+        with suppress(TypeError, ValueError):
+            return float(fields.get("nodata", ""))
+    return None
 
 
 def _set_properties(item: pystac.Item, metadata: dict[MetadataField, str]) -> None:

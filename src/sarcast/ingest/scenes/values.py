@@ -85,9 +85,10 @@ def exclude(values: Float, unit: str) -> Excluded:
     if unit not in _POSSIBLE:
         return Excluded(values.size)
     low, high = (np.float32(limit) for limit in _POSSIBLE[unit])
-    if low < np.min(values) and float(np.max(values)) <= min(float(high), _MARKER - 1.0):
-        return Excluded(values.size)
+    lowest, highest = np.fmin.reduce(values, axis=None), np.fmax.reduce(values, axis=None)
     given = ~np.isnan(values)
+    if low < lowest and highest <= min(high, np.float32(_MARKER - 1.0)):
+        return Excluded(int(given.sum()))
     outside = given & ~((values > low) & (values <= high) & (values != np.float32(_MARKER)))
     zero = outside & (values == 0.0)
     others = values[outside & ~zero]
