@@ -98,6 +98,7 @@ def test_each_step_of_a_plan_is_visible_when_its_outcome_is_known(
     plan = BuildPlan(
         path=store.path,
         grid=GRID,
+        bands=("VV", "VH"),
         acquisitions=wanted,
         earlier={},
         speckle=SpeckleOptions(),

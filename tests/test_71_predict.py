@@ -140,13 +140,6 @@ def test_an_empty_cube_is_an_error() -> None:
         predict(CUBE.isel(time=slice(0)), LATEST, FOURTH)
 
 
-@pytest.mark.parametrize("band", [0, [0]])
-def test_a_cube_of_one_band_is_an_error(band: Any) -> None:
-    single = CUBE.isel(band=band)
-    with pytest.raises(SarcastError, match="has the bands VV, but expected images need VV and VH"):
-        predict(single, LATEST, FOURTH)
-
-
 def test_a_model_records_its_training_and_a_strategy_has_none() -> None:
     model = load_model("base", device="cpu")
     assert isinstance(model, TrainedPredictor)

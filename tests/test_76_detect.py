@@ -13,9 +13,10 @@ import sarcast
 from sarcast.detection.detect import DetectOptions
 from sarcast.detection.difference import norm
 from sarcast.errors import SarcastError
-from sarcast.prediction.model import Model, ValidationScores
+from sarcast.prediction.model import Model
 from sarcast.prediction.networks.temporal import Temporal, TemporalOptions
 from sarcast.prediction.predict import TileOptions
+from sarcast.prediction.scores import ValidationScores
 from sarcast.prediction.strategies import STRATEGIES
 from sarcast.windows import Expected, PreviousOptions
 from small_cubes import learnable_cube
@@ -158,24 +159,6 @@ def test_dates_that_cannot_be_are_one_line(cube: xr.Dataset, at: str, message: s
     with pytest.raises(SarcastError, match=message) as error:
         sarcast.detect(cube, MEAN, at, options=LEVELLED)
     assert "\n" not in str(error.value)
-
-
-def test_a_cube_of_one_band_is_one_line(cube: xr.Dataset) -> None:
-    single = cube.sel(band=["VV"])
-    for call in (
-        lambda: sarcast.detect(single, MEAN, AT, options=LEVELLED),
-        lambda: sarcast.predict(single, MEAN, AT),
-        lambda: sarcast.evaluate(single, rng=np.random.default_rng(0)),
-    ):
-        with pytest.raises(SarcastError, match="the cube has the bands VV, but") as error:
-            call()
-        assert "\n" not in str(error.value)
-
-
-def test_a_band_without_data_is_named(cube: xr.Dataset) -> None:
-    cube["backscatter"][-1, 1] = np.nan
-    with pytest.raises(SarcastError, match="no pixel of VH has data both at 2021-05-13T17:00:00"):
-        sarcast.detect(cube, MEAN, AT, options=LEVELLED)
 
 
 def test_a_detection_can_be_written(cube: xr.Dataset, tmp_path: Path) -> None:

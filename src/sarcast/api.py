@@ -37,7 +37,8 @@ def difference(
     actual
         Dims band, y, x and any others, dB.
     expected
-        Same dims, dB; or the result of ``predict``, with ``expected`` and ``std``.
+        Same dims, dB; or the result of ``predict``, with ``expected`` and ``std``. It may lack a
+        band of ``actual``, which then is not compared.
     kind
         With d = actual - expected in dB and the standard deviation s:
 
@@ -78,6 +79,9 @@ def difference(
         expected = expected["expected"]
     for image in (actual, expected):
         check_units(image, DB)
+    if "band" in actual.indexes and "band" in expected.indexes:
+        compared = [band for band in actual["band"].values if band in expected["band"].values]
+        actual = actual.sel(band=compared) if len(compared) == expected.sizes["band"] else actual
     if kind == "z" and std is None:
         raise SarcastError(
             "z needs a standard deviation, but the expected image has none; take another kind, or "
@@ -229,8 +233,8 @@ def evaluate(
     Raises
     ------
     SarcastError
-        If the predictors need different windows, the cube lacks a band, or no date has enough
-        previous images.
+        If the predictors need different windows, one does not know the bands of the cube, or no
+        date has enough previous images.
     """
     _, cut = windows_to_evaluate(cube, predictors, windows or WindowOptions())
     by_role = predictors_by_role(predictors, oracle="expected" in cube)

@@ -45,6 +45,7 @@ def detect(cube: Path, *, config: Annotated[DetectConfig, FLAT]) -> None:
         )
         properties = {
             **item_properties(opened, model, time_index_of(opened, config.at)),
+            "sarcast:bands": detection.images["band"].values.tolist(),
             "sarcast:threshold_db": detection.threshold_db,
         }
         if config.detection.level:

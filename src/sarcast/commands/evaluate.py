@@ -1,6 +1,7 @@
 """``sarcast evaluate``: simulated change in a cube or samples, by strategies and network."""
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -37,7 +38,7 @@ from sarcast.io.files import new_folder
 from sarcast.prediction import Model, load_model
 from sarcast.sensor.conditions import WEATHER
 from sarcast.tfrecord import Faults, is_store, open_samples, tfrecord_files
-from sarcast.windows import BANDS, Predictor
+from sarcast.windows import BANDS, Predictor, bands_of, join_names
 from sarcast.windows.masking import MaskedPredictor
 
 _log = logging.getLogger(__name__)
@@ -59,7 +60,9 @@ class EvaluateConfig(Config):
     changes: tuple[ChangeName, ...] = Field(
         ("offset",), description="Kinds of simulated change, all in the same shapes."
     )
-    offset: tuple[float, ...] = Field((-2.5, -2.5), description="Offset change of each band, dB.")
+    offset: tuple[float, ...] = Field(
+        (-2.5, -2.5), description="Offset change of VV or HH and of VH or HV, dB."
+    )
     gaussian: float = Field(2.5, gt=0, description="Standard deviation of Gaussian change, dB.")
     classifiers: bool = Field(
         False,
@@ -101,7 +104,7 @@ def evaluate(source: Path, *, config: Annotated[EvaluateConfig, FLAT]) -> None:
         model = None if config.model is None else load_model(config.model)
         has_samples = is_store(source) or tfrecord_files(source)
         run = _evaluate_samples if has_samples else _evaluate_cube
-        result, data = run(source, model, config)
+        result, changes, data = run(source, model, config)
         evaluation = result.evaluation(
             f"Simulated change in {source.name}",
             {**_provenance(source, model, config), **data},
@@ -116,15 +119,15 @@ def evaluate(source: Path, *, config: Annotated[EvaluateConfig, FLAT]) -> None:
         if result.panels:
             save_panel_png(result.panels[0], folder / "panel.png")
         write_record(folder, "evaluate", {"source": source}, config)
-    _warn_of_missing_changes(evaluation, config)
+    _warn_of_missing_changes(evaluation, changes)
     show_table(evaluation)
     for table in tables:
         show_comparison(table)
     _log.info(f"report: {config.to / 'report.html'}")
 
 
-def _warn_of_missing_changes(evaluation: Evaluation, config: EvaluateConfig) -> None:
-    for change in _changes(config):
+def _warn_of_missing_changes(evaluation: Evaluation, changes: Sequence[Change]) -> None:
+    for change in changes:
         if change.name not in evaluation.changes:
             _log.warning(
                 f"the change {change.name!r} was not simulated: no window has what it needs"
@@ -133,23 +136,24 @@ def _warn_of_missing_changes(evaluation: Evaluation, config: EvaluateConfig) -> 
 
 def _evaluate_cube(
     path: Path, model: Model | None, config: EvaluateConfig
-) -> tuple[ExperimentResult, dict[str, Any]]:
+) -> tuple[ExperimentResult, list[Change], dict[str, Any]]:
     cube = open_cube(path)
     targets, windows = windows_to_evaluate(cube, [model] if model else [], config.windows)
+    changes = _changes(config, bands_of(cube.isel(time=targets)))
     result = run_experiment(
         windows,
         _predictors(model, config, oracle="expected" in cube),
-        _changes(config),
+        changes,
         _counting(config),
         _classifiers(config),
         rng=np.random.default_rng(config.seed),
     )
-    return result, _cube_provenance(path, cube, targets)
+    return result, changes, _cube_provenance(path, cube, targets)
 
 
 def _evaluate_samples(
     path: Path, model: Model | None, config: EvaluateConfig
-) -> tuple[ExperimentResult, dict[str, Any]]:
+) -> tuple[ExperimentResult, list[Change], dict[str, Any]]:
     if ignored := non_default_flags(config.windows):
         _log.warning(
             f"samples are used as they are: {', '.join(ignored)} have an effect on cubes only"
@@ -170,14 +174,16 @@ def _evaluate_samples(
         _classifiers(config),
         recorded,
     )
-    return result, {"samples": str(path)}
+    return result, _changes(config), {"samples": str(path)}
 
 
-def _changes(config: EvaluateConfig) -> list[Change]:
+def _changes(config: EvaluateConfig, bands: Sequence[str] = BANDS) -> list[Change]:
+    """Give the changes to simulate in images of some bands, co- or cross-polarised."""
     if config.paper:
         return [Offset(), Statistical()]
+    copolarised, cross = config.offset
     kinds: dict[str, Change] = {
-        "offset": Offset(config.offset),
+        "offset": Offset(tuple(copolarised if b[0] == b[1] else cross for b in bands)),
         "statistical": Statistical(),
         "gaussian": Gaussian(config.gaussian),
         "deterministic": Deterministic(),
@@ -209,8 +215,9 @@ def _cube_provenance(path: Path, cube: xr.Dataset, targets: list[int]) -> dict[s
     times = cube["time"].values[targets]
     first, last = (np.datetime_as_string(time, unit="D") for time in (times.min(), times.max()))
     rows, columns = cube.sizes["y"], cube.sizes["x"]
+    bands = join_names(bands_of(cube.isel(time=targets)))
     return {
-        "cube": f"{path}: {cube.sizes['time']} dates, {rows} x {columns} pixels",
+        "cube": f"{path}: {cube.sizes['time']} dates, {rows} x {columns} pixels, {bands}",
         "target dates": f"{len(targets)}, {first} to {last}",
     }
 

@@ -54,8 +54,12 @@ def predict(cube: Path, *, config: Annotated[PredictConfig, FLAT]) -> None:
             tiles=config.tiles,
         )
         images = with_validation_std(images, model)
-        write_expected(folder, grid, images["expected"].values, images["std"].values)
-        provenance = {**item_properties(opened, model, index), "sarcast:set": list(config.set)}
+        write_expected(folder, images)
+        provenance = {
+            **item_properties(opened, model, index),
+            "sarcast:bands": images["band"].values.tolist(),
+            "sarcast:set": list(config.set),
+        }
         date = opened["time"].values[index]
         write_item(folder, f"expected-{config.at}", grid, date, provenance)
         write_record(folder, "predict", {"cube": cube}, config)

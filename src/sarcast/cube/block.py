@@ -1,5 +1,6 @@
 """One task of a cube build: a block of an acquisition, read, warped, fused, and written."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -7,7 +8,6 @@ import numpy as np
 from odc.geo.geobox import GeoBox
 
 from sarcast.arrays import Float
-from sarcast.catalogue.scene import BANDS
 from sarcast.cube.filtering import read_filtered
 from sarcast.cube.schema import SHARD, pack
 from sarcast.cube.store import write_block
@@ -85,10 +85,10 @@ def block_slices(grid: GeoBox, side: int = SHARD) -> list[Slices]:
 
 
 def layers_by_variable(
-    acquisition: Acquisition, *, with_truth: bool
+    acquisition: Acquisition, bands: Sequence[str], *, with_truth: bool
 ) -> dict[str, tuple[tuple[Layer, ...], ...]]:
-    """Rasters of an acquisition by variable and band."""
-    layers = {"backscatter": with_companions([acquisition.layers(band) for band in BANDS])}
+    """Rasters of an acquisition by variable and band; none of a band that it lacks."""
+    layers = {"backscatter": with_companions([acquisition.layers(band) for band in bands])}
     if with_truth and acquisition.has_truth:
         layers["expected"] = tuple(acquisition.layers(key) for key in TRUTH)
     return layers

@@ -20,7 +20,7 @@ from sarcast.cube.block import block_slices
 from sarcast.cube.executor import WorkerOptions, start_workers
 from sarcast.cube.schema import PART
 from sarcast.cube.steps import BuildPlan, BuildSummary, StepWriter
-from sarcast.cube.store import RESAMPLING, Store, is_empty
+from sarcast.cube.store import RESAMPLING, Store, is_empty, stored_bands
 from sarcast.cube.weather import StepWeather, write_weather
 from sarcast.errors import SarcastError
 from sarcast.ingest.cover import CoverOptions, LandCover
@@ -31,6 +31,7 @@ from sarcast.io.files import exclusive, explain_full_disk
 from sarcast.io.footprint import WGS84, bounding_box, canonical, footprint
 from sarcast.io.progress import track
 from sarcast.io.remote import RemoteOptions
+from sarcast.sensor.polarisations import PAIRS
 from sarcast.speckle import SpeckleOptions
 
 _log = logging.getLogger(__name__)
@@ -109,16 +110,20 @@ def build_cube(
         If no scene intersects the grid, a source does not fit, a raster cannot be read, no raster
         at all can be read, or the disk is full. Steps that were written stay.
     """
-    wanted = _intersecting(acquisitions(items), grid)
+    found = _intersecting(acquisitions(items), grid)
     path = path.resolve()
     opened = _OpenedSources.open(sources)
     with explain_full_disk(path), exclusive(path), _remove_if_empty_on_error(path):
+        bands, wanted = _of_one_kind(found, stored_bands(path))
         speckle = filtering.choose_filter(path, wanted, grid, options.resampling, options, remote)
-        store = _open_store(path, wanted, grid, options, speckle)
+        has_truth = all(each.has_truth for each in wanted)
+        attrs = {RESAMPLING: options.resampling, **filtering.filter_attributes(speckle)}
+        store = Store.open(path, grid, bands=bands, has_truth=has_truth, attrs=attrs)
         present = store.read("scene_id").tolist()
         plan = BuildPlan(
             path=path,
             grid=grid,
+            bands=bands,
             acquisitions=[each for each in wanted if each.scene_id not in set(present)],
             earlier=filtering.earlier_acquisitions(wanted, speckle),
             speckle=speckle,
@@ -137,18 +142,6 @@ def build_cube(
         weather.summarise()
         summary.log()
         return store.steps - len(present)
-
-
-def _open_store(
-    path: Path,
-    wanted: Sequence[Acquisition],
-    grid: GeoBox,
-    options: CubeOptions,
-    speckle: SpeckleOptions,
-) -> Store:
-    has_truth = all(each.has_truth for each in wanted)
-    attrs = {RESAMPLING: options.resampling, **filtering.filter_attributes(speckle)}
-    return Store.open(path, grid, has_truth=has_truth, attrs=attrs)
 
 
 def _write_steps(
@@ -191,6 +184,31 @@ def _intersecting(found: list[Acquisition], grid: GeoBox) -> list[Acquisition]:
             f"give another --area, or leave it out to cover all the scenes"
         )
     return inside
+
+
+def _of_one_kind(
+    found: list[Acquisition], stored: tuple[str, ...]
+) -> tuple[tuple[str, ...], list[Acquisition]]:
+    """Bands of the cube, those ``stored`` or the pair that most acquisitions have, and its dates.
+
+    Acquisitions with none of these bands are left out with a warning.
+    """
+
+    def has_any(acquisition: Acquisition, bands: tuple[str, ...]) -> bool:
+        return any(acquisition.layers(band) for band in bands)
+
+    bands = stored or max(PAIRS, key=lambda pair: sum(has_any(each, pair) for each in found))
+    used = [each for each in found if has_any(each, bands)]
+    others = [each.scene_id for each in found if not has_any(each, bands)]
+    names = " or ".join(bands)
+    if not used:
+        raise SarcastError(
+            f"none of the {len(found)} acquisitions, such as {others[0]}, has {names}; give scenes "
+            f"of these polarisations, or another path for the cube"
+        )
+    if others:
+        _log.warning(f"{len(others)} acquisitions left out (no {names}): {', '.join(others[:3])}")
+    return bands, used
 
 
 # --- terrain, land cover, weather -----------------------------------------------------------------

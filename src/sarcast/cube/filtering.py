@@ -11,13 +11,13 @@ import xarray as xr
 from odc.geo.geobox import GeoBox
 
 from sarcast.arrays import Float
-from sarcast.catalogue.scene import BANDS
 from sarcast.cube.store import read_attributes
 from sarcast.errors import SarcastError
 from sarcast.ingest.scenes.acquisition import Acquisition
 from sarcast.ingest.scenes.fuse import Layer, ReadStatistics, read_fused, with_companions
 from sarcast.io.remote import RemoteOptions
 from sarcast.sensor import units
+from sarcast.sensor.polarisations import PAIRS
 from sarcast.speckle import (
     SpeckleOptions,
     despeckle_block,
@@ -168,10 +168,11 @@ def _read_sample(
     speckle: SpeckleOptions,
     remote: RemoteOptions,
 ) -> xr.DataArray:
-    """The last date, filtered, on a part of the grid, dims (band, y, x), dB."""
-    layers = [with_companions([date.layers(band) for band in BANDS]) for date in dates]
+    """The last date, filtered, on a part of the grid, dims (band, y, x), dB; bands it has."""
+    names = [band for pair in PAIRS for band in pair if dates[-1].layers(band)]
+    layers = [with_companions([date.layers(band) for band in names]) for date in dates]
     bands = [
         read_filtered([bands[index] for bands in layers], grid, resampling, speckle, remote)[0]
-        for index in range(len(BANDS))
+        for index in range(len(names))
     ]
     return xr.DataArray(np.stack(bands), dims=("band", "y", "x"), attrs={"units": units.DB})

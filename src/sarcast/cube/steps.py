@@ -43,6 +43,8 @@ class BuildPlan:
         Path of the store.
     grid
         Grid of the cube.
+    bands
+        Names of the cube's bands.
     acquisitions
         Acquisitions to be added, oldest first.
     earlier
@@ -61,6 +63,7 @@ class BuildPlan:
 
     path: Path
     grid: GeoBox
+    bands: tuple[str, ...]
     acquisitions: Sequence[Acquisition]
     earlier: Mapping[str, Sequence[Acquisition]]
     speckle: SpeckleOptions
@@ -72,7 +75,7 @@ class BuildPlan:
     def blocks(self, acquisition: Acquisition, step: int, without: Collection[str]) -> list[Block]:
         """Blocks of an acquisition at a time step; the filter uses no scene id of ``without``."""
         earlier = [
-            layers_by_variable(each, with_truth=False)["backscatter"]
+            layers_by_variable(each, self.bands, with_truth=False)["backscatter"]
             for each in self.earlier.get(acquisition.scene_id, ())
             if each.scene_id not in without
         ]
@@ -82,7 +85,7 @@ class BuildPlan:
                 step=step,
                 slices=slices,
                 grid=self.grid[slices],
-                bands=layers_by_variable(acquisition, with_truth=self.with_truth),
+                bands=layers_by_variable(acquisition, self.bands, with_truth=self.with_truth),
                 resampling=self.resampling,
                 remote=self.remote,
                 speckle=self.speckle,

@@ -8,7 +8,7 @@ part of the others, and can be run again.
 
 import shutil
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,11 +50,17 @@ class Store:
 
     @classmethod
     def open(
-        cls, path: Path, grid: GeoBox, *, has_truth: bool, attrs: Mapping[str, Any] | None = None
+        cls,
+        path: Path,
+        grid: GeoBox,
+        *,
+        bands: Sequence[str] = BANDS,
+        has_truth: bool,
+        attrs: Mapping[str, Any] | None = None,
     ) -> "Store":
         """Open or create the store, and discard what a killed build left incomplete.
 
-        A new store has the attributes ``attrs`` besides its own.
+        A new store has the bands ``bands``, and the attributes ``attrs`` besides its own.
 
         Raises
         ------
@@ -66,7 +72,7 @@ class Store:
         if not (path / "zarr.json").exists():
             _check_can_create(path)
             _delete_partial_files(path)
-            return cls._create(path, grid, has_truth=has_truth, attrs=attrs or {})
+            return cls._create(path, grid, bands, has_truth=has_truth, attrs=attrs or {})
         _check_compatible(path, grid, attrs or {})
         _delete_partial_files(path)
         store = cls(path, zarr.open_group(path, mode="r+", use_consolidated=False))
@@ -75,7 +81,13 @@ class Store:
 
     @classmethod
     def _create(
-        cls, path: Path, grid: GeoBox, *, has_truth: bool, attrs: Mapping[str, Any]
+        cls,
+        path: Path,
+        grid: GeoBox,
+        bands: Sequence[str],
+        *,
+        has_truth: bool,
+        attrs: Mapping[str, Any],
     ) -> "Store":
         schema = {"Conventions": "CF-1.11", "sarcast_cube": VERSION, "grid": describe_grid(grid)}
         group = zarr.create_group(path, zarr_format=3, attributes={**schema, **attrs})
@@ -83,7 +95,7 @@ class Store:
         coarse = conditions_grid(grid)
         sizes = {
             "time": 0,
-            "band": len(BANDS),
+            "band": len(bands),
             "lag": LAGS,
             **dict(zip(("y", "x"), grid.shape, strict=True)),
             **dict(zip(("cy", "cx"), coarse.shape, strict=True)),
@@ -91,7 +103,7 @@ class Store:
         for name, variable in SCHEMA.items():
             if name not in OPTIONAL or (name == "expected" and has_truth):
                 store._create_array(name, variable, sizes)
-        store._write_coordinates(grid, coarse)
+        store._write_coordinates(grid, coarse, bands)
         store.commit()
         return store
 
@@ -182,7 +194,7 @@ class Store:
             attributes=variable.attrs,
         )
 
-    def _write_coordinates(self, grid: GeoBox, coarse: GeoBox) -> None:
+    def _write_coordinates(self, grid: GeoBox, coarse: GeoBox, bands: Sequence[str]) -> None:
         coordinates = xr_coords(grid).values()
         for name, coordinate in zip(("y", "x", "spatial_ref"), coordinates, strict=True):
             dims = (name,) if coordinate.dims else ()
@@ -192,9 +204,9 @@ class Store:
         days = {"units": "days", "long_name": "days before"}
         self._create_coordinate("lag", np.arange(LAGS), ("lag",), days)
         band = self._group.create_array(
-            "band", shape=(len(BANDS),), dtype="str", dimension_names=("band",)
+            "band", shape=(len(bands),), dtype="str", dimension_names=("band",)
         )
-        band[:] = np.array(BANDS, dtype=object)
+        band[:] = np.array(bands, dtype=object)
 
     def _create_coordinate(
         self,
@@ -208,6 +220,14 @@ class Store:
             for key, value in attrs.items()
         }
         self._group.create_array(name, data=values, dimension_names=dims, attributes=plain)
+
+
+def stored_bands(path: Path) -> tuple[str, ...]:
+    """Names of the bands of a store; none if there is no store, or its creation was stopped."""
+    if not (path / "zarr.json").exists() or is_half_created(path):
+        return ()
+    array = zarr.open_group(path, mode="r").get("band")
+    return tuple(map(str, np.asarray(array[:]))) if isinstance(array, zarr.Array) else ()
 
 
 def is_half_created(path: Path) -> bool:

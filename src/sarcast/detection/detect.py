@@ -1,6 +1,7 @@
 """Detection at one date: from a cube and a model to a change map and its polygons."""
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -20,7 +21,7 @@ from sarcast.prediction.model import Model
 from sarcast.prediction.predict import TileOptions, predict
 from sarcast.prediction.uncertainty import with_validation_std
 from sarcast.sensor.units import DB
-from sarcast.windows import BANDS, Predictor, PreviousOptions, rank_previous
+from sarcast.windows import BANDS, Predictor, PreviousOptions, bands_of, join_names, rank_previous
 
 if TYPE_CHECKING:
     import geopandas
@@ -61,7 +62,8 @@ class Detection:
     ----------
     images
         ``actual``, ``expected``, ``std`` and ``difference`` (actual - expected), dims (band, y, x),
-        dB; ``changed``, dims (y, x), bool; on the cube's grid, with the date as ``time``.
+        dB; ``changed``, dims (y, x), bool; on the cube's grid, with the date as ``time``. ``band``
+        has the bands with data at the date and in the previous images.
     previous_date
         Acquisition time of the latest image before the target.
     threshold_db
@@ -144,13 +146,15 @@ def detect(
     Raises
     ------
     SarcastError
-        If the cube has no such date or lacks a band, too few images precede the date, no pixel of a
-        band has data, or no threshold can be derived from the model.
+        If the cube has no such date, too few images precede the date, no pixel has data, no
+        threshold can be derived from the model, or it does not know the bands of the cube.
 
     Warns
     -----
     UserWarning
-        If the whole scene is off the expected image by more than its standard deviation.
+        If the whole scene is off the expected image by more than its standard deviation; if a band
+        of the cube has no data at the date or before it, so that change is found in the other; or
+        if the threshold is that of the norm over more bands.
 
     Examples
     --------
@@ -164,13 +168,16 @@ def detect(
     predicted = predict(cube, predictor, at, baseline=baseline, before=before, tiles=tiles)
     if isinstance(predictor, Model):
         predicted = with_validation_std(predicted, predictor)
-    actual = cube["backscatter"].sel(band=list(BANDS)).isel(time=index).transpose(*IMAGE).values
+    predicted, actual = _with_data(cube, predicted, index)
+    bands = [str(band) for band in predicted["band"].values]
+    if len(bands) < len(BANDS):
+        threshold = _threshold_db(predictor, options, bands[0])
     expected, std = predicted["expected"].values, predicted["std"].values
-    level = _level_db(actual, expected, times[index])
+    level = di.level(di.subtract(actual, expected))
     if options.level:
         expected = expected + level[:, np.newaxis, np.newaxis]
     else:
-        _warn_of_level(level, di.z(actual, expected, std))
+        _warn_of_level(bands, level, di.z(actual, expected, std))
     changed = Threshold(threshold).predict(di.subtract(actual, expected))
     images = detection_images(
         predicted.assign(expected=predicted["expected"].copy(data=expected)),
@@ -208,8 +215,11 @@ def detection_images(
     ).assign_coords(time=date)
 
 
-def _threshold_db(predictor: Predictor, options: DetectOptions) -> float:
-    """Threshold on the norm of the difference, dB, given or by the false-alarm rate."""
+def _threshold_db(predictor: Predictor, options: DetectOptions, band: str | None = None) -> float:
+    """Threshold on the norm of the difference, dB, given or by the false-alarm rate.
+
+    Of a single ``band``, that of its absolute difference or, with a warning, that of the norm.
+    """
     if options.threshold is not None:
         return options.threshold
     scores = predictor.scores if isinstance(predictor, Model) else None
@@ -217,7 +227,9 @@ def _threshold_db(predictor: Predictor, options: DetectOptions) -> float:
         raise SarcastError(
             f"{predictor.name} has no validation scores; set threshold (--threshold) in dB"
         )
-    shares, quantiles = zip(*sorted(scores.norm_quantiles_db.items()), strict=True)
+    by_band = scores.band_quantiles_db or {}
+    by_share = by_band.get(band or "", scores.norm_quantiles_db)
+    shares, quantiles = zip(*sorted(by_share.items()), strict=True)
     wanted = 1.0 - options.false_alarm_rate
     if not shares[0] <= wanted <= shares[-1] + 1e-9:
         raise SarcastError(
@@ -225,26 +237,52 @@ def _threshold_db(predictor: Predictor, options: DetectOptions) -> float:
             f"{1.0 - shares[0]:g}, not for {options.false_alarm_rate:g}; "
             f"set threshold (--threshold) in dB"
         )
-    return float(np.interp(wanted, shares, quantiles))
+    threshold = float(np.interp(wanted, shares, quantiles))
+    if band is not None and band not in by_band:
+        _warn_of_threshold(threshold, band)
+    return threshold
 
 
-def _level_db(actual: Float, expected: Float, date: np.datetime64) -> Float:
-    """Median difference of each band, dims (band)."""
-    level = di.level(di.subtract(actual, expected))
-    empty = [band for band, value in zip(BANDS, level, strict=True) if np.isnan(value)]
-    if empty:
+def _with_data(cube: xr.Dataset, predicted: xr.Dataset, index: int) -> tuple[xr.Dataset, Float]:
+    """Expected and actual image in the bands in which some pixel has data in both.
+
+    Raises
+    ------
+    SarcastError
+        If there is none.
+    """
+    images = cube["backscatter"].sel(band=predicted["band"].values).isel(time=index)
+    actual: Float = images.transpose(*IMAGE).values
+    known = np.isfinite(di.subtract(actual, predicted["expected"].values)).any(axis=(1, 2))
+    date = np.datetime_as_string(cube["time"].values[index], unit="s")
+    if not known.any():
         raise SarcastError(
-            f"no pixel of {', '.join(empty)} has data both at "
-            f"{np.datetime_as_string(date, unit='s')} and in the previous images; "
-            f"choose another date, or a cube with both bands"
+            f"no pixel has data both at {date} and in the previous images; choose another date"
         )
-    return level
+    used = [str(band) for band in predicted["band"].values[known]]
+    unused = [band for band in bands_of(cube) if band not in used]
+    if unused:
+        warnings.warn(
+            f"{join_names(unused)} has no data at {date} or in the previous images: change is "
+            f"found in {join_names(used)} alone",
+            stacklevel=3,
+        )
+    return predicted.isel(band=known), actual[known]
 
 
-def _warn_of_level(level: Float, z: Float) -> None:
+def _warn_of_threshold(threshold_db: float, band: str) -> None:
+    warnings.warn(
+        f"the threshold of {threshold_db:.2f} dB holds for the norm over {join_names(BANDS)}; for "
+        f"{band} alone it is strict: fewer unchanged pixels than the false-alarm rate exceed it, "
+        f"and fewer changes; set threshold (--threshold) in dB for another",
+        stacklevel=4,
+    )
+
+
+def _warn_of_level(bands: Sequence[str], level: Float, z: Float) -> None:
     if (np.abs(di.level(z)) > 1.0).any():
         offsets = " and ".join(
-            f"{value:+.1f} dB ({band})" for band, value in zip(BANDS, level, strict=True)
+            f"{value:+.1f} dB ({band})" for band, value in zip(bands, level, strict=True)
         )
         warnings.warn(
             f"the whole scene is {offsets} off the expected image, more than its standard "

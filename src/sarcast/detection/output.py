@@ -7,18 +7,17 @@ from typing import Any
 
 import numpy as np
 import pystac
+import xarray as xr
 from odc.geo.geobox import GeoBox
 from pystac.extensions.projection import ProjectionExtension
 
 import sarcast
-from sarcast.arrays import Float
 from sarcast.catalogue.scene import grid_fields
 from sarcast.detection import difference as di
 from sarcast.detection.detect import Detection
 from sarcast.detection.regions import utc_datetime
 from sarcast.io.footprint import footprint, geojson
 from sarcast.io.rasters import write_cog
-from sarcast.windows import BANDS
 
 NO_DATA = 255
 """Value of the change map where the difference is not known; 0 is unchanged and 1 changed."""
@@ -44,9 +43,10 @@ def write_detection(
     """
     grid, images = detection.grid, detection.images
     difference = images["difference"].values
-    write_expected(folder, grid, images["expected"].values, images["std"].values)
+    write_expected(folder, images)
     layers = np.concatenate([difference, di.norm(difference)[np.newaxis]])
-    names = [*(f"{band} actual - expected, dB" for band in BANDS), "norm over bands, dB"]
+    bands = images["band"].values
+    names = [*(f"{band} actual - expected, dB" for band in bands), "norm over bands, dB"]
     write_cog(folder / "difference.tif", layers, grid, bands=names)
     change = np.where(detection.valid, images["changed"].values, NO_DATA).astype(np.uint8)
     write_cog(folder / "change.tif", change, grid, nodata=NO_DATA, bands=["1 where changed"])
@@ -54,11 +54,15 @@ def write_detection(
     write_item(folder, item_id, grid, detection.date, provenance)
 
 
-def write_expected(folder: Path, grid: GeoBox, expected: Float, std: Float) -> None:
-    """Write ``expected.tif`` and ``uncertainty.tif``, dims (band, y, x), dB."""
-    write_cog(folder / "expected.tif", expected, grid, bands=[f"{band} mean, dB" for band in BANDS])
-    names = [f"{band} standard deviation, dB" for band in BANDS]
-    write_cog(folder / "uncertainty.tif", std, grid, bands=names)
+def write_expected(folder: Path, images: xr.Dataset) -> None:
+    """Write ``expected.tif`` and ``uncertainty.tif`` of ``expected`` and ``std``, (band, y, x)."""
+    grid = images["expected"].odc.geobox
+    for file, name, label in (
+        ("expected.tif", "expected", "mean"),
+        ("uncertainty.tif", "std", "standard deviation"),
+    ):
+        names = [f"{band} {label}, dB" for band in images["band"].values]
+        write_cog(folder / file, images[name].values, grid, bands=names)
 
 
 def write_item(

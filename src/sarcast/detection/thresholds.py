@@ -14,7 +14,7 @@ import numpy.typing as npt
 from scipy import stats
 
 from sarcast.arrays import Bool, Double, Float
-from sarcast.detection.difference import norm
+from sarcast.detection.difference import BAND_AXIS, norm
 from sarcast.detection.protocol import (
     Takes,
     check_both_classes,
@@ -191,8 +191,6 @@ class FalseAlarmRate(NormThreshold):
     ----------
     rate
         False-alarm rate, above 0 and below 1.
-    bands
-        Bands of the difference image.
 
     Raises
     ------
@@ -202,18 +200,27 @@ class FalseAlarmRate(NormThreshold):
 
     takes: Takes = "z"
 
-    def __init__(self, rate: float, bands: int = 2) -> None:
+    def __init__(self, rate: float) -> None:
         if not 0.0 < rate < 1.0:
             raise SarcastError(f"a false-alarm rate lies between 0 and 1, not at {rate}")
         self.name = f"false-alarm rate {rate:g}"
         self.rate = rate
-        self.threshold_ = float(np.sqrt(stats.chi2.isf(rate, bands)))
+
+    def predict(self, difference: Float) -> Bool:
+        """Return the change map, dims (y, x); unfitted, at the threshold of as many bands."""
+        if hasattr(self, "threshold_"):
+            return super().predict(difference)
+        above: Bool = norm(difference) > self._independent_threshold(difference)
+        return above
+
+    def _independent_threshold(self, difference: Float) -> float:
+        return float(np.sqrt(stats.chi2.isf(self.rate, difference.shape[BAND_AXIS])))
 
     def _find_threshold(
         self, differences: Sequence[Float], changed: Sequence[Bool] | None
     ) -> float:
         if changed is None:
-            return self.threshold_
+            return self._independent_threshold(differences[0])
         unchanged = [
             norm(image)[valid_pixels(image) & ~mask]
             for image, mask in zip(differences, changed, strict=True)

@@ -1,9 +1,11 @@
 """Which dates and windows of a cube are evaluated, and with which predictors."""
 
+import logging
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any
 
+import numpy as np
 import xarray as xr
 from pydantic import BeforeValidator, Field
 
@@ -19,9 +21,13 @@ from sarcast.windows import (
     PreviousOptions,
     TrainedPredictor,
     Window,
+    bands_of,
+    join_names,
     target_dates,
     tile_windows,
 )
+
+_log = logging.getLogger(__name__)
 
 
 def _to_iso(date: Any) -> Any:
@@ -66,7 +72,8 @@ def windows_to_evaluate(
     Returns
     -------
     tuple
-        Indices of the target dates on ``time``, and their windows.
+        Indices of the target dates on ``time``, and their windows, in the bands that have data on
+        any of these dates.
 
     Raises
     ------
@@ -81,7 +88,8 @@ def windows_to_evaluate(
     after = max((each["seen_until"] for each in trainings if each.get("seen_until")), default=None)
     _warn_of_training_dates(options.start, trainings)
     dates = dates_to_evaluate(cube, count, start=options.start, after=after, end=options.end)
-    return dates, _windows(cube, dates, size, count, options.chooser)
+    bands = bands_of(cube.isel(time=dates))
+    return dates, _windows(cube.sel(band=list(bands)), dates, size, count, options.chooser)
 
 
 def dates_to_evaluate(
@@ -142,8 +150,19 @@ def predictors_by_role(
 def _windows(
     cube: xr.Dataset, dates: Sequence[int], size: int, count: int, chooser: Chooser
 ) -> Iterator[Window]:
+    """Windows with data in every band; how many lack one is logged at the end."""
+    left_out = 0
     for target in track(dates, "evaluating", len(dates)):
-        yield from tile_windows(cube, target, size, count, chooser=chooser)
+        for window in tile_windows(cube, target, size, count, chooser=chooser):
+            if np.isfinite(window.target).any(axis=(1, 2)).all():
+                yield window
+            else:
+                left_out += 1
+    if left_out:
+        names = join_names([str(band) for band in cube["band"].values])
+        _log.warning(
+            f"{left_out} windows are left out, because their target does not have both {names}"
+        )
 
 
 def _common(what: str, values: set[int | None], default: int) -> int:

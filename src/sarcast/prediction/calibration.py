@@ -1,5 +1,6 @@
 """Validation scores of a model, and calibration of its standard deviation."""
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -8,7 +9,8 @@ import numpy as np
 
 from sarcast.arrays import Double
 from sarcast.errors import SarcastError
-from sarcast.prediction.model import Model, ValidationScores
+from sarcast.prediction.model import Model
+from sarcast.prediction.scores import ValidationScores
 from sarcast.prediction.strategies import mean
 from sarcast.windows import BANDS, Window
 
@@ -68,7 +70,20 @@ def residual_scores(model: Model, windows: Sequence[Window]) -> ValidationScores
         pixels=values.shape[1],
         of_mean=float(np.square(values).sum() / np.square(of_mean[:, valid]).sum()),
         within_std=within,
+        band_quantiles_db={band: _quantiles_of_band(model, windows, band) for band in BANDS},
     )
+
+
+def _quantiles_of_band(model: Model, windows: Sequence[Window], band: str) -> dict[float, float]:
+    """Quantiles of the absolute residual, dB, where the previous images have one band alone."""
+    alone = [window.with_bands((band,)) for window in windows]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        expected = replace(model, warned=set()).expect(alone)
+    images = [np.abs(w.target - e.mean).ravel() for w, e in zip(alone, expected, strict=True)]
+    residuals = np.concatenate(images)
+    residuals = residuals[np.isfinite(residuals)]
+    return {share: float(np.quantile(residuals, share)) for share in QUANTILES}
 
 
 def calibrated(model: Model, windows: Sequence[Window]) -> Model:

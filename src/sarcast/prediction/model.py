@@ -6,12 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Any, get_args
 
 import numpy as np
 import torch
 import yaml
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
@@ -19,10 +19,11 @@ import sarcast
 from sarcast.arrays import Float
 from sarcast.errors import SarcastError
 from sarcast.io.files import new_folder
-from sarcast.prediction import DEFAULT_PRECISION, Precision
+from sarcast.prediction import DEFAULT_PRECISION, Precision, bands
 from sarcast.prediction.networks.base import Network, Prediction
 from sarcast.prediction.networks.temporal import Temporal
 from sarcast.prediction.networks.unet import UNet
+from sarcast.prediction.scores import ValidationScores
 from sarcast.prediction.training_range import far_outside, names_of_unknown, unknown_conditions
 from sarcast.sensor.conditions import COLUMNS
 from sarcast.windows import BANDS, Expected, Window, collate, group_by_shape
@@ -35,31 +36,6 @@ NETWORKS: dict[str, type[Network]] = {UNet.kind: UNet, Temporal.kind: Temporal}
 """Networks by their name in ``model.yaml``."""
 MAX_PIXELS_PER_PASS = 2**20
 """Pixels of previous images, padding included, that one forward pass takes at most."""
-
-
-@dataclass(frozen=True)
-class ValidationScores:
-    """How well a network predicts images that it was not trained on.
-
-    Attributes
-    ----------
-    rmse_db
-        Root mean squared residual of each band, dB.
-    norm_quantiles_db
-        Quantiles, dB, of the norm over bands of the residual, by share of pixels below.
-    pixels
-        Number of pixels that were scored.
-    of_mean
-        Mean squared residual divided by that of the mean of the same previous images.
-    within_std
-        Share of residuals within one and two standard deviations; None from a network without.
-    """
-
-    rmse_db: tuple[float, ...]
-    norm_quantiles_db: Annotated[dict[float, float], Field(min_length=1)]
-    pixels: int
-    of_mean: float
-    within_std: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -110,14 +86,22 @@ class Model:
         Raises
         ------
         SarcastError
-            If a window's size or number of previous images is not the network's.
+            If a window's size, bands or number of previous images are not the network's.
         """
         for window in windows:
             self._check(window)
-        windows = self._within_training(windows)
-        return [expected for part in self._parts(windows) for expected in self._expect(part)]
+        for band in bands.absent_in_any(windows):
+            self._warn(
+                f"the previous images have no {band}: the network {self.name} predicts without it, "
+                f"less precisely, and gives no {band}"
+            )
+        inputs = self._within_training([bands.with_both_bands(window) for window in windows])
+        outputs = [output for part in self._parts(inputs) for output in self._expect(part)]
+        pairs = zip(windows, outputs, strict=True)
+        return [bands.in_bands_of(window, *output) for window, output in pairs]
 
     def _check(self, window: Window) -> None:
+        bands.check_bands_of(window, self.name)
         images, _, *size = window.previous.shape
         if self.size is not None and size != [self.size, self.size]:
             raise SarcastError(
@@ -165,7 +149,8 @@ class Model:
         return pixels
 
     @torch.inference_mode()
-    def _expect(self, windows: Sequence[Window]) -> list[Expected]:
+    def _expect(self, windows: Sequence[Window]) -> list[tuple[Float, Float | None]]:
+        """Mean and standard deviation of each window."""
         device = next(self.network.parameters()).device
         bfloat16 = self.precision == "bfloat16"
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=bfloat16):
@@ -175,21 +160,13 @@ class Model:
         if prediction.log_variance is not None:
             deviation = prediction.log_variance.float().mul(0.5).exp().cpu().numpy()
             std = list(self.std_factor * deviation)
-        return [_where_any_previous(*parts) for parts in zip(windows, mean, std, strict=True)]
+        return list(zip(mean, std, strict=True))
 
 
 def _without_unknown(window: Window, ranges: Mapping[str, Sequence[float]]) -> Window:
     rows = window.conditions
     unknown = unknown_conditions(rows, ranges)
     return replace(window, conditions=np.where(unknown, np.float32(np.nan), rows))
-
-
-def _where_any_previous(window: Window, mean: Float, std: Float | None) -> Expected:
-    """Set the expected image to NaN where no previous image has data."""
-    empty = ~np.isfinite(window.previous).any(axis=0)
-    if std is not None:
-        std = np.where(empty, np.float32(np.nan), std)
-    return Expected(mean=np.where(empty, np.float32(np.nan), mean), std=std)
 
 
 def save_model(model: Model, folder: Path, *, overwrite: bool = False, half: bool = False) -> None:

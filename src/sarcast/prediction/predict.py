@@ -3,7 +3,7 @@
 Tiles are read, predicted and blended a few at a time, so that only the result grows with the area.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 
 import numpy as np
@@ -16,7 +16,6 @@ from sarcast.errors import SarcastError
 from sarcast.io.progress import track
 from sarcast.sensor.units import DB
 from sarcast.windows import (
-    BANDS,
     CubeReader,
     Expected,
     PixelOffset,
@@ -85,13 +84,15 @@ def predict(
     -------
     Dataset
         ``expected`` and ``std``, dims (band, y, x), dB, float32; NaN where nothing can be
-        predicted, ``std`` all NaN from a predictor without standard deviation.
+        predicted, ``std`` all NaN from a predictor without standard deviation. ``band`` has the
+        bands that could be predicted: VV alone if the previous images lack VH.
 
     Raises
     ------
     SarcastError
-        If ``at`` or ``before`` is no date, the cube has no acquisition at ``at`` or lacks a band,
-        too few dates precede the target, or no tile has enough previous images.
+        If ``at`` or ``before`` is no date, the cube has no acquisition at ``at``, too few dates
+        precede the target, no tile has enough previous images, or the predictor does not know the
+        bands of the cube.
 
     Examples
     --------
@@ -110,7 +111,7 @@ def predict(
     choose_previous(reader.times, target, baseline.previous, chooser=baseline.chooser, before=end)
     size = predictor.size or min(tiles.tile, max(reader.shape))
     offsets = list(_tile_offsets(reader.shape, size, tiles.overlap))
-    blend = _Blend(reader.shape, size)
+    blend = _Blend(reader.bands, reader.shape, size)
     tracked = track(offsets, "predicting", len(offsets))
     windows = _windows(reader, target, tracked, (size, size), baseline, end)
     while batch := list(islice(windows, TILES_PER_BATCH)):
@@ -123,7 +124,7 @@ def predict(
             f"no part of the cube has {baseline.previous} previous images before {date}; choose a "
             f"later date, a later --before, or fewer images (--previous)"
         )
-    return blend.result(cube["backscatter"].sel(band=list(BANDS)).isel(time=target, drop=True))
+    return blend.result(reader.backscatter.isel(time=target, drop=True))
 
 
 def _tile_offsets(shape: PixelShape, size: int, overlap: float) -> Iterator[PixelOffset]:
@@ -161,10 +162,10 @@ def _windows(
 class _Blend:
     """Mean of overlapping tiles, weighted by the distance of a pixel to the edges of its tile."""
 
-    def __init__(self, shape: PixelShape, size: int) -> None:
+    def __init__(self, bands: Sequence[str], shape: PixelShape, size: int) -> None:
         ramp = np.minimum(np.arange(size) + 1, size - np.arange(size)).astype(np.float32)
         self._tile_weight: Float = np.outer(ramp, ramp) / ramp.max() ** 2
-        self._mean = np.zeros((len(BANDS), *shape), dtype=np.float32)
+        self._mean = np.zeros((len(bands), *shape), dtype=np.float32)
         self._std = np.zeros_like(self._mean)
         self._weight = np.zeros_like(self._mean)
         self._has_std = False
@@ -191,16 +192,21 @@ class _Blend:
         self.is_empty = False
 
     def result(self, like: xr.DataArray) -> xr.Dataset:
-        """Give the weighted means, with the coordinates of an image of dims (band, y, x)."""
+        """Give the weighted means, with the coordinates of an image of dims (band, y, x).
+
+        Bands in which nothing was predicted are left out, unless that is all of them.
+        """
         mean = self._weighted_mean(self._mean)
         std = self._weighted_mean(self._std) if self._has_std else np.full_like(mean, np.nan)
         layers = {"expected": mean, "std": std}
-        return xr.Dataset(
+        images = xr.Dataset(
             {
                 name: xr.DataArray(values, like.coords, like.dims, attrs={"units": DB})
                 for name, values in layers.items()
             }
         )
+        predicted = np.isfinite(mean).any(axis=(1, 2))
+        return images.isel(band=predicted) if predicted.any() else images
 
     def _weighted_mean(self, total: Float) -> Float:
         empty = np.full_like(total, np.nan)

@@ -4,6 +4,7 @@ import numpy as np
 import xarray as xr
 
 from sarcast.prediction.model import Model
+from sarcast.windows import BANDS
 
 
 def with_validation_std(images: xr.Dataset, model: Model) -> xr.Dataset:
@@ -24,6 +25,8 @@ def with_validation_std(images: xr.Dataset, model: Model) -> xr.Dataset:
     """
     if model.scores is None or not np.isnan(images["std"]).all():
         return images
-    rmse = xr.DataArray(np.array(model.scores.rmse_db, dtype=np.float32), dims="band")
+    by_band = dict(zip(BANDS, model.scores.rmse_db, strict=True))
+    errors = [by_band[str(band)] for band in images["band"].values]
+    rmse = xr.DataArray(np.array(errors, dtype=np.float32), dims="band")
     std = (rmse + xr.zeros_like(images["expected"])).astype(np.float32)
     return images.assign(std=std.assign_attrs(images["std"].attrs))

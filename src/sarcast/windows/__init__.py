@@ -1,5 +1,6 @@
 """Windows: parts of a cube at a target date, and the protocol of what predicts them."""
 
+from sarcast.windows.bands import bands_of, join_names
 from sarcast.windows.batch import Batch, collate, concatenate, group_by_shape, to_windows
 from sarcast.windows.cut import CubeReader, cut_window, tile_windows
 from sarcast.windows.previous import (
@@ -36,11 +37,13 @@ __all__ = [
     "TrainedPredictor",
     "Window",
     "WindowSampler",
+    "bands_of",
     "choose_previous",
     "collate",
     "concatenate",
     "cut_window",
     "group_by_shape",
+    "join_names",
     "rank_previous",
     "split_by_date",
     "target_dates",

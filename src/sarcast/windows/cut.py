@@ -8,11 +8,11 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from sarcast.arrays import Bool, Float, Times
-from sarcast.errors import SarcastError
+from sarcast.arrays import Bool, Double, Float, Times
 from sarcast.sensor.conditions import COLUMNS, LAGS, platform_number
+from sarcast.windows.bands import bands_of
 from sarcast.windows.previous import Chooser, choose_previous, rank_previous
-from sarcast.windows.window import BANDS, PixelOffset, PixelShape, Window
+from sarcast.windows.window import PixelOffset, PixelShape, Window
 
 MIN_VALID_SHARE = 0.5
 """Least valid share of a previous image in a window, relative to that of the target."""
@@ -46,8 +46,7 @@ class CubeReader:
     @classmethod
     def from_cube(cls, cube: xr.Dataset, *, in_memory: bool = False) -> Self:
         """Prepare a cube; ``in_memory`` reads its images now and keeps them."""
-        _check_bands(cube)
-        cube = cube.sel(band=list(BANDS)).transpose(
+        cube = cube.sel(band=list(bands_of(cube))).transpose(
             "time", "band", ..., "y", "x", missing_dims="ignore"
         )
         backscatter = cube["backscatter"]
@@ -70,15 +69,25 @@ class CubeReader:
         )
 
     @property
+    def bands(self) -> tuple[str, ...]:
+        """Names of the bands: those of the cube that hold data on any date."""
+        return tuple(map(str, self.backscatter["band"].values))
+
+    @property
     def shape(self) -> tuple[int, int]:
         """Rows and columns of the cube."""
         return self.backscatter.sizes["y"], self.backscatter.sizes["x"]
 
-    def valid_share(self, time: int, offset: PixelOffset, size: PixelShape) -> float:
-        """Return the share, 0..1, of the window's pixels inside the cube that have data."""
+    def valid_shares(self, time: int, offset: PixelOffset, size: PixelShape) -> Double:
+        """Return the share, 0..1, of the window's pixels inside the cube with data, by band."""
         rows, columns = _inside(offset, size, self.shape)
-        image = self.backscatter[time, 0, rows, columns].values
-        return float(np.isfinite(image).mean()) if image.size else 0.0
+        valid = np.isfinite(self.backscatter[time, :, rows, columns].values)
+        shares: Double = valid.sum(axis=(1, 2)) / max(1, valid[0].size)
+        return shares
+
+    def valid_share(self, time: int, offset: PixelOffset, size: PixelShape) -> float:
+        """Return the greatest of ``valid_shares``."""
+        return float(self.valid_shares(time, offset, size).max())
 
     def choose_previous(
         self,
@@ -93,16 +102,22 @@ class CubeReader:
         """Choose ``n`` images before the target that see the window; indices, oldest first.
 
         An image sees the window if it has data in at least half as many pixels as the target.
+        Images that see it in every band of the target come before those that see it in one.
         Fewer than ``n`` where there are not so many. ``chooser`` and ``before`` as in
         ``rank_previous``.
         """
         chosen: list[int] = []
-        least = MIN_VALID_SHARE * self.valid_share(target, offset, size)
-        for time in rank_previous(self.times, target, chooser=chooser, before=before):
+        partial: list[int] = []
+        least = MIN_VALID_SHARE * self.valid_shares(target, offset, size)
+        for time in rank_previous(self.times, target, chooser=chooser, before=before).tolist():
             if len(chosen) == n:
                 break
-            if self.valid_share(int(time), offset, size) >= least:
-                chosen.append(int(time))
+            enough = self.valid_shares(time, offset, size) >= least
+            if enough.all():
+                chosen.append(time)
+            elif enough[least > 0.0].any():
+                partial.append(time)
+        chosen = (chosen + partial)[:n]
         return sorted(chosen, key=lambda time: self.times[time])
 
     def cut(
@@ -129,16 +144,7 @@ class CubeReader:
             forest=_read_mask(self.forest, offset, size),
             open_land=_read_mask(self.open_land, offset, size),
             offset=offset,
-        )
-
-
-def _check_bands(cube: xr.Dataset) -> None:
-    """Raise unless a cube has every band that predictors need."""
-    bands = [str(band) for band in np.atleast_1d(cube["band"].values)] if "band" in cube else []
-    if not set(BANDS) <= set(bands):
-        raise SarcastError(
-            f"the cube has the bands {', '.join(bands) or 'none'}, but expected images need "
-            f"{' and '.join(BANDS)}; build it from scenes with both"
+            bands=self.bands,
         )
 
 

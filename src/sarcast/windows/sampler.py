@@ -9,9 +9,10 @@ import numpy.typing as npt
 import xarray as xr
 
 from sarcast.errors import SarcastError
+from sarcast.windows.bands import join_names
 from sarcast.windows.cut import MIN_VALID_SHARE, CubeReader
 from sarcast.windows.previous import Chooser, target_dates
-from sarcast.windows.window import Window
+from sarcast.windows.window import BANDS, Window
 
 MAX_ATTEMPTS = 2000
 """Offsets and dates tried for one window before the data is taken to have none."""
@@ -66,7 +67,7 @@ class WindowSampler:
                 f"add dates, or train a network that needs fewer"
             )
         self.sources = [
-            CubeReader.from_cube(cube, in_memory=cube["backscatter"].size * 4 <= IN_MEMORY_BYTES)
+            _reader_of_both_bands(cube, in_memory=cube["backscatter"].size * 4 <= IN_MEMORY_BYTES)
             for cube in cubes
         ]
         self.targets = targets
@@ -126,6 +127,17 @@ class WindowSampler:
             f"a target and {self.previous} previous images in cubes of {shapes} pixels; "
             f"use smaller windows, more dates, or fewer previous images"
         )
+
+
+def _reader_of_both_bands(cube: xr.Dataset, *, in_memory: bool) -> CubeReader:
+    reader = CubeReader.from_cube(cube, in_memory=in_memory)
+    if reader.bands != BANDS:
+        raise SarcastError(
+            f"a network is trained on {join_names(BANDS)}, but the cube has "
+            f"{join_names(reader.bands)}; train on a cube with both, or use a network that was "
+            f"trained elsewhere, such as base, on this one"
+        )
+    return reader
 
 
 def split_by_date(

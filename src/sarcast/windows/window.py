@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
+
 from sarcast.arrays import Bool, Float, Times
 from sarcast.sensor.conditions import set_conditions
 
@@ -13,6 +15,7 @@ PixelShape = tuple[int, int]
 """Number of rows and columns."""
 
 BANDS = ("VV", "VH")
+"""Bands that networks are trained on; a window may have others, or one."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,8 @@ class Window:
         unknown.
     offset
         Row and column of the upper left pixel in the cube.
+    bands
+        Names of the bands, such as ``("VV", "VH")``, ``("VV",)`` or ``("HH", "HV")``.
 
     Examples
     --------
@@ -63,6 +68,28 @@ class Window:
     forest: Bool | None = None
     open_land: Bool | None = None
     offset: PixelOffset = (0, 0)
+    bands: tuple[str, ...] = BANDS
+
+    def with_bands(self, bands: Sequence[str]) -> "Window":
+        """Return the window with these bands in this order; those that it lacks are NaN."""
+        if tuple(bands) == self.bands:
+            return self
+        return replace(
+            self,
+            previous=self._arranged(self.previous, bands),
+            target=self._arranged(self.target, bands),
+            expected=None if self.expected is None else self._arranged(self.expected, bands),
+            bands=tuple(bands),
+        )
+
+    def _arranged(self, image: Float, bands: Sequence[str]) -> Float:
+        """An image, dims (..., band, y, x), with these bands in this order."""
+        shape = (*image.shape[:-3], len(bands), *image.shape[-2:])
+        arranged = np.full(shape, np.nan, dtype=image.dtype)
+        for index, band in enumerate(bands):
+            if band in self.bands:
+                arranged[..., index, :, :] = image[..., self.bands.index(band), :, :]
+        return arranged
 
     def with_conditions(self, values: Mapping[str, float]) -> "Window":
         """Return the window with conditions of its target replaced, as by ``set_conditions``."""

@@ -13,6 +13,7 @@ from sarcast.arrays import Bool, Float
 from sarcast.errors import SarcastError
 from sarcast.evaluation.metrics import Evaluation, MethodResult, Role
 from sarcast.io.files import new_file
+from sarcast.windows import BANDS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -74,16 +75,19 @@ class Scenario:
         The conditions as text, with units.
     expected
         Dims (band, y, x), dB.
+    bands
+        Names of the bands.
     """
 
     name: str
     conditions: str
     expected: Float
+    bands: tuple[str, ...] = BANDS
 
 
 def scenarios_figure(scenarios: Sequence[Scenario]) -> "Figure":
     """Expected images of scenarios, and the change of each band from the first scenario, dB."""
-    bands = ("VV", "VH")[: scenarios[0].expected.shape[0]]
+    bands = scenarios[0].bands
     figure, axes = _grid(1 + len(bands), len(scenarios), width=2.7 * len(scenarios), height=8.6)
     low, high = _stretch([scenario.expected for scenario in scenarios])
     gains = np.stack([scenario.expected - scenarios[0].expected for scenario in scenarios])

@@ -47,7 +47,7 @@ def expected_scenarios(predictor: Predictor, window: Window) -> list[Scenario]:
         warnings.simplefilter("ignore", UserWarning)
         images = predictor.expect(windows)
     return [
-        Scenario(name, describe_conditions(changed.conditions[-1]), image.mean)
+        Scenario(name, describe_conditions(changed.conditions[-1]), image.mean, window.bands)
         for name, changed, image in zip(wanted, windows, images, strict=True)
     ]
 

@@ -98,7 +98,8 @@ class Offset:
     Attributes
     ----------
     decibels
-        One value per band, dB; the paper's is -2.5 in both.
+        One value per band, dB, or equal values, which apply to any number of bands; the paper's
+        is -2.5 in both.
     """
 
     decibels: tuple[float, ...] = (-2.5, -2.5)
@@ -110,12 +111,15 @@ class Offset:
         return f"offset {values[0] if len(set(values)) == 1 else '/'.join(values)} dB"
 
     def fits(self, image: LandImage) -> bool:
-        """Whether the image has as many bands as there are values."""
-        return bool(image.backscatter.shape[0] == len(self.decibels))
+        """Whether the image has as many bands as there are values, or the values are equal."""
+        return len(set(self.decibels)) == 1 or image.backscatter.shape[0] == len(self.decibels)
 
     def apply(self, image: LandImage, changed: Bool, *, rng: np.random.Generator) -> Float:  # noqa: ARG002
         """Return the image with the offset where ``changed``; ``rng`` is not used."""
-        return add_offset(image.backscatter, changed, self.decibels)
+        values = self.decibels
+        if len(set(values)) == 1:
+            values = values[:1] * image.backscatter.shape[0]
+        return add_offset(image.backscatter, changed, values)
 
 
 @dataclass(frozen=True)
