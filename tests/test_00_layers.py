@@ -1,4 +1,4 @@
-"""The house: which room may import which, and how light the door is."""
+"""The layers of the package: which room may import which, and how light the import is."""
 
 import ast
 import subprocess
@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import sarcast
+from sarcast import cli
 
 LAYERS = [
     ["errors", "arrays"],
@@ -83,7 +84,19 @@ def test_the_layers_test_sees_an_upward_import(tmp_path: Path) -> None:
     assert {layer(room) > layer("sensor.units") for room in imported(module)} == {True}
 
 
-def test_every_room_stands_in_the_architecture() -> None:
+VERBS = [path for path in MODULES if path.parent.name == "commands" and path.stem in cli.VERBS]
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in VERBS if path.stem != "demo"], ids=lambda path: path.stem
+)
+def test_a_verb_imports_no_other_verb(path: Path) -> None:
+    """The demo alone runs other verbs."""
+    verbs = {f"commands.{other.stem}" for other in VERBS}
+    assert not (imported(path) & verbs) - {name_of(path)}
+
+
+def test_every_room_is_in_the_architecture() -> None:
     text = (SOURCE.parents[1] / "docs" / "architecture.md").read_text()
     rooms = {path.relative_to(SOURCE).parts[0] for path in MODULES}
     missing = {

@@ -18,7 +18,7 @@ from sarcast.cli import main
 from sarcast.world import writer
 from sarcast.world.options import WorldOptions
 
-SMALL = ("--size-km", "0.6", "--from", "2020-05-01", "--to", "2020-05-14")
+SMALL = ("--size-km", "0.6", "--start", "2020-05-01", "--end", "2020-05-14")
 
 
 def run(*words: object) -> int:
@@ -52,7 +52,7 @@ def test_the_record_repeats_the_world_byte_by_byte(written: Path, tmp_path: Path
 
 def test_flags_override_the_record(written: Path, tmp_path: Path) -> None:
     other = tmp_path / "other"
-    words = ("--config", written / "run.yaml", "world", other, "--to", "2020-05-04")
+    words = ("--config", written / "run.yaml", "world", other, "--end", "2020-05-04")
     assert run("--quiet", *words) == 0
     assert len(FolderCatalogue(other).search()) < len(FolderCatalogue(written).search())
 
@@ -69,21 +69,21 @@ def test_every_option_is_in_the_help_with_its_range(capsys: pytest.CaptureFixtur
             assert f"{low}..{high}" in field.description
     assert "boreal, temperate, monsoon, dryland, random" in shown
     assert "none, lee, refined-lee, tv" in shown
-    assert "--start --from" in shown and "--end --to" in shown
+    assert "--start" in shown and "--end" in shown and "--from" not in shown
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("--from", "2021-05-01", "--to", "2020-01-01"),
+        (("--start", "2021-05-01", "--end", "2020-01-01"),
          "the last day, 2020-01-01, must not lie before the first, 2021-05-01"),
         (("--size-km", "0"), "--size-km: Input should be greater than or equal to 0.5, but '0'"),
         (("--size-km", "nan"), "--size-km: Input should be"),
         (("--size-km", "90"), "16 to 4000 pixels a side, but 90 km at 10 m are 9000"),
         (("--preset", "tundra"), "--preset: Input should be 'boreal', 'temperate'"),
-        (("--from", "yesterday"), "--from: Input should be a valid date"),
+        (("--start", "yesterday"), "--start: Input should be a valid date"),
         (("--start", "2020-13-01"), "--start: Input should be a valid date"),
-        (("--to", "soon"), "--to: Input should be a valid date"),
+        (("--end", "soon"), "--end: Input should be a valid date"),
         (("--changes", "foo"), "Unknown option: --changes. Did you mean --changes-per-km2?"),
         (("--changes-per-km2", "foo"), "--changes-per-km2: Input should be a valid number"),
         (("--speckle-filter", "box"), "--speckle-filter: Input should be 'none', 'lee'"),
@@ -122,8 +122,8 @@ def test_a_bad_config_is_one_line(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("--from", "2014-01-01", "--to", "2014-02-01"), "no satellite was in service"),
-        (("--from", "2020-05-01", "--to", "2020-05-01", "--tracks", "1", "--seed", "6"),
+        (("--start", "2014-01-01", "--end", "2014-02-01"), "no satellite was in service"),
+        (("--start", "2020-05-01", "--end", "2020-05-01", "--tracks", "1", "--seed", "6"),
          "the time is shorter than its 6 to 12 days"),
     ],
 )  # fmt: skip
@@ -139,7 +139,7 @@ def test_a_folder_is_replaced_when_asked_and_only_a_world(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     area, thesis = tmp_path / "area", tmp_path / "thesis"
-    short = ("--size-km", "0.6", "--from", "2020-05-01", "--to", "2020-05-04")
+    short = ("--size-km", "0.6", "--start", "2020-05-01", "--end", "2020-05-04")
     assert run("--quiet", "world", area, *short) == 0
     before = (area / "dem.tif").read_bytes()
     assert run("world", area, *short, "--seed", "1") == 1
@@ -155,7 +155,7 @@ def test_a_folder_is_replaced_when_asked_and_only_a_world(
 
 
 def test_progress_is_shown_unless_quiet(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    short = ("--size-km", "0.6", "--from", "2020-05-01", "--to", "2020-05-04")
+    short = ("--size-km", "0.6", "--start", "2020-05-01", "--end", "2020-05-04")
     assert run("world", tmp_path / "loud", *short) == 0
     output = capsys.readouterr()
     assert re.search(r"writing scenes: (\d+) of \1\n", output.err) and output.out == ""
@@ -174,7 +174,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(
 
 
 def test_an_interrupt_leaves_nothing_and_the_same_command_runs_again(tmp_path: Path) -> None:
-    words = ("world", tmp_path / "area", "--size-km", "2", "--to", "2021-12-31")
+    words = ("world", tmp_path / "area", "--size-km", "2", "--end", "2021-12-31")
     command = [sys.executable, "-m", "sarcast.cli", *map(str, words)]
     # where tests run in the background of a shell, interrupts are ignored, and by children too
     before = signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -12,7 +12,7 @@ from pydantic import Field
 
 import sarcast
 from sarcast.commands.config import FLAT, command, differing_options, write_record
-from sarcast.commands.training import WINDOW_PX, CubeTrainingConfig, train_on_cubes
+from sarcast.commands.training_options import WINDOW_PX, CubeTrainingConfig, train_on_cubes
 from sarcast.cube import open_cube
 from sarcast.detection.classifiers import linear_svc
 from sarcast.errors import SarcastError

@@ -15,13 +15,13 @@ from rich.table import Table
 
 from sarcast.catalogue import open_catalogue
 from sarcast.commands.config import FLAT, MAY_BE_NEGATIVE, Config
-from sarcast.commands.index import IndexConfig, add_scenes
 from sarcast.cube import CubeOptions, Sources, build_cube, moment_of, open_cube
 from sarcast.cube.check.report import CubeReport, check_cube
 from sarcast.cube.executor import WorkerOptions
 from sarcast.cube.store import is_empty
 from sarcast.errors import SarcastError, UsageError
 from sarcast.ingest.cover import CoverOptions
+from sarcast.ingest.scenes.add import add_scenes
 from sarcast.ingest.scenes.index import IndexOptions
 from sarcast.ingest.scenes.profile import scene_profiles
 from sarcast.ingest.scenes.stac import declare_nodata, normalise_items
@@ -174,7 +174,7 @@ def _catalogue_of(
             )
         return source, None
     beside = str(to.with_name(f"{to.stem}-catalogue"))
-    scenes = add_scenes((path,), IndexConfig(to=beside, names=names))
+    scenes = add_scenes((path,), beside, names)
     return beside, scenes | _scene_ids(existing)
 
 
@@ -239,7 +239,7 @@ def _table(report: CubeReport) -> Table:
     table = Table(box=None, pad_edge=False)
     for name in ("date", "", "pass", "orbit"):
         table.add_column(name, no_wrap=True)
-    for name in ("valid", "VV, dB", "VH, dB"):
+    for name in ("valid", *(f"{band}, dB" for band in report.bands)):
         table.add_column(name, no_wrap=True, justify="right")
     for date in report.dates:
         levels = zip(date.mean_db, date.spread_db, strict=True)

@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from sarcast.commands.config import FLAT, non_default_flags
-from sarcast.commands.training import (
+from sarcast.commands.training_options import (
     CubeTrainingConfig,
     TrainingConfig,
     prepare_folder,

@@ -1,9 +1,8 @@
 """Options of the synthetic world that is written to files."""
 
 import datetime as dt
-from typing import Annotated, Literal, Self
+from typing import Literal, Self
 
-from cyclopts import Parameter
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 PresetName = Literal["boreal", "temperate", "monsoon", "dryland", "random"]
@@ -21,12 +20,8 @@ class WorldOptions(BaseModel):
     spacing_m: float = Field(
         10.0, ge=5.0, le=100.0, description="Pixel spacing, 5..100 m; real products have 10..30 m."
     )
-    start: Annotated[dt.date, Parameter(name=("--start", "--from"))] = Field(
-        dt.date(2020, 4, 1), description="First day of the scenes, UTC."
-    )
-    end: Annotated[dt.date, Parameter(name=("--end", "--to"))] = Field(
-        dt.date(2020, 9, 30), description="Last day of the scenes, UTC."
-    )
+    start: dt.date = Field(dt.date(2020, 4, 1), description="First day of the scenes, UTC.")
+    end: dt.date = Field(dt.date(2020, 9, 30), description="Last day of the scenes, UTC.")
     tracks: int = Field(
         2,
         ge=1,
