@@ -11,7 +11,7 @@ import xarray as xr
 import yaml
 
 from conftest import GRID, opera_name
-from sarcast.commands.training import CubeTrainingConfig, WindowShape, open_samplers
+from sarcast.commands.training_options import CubeTrainingConfig, WindowShape, open_samplers
 from sarcast.cube import open_cube
 from sarcast.evaluation.metrics import Evaluation
 from sarcast.io.rasters import write_cog
