@@ -18,6 +18,7 @@ from sarcast.errors import SarcastError
 from sarcast.evaluation.fitting import every_classifier
 from sarcast.evaluation.simulation.changes import Offset
 from sarcast.evaluation.simulation.image import LandImage
+from sarcast.evaluation.targets import WindowOptions
 from sarcast.prediction import Model, load_model
 from sarcast.prediction.bands import with_both_bands
 from sarcast.prediction.networks.unet import UNet, UNetOptions, paper_scaling
@@ -375,6 +376,14 @@ def test_windows_without_a_band_are_counted(
     assert (
         "4 windows are left out, because their target does not have both VV and VH" in caplog.text
     )
+
+
+def test_dates_of_one_band_are_evaluated_in_it(cube: xr.Dataset) -> None:
+    """Until date 7 the cube has VV alone; an evaluation up to then is that of VV."""
+    end = WindowOptions(end=str(cube["time"].values[7]))
+    cube["backscatter"][:8, 1] = np.nan
+    found = evaluated(cube, windows=end)
+    xr.testing.assert_identical(found, evaluated(cube.sel(band=["VV"]), windows=end))
 
 
 def test_an_offset_of_equal_values_fits_any_number_of_bands() -> None:
