@@ -669,7 +669,46 @@ def test_damaged_zips_and_zips_without_a_product(annotation, tmp_path):
         SarcastError, match=r"a\.zip contains 0 folders with a manifest\.safe; expected"
     ):
         grd.unzipped(path, work).__enter__()
+    zip_product(annotation, path)
+    content = bytearray(path.read_bytes())
+    for mark, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        where = content.index(mark)
+        content[where + flags] |= 1
+    path.write_bytes(content)
+    with pytest.raises(SarcastError, match=r"a\.zip is an encrypted zip; unzip it"):
+        grd.unzipped(path, work).__enter__()
     assert not work.exists()
+
+
+def as_hh(safe: Path, folder: Path) -> Path:
+    """The product as if its image were HH."""
+    for path in filter(Path.is_file, safe.rglob("*")):
+        name = str(path.relative_to(safe)).replace("-vv-", "-hh-")
+        target = folder / safe.name.replace("1SDV", "1SSH") / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if path.suffix == ".tiff":
+            target.symlink_to(path)
+        else:
+            text = path.read_text().replace("-vv-", "-hh-").replace("1SDV", "1SSH")
+            target.write_text(re.sub(r"\bVV\b", "HH", text))
+    return folder / safe.name.replace("1SDV", "1SSH")
+
+
+def test_a_product_of_hh_gives_the_values_of_its_image(safe, product, flat, tmp_path):
+    """As of VV; its mode and polarisation are in the item."""
+    gcp = geolocation(safe)[5, 10]
+    terrain = rtc.Terrain([str(flat(gcp.height, gcp))], rtc.RtcOptions())
+    other = grd.open_product(as_hh(safe, tmp_path))
+    assert list(other.images) == ["HH"]
+    other = replace(other, attrs={**other.attrs, "mode": "EW"})
+    powers = []
+    for each, band, mode in ((product, "vv", "IW"), (other, "hh", "EW")):
+        item = rtc.make_scene(each, around(gcp), terrain, tmp_path / band).to_item()
+        assert item.properties["sar:instrument_mode"] == mode
+        assert item.properties["sar:polarizations"] == [band.upper()]
+        with rasterio.open(item.assets[band].href) as raster:
+            powers.append(raster.read(1))
+    np.testing.assert_array_equal(*powers)
 
 
 def test_an_item_without_its_product_names_what_to_download(tmp_path):
@@ -779,7 +818,7 @@ def test_rtc_makes_the_same_scene_of_an_item_and_of_a_zip(safe, flat, tmp_path):
 
 
 def test_a_product_that_cannot_be_used_is_left_out(safe, annotation, flat, tmp_path, capsys):
-    """One without VV and VH beside a link to a good one: named, and refused with --strict."""
+    """One without images beside a link to a good one: named, and refused with --strict."""
     folder = tmp_path / "products"
     folder.mkdir()
     (folder / safe.name).symlink_to(safe)
@@ -791,7 +830,7 @@ def test_a_product_that_cannot_be_used_is_left_out(safe, annotation, flat, tmp_p
     corner = (gcp.longitude + 0.01, gcp.latitude + 0.01)
     area = f"{corner[0]},{corner[1]},{corner[0] + 0.004},{corner[1] + 0.003}"
     command = ("rtc", folder, "--dem", flat(gcp.height, gcp), "--area", area, "--to")
-    line = f"1 left out (neither VV nor VH): {other.name}"
+    line = f"1 left out (no VV, VH, HH or HV): {other.name}"
     assert run(*command, tmp_path / "made") == 0
     assert f"warning: {line}" in capsys.readouterr().err
     assert [item.id for item in FolderCatalogue(tmp_path / "made").search()] == [NAME]

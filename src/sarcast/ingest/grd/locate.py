@@ -99,7 +99,7 @@ def unzipped(path: Path, folder: Path) -> Iterator[Path]:
     Raises
     ------
     SarcastError
-        If the zip is damaged, or does not contain exactly one product.
+        If the zip is damaged or encrypted, or does not contain exactly one product.
     """
     if path.is_dir():
         yield path
@@ -109,6 +109,10 @@ def unzipped(path: Path, folder: Path) -> Iterator[Path]:
             with zipfile.ZipFile(path) as packed:
                 _log.info(f"unpacking {path.name}")
                 packed.extractall(work)
+        except RuntimeError as error:
+            raise SarcastError(
+                f"{path} is an encrypted zip; unzip it and name its .SAFE folder"
+            ) from error
         except (zipfile.BadZipFile, EOFError, zlib.error, NotImplementedError) as error:
             raise SarcastError(f"{path} is damaged, fetch it again ({error})") from error
         products = [file.parent for file in sorted(work.rglob(MANIFEST))]

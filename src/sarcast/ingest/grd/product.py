@@ -20,7 +20,7 @@ import xarray as xr
 from rasterio.windows import Window
 
 from sarcast.arrays import Floating
-from sarcast.catalogue.scene import BANDS
+from sarcast.catalogue.scene import POLARISATIONS
 from sarcast.errors import SarcastError
 from sarcast.ingest.grd.image import Image, Vectors, number, open_measurement, read_noise
 from sarcast.ingest.grd.locate import MANIFEST, by_manifest
@@ -70,7 +70,7 @@ class GrdProduct:
     attrs
         Metadata as read by xarray-sentinel: mode, pass, orbits, spacings, times.
     images
-        By polarisation, VV first.
+        By polarisation, VV or HH first.
     position
         State vectors of the satellite, dims (axis, azimuth_time), m.
     conversion
@@ -155,13 +155,13 @@ def open_product(path: Path) -> GrdProduct:
     with by_manifest(path, names) as folder:
         complete = {
             band: {kind: folder / name for kind, name in files[band].items()}
-            for band in BANDS
+            for band in POLARISATIONS
             if _is_complete(path, band, folder, files.get(band, {}))
         }
         if not complete:
             raise UnusableError(
                 OTHER_BANDS,
-                f"{path} contains neither a VV nor a VH image; its manifest lists "
+                f"{path} contains no image in {', '.join(POLARISATIONS)}; its manifest lists "
                 f"{', '.join(sorted(files)) or 'none'}: fetch it again, or another product",
             )
         try:

@@ -129,7 +129,8 @@ def make_scene(product: GrdProduct, grid: GeoBox, terrain: Terrain, folder: Path
     Returns
     -------
     Scene
-        With rasters ``vv`` and ``vh``, linear power, and ``incidence``, degrees.
+        With a raster for each polarisation, such as ``vv`` and ``vh``, linear power, and
+        ``incidence``, degrees.
 
     Raises
     ------
@@ -156,6 +157,7 @@ def make_scene(product: GrdProduct, grid: GeoBox, terrain: Terrain, folder: Path
         quantity="gamma0",
         rasters=rasters,
         platform=f"sentinel-1{attrs['number'].lower()}",
+        mode=attrs["mode"],
         orbit_direction=attrs["pass"].lower(),
         relative_orbit=attrs["relative_orbit_number"],
         heading_deg=product.heading_deg,
