@@ -15,18 +15,7 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 MODEL_CARD = ROOT / "src" / "sarcast" / "weights" / "base" / "README.md"
 DOCUMENTS = [*sorted(ROOT.glob("*.md")), MODEL_CARD, *sorted((ROOT / "docs").glob("*.md"))]
-_WORLD = [
-    "--size-km",
-    "0.64",
-    "--tracks",
-    "1",
-    "--start",
-    "2023-07-01",
-    "--end",
-    "2024-12-28",
-    "--seed",
-    "1",
-]
+_WORLD = shlex.split("--size-km 0.64 --tracks 1 --start 2023-07-01 --end 2024-12-28 --seed 1")
 
 
 def _block_commands(text: str) -> list[list[str]]:
@@ -49,7 +38,7 @@ OWN_SCENES = README.split("## Your own scenes")[1].split("\n## ")[0]
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder that holds what the README's commands name: SCENES, dem.tif and weather.nc."""
     folder = tmp_path_factory.mktemp("readme")
-    _run("world", folder / "SCENES", *_WORLD.split())
+    _run("world", folder / "SCENES", *_WORLD)
     for name in ("dem.tif", "weather.nc"):
         shutil.copy(folder / "SCENES" / name, folder / name)
     return folder
