@@ -212,10 +212,12 @@ def test_missing_heights_are_not_interpolated(mark: str, tiles: int, tmp_path: P
     heights = np.full(GRID.shape, 500.0, dtype=np.float32)
     if mark not in ("mask", "mask and nodata"):
         heights[hole] = float(mark)
-    more = {"nodata": -77.0} if mark == "mask and nodata" else {}
+    if mark == "mask and nodata":
+        heights[:3, :40], heights[:3, 40:] = -77.0, -77.0 if tiles == 1 else -88.0
     for number, columns in enumerate((slice(0, 40), slice(40, 80)) if tiles == 2 else (slice(80),)):
         mask = ~hole[:, columns] if mark.startswith("mask") else None
         path = tmp_path / "dem" / f"{number}.tif"
+        more = {"nodata": (-77.0, -88.0)[number]} if mark == "mask and nodata" else {}
         write_raster(path, [heights[:, columns]], GRID[:, columns], mask=mask, **more)
     for grid in (GRID, GRID.translate_pix(0.3, -0.3), GRID.zoom_out(5)):
         found = read_dem(tmp_path / "dem", grid).values
