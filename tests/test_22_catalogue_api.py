@@ -198,9 +198,9 @@ BAD_PAGES: dict[str, tuple[Any, str]] = {
     "a circle": ("circle", "its pages link in a circle"),
     "no item": (
         [{"type": "Feature", "id": "x"}],
-        r"with 4 items \('x' is no valid STAC item",
+        r"with 4 items \('x' is not a valid STAC item",
     ),
-    "no time": ([feature(0, properties={})], r"4 items \('item-00' is no valid STAC item"),
+    "no time": ([feature(0, properties={})], r"4 items \('item-00' is not a valid STAC item"),
 }
 
 
@@ -266,7 +266,7 @@ def test_a_url_without_a_server() -> None:
         found_ids("http://127.0.0.1:1")
     with pytest.raises(UsageError, match="names no host"):
         open_catalogue("https:///stac")
-    with pytest.raises(UsageError, match="ftp:// is no catalogue"):
+    with pytest.raises(UsageError, match="ftp:// is not a catalogue"):
         open_catalogue("ftp://example.org/stac")
 
 

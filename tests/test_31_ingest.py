@@ -149,7 +149,7 @@ def test_a_dem_of_a_stac_item(tmp_path: Path) -> None:
         read_dem(tmp_path / "item.json", GRID)
     for text in ("{", "[]", '{"type": "Feature"}', '{"type": "FeatureCollection"}'):
         (tmp_path / "item.json").write_text(text)
-        with pytest.raises(SarcastError, match=r"item\.json is no STAC item: \S+"):
+        with pytest.raises(SarcastError, match=r"item\.json is not a STAC item: \S+"):
             read_dem(tmp_path / "item.json", GRID)
 
 

@@ -574,7 +574,7 @@ def test_a_profile_with_an_unknown_quantity(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("title: x\nfiels: a", r"own\.yaml is not a valid scenes profile: fiels: Extra inputs"),
-        ("title: x\nfiles: '('", r"files: Value error, '\(' is no regular expression"),
+        ("title: x\nfiles: '('", r"files: Value error, '\(' is not a regular expression"),
         ("title: [", "cannot be read as YAML"),
         ("- a", "is not a profile: expected YAML with fields"),
         ("extends: nothing", "there is no scenes profile 'nothing': expected .* earth-engine"),

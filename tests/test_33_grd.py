@@ -724,7 +724,7 @@ def test_an_item_without_its_product_names_what_to_download(tmp_path):
     with pytest.raises(SarcastError, match=r"manifest\.safe\?sig=\*\*\*\)"):
         grd.find_products([write_item(tmp_path / "item.json", manifest=signed)])
     item.write_text('{"type": "Feature"}')
-    with pytest.raises(SarcastError, match=r"item\.json is no STAC item"):
+    with pytest.raises(SarcastError, match=r"item\.json is not a STAC item"):
         grd.find_products([item])
 
 
@@ -751,7 +751,7 @@ def test_products_are_found_and_other_paths_refused(tmp_path):
     assert grd.find_products([tmp_path / "other.zip"]) == [tmp_path / "other.zip"]
     with pytest.raises(SarcastError, match=r"is no SAFE folder: it lacks manifest\.safe"):
         grd.open_product(empty)
-    with pytest.raises(SarcastError, match="is no folder"):
+    with pytest.raises(SarcastError, match="is not a folder"):
         grd.find_products([tmp_path / "nothing"])
 
 

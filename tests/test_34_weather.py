@@ -406,7 +406,7 @@ def test_a_profile_of_the_user(tmp_path: Path) -> None:
 
 def test_weather_that_cannot_be_read(tmp_path: Path) -> None:
     weather(tmp_path / "weather.nc", temperature="smoots")
-    with pytest.raises(SarcastError, match="temperature .* is in 'smoots', which is no unit of CF"):
+    with pytest.raises(SarcastError, match="temperature .* is in 'smoots', which is not a CF unit"):
         read_weather(tmp_path / "weather.nc", AT, [EVENING])
     weather(tmp_path / "weather.nc", temperature="mm")
     with pytest.raises(SarcastError, match="is in millimeter, which cannot be converted to degC"):

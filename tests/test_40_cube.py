@@ -171,7 +171,7 @@ def test_another_grid_is_refused(scene_folder: Callable[..., Path], tmp_path: Pa
         build(items, tmp_path / "cube.zarr", grid=GRID[:, :40])
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "notes.txt").write_text("mine")
-    with pytest.raises(SarcastError, match="exists and is no cube"):
+    with pytest.raises(SarcastError, match="exists and is not a cube"):
         build(items, tmp_path / "other")
 
 
@@ -280,7 +280,7 @@ def test_a_half_written_step_is_not_data(
 
 
 def test_a_path_without_a_cube(tmp_path: Path) -> None:
-    with pytest.raises(SarcastError, match="is no cube; build one with: sarcast cube"):
+    with pytest.raises(SarcastError, match="is not a cube; build one with: sarcast cube"):
         open_cube(tmp_path / "nowhere")
 
 
@@ -293,7 +293,7 @@ def test_dates_are_found_by_text(scene_folder: Callable[..., Path], tmp_path: Pa
         time_index_of(cube, "2020-03-09")
     with pytest.raises(SarcastError, match="has 2 acquisitions at 2020-03-01; name one of"):
         time_index_of(cube, "2020-03-01")
-    with pytest.raises(UsageError, match="'spring' is no date"):
+    with pytest.raises(UsageError, match="'spring' is not a date"):
         time_index_of(cube, "spring")
 
 

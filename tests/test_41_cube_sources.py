@@ -556,7 +556,7 @@ def test_invalid_command_lines(
 
 def test_a_check_without_a_cube(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("cube", "--check", tmp_path / "nowhere") == 1
-    assert "nowhere is no cube" in capsys.readouterr().err
+    assert "nowhere is not a cube" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("area", [(), ("--area", "27.002,62.227,27.01,62.23")])

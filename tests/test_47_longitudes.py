@@ -11,6 +11,7 @@ import numpy as np
 import pystac
 import pytest
 import shapely
+import stac_geoparquet.arrow
 import xarray as xr
 from affine import Affine
 from hypothesis import HealthCheck, given, settings
@@ -21,7 +22,7 @@ from odc.geo.geom import Geometry
 from shapely.affinity import translate
 
 from conftest import opera_name
-from sarcast.catalogue import FolderCatalogue
+from sarcast.catalogue import FolderCatalogue, Raster, Scene
 from sarcast.catalogue.protocol import with_canonical_footprint
 from sarcast.cli import main
 from sarcast.cube import open_cube
@@ -37,7 +38,7 @@ from sarcast.io.footprint import (
     contiguous,
     footprint,
 )
-from sarcast.io.grid import make_grid, read_area
+from sarcast.io.grid import item_grid, make_grid, read_area
 from sarcast.io.rasters import write_cog
 from sarcast.io.warp import read_onto
 from sarcast.world import writer
@@ -260,10 +261,41 @@ def test_items_of_other_makers_are_found_where_their_raster_lies(kind: str, tmp_
     assert catalogue.search()[0].bbox == pytest.approx(item_on(GRIDS["UTM zone 1"]).bbox, abs=0.01)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_catalogue_of_another_maker_is_searched_by_canonical_footprints(
+    kind: str, tmp_path: Path
+) -> None:
+    """The table has the footprints and bounding boxes as they were stated."""
+    items = [item_on(GRIDS["UTM zone 1"], "across"), item_on(GRIDS["degrees"].pad(-100), "more", 2)]
+    for each in items:
+        each.geometry, each.bbox = stated(kind)
+    table = stac_geoparquet.arrow.parse_stac_items_to_arrow([each.to_dict() for each in items])
+    stac_geoparquet.arrow.to_parquet(table, tmp_path / "items.parquet")
+    catalogue = FolderCatalogue(tmp_path)
+    for west, east in ((179.95, 179.97), (-179.97, -179.95), (179.99, 180.01)):
+        found = catalogue.search(canonical_box(west, -17.0, east, -16.9))
+        assert {each.id for each in found} == {"across", "more"}
+    assert found[0].bbox == pytest.approx(item_on(GRIDS["UTM zone 1"]).bbox, abs=0.01)
+    if kind != "a band":
+        assert catalogue.search(canonical_box(0.0, -17.0, 1.0, -16.9)) == []
+
+
+def test_the_item_of_a_scene_has_the_footprint_of_its_raster(tmp_path: Path) -> None:
+    for name, grid in GRIDS.items():
+        path = tmp_path / f"{name}.tif"
+        write_cog(path, np.ones(grid.shape, np.float32), grid)
+        rasters = {"vv": Raster(path, ("VV",), "linear power")}
+        item = Scene(name, dt.datetime(2020, 1, 1, tzinfo=dt.UTC), "gamma0", rasters).to_item()
+        assert shapely.geometry.shape(item.geometry).equals(footprint(grid).geom)
+        assert item.bbox == pytest.approx(bounding_box(footprint(grid)))
+        assert (item.bbox[0] > item.bbox[2]) == (name != "polar")
+        assert item_grid(item) == grid
+
+
 def test_a_footprint_that_is_no_geojson_is_named() -> None:
     item = item_on(GRIDS["degrees"])
     item.geometry = {"type": "Polygon", "coordinates": "everywhere"}
-    with pytest.raises(Exception, match=r"item one has a footprint that is no valid GeoJSON"):
+    with pytest.raises(Exception, match=r"item one has a footprint that is not valid GeoJSON"):
         with_canonical_footprint(item)
 
 
@@ -359,6 +391,9 @@ def test_a_raster_in_degrees_of_any_turn_gives_the_same_cube(
         write_scenes(folder / "scenes", [grid], np.random.default_rng(1))
         run("cube", folder / "scenes", "--to", folder / "cube.zarr", area, *more)
         made.append(values(folder / "cube.zarr"))
+        if not is_projected:  # the cube has the notation of its scenes
+            x = open_cube(folder / "cube.zarr")["x"].values
+            assert corner <= x.min() and x.max() <= corner + 60 * 0.0002
     np.testing.assert_allclose(made[1], made[0], atol=0.02)
     assert np.isfinite(made[0]).all()
 

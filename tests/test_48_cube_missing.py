@@ -390,6 +390,20 @@ def test_other_assets_do_not_set_the_grid(stated: str, tmp_path: Path) -> None:
     assert item_grid(normalise_item(item, scene_profiles())) == GRID
 
 
+def test_items_on_disk_get_the_grid_of_their_rasters(tmp_path: Path) -> None:
+    """Whatever grid the item itself states, as of a preview."""
+    for name, level in LEVELS.items():
+        write_cog(tmp_path / f"{name.lower()}.tif", power(level), GRID)
+    item = planetary_item(tmp_path, vv={}, vh={})
+    item.properties |= projection(GRID.zoom_out(10)) | {"proj:epsg": 4326}
+    item.bbox = list(GRID.extent.to_crs("EPSG:4326").boundingbox.bbox)
+    item.geometry = GRID.extent.to_crs("EPSG:4326").json
+    (tmp_path / "item.json").write_text(json.dumps(item.to_dict(transform_hrefs=False)))
+    (found,) = find_items([tmp_path / "item.json"], IndexOptions())
+    assert item_grid(found) == GRID
+    assert make_grid(None, [found]).resolution == GRID.resolution
+
+
 def test_a_band_overrides_the_grid_of_its_item(tmp_path: Path) -> None:
     """The fields of the item are those of another raster, with another kind of CRS field."""
     item = planetary_item(tmp_path, vv=projection(GRID), vh=projection(GRID))

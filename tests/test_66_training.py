@@ -280,7 +280,7 @@ def _changed_card(trained: Path, folder: Path, **changes: object) -> Path:
         ({"training": None}, r"model.yaml lacks or misstates"),
         (
             {"training": {"seen_conditions": {"wind": [0, 1]}}},
-            r"seen_conditions \(wind is no condition\)",
+            r"seen_conditions \(wind is not a condition\)",
         ),
         ({"std_factor": float("nan")}, r"misstates std_factor \(must be above 0, not nan\)"),
         ({"std_factor": -1.0}, r"misstates std_factor \(must be above 0, not -1.0\)"),

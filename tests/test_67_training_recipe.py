@@ -202,9 +202,9 @@ def test_flags_are_in_groups_everyday_ones_first(capsys: pytest.CaptureFixture[s
     ("content", "message"),
     [
         ("name: [", "recipe.yaml is not valid YAML"),
-        ("name: x", "recipe.yaml is no recipe: a recipe needs windows to train on"),
-        ("name: x\nteacher: y", "recipe.yaml is no recipe: teacher: Extra inputs"),
-        ("- name", "recipe.yaml is no recipe: Input should be"),
+        ("name: x", "recipe.yaml is not a recipe: a recipe needs windows to train on"),
+        ("name: x\nteacher: y", "recipe.yaml is not a recipe: teacher: Extra inputs"),
+        ("- name", "recipe.yaml is not a recipe: Input should be"),
     ],
 )
 def test_a_file_that_is_no_recipe_is_one_line(tmp_path: Path, content: str, message: str) -> None:
@@ -229,7 +229,7 @@ def test_cubes_are_named_by_their_files(series: Path, tmp_path: Path) -> None:
     assert list(open_cubes([series])) == ["a"]
     with pytest.raises(SarcastError, match="two cubes have the name a"):
         open_cubes([series, series / "a.nc"])
-    with pytest.raises(SarcastError, match="is no cube and no folder of cubes"):
+    with pytest.raises(SarcastError, match="is neither a cube nor a folder of cubes"):
         open_cubes([tmp_path / "nowhere"])
 
 

@@ -115,10 +115,10 @@ def test_the_baseline_ends_before_a_date(before: Any) -> None:
 @pytest.mark.parametrize(
     ("at", "message"),
     [
-        ("2021-02-30", "'2021-02-30' is no date; give one such as 2025-01-02"),
-        ("yesterday", "'yesterday' is no date"),
-        (3, "3 is no date; give one such as 2025-01-02"),
-        (np.datetime64("NaT"), "is no date"),
+        ("2021-02-30", "'2021-02-30' is not a date; give one such as 2025-01-02"),
+        ("yesterday", "'yesterday' is not a date"),
+        (3, "3 is not a date; give one such as 2025-01-02"),
+        (np.datetime64("NaT"), "is not a date"),
         ("2021-01-20", "no acquisition at 2021-01-20; the nearest is 2021-01-19T17:00:00"),
         ("0900-01-01", "no acquisition at 0900-01-01; the nearest is 2021-01-01T17:00:00"),
         ("2021-01", re.escape("6 acquisitions at 2021-01; name one of 2021-01-01T17:00:00, ")),
@@ -131,7 +131,7 @@ def test_a_date_that_cannot_be_predicted_is_an_error_of_one_line(at: Any, messag
 
 
 def test_an_impossible_end_of_the_baseline_is_an_error() -> None:
-    with pytest.raises(SarcastError, match="'2021-13-01' is no date"):
+    with pytest.raises(SarcastError, match="'2021-13-01' is not a date"):
         predict(CUBE, LATEST, FOURTH, before="2021-13-01")
 
 

@@ -151,7 +151,7 @@ def test_the_threshold_follows_from_the_false_alarm_rate(cube: xr.Dataset) -> No
     ("at", "message"),
     [
         ("2031-01-01", "no acquisition at 2031-01-01; the nearest is 2021-05-13"),
-        ("yesterday", "'yesterday' is no date"),
+        ("yesterday", "'yesterday' is not a date"),
         ("2021-01-13", "4 previous images are needed, but 1 precede"),
     ],
 )

@@ -267,7 +267,7 @@ def test_dates_to_evaluate_can_be_date_objects():
         objects = WindowOptions(start=start, end=end)
         assert windows_to_evaluate(cube, [], objects)[0] == windows_to_evaluate(cube, [], text)[0]
     assert windows_to_evaluate(cube, [], text)[0] == [8, 9]
-    with pytest.raises(SarcastError, match="'soon' is no date"):
+    with pytest.raises(SarcastError, match="'soon' is not a date"):
         windows_to_evaluate(cube, [], WindowOptions(start="soon"))
 
 

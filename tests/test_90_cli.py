@@ -355,7 +355,7 @@ def test_a_failure_is_one_line(
         "has no scene of none from the first": ("cube", catalogue, "--to", to, *none),
         "nearest is 2020-03-10": ("detect", cube, *at, "2020-05-01"),
         "2 previous images are needed, but 1 precede": ("detect", cube, *at, "2020-03-02"),
-        "is no cube": ("detect", tmp_path / "empty", *at, "2020-03-09"),
+        "is not a cube": ("detect", tmp_path / "empty", *at, "2020-03-09"),
         "exists and is not empty": ("train", cube, "--to", model),
         "at least 2 target dates": ("train", cube, "--to", to, "--end", "2020-03-02", *QUICK),
     }.items():
@@ -535,7 +535,7 @@ def test_training_never_replaces_its_inputs_or_foreign_files(
         (2, "has over 4e+09 pixels", ("--resolution", "0.00001")),
         (2, "coarser than the whole area", ("--resolution", "1e9")),
         (2, "--area must be", ("--area", "500,10,600,20")),
-        (2, "is no date", ("--start", "20200715")),
+        (2, "is not a date", ("--start", "20200715")),
         (1, "does not exist; name a NetCDF", ("--weather", "nowhere.nc")),
     ],
 )

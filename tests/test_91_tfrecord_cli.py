@@ -292,7 +292,8 @@ def test_ablation_trains_on_samples_and_resumes(tmp_path, capsys):
     capsys.readouterr()
     assert run(*arguments, "--learning-rate", 0.5, "--warmup", 4) == 1
     assert (
-        "trained with other options, by their record: learning_rate, warmup" in capsys.readouterr().err
+        "trained with other options, by their record: learning_rate, warmup"
+        in capsys.readouterr().err
     )
 
 
@@ -358,7 +359,7 @@ def test_an_ablation_replaces_only_its_own(world_cube, tmp_path, capsys):
     assert "no result of sarcast" in capsys.readouterr().err
     assert (tmp_path / "mine" / "thesis.txt").read_text() == "years of work"
     assert run("ablate", tmp_path / "nowhere", "--to", tmp_path / "new") == 1
-    assert "is no cube" in capsys.readouterr().err
+    assert "is not a cube" in capsys.readouterr().err
     assert not (tmp_path / "new").exists()
     assert run("ablate", world_cube, "--to", world_cube, "--overwrite") == 1
     assert "which is an input" in capsys.readouterr().err

@@ -245,7 +245,7 @@ def _item(feature: dict[str, Any]) -> pystac.Item:
         item = pystac.Item.from_dict(feature, preserve_dict=False)
         time_range(item)
     except MALFORMED as error:
-        raise ValueError(f"{feature.get('id')!r} is no valid STAC item: {error!r}") from error
+        raise ValueError(f"{feature.get('id')!r} is not a valid STAC item: {error!r}") from error
     base = item.get_self_href()
     for asset in item.assets.values():
         if base and not is_remote(asset.href) and not asset.href.startswith("/"):

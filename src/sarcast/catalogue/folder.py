@@ -29,7 +29,7 @@ from sarcast.catalogue.protocol import (
 )
 from sarcast.errors import SarcastError
 from sarcast.io.files import new_file
-from sarcast.io.footprint import TURN_DEG, canonical, canonical_shapes
+from sarcast.io.footprint import HALF_TURN_DEG, TURN_DEG, canonical, canonical_shapes
 
 GROUP_ROWS = 1024
 """Rows in a row group, the smallest part of the file that is read."""
@@ -124,7 +124,7 @@ class FolderCatalogue:
             )
         if not self._file.is_file():
             raise SarcastError(
-                f"{self.folder} is no catalogue: it lacks items.parquet; "
+                f"{self.folder} is not a catalogue: it lacks items.parquet; "
                 f"make one with: sarcast index PATH... --to {self.folder}"
             )
         try:
@@ -199,7 +199,9 @@ def _in_boxes(index: pa.Table, boxes: Sequence[tuple[float, float, float, float]
     """
     columns = index["bbox"].combine_chunks()
     west, south, east, north = (np.asarray(columns.field(edge)) for edge in EDGES)
-    width = np.where(west <= east, np.minimum(east - west, TURN_DEG), (east - west) % TURN_DEG)
+    width = np.where(west <= east, east - west, (east - west) % TURN_DEG)
+    # some makers take the least and greatest longitude of a footprint across 180 degrees
+    width = np.where(width >= HALF_TURN_DEG, TURN_DEG, width)
     touches: Bool = np.zeros(len(index), dtype=bool)
     for left, bottom, right, top in boxes:
         starts_inside = (west - left) % TURN_DEG <= right - left + _ROUNDING_DEG

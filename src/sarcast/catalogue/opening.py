@@ -47,7 +47,7 @@ def open_catalogue(
     if scheme in _DATABASE:
         return _database(str(source), collections, options or RemoteOptions())
     raise UsageError(
-        f"{scheme}:// is no catalogue; give a folder, http:// or https:// of a STAC API, "
+        f"{scheme}:// is not a catalogue; give a folder, http:// or https:// of a STAC API, "
         f"or postgresql:// of a database with pgstac"
     )
 

@@ -112,7 +112,7 @@ def read_items(path: Path) -> list[pystac.Item]:
         features = content["features"] if content["type"] == "FeatureCollection" else [content]
         items = [pystac.Item.from_dict(feature) for feature in features]
     except (OSError, *MALFORMED) as error:
-        raise SarcastError(f"{path} is no STAC item: {' '.join(repr(error).split())}") from error
+        raise SarcastError(f"{path} is not a STAC item: {' '.join(repr(error).split())}") from error
     for item in items:
         item.set_self_href(path.resolve().as_posix())
     return items
@@ -152,7 +152,7 @@ def with_canonical_footprint(item: pystac.Item) -> pystac.Item:
     Raises
     ------
     SarcastError
-        If the footprint is no valid GeoJSON.
+        If the footprint is not valid GeoJSON.
     """
     if item.geometry is None:
         return item
@@ -161,7 +161,7 @@ def with_canonical_footprint(item: pystac.Item) -> pystac.Item:
         shape = _not_too_wide(item, canonical_shape(stated))
     except (shapely.errors.ShapelyError, *MALFORMED) as error:
         raise SarcastError(
-            f"item {item.id} has a footprint that is no valid GeoJSON, correct or remove it: "
+            f"item {item.id} has a footprint that is not valid GeoJSON, correct or remove it: "
             f"{' '.join(str(error).split())}"
         ) from error
     if stated.is_empty or (shape is stated and item.bbox is not None and _is_plain(item.bbox)):

@@ -37,7 +37,7 @@ class CubeConfig(Config):
     """Options of ``sarcast cube``."""
 
     to: Path | None = Field(
-        None, description="The cube, a Zarr store; one that exists is extended."
+        None, description="The cube, a Zarr store; an existing one is extended."
     )
     check: Path | None = Field(
         None,
@@ -47,8 +47,8 @@ class CubeConfig(Config):
     area: Annotated[str | None, MAY_BE_NEGATIVE] = Field(
         None,
         description="west,south,east,north in degrees (west > east across 180), a vector file, "
-        "or a raster whose grid is used; default: all that the scenes cover, if they lie in one "
-        "region.",
+        "or a raster whose grid is used; default: the full extent of the scenes, if they lie in "
+        "one region.",
     )
     crs: str | None = Field(None, description="CRS of the cube; default: that of the scenes.")
     resolution: float | None = Field(

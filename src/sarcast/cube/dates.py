@@ -29,7 +29,7 @@ def time_index_of(cube: xr.Dataset, date: Date) -> int:
     Raises
     ------
     SarcastError
-        If it is no date, or the cube has no acquisition on it, or several.
+        If it is not a date, or the cube has no acquisition on it, or several.
     """
     times = cube["time"].values
     wanted = to_datetime64(date)
@@ -61,7 +61,7 @@ def moment_of(date: Date, *, last: bool = False) -> np.datetime64:
     Raises
     ------
     UsageError
-        If it is no date.
+        If it is not a date.
     """
     read = to_datetime64(date)
     start = read.astype("datetime64[s]")
@@ -85,7 +85,7 @@ def to_datetime64(date: Date) -> np.datetime64:
             return np.datetime64(date)
     except ValueError:
         pass
-    raise UsageError(f"{date!r} is no date; give one such as 2025-01-02 or 2025-01-02T01:58:24")
+    raise UsageError(f"{date!r} is not a date; give one such as 2025-01-02 or 2025-01-02T01:58:24")
 
 
 def _to_text(time: np.datetime64) -> str:

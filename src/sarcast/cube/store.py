@@ -256,7 +256,7 @@ def _check_can_create(path: Path) -> None:
             f"describes them; restore that file, or remove {path} and build it again"
         )
     if names or path.is_file():
-        raise SarcastError(f"{path} exists and is no cube; give another path for the cube")
+        raise SarcastError(f"{path} exists and is not a cube; give another path for the cube")
 
 
 def _check_compatible(path: Path, grid: GeoBox, attrs: Mapping[str, Any]) -> None:
@@ -312,7 +312,7 @@ def read_attributes(path: Path) -> dict[str, Any]:
             f"build it again"
         ) from cause
     raise SarcastError(
-        f"{path} is no cube; build one with: sarcast cube CATALOGUE --to {path}"
+        f"{path} is not a cube; build one with: sarcast cube CATALOGUE --to {path}"
     ) from cause
 
 

@@ -41,8 +41,8 @@ class DetectOptions(BaseModel):
         0.001,
         gt=0.0,
         lt=1.0,
-        description="Share of unchanged pixels that are called changed, by the model's validation "
-        "residuals; used where no threshold is given.",
+        description="Share of unchanged pixels that are called changed, according to the model's "
+        "validation residuals; used if no threshold is given.",
     )
     min_pixels: int = Field(
         8, ge=1, description="Smallest change that is kept, in connected pixels (8 neighbours)."

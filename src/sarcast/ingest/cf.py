@@ -71,7 +71,7 @@ def parse_unit(text: str, source: str) -> Any:
     try:
         return registry().Unit(text)
     except Exception as error:  # pint raises many kinds of exceptions for invalid units
-        raise SarcastError(f"{source} is in {text!r}, which is no unit of CF") from error
+        raise SarcastError(f"{source} is in {text!r}, which is not a CF unit") from error
 
 
 def convert(quantity: Any, target: str, source: str) -> Any:

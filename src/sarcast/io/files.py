@@ -82,8 +82,8 @@ def check_target(target: Path, *, overwrite: bool, inputs: Sequence[Path] = ()) 
         raise SarcastError(f"{target} exists and is not empty; add --overwrite to replace it")
     if not _is_result(target):
         raise SarcastError(
-            f"{target} contains none of {', '.join(RESULTS)}, so it is no result of sarcast and is "
-            f"not replaced; name another folder, or empty it yourself"
+            f"{target} contains none of {', '.join(RESULTS)}, so it is not a result of sarcast and "
+            f"is not replaced; name another folder, or empty it yourself"
         )
 
 

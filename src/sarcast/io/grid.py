@@ -230,9 +230,7 @@ def _regions(boxes: Sequence[shapely.Polygon]) -> list[list[shapely.Polygon]]:
     return [[bbox for bbox in boxes if shapely.contains(part, bbox)] for part in parts]
 
 
-def _check_size(
-    rows: float, columns: float, spacing: tuple[float, float], crs: CRS | None
-) -> None:
+def _check_size(rows: float, columns: float, spacing: tuple[float, float], crs: CRS | None) -> None:
     if not rows * columns <= MOST_PIXELS:
         across, down = spacing
         raise UsageError(

@@ -24,7 +24,7 @@ class RemoteOptions(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     tries: int = Field(
-        4, ge=1, le=20, description="Number of tries before a request to a server fails."
+        4, ge=1, le=20, description="Number of attempts before a request to a server fails."
     )
     timeout: float = Field(60.0, gt=0.0, description="Seconds to wait for a server's answer.")
     pause: float = Field(

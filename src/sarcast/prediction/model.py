@@ -308,7 +308,7 @@ def _from_card(card: dict[str, Any]) -> Model:
     """Make the model that ``model.yaml`` describes, with random weights."""
     scores, training = card["scores"], dict(card["training"])
     if unknown := sorted(set(training.get("seen_conditions") or ()) - set(COLUMNS)):
-        raise ValueError(f"seen_conditions ({', '.join(unknown)} is no condition)")
+        raise ValueError(f"seen_conditions ({', '.join(unknown)} is not a condition)")
     factor = float(card["std_factor"])
     if not (math.isfinite(factor) and factor > 0.0):
         raise ValueError(f"std_factor (must be above 0, not {factor})")
@@ -332,7 +332,7 @@ def _read_card(folder: Path) -> dict[str, Any]:
     for name in ("model.yaml", "model.safetensors"):
         if not (folder / name).is_file():
             raise SarcastError(
-                f"{folder} is no model folder: it has no {name}; "
+                f"{folder} is not a model folder: it has no {name}; "
                 f"give a folder that sarcast train wrote"
             )
     try:

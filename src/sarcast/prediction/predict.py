@@ -90,7 +90,7 @@ def predict(
     Raises
     ------
     SarcastError
-        If ``at`` or ``before`` is no date, the cube has no acquisition at ``at``, too few dates
+        If ``at`` or ``before`` is not a date, the cube has no acquisition at ``at``, too few dates
         precede the target, no tile has enough previous images, or the predictor does not know the
         bands of the cube.
 

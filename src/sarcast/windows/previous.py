@@ -15,9 +15,9 @@ Chooser = Literal["nearest", "recent", "same-season", "both"]
 """Images nearest in time and season, the latest, those of the target's season in earlier years, or
 half of each of the last two."""
 CHOOSER_HELP = (
-    "Which previous images: nearest, in time or by season in earlier years, each year away "
-    "counting 20 days; recent, the latest; same-season, those of earlier years; or both, one of "
-    "these two in turn. Where too few are of the season, the latest follow."
+    "Which previous images: nearest (in time, or in season in earlier years, each year counting as "
+    "20 days), recent (the latest), same-season (from earlier years), or both (alternating between "
+    "recent and same-season). If too few match the season, the latest ones fill up."
 )
 """Description of a chooser in options."""
 
@@ -28,7 +28,7 @@ class PreviousOptions(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     previous: int = Field(
-        4, ge=1, le=64, description="Number of previous images, for networks that take any."
+        4, ge=1, le=64, description="Number of previous images, for networks that take any number."
     )
     chooser: Chooser = Field("nearest", description=CHOOSER_HELP)
 

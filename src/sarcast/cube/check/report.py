@@ -77,7 +77,7 @@ def check_cube(path: Path, *, workers: WorkerOptions = WorkerOptions()) -> CubeR
     Raises
     ------
     SarcastError
-        If it is no cube, or its metadata cannot be read.
+        If it is not a cube, or its metadata cannot be read.
     """
     cube = open_cube(path)
     faults = list(_schema_faults(cube, path))

@@ -162,6 +162,6 @@ class Evaluation(_Record):
             first = error.errors()[0]
             where = ".".join(map(str, first["loc"])) or "the file"
             raise SarcastError(
-                f"{path} is no evaluation of schema version 1 ({where}: {first['msg']}); "
+                f"{path} is not an evaluation of schema version 1 ({where}: {first['msg']}); "
                 f"run 'sarcast evaluate' again to write one"
             ) from error

@@ -63,7 +63,7 @@ def _products(path: Path) -> Iterator[Path]:
         yield path
     elif not path.is_dir():
         raise SarcastError(
-            f"{path} is no folder; name a .SAFE folder, or a folder that contains some"
+            f"{path} is not a folder; name a .SAFE folder, or a folder that contains some"
         )
     elif path.suffix == ".SAFE" or (path / MANIFEST).exists():
         yield path

@@ -142,7 +142,7 @@ def open_product(path: Path) -> GrdProduct:
     Raises
     ------
     SarcastError
-        If it is no complete GRD product.
+        If it is not a complete GRD product.
     """
     import_xarray_sentinel()
     attrs, files = _manifest(path)

@@ -95,7 +95,7 @@ def group_products(
 
 
 def _each_once(rasters: Sequence[Path], profiles: Sequence[SceneProfile]) -> Iterator[Path]:
-    """Each file once, by the path that is no link itself, or else by a name that a profile reads.
+    """Each file once, by the path that is not itself a link, else by a name that a profile reads.
 
     For example, of a store of files with meaningless names and links to them, the links are used.
     """

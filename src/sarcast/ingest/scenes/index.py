@@ -34,7 +34,7 @@ from sarcast.ingest.scenes.profile import (
     check_unit,
     scene_profiles,
 )
-from sarcast.ingest.scenes.stac import declare_nodata, normalise_item
+from sarcast.ingest.scenes.stac import declare_nodata, normalise_item, state_raster_grid
 from sarcast.ingest.scenes.unusable import NO_DATA, NO_ITEM, LeftOut, UnusableError
 from sarcast.io.rasters import any_data, has_data
 from sarcast.io.remote import is_remote
@@ -194,6 +194,7 @@ def _usable_items(
         with left_out.unusable(item.id):
             normalised = declare_nodata(normalise_item(item, profiles), nodata)
             _check_rasters(normalised)
+            state_raster_grid(normalised)
             usable.append(normalised)
     return usable
 

@@ -320,12 +320,12 @@ def parse_mode(text: str | None) -> str | None:
 
 
 def incidence_deg(metadata: Mapping[MetadataField, str]) -> float | None:
-    """Incidence angle at the centre, degrees, over 0 to 90; None if it is no such number."""
+    """Incidence angle at the centre, degrees, over 0 to 90; None if it is not such a number."""
     return _number(metadata.get("incidence"), 0.0, 90.0) or None
 
 
 def heading_deg(metadata: Mapping[MetadataField, str]) -> float | None:
-    """Heading of the ground track, degrees clockwise from north; None if it is no such number."""
+    """Heading of the ground track, degrees clockwise from north; None if it is not a number."""
     return _number(metadata.get("heading"), -360.0, 360.0)
 
 
@@ -382,5 +382,5 @@ def _check_expression(pattern: str) -> str:
     try:
         re.compile(pattern)
     except re.error as error:
-        raise ValueError(f"{pattern!r} is no regular expression ({error})") from error
+        raise ValueError(f"{pattern!r} is not a regular expression ({error})") from error
     return pattern

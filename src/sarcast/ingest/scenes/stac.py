@@ -8,7 +8,7 @@ from typing import Any
 
 import pystac
 
-from sarcast.catalogue.scene import INCIDENCE, POLARISATIONS, QUANTITY
+from sarcast.catalogue.scene import INCIDENCE, POLARISATIONS, QUANTITY, grid_fields
 from sarcast.ingest.scenes.comparable import select_comparable
 from sarcast.ingest.scenes.profile import (
     MetadataField,
@@ -28,6 +28,8 @@ from sarcast.ingest.scenes.unusable import (
     LeftOut,
     UnusableError,
 )
+from sarcast.io.rasters import grid_of
+from sarcast.io.remote import is_remote
 from sarcast.sensor import orbits
 
 _CRS = ("proj:code", "proj:epsg", "proj:wkt2")
@@ -122,6 +124,16 @@ def declare_nodata(item: pystac.Item, nodata: float | None) -> pystac.Item:
     for asset in changed.assets.values():
         asset.extra_fields["nodata"] = "nan" if math.isnan(nodata) else nodata
     return changed
+
+
+def state_raster_grid(item: pystac.Item) -> None:
+    """Replace the grid that an item states by that of its backscatter, if it lies on disk."""
+    path = next((a.href for a in item.assets.values() if "data" in (a.roles or [])), None)
+    if path is None or is_remote(path):
+        return
+    for name in (*_CRS, *_PIXELS):
+        item.properties.pop(name, None)
+    item.properties.update(grid_fields(grid_of(path)))
 
 
 def _set_projection(normalised: pystac.Item, item: pystac.Item, profile: SceneProfile) -> None:

@@ -87,7 +87,7 @@ class LeftOut:
         line
             Message for this scene.
         refused
-            Whether ``--strict`` refuses it; false for what is no loss, such as a second copy.
+            Whether ``--strict`` refuses it; false for what is not a loss, such as a second copy.
         """
         group = self._groups.setdefault(reason, _Group(refused))
         group.names.append(name)

@@ -52,7 +52,7 @@ def read_table(path: Path, options: WeatherOptions) -> tuple[xr.Dataset, Weather
     Raises
     ------
     SarcastError
-        If the file cannot be read, a value is no number, or the position of a station is missing.
+        If the file cannot be read, a value is not a number, or a station has no position.
     """
     header = _header(path)
     separator = max(_SEPARATORS, key=header.count)

@@ -119,7 +119,7 @@ def read_recipe(path: Path, changes: TrainOptions | None = None) -> Recipe:
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"]))
         reason = first["msg"].removeprefix("Value error, ")
-        raise SarcastError(f"{path} is no recipe: {f'{key}: ' * bool(key)}{reason}") from error
+        raise SarcastError(f"{path} is not a recipe: {f'{key}: ' * bool(key)}{reason}") from error
 
 
 def _changed(recipe: Recipe, changes: TrainOptions) -> Recipe:
@@ -206,7 +206,9 @@ def _cubes_in(path: Path) -> list[Path]:
         return [path]
     cubes = [inner for inner in sorted(path.glob("*")) if _is_cube(inner)]
     if not cubes:
-        raise SarcastError(f"{path} is no cube and no folder of cubes; build one with sarcast cube")
+        raise SarcastError(
+            f"{path} is neither a cube nor a folder of cubes; build one with sarcast cube"
+        )
     return cubes
 
 
