@@ -28,7 +28,7 @@ from sarcast.io.footprint import (
     utm_crs,
     wrap,
 )
-from sarcast.io.turns import turns_within
+from sarcast.io.longitudes import turns_within
 
 
 def degrees(shape: BaseGeometry) -> Geometry:

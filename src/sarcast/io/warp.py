@@ -18,9 +18,9 @@ from rasterio.windows import Window
 
 from sarcast.arrays import Double, Float
 from sarcast.errors import SarcastError
+from sarcast.io.longitudes import turns_within
 from sarcast.io.masks import MissingMarks
 from sarcast.io.rasters import decode, grid_of_dataset, open_raster, unreadable
-from sarcast.io.turns import turns_within
 
 Convert = Callable[[Float, Window], Float]
 """Converts the values of a window of a raster to a quantity that can be averaged."""
