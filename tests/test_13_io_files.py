@@ -46,7 +46,7 @@ def test_an_existing_result_is_kept_until_the_new_one_is_complete(tmp_path: Path
 
 def test_a_folder_that_is_no_result_is_never_replaced(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("years of work")
-    with pytest.raises(SarcastError, match="no result of sarcast and is not replaced"):
+    with pytest.raises(SarcastError, match="not a result of sarcast and is not replaced"):
         new_folder(tmp_path, overwrite=True).__enter__()
     assert (tmp_path / "thesis.txt").read_text() == "years of work"
 
@@ -120,7 +120,7 @@ def test_inputs_are_never_replaced(tmp_path: Path) -> None:
 
 def test_a_folder_with_a_foreign_run_yaml_is_not_replaced(tmp_path: Path) -> None:
     (tmp_path / "run.yaml").write_text("name: my experiment\n")
-    with pytest.raises(SarcastError, match="no result of sarcast and is not replaced"):
+    with pytest.raises(SarcastError, match="not a result of sarcast and is not replaced"):
         new_folder(tmp_path, overwrite=True).__enter__()
 
 

@@ -130,7 +130,7 @@ def test_bad_input_gives_one_error_line(tmp_path: Path, run: Run, fails: Run) ->
     assert "has decimal commas" in fails(*cube, "--weather", tmp_path / "comma.csv")
     weather(tmp_path / "weather.nc", COARSE, temperature="smoots")
     with_weather = (*cube, "--weather", tmp_path / "weather.nc")
-    assert "no unit of CF" in fails(*with_weather)
+    assert "not a CF unit" in fails(*with_weather)
     assert "does not exist" in fails(*cube, "--dem", tmp_path / "nowhere.tif")
     assert "no cover profile 'corin'" in fails(*cube, "--cover", "a.tif", "--cover-table", "corin")
     assert "no weather profile 'era6'" in fails(*with_weather, "--weather-profile", "era6")

@@ -445,10 +445,12 @@ def test_a_file_that_is_no_evaluation_is_refused(tmp_path):
     with pytest.raises(SarcastError, match="cannot be read: No such file"):
         Evaluation.read(path)
     path.write_text('{"schema_version": 2, "title": "x", "results": []}')
-    with pytest.raises(SarcastError, match=r"no evaluation of schema version 1 \(schema_version"):
+    with pytest.raises(
+        SarcastError, match=r"not an evaluation of schema version 1 \(schema_version"
+    ):
         Evaluation.read(path)
     path.write_text("{")
-    with pytest.raises(SarcastError, match="no evaluation of schema version 1"):
+    with pytest.raises(SarcastError, match="not an evaluation of schema version 1"):
         Evaluation.read(path)
 
 

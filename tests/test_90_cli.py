@@ -522,7 +522,7 @@ def test_training_never_replaces_its_inputs_or_foreign_files(
     for message, words in {
         "which is an input": (cube, "--to", cube, "--overwrite"),
         "exists and is not empty": (cube, "--to", mine),
-        "no result of sarcast": (cube, "--to", mine, "--overwrite"),
+        "not a result of sarcast": (cube, "--to", mine, "--overwrite"),
     }.items():
         assert message in fails(capsys, 1, "train", *words, "--end", "2020-03-07", *QUICK)
     assert (mine / "training" / "thesis.txt").read_text() == "years of work"

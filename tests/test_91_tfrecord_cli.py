@@ -356,7 +356,7 @@ def test_an_ablation_replaces_only_its_own(world_cube, tmp_path, capsys):
     assert run(*words) == 1
     assert "exists and is not empty" in capsys.readouterr().err
     assert run(*words, "--overwrite") == 1
-    assert "no result of sarcast" in capsys.readouterr().err
+    assert "not a result of sarcast" in capsys.readouterr().err
     assert (tmp_path / "mine" / "thesis.txt").read_text() == "years of work"
     assert run("ablate", tmp_path / "nowhere", "--to", tmp_path / "new") == 1
     assert "is not a cube" in capsys.readouterr().err
