@@ -91,6 +91,12 @@ REFUSED = {
         "half of its values are .* lower than any",
     ),
     "all -9999": ("dB", np.full(GRID.shape, -9999.0), "half of its values are -9999 or less"),
+    "digital numbers": (
+        "amplitude",
+        400.0 * 10.0 ** (backscatter(0.0) / 20.0),
+        "higher than .* calibrate",
+    ),
+    "intensities in dB": ("dB", backscatter(45.0), "half of its values are 4.* calibrate digital"),
     "dB as power": ("linear power", backscatter(-10.0), "those of dB; .* --unit 'dB'"),
     "dB with -9999 as power": (
         "linear power",

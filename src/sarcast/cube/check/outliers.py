@@ -12,7 +12,7 @@ import xarray as xr
 from scipy.stats import theilslopes
 
 from sarcast.arrays import Double, Times
-from sarcast.cube.check.statistics import LOWEST_DB, DateStatistics
+from sarcast.cube.check.statistics import HIGHEST_DB, LOWEST_DB, DateStatistics
 from sarcast.sensor import units
 from sarcast.sensor.conditions import RANGES, WEATHER
 
@@ -76,6 +76,13 @@ def value_warnings(dates: Sequence[DateStatistics]) -> Iterator[str]:
         if date.valid_share < MIN_VALID_SHARE:
             yield f"{format_time(date.time)} covers {100.0 * date.valid_share:.1f} % of the area"
     yield from _impossible_value_warnings(dates)
+    bright = [date for date in dates if any(level > HIGHEST_DB for level in date.mean_db)]
+    if bright:
+        yield (
+            f"{len(bright)} dates lie above {HIGHEST_DB:g} dB in the mean, as no ground does, such "
+            f"as {format_time(bright[0].time)}: digital numbers that were not calibrated? If so, "
+            f"calibrate them and build the cube again"
+        )
     views: dict[tuple[Any, ...], list[DateStatistics]] = {}
     for date, track in zip(dates, _tracks(dates), strict=True):
         possible = not any(_exceeds(date, kind) for kind in _IMPOSSIBLE)

@@ -16,6 +16,8 @@ MAX_CELLS = 128
 """Most coarse cells along a side of a cube; platforms are compared on them."""
 LOWEST_DB = -50.0
 """Hardly any backscatter lies below this, dB: see ``values.LOWEST_MEDIAN_DB``."""
+HIGHEST_DB = 20.0
+"""No scene lies above this in the mean, dB: see ``values.HIGHEST_MEDIAN_DB``."""
 NEAR_ZERO_DB = 0.5
 """The frequency of values within this of 0 dB is compared with that of 0 dB itself."""
 _FAR_MORE = 10.0

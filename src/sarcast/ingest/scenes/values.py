@@ -15,6 +15,9 @@ LOWEST_MEDIAN_DB = -50.0
 """Half of a scene is never below this, dB: the noise of Sentinel-1 is equivalent to -22 dB or a
 little less (Torres et al. 2012), and what lies below it has lost its thermal noise by
 subtraction."""
+HIGHEST_MEDIAN_DB = 20.0
+"""Half of a scene is never above this, dB: cities and steep slopes reach about 10 dB, and only
+single pixels more. Digital numbers of GRD products, not calibrated, are at 25 to 50 dB."""
 MAX_NEGATIVE_SHARE = 0.4
 """Largest share of negative values in power: half of the real parts of complex images are."""
 _MARKER = 9999.0
@@ -165,7 +168,8 @@ def implausible(values: Float, unit: str) -> str | None:
     if impossible > 0.5 * given.size and not _is_one_marker(given, possible.size):
         return _impossible_line(given, unit)
     median = float(np.median(possible)) if possible.size else math.nan
-    if _to_db(median, unit) < LOWEST_MEDIAN_DB:
+    level = _to_db(median, unit)
+    if level < LOWEST_MEDIAN_DB or level > HIGHEST_MEDIAN_DB:
         return _impossible_line(possible, unit)
     return None
 
@@ -179,11 +183,11 @@ def _is_one_marker(given: Float, possible: int) -> bool:
 def _impossible_line(values: Float, unit: str) -> str:
     median = float(np.median(values))
     low = median <= 0.0 or _to_db(median, unit) < 0.0
+    cause = "" if low else "calibrate digital numbers first, "
     return (
         f"is declared in {unit}, but half of its values are {median:g} or "
-        f"{'less' if low else 'more'}, "
-        f"{'lower' if low else 'higher'} than any backscatter; check its unit and scale, or give "
-        f"the value of missing pixels with --nodata"
+        f"{'less' if low else 'more'}, {'lower' if low else 'higher'} than any backscatter; "
+        f"check its unit and scale, {cause}or give the value of missing pixels with --nodata"
     )
 
 
