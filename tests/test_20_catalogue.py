@@ -484,6 +484,68 @@ def test_geoparquet_that_lacks_a_part_of_items(
         FolderCatalogue(folder).search()
 
 
+def changed(**columns: object) -> Change:
+    """Replace columns of the first row."""
+
+    def change(frame: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
+        new = {name: [value, frame[name].iloc[1]] for name, value in columns.items()}
+        return frame.astype(dict.fromkeys(columns, object)).assign(**new)
+
+    return change
+
+
+UNUSABLE: dict[str, tuple[Change, str]] = {
+    "no footprint": (
+        lambda frame: frame.set_geometry([None, frame.geometry.iloc[1]], crs=frame.crs),
+        "the row of scene-0 has no footprint",
+    ),
+    "no time": (changed(datetime=None), "the row of scene-0 has no time"),
+    "time not in ISO 8601": (
+        lambda frame: frame.assign(datetime="1 March 2020"),
+        "the time '1 March 2020' of a row is not in ISO 8601",
+    ),
+    "assets as plain text": (
+        lambda frame: frame.assign(assets="none"),
+        "the row of scene-0 has no assets by key",
+    ),
+    "one id": (
+        lambda frame: frame.assign(id="same"),
+        "the row of same has an id that other rows have too",
+    ),
+    "no rows": (lambda frame: frame.iloc[:0], "has no rows, so there is no scene in it"),
+}
+
+
+@pytest.mark.parametrize("fault", UNUSABLE)
+def test_rows_that_are_no_items_are_refused_in_one_line(
+    fault: str, frame: gpd.GeoDataFrame, tmp_path: Path
+) -> None:
+    change, line = UNUSABLE[fault]
+    change(frame).to_parquet(tmp_path / "items.parquet")
+    with pytest.raises(SarcastError, match=line) as raised:
+        FolderCatalogue(tmp_path).search()
+    assert "damaged" not in str(raised.value)
+
+
+def test_geoparquet_with_numbers_as_ids_and_footprints_as_text(
+    frame: gpd.GeoDataFrame, tmp_path: Path
+) -> None:
+    plain = pd.DataFrame(frame.assign(id=[7, 8])).assign(geometry=frame.geometry.to_wkt())
+    plain.to_parquet(tmp_path / "items.parquet")
+    assert [item.id for item in FolderCatalogue(tmp_path).search(GRID.extent)] == ["7", "8"]
+
+
+def test_another_scene_of_the_same_id_is_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    items = [scene(tmp_path, number).to_item() for number in (0, 0, 1)]
+    assert FolderCatalogue(tmp_path / "catalogue").add(items) == 2
+    assert not caplog.messages
+    items[2].id = items[0].id
+    assert FolderCatalogue(tmp_path / "other").add(items) == 1
+    assert "1 items have the id of another with another time or footprint" in caplog.text
+
+
 def test_a_catalogue_that_does_not_exist(tmp_path: Path) -> None:
     with pytest.raises(SarcastError, match="nosuch does not exist; name the folder of a catalogue"):
         FolderCatalogue(tmp_path / "nosuch").search()

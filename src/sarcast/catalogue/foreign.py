@@ -7,6 +7,7 @@ with other units, and may leave out columns that follow from others.
 import datetime as dt
 import json
 import math
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -52,9 +53,11 @@ def read_foreign(path: Path) -> pa.Table:
     Raises
     ------
     SarcastError
-        If it lacks ids, assets, footprints or times.
+        If it lacks ids, assets, footprints or times, or an id occurs twice.
     """
     table = pq.read_table(path)
+    if not len(table):
+        raise SarcastError(f"{path} has no rows, so there is no scene in it; index scenes again")
     shapes = _shapes(path, table)
     present = {*table.column_names, *_fields(table, "properties")}
     missing = [name for name in ("id", "assets") if name not in present]
@@ -67,7 +70,28 @@ def read_foreign(path: Path) -> pa.Table:
         )
     rows = table.drop_columns([name for name in ("geometry",) if name in table.column_names])
     items = [_item(row, shape) for row, shape in zip(rows.to_pylist(), shapes, strict=True)]
+    _check_items(path, items)
     return stac_geoparquet.arrow.parse_stac_items_to_arrow(items).read_all()
+
+
+def _check_items(path: Path, items: list[dict[str, Any]]) -> None:
+    """Check that each item has what a search needs, and an id of its own."""
+    keys = Counter((item.get("collection"), item["id"]) for item in items)
+    for item in items:
+        stated = item["properties"]
+        time = stated.get("datetime") or all(stated.get(name) for name in TIMES[1:])
+        faults = {
+            "no footprint": item["geometry"] is None or item["bbox"] is None,
+            "no time": not time,
+            "no assets by key": not isinstance(item["assets"], dict),
+            "an id that other rows have too": keys[item.get("collection"), item["id"]] > 1,
+        }
+        found = [fault for fault, is_so in faults.items() if is_so]
+        if found:
+            raise SarcastError(
+                f"{path}: the row of {item['id']} has {' and '.join(found)}, so it is no STAC "
+                f"item; correct or remove it, or index the scenes themselves with sarcast index"
+            )
 
 
 def _shapes(path: Path, table: pa.Table) -> list[Any] | None:
@@ -77,8 +101,13 @@ def _shapes(path: Path, table: pa.Table) -> list[Any] | None:
         return list(shapes if shapes.crs is None else shapes.to_crs("EPSG:4326"))
     if "geometry" not in table.column_names:
         return None
-    stored = table["geometry"].to_pylist()
-    return [shapely.from_wkb(each) if isinstance(each, bytes) else None for each in stored]
+    return [_shape(each) for each in table["geometry"].to_pylist()]
+
+
+def _shape(stored: Any) -> Any:
+    """Footprint from WKB or WKT; None if it is neither."""
+    read = shapely.from_wkb if isinstance(stored, bytes) else shapely.from_wkt
+    return read(stored, on_invalid="ignore") if isinstance(stored, (bytes, str)) else None
 
 
 def _fields(table: pa.Table, name: str) -> Iterator[str]:
@@ -97,6 +126,7 @@ def _item(row: dict[str, Any], shape: Any) -> dict[str, Any]:
     properties = {key: value for key, value in properties.items() if not key.startswith("__")}
     return {
         **top,
+        "id": str(top["id"]),
         "type": "Feature",
         "stac_version": top.get("stac_version") or pystac.get_stac_version(),
         "stac_extensions": top.get("stac_extensions") or [],
@@ -135,9 +165,19 @@ def _plain(key: str, value: Any) -> Any:
     if isinstance(value, list):
         return [_plain(key, part) for part in value]
     if key in TIMES and isinstance(value, str):
-        value = dt.datetime.fromisoformat(value)
+        value = _time(value)
     if isinstance(value, dt.datetime):
         return utc(value).isoformat().replace("+00:00", "Z")
     if isinstance(value, float) and math.isnan(value):
         return None
     return int(value) if key in _INTEGERS and value is not None else value
+
+
+def _time(text: str) -> dt.datetime:
+    try:
+        return dt.datetime.fromisoformat(text)
+    except ValueError as error:
+        raise SarcastError(
+            f"the time {text!r} of a row is not in ISO 8601, such as 2020-03-01T05:11:22Z; "
+            f"correct it, or index the scenes themselves with sarcast index"
+        ) from error

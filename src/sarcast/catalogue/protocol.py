@@ -2,6 +2,7 @@
 
 import datetime as dt
 import json
+import logging
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -14,6 +15,9 @@ from shapely.geometry.base import BaseGeometry
 from sarcast.errors import SarcastError
 from sarcast.io.footprint import WGS84, bounding_box, canonical_shape, footprint, geojson
 from sarcast.io.grid import item_grid
+
+_log = logging.getLogger(__name__)
+_LISTED = 3
 
 TimeRange = tuple[dt.datetime | None, dt.datetime | None]
 """First and last time, both included; None leaves that side open, no time zone means UTC."""
@@ -119,8 +123,22 @@ def read_items(path: Path) -> list[pystac.Item]:
 
 
 def sort_items(items: Iterable[pystac.Item]) -> list[pystac.Item]:
-    """Sort items by time, then id; of items with the same collection and id the last one counts."""
-    unique = {(item.collection_id, item.id): item for item in items}
+    """Sort items by time, then id; of items with the same collection and id the last one counts.
+
+    A warning names items that are lost in this way although they are other scenes.
+    """
+    unique: dict[tuple[str | None, str], pystac.Item] = {}
+    lost = []
+    for item in items:
+        other = unique.get((item.collection_id, item.id), item)
+        if (other.datetime, other.bbox) != (item.datetime, item.bbox):
+            lost.append(item.id)
+        unique[item.collection_id, item.id] = item
+    if lost:
+        _log.warning(
+            f"{len(lost)} items have the id of another with another time or footprint, and only "
+            f"the last of each is used: {', '.join(lost[:_LISTED])}; give each an id of its own"
+        )
     return sorted(
         unique.values(), key=lambda item: (utc(item.datetime or time_range(item)[0]), item.id)
     )
