@@ -151,7 +151,14 @@ def item(folder: Path, name: str, **changed: object) -> str:
     return name
 
 
+def truncated_item(folder: Path) -> str:
+    path = folder / f"{item(folder, 'half')}.json"
+    path.write_text(path.read_text()[:300])
+    return str(path)
+
+
 UNUSABLE: dict[Write, str] = {
+    truncated_item: "no valid STAC item",
     hh_hv: "polarisation HH or HV, where VV or VH is used",
     extra_wide: "mode EW, where IW is used",
     truncated: "unreadable, or without a location",
@@ -323,6 +330,41 @@ def test_other_rasters_in_the_folder_are_named(
     assert [found.id for found in items] == used
     output = capsys.readouterr().err
     assert f"1 left out (raster whose name matches no profile): {tmp_path}/S1-5-M" in output
+
+
+def test_files_that_macos_adds_are_no_scenes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    used = usable(tmp_path)
+    (tmp_path / "__MACOSX").mkdir()
+    for name in (f"__MACOSX/._{used[0]}.tif", f"._{used[1]}.tif", "._item.json"):
+        (tmp_path / name).write_bytes(b'\0\5\x16\7 "stac_version"')
+    items = find_items([tmp_path], IndexOptions(strict=True))
+    assert [found.id for found in items] == used
+    assert "3 left out (metadata of macOS, no raster): " in capsys.readouterr().err
+
+
+def test_a_scene_of_the_same_name_elsewhere_is_no_copy(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of one image cut to several areas, each in its own folder, the others are named as lost."""
+    name, _ = usable(tmp_path / "a")
+    usable(tmp_path / "copy")
+    moved = tmp_path / "b" / f"{name}.tif"
+    write_cog(moved, DECIBELS, GRID.translate_pix(100, 0), bands=["VV", "VH"])
+    find_items([tmp_path], IndexOptions())
+    output = capsys.readouterr().err
+    assert "1 left out (same name as a scene that is used, but other pixels; rename it" in output
+    assert f"to use both): {moved}" in output
+    assert f"2 left out (copy of a scene that is used): {tmp_path}/copy" in output
+    with pytest.raises(SarcastError, match="--strict refuses .*same name as a scene"):
+        find_items([tmp_path], IndexOptions(strict=True))
+
+
+def test_an_item_that_begins_with_a_byte_order_mark(tmp_path: Path) -> None:
+    path = tmp_path / f"{item(tmp_path, 'marked')}.json"
+    path.write_text(path.read_text(), encoding="utf-8-sig")
+    assert [found.id for found in find_items([tmp_path], IndexOptions())] == ["marked"]
 
 
 def test_items_in_a_feature_collection(tmp_path: Path) -> None:

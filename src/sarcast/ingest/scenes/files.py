@@ -11,6 +11,7 @@ from sarcast.ingest.scenes.profile import MetadataField, SceneProfile
 from sarcast.ingest.scenes.unusable import LEVEL_1, LeftOut
 from sarcast.io.files import is_partial
 from sarcast.io.folders import walk
+from sarcast.io.rasters import grid_of
 from sarcast.sensor import units
 
 RASTER_SUFFIXES = {".tif", ".tiff", ".dim", ".nc"}
@@ -18,6 +19,9 @@ RASTER_SUFFIXES = {".tif", ".tiff", ".dim", ".nc"}
 _LEVEL_1_ZIP = re.compile(r"S1[A-D]_\w{2}_(GRD|SLC)\w*(\.SAFE)?\.zip")
 _COPY = "copy of a scene that is used"
 _VARIANT = "another processing of a scene that is used"
+_ELSEWHERE = "same name as a scene that is used, but other pixels; rename it to use both"
+_MACOS = "metadata of macOS, no raster"
+_APPLE_DOUBLE = b"\0\5\x16\7"
 _NO_PROFILE = "raster whose name matches no profile"
 
 
@@ -47,12 +51,32 @@ def _files_below(folder: Path, left_out: LeftOut) -> Iterator[Path]:
     for below, files in walk(folder, lambda reason, path: left_out.add(reason, str(path))):
         safe = next((part for part in (below, *below.parents) if part.suffix == ".SAFE"), None)
         if safe is None:
-            yield from (file for file in files if not is_partial(file.relative_to(folder)))
+            whole = (file for file in files if not is_partial(file.relative_to(folder)))
+            yield from (file for file in whole if not _is_apple_double(file, left_out))
         zips = [file for file in files if safe is None and _LEVEL_1_ZIP.fullmatch(file.name)]
         for product in {*zips, *([safe] if safe else [])} - products:
             products.add(product)
             line = f"{product} is a level-1 product: for SAFE folders use sarcast rtc"
             left_out.add(LEVEL_1, str(product), line)
+
+
+def _is_apple_double(file: Path, left_out: LeftOut) -> bool:
+    """Whether macOS wrote a file ``._NAME`` beside NAME; it is then left out."""
+    if not file.name.startswith("._") or file.suffix.lower() not in {*RASTER_SUFFIXES, ".json"}:
+        return False
+    with file.open("rb") as opened:
+        if opened.read(len(_APPLE_DOUBLE)) != _APPLE_DOUBLE:
+            return False
+    left_out.add(_MACOS, str(file), refused=False)
+    return True
+
+
+def _differ_in_grid(first: Path, second: Path) -> bool:
+    """Whether two rasters cover other pixels; false if either cannot be read."""
+    try:
+        return bool(grid_of(first) != grid_of(second))
+    except SarcastError:
+        return False
 
 
 def group_products(
@@ -88,7 +112,9 @@ def group_products(
         variant = groups.get("variant", "")
         product = products.setdefault((name, variant), RasterProduct(name, profile, groups))
         if product.profile is not profile or band in product.bands:
-            left_out.add(_COPY, str(path), refused=False)
+            used = next((each for each, name in product.files if name == band), None)
+            is_copy = used is None or not _differ_in_grid(path, used)
+            left_out.add(_COPY if is_copy else _ELSEWHERE, str(path), refused=not is_copy)
             continue
         product.files.append((path, band))
     return _without_variants(products.values(), declared, left_out)

@@ -7,6 +7,7 @@ shipped in ``profiles/scenes``, or one of the user.
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pystac
 from pydantic import BaseModel, ConfigDict, Field
@@ -149,10 +150,7 @@ def _json_files(files: Sequence[Path]) -> list[Path]:
 
 def _read_items(path: Path, left_out: LeftOut) -> Iterator[pystac.Item]:
     """STAC items of radar scenes in a JSON file, if it has any: one item, or a collection."""
-    try:
-        content = json.loads(path.read_text())
-    except (OSError, ValueError):
-        return
+    content = _read_json(path, left_out)
     features = content.get("features") if isinstance(content, dict) else None
     for feature in features if isinstance(features, list) else [content]:
         if not _is_radar_item(feature):
@@ -167,6 +165,19 @@ def _read_items(path: Path, left_out: LeftOut) -> Iterator[pystac.Item]:
         item.set_self_href(path.resolve().as_posix())
         item.make_asset_hrefs_absolute()
         yield item
+
+
+def _read_json(path: Path, left_out: LeftOut) -> Any:
+    """Content of a JSON file; None if it is damaged, and left out if it seems to be an item."""
+    text = ""
+    try:
+        text = path.read_bytes().decode("utf-8-sig", "replace")
+        return json.loads(text)
+    except (OSError, ValueError) as error:
+        if isinstance(error, OSError) or '"stac_version"' in text:
+            line = f"{path} cannot be read as JSON, it may be truncated: fetch it again ({error})"
+            left_out.add(NO_ITEM, str(path), line)
+        return None
 
 
 def _is_radar_item(content: object) -> bool:
