@@ -420,6 +420,12 @@ def test_weather_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "text.nc").write_text("no NetCDF")
     with pytest.raises(SarcastError, match="cannot be read as NetCDF"):
         read_weather(tmp_path / "text.nc", AT, [EVENING])
+    (tmp_path / "text.nc").write_bytes(b"GRIB\0\0\0\2 7777")
+    with pytest.raises(SarcastError, match="as NetCDF: it is GRIB; request NetCDF, or convert"):
+        read_weather(tmp_path / "text.nc", AT, [EVENING])
+    (tmp_path / "text.nc").write_text("\n<!DOCTYPE html><html>")
+    with pytest.raises(SarcastError, match="as NetCDF: it is a web page, such as that of a login"):
+        read_weather(tmp_path / "text.nc", AT, [EVENING])
     with pytest.raises(SarcastError, match="does not exist"):
         read_weather(tmp_path / "nowhere.nc", AT, [EVENING])
 

@@ -1,5 +1,6 @@
 """NetCDF and Zarr opened by the CF conventions, also where their attributes deviate from them."""
 
+import io
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -36,13 +37,25 @@ def open_cf(source: str, called: str = "") -> xr.Dataset:
     except (OSError, ValueError, LookupError, TypeError, ImportError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         if "IO backends" in reason:
-            reason = "its format is not recognised"
+            reason = _other_format(source)
         kind = "Zarr" if zarr else "NetCDF"
         raise SarcastError(f"{called or source} cannot be read as {kind}: {reason}") from error
     grid_mappings = {str(v.attrs.get("grid_mapping", "")) for v in data.data_vars.values()}
     with_coordinates = data.set_coords([name for name in grid_mappings if name in data])
     with_coordinates.set_close(data.close)
     return with_coordinates
+
+
+def _other_format(source: str) -> str:
+    """What a file is that is no NetCDF, by its first bytes, and what to do."""
+    path = Path(source)
+    with path.open("rb") if path.is_file() else io.BytesIO() as file:
+        start = file.read(512).lstrip().lower()
+    if start.startswith(b"grib"):
+        return "it is GRIB; request NetCDF, or convert it (grib_to_netcdf, cdo -f nc copy)"
+    if start.startswith((b"<html", b"<!doctype", b"<?xml")):
+        return "it is a web page, such as that of a login; fetch it again"
+    return "its format is not recognised; request NetCDF"
 
 
 @cache
