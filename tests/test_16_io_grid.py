@@ -161,6 +161,10 @@ def test_invalid_areas(area: str) -> None:
 
 def test_a_file_that_is_neither_vector_nor_raster(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("nothing")
+    with pytest.raises(UsageError, match=r"'nosuch\.geojson' does not exist"):
+        read_area("nosuch.geojson")
+    with pytest.raises(UsageError, match="'1,2,3' is none of these"):
+        read_area("1,2,3")
     with pytest.raises(UsageError, match="neither a vector nor a raster file"):
         read_area(str(tmp_path / "notes.txt"))
 

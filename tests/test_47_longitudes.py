@@ -424,6 +424,45 @@ def test_utm_scenes_across_180_degrees_fill_a_cube_in_another_crs(crs: str, tmp_
     assert max(read.shape) < 120
 
 
+MERCATOR_EDGE_M = 20_037_508.34
+
+
+@pytest.mark.parametrize("side", [1.0, -1.0])
+@pytest.mark.parametrize("own", ["EPSG:3857", "EPSG:3395"])
+@pytest.mark.parametrize("crs", ["EPSG:32701", "EPSG:4326", "EPSG:3832"])
+def test_a_raster_beyond_the_edge_of_mercator_is_read_whole(
+    crs: str, own: str, side: float, tmp_path: Path
+) -> None:
+    """Its values are those of its columns, read on both sides of the edge, at 180 degrees."""
+    corner = side * MERCATOR_EDGE_M - 6000.0
+    grid = GeoBox((200, 120), Affine(100.0, 0, corner, 0, -100.0, -1_905_000.0), own)
+    columns = np.broadcast_to(np.arange(120, dtype=np.float32) + 0.5, grid.shape)
+    write_cog(tmp_path / "scene.tif", columns, grid)
+    step = 0.001 if crs == "EPSG:4326" else 100.0
+    box = canonical_box(179.97, -17.02, 180.03, -17.0)
+    made = make_grid(box, [item_on(grid)], crs=crs, resolution=step)
+    read = read_onto(tmp_path / "scene.tif", made, "nearest")
+    y, x = (np.asarray(made.coordinates[name].values) for name in made.dimensions)
+    east = made.crs.transformer_to_crs(CRS("EPSG:4326"))(*np.meshgrid(x, y))[0] % 360.0 - 180.0
+    true = (east / 180.0 * MERCATOR_EDGE_M + 6000.0) / 100.0
+    assert np.isfinite(read).mean() > 0.98
+    assert np.nanmax(np.abs(read - true)) < 1.5
+
+
+def test_an_area_on_both_sides_of_the_edge_of_a_projection_is_refused() -> None:
+    """A cube of the whole globe would hold it; scenes on both sides are refused alike."""
+    grids = [
+        GeoBox((60, 60), Affine(20.0, 0, corner, 0, -20.0, -1_920_000.0), "EPSG:3857")
+        for corner in (MERCATOR_EDGE_M - 2000.0, -MERCATOR_EDGE_M + 100.0)
+    ]
+    items = [item_on(grid, str(number)) for number, grid in enumerate(grids)]
+    line = "both sides of the edge of EPSG:3857, .* give --crs with --resolution, such as --crs E"
+    for area in (read_area("179.99,-17,-179.99,-16.99"), None):
+        with pytest.raises(UsageError, match=line):
+            make_grid(area, items)
+    assert make_grid(None, items[:1]) == grids[0]
+
+
 # --- other rasters --------------------------------------------------------------------------------
 
 

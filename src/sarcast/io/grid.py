@@ -1,5 +1,7 @@
 """Areas and grids: reads an area as given by the user, and makes the grid of a cube from it."""
 
+import math
+import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,6 +32,7 @@ from sarcast.io.footprint import (
     grid_bounds,
     least_arc,
     project,
+    utm_crs,
     wrap,
 )
 from sarcast.io.rasters import grid_of
@@ -44,9 +47,14 @@ MOST_PIXELS = 4e9
 LEAST_FILLED = 0.01
 """Least share of their bounding box that scenes must cover if no area is given."""
 LONGEST_PATH = 4096
+_PATH = re.compile(r"[/\\]|\.[A-Za-z]\w*$")
 _LISTED = 5
 _FOLDED_DEG = 0.01
 """Distance of a point from itself, projected and back, from which a CRS does not represent it."""
+_CUT = 3.0
+"""An area is cut if its projection is longer than so many times its length on the ground, ..."""
+_CUT_M = 1e7
+"""... and than this, a quarter of the globe, m."""
 _COLLAPSED = 0.2
 """Share of its true size below which a projected area has collapsed."""
 METRES_A_DEGREE = 111_320.0
@@ -75,9 +83,10 @@ def read_area(area: str) -> Geometry | GeoBox:
     try:
         west, south, east, north = (float(part) for part in area.split(","))
     except ValueError as error:
+        is_path = _PATH.search(area) is not None
         raise UsageError(
             f"--area must be 'west,south,east,north' in degrees, a vector file or a raster file; "
-            f"{area!r} is none of these"
+            f"{area!r} {'does not exist' if is_path else 'is none of these'}"
         ) from error
     return _box_area(area, west, south, east, north)
 
@@ -147,9 +156,12 @@ def make_grid(
     near = _longitude(native)
     if area is None:
         bounds = _union([grid_bounds(item_grid(item), target, near) for item in items])
+        outline = shapely.union_all(_contiguous([item.bbox for item in items if item.bbox]))
     else:
         _check_representable(area, target)
         bounds = bounds_in(area, target, near)
+        outline = contiguous(area, near)
+    _check_in_one_piece(outline, bounds, target)
     if area is None and not bounds.span_y * bounds.span_x <= MOST_PIXELS * step_x * step_y:
         _check_one_region(items, 1.0)
     _check_size(bounds.span_y / step_y, bounds.span_x / step_x, (step_x, step_y), target)
@@ -248,6 +260,23 @@ def _check_representable(area: Geometry, crs: CRS) -> None:
         raise UsageError(
             f"the area is too large to be represented in {crs}; give a smaller --area, or a --crs "
             f"that is made for all of it, with --resolution"
+        )
+
+
+def _check_in_one_piece(outline: BaseGeometry, bounds: BoundingBox, crs: CRS) -> None:
+    """Check that a projection does not cut an area in two, as Web Mercator does at 180 degrees."""
+    if crs.geographic or outline.is_empty:
+        return
+    west, south, east, north = outline.bounds
+    across = math.cos(math.radians(max(abs(south), abs(north))))
+    metres = METRES_A_DEGREE * max((east - west) * across, north - south)
+    span = max(bounds.span_x, bounds.span_y) * crs.proj.axis_info[0].unit_conversion_factor
+    if span * across > _CUT * metres and span > _CUT_M:
+        utm = utm_crs((west + east) / 2.0, (south + north) / 2.0)
+        raise UsageError(
+            f"the area lies on both sides of the edge of {crs}, which would give a cube "
+            f"{span / 1000.0:.0f} km wide; give --crs with --resolution, such as --crs {utm}, or "
+            f"an --area on one side"
         )
 
 

@@ -3,11 +3,15 @@
 import math
 from collections.abc import Sequence
 
+import numpy as np
 from affine import Affine
 from odc.geo.crs import CRS
 from odc.geo.geobox import GeoBox
 
-from sarcast.io.footprint import HALF_TURN_DEG, TURN_DEG, contiguous, footprint
+from sarcast.io.footprint import HALF_TURN_DEG, TURN_DEG, WGS84, contiguous, footprint
+
+_NEAR_EDGE_M = 1.5e7
+"""The edge of a cylindrical projection, half a turn from its middle, is not nearer to it, m."""
 
 
 def turns_within(source: GeoBox, grid: GeoBox) -> Sequence[tuple[GeoBox, GeoBox]]:
@@ -27,9 +31,12 @@ def turns_within(source: GeoBox, grid: GeoBox) -> Sequence[tuple[GeoBox, GeoBox]
     Returns
     -------
     sequence of (GeoBox, GeoBox)
-        The two grids, which are the same pixels with other longitudes or another prime meridian;
-        they are returned as they are if neither is in degrees east of Greenwich.
+        The two grids, which are the same pixels with other longitudes, another prime meridian or
+        another middle of the projection; they are returned as they are if neither is in degrees
+        east of Greenwich, nor the raster beyond the edge of its projection.
     """
+    if source.crs != grid.crs:
+        source = _within_edges(source)
     if not (source.crs.geographic or grid.crs.geographic):
         return [(source, grid)]
     if source.crs == grid.crs:
@@ -53,6 +60,33 @@ def _turns(source: GeoBox, west: float, east: float) -> list[GeoBox]:
     first = math.ceil((west - right) / TURN_DEG)
     last = math.floor((east - left) / TURN_DEG)
     return [_moved(source, turn * TURN_DEG) for turn in range(first, last + 1)]
+
+
+def _within_edges(source: GeoBox) -> GeoBox:
+    """The same pixels in a projection centred on them, if they lie beyond the edge of their own.
+
+    For example, a raster in Web Mercator from 179.9 to 180.1 degrees east.
+    """
+    left, bottom, right, top = source.boundingbox.bbox
+    if source.crs.geographic or max(abs(left), abs(right)) < _NEAR_EDGE_M:
+        return source
+    x, y = np.array([left, right]), np.full(2, (bottom + top) / 2.0)
+    wgs84 = CRS(WGS84)
+    there = source.crs.transformer_to_crs(wgs84)(x, y)
+    back, _ = wgs84.transformer_to_crs(source.crs)(*there)
+    turn = float(np.max(np.abs(back - x)))
+    if not _NEAR_EDGE_M < turn < math.inf:
+        return source
+    fields = source.crs.proj.to_json_dict()
+    fields.pop("id", None)
+    fields["name"] = "beyond the edge"  # by its own name GDAL would take it for EPSG:3857
+    parameters = fields.get("conversion", {}).get("parameters", [])
+    origins = [each for each in parameters if each["name"] == "Longitude of natural origin"]
+    if not origins:
+        return source
+    origins[0]["value"] += math.copysign(HALF_TURN_DEG, -origins[0]["value"])
+    moved = _moved(source, math.copysign(turn / 2.0, -x.mean()))
+    return GeoBox(moved.shape, moved.transform, CRS(type(source.crs.proj).from_json_dict(fields)))
 
 
 def _is_in_degrees(grid: GeoBox) -> bool:
