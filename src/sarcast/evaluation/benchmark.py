@@ -46,20 +46,20 @@ class BenchOptions(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     classifiers: bool = Field(
-        False, description="evaluate every classifier; the linear SVC is always evaluated"
+        False, description="Evaluate every classifier; the linear SVC is always evaluated."
     )
     windows: int | None = Field(
-        None, ge=4, description="evaluate only the first windows; default: all of the bench"
+        None, ge=4, description="Evaluate only the first windows; default: all of the bench."
     )
     fit_windows: int = Field(
         128,
         ge=1,
         le=512,
-        description="number of cases that classifiers are fitted on and not evaluated on: the "
+        description="Number of cases that classifiers are fitted on and not evaluated on: the "
         "first ones with change, at most a quarter of all; each window gives two cases, simulated "
-        "and physical",
+        "and physical.",
     )
-    workers: int = Field(1, ge=1, le=1024, description="number of processes, with one thread each")
+    workers: int = Field(1, ge=1, le=1024, description="Number of processes, with one thread each.")
 
 
 def benchmark_cases(name: str, windows: range | None = None) -> Iterator[Case]:

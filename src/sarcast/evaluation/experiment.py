@@ -50,33 +50,33 @@ class ExperimentOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    shapes: ShapeOptions = Field(ShapeOptions(), description="how random shapes are drawn")
+    shapes: ShapeOptions = Field(ShapeOptions(), description="How random shapes are drawn.")
     within: Within = Field(
         "forest",
-        description="where change is simulated: in forest (anywhere if no forest mask is known), "
-        "or anywhere",
+        description="Where change is simulated: in forest (anywhere if no forest mask is known), "
+        "or anywhere.",
     )
     paper_filter: bool = Field(
-        False, description="count only the windows that the paper's tables count"
+        False, description="Count only the windows that the paper's tables count."
     )
     by_condition: bool = Field(
         True,
-        description="also split the results by pass, incidence, season, weather and cover; "
-        "=false turns it off",
+        description="Also split the results by pass, incidence, season, weather and cover; "
+        "=false turns it off.",
     )
     exact: bool = Field(
         False,
-        description="compute AUCs by sorting all scores; memory grows by 5 bytes per pixel, "
-        "method, change and difference image",
+        description="Compute AUCs by sorting all scores; memory grows by 5 bytes per pixel, "
+        "method, change and difference image.",
     )
     fit_windows: int = Field(
         16,
         ge=1,
         le=10_000,
-        description="number of windows that classifiers are fitted on: the first ones with change",
+        description="Number of windows that classifiers are fitted on: the first ones with change.",
     )
-    at_once: int = Field(8, ge=1, le=1024, description="windows in a prediction batch")
-    panels: int = Field(4, ge=0, le=50, description="example windows shown in the report")
+    at_once: int = Field(8, ge=1, le=1024, description="Windows in a prediction batch.")
+    panels: int = Field(4, ge=0, le=50, description="Example windows shown in the report.")
 
 
 @dataclass(frozen=True)

@@ -81,25 +81,25 @@ class StreamOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    preset: PresetName = Field("random", description="kind of landscape and climate")
-    size: int = Field(128, ge=32, le=1024, description="rows and columns of a window, pixels")
-    previous: int = Field(4, ge=1, le=16, description="previous images of a window")
-    batch: int = Field(8, ge=1, le=4096, description="windows of a batch")
+    preset: PresetName = Field("random", description="Kind of landscape and climate.")
+    size: int = Field(128, ge=32, le=1024, description="Rows and columns of a window, pixels.")
+    previous: int = Field(4, ge=1, le=16, description="Previous images of a window.")
+    batch: int = Field(8, ge=1, le=4096, description="Windows of a batch.")
     new_changes: bool = Field(
-        False, description="let the ground change between the last previous image and the target"
+        False, description="Let the ground change between the last previous image and the target."
     )
     missing: float = Field(
-        0.0, ge=0.0, le=1.0, description="probability that a condition is missing from a window"
+        0.0, ge=0.0, le=1.0, description="Probability that a condition is missing from a window."
     )
     counterfactual: bool = Field(
         False,
-        description="also simulate each target under different rain, half of them from the "
-        "opposite pass: training with contrast fits the difference between the two",
+        description="Also simulate each target under different rain, half of them from the "
+        "opposite pass: training with contrast fits the difference between the two.",
     )
     goal_looks: int = Field(
         0,
         ge=0,
         le=64,
-        description="looks averaged in the training goal: the mean of so many simulated images of "
-        "the expected backscatter, with less speckle than the target; 0: train on the target",
+        description="Looks averaged in the training goal: the mean of so many simulated images of "
+        "the expected backscatter, with less speckle than the target; 0: train on the target.",
     )

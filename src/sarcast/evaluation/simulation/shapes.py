@@ -13,25 +13,25 @@ class ShapeOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    vertices: int = Field(16, ge=3, le=1000, description="vertices of a shape")
+    vertices: int = Field(16, ge=3, le=1000, description="Vertices of a shape.")
     irregularity: float = Field(
         0.35,
         ge=0,
         le=1,
-        description="spread of the angles between vertices, relative to the mean",
+        description="Spread of the angles between vertices, relative to the mean.",
     )
     spikiness: float = Field(
-        0.2, ge=0, le=1, description="standard deviation of the radii, relative to the mean"
+        0.2, ge=0, le=1, description="Standard deviation of the radii, relative to the mean."
     )
     size: float = Field(
         100 / 512,
         gt=0,
         le=1,
-        description="side of the square in which a shape is drawn, as a share of the smaller side "
-        "of the window; the mean radius is a quarter of it",
+        description="Side of the square in which a shape is drawn, as a share of the smaller side "
+        "of the window; the mean radius is a quarter of it.",
     )
-    least: int = Field(0, ge=0, le=100, description="fewest shapes in an image")
-    most: int = Field(3, ge=0, le=100, description="most shapes in an image")
+    least: int = Field(0, ge=0, le=100, description="Fewest shapes in an image.")
+    most: int = Field(3, ge=0, le=100, description="Most shapes in an image.")
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:

@@ -38,17 +38,17 @@ class TemporalOptions(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     widths: tuple[Channels, Channels, Channels, Channels] = Field(
-        (48, 80, 128, 176), description="channels at 1/2, 1/4, 1/8 and 1/16 of the resolution"
+        (48, 80, 128, 176), description="Channels at 1/2, 1/4, 1/8 and 1/16 of the resolution."
     )
     blocks: tuple[Blocks, Blocks, Blocks, Blocks] = Field(
-        (1, 2, 2, 2), description="residual blocks of the encoder at each of these resolutions"
+        (1, 2, 2, 2), description="Residual blocks of the encoder at each of these resolutions."
     )
-    decoder_width: int = Field(64, ge=8, le=512, description="channels of the decoder at 1/2")
+    decoder_width: int = Field(64, ge=8, le=512, description="Channels of the decoder at 1/2.")
     decoder_blocks: tuple[Blocks, Blocks, Blocks, Blocks] = Field(
-        (2, 2, 2, 1), description="residual blocks of the decoder at each of these resolutions"
+        (2, 2, 2, 1), description="Residual blocks of the decoder at each of these resolutions."
     )
-    fine_width: int = Field(24, ge=4, le=256, description="channels at full resolution")
-    embedding: int = Field(128, ge=8, le=1024, description="length of the embedding of conditions")
+    fine_width: int = Field(24, ge=4, le=256, description="Channels at full resolution.")
+    embedding: int = Field(128, ge=8, le=1024, description="Length of the embedding of conditions.")
 
 
 class Temporal(ContrastNetwork):

@@ -27,21 +27,21 @@ class UNetLayers(BaseModel):
     filters: tuple[PositiveInt, ...] = Field(
         (64, 128, 256, 512),
         min_length=1,
-        description="filters of the first convolutions; the last number is repeated for the others",
+        description="Filters of the first convolutions; the last number is repeated.",
     )
     dropout: float = Field(
-        0.3, ge=0.0, lt=1.0, description="share dropped in the first three transposed convolutions"
+        0.3, ge=0.0, lt=1.0, description="Share dropped in the first three transposed convolutions."
     )
     momentum: float = Field(
-        0.99, ge=0.0, lt=1.0, description="momentum of the batch norms, as in Keras"
+        0.99, ge=0.0, lt=1.0, description="Momentum of the batch norms, as in Keras."
     )
 
 
 class UNetOptions(UNetLayers):
     """Input and layers of the U-Net; the defaults are the paper's."""
 
-    size: int = Field(512, ge=8, le=4096, description="rows and columns of a window, a power of 2")
-    previous: int = Field(4, ge=1, le=64, description="number of previous images")
+    size: int = Field(512, ge=8, le=4096, description="Rows and columns of a window, a power of 2.")
+    previous: int = Field(4, ge=1, le=64, description="Number of previous images.")
 
     @field_validator("size")
     @classmethod

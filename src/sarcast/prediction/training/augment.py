@@ -19,31 +19,31 @@ class AugmentOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    fewest: int = Field(2, ge=1, le=64, description="fewest previous images kept")
-    usual: int = Field(4, ge=1, le=64, description="number of previous images kept most often")
-    usual_share: float = Field(0.5, ge=0.0, le=1.0, description="share of batches with that number")
+    fewest: int = Field(2, ge=1, le=64, description="Fewest previous images kept.")
+    usual: int = Field(4, ge=1, le=64, description="Number of previous images kept most often.")
+    usual_share: float = Field(0.5, ge=0.0, le=1.0, description="Share of batches with it.")
     no_condition: float = Field(
-        0.08, ge=0.0, le=1.0, description="share of windows without each single condition"
+        0.08, ge=0.0, le=1.0, description="Share of windows without each single condition."
     )
     no_weather: float = Field(
         0.15,
         ge=0.0,
         le=1.0,
-        description="share of windows without temperature, snow depth and precipitation",
+        description="Share of windows without temperature, snow depth and precipitation.",
     )
     no_conditions: float = Field(
-        0.05, ge=0.0, le=1.0, description="share of windows without any condition"
+        0.05, ge=0.0, le=1.0, description="Share of windows without any condition."
     )
     no_elevation: float = Field(
-        0.15, ge=0.0, le=1.0, description="share of windows without elevation"
+        0.15, ge=0.0, le=1.0, description="Share of windows without elevation."
     )
     strips: float = Field(
-        0.03, ge=0.0, le=1.0, description="share of previous images with a strip of no data"
+        0.03, ge=0.0, le=1.0, description="Share of previous images with a strip of no data."
     )
     mirror: bool = Field(
         True,
-        description="mirror windows east to west and north to south, with the look directions; "
-        "=false turns it off",
+        description="Mirror windows east to west and north to south, with the look directions; "
+        "=false turns it off.",
     )
 
 

@@ -40,9 +40,9 @@ class WorldSource(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    weight: float = Field(gt=0.0, description="weight of this source in the draw of each batch")
-    worlds: StreamOptions = Field(description="which windows; their number is the training batch")
-    at_once: int = Field(1, ge=1, le=64, description="number of batches that are drawn together")
+    weight: float = Field(gt=0.0, description="Weight of this source in the draw of each batch.")
+    worlds: StreamOptions = Field(description="Which windows; their number is the training batch.")
+    at_once: int = Field(1, ge=1, le=64, description="Number of batches that are drawn together.")
 
 
 class SeriesSource(BaseModel):
@@ -50,17 +50,17 @@ class SeriesSource(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    weight: float = Field(gt=0.0, description="weight of this source in the draw of each batch")
+    weight: float = Field(gt=0.0, description="Weight of this source in the draw of each batch.")
     cubes: tuple[str, ...] = Field(
-        min_length=1, description="names of the cubes, or patterns such as site-*"
+        min_length=1, description="Names of the cubes, or patterns such as site-*."
     )
-    size: int = Field(64, ge=1, le=1024, description="rows and columns of a window, pixels")
-    previous: int = Field(8, ge=1, le=16, description="number of previous images")
-    chooser: Chooser = Field("nearest", description="choice of previous images in half the windows")
+    size: int = Field(64, ge=1, le=1024, description="Rows and columns of a window, pixels.")
+    previous: int = Field(8, ge=1, le=16, description="Number of previous images.")
+    chooser: Chooser = Field("nearest", description="Previous images of half the windows.")
     mirror_levels: bool = Field(
-        False, description="mirror the level of half of the targets: for series of few dates"
+        False, description="Mirror the level of half of the targets: for series of few dates."
     )
-    end: str = Field(description="last acquisition time of a target, ISO 8601, UTC")
+    end: str = Field(description="Last acquisition time of a target, ISO 8601, UTC.")
 
 
 class Recipe(BaseModel):
@@ -72,13 +72,13 @@ class Recipe(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: str = Field(description="name of the model in tables")
+    name: str = Field(description="Name of the model in tables.")
     network: TemporalOptions = Field(default_factory=TemporalOptions)
-    unet: UNetOptions | None = Field(None, description="train the paper's U-Net instead")
+    unet: UNetOptions | None = Field(None, description="Train the paper's U-Net instead.")
     training: TrainOptions = Field(default_factory=TrainOptions)
     worlds: tuple[WorldSource, ...] = ()
     series: tuple[SeriesSource, ...] = ()
-    half: bool = Field(True, description="store the weights in half precision")
+    half: bool = Field(True, description="Store the weights in half precision.")
 
     @model_validator(mode="after")
     def _check_sources(self) -> "Recipe":
