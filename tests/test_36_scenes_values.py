@@ -25,7 +25,7 @@ POSSIBLE = {
     "linear power": lambda value: 0.0 < value <= 1e6 and value != 9999.0,
     "amplitude": lambda value: 0.0 < value <= 1e3,
     "dB": lambda value: -80.0 < value <= 60.0,
-    "degree": lambda value: 0.0 < value <= 90.0,
+    "degree": lambda value: 10.0 < value <= 90.0,
     "something": lambda _: True,
 }
 

@@ -273,7 +273,8 @@ def test_the_level_of_speckle_does_not_depend_on_unit_and_spacing(tmp_path: Path
 @pytest.mark.parametrize("unit", ["linear power", "degree"])
 def test_nodata_that_only_an_item_declares_is_left_out_of_means(unit: str, tmp_path: Path) -> None:
     fine = GRID.zoom_to((GRID.height * 8, GRID.width * 8))
-    values = np.full(fine.shape, 0.1, dtype=np.float32)
+    level = 38.0 if unit == "degree" else 0.1
+    values = np.full(fine.shape, level, dtype=np.float32)
     values[np.random.default_rng(9).uniform(size=fine.shape) < 0.2] = -9999.0
     values[:16] = -9999.0
     for name, nodata in (("declared", -9999.0), ("undeclared", None)):
@@ -281,7 +282,7 @@ def test_nodata_that_only_an_item_declares_is_left_out_of_means(unit: str, tmp_p
         layer = Layer(str(tmp_path / f"{name}.tif"), 1, unit, "scene", -9999.0)
         found = read_layer(layer, GRID, "average", REMOTE)
         assert np.isnan(found[:2]).all()
-        np.testing.assert_allclose(found[2:], 0.1, rtol=1e-5)
+        np.testing.assert_allclose(found[2:], level, rtol=1e-5)
 
 
 def test_overviews_of_linear_power_are_used(tmp_path: Path) -> None:

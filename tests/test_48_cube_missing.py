@@ -117,12 +117,12 @@ def test_marked_pixels_of_an_indexed_folder(
 
 
 @pytest.mark.parametrize("grid", GRIDS.values(), ids=GRIDS)
-@pytest.mark.parametrize("mark", [*MARKS, "91"])
+@pytest.mark.parametrize("mark", [*MARKS, "91", "0.66"])
 def test_missing_angles_are_left_out_of_means(mark: str, grid: GeoBox, tmp_path: Path) -> None:
-    """Also of a coarse grid; angles that are not of (0, 90] are missing."""
+    """Also of a coarse grid; angles that are not of (10, 90] are missing."""
     path, angles = tmp_path / "angle.tif", np.full(GRID.shape, 38.0, np.float32)
-    if mark == "91":
-        write_raster(path, [np.where(MISSING, np.float32(91.0), angles)], GRID)
+    if mark in ("91", "0.66"):
+        write_raster(path, [np.where(MISSING, np.float32(mark), angles)], GRID)
     else:
         write_marked(path, [angles], GRID, MISSING, mark)
     found = read_layer(Layer(str(path), 1, "degree", "scene"), grid, "average", REMOTE)

@@ -33,7 +33,7 @@ _POSSIBLE = {
     units.DB: (units.FLOOR_DB, units.CEILING_DB),
     units.LINEAR_POWER: (0.0, 10.0 ** (units.CEILING_DB / 10.0)),
     units.AMPLITUDE: (0.0, 10.0 ** (units.CEILING_DB / 20.0)),
-    DEGREE: (0.0, 90.0),
+    DEGREE: (10.0, 90.0),
 }
 """By unit, the possible values: those above the first and up to the second."""
 
