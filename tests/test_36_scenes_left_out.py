@@ -14,6 +14,7 @@ from affine import Affine
 from conftest import GRID, opera_name
 from sarcast.catalogue import FolderCatalogue
 from sarcast.cli import main
+from sarcast.cube import open_cube
 from sarcast.errors import SarcastError
 from sarcast.ingest.scenes.index import IndexOptions, find_items
 from sarcast.ingest.scenes.profile import scene_profiles
@@ -62,6 +63,16 @@ def without_crs(folder: Path) -> str:
     shape = {"height": 60, "width": 80, "count": 2, "dtype": "float32"}
     moved = Affine(10.0, 0.0, 1.0, 0.0, -10.0, 1.0)
     with rasterio.open(folder / f"{name}.tif", "w", "GTiff", transform=moved, **shape) as target:
+        target.write(DECIBELS)
+    return name
+
+
+def in_a_local_crs(folder: Path) -> str:
+    name = earth_engine(folder, TIMES[5])
+    shape = {"height": 60, "width": 80, "count": 2, "dtype": "float32"}
+    local = 'LOCAL_CS["site",UNIT["metre",1]]'
+    options = {"crs": local, "transform": GRID.transform, **shape}
+    with rasterio.open(folder / f"{name}.tif", "w", "GTiff", **options) as target:
         target.write(DECIBELS)
     return name
 
@@ -163,6 +174,7 @@ UNUSABLE: dict[Write, str] = {
     extra_wide: "mode EW, where IW is used",
     truncated: "unreadable, or without a location",
     without_crs: "unreadable, or without a location",
+    in_a_local_crs: "unreadable, or without a location",
     empty: "no data, every pixel is 0 or missing",
     in_another_unit: "values that contradict the declared unit",
     without_bands: "polarisation unknown",
@@ -294,6 +306,23 @@ def test_a_cube_keeps_the_kind_that_it_has() -> None:
     assert [one.id for one in normalise_items(items, [], known={"0"})] == ["0"]
 
 
+def test_a_folder_that_a_cube_has_in_part_is_used_as_the_cube_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A cube of VV and VH is extended by VV and VH, though most files are now HH and HV."""
+    scenes, cube = tmp_path / "scenes", tmp_path / "cube.zarr"
+    earth_engine(scenes, TIMES[0])
+    assert run(capsys, "cube", scenes, "--to", cube)[0] == 0
+    earth_engine(scenes, TIMES[1])
+    for time in TIMES[2:6]:
+        earth_engine(scenes, time, ("HH", "HV"))
+    assert run(capsys, "cube", scenes, "--to", cube)[0] == 0
+    built = open_cube(cube)
+    assert built.sizes["time"] == 2
+    assert np.isfinite(built["backscatter"]).all()
+    assert run(capsys, "cube", scenes, "--to", cube, "--strict")[0] == 1
+
+
 # --- files of one scene ---------------------------------------------------------------------------
 
 
@@ -330,6 +359,26 @@ def test_other_rasters_in_the_folder_are_named(
     assert [found.id for found in items] == used
     output = capsys.readouterr().err
     assert f"1 left out (raster whose name matches no profile): {tmp_path}/S1-5-M" in output
+
+
+def test_scenes_in_archives_and_other_formats_are_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Not the archive of a scene that is used, nor that of an orbit file."""
+    used, other = (f"S1A_IW_{time}_DVP_RTC20_G_gpuned_AB12" for time in (TIMES[0], TIMES[7]))
+    write_cog(tmp_path / f"{used}_VV.tif", POWER[0], GRID)
+    orbit = f"S1A_OPER_AUX_POEORB_OPOD_{TIMES[0]}_V{TIMES[0]}_{TIMES[1]}.EOF.zip"
+    for name in (f"{used}.zip", orbit, f"{other}.zip", f"S1A_{TIMES[7]}_VV.vrt"):
+        (tmp_path / name).touch()
+    items = find_items([tmp_path], IndexOptions(strict=True))
+    assert [found.id for found in items] == [used]
+    output = capsys.readouterr().err
+    assert f"1 left out (archive; unpack it): {tmp_path / other}.zip" in output
+    assert "1 left out (format that is not read; convert it to GeoTIFF): " in output
+    (tmp_path / f"{used}_VV.tif").unlink()
+    with pytest.raises(SarcastError, match="no Sentinel-1 raster in"):
+        find_items([tmp_path], IndexOptions())
+    assert "2 left out (archive; unpack it): " in capsys.readouterr().err
 
 
 def test_files_that_macos_adds_are_no_scenes(

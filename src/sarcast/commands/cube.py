@@ -174,7 +174,7 @@ def _catalogue_of(
             )
         return source, None
     beside = str(to.with_name(f"{to.stem}-catalogue"))
-    scenes = add_scenes((path,), beside, names)
+    scenes = add_scenes((path,), beside, names, any_kind=existing is not None)
     return beside, scenes | _scene_ids(existing)
 
 

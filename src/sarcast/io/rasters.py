@@ -36,6 +36,12 @@ def open_raster(path: Path | str) -> rasterio.DatasetReader:
             f"{path} has no CRS, so its location is unknown; "
             f"write it into the file (gdal_edit.py -a_srs) or leave the file out"
         )
+    if not (source.crs.is_geographic or source.crs.is_projected):
+        source.close()
+        raise SarcastError(
+            f"{path} has a local CRS, so its location on Earth is unknown; "
+            f"write its true CRS into the file (gdal_edit.py -a_srs) or leave the file out"
+        )
     if source.transform.is_identity:
         source.close()
         raise SarcastError(

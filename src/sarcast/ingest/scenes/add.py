@@ -20,6 +20,7 @@ def add_scenes(
     *,
     collection: str | None = None,
     unpack_to: Path | None = None,
+    any_kind: bool = False,
 ) -> set[str]:
     """Make STAC items for the Sentinel-1 rasters found and add them to a catalogue.
 
@@ -36,6 +37,10 @@ def add_scenes(
     unpack_to
         Folder for the scenes of NetCDF series; by default ``scenes`` in the catalogue's folder.
 
+    any_kind
+        Whether scenes of every polarisation and mode are added, as for a cube whose own scenes
+        decide which are used; by default those of the most scenes.
+
     Returns
     -------
     set of str
@@ -51,7 +56,7 @@ def add_scenes(
     if unpack_to is None and folder is not None:
         unpack_to = folder / "scenes"
     with nullcontext() if folder is None else exclusive(folder):
-        items = find_items(paths, options, unpack_to=unpack_to)
+        items = find_items(paths, options, unpack_to=unpack_to, any_kind=any_kind)
         for item in items:
             item.collection_id = collection or item.collection_id
         total = catalogue.add(items)

@@ -1,7 +1,7 @@
 """Files of scenes on disk: found, and grouped by scene according to the profiles."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from sarcast.errors import SarcastError
@@ -22,6 +22,11 @@ _VARIANT = "another processing of a scene that is used"
 _ELSEWHERE = "same name as a scene that is used, but other pixels; rename it to use both"
 _MACOS = "metadata of macOS, no raster"
 _APPLE_DOUBLE = b"\0\5\x16\7"
+_SCENE_NAME = re.compile(r"(?i)s1[a-d]_(?!oper).*\d{8}t\d{6}")
+_ARCHIVES = {".zip", ".gz", ".tgz", ".tar", ".7z"}
+_OTHER_FORMATS = {".vrt", ".img", ".jp2"}
+_PACKED = "archive; unpack it"
+_UNREAD = "format that is not read; convert it to GeoTIFF"
 _NO_PROFILE = "raster whose name matches no profile"
 
 
@@ -170,6 +175,28 @@ def _without_variants(
         else:
             chosen[product.name] = product
     return list(chosen.values())
+
+
+def name_unread(files: Iterable[Path], used: Collection[str], left_out: LeftOut) -> None:
+    """Name scenes in archives and in other formats, which are not read.
+
+    Parameters
+    ----------
+    files
+        All files of a search.
+    used
+        Names of the scenes that are read; their archives are no loss.
+    left_out
+        Collects the files.
+    """
+    for path in files:
+        suffix = path.suffix.lower()
+        if not _SCENE_NAME.search(path.name) or _LEVEL_1_ZIP.fullmatch(path.name):
+            continue
+        if suffix in _OTHER_FORMATS:
+            left_out.add(_UNREAD, str(path), refused=False)
+        elif suffix in _ARCHIVES and not any(path.name.startswith(name) for name in used):
+            left_out.add(_PACKED, str(path), refused=False)
 
 
 def nothing_found(paths: Sequence[Path], rasters: int, profiles: Sequence[SceneProfile]) -> str:

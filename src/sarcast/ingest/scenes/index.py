@@ -21,6 +21,7 @@ from sarcast.ingest.scenes.files import (
     RASTER_SUFFIXES,
     find_files,
     group_products,
+    name_unread,
     nothing_found,
 )
 from sarcast.ingest.scenes.products import (
@@ -79,7 +80,11 @@ class IndexOptions(BaseModel):
 
 
 def find_items(
-    paths: Sequence[Path], options: IndexOptions, *, unpack_to: Path | None = None
+    paths: Sequence[Path],
+    options: IndexOptions,
+    *,
+    unpack_to: Path | None = None,
+    any_kind: bool = False,
 ) -> list[pystac.Item]:
     """Make an item of every scene found, and check that its rasters can be read.
 
@@ -94,6 +99,9 @@ def find_items(
     unpack_to
         Folder for the scenes of NetCDF series, which are written as one GeoTIFF each; None to
         refuse such series.
+    any_kind
+        Whether scenes of every polarisation and mode are returned; by default those of the most
+        scenes.
 
     Returns
     -------
@@ -120,6 +128,7 @@ def find_items(
     rasters = [path for path in files if path.suffix.lower() in RASTER_SUFFIXES]
     own = [path for path in rasters if path.resolve() not in item_rasters]
     products = group_products(own, profiles, options.declared(), left_out)
+    name_unread(files, [product.name for product in products], left_out)
     if not found and not products:
         left_out.report(any_used=False, strict=options.strict)
         raise SarcastError(nothing_found(paths, len(rasters), profiles))
@@ -137,7 +146,7 @@ def find_items(
                 with left_out.unusable(part.name):
                     scene = part.to_scene(options.declared(), file_index, left_out)
                     items.append(scene.to_item())
-    kept = select_comparable(items, left_out)
+    kept = items if any_kind else select_comparable(items, left_out)
     left_out.report(bool(kept), strict=options.strict)
     return kept
 
