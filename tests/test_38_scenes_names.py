@@ -163,6 +163,25 @@ def test_pyrosar(steps: str, in_db: bool, quantity: str | None, tmp_path: Path) 
     check(tmp_path, expected, IndexOptions(quantity=None if quantity else "sigma0"))
 
 
+@pytest.mark.parametrize(
+    ("names", "unit"),
+    [
+        (("Sigma0_VV_db", "Sigma0_VH_db"), None),
+        (("Gamma0_VV", "Gamma0_VH"), "linear power"),
+        (("vv", "vh"), "linear power"),
+    ],
+)
+def test_bands_of_snap_without_its_header(
+    names: tuple[str, ...], unit: str | None, tmp_path: Path
+) -> None:
+    """As files that were copied by GDAL, which drops the header."""
+    name = "S1A_IW_GRDH_1SDV_20200301T051122_20200301T051147_031480_03A0C1_AB12_Orb_Cal_TC"
+    write(tmp_path, f"{name}.tif", POWER if unit else DECIBELS, names)
+    quantity = "sigma0" if "Sigma0" in names[0] else "gamma0"
+    stated = quantity if names[0] == "vv" else None
+    check(tmp_path, {"quantity": quantity}, IndexOptions(unit=unit, quantity=stated))
+
+
 def test_pyrosar_with_extensions_modes_and_angles(tmp_path: Path) -> None:
     """Other fields may stand between time and polarisation; names of modes are filled with _."""
     write(tmp_path, "S1B__S3___A_20200301T154005_149_manual_{}_gamma0-rtc.tif")
