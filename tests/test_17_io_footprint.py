@@ -64,7 +64,8 @@ def boxes(draw: st.DrawFn) -> shapely.Polygon:
 @given(boxes())
 def test_the_form_is_that_of_the_published_implementation(shape: shapely.Polygon) -> None:
     oracle = antimeridian.fix_polygon(shape, fix_winding=True, great_circle=False)
-    assert differs(canonical_shape(shape), shapely.make_valid(oracle)) < 1e-6
+    # it rounds latitudes at 180 degrees to 1e-7, and boxes may be 0.01 degrees high
+    assert differs(canonical_shape(shape), shapely.make_valid(oracle)) < 1e-5
 
 
 @settings(deadline=None)
