@@ -134,12 +134,19 @@ def test_scenes_in_one_long_row_are_one_region(items: list) -> None:
     assert make_grid(None, row).shape == (60, 80)
 
 
+def _written(shapes: geopandas.GeoDataFrame, folder: Path) -> Path:
+    shapes.to_file(folder / "area.gpkg")
+    return folder / "area.gpkg"
+
+
 def test_areas_as_box_vector_file_and_raster(tmp_path: Path, items: list) -> None:
     degrees = read_area("26.9,62.1,27.1,62.3")
     assert degrees.boundingbox.bbox == (26.9, 62.1, 27.1, 62.3)
     shapes = geopandas.GeoDataFrame(geometry=[box(5e5, 6.89e6, 5.01e5, 6.9e6)], crs="EPSG:32635")
     shapes.to_file(tmp_path / "area.geojson", driver="GeoJSON")
     vector = read_area(str(tmp_path / "area.geojson"))
+    shapes.to_parquet(tmp_path / "area.parquet")
+    assert read_area(str(tmp_path / "area.parquet")) == read_area(str(_written(shapes, tmp_path)))
     bow = Polygon([(27.0, 62.0), (27.2, 62.2), (27.2, 62.0), (27.0, 62.2)])
     crossed = geopandas.GeoSeries([bow, bow.buffer(0).union(box(27.1, 62.0, 27.3, 62.2))])
     crossed.set_crs("EPSG:4326").to_file(tmp_path / "crossed.geojson")

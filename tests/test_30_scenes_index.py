@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import rasterio
 from odc.geo.geobox import GeoBox
+from rasterio.control import GroundControlPoint
 
 from conftest import GRID, opera_name
 from sarcast.errors import SarcastError, UsageError
@@ -94,6 +95,7 @@ def test_a_truncated_file(scene_folder: Callable[..., Path], kept: float) -> Non
         list(find_items([folder], DEFAULTS))
 
 
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 def test_a_raster_without_crs(scene_folder: Callable[..., Path]) -> None:
     folder = scene_folder({opera_name("20200301T154005"): power()})
     path = next(folder.glob("*VH.tif"))
@@ -103,6 +105,12 @@ def test_a_raster_without_crs(scene_folder: Callable[..., Path]) -> None:
     with rasterio.open(path, "w", transform=GRID.transform, **profile) as target:
         target.write(values)
     with pytest.raises(SarcastError, match=r"VH\.tif has no CRS"):
+        list(find_items([folder], DEFAULTS))
+    with rasterio.open(path, "w", **profile) as target:
+        target.write(values)
+        corners = [GroundControlPoint(0, 0, 26.9, 62.3), GroundControlPoint(60, 80, 27.0, 62.2)]
+        target.gcps = (corners, "EPSG:4326")
+    with pytest.raises(SarcastError, match=r"VH\.tif is located by 2 ground control points alone"):
         list(find_items([folder], DEFAULTS))
 
 

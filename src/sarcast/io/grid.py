@@ -375,8 +375,9 @@ def _from_file(path: Path) -> Geometry | GeoBox:
     import geopandas
     import pyogrio
 
+    is_parquet = path.suffix.lower() in (".parquet", ".geoparquet")
     try:
-        shapes = geopandas.read_file(path)
+        shapes = geopandas.read_parquet(path) if is_parquet else geopandas.read_file(path)
     except (pyogrio.errors.DataSourceError, ValueError):
         pass
     else:

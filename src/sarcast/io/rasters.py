@@ -31,9 +31,13 @@ def open_raster(path: Path | str) -> rasterio.DatasetReader:
     except RasterioIOError as error:
         raise SarcastError(unreadable(path, error)) from error
     if source.crs is None:
+        points = len(source.gcps[0])
         source.close()
         raise SarcastError(
-            f"{path} has no CRS, so its location is unknown; "
+            f"{path} is located by {points} ground control points alone; "
+            f"warp it onto a grid (gdalwarp) or leave the file out"
+            if points
+            else f"{path} has no CRS, so its location is unknown; "
             f"write it into the file (gdal_edit.py -a_srs) or leave the file out"
         )
     if not (source.crs.is_geographic or source.crs.is_projected):
