@@ -16,7 +16,9 @@ from operator import add
 from typing import Any
 
 import numpy as np
+import torch
 from pydantic import BaseModel, ConfigDict, Field
+from threadpoolctl import threadpool_limits
 
 from sarcast.detection.classifiers import Classifier, linear_svc
 from sarcast.evaluation.cases import Case, simulated_case, window_rngs
@@ -31,6 +33,7 @@ from sarcast.prediction.strategies import STRATEGIES, Oracle
 from sarcast.windows import Predictor
 from sarcast.windows.synthetic import reference_windows
 from sarcast.world.reference_windows import find_reference_set
+from sarcast.world.threads import one_torch_thread
 
 PHYSICAL = "physical"
 SHAPES = ShapeOptions(least=1)
@@ -182,30 +185,13 @@ ParallelMap = Callable[[Callable[[Any], Any], Iterable[Any]], Iterator[Any]]
 def _parallel_map(workers: int) -> Iterator[ParallelMap]:
     """Give a ``map`` over processes of one thread each; results come in the order of the input."""
     if workers == 1:
-        with _one_thread():
+        with one_torch_thread(), threadpool_limits(1):
             yield map
         return
     with ProcessPoolExecutor(workers, get_context("spawn"), _limit_threads) as pool:
         yield pool.map
 
 
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    import torch
-    from threadpoolctl import threadpool_limits
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with threadpool_limits(1):
-            yield
-    finally:
-        torch.set_num_threads(threads)
-
-
 def _limit_threads() -> None:
-    import torch
-    from threadpoolctl import threadpool_limits
-
     torch.set_num_threads(1)
     threadpool_limits(1)

@@ -6,12 +6,11 @@ Their seeds have a space of their own, and they are made on a CPU by one thread.
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import torch
-
 from sarcast.errors import SarcastError
 from sarcast.windows.batch import Batch
 from sarcast.world.options import StreamOptions
 from sarcast.world.stream import REFERENCE, WindowStream
+from sarcast.world.threads import one_torch_thread
 
 
 @dataclass(frozen=True)
@@ -78,14 +77,6 @@ def draw_reference_set(name: str, batches: range | None = None) -> Iterator[tupl
         for new in (False, True)
     ]
     for number in range(reference.batches) if batches is None else batches:
-        unchanged, changed = (_draw_on_one_thread(stream, number) for stream in streams)
+        with one_torch_thread():
+            unchanged, changed = (stream.draw(number) for stream in streams)
         yield unchanged, changed
-
-
-def _draw_on_one_thread(stream: WindowStream, number: int) -> Batch:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        return stream.draw(number)
-    finally:
-        torch.set_num_threads(threads)

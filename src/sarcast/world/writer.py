@@ -47,6 +47,7 @@ from sarcast.world import (
 )
 from sarcast.world.backscatter import Observations
 from sarcast.world.options import WorldOptions
+from sarcast.world.threads import one_torch_thread
 from sarcast.world.views import Views
 from sarcast.world.weather import States, WeatherSeries
 
@@ -110,7 +111,8 @@ def write_world(folder: Path, options: WorldOptions, *, seed: int) -> None:
         If no satellite sees the area between the given dates, or the disk is full.
     """
     rng = torch.Generator().manual_seed(seed)
-    with torch.inference_mode(), _one_thread(), explain_full_disk(folder):
+    # one thread, since other threads write files at the same time
+    with torch.inference_mode(), one_torch_thread(), explain_full_disk(folder):
         area = make_area(options, rng=rng)
         _write_ground(folder, area)
         _write_weather(folder, area)
@@ -122,17 +124,6 @@ def write_world(folder: Path, options: WorldOptions, *, seed: int) -> None:
             item.set_self_href((folder.resolve() / "scenes" / f"{item.id}.json").as_posix())
             item.make_asset_hrefs_relative()
             item.save_object(include_self_link=False)
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Let torch use one thread, since other threads write files at the same time."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def make_area(options: WorldOptions, *, rng: torch.Generator) -> Area:
