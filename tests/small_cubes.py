@@ -1,6 +1,7 @@
 """Small cubes in memory, for tests of what reads cubes."""
 
 import numpy as np
+import odc.geo.xr  # noqa: F401 - registers the accessor
 import xarray as xr
 
 ROWS, COLUMNS, DATES = 40, 50, 12
@@ -38,6 +39,20 @@ def coordinate_cube() -> xr.Dataset:
             "heading": ("time", np.linspace(-12, -168, DATES, dtype="f4")),
         },
     )
+
+
+def loss_mask() -> np.ndarray:
+    """Pixels of ``cube_with_loss`` that lose backscatter, dims (y, x)."""
+    mask = np.zeros((24, 24), dtype=bool)
+    mask[4:10, 5:10] = True
+    return mask
+
+
+def cube_with_loss() -> xr.Dataset:
+    """``learnable_cube`` in EPSG:32635 with a loss of 8 dB at the last date."""
+    cube = learnable_cube()
+    cube["backscatter"][-1] -= 8.0 * loss_mask().astype(np.float32)
+    return cube.odc.assign_crs("EPSG:32635")
 
 
 def learnable_cube(dates: int = DATES, pixels: int = 24) -> xr.Dataset:

@@ -19,7 +19,7 @@ from sarcast.prediction.predict import TileOptions
 from sarcast.prediction.scores import ValidationScores
 from sarcast.prediction.strategies import STRATEGIES
 from sarcast.windows import Expected, PreviousOptions
-from small_cubes import learnable_cube
+from small_cubes import cube_with_loss, loss_mask
 
 AT = "2021-05-13"
 MEAN = STRATEGIES["mean"]
@@ -28,17 +28,12 @@ LEVELLED = DetectOptions(threshold=6.0, level=True)
 
 @pytest.fixture
 def changed() -> np.ndarray:
-    mask = np.zeros((24, 24), dtype=bool)
-    mask[4:10, 5:10] = True
-    return mask
+    return loss_mask()
 
 
 @pytest.fixture
-def cube(changed: np.ndarray) -> xr.Dataset:
-    """A fixed pattern with noise and temperature, and a loss of 8 dB at the last date."""
-    cube = learnable_cube()
-    cube["backscatter"][-1] -= 8.0 * changed.astype(np.float32)
-    return cube.odc.assign_crs("EPSG:32635")
+def cube() -> xr.Dataset:
+    return cube_with_loss()
 
 
 class Sharp:
