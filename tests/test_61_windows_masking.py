@@ -44,7 +44,7 @@ def test_windows_of_a_masked_sampler_lack_the_condition():
 class Echo:
     """Returns the conditions that it gets as the expected image."""
 
-    name, size, previous = "echo", 16, 4
+    name, size, previous, uses_target = "echo", 16, 4, False
 
     def expect(self, windows):
         return [Expected(w.conditions) for w in windows]
@@ -65,6 +65,14 @@ def test_a_masked_predictor_does_not_get_the_conditions():
         *(f"precipitation_{lag}" for lag in range(4)),
     }
     assert MaskedPredictor(Echo(), ["heading"], "other").name == "other"
+
+
+def test_a_masked_predictor_uses_the_target_if_its_predictor_does():
+    class Looking(Echo):
+        uses_target = True
+
+    assert MaskedPredictor(Looking(), ["heading"]).uses_target
+    assert not MaskedPredictor(Echo(), ["heading"]).uses_target
 
 
 def test_a_masked_predictor_keeps_the_record_of_its_training():

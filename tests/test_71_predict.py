@@ -28,6 +28,7 @@ class Spy:
     size: int | None = None
     previous: int | None = 2
     name: str = "spy"
+    uses_target: bool = False
 
     def expect(self, windows: Sequence[Window]) -> list[Expected]:
         return [

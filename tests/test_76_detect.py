@@ -39,7 +39,7 @@ def cube() -> xr.Dataset:
 class Sharp:
     """The mean of the previous images with a standard deviation of 0.6 dB."""
 
-    name, size, previous = "sharp", None, 4
+    name, size, previous, uses_target = "sharp", None, 4, False
 
     def expect(self, windows):
         return [Expected(w.previous.mean(axis=0), np.full_like(w.target, 0.6)) for w in windows]

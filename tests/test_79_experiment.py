@@ -64,6 +64,7 @@ class Network:
     name = "network"
     size = None
     previous = None
+    uses_target = False
 
     def __init__(self):
         self.batches = []

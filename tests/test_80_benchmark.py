@@ -23,6 +23,7 @@ class Near:
     size: int | None = None
     previous: int | None = None
     error_db: float = 0.2
+    uses_target: bool = False
 
     def expect(self, windows):
         std = np.float32(np.hypot(1.2, self.error_db))

@@ -10,7 +10,7 @@ from test_63_strategies import ASCENDING, DESCENDING, window
 class Thermometer:
     """Expects the temperature and the heading of the target in every pixel."""
 
-    name, size, previous = "thermometer", None, None
+    name, size, previous, uses_target = "thermometer", None, None, False
 
     def expect(self, windows):
         columns = [COLUMNS.index(name) for name in ("temperature", "heading")]

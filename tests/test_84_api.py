@@ -174,7 +174,7 @@ def test_simulated_change_lies_in_its_mask():
 class Near:
     """Expects the mean of the previous images; trained and validated on the first six dates."""
 
-    name, size, previous = "near", None, 3
+    name, size, previous, uses_target = "near", None, 3, False
     training = {  # noqa: RUF012
         "training_dates": ["2021-01-08", "2021-02-01"],
         "seen_until": "2021-03-02",

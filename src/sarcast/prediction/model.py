@@ -80,6 +80,11 @@ class Model:
         """Number of previous images that it needs; None for any."""
         return self.network.previous
 
+    @property
+    def uses_target(self) -> bool:
+        """Whether the expected image depends on the target itself."""
+        return False
+
     def expect(self, windows: Sequence[Window]) -> list[Expected]:
         """Predict the expected image of each window under the conditions of its target.
 

@@ -92,6 +92,7 @@ class Strategy:
 
     size: int | None = None
     previous: int | None = None
+    uses_target: bool = False
 
     def __init__(self, name: str, rule: Callable[[Window], Float]) -> None:
         self.name = name

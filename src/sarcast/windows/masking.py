@@ -54,6 +54,7 @@ class MaskedPredictor:
         self.name = name or f"{predictor.name} without {', '.join(names)}"
         self.size = predictor.size
         self.previous = predictor.previous
+        self.uses_target = predictor.uses_target
         self.training = predictor.training if isinstance(predictor, TrainedPredictor) else {}
         self._predictor = predictor
         self._names = tuple(names)

@@ -55,8 +55,8 @@ class Window:
         window.conditions.shape  # (5, 9): one row of conditions for each image, the target's last
         window.times[-1]         # acquisition time of the target, cube.time[39]
 
-    A predictor reads everything except ``target`` and returns ``Expected``; the residual is
-    ``window.target - expected.mean``.
+    A predictor reads everything except ``target``, of which it uses the scene context at most, and
+    returns ``Expected``; the residual is ``window.target - expected.mean``.
     """
 
     previous: Float
@@ -131,6 +131,7 @@ class Predictor(Protocol):
             name = "latest"  # as shown in tables
             size = None  # windows of any size
             previous = None  # any number of previous images, one or more
+            uses_target = False  # the same expected image whatever the target is
 
             def expect(self, windows):
                 return [Expected(window.previous[-1]) for window in windows]
@@ -149,6 +150,14 @@ class Predictor(Protocol):
     @property
     def previous(self) -> int | None:
         """Number of previous images that it needs; None for any from one up."""
+        ...
+
+    @property
+    def uses_target(self) -> bool:
+        """Whether the expected image depends on the target itself, by its scene context.
+
+        Such a predictor is asked anew for each simulated change.
+        """
         ...
 
     def expect(self, windows: Sequence[Window]) -> list[Expected]:
