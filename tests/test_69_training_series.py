@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+import xarray as xr
 
 from sarcast.prediction.training.series import SeriesBatches
 from sarcast.windows import Chooser, CubeReader, WindowSampler, choose_previous
@@ -64,6 +65,66 @@ def test_half_take_what_the_chooser_gives(chooser: Chooser) -> None:
     ages = (long["time"].values[[*chosen, target]] - long["time"].values[target]).astype(float)
     as_chosen = (series(0, 0).days.numpy() == ages / 86400e9).all(axis=1)
     assert 0.42 < as_chosen.mean() < 0.58
+
+
+def _long_cube(dates: int = 60) -> xr.Dataset:
+    """A coordinate cube of single pixels, a date each 30 days."""
+    cube = coordinate_cube().isel(time=np.arange(dates) % 12)
+    cube["time"] = cube["time"].values[0] + np.arange(dates) * np.timedelta64(30, "D")
+    return cube.isel(time=np.random.default_rng(1).permutation(dates))
+
+
+@pytest.mark.parametrize("chooser", ["nearest", "recent", "same-season", "both"])
+def test_the_latest_images_are_left_out_up_to_the_horizon(chooser: Chooser) -> None:
+    """A plain loop over every number left out gives the choices; each is as frequent."""
+    cube = _long_cube()
+    times = cube["time"].values
+    target = int(np.argsort(times)[40])
+    sampler = WindowSampler([cube], [np.array([target])], size=2, previous=6, chooser=chooser)
+    days = SeriesBatches(sampler.with_horizon(5), batch=3000, seed=3, device="cpu")(0, 0).days
+    allowed = []
+    for left_out in range(6):
+        before = np.sort(times)[40 - left_out]
+        chosen = choose_previous(times, target, 6, chooser=chooser, before=before)
+        ages = (times[[*chosen, target]] - times[target]) / np.timedelta64(1, "D")
+        allowed.append((days.numpy() == ages.astype(np.float32)).all(axis=1))
+    as_chosen = np.array(allowed)
+    assert 0.46 < as_chosen.any(axis=0).mean() < 0.56
+    assert (as_chosen.mean(axis=1) > 0.06).all()
+    others = days[~as_chosen.any(axis=0)]
+    assert sorted({-30 * (1 + k) for k in range(6)}) == sorted(set(others[:, -2].tolist()))[-6:]
+    assert float(days[:, -2].max()) == -30.0
+
+
+def test_where_images_are_few_fewer_are_left_out() -> None:
+    """Of the eighth date, seven images precede: with five needed at most two are left out."""
+    cube = _long_cube(12)
+    order = np.argsort(cube["time"].values)
+    sampler = WindowSampler([cube], [order[[7]]], size=2, previous=5, chooser="recent")
+    days = SeriesBatches(sampler.with_horizon(12), batch=600, seed=3, device="cpu")(0, 0).days
+    assert (days.diff(dim=1) > 0).all()
+    gaps, counts = np.unique(days[:, -2].numpy(), return_counts=True)
+    assert gaps.tolist() == [-90.0, -60.0, -30.0]
+    assert (counts > 150).all()
+
+
+def test_validation_windows_of_a_horizon_are_those_of_the_plain_choice() -> None:
+    """Windows cut one by one leave out as many images, and never more than remain."""
+    cube = _long_cube()
+    times = cube["time"].values
+    target = int(np.argsort(times)[8])
+    sampler = WindowSampler([cube], [np.array([target])], size=2, previous=6, chooser="nearest")
+    windows = sampler.with_horizon(5).draw(90, rng=np.random.default_rng(0))
+    counts = []
+    for left_out in range(3):
+        before = np.sort(times)[8 - left_out]
+        chosen = choose_previous(times, target, 6, chooser="nearest", before=before)
+        counts.append(sum((w.times[:-1] == times[chosen]).all() for w in windows))
+    assert sum(counts) == 90
+    assert min(counts) > 15
+    plain = sampler.draw(3, rng=np.random.default_rng(0))
+    again = sampler.with_horizon(0).draw(3, rng=np.random.default_rng(0))
+    assert all((a.previous == b.previous).all() for a, b in zip(plain, again, strict=True))
 
 
 def test_the_calendar_cannot_be_memorised() -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
+from sarcast.arrays import Times
 from sarcast.errors import SarcastError
 from sarcast.windows.bands import join_names
 from sarcast.windows.cut import MIN_VALID_SHARE, CubeReader
@@ -74,11 +75,22 @@ class WindowSampler:
         self.size = size
         self.previous = previous
         self.chooser = chooser
+        self.horizon = 0
 
     def with_targets(self, targets: Sequence[npt.NDArray[np.intp]]) -> Self:
         """Return a sampler of the same cubes with other target dates; they are not read again."""
         other = copy(self)
         other.targets = targets
+        return other
+
+    def with_horizon(self, acquisitions: int) -> Self:
+        """Return a sampler that leaves out up to so many of the latest images before a target.
+
+        The number left out is drawn for each window, uniformly from 0 on. It is lower where fewer
+        than ``previous`` images would remain.
+        """
+        other = copy(self)
+        other.horizon = acquisitions
         return other
 
     def dates(self) -> list[str]:
@@ -115,7 +127,12 @@ class WindowSampler:
             if source.valid_share(target, (row, column), size) < MIN_VALID_SHARE:
                 continue
             previous = source.choose_previous(
-                target, (row, column), size, self.previous, chooser=self.chooser
+                target,
+                (row, column),
+                size,
+                self.previous,
+                chooser=self.chooser,
+                before=self._baseline_end(source.times, target, rng),
             )
             if len(previous) == self.previous:
                 return source.cut(target, (row, column), size, previous)
@@ -127,6 +144,15 @@ class WindowSampler:
             f"a target and {self.previous} previous images in cubes of {shapes} pixels; "
             f"use smaller windows, more dates, or fewer previous images"
         )
+
+    def _baseline_end(
+        self, times: Times, target: int, rng: np.random.Generator
+    ) -> np.datetime64 | None:
+        """Draw the time before which the previous images lie; None for the target's."""
+        earlier = np.sort(times[times < times[target]])
+        most = min(self.horizon, len(earlier) - self.previous)
+        left_out = int(rng.integers(most + 1)) if most > 0 else 0
+        return earlier[-left_out] if left_out else None
 
 
 def _reader_of_both_bands(cube: xr.Dataset, *, in_memory: bool) -> CubeReader:

@@ -25,7 +25,7 @@ from sarcast.prediction.training.series import SeriesBatches
 from sarcast.prediction.training.train import TrainingPlan, summary
 from sarcast.prediction.training.trainer import SEED_STRIDE
 from sarcast.prediction.training_range import condition_ranges
-from sarcast.windows import Chooser, Window, split_by_date, to_windows
+from sarcast.windows import Chooser, Window, WindowSampler, split_by_date, to_windows
 from sarcast.windows.synthetic import synthetic
 from sarcast.world.options import StreamOptions
 
@@ -55,7 +55,14 @@ class SeriesSource(BaseModel):
         min_length=1, description="Names of the cubes, or patterns such as site-*."
     )
     size: int = Field(64, ge=1, le=1024, description="Rows and columns of a window, pixels.")
-    previous: int = Field(8, ge=1, le=16, description="Number of previous images.")
+    previous: int = Field(8, ge=1, le=24, description="Number of previous images.")
+    horizon: int = Field(
+        0,
+        ge=0,
+        le=12,
+        description="Greatest number of acquisitions between the last previous image and the "
+        "target; each window draws its own.",
+    )
     chooser: Chooser = Field("nearest", description="Previous images of half the windows.")
     mirror_levels: bool = Field(
         False, description="Mirror the level of half of the targets: for series of few dates."
@@ -227,14 +234,7 @@ def make_sources(
     validation = world_windows(recipe.worlds, options, device=device)
     per_series = options.validation_windows // (2 * len(recipe.series) or 1) or 1
     for source in recipe.series:
-        training, later = split_by_date(
-            named_cubes(cubes, source.cubes),
-            size=source.size,
-            previous=source.previous,
-            share=options.validation_share,
-            chooser=source.chooser,
-            end=np.datetime64(source.end),
-        )
+        training, later = _split_series(source, cubes, options)
         batches = SeriesBatches(
             training,
             batch=options.batch,
@@ -245,6 +245,21 @@ def make_sources(
         streams.append((source.weight, batches))
         validation += later.draw(per_series, rng=np.random.default_rng([options.seed, 1]))
     return mixed(streams, seed=options.seed), validation
+
+
+def _split_series(
+    source: SeriesSource, cubes: Mapping[str, xr.Dataset], options: TrainOptions
+) -> tuple[WindowSampler, WindowSampler]:
+    """Give samplers of a source for training and for validation, of later target dates."""
+    training, later = split_by_date(
+        named_cubes(cubes, source.cubes),
+        size=source.size,
+        previous=source.previous,
+        share=options.validation_share,
+        chooser=source.chooser,
+        end=np.datetime64(source.end),
+    )
+    return training.with_horizon(source.horizon), later.with_horizon(source.horizon)
 
 
 def named_cubes(cubes: Mapping[str, xr.Dataset], patterns: Sequence[str]) -> list[xr.Dataset]:

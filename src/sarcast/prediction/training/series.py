@@ -1,5 +1,7 @@
 """Batches from real series that fit on the device, so that no loop has to cut windows."""
 
+import itertools
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -22,9 +24,10 @@ class SeriesBatches:
     """Batches of windows of cubes, each from several cubes: a ``batches.Batches``.
 
     Half of the windows have the previous images of the sampler's chooser, the others any earlier
-    ones, so that a network also learns from long gaps and other seasons. The day of the year is
-    drawn at random, while the days between images are true: in a few years, a network would
-    memorise the days on which it rained.
+    ones, so that a network also learns from long gaps and other seasons. If the sampler has a
+    horizon, the latest images before a target are left out first, a number drawn for each window.
+    The day of the year is drawn at random, while the days between images are true: in a few years,
+    a network would memorise the days on which it rained.
 
     If there are few dates it memorises them even so, since it can recognise them by their previous
     images. Half of the targets can then be mirrored in their level, as in ``mirror_levels``.
@@ -57,7 +60,10 @@ class SeriesBatches:
         used = [(source, targets) for source, targets in pairs if len(targets)]
         self._series = [_Series(source, device) for source, _ in used]
         self._targets = [_ranks(source.times)[targets] for source, targets in used]
-        self._chosen = [_chosen_previous(source.times, sampler) for source, _ in used]
+        self._chosen = [
+            _chosen_previous(source.times, targets, sampler)
+            for (source, _), targets in zip(used, self._targets, strict=True)
+        ]
         self._size, self._batch, self._seed = sampler.size, batch, seed
         self._mirror_levels = mirror_levels
         drawn_from = zip(self._targets, self._series, strict=True)
@@ -82,7 +88,8 @@ class SeriesBatches:
         """Draw windows of the cube with a number."""
         series = self._series[number]
         target = rng.choice(self._targets[number], windows)
-        previous = _draw_previous(target, self._chosen[number], rng=rng)
+        left_out = _draw_left_out(target, self._chosen[number], rng=rng)
+        previous = _draw_previous(target, left_out, self._chosen[number], rng=rng)
         images = np.concatenate([previous, target[:, np.newaxis]], axis=1)
         rows, columns = (
             rng.integers(max(pixels - self._size, 0) + 1, size=windows) for pixels in series.shape
@@ -169,16 +176,40 @@ def _ranks(times: Times) -> Indices:
     return np.argsort(np.argsort(times))
 
 
-def _chosen_previous(times: Times, sampler: WindowSampler) -> Indices:
-    """Time indices of the chooser's previous images of each date, oldest first, (date, image)."""
+def _chosen_previous(times: Times, targets: Indices, sampler: WindowSampler) -> Indices:
+    """Time indices of the chooser's previous images, oldest first; 0 where a date is no target.
+
+    Dims (left out, date, image), where ``left out`` is the number of images that lie between the
+    last previous image and the date, 0 to the sampler's horizon.
+    """
     ordered, count = np.sort(times), sampler.previous
-    ranked = [rank_previous(ordered, date, chooser=sampler.chooser) for date in range(len(ordered))]
-    return np.stack([np.resize(np.sort(indices[:count]), count) for indices in ranked])
+    chosen = np.zeros((sampler.horizon + 1, len(ordered), count), dtype=np.intp)
+    for left_out, date in itertools.product(range(len(chosen)), targets):
+        end = ordered[max(date - left_out, 0)]
+        ranked = rank_previous(ordered, date, chooser=sampler.chooser, before=end)
+        chosen[left_out, date] = np.resize(np.sort(ranked[:count]), count)
+    return chosen
 
 
-def _draw_previous(target: Indices, chosen: Indices, *, rng: np.random.Generator) -> Indices:
+def _draw_left_out(target: Indices, chosen: Indices, *, rng: np.random.Generator) -> Indices:
+    """Draw how many of the latest images before each target are left out, dims (window).
+
+    Uniform from 0 to the horizon, or to the number that leaves enough images.
+    """
+    horizon, images = len(chosen) - 1, chosen.shape[2]
+    if horizon == 0:
+        return np.zeros_like(target)
+    drawn: Indices = rng.integers(np.clip(target - images, 0, horizon) + 1)
+    return drawn
+
+
+def _draw_previous(
+    target: Indices, left_out: Indices, chosen: Indices, *, rng: np.random.Generator
+) -> Indices:
     """Draw time indices of previous images, oldest first, dims (window, image)."""
-    keys = rng.random((len(target), int(target.max())))
-    keys[np.arange(keys.shape[1]) >= target[:, np.newaxis]] = np.inf
-    any_earlier = np.sort(np.argsort(keys, axis=1)[:, : chosen.shape[1]], axis=1)
-    return np.where(rng.random((len(target), 1)) < CHOSEN_SHARE, chosen[target], any_earlier)
+    end = target - left_out
+    keys = rng.random((len(target), int(end.max())))
+    keys[np.arange(keys.shape[1]) >= end[:, np.newaxis]] = np.inf
+    any_earlier = np.sort(np.argsort(keys, axis=1)[:, : chosen.shape[2]], axis=1)
+    by_chooser = rng.random((len(target), 1)) < CHOSEN_SHARE
+    return np.where(by_chooser, chosen[left_out, target], any_earlier)
