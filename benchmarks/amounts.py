@@ -41,7 +41,8 @@ from sarcast.world import (
     views,
     weather,
 )
-from sarcast.world.stream import conditions, last_acquisitions, observe_views
+from sarcast.world.baseline import Baseline
+from sarcast.world.stream import conditions, draw_acquisitions, observe_views
 
 SIZE, SPACING_M, IMAGES, DAYS = 96, 10.0, 9, 60
 SUMMER = float((dt.date(2020, 6, 1) - views.EPOCH).days)
@@ -144,7 +145,8 @@ def draw(worlds: int, rain_mm: float, *, seed: int) -> Area:
     latitude = parameters["latitude_deg"]
     longitude = torch.full((worlds,), LONGITUDE_DEG)
     start = torch.full((worlds,), SUMMER, dtype=torch.float64)
-    own, sky, day = last_acquisitions(parameters, longitude, start, DAYS, IMAGES, rng=rng)
+    baseline = Baseline(previous=IMAGES - 1)
+    own, sky, day = draw_acquisitions(parameters, longitude, start, DAYS, baseline, rng=rng)
     calendar = parcels.draw(land, parameters, own.time[:, 0], rng=rng)
     old = changes.draw(land, 1, own.time[:, 0] - 60.0, own.time[:, 0] - 50.0, rng=rng)
     world = backscatter.World(parameters, land, calendar, old)

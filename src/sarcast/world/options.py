@@ -83,7 +83,28 @@ class StreamOptions(BaseModel):
 
     preset: PresetName = Field("random", description="Kind of landscape and climate.")
     size: int = Field(128, ge=32, le=1024, description="Rows and columns of a window, pixels.")
-    previous: int = Field(4, ge=1, le=16, description="Previous images of a window.")
+    previous: int = Field(4, ge=1, le=24, description="Previous images of a window.")
+    horizon: int = Field(
+        0,
+        ge=0,
+        le=12,
+        description="Most acquisitions between the last previous image and the target, 0..12: each "
+        "window leaves out a number of them drawn from 0 to this one, over at most 200 days.",
+    )
+    horizon_days: float = Field(
+        0.0,
+        ge=0.0,
+        le=200.0,
+        description="Most days before the target without previous images, 0..200: each window "
+        "draws their number; where horizon is set too, half of the windows do.",
+    )
+    seasons: float = Field(
+        0.0,
+        ge=0.0,
+        le=1.0,
+        description="Share of windows in which half of the previous images are of the target's "
+        "season one or two years earlier, 0..1.",
+    )
     batch: int = Field(8, ge=1, le=4096, description="Windows of a batch.")
     new_changes: bool = Field(
         False, description="Let the ground change between the last previous image and the target."

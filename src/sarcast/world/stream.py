@@ -21,13 +21,12 @@ from sarcast.world import (
     weather,
 )
 from sarcast.world.backscatter import Observations, World
+from sarcast.world.baseline import Baseline
 from sarcast.world.options import StreamOptions
 from sarcast.world.table import NAMES
 
 TRAINING, REFERENCE = 1, 2
 """Spaces of seeds: no seed of one gives the windows of another."""
-DAYS_PER_IMAGE = 45
-"""Days in which one image of the preset with the fewest acquisitions is almost certainly made."""
 _FOREST = NAMES.index("forest")
 _OPEN = (NAMES.index("open"), NAMES.index("field"))
 
@@ -197,37 +196,34 @@ def _acquisitions(
     parameters: presets.Parameters, options: StreamOptions, *, rng: torch.Generator
 ) -> tuple[views.Views, weather.WeatherSeries, torch.Tensor]:
     """Views of each window, at a random date and longitude, and the weather of all days."""
-    preset, count = parameters.preset, options.previous + 1
-    span = DAYS_PER_IMAGE * count
-    first, last = ((date - views.EPOCH).days for date in preset.dates)
+    baseline = Baseline(options.previous, options.horizon, options.horizon_days, options.seasons)
+    first, last = ((date - views.EPOCH).days for date in parameters.preset.dates)
     chance = torch.rand(2, options.batch, generator=rng, device=rng.device)
-    start = torch.floor(first + (last - first) * chance[0].double()) - span
-    return last_acquisitions(parameters, 360.0 * chance[1], start, span, count, rng=rng)
+    start = torch.floor(first + (last - first) * chance[0].double()) - baseline.days
+    return draw_acquisitions(parameters, 360.0 * chance[1], start, baseline.days, baseline, rng=rng)
 
 
-def last_acquisitions(
+def draw_acquisitions(
     parameters: presets.Parameters,
     longitude_deg: torch.Tensor,
     start: torch.Tensor,
     span: int,
-    count: int,
+    baseline: Baseline,
     *,
     rng: torch.Generator,
 ) -> tuple[views.Views, weather.WeatherSeries, torch.Tensor]:
-    """Return the last ``count`` views of each world in the ``span`` days from ``start`` on.
+    """Draw the previous images and target of each world in the ``span`` days from ``start`` on.
 
     Returns
     -------
     views, weather, day
-        The views, the weather of all days, and the indices of the views' days in it, dims (world,
-        view).
+        The views, oldest first, the weather of all days, and the indices of the views' days in it,
+        dims (world, view).
     """
     near = views.tracks(parameters["latitude_deg"], longitude_deg)
     near = views.choose(near, *parameters.preset.tracks, rng=rng)
     all_views = views.acquisitions(near, start, span, available=parameters["available"], rng=rng)
-    available = torch.isfinite(all_views.time).sum(1, keepdim=True)
-    indices = (available - count + torch.arange(count, device=rng.device)).clamp(min=0)
-    chosen = all_views.take(indices)
+    chosen = all_views.take(baseline.draw(all_views.time, rng=rng))
     spin_up = start - weather.SPIN_UP_DAYS
     daily = weather.draw(parameters, spin_up, span + weather.SPIN_UP_DAYS, rng=rng)
     day = torch.floor(chosen.time - spin_up[:, None]).long()
