@@ -385,6 +385,125 @@ def test_a_window_of_several_cases_is_predicted_once():
     assert network.batches == [2, 1]
 
 
+class SceneLevel:
+    """The mean of the previous images, moved to the level of the target."""
+
+    name, size, previous, uses_target = "scene level", None, None, True
+
+    def expect(self, windows):
+        images = []
+        for window in windows:
+            mean = window.previous.mean(axis=0)
+            level = np.median(window.target - mean, axis=(1, 2), keepdims=True)
+            images.append(Expected(mean + level, np.full_like(mean, 1.5)))
+        return images
+
+
+class SharedSceneLevel(SceneLevel):
+    """The same, wrongly asked only once for each window."""
+
+    uses_target = False
+
+
+LARGE = ShapeOptions(least=1, size=0.9)
+
+
+def test_a_predictor_that_uses_the_target_sees_each_change():
+    """Its scores are those of a plain loop that predicts from the target with the change in it."""
+    several = windows(6)
+    found = run_experiment(
+        several,
+        {"network": [SceneLevel(), Network()], "strategy": [STRATEGIES["mean"]]},
+        CHANGES,
+        ExperimentOptions(shapes=LARGE, exact=True, within="anywhere", at_once=4),
+        rng=np.random.default_rng(0),
+    ).evaluation("t", {}, rng=np.random.default_rng(0))
+    cases = list(simulated_cases(several, CHANGES, LARGE, "anywhere", rng=np.random.default_rng(0)))
+    changed = np.stack([case.changed for case in cases])
+    assert 0.1 < changed.mean() < 0.9
+    results = [result for result in found.results if result.method == "scene level"]
+    assert {(r.change, r.difference) for r in results} == {
+        (change.name, difference) for change in CHANGES for difference in ("norm", "z")
+    }
+    for result in results:
+        residuals = []
+        for case in cases:
+            seen = replace(case.window, target=case.actual[result.change])
+            residuals.append(seen.target - SceneLevel().expect([seen])[0].mean)
+        plain = auc_exact(differences.norm(np.stack(residuals)), changed)
+        assert result.auc == pytest.approx(plain, abs=1e-6)
+        unchanged = [w.target - SceneLevel().expect([w])[0].mean for w in several]
+        assert result.mse_db2 == pytest.approx(np.mean(np.square(unchanged)), rel=1e-5)
+    (level,) = (c for c in found.calibration if c.method == "scene level")
+    assert level.spread == pytest.approx(np.sqrt(np.mean(np.square(unchanged))) / 1.5, rel=1e-5)
+
+
+def scene_level_of(predictor):
+    """AUC of the norm, linear SVC accuracy and panels of a predictor of the scene's level."""
+    options = ExperimentOptions(shapes=LARGE, within="anywhere", fit_windows=3)
+    found = run_experiment(
+        windows(8),
+        {"network": [predictor], "strategy": [STRATEGIES["mean"]]},
+        [Offset()],
+        options,
+        [linear_svc(rng=np.random.default_rng(1))],
+        rng=np.random.default_rng(0),
+    )
+    result = found.evaluation("t", {}, rng=np.random.default_rng(0))
+    wanted = ("scene level", "norm")
+    (auc,) = (r.auc for r in result.results if (r.method, r.difference) == wanted)
+    (accuracy,) = (c.balanced_accuracy for c in result.classifiers if c.method == "scene level")
+    return auc, accuracy, found.panels
+
+
+def test_a_prediction_shared_with_the_unchanged_target_would_flatter():
+    auc, accuracy, panels = scene_level_of(SceneLevel())
+    leaked_auc, leaked_accuracy, leaked_panels = scene_level_of(SharedSceneLevel())
+    assert auc < leaked_auc - 0.05
+    assert accuracy < leaked_accuracy - 0.01
+    for panel, leaked in zip(panels, leaked_panels, strict=True):
+        mean = panel.conventional
+        level = np.median(panel.actual - mean, axis=(1, 2), keepdims=True)
+        np.testing.assert_allclose(panel.improved, mean + level, rtol=1e-6)
+        assert not np.allclose(leaked.improved, panel.improved, atol=0.1)
+
+
+def test_a_predictor_that_repeats_the_target_finds_nothing():
+    class Repeats(SceneLevel):
+        def expect(self, windows):
+            return [Expected(window.target.copy()) for window in windows]
+
+    options = ExperimentOptions(shapes=SHAPES)
+    found = run_experiment(
+        windows(3), {"network": [Repeats()]}, CHANGES, options, rng=np.random.default_rng(0)
+    ).evaluation("t", {}, rng=np.random.default_rng(0))
+    assert [result.auc for result in found.results] == [0.5, 0.5]
+
+
+def test_a_window_of_several_cases_is_predicted_with_each_of_its_changes():
+    """At most three windows are predicted together: without change, then with the changes."""
+    batches = []
+
+    class Counts(SceneLevel):
+        def expect(self, windows):
+            batches.append([float(window.target.mean()) for window in windows])
+            return super().expect(windows)
+
+    several = windows(2)
+    cases = [
+        Case(window, np.eye(48, dtype=bool), {name: window.target + level})
+        for window in several
+        for name, level in (("one", 100.0), ("other", 200.0))
+    ]
+    evaluate_cases(cases, {"network": [Counts()]}, ExperimentOptions(at_once=3))
+    levels = [w.target.mean() for w in several]
+    assert [len(batch) for batch in batches] == [2, 3, 1, 1]
+    np.testing.assert_allclose(batches[0], levels, rtol=1e-5)
+    added = np.array([100.0, 200.0, 100.0]) + np.array(levels)[[0, 0, 1]]
+    np.testing.assert_allclose(batches[1], added, rtol=1e-5)
+    np.testing.assert_allclose(batches[3], 200.0 + levels[1], rtol=1e-5)
+
+
 def test_evaluators_of_parts_add_to_the_whole():
     """With classifiers fitted in two shares, and parts counted by Dask."""
     several, options = windows(), ExperimentOptions(shapes=SHAPES, fit_windows=3, at_once=2)

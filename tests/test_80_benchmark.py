@@ -7,6 +7,7 @@ import pytest
 
 from sarcast.errors import SarcastError
 from sarcast.evaluation.benchmark import CHUNK, PHYSICAL, BenchOptions, benchmark_cases, run_bench
+from sarcast.evaluation.experiment import evaluate_cases
 from sarcast.evaluation.metrics import Evaluation
 from sarcast.evaluation.report.tables import markdown, unbeaten_strategies
 from sarcast.windows import Expected
@@ -98,6 +99,20 @@ def test_markdown_contains_every_figure(serial):
     assert text.count("| expected image |") == 1 + len(serial.changes)
     widths = {line.count("|") for line in text.split("\n\n")[1].splitlines()}
     assert widths == {len(serial.changes) + 3}
+
+
+def test_a_predictor_that_uses_the_target_sees_the_physical_change():
+    """One that repeats the target finds nothing; asked only once, it would find everything."""
+
+    class Repeats(Near):
+        def expect(self, windows):
+            return [Expected(w.target.copy()) for w in windows]
+
+    size = REFERENCE_SETS[SMALL].options.batch
+    predictors = {"network": [Repeats(uses_target=True)]}
+    found = evaluate_cases(benchmark_cases(SMALL, range(size)), predictors)
+    result = found.evaluation("t", {}, rng=np.random.default_rng(0))
+    assert {r.change: r.auc for r in result.results}[PHYSICAL] == 0.5
 
 
 def test_unbeaten_strategies_are_listed(serial):

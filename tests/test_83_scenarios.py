@@ -36,6 +36,19 @@ def test_each_scenario_is_predicted_under_its_conditions(heading, opposite):
     assert observed.conditions[-1, COLUMNS.index("heading")] == heading
 
 
+def test_a_scenario_does_not_use_the_target():
+    class Looking(Thermometer):
+        uses_target = True
+
+        def expect(self, windows):
+            assert all(np.isnan(window.target).all() for window in windows)
+            return super().expect(windows)
+
+    observed = window([38.0] * 4, [ASCENDING] * 4)
+    assert len(expected_scenarios(Looking(), observed)) == len(SCENARIOS) + 1
+    assert np.isfinite(observed.target).all()
+
+
 def test_unknown_conditions_are_left_out():
     row = np.full(len(COLUMNS), np.nan, dtype=np.float32)
     assert describe_conditions(row) == ""

@@ -292,7 +292,7 @@ class _Experiment:
         for method, expected in predicted.expected.items():
             self._count_expected(method, expected, predicted)
         for change, actual in case.actual.items():
-            for method, expected in predicted.expected.items():
+            for method, expected in predicted.with_change[change].items():
                 for kind, image in difference_images(actual, expected).items():
                     self._count_scores(ScoreKey(method, change, kind), number, image, predicted)
         self._classify(number, predicted)
@@ -338,11 +338,12 @@ def _panel(predicted: PredictedCase, roles: Mapping[str, Role], number: int) -> 
 
     Panel ``number`` shows the change of that number, modulo the number of changes.
     """
-    case, expected = predicted.case, predicted.expected
+    case = predicted.case
     first = {role: name for name, role in reversed(list(roles.items()))}
     if not {"network", "strategy"} <= first.keys() or not case.actual:
         return
     change, actual = list(case.actual.items())[number % len(case.actual)]
+    expected = predicted.with_change[change]
     date = np.datetime_as_string(case.window.times[-1], unit="D")
     row, column = case.window.offset
     yield Panel(

@@ -17,6 +17,7 @@ from sarcast.prediction.strategies import counts_in_paper
 from sarcast.windows import Expected, Predictor, Window
 
 T = TypeVar("T")
+K = TypeVar("K")
 Predictors = Mapping[Role, Sequence[Predictor]]
 """The predictors that are compared, by role."""
 
@@ -30,7 +31,10 @@ class PredictedCase:
     case
         The window with its changes.
     expected
-        Expected images by the name of the method.
+        Expected images of the target without change, by the name of the method.
+    with_change
+        Expected images of the target with each change, by the name of the change and of the
+        method. They differ from ``expected`` for predictors that use the target.
     valid
         Dims (y, x): pixels with data in the target and in every expected image. Only these are
         counted, so that all methods are compared on the same pixels.
@@ -38,6 +42,7 @@ class PredictedCase:
 
     case: Case
     expected: Mapping[str, Expected]
+    with_change: Mapping[str, Mapping[str, Expected]]
     valid: Bool
 
     @property
@@ -56,7 +61,7 @@ class PredictedCase:
         """
         if change not in self.case.actual:
             return None
-        expected = self.expected[method]
+        expected = self.with_change[change][method]
         image = di.subtract(self.case.actual[change], expected.mean)
         if kind == "z":
             if expected.std is None:
@@ -90,15 +95,18 @@ def predict_cases(
 ) -> Iterator[tuple[int, PredictedCase]]:
     """Give the cases that are counted, with their numbers and expected images.
 
+    A window that stands in several cases of a batch is predicted once. Predictors that use the
+    target also predict it with each change in it: the expected image of the unchanged target would
+    reveal the change.
+
     Parameters
     ----------
     cases
-        Read one batch at a time; a window that stands in several cases of a batch is predicted
-        once.
+        Read one batch at a time.
     predictors
         By role.
     batch
-        Number of cases in a batch.
+        Number of cases in a batch, and of windows that a predictor is given together.
     paper_filter
         Drop windows that the paper's tables leave out.
     recorded
@@ -113,21 +121,43 @@ def predict_cases(
     """
     numbered = enumerate(cases, first)
     kept = (item for item in numbered if not paper_filter or counts_in_paper(item[1].window))
+    every = [predictor for group in predictors.values() for predictor in group]
     for items in _batches(kept, batch):
-        windows = {id(case.window): case.window for _, case in items}
-        predicted = {
-            predictor.name: dict(
-                zip(windows, predictor.expect(list(windows.values())), strict=True)
-            )
-            for group in predictors.values()
-            for predictor in group
+        yield from _predict_batch(items, every, recorded, batch)
+
+
+def _predict_batch(
+    items: Sequence[tuple[int, Case]],
+    predictors: Sequence[Predictor],
+    recorded: Collection[str],
+    batch: int,
+) -> Iterator[tuple[int, PredictedCase]]:
+    """Predict numbered cases; leave out those without a valid pixel."""
+    unchanged = {id(case.window): case.window for _, case in items}
+    changed = {
+        (number, change): case.window.with_target(actual)
+        for number, case in items
+        for change, actual in case.actual.items()
+    }
+    shared = {each.name: _expect(each, unchanged, batch) for each in predictors}
+    anew = {each.name: _expect(each, changed, batch) for each in predictors if each.uses_target}
+    for number, case in items:
+        expected = _recorded_images(case, recorded, number)
+        expected |= {name: images[id(case.window)] for name, images in shared.items()}
+        with_change = {
+            change: expected | {name: images[number, change] for name, images in anew.items()}
+            for change in case.actual
         }
-        for number, case in items:
-            expected = _recorded_images(case, recorded, number)
-            expected |= {name: images[id(case.window)] for name, images in predicted.items()}
-            valid = _valid_pixels(case.window, list(expected.values()))
-            if valid.any():
-                yield number, PredictedCase(case, expected, valid)
+        valid = _valid_pixels(case.window, [expected, *with_change.values()])
+        if valid.any():
+            yield number, PredictedCase(case, expected, with_change, valid)
+
+
+def _expect(predictor: Predictor, windows: Mapping[K, Window], batch: int) -> dict[K, Expected]:
+    """Expected images of windows by their keys, predicted ``batch`` windows at a time."""
+    parts = _batches(windows.values(), batch)
+    images = [image for part in parts for image in predictor.expect(part)]
+    return dict(zip(windows, images, strict=True))
 
 
 def _recorded_images(case: Case, names: Collection[str], number: int) -> dict[str, Expected]:
@@ -141,10 +171,12 @@ def _recorded_images(case: Case, names: Collection[str], number: int) -> dict[st
     return {name: case.expected[name] for name in names}
 
 
-def _valid_pixels(window: Window, expected: Sequence[Expected]) -> Bool:
-    images = [window.target, *(image.mean for image in expected)]
-    images += [image.std for image in expected if image.std is not None]
-    return np.asarray(np.all([np.isfinite(image).all(axis=0) for image in images], axis=0))
+def _valid_pixels(window: Window, expected: Sequence[Mapping[str, Expected]]) -> Bool:
+    every = [image for by_method in expected for image in by_method.values()]
+    images = [window.target, *(image.mean for image in every)]
+    images += [image.std for image in every if image.std is not None]
+    distinct = {id(image): image for image in images}.values()
+    return np.asarray(np.all([np.isfinite(image).all(axis=0) for image in distinct], axis=0))
 
 
 def _batches(items: Iterable[T], size: int) -> Iterator[list[T]]:

@@ -91,6 +91,10 @@ class Window:
                 arranged[..., index, :, :] = image[..., self.bands.index(band), :, :]
         return arranged
 
+    def with_target(self, target: Float) -> "Window":
+        """Return the window with another target, whose scene context is not known yet."""
+        return replace(self, target=target)
+
     def with_conditions(self, values: Mapping[str, float]) -> "Window":
         """Return the window with conditions of its target replaced, as by ``set_conditions``."""
         rows = self.conditions.copy()

@@ -26,6 +26,8 @@ SCENARIOS: Mapping[str, Mapping[str, float]] = {
 def expected_scenarios(predictor: Predictor, window: Window) -> list[Scenario]:
     """Predict a window under its actual conditions and under each scenario.
 
+    The target itself is not given to the predictor: its scene context shows the actual weather.
+
     Parameters
     ----------
     predictor
@@ -42,7 +44,8 @@ def expected_scenarios(predictor: Predictor, window: Window) -> list[Scenario]:
     wanted = dict(SCENARIOS)
     if np.isfinite(heading):
         wanted[OPPOSITE_PASS] = {"heading": opposite_heading(heading)}
-    windows = [window.with_conditions(values) for values in wanted.values()]
+    hidden = window.with_target(np.full_like(window.target, np.nan))
+    windows = [hidden.with_conditions(values) for values in wanted.values()]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         images = predictor.expect(windows)

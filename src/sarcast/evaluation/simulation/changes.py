@@ -9,7 +9,7 @@ A ``Change`` says what happens, ``ShapeOptions`` where; ``simulate`` brings both
 array([-12.5], dtype=float32)
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -235,7 +235,7 @@ def simulate_in_window(
     The previous images and the oracle keep their values.
     """
     after = simulate(LandImage.from_window(window), change, shapes, rng=rng)
-    return SimulatedWindow(replace(window, target=after.backscatter), after.changed)
+    return SimulatedWindow(window.with_target(after.backscatter), after.changed)
 
 
 def _nearest_open_land(image: LandImage, changed: Bool | None) -> Float:
