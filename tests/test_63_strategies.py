@@ -114,6 +114,24 @@ def test_same_season_spans_new_year():
     assert chosen("same-season", replace(source, times=np.array(dates, "datetime64[ns]"))) == 0
 
 
+def test_season_mean_averages_the_season_of_all_years():
+    """Of a target on 15 March: within 13 February and 14 April of 2021, 2022 and 2023."""
+    days = ["2021-02-10", "2021-02-13", "2022-02-14", "2022-03-14", "2022-04-14", "2022-10-01",
+            "2023-03-09", "2023-03-15"]  # fmt: skip
+    near = [1, 2, 3, 4, 6]
+    of_years = window([38.0] * 8, [ASCENDING, DESCENDING] * 4)
+    of_years = replace(of_years, times=np.array(days, "datetime64[ns]"))
+    assert chosen("season-mean", of_years) == pytest.approx(np.mean(near))
+    of_years.previous[1] = np.nan
+    assert chosen("season-mean", of_years) == pytest.approx(np.mean([2, 3, 4, 6]))
+
+
+def test_season_mean_takes_the_nearest_in_season_if_none_is_near():
+    """Both images that are 50 days away, one in either direction; not the one of 60 days."""
+    source = window([38.0] * 4, [ASCENDING] * 4, days=[731 - 315, 731 - 60, 731 - 50, 731])
+    assert chosen("season-mean", source) == pytest.approx(np.mean([0, 2]))
+
+
 @pytest.mark.parametrize(
     ("incidence", "heading", "counts"),
     [

@@ -1,7 +1,8 @@
 """Conventional strategies: one of the previous images, or a mean of them, as the expected image.
 
-Each is a ``windows.Predictor``, as a model is. An unknown condition is taken to be equal for all
-images; among equally good images the latest is taken.
+Each is a ``windows.Predictor``, as a model is, and uses the previous images of the window only, as
+networks do. An unknown condition is taken to be equal for all images; among equally good images the
+latest is taken.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,6 +18,8 @@ from sarcast.windows import Expected, Window
 
 LARGEST_INCIDENCE_DIFFERENCE_DEG = 1.0
 """The paper's tables include a window only if its closest geometry is within this."""
+SEASON_MEAN_DAYS = 30.0
+"""Days either side of the target's day of the year, in any year, that ``season-mean`` averages."""
 
 
 def geometry_distance(window: Window) -> Double:
@@ -143,11 +146,16 @@ def latest(window: Window) -> Float:
 
 def mean(window: Window) -> Float:
     """Take the mean in dB over the previous images that have data at the pixel."""
-    valid = np.isfinite(window.previous)
-    total = np.where(valid, window.previous, np.float32(0.0)).sum(axis=0, dtype=np.float32)
-    count = valid.sum(axis=0, dtype=np.float32)
-    result: Float = np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)
-    return result
+    return _mean(window.previous)
+
+
+def season_mean(window: Window) -> Float:
+    """Take the mean of the images within 30 days of the target's day of the year, in any year.
+
+    Of the images nearest in season if none is so near; else as ``mean``.
+    """
+    distance = season_distance(window)
+    return _mean(window.previous[distance <= max(SEASON_MEAN_DAYS, distance.min())])
 
 
 def same_season(window: Window) -> Float:
@@ -184,6 +192,7 @@ STRATEGIES: dict[str, Strategy] = {
         Strategy("latest", latest),
         Strategy("mean", mean),
         Strategy("same-season", same_season),
+        Strategy("season-mean", season_mean),
     )
 }
 """The conventional strategies by name."""
@@ -195,6 +204,15 @@ def _oracle(window: Window) -> Float:
             "the oracle is known only in a synthetic world; this window has no expected image"
         )
     return window.expected
+
+
+def _mean(images: Float) -> Float:
+    """Mean over the images that have data at a pixel, dims (band, y, x); NaN where none has."""
+    valid = np.isfinite(images)
+    total = np.where(valid, images, np.float32(0.0)).sum(axis=0, dtype=np.float32)
+    count = valid.sum(axis=0, dtype=np.float32)
+    result: Float = np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)
+    return result
 
 
 def _image(window: Window, index: int) -> Float:
