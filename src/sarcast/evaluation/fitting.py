@@ -1,6 +1,7 @@
 """Classifiers fitted on the first cases, before they are evaluated on the others."""
 
 from collections.abc import Iterator, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -83,7 +84,8 @@ def fit_classifiers(
     Parameters
     ----------
     classifiers
-        A fresh copy of each is fitted for each combination.
+        A fresh copy of each is fitted for each combination; its random choices are the same for
+        all methods.
     cases
         Cases with change.
     first_case
@@ -100,8 +102,7 @@ def fit_classifiers(
     check_classifiers(classifiers)
     combinations = enumerate(_combinations(classifiers, cases))
     wanted = [
-        FittedClassifier(number, key, classifier.fresh())
-        for number, (key, classifier) in combinations
+        FittedClassifier(number, key, classifier) for number, (key, classifier) in combinations
     ]
     start, step = share
     fitted = [item for item in wanted[start::step] if _fit(item, cases)]
@@ -131,10 +132,11 @@ def _fit(item: FittedClassifier, cases: Sequence[PredictedCase]) -> bool:
 def _combinations(
     classifiers: Sequence[Classifier], cases: Sequence[PredictedCase]
 ) -> Iterator[tuple[MapKey, Classifier]]:
-    """Each classifier with each change and each method, in that order."""
+    """A fresh copy of each classifier for each change and each method, in that order."""
     changes = dict.fromkeys(change for predicted in cases for change in predicted.case.actual)
     methods = cases[0].expected if cases else {}
     for classifier in classifiers:
         for change in changes:
+            fresh = classifier.fresh()
             for method in methods:
-                yield MapKey(method, change, classifier.name), classifier
+                yield MapKey(method, change, classifier.name), deepcopy(fresh)
