@@ -11,6 +11,7 @@ from sklearn import metrics
 from sarcast.errors import SarcastError
 from sarcast.evaluation.metrics import (
     Calibration,
+    CloserCounts,
     Confusion,
     Evaluation,
     Evaluator,
@@ -20,6 +21,7 @@ from sarcast.evaluation.metrics import (
     auc_exact,
     average_precision,
     count_calibration,
+    count_closer,
     count_confusion,
     count_errors,
     count_scores,
@@ -227,6 +229,66 @@ def test_calibration_shows_sigma_too_small_or_large(factor):
     assert isinstance(found, Calibration)
 
 
+BANDS = ("VV", "VH")
+
+
+def images_to_compare(rng, *, rows=30):
+    """Actual, expected and reference image, dims (band, y, x), with ties and gaps."""
+    actual, expected, reference = rng.normal(-12.0, 2.0, (3, 2, rows, 20)).astype(np.float32)
+    expected[:, :2] = reference[:, :2]
+    for number, image in enumerate((actual, expected, reference)):
+        image[number % 2, -1, number] = np.nan
+    return actual, expected, reference
+
+
+def test_closer_shares_equal_a_loop_over_pixels():
+    rng = np.random.default_rng(4)
+    actual, expected, reference = images_to_compare(rng)
+    valid = rng.random((30, 20)) < 0.8
+    wins = {"VV": [], "VH": [], "norm": []}
+    for row, column in zip(*np.nonzero(valid), strict=True):
+        errors = np.abs(actual - expected)[:, row, column]
+        others = np.abs(actual - reference)[:, row, column]
+        if np.isfinite([errors, others]).all():
+            for name, error, other in zip(
+                wins,
+                [*errors, np.hypot(*errors.astype(float))],
+                [*others, np.hypot(*others.astype(float))],
+                strict=True,
+            ):
+                wins[name].append(0.5 if error == other else float(error < other))
+    found = count_closer(actual, expected, reference, BANDS, valid)
+    assert found.shares == pytest.approx({name: np.mean(each) for name, each in wins.items()})
+    assert found.pixels == len(wins["norm"]) < valid.sum()
+    known = valid & np.isfinite(actual + expected + reference).all(axis=0)
+    errors, others = (
+        np.square((actual - image)[:, known]).mean() for image in (expected, reference)
+    )
+    assert found.share_of_images == float(errors < others)
+
+
+def test_closer_counts_of_images_add_up():
+    rng = np.random.default_rng(5)
+    parts = [count_closer(*images_to_compare(rng), BANDS) for _ in range(4)]
+    summed = sum(parts, CloserCounts())
+    weights = [part.pixels for part in parts]
+    for name in ("VV", "VH", "norm"):
+        shares = [part.shares[name] for part in parts]
+        assert summed.shares[name] == pytest.approx(np.average(shares, weights=weights))
+    assert summed.images == 4
+    assert summed.share_of_images == pytest.approx(np.mean([p.share_of_images for p in parts]))
+
+
+def test_the_reference_is_as_close_as_itself_and_the_truth_is_always_closer():
+    actual, _, reference = images_to_compare(np.random.default_rng(6))
+    same = count_closer(actual, reference, reference, BANDS)
+    assert {*same.shares.values(), same.share_of_images} == {0.5}
+    truth = count_closer(actual, actual, reference, BANDS)
+    assert {*truth.shares.values(), truth.share_of_images} == {1.0}
+    nothing = count_closer(actual, actual, reference, BANDS, np.zeros((30, 20), dtype=bool))
+    assert nothing == CloserCounts()
+
+
 def windows(count=40, gain=1.0, seed=0):
     rng = np.random.default_rng(seed)
     return [scored(500, gain=gain + rng.normal(0, 0.5), seed=seed * 1000 + n) for n in range(count)]
@@ -340,6 +402,8 @@ def filled(order, **options):
             evaluator.add_map(MapKey(method, "offset", "t"), called, str(number))
             evaluator.add_errors(method, count_errors(scores[None, None], np.zeros((1, 1, 400))))
             evaluator.add_calibration(method, count_calibration(scores[None, None]))
+            images = scores[None, None], np.zeros((1, 1, 400)), np.ones((1, 1, 400))
+            evaluator.add_closer(method, count_closer(*images, ["VV"]))
     return evaluator
 
 
@@ -377,6 +441,11 @@ def test_result_of_an_evaluator():
     assert gain.gain == pytest.approx(by_name["unet"].auc - by_name["latest"].auc)
     assert {c.classifier for c in found.classifiers} == {"t"}
     assert len(found.calibration) == 4
+    (closer,) = (each for each in found.closer if each.method == method)
+    assert closer.shares["VV"] == closer.shares["norm"] == np.mean(scores < 0.5)
+    means = [(np.mean(np.square(s)), np.mean(np.square(s - 1))) for s, _ in pixels]
+    assert closer.windows == np.mean([zero < one for zero, one in means])
+    assert (closer.role, closer.pixels) == (result.role, 4800)
 
 
 def test_accuracies_of_replicates_equal_a_plain_bootstrap():

@@ -118,6 +118,26 @@ def test_equals_a_plain_loop():
         assert result.auc == pytest.approx(plain, abs=1e-6)
         targets = np.stack([w.target for w in several])
         assert result.mse_db2 == pytest.approx(np.mean((targets - expected) ** 2), rel=1e-5)
+    latest = np.stack([w.previous[-1] for w in several])
+    for closer in found.closer:
+        expected = {
+            "network": np.stack([w.expected for w in several]),
+            "oracle": np.stack([w.expected for w in several]),
+            "latest": latest,
+            "mean": np.stack([w.previous.mean(axis=0) for w in several]),
+        }[closer.method]
+        errors, others = np.square(targets - expected), np.square(targets - latest)
+        if closer.method == "latest":
+            assert {*closer.shares.values(), closer.windows} == {0.5}
+            continue
+        shares = [*np.mean(errors < others, axis=(0, 2, 3)), np.mean(errors.sum(1) < others.sum(1))]
+        assert list(closer.shares.values()) == pytest.approx(shares, abs=1e-6)
+        assert list(closer.shares) == ["VV", "VH", "norm"]
+        less = errors.mean(axis=(1, 2, 3)) < others.mean(axis=(1, 2, 3))
+        assert closer.windows == np.mean(less)
+    assert list(as_dataset(found)["closer"].values) == [
+        closer.shares["norm"] for closer in found.closer
+    ]
     assert {r.difference for r in found.results if r.method == "network"} == {"norm", "z"}
     assert {r.difference for r in found.results if r.method == "latest"} == {"norm"}
 
@@ -296,6 +316,23 @@ def test_classifiers_are_evaluated_on_windows_they_were_not_fitted_on():
     assert by_name["network", "offset -2.5 dB", "false-alarm rate 0.01"].false_alarm_rate < 0.02
     assert ("latest", "offset -2.5 dB", "false-alarm rate 0.01") not in by_name
     assert by_name["oracle", "statistical", "otsu"].pixels == 6 * 48 * 48
+
+
+def test_a_classifiers_random_choices_are_the_same_for_all_methods():
+    class Again(Network):
+        name = "again"
+
+    found = run_experiment(
+        windows(8),
+        {"network": [Network(), Again()], "strategy": [STRATEGIES["latest"]]},
+        CHANGES,
+        ExperimentOptions(shapes=SHAPES, fit_windows=3),
+        [linear_svc(rng=np.random.default_rng(0))],
+        rng=np.random.default_rng(0),
+    ).evaluation("t", {}, rng=np.random.default_rng(0))
+    for change in found.changes:
+        each = {c.method: c.accuracy for c in found.classifiers if c.change == change}
+        assert each["network"] == each["again"] != each["latest"]
 
 
 def test_a_warning_where_no_window_is_left_to_evaluate_classifiers_on():

@@ -96,7 +96,7 @@ def test_markdown_contains_every_figure(serial):
         assert f"{result.auc:.3f} ({result.auc_low:.3f}–{result.auc_high:.3f})" in text
     for result in serial.classifiers:
         assert f"{result.balanced_accuracy:.3f}" in text
-    assert text.count("| expected image |") == 1 + len(serial.changes)
+    assert text.count("| expected image |") == 2 + len(serial.changes)
     widths = {line.count("|") for line in text.split("\n\n")[1].splitlines()}
     assert widths == {len(serial.changes) + 3}
 

@@ -12,6 +12,7 @@ from sarcast.evaluation.metrics import (
     MapKey,
     ScoreKey,
     count_calibration,
+    count_closer,
     count_confusion,
     count_errors,
     count_scores,
@@ -32,6 +33,7 @@ from sarcast.evaluation.report.html import (
     save_panel_png,
     write_report,
 )
+from sarcast.evaluation.report.tables import markdown
 
 ROLES = {"unet": "network", "latest": "strategy", "oracle": "oracle"}
 
@@ -51,6 +53,8 @@ def evaluation() -> Evaluation:
                 called = count_confusion(scores > 1, changed)
                 evaluator.add_map(MapKey(method, change, "otsu"), called, str(number))
             evaluator.add_errors(method, count_errors(scores[None], np.zeros((1, 20, 20))))
+            images = scores[None], np.full((1, 20, 20), 0.5), np.full((1, 20, 20), 0.2 * rank)
+            evaluator.add_closer(method, count_closer(*images, ["VH"]))
         evaluator.add_calibration("unet", count_calibration(rng.normal(size=(2, 20, 20))))
     return evaluator.result(
         "A <title> & more", {"command": "sarcast x", "versions": {"numpy": "2"}}, rng=rng
@@ -103,6 +107,22 @@ def test_page_is_self_contained_and_shows_the_figures(evaluation, panel, tmp_pat
     assert "sarcast x" in page.words
     assert "offset, otsu: unet against latest +" in page.words
     assert "Calibration of the standard deviation" in page.words
+    assert "Published for a comparable network: 86 %" in page.words
+    for result in evaluation.closer:
+        assert f"{100 * result.shares['VH']:.1f} %" in page.words
+        assert f"{100 * result.windows:.1f} %" in page.words
+
+
+def test_tables_show_the_shares_that_are_closer(evaluation):
+    lines = markdown(evaluation).splitlines()
+    start = lines.index("| expected image | VH | norm | windows |")
+    assert lines[start - 2].endswith("(published for a comparable network: 0.86):")
+    rows = [line.strip("| ").split(" | ") for line in lines[start + 2 : start + 5]]
+    assert [row[0] for row in rows] == list(ROLES)
+    for row, result in zip(rows, evaluation.closer, strict=True):
+        known = [result.shares["VH"], result.shares["norm"], result.windows]
+        assert [float(cell) for cell in row[1:]] == pytest.approx(known, abs=5e-4)
+    assert "| VH |" not in markdown(evaluation.model_copy(update={"closer": ()}))
 
 
 def test_page_shows_set_conditions_and_the_papers_figures(evaluation, tmp_path):
@@ -146,9 +166,8 @@ def test_same_evaluation_same_bytes(evaluation, panel, tmp_path):
 
 
 def test_page_of_little_has_no_empty_sections(evaluation, tmp_path):
-    bare = evaluation.model_copy(
-        update={"paired": (), "groups": (), "classifiers": (), "calibration": (), "provenance": {}}
-    )
+    sections = ("paired", "groups", "classifiers", "calibration", "closer")
+    bare = evaluation.model_copy(update={**dict.fromkeys(sections, ()), "provenance": {}})
     write_report(bare, [], tmp_path / "report.html")
     headings = re.findall(r"<h2>(.*?)</h2>", (tmp_path / "report.html").read_text())
     assert headings == ["Area under the ROC curve", "ROC curves"]

@@ -30,6 +30,7 @@ from sarcast.evaluation.metrics import (
     Role,
     ScoreKey,
     count_calibration,
+    count_closer,
     count_errors,
     count_scores,
 )
@@ -313,8 +314,11 @@ class _Experiment:
                 self._fitting_cases = []
 
     def _count_expected(self, method: str, expected: Expected, predicted: PredictedCase) -> None:
-        target, valid = predicted.case.window.target, predicted.valid
+        window, valid = predicted.case.window, predicted.valid
+        target, previous = window.target, window.previous[-1]
         self.evaluator.add_errors(method, count_errors(target, expected.mean, valid))
+        closer = count_closer(target, expected.mean, previous, window.bands, valid)
+        self.evaluator.add_closer(method, closer)
         if expected.std is not None:
             z = di.z(target, expected.mean, expected.std)
             self.evaluator.add_calibration(method, count_calibration(z, valid))

@@ -13,6 +13,7 @@ from sarcast.evaluation.metrics.evaluator import Evaluator, MapKey, ScoreKey
 from sarcast.evaluation.metrics.records import (
     CalibrationResult,
     ClassifierResult,
+    CloserResult,
     Curve,
     Evaluation,
     GroupResult,
@@ -31,9 +32,11 @@ from sarcast.evaluation.metrics.scores import (
 )
 from sarcast.evaluation.metrics.statistics import (
     Calibration,
+    CloserCounts,
     Confusion,
     Errors,
     count_calibration,
+    count_closer,
     count_confusion,
     count_errors,
 )
@@ -42,6 +45,8 @@ __all__ = [
     "Calibration",
     "CalibrationResult",
     "ClassifierResult",
+    "CloserCounts",
+    "CloserResult",
     "Confusion",
     "Curve",
     "Errors",
@@ -59,6 +64,7 @@ __all__ = [
     "auc_exact",
     "average_precision",
     "count_calibration",
+    "count_closer",
     "count_confusion",
     "count_errors",
     "count_scores",

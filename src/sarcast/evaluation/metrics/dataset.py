@@ -19,9 +19,11 @@ def as_dataset(evaluation: Evaluation) -> xr.Dataset:
     -------
     Dataset
         ``auc`` with ``auc_low``, ``auc_high``, ``average_precision`` and ``windows``, dims
-        (predictor, change, difference); ``mse`` in dB² and ``role``, dims (predictor); ``accuracy``
-        (over as many unchanged pixels as changed ones), ``f1`` and ``kappa``, dims (predictor,
-        change, classifier), which are absent if no classifier was evaluated.
+        (predictor, change, difference); ``mse`` in dB², ``closer`` (share of the pixels where the
+        norm of the residual is less than that of the latest previous image) and ``role``, dims
+        (predictor); ``accuracy`` (over as many unchanged pixels as changed ones), ``f1`` and
+        ``kappa``, dims (predictor, change, classifier), which are absent if no classifier was
+        evaluated.
         Combinations that were not evaluated are NaN.
     """
     rows = [_row(result) for result in evaluation.results]
@@ -32,10 +34,12 @@ def as_dataset(evaluation: Evaluation) -> xr.Dataset:
         names = {"balanced_accuracy": "accuracy"}
         parts.append(_table(classified, _CLASSIFIED, (*names, "f1", "kappa")).rename(names))
     methods = {result.method: result for result in evaluation.results}
+    closer = {result.method: result.shares["norm"] for result in evaluation.closer}
     parts.append(
         xr.Dataset(
             {
                 "mse": ("predictor", [_number(result.mse_db2) for result in methods.values()]),
+                "closer": ("predictor", [_number(closer.get(name)) for name in methods]),
                 "role": ("predictor", [result.role for result in methods.values()]),
             },
             coords={"predictor": list(methods)},

@@ -15,6 +15,7 @@ from sarcast.evaluation.metrics.intervals import CoarseCounts, Resampling, inter
 from sarcast.evaluation.metrics.records import (
     CalibrationResult,
     ClassifierResult,
+    CloserResult,
     Curve,
     Evaluation,
     GroupResult,
@@ -24,13 +25,19 @@ from sarcast.evaluation.metrics.records import (
     Role,
 )
 from sarcast.evaluation.metrics.scores import Roc, ScoreCounts, auc_exact, average_precision, roc
-from sarcast.evaluation.metrics.statistics import LEVELS, Calibration, Confusion, Errors
+from sarcast.evaluation.metrics.statistics import (
+    LEVELS,
+    Calibration,
+    CloserCounts,
+    Confusion,
+    Errors,
+)
 
 FALSE_ALARM_RATES = (0.001, 0.01, 0.05, 0.1)
 """False-alarm rates at which the detection rate is reported."""
 
 Key = TypeVar("Key")
-State = TypeVar("State", ScoreCounts, Errors, Calibration, Confusion)
+State = TypeVar("State", ScoreCounts, Errors, Calibration, CloserCounts, Confusion)
 Group = tuple[str, str]
 
 
@@ -82,6 +89,7 @@ class Evaluator:
     _groups: dict[tuple[ScoreKey, Group], ScoreCounts] = field(default_factory=dict)
     _errors: dict[str, Errors] = field(default_factory=dict)
     _calibration: dict[str, Calibration] = field(default_factory=dict)
+    _closer: dict[str, CloserCounts] = field(default_factory=dict)
     _maps: dict[MapKey, Confusion] = field(default_factory=dict)
     _balanced: dict[MapKey, dict[str, Confusion]] = field(default_factory=dict)
     _clusters: dict[str, str] = field(default_factory=dict)
@@ -137,6 +145,10 @@ class Evaluator:
         """Add the calibration of a method's sigma on the target without change."""
         _add(self._calibration, method, calibration)
 
+    def add_closer(self, method: str, closer: CloserCounts) -> None:
+        """Add how often a method's expected image is closer than the latest previous image."""
+        _add(self._closer, method, closer)
+
     @property
     def has_maps(self) -> bool:
         """Whether any change map was added."""
@@ -150,7 +162,7 @@ class Evaluator:
     def __add__(self, other: "Evaluator") -> "Evaluator":
         summed = Evaluator({**self.roles, **other.roles}, self.exact and other.exact)
         summed._clusters.update({**self._clusters, **other._clusters})
-        for name in ("_scores", "_groups", "_errors", "_calibration", "_maps"):
+        for name in ("_scores", "_groups", "_errors", "_calibration", "_closer", "_maps"):
             states = getattr(summed, name)
             for source in (self, other):
                 for key, state in getattr(source, name).items():
@@ -201,6 +213,7 @@ class Evaluator:
             classifiers=classifiers,
             paired_classifiers=tuple(_paired_classifiers(classifiers, accuracies)),
             calibration=tuple(_calibration(*item) for item in self._calibration.items()),
+            closer=tuple(self._closer_results()),
             provenance=provenance,
         )
 
@@ -258,6 +271,18 @@ class Evaluator:
             for (key, (factor, value)), scores in self._groups.items()
             if scores.changed and scores.unchanged
         ]
+
+    def _closer_results(self) -> Iterator[CloserResult]:
+        """Results of the methods that have a pixel to compare."""
+        for method, counts in self._closer.items():
+            if counts.pixels:
+                yield CloserResult(
+                    method=method,
+                    role=self.roles[method],
+                    shares=counts.shares,
+                    windows=counts.share_of_images,
+                    pixels=counts.pixels,
+                )
 
     def _classifier(self, key: MapKey, replicates: Double) -> ClassifierResult:
         confusion, bounds = self._maps[key], interval(replicates)

@@ -120,6 +120,23 @@ class CalibrationResult(_Record):
     values: int
 
 
+class CloserResult(_Record):
+    """How often a method's expected image is closer to the actual one than the latest previous one.
+
+    Without simulated change; ties count half, so that the latest previous image itself has 0.5.
+    """
+
+    method: str
+    role: Role
+    shares: dict[str, float] = Field(
+        description="share of the pixels, by band, and in 'norm' by the norm over the bands"
+    )
+    windows: float = Field(
+        ge=0, le=1, description="share of the windows whose mean squared error is less"
+    )
+    pixels: int = Field(ge=0, description="pixels compared")
+
+
 class Evaluation(_Record):
     """Result of an evaluation."""
 
@@ -131,6 +148,7 @@ class Evaluation(_Record):
     classifiers: tuple[ClassifierResult, ...] = ()
     paired_classifiers: tuple[PairedClassifier, ...] = ()
     calibration: tuple[CalibrationResult, ...] = ()
+    closer: tuple[CloserResult, ...] = ()
     provenance: dict[str, Any] = Field(
         default_factory=dict, description="command, versions and data of the evaluation"
     )

@@ -1,6 +1,7 @@
 """Statistics of expected images and of change maps, as sums that add up."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -51,6 +52,89 @@ def count_errors(actual: Float, expected: Float, valid: Bool | None = None) -> E
     valid = np.asarray(np.isfinite(squares).all(axis=0)) if valid is None else valid
     counted = squares.reshape(len(squares), -1) if valid.all() else squares[:, valid]
     return Errors(counted.sum(axis=1, dtype=np.float64), counted.shape[1])
+
+
+@dataclass(frozen=True)
+class CloserCounts:
+    """How often an expected image is closer to the actual one than a reference image is.
+
+    ``CloserCounts()`` is zero. An expected image equal to the reference has shares of 0.5.
+
+    Attributes
+    ----------
+    closer
+        Number of pixels where it is closer, by band, and in ``"norm"`` by the norm over the bands;
+        a tie counts half.
+    pixels
+        Number of pixels compared.
+    closer_images, images
+        Number of images whose mean squared error is less, and of images compared; ties as above.
+    """
+
+    closer: Mapping[str, float] = field(default_factory=dict)
+    pixels: int = 0
+    closer_images: float = 0.0
+    images: int = 0
+
+    def __add__(self, other: "CloserCounts") -> "CloserCounts":
+        names = dict.fromkeys([*self.closer, *other.closer])
+        return CloserCounts(
+            {name: self.closer.get(name, 0.0) + other.closer.get(name, 0.0) for name in names},
+            self.pixels + other.pixels,
+            self.closer_images + other.closer_images,
+            self.images + other.images,
+        )
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """Share of the pixels where it is closer, 0..1, by band and by the norm; NaN of none."""
+        return {name: _share(count, self.pixels) for name, count in self.closer.items()}
+
+    @property
+    def share_of_images(self) -> float:
+        """Share of the images whose mean squared error is less, 0..1; NaN of no image."""
+        return _share(self.closer_images, self.images)
+
+
+def count_closer(
+    actual: Float,
+    expected: Float,
+    reference: Float,
+    bands: Sequence[str],
+    valid: Bool | None = None,
+) -> CloserCounts:
+    """Count the pixels of one image where |actual − expected| < |actual − reference|.
+
+    Parameters
+    ----------
+    actual, expected, reference
+        Dims (band, y, x), dB.
+    bands
+        Names of the bands.
+    valid
+        Dims (y, x): pixels that are counted; by default all. Pixels where a band of an image is
+        NaN are never counted.
+    """
+    known = np.isfinite(actual + expected + reference).all(axis=0)
+    counted = known if valid is None else known & valid
+    errors, of_reference = (
+        np.square(np.subtract(actual, image, dtype=np.float32)[:, counted])
+        for image in (expected, reference)
+    )
+    pixels = int(counted.sum())
+    if not pixels:
+        return CloserCounts()
+    pairs = dict(zip(bands, zip(errors, of_reference, strict=True), strict=True))
+    pairs["norm"] = errors.sum(axis=0), of_reference.sum(axis=0)
+    means = (np.atleast_1d(image.mean(dtype=np.float64)) for image in (errors, of_reference))
+    return CloserCounts(
+        {name: _wins(*pair) for name, pair in pairs.items()}, pixels, _wins(*means), 1
+    )
+
+
+def _wins(errors: Float | Double, of_reference: Float | Double) -> float:
+    """Number of values that are less than their reference, ties counted half."""
+    return float((errors < of_reference).sum() + 0.5 * (errors == of_reference).sum())
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from sarcast.evaluation.report.figures import (
     scenarios_figure,
     svg,
 )
+from sarcast.evaluation.report.published import CLOSER_SHARE
 from sarcast.io.files import new_file
 
 __all__ = [
@@ -90,6 +91,8 @@ def write_report(
         classifiers=_classifiers(evaluation),
         classifier_gains=[_classifier_gain(gain) for gain in evaluation.paired_classifiers],
         calibration=evaluation.calibration,
+        closer=evaluation.closer,
+        published_closer_share=CLOSER_SHARE,
         panels=[(panel.title, png_address(panel_figure(panel))) for panel in panels],
         scenarios=png_address(scenarios_figure(scenarios)) if scenarios else None,
         comparisons=comparisons,

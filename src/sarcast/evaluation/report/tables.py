@@ -7,12 +7,21 @@ from rich.table import Table
 
 from sarcast.evaluation.metrics import (
     ClassifierResult,
+    CloserResult,
     Evaluation,
     MethodResult,
     PairedClassifier,
     PairedResult,
 )
 from sarcast.evaluation.report.html import ComparisonTable
+from sarcast.evaluation.report.published import CLOSER_SHARE
+
+CLOSER = (
+    "Share of the pixels without change where the expected image is closer to the actual one than "
+    "the latest previous image is, and share of the windows whose mean squared error is less; ties "
+    f"count half (published for a comparable network: {CLOSER_SHARE:.2f}):"
+)
+"""Caption of the table of shares."""
 
 
 def show_table(evaluation: Evaluation) -> None:
@@ -42,9 +51,11 @@ def show_comparison(table: ComparisonTable) -> None:
 
 
 def markdown(evaluation: Evaluation) -> str:
-    """Tables of AUCs with their intervals, and of the balanced accuracy of every classifier."""
+    """Tables of AUCs with intervals, of shares closer, and of every classifier's accuracy."""
     lines = ["AUC over all pixels, with its 95 % interval over windows:", ""]
     lines += _auc_lines(evaluation)
+    if evaluation.closer:
+        lines += ["", CLOSER, "", *_closer_lines(evaluation.closer)]
     for change in dict.fromkeys(c.change for c in evaluation.classifiers):
         results = [c for c in evaluation.classifiers if c.change == change]
         lines += ["", f"Balanced accuracy, {change}:", "", *_accuracy_lines(results)]
@@ -100,6 +111,14 @@ def _auc_lines(evaluation: Evaluation) -> Iterator[str]:
                 "" if error is None else f"{error:.2f}",
             ]
         )
+
+
+def _closer_lines(results: Sequence[CloserResult]) -> Iterator[str]:
+    names = list(results[0].shares)
+    yield from _head(["expected image", *names, "windows"])
+    for result in results:
+        shares = [*(result.shares[name] for name in names), result.windows]
+        yield _line([result.method, *(f"{share:.3f}" for share in shares)])
 
 
 def _accuracy_lines(results: Sequence[ClassifierResult]) -> Iterator[str]:
