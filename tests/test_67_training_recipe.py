@@ -1,5 +1,6 @@
 """Recipes: all that ship are read; one is trained by, stopped and resumed."""
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -14,17 +15,15 @@ from sarcast.prediction.model import load_model
 from sarcast.prediction.networks.unet import UNetOptions
 from sarcast.prediction.training.augment import AugmentOptions
 from sarcast.prediction.training.options import TrainOptions
-from sarcast.prediction.training.recipe import (
-    Recipe,
+from sarcast.prediction.training.recipe import Recipe, read_recipe
+from sarcast.prediction.training.sources import (
     make_sources,
     named_cubes,
     open_cubes,
-    plan_recipe,
-    read_recipe,
     world_batches,
     world_windows,
 )
-from sarcast.prediction.training.train import train
+from sarcast.prediction.training.stages import plan_recipe, train_recipe
 from sarcast.prediction.training.trainer import Trainer
 from sarcast.prediction.training_range import condition_ranges
 from sarcast.windows import Batch, WindowSampler
@@ -62,7 +61,7 @@ TINY = Recipe(
 def test_every_recipe_is_read(path: Path) -> None:
     content = yaml.safe_load(path.read_text())
     if "train" not in content:
-        assert Recipe.model_validate(content).worlds
+        assert all(stage.worlds for stage in Recipe.model_validate(content).sequence)
         return
     options = content["train"]
     training = {name: options.pop(name) for name in set(options) & set(TrainOptions.model_fields)}
@@ -82,34 +81,139 @@ def test_the_paper_s_recipe_has_its_defaults_and_its_samples() -> None:
 
 
 def test_there_are_recipes() -> None:
-    assert {path.stem for path in RECIPES} >= {"base-first", "base-second", "base-third", "tiny"}
+    assert {path.stem for path in RECIPES} >= {"base", "boreal", "boreal-unet", "paper", "tiny"}
+
+
+class Stop(Exception):
+    pass
+
+
+def _stop_at(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+    """Stop training before the optimiser step of a number, counted over all stages from 0."""
+    take_step, steps = Trainer.step, itertools.count()
+
+    def step(trainer: Trainer, batch: Batch) -> torch.Tensor:
+        if next(steps) == count:
+            raise Stop
+        return take_step(trainer, batch)
+
+    monkeypatch.setattr(Trainer, "step", step)
 
 
 def test_training_stopped_half_way_resumes_to_the_same_bytes(tmp_path: Path, monkeypatch) -> None:
     cubes = {"a": learnable_cube()}
-    model = train(plan_recipe(TINY, cubes=cubes), to=tmp_path / "whole")
+    model = train_recipe(plan_recipe(TINY, cubes=cubes), to=tmp_path / "whole")
     assert model.training["steps"] == 4
-
-    class Stop(Exception):
-        pass
-
-    def stop(trainer: Trainer, batch: Batch) -> torch.Tensor:
-        if trainer.state.step == 3:
-            raise Stop
-        return take_step(trainer, batch)
-
-    take_step = Trainer.step
-    with monkeypatch.context() as patch:
-        patch.setattr(Trainer, "step", stop)
-        with pytest.raises(Stop):
-            train(plan_recipe(TINY, cubes=cubes), to=tmp_path / "broken")
-    train(plan_recipe(TINY, cubes=cubes), to=tmp_path / "broken")
+    with monkeypatch.context() as patch, pytest.raises(Stop):
+        _stop_at(patch, 3)
+        train_recipe(plan_recipe(TINY, cubes=cubes), to=tmp_path / "broken")
+    train_recipe(plan_recipe(TINY, cubes=cubes), to=tmp_path / "broken")
     whole, broken = (tmp_path / name / "model.safetensors" for name in ("whole", "broken"))
     assert whole.read_bytes() == broken.read_bytes()
     loaded = load_model(tmp_path / "whole", device="cpu")
     assert loaded.scores == model.scores
     assert loaded.std_factor == model.std_factor != 1.0
     assert set(loaded.training["seen_conditions"]) >= {"temperature", "incidence"}
+
+
+def _stage(**training: object) -> dict[str, object]:
+    """The stage of ``TINY`` with other options of training."""
+    stage = TINY.model_dump(include={"training", "worlds", "series"})
+    return {**stage, "training": {**stage["training"], **training}}
+
+
+STAGED = Recipe(
+    name="staged",
+    network=TINY.network,
+    stages=[_stage(), _stage(seed=1, steps=3, learning_rate=1e-3), _stage(seed=2)],
+)
+"""Three stages of 4, 3 and 4 steps; checkpoints after every second step and at their ends."""
+
+
+@pytest.fixture(scope="module")
+def staged(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("staged") / "model"
+    train_recipe(plan_recipe(STAGED, cubes={"a": learnable_cube()}), to=folder)
+    return folder
+
+
+@pytest.mark.parametrize(
+    "steps", [3, 4, 6, 7, 9], ids=["first", "before second", "second", "before third", "third"]
+)
+def test_stages_stopped_anywhere_resume_to_the_same_bytes(
+    staged: Path, tmp_path: Path, monkeypatch, steps: int
+) -> None:
+    """No step before a checkpoint is taken twice."""
+    cubes, to = {"a": learnable_cube()}, tmp_path / "model"
+    with monkeypatch.context() as patch, pytest.raises(Stop):
+        _stop_at(patch, steps)
+        train_recipe(plan_recipe(STAGED, cubes=cubes), to=to)
+    lost = {3: 1, 4: 0, 6: 0, 7: 0, 9: 0}[steps]
+    assert not (to / "model.yaml").exists()
+    with monkeypatch.context() as patch, pytest.raises(Stop):
+        _stop_at(patch, 11 - steps + lost - 1)  # before the last step
+        train_recipe(plan_recipe(STAGED, cubes=cubes), to=to)
+    with monkeypatch.context() as patch:
+        _stop_at(patch, 2)  # two steps after the last checkpoint are left
+        train_recipe(plan_recipe(STAGED, cubes=cubes), to=to)
+    assert (to / "model.safetensors").read_bytes() == (staged / "model.safetensors").read_bytes()
+    ours, whole = (yaml.safe_load((each / "model.yaml").read_text()) for each in (to, staged))
+    assert _without_seconds(ours) == _without_seconds(whole)
+    assert not list(to.glob("**/checkpoints"))
+
+
+def _without_seconds(card: dict) -> dict:
+    for stage in (card["training"], *card["training"]["earlier_stages"]):
+        stage.pop("seconds")
+    return card
+
+
+def test_each_stage_starts_from_the_weights_of_the_one_before(staged: Path, tmp_path: Path) -> None:
+    """The last stage alone, from a model of the first two, gives the same weights."""
+    cubes = {"a": learnable_cube()}
+    full = STAGED.model_copy(update={"half": False})
+    two = full.model_copy(update={"stages": full.stages[:2]})
+    train_recipe(plan_recipe(two, cubes=cubes), to=tmp_path / "two")
+    plan = plan_recipe(STAGED, cubes=cubes, start=tmp_path / "two", first_stage=3)
+    model = train_recipe(plan, to=tmp_path / "third")
+    weights = (tmp_path / "third" / "model.safetensors").read_bytes()
+    assert weights == (staged / "model.safetensors").read_bytes()
+    whole = load_model(staged, device="cpu")
+    assert (model.scores, model.std_factor) == (whole.scores, whole.std_factor)
+    assert model.training["start"] == "two"
+    assert model.training["earlier_stages"] == []
+    assert model.training["seen_conditions"] == whole.training["seen_conditions"]
+    stages = [*whole.training["earlier_stages"], whole.training]
+    assert [(each["stage"], each["steps"]) for each in stages] == [(1, 4), (2, 3), (3, 4)]
+    assert [len(each["history"]) for each in stages] == [2, 2, 2]
+    assert len(whole.training["recipe"]["stages"]) == 3
+
+
+def test_a_stage_that_cannot_be_trained_is_found_before_the_first(tmp_path: Path) -> None:
+    cubes = {"a": learnable_cube()}
+    with pytest.raises(SarcastError, match="has the stages 1 to 3, not a stage 4"):
+        plan_recipe(STAGED, cubes=cubes, first_stage=4)
+    with pytest.raises(SarcastError, match="stage 2 needs the weights of the stage before it"):
+        plan_recipe(STAGED, cubes=cubes, first_stage=2)
+    missing = _stage()
+    missing["series"] = [{**missing["series"][0], "cubes": ["b"]}]
+    recipe = Recipe.model_validate({**STAGED.model_dump(), "stages": [_stage(), missing]})
+    with pytest.raises(SarcastError, match="asks for the series 'b', and there are a"):
+        plan_recipe(recipe, cubes=cubes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"worlds": TINY.worlds}, "has training, worlds and series in each of them"),
+        ({"training": {"steps": 3}}, "has training, worlds and series in each of them"),
+        ({"stages": [_stage(), _stage(devices=2)]}, "need the same accelerator and devices"),
+        ({"stages": [{"training": {}}]}, "a recipe needs windows to train on"),
+    ],
+)
+def test_stages_with_faults_are_refused(changes: dict, message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        Recipe.model_validate({**STAGED.model_dump(), **changes})
 
 
 @pytest.mark.parametrize(
@@ -162,7 +266,7 @@ def test_the_command_trains_by_a_recipe_and_its_record_repeats_it(
     plan = plan_recipe(
         TINY.model_copy(update={"training": options}), cubes=open_cubes([series / "a.nc"])
     )
-    train(plan, to=second)
+    train_recipe(plan, to=second)
     weights = (first / "model.safetensors").read_bytes()
     assert weights == (second / "model.safetensors").read_bytes()
     assert {path.name for path in first.iterdir()} == {
@@ -176,7 +280,8 @@ def test_the_command_trains_by_a_recipe_and_its_record_repeats_it(
     assert weights == (third / "model.safetensors").read_bytes()
     made = load_model(first, device="cpu").training
     assert set(made) == {
-        "recipe", "start", "steps", "best_step", "seconds", "history", "seen_conditions"
+        "recipe", "start", "stage", "steps", "best_step", "seconds", "history", "seen_conditions",
+        "earlier_stages",
     }  # fmt: skip
     _run("--quiet", "train", series, "--recipe", recipe, "--to", third, "--from", first,
          "--overwrite")  # fmt: skip
@@ -225,6 +330,32 @@ def test_set_options_override_the_recipe_and_the_others_stay(tmp_path: Path) -> 
     assert changed.model_copy(update=unchanged) == TINY.training
 
 
+def test_flags_override_every_stage_and_are_all_that_is_recorded(
+    series: Path, tmp_path: Path
+) -> None:
+    recipe, first, third = (tmp_path / name for name in ("recipe.yaml", "first", "third"))
+    recipe.write_text(yaml.safe_dump(STAGED.model_dump(mode="json")))
+    changes = TrainOptions(steps=2, augment=AugmentOptions(fewest=3))
+    stages = read_recipe(recipe, changes).stages
+    assert [stage.training.steps for stage in stages] == [2, 2, 2]
+    assert [stage.training.augment.fewest for stage in stages] == [3, 3, 3]
+    assert [stage.training.seed for stage in stages] == [0, 1, 2]
+    _run("--quiet", "train", series, "--recipe", recipe, "--to", first, "--steps", 2,
+         "--augment.fewest", 3)  # fmt: skip
+    record = yaml.safe_load((first / "run.yaml").read_text())["train"]
+    assert record == {
+        "cubes": [str(series)], "to": str(first), "overwrite": False, "recipe": str(recipe),
+        "steps": 2, "augment": {"fewest": 3},
+    }  # fmt: skip
+    _run("--quiet", "train", "--config", first / "run.yaml", "--to", third, "--from", first,
+         "--first-stage", 3)  # fmt: skip
+    made = [load_model(folder, device="cpu").training for folder in (first, third)]
+    assert [each["stage"] for each in made] == [3, 3]
+    assert [len(each["earlier_stages"]) for each in made] == [2, 0]
+    for each in made:
+        assert [stage["training"]["steps"] for stage in each["recipe"]["stages"]] == [2, 2, 2]
+
+
 def test_cubes_are_named_by_their_files(series: Path, tmp_path: Path) -> None:
     assert list(open_cubes([series])) == ["a"]
     with pytest.raises(SarcastError, match="two cubes have the name a"):
@@ -252,7 +383,7 @@ def test_the_dates_of_real_series_are_split(monkeypatch: pytest.MonkeyPatch) -> 
     def record_targets(sampler: WindowSampler, **_: object) -> None:
         trained.extend(sampler.targets)
 
-    monkeypatch.setattr("sarcast.prediction.training.recipe.SeriesBatches", record_targets)
+    monkeypatch.setattr("sarcast.prediction.training.sources.SeriesBatches", record_targets)
     recipe = TINY.model_copy(update={"training": options})
     cube = learnable_cube()
     _, validation = make_sources(recipe, {"a": cube}, device="cpu")
@@ -305,7 +436,7 @@ def test_the_paper_s_network_trains_by_a_recipe(tmp_path: Path) -> None:
     unet = {"size": 32, "previous": 3, "filters": (4, 8)}
     training = {**TINY.training.model_dump(), "augment": None, "average": 0.0}
     recipe = TINY.model_dump(exclude={"series"}) | {"unet": unet, "training": training}
-    model = train(plan_recipe(Recipe.model_validate(recipe)), to=tmp_path / "model")
+    model = train_recipe(plan_recipe(Recipe.model_validate(recipe)), to=tmp_path / "model")
     assert (model.size, model.previous) == (32, 3)
     loaded = load_model(tmp_path / "model", device="cpu")
     assert loaded.network.scaling == model.network.scaling

@@ -41,8 +41,8 @@ TEMPORAL = Parameter(group=Group("Temporal network (--network temporal)", sort_k
 UNET = Parameter(group=Group("U-Net (--network unet)", sort_key=4))
 
 
-class TrainingConfig(Config):
-    """Options of every training run."""
+class ModelFolderConfig(Config):
+    """The model folder of a training run, and the model that it starts from."""
 
     to: Path = Field(
         description="Model folder. An interrupted training run there resumes if it is started "
@@ -53,12 +53,17 @@ class TrainingConfig(Config):
         description="Model to start from, a folder or 'base' for the shipped weights. With "
         "cubes, it is adapted to them, by training defaults that take a few minutes on a CPU.",
     )
-    training: Annotated[TrainOptions, FLAT, TRAINING] = Field(default_factory=TrainOptions)
     overwrite: bool = Field(
         False,
         description="Replace an existing model, once the new one is complete, and discard an "
         "interrupted training run with other options.",
     )
+
+
+class TrainingConfig(ModelFolderConfig):
+    """Options of a training run that has one set of training options."""
+
+    training: Annotated[TrainOptions, FLAT, TRAINING] = Field(default_factory=TrainOptions)
 
 
 class CubeTrainingConfig(TrainingConfig):
@@ -148,7 +153,7 @@ def train_on_cubes(sources: Sequence[Path], config: CubeTrainingConfig) -> Model
         return train(plan, to=config.to, overwrite=config.overwrite)
 
 
-def prepare_folder(verb: str, inputs: Mapping[str, Any], config: TrainingConfig) -> None:
+def prepare_folder(verb: str, inputs: Mapping[str, Any], config: ModelFolderConfig) -> None:
     """Make the work folder with the record of the options, or keep that of a stopped run.
 
     Parameters

@@ -16,6 +16,16 @@ def work_folder(folder: Path) -> Path:
     return folder / "training"
 
 
+def stage_folder(folder: Path, number: int) -> Path:
+    """Folder of the checkpoints and logs of one of several training stages."""
+    return work_folder(folder) / f"stage-{number}"
+
+
+def _checkpoints(work: Path) -> list[Path]:
+    """Folders of checkpoints in a work folder: of a training, and of each of its stages."""
+    return [path for path in work.glob("**/checkpoints") if path.is_dir()]
+
+
 def is_finished(folder: Path) -> bool:
     """Whether a folder holds a model."""
     return (folder / MODEL_FILES[-1]).exists()
@@ -39,7 +49,7 @@ def check_model_folder(folder: Path, *, overwrite: bool, inputs: Sequence[Path] 
         If it is not.
     """
     work = work_folder(folder)
-    stopped = (work / RECORD).is_file() or (work / "checkpoints").is_dir()
+    stopped = (work / RECORD).is_file() or bool(_checkpoints(work))
     if is_finished(folder) or not stopped:
         check_target(folder, overwrite=overwrite, inputs=inputs)
 
@@ -72,4 +82,5 @@ def write_finished(model: Model, folder: Path, *, half: bool) -> None:
             (ready / name).replace(folder / name)
     ready.rmdir()
     (work / RECORD).unlink(missing_ok=True)
-    shutil.rmtree(work / "checkpoints", ignore_errors=True)
+    for checkpoints in _checkpoints(work):
+        shutil.rmtree(checkpoints, ignore_errors=True)

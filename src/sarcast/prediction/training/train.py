@@ -26,8 +26,8 @@ _log = logging.getLogger(__name__)
 class TrainingPlan:
     """A training run that is ready to start.
 
-    ``plan_from_scratch``, ``plan_adaptation`` and ``plan_recipe`` make plans; ``train`` carries
-    them out.
+    ``plan_from_scratch`` and ``plan_adaptation`` make plans, which ``train`` carries out;
+    ``train_recipe`` makes one for each stage.
 
     Attributes
     ----------
@@ -94,15 +94,24 @@ def train(plan: TrainingPlan, *, to: Path, overwrite: bool = False) -> Model:
     """
     if is_first_process():
         check_model_folder(to, overwrite=overwrite)
-    state = fit(
+    return finish(plan, fit_plan(plan, work_folder(to)), to)
+
+
+def fit_plan(plan: TrainingPlan, folder: Path) -> State:
+    """Train the network of a plan; ``folder`` keeps the checkpoints and TensorBoard logs."""
+    return fit(
         plan.batches,
         plan.validation,
         plan.network,
         plan.options,
-        folder=work_folder(to),
+        folder=folder,
         fabric=plan.fabric,
         about=plan.about,
     )
+
+
+def finish(plan: TrainingPlan, state: State, to: Path) -> Model:
+    """Calibrate, score and record the trained network of a plan, and write its model folder."""
     model, state = _better(plan, state)
     model = replace(model, name=plan.name, training=plan.record(state))
     if is_first_process():
