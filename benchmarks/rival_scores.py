@@ -7,8 +7,11 @@ import numpy as np
 from scipy.stats import rankdata
 
 from sarcast.arrays import Bool, Float
+from sarcast.windows import Window
 
 CHANGES_DB = (-1.0, -2.5)
+CONVENTIONAL = ("latest", "mean", "season-mean")
+"""Systems whose least error others are compared with."""
 CHANGED_SHARE, RADII_PX = 0.2, (3, 11)
 """Share of the pixels that change, and the range of the radii of the discs."""
 
@@ -51,14 +54,22 @@ def change_name(decibels: float) -> str:
     return f"{decibels:+g} dB"
 
 
-def discs(shape: tuple[int, int], *, rng: np.random.Generator) -> Bool:
+def discs(
+    shape: tuple[int, int], share: float = CHANGED_SHARE, *, rng: np.random.Generator
+) -> Bool:
     """Draw discs until their share of the pixels is reached; dims (y, x)."""
     y, x = np.ogrid[: shape[0], : shape[1]]
     changed = np.zeros(shape, dtype=bool)
-    while changed.mean() < CHANGED_SHARE:
+    while changed.mean() < share:
         row, column = rng.uniform(0.0, shape)
         changed |= (y - row) ** 2 + (x - column) ** 2 <= rng.uniform(*RADII_PX) ** 2
     return changed
+
+
+def with_offset(window: Window, changed: Bool, decibels: float) -> Window:
+    """Put a change into the target of a window: an offset in dB where ``changed``, dims (y, x)."""
+    offset = np.where(changed, np.float32(decibels), np.float32(0.0))
+    return window.with_target(window.target + offset)
 
 
 def area_under_curve(score: Float, changed: Bool) -> float:
@@ -107,7 +118,7 @@ def relative_errors(rows: Sequence[Row]) -> tuple[dict[int, float], dict[int, fl
     means = {(row.series, row.given): row.mse_db2 for row in rows if row.system == "mean"}
     best: dict[str, float] = {}
     for row in rows:
-        if row.system in ("latest", "mean"):
+        if row.system in CONVENTIONAL:
             best[row.series] = min(row.mse_db2, best.get(row.series, np.inf))
     of_mean = {
         id(row): row.mse_db2 / means[row.series, row.given]

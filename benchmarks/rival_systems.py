@@ -12,7 +12,7 @@ import xarray as xr
 from sarcast.arrays import Float
 from sarcast.detection.difference import level, levelled, norm, smoothed, subtract, z
 from sarcast.prediction import Precision
-from sarcast.prediction.strategies import latest, mean
+from sarcast.prediction.strategies import latest, mean, season_mean
 from sarcast.windows import Chooser, Expected, Predictor, Window, split_by_date
 
 FIRST_TEST = np.datetime64("2024-01-01")
@@ -125,14 +125,26 @@ class PlainPrediction:
         return scores
 
 
-System = tuple[str, Baseline, Callable[[Window], TargetPrediction]]
+@dataclass(frozen=True)
+class System:
+    """A system with the images that it is given.
+
+    ``uses_target``: its prediction depends on the target, so that each changed target is predicted
+    anew.
+    """
+
+    name: str
+    baseline: Baseline
+    predict: Callable[[Window], TargetPrediction]
+    uses_target: bool = False
 
 
 def strategies(_: Task) -> Iterator[System]:
     """Yield the latest image, and means of all baselines."""
-    yield "latest", Baseline("recent", 1), lambda window: PlainPrediction(Expected(latest(window)))
+    yield _conventional("latest", latest, Baseline("recent", 1))
     for baseline in CONVENTIONAL:
-        yield "mean", baseline, lambda window: PlainPrediction(Expected(mean(window)))
+        yield _conventional("mean", mean, baseline)
+    yield _conventional("season-mean", season_mean, Baseline("recent", ALL))
 
 
 def bounds(_: Task) -> Iterator[System]:
@@ -144,8 +156,12 @@ def bounds(_: Task) -> Iterator[System]:
         return PlainPrediction(Expected(expected + shift[:, np.newaxis, np.newaxis]))
 
     every = Baseline("recent", ALL, later=True)
-    yield "bound: mean", every, lambda window: PlainPrediction(Expected(mean(window)))
-    yield "bound: mean at the target's level", every, at_level_of_target
+    yield _conventional("bound: mean", mean, every)
+    yield System("bound: mean at the target's level", every, at_level_of_target)
+
+
+def _conventional(name: str, rule: Callable[[Window], Float], baseline: Baseline) -> System:
+    return System(name, baseline, lambda window: PlainPrediction(Expected(rule(window))))
 
 
 def shipped(task: Task) -> Iterator[System]:
@@ -179,8 +195,11 @@ def adapted(task: Task) -> Iterator[System]:
 
 
 def _with_our_baselines(name: str, model: Predictor) -> Iterator[System]:
+    def predict(window: Window) -> TargetPrediction:
+        return PlainPrediction(model.expect([window])[0])
+
     for baseline in OURS:
-        yield name, baseline, lambda window: PlainPrediction(model.expect([window])[0])
+        yield System(name, baseline, predict, model.uses_target)
 
 
 def transformers(task: Task) -> Iterator[System]:
@@ -190,7 +209,7 @@ def transformers(task: Task) -> Iterator[System]:
     assert task.site is not None
     rival = Transformer(task.kind, task.site, stride=task.stride)
     for baseline in RIVALS[task.kind]:
-        yield task.kind, baseline, rival.predict
+        yield System(task.kind, baseline, rival.predict)
 
 
 SYSTEMS: dict[str, Callable[[Task], Iterator[System]]] = {

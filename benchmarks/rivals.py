@@ -26,7 +26,7 @@ import numpy as np
 import xarray as xr
 import yaml
 
-from benchmarks.rival_scores import CHANGES_DB, PixelScores, Row, discs, table
+from benchmarks.rival_scores import CHANGES_DB, PixelScores, Row, discs, table, with_offset
 from benchmarks.rival_systems import FIRST_TEST, RIVALS, SYSTEMS, Baseline, System, Task
 from sarcast.prediction import DEFAULT_PRECISION, Precision
 from sarcast.windows import Chooser, CubeReader, PreviousOptions, Window
@@ -48,7 +48,7 @@ def run(task: Task) -> list[Row]:
 
 def measure(series: str, reader: CubeReader, system: System) -> Row:
     """Score a system on every date from the first test on."""
-    name, baseline, predict = system
+    baseline, predict = system.baseline, system.predict
     dates = [int(date) for date in np.flatnonzero(reader.times >= FIRST_TEST)]
     valid = np.isfinite(reader.backscatter.values).all(axis=(0, 1))
     predict(window_of(reader, dates[0], baseline))
@@ -65,23 +65,28 @@ def measure(series: str, reader: CubeReader, system: System) -> Row:
         errors[str(reader.times[date].astype("datetime64[D]"))] = float(square.mean())
         changed = discs(reader.shape, rng=np.random.default_rng(date))
         for decibels in CHANGES_DB:
-            scores = prediction.scores(
-                window.target + np.where(changed, np.float32(decibels), np.float32(0.0))
-            )
+            after = with_offset(window, changed, decibels)
+            seen = predict(after) if system.uses_target else prediction
+            scores = seen.scores(after.target)
             of_valid = {key: score[valid] for key, score in scores.items()}
             pixels.add(decibels, of_valid, changed[valid])
     megapixels = len(dates) * reader.shape[0] * reader.shape[1] / 1e6
     mse = float(np.mean(list(errors.values())))
-    return Row(series, name, str(baseline), mse, errors, pixels.auc(), seconds / megapixels)
+    return Row(series, system.name, str(baseline), mse, errors, pixels.auc(), seconds / megapixels)
 
 
-def window_of(reader: CubeReader, date: int, baseline: Baseline) -> Window:
-    """Cut a whole image and the other images that a system is given."""
+def window_of(
+    reader: CubeReader, date: int, baseline: Baseline, before: np.datetime64 | None = None
+) -> Window:
+    """Cut a whole image and the other images that a system is given: those before a time."""
     if baseline.later:
         others = [index for index in range(len(reader.times)) if index != date]
         return reader.cut(date, (0, 0), reader.shape, others)
-    number = min(baseline.previous, int((reader.times < reader.times[date]).sum()))
-    previous = reader.choose_previous(date, (0, 0), reader.shape, number, chooser=baseline.chooser)
+    end = reader.times[date] if before is None else before
+    number = min(baseline.previous, int((reader.times < end).sum()))
+    previous = reader.choose_previous(
+        date, (0, 0), reader.shape, number, chooser=baseline.chooser, before=before
+    )
     return reader.cut(date, (0, 0), reader.shape, previous)
 
 

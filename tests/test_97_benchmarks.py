@@ -9,6 +9,7 @@ from sklearn.metrics import roc_auc_score
 
 from benchmarks import rival_scores, rival_systems, rivals
 from sarcast.detection.difference import norm
+from sarcast.windows import CubeReader, Expected, Window
 
 DAYS = np.arange(0, 30 * 24, 24)
 
@@ -105,6 +106,34 @@ def test_bounds_use_all_other_dates_and_the_level(series: Path) -> None:
     assert rows["bound: mean"] == pytest.approx(np.mean(plain), rel=0.01)
     assert rows["bound: mean at the target's level"] == pytest.approx(np.mean(at_level), rel=0.01)
     assert rows["bound: mean at the target's level"] < 0.5 * rows["bound: mean"]
+
+
+def test_a_system_that_uses_the_target_predicts_each_changed_one(series: Path) -> None:
+    """One that repeats the target finds nothing; a prediction without change would find all."""
+
+    def repeat(window: Window) -> rival_systems.PlainPrediction:
+        return rival_systems.PlainPrediction(Expected(window.target.copy()))
+
+    baseline = rival_systems.Baseline("recent", 4)
+    reader = CubeReader.from_cube(xr.load_dataset(series, engine="h5netcdf"), in_memory=True)
+    areas = []
+    for uses_target in (True, False):
+        system = rival_systems.System("repeats", baseline, repeat, uses_target)
+        areas.append(rivals.measure("1", reader, system).auc["-2.5 dB"]["norm"])
+    assert areas == [0.5, 1.0]
+
+
+def test_the_season_mean_is_given_all_images(series: Path) -> None:
+    row = rows_of(series, "strategies")["season-mean", "recent all"]
+    cube = xr.load_dataset(series, engine="h5netcdf")
+    images, times = cube["backscatter"].values, cube["time"].values
+    squares = []
+    for date in np.flatnonzero(times >= rival_systems.FIRST_TEST):
+        days = (times[date] - times[:date]) / np.timedelta64(1, "D")
+        near = (days <= 30) | (np.abs(days - 365) <= 30) | (np.abs(days - 730) <= 30)
+        expected = np.nanmean(images[:date][near], axis=0)
+        squares.append(np.square(images[date] - expected)[..., 3:, 4:].mean())
+    assert row.mse_db2 == pytest.approx(np.mean(squares), rel=0.02)
 
 
 def test_ties_count_half() -> None:
