@@ -20,7 +20,7 @@ from sarcast.prediction import load_models
 def main() -> None:
     """Evaluate, write and print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--bench", default="boreal-1")
+    parser.add_argument("--bench", default="boreal-2")
     parser.add_argument("--windows", type=int)
     parser.add_argument("--fit-windows", type=int, default=128)
     parser.add_argument("--workers", type=int, default=1)

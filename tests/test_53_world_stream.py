@@ -1,6 +1,7 @@
 """Windows of synthetic worlds: seeds, shapes, missing conditions, and the reference sets."""
 
 import dataclasses
+import datetime as dt
 
 import numpy as np
 import pytest
@@ -53,7 +54,10 @@ def test_the_goal_is_the_mean_of_simulated_images_of_the_expected_backscatter():
 
 
 def test_counterfactual_conditions_are_other_rain_and_half_of_them_the_opposite_pass():
-    plain, found = (drawn(preset="boreal", batch=80, counterfactual=on) for on in (False, True))
+    end = dt.date(2021, 12, 15)
+    plain, found = (
+        drawn(preset="boreal", batch=80, end=end, counterfactual=on) for on in (False, True)
+    )
     assert plain.counterfactual_conditions is None
     assert found.counterfactual_conditions is not None and found.counterfactual_expected is not None
     assert same(plain, found, ("previous", "target", "expected", "conditions"))
@@ -166,16 +170,65 @@ def test_a_training_step_gets_its_own_batch():
     assert gain.grad == batches(3, 0).elevation.sum()
 
 
-def test_the_reference_set_has_512_windows_and_keeps_its_values():
-    assert REFERENCE_SETS["boreal-1"].windows >= 512
-    first, moved, changed = next(reference_windows("boreal-1"))
+# whatever changes these numbers changes the sets: increase the number in their names
+REFERENCE_MEANS = {"boreal-1": -13.2157, "boreal-2": -13.2152}
+SMALL_MEANS = {"boreal-1-small": (-13.5137, -13.6070), "boreal-2-small": (-13.5090, -13.5919)}
+
+
+@pytest.mark.parametrize("name", sorted(REFERENCE_MEANS))
+def test_a_reference_set_has_512_windows_and_keeps_its_values(name):
+    assert REFERENCE_SETS[name].windows >= 512
+    first, moved, changed = next(reference_windows(name))
     assert first.previous.shape == (4, 2, 256, 256) and changed.shape == (256, 256)
-    # whatever changes this number changes the set: increase the number in its name
-    assert first.target.mean() == pytest.approx(REFERENCE_MEAN, abs=2e-3)
+    assert first.target.mean() == pytest.approx(REFERENCE_MEANS[name], abs=2e-4)
     assert moved.previous is not moved.target
 
 
-REFERENCE_MEAN = -13.2157
+@pytest.mark.parametrize("name", sorted(SMALL_MEANS))
+def test_a_small_reference_set_keeps_its_values(name):
+    pairs = list(reference_windows(name))
+    found = [np.nanmean([pair[index].target for pair in pairs]) for index in (0, 1)]
+    assert len(pairs) == 16 and found == pytest.approx(SMALL_MEANS[name], abs=1e-3)
+
+
+def test_the_newer_set_differs_in_fields_meadows_and_changed_ground_alone():
+    forest, open_land = [], []
+    for (old, _, changed), (new, _, also) in zip(
+        reference_windows("boreal-1-small"), reference_windows("boreal-2-small"), strict=True
+    ):
+        np.testing.assert_array_equal(old.elevation, new.elevation)
+        np.testing.assert_array_equal(old.conditions, new.conditions)
+        np.testing.assert_array_equal(old.times, new.times)
+        np.testing.assert_array_equal(changed, also)
+        differs = np.abs(old.expected - new.expected).max(0) > 1e-4
+        forest += [differs[old.forest].mean()] if old.forest.any() else []
+        open_land += [differs[old.open_land].mean()] if old.open_land.any() else []
+    # forest differs where it changed before the last previous image
+    assert np.mean(forest) < 0.2 and 0.0 in forest
+    assert np.mean(open_land) > 3.0 * np.mean(forest)
+
+
+def test_windows_end_on_the_last_date_of_the_options():
+    early, late = (
+        drawn(preset="boreal", batch=20, end=end).times[:, -1].numpy().astype("datetime64[ns]")
+        for end in (dt.date(2017, 9, 1), None)
+    )
+    assert early.max() <= np.datetime64("2017-09-01") < late.max()
+
+
+def test_every_satellite_is_in_a_share_of_the_windows_of_every_preset():
+    for name in presets.PRESETS:
+        platform = drawn(preset=name, batch=150, size=32).conditions[
+            :, -1, COLUMNS.index("platform")
+        ]
+        counts = torch.bincount(platform.long(), minlength=4)
+        assert (counts >= 5).all(), (name, counts)
+
+
+def test_the_physics_of_the_options_are_those_of_the_world():
+    old, new = (drawn(preset="temperate", batch=8, size=64, physics=k) for k in (1, 2))
+    assert same(old, new, ("elevation", "times", "conditions", "forest", "open_land"))
+    assert not same(old, new, ("expected",))
 
 
 def test_an_unknown_reference_set_is_named():

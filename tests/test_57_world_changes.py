@@ -24,15 +24,17 @@ def generator(seed: int = 1) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def ground_of(cover: str, size: fields.Size = SIZE, spacing_m: float = 10.0):
+def ground_of(
+    cover: str, size: fields.Size = SIZE, spacing_m: float = 10.0, physics: int = presets.PHYSICS
+):
     shares = tuple(float(name == cover) for name in table.NAMES)
-    preset = dataclasses.replace(QUIET, mixture=shares, mixture_spread=(0.0, 0.0))
+    preset = dataclasses.replace(QUIET, mixture=shares, mixture_spread=(0.0, 0.0), physics=physics)
     parameters = presets.draw(preset, 1, rng=generator())
     return parameters, ground.draw(parameters, size, spacing_m, rng=generator())
 
 
-def world_of(cover: str, kind: str) -> backscatter.World:
-    parameters, land = ground_of(cover)
+def world_of(cover: str, kind: str, physics: int = presets.PHYSICS) -> backscatter.World:
+    parameters, land = ground_of(cover, physics=physics)
     calendar = parcels.draw(land, parameters, torch.tensor([DAY]).double(), rng=generator())
     happened = changes.Changes(
         torch.tensor([[changes.NAMES.index(kind)]]),
@@ -58,9 +60,11 @@ def observe(
     return backscatter.Observations(acquired, States(**values), angle, until_day)
 
 
-def course(cover: str, kind: str, **view: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Mean backscatter with and without the change, dims (day, band), and mean unit noise, dB."""
-    world = world_of(cover, kind)
+def course(
+    cover: str, kind: str, physics: int = presets.PHYSICS, **view: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Mean backscatter with and without the change, dims (day, band), dB, and mean unit noise."""
+    world = world_of(cover, kind, physics)
     none = dataclasses.replace(world, changes=_none(world.changes))
     changed, untouched = (
         backscatter.expected(each, observe(DAYS, **view))[0].mean((2, 3)).numpy()
@@ -79,7 +83,11 @@ def level(name: str, band: str, column: str | None = None) -> float:
 
 
 def course_of_one_pixel(
-    untouched: np.ndarray, noise: np.ndarray, kind: changes.Kind, column: str | None = None
+    untouched: np.ndarray,
+    noise: np.ndarray,
+    kind: changes.Kind,
+    column: str | None = None,
+    physics: int = presets.PHYSICS,
 ) -> np.ndarray:
     """The same of one pixel, from the definition of the kind."""
     out = untouched.copy()
@@ -91,7 +99,11 @@ def course_of_one_pixel(
         turned = min(1.0, days / kind.turn_days)
         for number, band in enumerate(("vv", "vh")):
             first, then = level(kind.first, band, column), level(kind.then, band, column)
-            after = first + turned * (then - first) + noise[number]
+            spread = [getattr(ROWS[row].texture, band) for row in (kind.first, kind.then)]
+            if physics == 1:
+                spread = [1.0, 1.0]
+            texture = spread[0] + turned * (spread[1] - spread[0])
+            after = first + turned * (then - first) + texture * noise[number]
             out[index, number] += share * (after - untouched[index, number])
     return out
 
@@ -103,6 +115,67 @@ PAIRS = [(cover, kind.name) for kind in changes.KINDS for cover in kind.covers i
 def test_each_change_takes_its_own_course_over_the_days_that_follow(cover, kind):
     found, untouched, noise = course(cover, kind)
     assert found == pytest.approx(course_of_one_pixel(untouched, noise, KINDS[kind]), abs=2e-3)
+
+
+def test_in_physics_1_changed_ground_keeps_its_old_pattern_at_1_db():
+    found, untouched, noise = course("field", "flood", physics=1)
+    expected = course_of_one_pixel(untouched, noise, KINDS["flood"], physics=1)
+    assert found == pytest.approx(expected, abs=2e-3)
+
+
+@pytest.mark.parametrize(
+    ("cover", "kind", "row"),
+    [("forest", "clear-cut", "slash"), ("open", "flood", "water"), ("field", "flood", "water")],
+)
+def test_changed_ground_has_the_texture_of_its_new_row_on_a_pattern_of_its_own(cover, kind, row):
+    """Without noise a pixel is: old + share (level + texture pattern − old)."""
+    world = world_of(cover, kind)
+    none = dataclasses.replace(world, changes=_none(world.changes))
+    after, before = (
+        backscatter.expected(each, observe((0.2,)))[0, 0].flatten(1).numpy()
+        for each in (world, none)
+    )
+    share = changes.progress(world.changes, observe((0.2,)).views.time, observe((0.2,)).until)[0]
+    new = (after - (1.0 - float(share)) * before) / float(share)
+    for band, name in enumerate(("vv", "vh")):
+        own = new[band]
+        assert own.std() == pytest.approx(getattr(ROWS[row].texture, name), rel=0.3)
+        assert abs(np.corrcoef(own, before[band])[0, 1]) < 0.25
+
+
+def test_the_pattern_of_changed_ground_has_unit_variance_and_no_border_of_a_parcel():
+    _, land = ground_of("field", (256, 256))
+    rough = land.rough[0]
+    assert rough.std((1, 2)).numpy() == pytest.approx([1.0, 1.0], abs=0.15)
+    across = (rough[:, :, 1:] - rough[:, :, :-1]).abs()
+    border = (land.parcels[0, :, 1:] != land.parcels[0, :, :-1]).expand_as(across)
+    assert across[border].mean() == pytest.approx(float(across[~border].mean()), rel=0.05)
+    _, old = ground_of("field", (256, 256), physics=1)
+    across = (old.rough[0, :, :, 1:] - old.rough[0, :, :, :-1]).abs()
+    assert across[border].mean() > 1.3 * across[~border].mean()
+
+
+@pytest.mark.parametrize(("physics", "spread"), [(1, 0.0), (2, 2.2)])
+def test_floods_are_rough_in_the_wind(physics, spread):
+    world = world_of("open", "flood", physics)
+    calm, windy = (
+        backscatter.expected(
+            world,
+            observe((0.2,)),
+            unmodelled=backscatter.UnmodelledEffects(
+                wind=torch.full((1, 1), wind),
+                scene=torch.zeros(1, 2, 1),
+                field=torch.zeros(1, 1, 2, *SIZE),
+                moisture=torch.zeros(1, 1, *SIZE),
+            ),
+        ).mean((0, 1, 3, 4))
+        for wind in (0.0, 1.0)
+    )
+    share = float(
+        changes.progress(world.changes, observe((0.2,)).views.time, observe((0.2,)).until)[0]
+    )
+    moved = (windy - calm).numpy()
+    assert moved == pytest.approx([share * spread, share * spread / 2.0], abs=0.01)
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ class BenchConfig(Config):
         (), description="Model folder, or 'base' for the shipped weights; may be repeated."
     )
     without_weather: bool = Field(False, description="Also evaluate each model without weather.")
-    name: str = Field("boreal-1", description="Name and version of the bench.")
+    name: str = Field("boreal-2", description="Name and version of the bench.")
     running: Annotated[BenchOptions, FLAT] = Field(default_factory=BenchOptions)
     overwrite: bool = Field(False, description="Replace the folder if it exists.")
 

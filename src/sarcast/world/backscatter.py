@@ -25,6 +25,7 @@ RESIDUAL_M = 600.0
 PATCH_M = 250.0
 """Correlation lengths of unmodelled effects: of the smooth residual, and of moisture."""
 _BANDS = 2
+_WATER = table.NAMES.index("water")
 
 
 @dataclass(frozen=True)
@@ -219,8 +220,12 @@ def _changed(
     weights = torch.stack([columns.get(name, zero) for name in table.COLUMNS], dim=-1)
     levels = changes.row_levels(world.parameters, weights, observed.views.incidence_deg)
     levels = levels + term_weights[:, :, :, TERMS.index("scene")].permute(0, 2, 1)[:, None]
+    if world.parameters.preset.physics > 1:
+        wind = term_weights[:, 0, :, TERMS.index("wind"), None]
+        levels[:, _WATER] += wind * torch.tensor(table.WIND_DB, device=wind.device)
     progress = changes.progress(world.changes, observed.views.time, observed.until)
-    return changes.apply(backscatter, world.changes, progress, levels, world.ground.rough)
+    textures = changes.row_textures(world.parameters)
+    return changes.apply(backscatter, world.changes, progress, levels, textures, world.ground.rough)
 
 
 def _quantity(

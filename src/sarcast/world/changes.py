@@ -247,7 +247,8 @@ def apply(
     changes: Changes,
     progress: tuple[torch.Tensor, torch.Tensor],
     levels: torch.Tensor,
-    roughness: torch.Tensor,
+    texture: torch.Tensor,
+    pattern: torch.Tensor,
 ) -> torch.Tensor:
     """Replace backscatter where the ground changed; the tensor is modified.
 
@@ -261,8 +262,10 @@ def apply(
         Result of ``progress`` for the views.
     levels
         Dims (world, row, view, band), dB: backscatter of each row of the table at each view.
-    roughness
-        Dims (world, band, y, x): unit noise, the texture of changed ground.
+    texture
+        Dims (world, row, band), dB: standard deviation within each row of the table.
+    pattern
+        Dims (world, band, y, x): unit noise of changed ground.
 
     Returns
     -------
@@ -276,12 +279,26 @@ def apply(
     for change in range(changes.kind.shape[1]):
         if changes.boxes and not bool(share[:, change].any()):
             continue
-        first, then = (levels[world, row] for row in rows[changes.kind[:, change]].T)
-        level = torch.lerp(first, then, turned[:, change, :, None])[..., None, None]
+        first, then = rows[changes.kind[:, change]].T
+        onward = turned[:, change, :, None]
+        level = torch.lerp(levels[world, first], levels[world, then], onward)
+        spread = torch.lerp(texture[world, first, None], texture[world, then, None], onward)
         part = share[:, change, :, None, None, None] * changes.masks[:, change, None, None]
         box = changes.box(change)
-        backscatter[..., *box].lerp_(level + roughness[:, None, :, *box], part)
+        after = torch.addcmul(
+            level[..., None, None], spread[..., None, None], pattern[:, None, :, *box]
+        )
+        backscatter[..., *box].lerp_(after, part)
     return backscatter
+
+
+def row_textures(parameters: Parameters) -> torch.Tensor:
+    """Return the standard deviation within each row of the table, dims (world, row, band), dB.
+
+    In physics 1 it is 1 dB on all changed ground.
+    """
+    texture = parameters.responses[:, :, _COLUMN["texture"]]
+    return texture if parameters.preset.physics > 1 else torch.ones_like(texture)
 
 
 def row_levels(

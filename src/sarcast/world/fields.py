@@ -2,6 +2,7 @@
 
 import functools
 import math
+import zlib
 from collections.abc import Sequence
 
 import torch
@@ -16,6 +17,12 @@ WHOLE: Box = (slice(None), slice(None))
 def normal(*shape: int, rng: torch.Generator) -> torch.Tensor:
     """Draw standard normal numbers on the generator's device, float32."""
     return torch.randn(shape, generator=rng, device=rng.device)
+
+
+def branch(rng: torch.Generator, name: str) -> torch.Generator:
+    """Return a generator of its own for one purpose; the numbers of ``rng`` stay as they are."""
+    own = torch.Generator(rng.device)
+    return own.manual_seed((rng.initial_seed() + zlib.crc32(name.encode())) % 2**63)
 
 
 def smooth(

@@ -28,6 +28,8 @@ TERMS = (
 
 LARGEST_FIELD_M = 1500.0
 """Largest length scale of terrain and landscape."""
+CHANGED_M = 100.0
+"""Length scale of half of the variance of changed ground, m: about that of a parcel."""
 
 _BLOCKS = 512
 _COLUMN = {name: index for index, name in enumerate(table.COLUMNS)}
@@ -53,7 +55,8 @@ class Ground:
     land
         Dims (world, y, x): share of a pixel covered by parcels, without water and mire.
     rough
-        Dims (world, band, y, x): noise of unit variance that is the same before and after a change.
+        Dims (world, band, y, x): noise of unit variance, the texture of changed ground; in physics
+        1 it is that of unchanged ground too.
     maps
         Dims (world, band, term, y, x), dB: see ``TERMS``.
     per_degree
@@ -91,6 +94,8 @@ def draw(
     share = shares(cover)
     noise = _texture(parcels, shape, rng)
     maps, per_degree = _maps(parameters, share, noise, parcels, rng=rng)
+    if parameters.preset.physics > 1:
+        noise = _changed_texture(worlds, size, spacing_m, rng=fields.branch(rng, "changed texture"))
     dry = 1.0 - share[:, _COVER["water"]]
     wet = share[:, _COVER["water"]] + share[:, _COVER["mire"]]
     return Ground(
@@ -206,6 +211,21 @@ def _texture(parcels: torch.Tensor, shape: fields.Size, rng: torch.Generator) ->
     within = fields.smooth((worlds, 1), size, (size[0] // 3, size[1] // 3), rng=rng)
     pixel = fields.normal(worlds, 2, *size, rng=rng)
     return pixel.mul_(0.2**0.5).add_(within, alpha=0.3**0.5).add_(by_parcel, alpha=0.5**0.5)
+
+
+def _changed_texture(
+    worlds: int, size: fields.Size, spacing_m: float, *, rng: torch.Generator
+) -> torch.Tensor:
+    """Unit noise of changed ground, in which no border of an old parcel is left."""
+    wide, near = (
+        (max(1, round(size[0] / pixels)), max(1, round(size[1] / pixels)))
+        for pixels in (CHANGED_M / spacing_m, 3.0)
+    )
+    stand = fields.smooth((worlds, 2), size, wide, rng=rng)
+    stand[:, 1].mul_(0.6).add_(stand[:, 0], alpha=0.8)
+    within = fields.smooth((worlds, 1), size, near, rng=rng)
+    pixel = fields.normal(worlds, 2, *size, rng=rng)
+    return pixel.mul_(0.2**0.5).add_(within, alpha=0.3**0.5).add_(stand, alpha=0.5**0.5)
 
 
 def _edges(term_maps: dict[str, torch.Tensor], trees: torch.Tensor) -> None:

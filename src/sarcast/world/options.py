@@ -117,10 +117,16 @@ class StreamOptions(BaseModel):
         description="Also simulate each target under different rain, half of them from the "
         "opposite pass: training with contrast fits the difference between the two.",
     )
+    end: dt.date | None = Field(
+        None, description="Last date of the targets; default: the preset's."
+    )
+    physics: Literal[1, 2] = Field(
+        2, description="Version of the physics; 1 only to draw reference sets of that version."
+    )
     goal_looks: int = Field(
         0,
         ge=0,
         le=64,
         description="Looks averaged in the training goal: the mean of so many simulated images of "
-        "the expected backscatter, with less speckle than the target; 0: train on the target.",
+        "the target's backscatter, with less speckle than the target; 0: train on the target.",
     )

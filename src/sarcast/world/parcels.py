@@ -1,6 +1,7 @@
 """Land use of parcels: sowing, growth, harvest and mowing, and unmodelled fluctuation.
 
-All of it changes backscatter, and none of it counts as a change of the ground.
+All of it changes backscatter, and none of it counts as a change of the ground. In physics 1 all
+crops are alike and grow on the same dates of every year; those of physics 2 are in ``crops``.
 
 References
 ----------
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 import torch
 
 from sarcast.sensor.units import YEAR_DAYS
-from sarcast.world import fields, table
+from sarcast.world import crops, fields, table
 from sarcast.world.ground import Ground
 from sarcast.world.presets import Parameters
 from sarcast.world.weather import season_day
@@ -37,7 +38,7 @@ _SUMMER = table.COLUMNS.index("summer")
 
 @dataclass(frozen=True)
 class Calendar:
-    """Dates of sowing, harvest and mowing of each parcel, and its unmodelled fluctuation.
+    """Land use of each parcel, and its unmodelled fluctuation.
 
     Attributes
     ----------
@@ -45,15 +46,18 @@ class Calendar:
         Dims (world), days after ``views.EPOCH``: origin of time for the fluctuation.
     chance
         Dims (world, 3, 1, parcel), in units of ``SPREAD_DAYS``: deviation of sowing, length of
-        growth, and mowing.
+        growth, and mowing, in physics 1.
     frequency, phase
         Dims (world, wave, 1, parcel), radians per day and radians.
+    crops
+        What the crops of all seasons differ in, as drawn by ``crops``; None in physics 1.
     """
 
     start: torch.Tensor
     chance: torch.Tensor
     frequency: torch.Tensor
     phase: torch.Tensor
+    crops: torch.Tensor | None
 
 
 def draw(
@@ -66,7 +70,10 @@ def draw(
     # Cauchy distributed frequencies give the autocorrelation exp(−lag / parcel_days)
     frequency = torch.tan(3.1 * (torch.rand(shape, generator=rng, device=rng.device) - 0.5))
     phase = 2.0 * torch.pi * torch.rand(shape, generator=rng, device=rng.device)
-    return Calendar(start, chance, frequency / parameters.over("parcel_days", 3), phase)
+    drawn = None
+    if parameters.preset.physics > 1:
+        drawn = crops.draw(worlds, count, rng=fields.branch(rng, "crops"))
+    return Calendar(start, chance, frequency / parameters.over("parcel_days", 3), phase, drawn)
 
 
 def levels(
@@ -86,12 +93,15 @@ def levels(
     Tensor
         Dims (world, band, view, parcel), dB.
     """
-    day = season_day(parameters, time)[..., None]
     crop = ground.parcel_cover == _FIELD
     meadow = ground.parcel_cover == _OPEN
-    crops = _crops(parameters, day, calendar.chance)
-    mown = _mown(day, parameters.over("growth_day", 2), calendar.chance)
-    seasonal = crops * crop[:, None, None] + mown * meadow[:, None, None]
+    if calendar.crops is None:
+        day = season_day(parameters, time)[..., None]
+        grown = _crops(parameters, day, calendar.chance)
+        mown = _mown(day, parameters.over("growth_day", 2), calendar.chance)
+    else:
+        grown, mown = crops.levels(calendar.crops, parameters, time)
+    seasonal = grown * crop[:, None, None] + mown * meadow[:, None, None]
     return seasonal + _fluctuation(calendar, parameters, time, crop | meadow)
 
 

@@ -10,6 +10,11 @@ from sarcast.world import table
 
 Span = tuple[float, float]
 
+PHYSICS = 2
+"""Newest version of the physics. Since 2, changed ground has the texture of its new state on a
+pattern of its own, floods are rough in the wind, and each season of a field has a crop, dates and
+tillage of its own; 1 is kept for the reference sets that were drawn with it."""
+
 
 @dataclass(frozen=True)
 class Preset:
@@ -35,7 +40,8 @@ class Preset:
     tracks, available
         Relative orbits that see the area; share of their acquisitions that exist.
     dates
-        First and last date of a stream's targets.
+        First and last date of a stream's targets; the last lies some years after the newest
+        satellites began their service, so that each is in a share of the windows.
     residual_db, patch_db, scene_db, parcel_db
         Standard deviations of unmodelled effects: smooth in space; patches of moisture over open
         ground; of a whole scene; of parcels, with a correlation time of ``parcel_days``.
@@ -48,6 +54,8 @@ class Preset:
         Geolocation error, standard deviation in pixels; share of images with a strip of no data.
     changes
         Mean number of changes of the ground in a window during the time of its images.
+    physics
+        Version of the physics: see ``PHYSICS``.
     """
 
     name: str
@@ -69,7 +77,7 @@ class Preset:
     growth_days: Span = (85.0, 110.0)
     tracks: tuple[int, int] = (3, 4)
     available: Span = (1.0, 1.0)
-    dates: tuple[dt.date, dt.date] = (dt.date(2017, 6, 1), dt.date(2021, 12, 15))
+    dates: tuple[dt.date, dt.date] = (dt.date(2017, 6, 1), dt.date(2028, 12, 31))
     residual_db: Span = (0.2, 0.5)
     patch_db: Span = (0.3, 0.6)
     scene_db: Span = (0.1, 0.4)
@@ -84,6 +92,7 @@ class Preset:
     strips: float = 0.0
     changes: float = 1.0
     spacings_m: tuple[float, ...] = (10.0,)
+    physics: int = PHYSICS
 
 
 BOREAL = Preset(
@@ -178,7 +187,7 @@ RANDOM = Preset(
     growth_days=(60.0, 150.0),
     tracks=(1, 5),
     available=(0.5, 1.0),
-    dates=(dt.date(2015, 6, 1), dt.date(2026, 6, 1)),
+    dates=(dt.date(2015, 6, 1), dt.date(2028, 12, 31)),
     residual_db=(0.1, 0.5),
     patch_db=(0.1, 0.8),
     scene_db=(0.0, 0.8),

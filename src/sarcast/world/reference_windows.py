@@ -3,8 +3,10 @@
 Their seeds have a space of their own, and they are made on a CPU by one thread.
 """
 
+import datetime as dt
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 from sarcast.errors import SarcastError
 from sarcast.windows.batch import Batch
@@ -27,16 +29,23 @@ class ReferenceSet:
         return self.batches * self.options.batch
 
 
-REFERENCE_SETS = {
-    "boreal-1": ReferenceSet(
-        StreamOptions(preset="boreal", size=256, previous=4, batch=2), seed=1, batches=256
-    ),
-    "boreal-1-small": ReferenceSet(
-        StreamOptions(preset="boreal", size=64, previous=4, batch=4), seed=2, batches=4
-    ),
-}
+def _boreal(physics: Literal[1, 2]) -> dict[str, ReferenceSet]:
+    """The boreal sets of a version of the physics; their dates are those of Sentinel-1A and 1B."""
+    options = StreamOptions(preset="boreal", previous=4, end=dt.date(2021, 12, 15), physics=physics)
+    large, small = (
+        options.model_copy(update={"size": size, "batch": batch})
+        for size, batch in ((256, 2), (64, 4))
+    )
+    return {
+        f"boreal-{physics}": ReferenceSet(large, seed=1, batches=256),
+        f"boreal-{physics}-small": ReferenceSet(small, seed=2, batches=4),
+    }
+
+
+REFERENCE_SETS = {**_boreal(1), **_boreal(2)}
 """A set keeps its name only as long as its windows keep their values: whatever changes them must
-increase the number in the name."""
+increase the number in the name. ``boreal-2`` has the terrain, weather, views, changes and speckle
+of ``boreal-1``, with the newer physics."""
 
 
 def find_reference_set(name: str) -> ReferenceSet:

@@ -80,7 +80,7 @@ class WindowStream:
 
 
 def _draw(options: StreamOptions, *, host: np.random.Generator, rng: torch.Generator) -> Batch:
-    preset = presets.PRESETS[options.preset]
+    preset = _preset(options)
     parameters = presets.draw(preset, options.batch, rng=rng)
     spacing_m = float(host.choice(preset.spacings_m))
     filters = _filters(preset, options.batch, host=host)
@@ -97,7 +97,7 @@ def _draw(options: StreamOptions, *, host: np.random.Generator, rng: torch.Gener
     known = _drop_conditions(conditions(acquired, observed.states), options.missing, rng=rng)
     goal = None
     if options.goal_looks:
-        repeated = expected.expand(-1, options.goal_looks, -1, -1, -1)
+        repeated = actual[:, -1:].expand(-1, options.goal_looks, -1, -1, -1)
         goal = _image_db(repeated, parameters, filters, rng=rng).nanmean(1)
     counterfactual = {}
     if options.counterfactual:
@@ -117,6 +117,13 @@ def _draw(options: StreamOptions, *, host: np.random.Generator, rng: torch.Gener
         **_ground_parts(world, time, new_changes=options.new_changes),
         **counterfactual,
     )
+
+
+def _preset(options: StreamOptions) -> presets.Preset:
+    """The preset of the options, with their physics and last date."""
+    preset = presets.PRESETS[options.preset]
+    first, last = preset.dates
+    return replace(preset, dates=(first, options.end or last), physics=options.physics)
 
 
 def _draw_world(

@@ -141,8 +141,13 @@ def season_day(parameters: Parameters, time: torch.Tensor) -> torch.Tensor:
     Times are days after ``views.EPOCH``, a first of January; south of the equator the seasons are
     half a year apart.
     """
+    return (season_time(parameters, time) % YEAR_DAYS).float()
+
+
+def season_time(parameters: Parameters, time: torch.Tensor) -> torch.Tensor:
+    """Return the days since the northern year began in which ``views.EPOCH`` lies, float64."""
     south = parameters.over("latitude_deg", time.ndim - 1) < 0.0
-    return ((time + torch.where(south, YEAR_DAYS / 2.0, 0.0)) % YEAR_DAYS).float()
+    return time + torch.where(south, YEAR_DAYS / 2.0, 0.0)
 
 
 def _autoregressive(noise: torch.Tensor, correlation: float) -> torch.Tensor:
