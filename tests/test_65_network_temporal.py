@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from sarcast.errors import SarcastError
 from sarcast.prediction import Precision
 from sarcast.prediction.calibration import calibrated, residual_scores
+from sarcast.prediction.deviation import ByDays, Deviation
 from sarcast.prediction.model import Model, load_model, save_model, weights
 from sarcast.prediction.networks import encoding
 from sarcast.prediction.networks.base import Prediction
@@ -290,7 +291,7 @@ def test_average_follows_the_weights() -> None:
 
 
 def test_model_folder_in_half_precision_gives_nearly_the_same(tmp_path: Path) -> None:
-    model = Model(_network(), "small", {"steps": 1}, std_factor=1.2)
+    model = Model(_network(), "small", {"steps": 1}, deviation=Deviation(ByDays.constant(1.2)))
     save_model(model, tmp_path / "model", half=True)
     loaded = load_model(tmp_path / "model", device="cpu")
     window = cut_window(learnable_cube(), 5, (2, 3), (20, 22), [1, 3, 4])
@@ -382,7 +383,7 @@ def test_calibrated_std_covers_one_sigma_of_the_residuals() -> None:
     within = residual_scores(model, windows).within_std
     assert within is not None
     assert within[0] == pytest.approx(0.6827, abs=0.005)
-    assert calibrated(model, windows).std_factor == pytest.approx(model.std_factor, rel=1e-3)
+    assert calibrated(model, windows).deviation == model.deviation
 
 
 def test_of_mean_compares_with_the_mean_of_the_same_images() -> None:

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from sarcast.cli import main
 from sarcast.errors import SarcastError
+from sarcast.prediction.deviation import Deviation
 from sarcast.prediction.model import load_model
 from sarcast.prediction.networks.unet import UNetOptions
 from sarcast.prediction.training.augment import AugmentOptions
@@ -112,7 +113,7 @@ def test_training_stopped_half_way_resumes_to_the_same_bytes(tmp_path: Path, mon
     assert whole.read_bytes() == broken.read_bytes()
     loaded = load_model(tmp_path / "whole", device="cpu")
     assert loaded.scores == model.scores
-    assert loaded.std_factor == model.std_factor != 1.0
+    assert loaded.deviation == model.deviation != Deviation()
     assert set(loaded.training["seen_conditions"]) >= {"temperature", "incidence"}
 
 
@@ -179,7 +180,7 @@ def test_each_stage_starts_from_the_weights_of_the_one_before(staged: Path, tmp_
     weights = (tmp_path / "third" / "model.safetensors").read_bytes()
     assert weights == (staged / "model.safetensors").read_bytes()
     whole = load_model(staged, device="cpu")
-    assert (model.scores, model.std_factor) == (whole.scores, whole.std_factor)
+    assert (model.scores, model.deviation) == (whole.scores, whole.deviation)
     assert model.training["start"] == "two"
     assert model.training["earlier_stages"] == []
     assert model.training["seen_conditions"] == whole.training["seen_conditions"]

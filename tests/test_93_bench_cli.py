@@ -11,6 +11,7 @@ import pytest
 from sarcast.cli import main
 from sarcast.evaluation.benchmark import benchmark_cases
 from sarcast.prediction import load_model
+from sarcast.prediction.deviation import ByDays, Deviation
 from sarcast.prediction.model import save_model
 from sarcast.sensor.conditions import WEATHER
 from sarcast.windows.masking import mask_conditions
@@ -25,7 +26,7 @@ def errors(folder: Path) -> dict[str, float]:
 
 def test_models_of_the_same_name_are_named_by_their_folders(tmp_path: Path) -> None:
     copied = tmp_path / "mine"
-    save_model(replace(load_model("base"), std_factor=2.0), copied)
+    save_model(replace(load_model("base"), deviation=Deviation(ByDays.constant(2.0))), copied)
     with pytest.raises(SystemExit, match="0"):
         main(["bench", "--model", "base", "--model", str(copied), "--name", SMALL, "--windows", "4",
               "--fit-windows", "1", "--to", str(tmp_path / "bench")])  # fmt: skip

@@ -20,6 +20,7 @@ from sarcast.arrays import Float
 from sarcast.errors import SarcastError
 from sarcast.io.files import new_folder
 from sarcast.prediction import DEFAULT_PRECISION, Precision, bands
+from sarcast.prediction.deviation import Deviation
 from sarcast.prediction.networks.base import Network, Prediction
 from sarcast.prediction.networks.temporal import Temporal
 from sarcast.prediction.networks.unet import UNet
@@ -53,8 +54,9 @@ class Model:
         the last date that it was trained or validated on.
     scores
         Scores on the validation windows; None if there were none.
-    std_factor
-        Factor, calibrated on validation windows, for the network's standard deviation.
+    deviation
+        Correction of the network's standard deviation, and the correlation of its errors, as
+        measured on validation windows.
     precision
         Number format of the convolutions: ``bfloat16`` is faster on processors with bfloat16
         arithmetic (AVX512-BF16, AMX, GPUs), and moves the expected image by less than its noise.
@@ -66,7 +68,7 @@ class Model:
     name: str
     training: dict[str, Any] = field(default_factory=dict)
     scores: ValidationScores | None = None
-    std_factor: float = 1.0
+    deviation: Deviation = field(default_factory=Deviation)
     precision: Precision = DEFAULT_PRECISION
     warned: set[str] = field(default_factory=set, repr=False, compare=False)
 
@@ -164,7 +166,8 @@ class Model:
         std: Sequence[Float | None] = [None] * len(windows)
         if prediction.log_variance is not None:
             deviation = prediction.log_variance.float().mul(0.5).exp().cpu().numpy()
-            std = list(self.std_factor * deviation)
+            factors = self.deviation.std_factor([window.horizon_days for window in windows])
+            std = list(factors.astype(np.float32)[:, None, None, None] * deviation)
         return list(zip(mean, std, strict=True))
 
 
@@ -209,7 +212,7 @@ def write_model(model: Model, folder: Path, *, half: bool = False) -> None:
         "conditions": list(COLUMNS),
         "normalisation": _plain(network.normalisation()),
         "training": model.training,
-        "std_factor": model.std_factor,
+        **model.deviation.record(),
         "scores": _plain(asdict(model.scores)) if model.scores else None,
         "code_version": sarcast.__version__,
     }
@@ -314,15 +317,12 @@ def _from_card(card: dict[str, Any]) -> Model:
     scores, training = card["scores"], dict(card["training"])
     if unknown := sorted(set(training.get("seen_conditions") or ()) - set(COLUMNS)):
         raise ValueError(f"seen_conditions ({', '.join(unknown)} is not a condition)")
-    factor = float(card["std_factor"])
-    if not (math.isfinite(factor) and factor > 0.0):
-        raise ValueError(f"std_factor (must be above 0, not {factor})")
     return Model(
         network=NETWORKS[card["network"]].build(card["options"], card["normalisation"]),
         name=str(card["name"]),
         training=training,
         scores=TypeAdapter(ValidationScores).validate_python(scores) if scores else None,
-        std_factor=factor,
+        deviation=Deviation.from_record(card),
     )
 
 

@@ -83,6 +83,12 @@ class WindowSampler:
         other.targets = targets
         return other
 
+    def with_latest(self, previous: int) -> Self:
+        """Return a sampler whose previous images are so many of the latest ones."""
+        other = copy(self)
+        other.previous, other.chooser, other.horizon = previous, "recent", 0
+        return other
+
     def with_horizon(self, acquisitions: int) -> Self:
         """Return a sampler that leaves out up to so many of the latest images before a target.
 

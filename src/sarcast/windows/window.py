@@ -70,6 +70,11 @@ class Window:
     offset: PixelOffset = (0, 0)
     bands: tuple[str, ...] = BANDS
 
+    @property
+    def horizon_days(self) -> float:
+        """Days from the last previous image to the target."""
+        return float((self.times[-1] - self.times[-2]) / np.timedelta64(1, "D"))
+
     def with_bands(self, bands: Sequence[str]) -> "Window":
         """Return the window with these bands in this order; those that it lacks are NaN."""
         if tuple(bands) == self.bands:

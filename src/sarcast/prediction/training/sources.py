@@ -1,6 +1,7 @@
 """Sources of the windows of a recipe: synthetic worlds and cubes of real series."""
 
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 from fnmatch import filter as filter_names
 from pathlib import Path
@@ -10,6 +11,7 @@ import xarray as xr
 
 from sarcast.cube import open_cube
 from sarcast.errors import SarcastError
+from sarcast.prediction.training.baselines import series_baselines, world_baselines
 from sarcast.prediction.training.batches import Batches, mixed
 from sarcast.prediction.training.options import TrainOptions
 from sarcast.prediction.training.recipe import SeriesSource, Stage, WorldSource
@@ -79,6 +81,23 @@ def make_sources(
         streams.append((source.weight, batches))
         validation += later.draw(per_series, rng=np.random.default_rng([options.seed, 1]))
     return mixed(streams, seed=options.seed), validation
+
+
+def make_baselines(
+    stage: Stage, cubes: Mapping[str, xr.Dataset], *, device: str
+) -> list[list[Window]]:
+    """Draw baselines of several targets from a stage's sources, of windows that are in no batch.
+
+    Half of the number of validation windows are of worlds, and as many of real series.
+    """
+    options = stage.training
+    count = math.ceil(options.validation_windows / 2)
+    baselines = world_baselines(stage.worlds, count, options, device=device)
+    for source in stage.series:
+        _, later = split_series(source, cubes, options)
+        share = math.ceil(count / len(stage.series))
+        baselines += series_baselines(later, share, seed=options.seed)
+    return baselines
 
 
 def split_series(

@@ -5,6 +5,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from sarcast.prediction.training.checkpoint import State
 from sarcast.prediction.training.fit import check_options, is_first_process, launch
 from sarcast.prediction.training.folder import check_model_folder, stage_folder, work_folder
 from sarcast.prediction.training.recipe import Recipe, Stage
-from sarcast.prediction.training.sources import make_sources, split_series
+from sarcast.prediction.training.sources import make_baselines, make_sources, split_series
 from sarcast.prediction.training.train import TrainingPlan, finish, fit_plan, summary
 from sarcast.prediction.training_range import condition_ranges, merge_ranges
 from sarcast.windows import Window, to_windows
@@ -187,6 +188,11 @@ class _StageRun:
         """The stage in the recipe."""
         return self.plan.recipe.sequence[self.number - 1]
 
+    @property
+    def device(self) -> str:
+        """Device of its windows."""
+        return str(self.plan.fabric.device.type)
+
     def folder(self, to: Path) -> Path:
         """Folder of its checkpoints and logs; ``to`` is the model folder."""
         return stage_folder(to, self.number) if self.plan.recipe.stages else work_folder(to)
@@ -208,12 +214,13 @@ class _StageRun:
                 "sources": self.stage.model_dump(mode="json", include={"worlds", "series"}),
                 "start": self.plan.start_name if first else f"stage {self.number - 1}",
             },
+            baselines=partial(make_baselines, self.stage, self.plan.cubes, device=self.device),
         )
 
     def following(self, state: State) -> "_StageRun":
         """Start the next stage from the weights of this one, which has ended in ``state``."""
         stage = self.plan.recipe.sequence[self.number]
-        sources = make_sources(stage, self.plan.cubes, device=self.plan.fabric.device.type)
+        sources = make_sources(stage, self.plan.cubes, device=self.device)
         # copied: with several devices, the parameters of this stage stay tied to its gradients
         network = deepcopy(self.network)
         return _StageRun(self.plan, self.number + 1, network, sources, self.records(state))

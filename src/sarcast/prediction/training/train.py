@@ -53,6 +53,9 @@ class TrainingPlan:
         Devices that were needed before the training; None to start them for it.
     about
         As in ``fit``.
+    baselines
+        Gives groups of windows of one baseline and several targets, likewise in no batch, by which
+        the correlation of errors is measured.
     """
 
     network: Network
@@ -65,6 +68,7 @@ class TrainingPlan:
     half: bool = False
     fabric: Fabric | None = None
     about: Mapping[str, Any] = field(default_factory=dict)
+    baselines: Callable[[], Sequence[Sequence[Window]]] = tuple
 
 
 def train(plan: TrainingPlan, *, to: Path, overwrite: bool = False) -> Model:
@@ -132,21 +136,21 @@ def _better(plan: TrainingPlan, state: State) -> tuple[Model, State]:
     """Give the trained model, or the one it started from if that has the lower error."""
     network = plan.network.eval()
     if plan.start is None:
-        return _scored(Model(network, plan.name), plan.validation), state
-    trained = _scored(replace(plan.start, network=network, training={}), plan.validation)
-    start = _scored(plan.start, plan.validation)
+        return _scored(Model(network, plan.name), plan), state
+    trained = _scored(replace(plan.start, network=network, training={}), plan)
+    start = _scored(plan.start, plan)
     if _relative_error(trained) <= _relative_error(start):
         return trained, state
     _log.info("training did not lower the error on the validation windows: the weights are kept")
     return start, replace(state, best_step=0)
 
 
-def _scored(model: Model, validation: Sequence[Window]) -> Model:
+def _scored(model: Model, plan: TrainingPlan) -> Model:
     """Calibrate and score a model; conditions outside its training range raise no warning."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
-        model = calibrated(model, validation)
-        scores = residual_scores(model, validation)
+        model = calibrated(model, plan.validation, plan.baselines())
+        scores = residual_scores(model, plan.validation)
     return replace(model, scores=scores, warned=set())
 
 
