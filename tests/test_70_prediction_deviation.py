@@ -1,5 +1,6 @@
 """Deviations: measured on errors of known spread and correlation, kept in the model folder."""
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,7 +23,8 @@ from sarcast.prediction.training.baselines import (
     world_baselines,
 )
 from sarcast.prediction.training.options import TrainOptions
-from sarcast.prediction.training.recipe import WorldSource
+from sarcast.prediction.training.recipe import Stage, WorldSource
+from sarcast.prediction.training.sources import make_calibration, split_series
 from sarcast.windows import Expected, Window, WindowSampler, cut_window, target_dates
 from small_cubes import coordinate_cube, learnable_cube
 
@@ -224,7 +226,40 @@ def test_baselines_of_series_have_all_their_targets_after_training() -> None:
             expected = [*range(first - 4, first), first + index]
             np.testing.assert_array_equal(window.times, times[expected])
     assert firsts == set(late[:3].tolist())
-    assert series_baselines(sampler.with_targets([late[-5:]]), 4, seed=3) == []
+    fewer = series_baselines(sampler.with_targets([late[-5:]]), 4, seed=3)
+    assert [len(group) for group in fewer] == [5] * 4
+    assert fewer[0][0].times[-1] == times[late[-5]]
+
+
+def test_series_without_data_before_their_targets_have_no_baselines(caplog) -> None:
+    cube = learnable_cube(dates=24)
+    cube["backscatter"][:20] = np.nan
+    late = target_dates(cube, 4)[-3:]
+    sampler = WindowSampler([cube], [late], size=16, previous=4, chooser="recent")
+    assert series_baselines(sampler, 4, seed=3) == []
+    assert "errors of consecutive targets are not compared there" in caplog.text
+
+
+def test_a_stage_is_calibrated_on_its_series_and_else_on_its_worlds() -> None:
+    cubes, series = {"a": learnable_cube(dates=24)}, {"cubes": ["a"], "size": 16, "previous": 3}
+    content = {
+        "training": {"validation_windows": 6, "validation_share": 0.4},
+        "worlds": [{"weight": 1.0, "worlds": {"preset": "boreal", "size": 32, "previous": 2}}],
+        "series": [{"weight": 1.0, **series, "end": "2021-12-31", "horizon": 3}],
+    }
+    stage = Stage.model_validate(content)
+    windows, baselines = make_calibration(stage, cubes, device="cpu")
+    times = cubes["a"]["time"].values
+    first = times[split_series(stage.series[0], cubes, stage.training)[1].targets[0][0]]
+    assert (len(windows), len(baselines)) == (6, 3)
+    assert len({window.horizon_days for window in windows}) > 1
+    for window in (*windows, *itertools.chain(*baselines)):
+        assert np.isin(window.times, times).all()
+        assert window.times[-1] >= first
+    worlds = Stage.model_validate({**content, "series": []})
+    windows, baselines = make_calibration(worlds, {}, device="cpu")
+    assert [window.target.shape for window in windows] == [(2, 32, 32)] * 6
+    assert [len(group) for group in baselines] == [TARGETS] * 3
 
 
 def test_baselines_of_worlds_are_drawn_by_weight() -> None:

@@ -14,7 +14,7 @@ from sarcast.windows import Window, WindowSampler, to_windows
 from sarcast.windows.synthetic import synthetic
 
 TARGETS = 7
-"""Number of targets of a baseline: with 0 to 6 acquisitions in between."""
+"""Most targets of a baseline: with 0 to 6 acquisitions in between."""
 MOST_PREVIOUS = 16
 """Most images of a baseline."""
 
@@ -72,13 +72,13 @@ def world_baselines(
 def series_baselines(sampler: WindowSampler, count: int, *, seed: int) -> list[list[Window]]:
     """Draw baselines of real series, all of whose targets are among those of a sampler.
 
-    None, with a message, if no series has so many targets one after another.
+    They have as many targets as the longest series allows; a series of fewer has no part. None,
+    with a message, if no place has enough images with data.
     """
     previous = min(sampler.previous, MOST_PREVIOUS)
-    last = [targets[TARGETS - 1 :] for targets in sampler.targets]
-    if not any(map(len, last)):
-        return []
-    drawn_from = sampler.with_targets(last).with_latest(previous + TARGETS - 1)
+    most = min(TARGETS, max(map(len, sampler.targets)))
+    last = [targets[most - 1 :] for targets in sampler.targets]
+    drawn_from = sampler.with_targets(last).with_latest(previous + most - 1)
     try:
         windows = drawn_from.draw(count, rng=np.random.default_rng([seed, 5]))
     except SarcastError as error:

@@ -83,21 +83,34 @@ def make_sources(
     return mixed(streams, seed=options.seed), validation
 
 
-def make_baselines(
+def make_calibration(
     stage: Stage, cubes: Mapping[str, xr.Dataset], *, device: str
-) -> list[list[Window]]:
-    """Draw baselines of several targets from a stage's sources, of windows that are in no batch.
+) -> tuple[list[Window], list[list[Window]]]:
+    """Draw the windows that measure the deviation of a stage's network; none are in a batch.
 
-    Half of the number of validation windows are of worlds, and as many of real series.
+    They are of the real series, and of worlds only where a stage has no series: in worlds, which
+    vary more than any one area, errors are smaller in relation to the standard deviation.
+
+    Returns
+    -------
+    windows
+        Windows, each of its own baseline.
+    baselines
+        Groups of windows of one baseline, by several targets.
     """
     options = stage.training
-    count = math.ceil(options.validation_windows / 2)
-    baselines = world_baselines(stage.worlds, count, options, device=device)
+    groups = math.ceil(options.validation_windows / 2)
+    if not stage.series:
+        windows = world_windows(stage.worlds, options, device=device)
+        return windows, world_baselines(stage.worlds, groups, options, device=device)
+    windows, baselines = [], []
     for source in stage.series:
         _, later = split_series(source, cubes, options)
-        share = math.ceil(count / len(stage.series))
+        rng = np.random.default_rng([options.seed, 6])
+        windows += later.draw(math.ceil(2 * groups / len(stage.series)), rng=rng)
+        share = math.ceil(groups / len(stage.series))
         baselines += series_baselines(later, share, seed=options.seed)
-    return baselines
+    return windows, baselines
 
 
 def split_series(

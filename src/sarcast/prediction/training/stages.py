@@ -23,7 +23,7 @@ from sarcast.prediction.training.checkpoint import State
 from sarcast.prediction.training.fit import check_options, is_first_process, launch
 from sarcast.prediction.training.folder import check_model_folder, stage_folder, work_folder
 from sarcast.prediction.training.recipe import Recipe, Stage
-from sarcast.prediction.training.sources import make_baselines, make_sources, split_series
+from sarcast.prediction.training.sources import make_calibration, make_sources, split_series
 from sarcast.prediction.training.train import TrainingPlan, finish, fit_plan, summary
 from sarcast.prediction.training_range import condition_ranges, merge_ranges
 from sarcast.windows import Window, to_windows
@@ -214,7 +214,7 @@ class _StageRun:
                 "sources": self.stage.model_dump(mode="json", include={"worlds", "series"}),
                 "start": self.plan.start_name if first else f"stage {self.number - 1}",
             },
-            baselines=partial(make_baselines, self.stage, self.plan.cubes, device=self.device),
+            calibration=partial(make_calibration, self.stage, self.plan.cubes, device=self.device),
         )
 
     def following(self, state: State) -> "_StageRun":

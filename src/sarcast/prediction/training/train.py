@@ -53,9 +53,9 @@ class TrainingPlan:
         Devices that were needed before the training; None to start them for it.
     about
         As in ``fit``.
-    baselines
-        Gives groups of windows of one baseline and several targets, likewise in no batch, by which
-        the correlation of errors is measured.
+    calibration
+        Gives the windows by which the deviation is measured, likewise in no batch, and groups of
+        windows of one baseline, by several targets; None for the validation windows alone.
     """
 
     network: Network
@@ -68,7 +68,7 @@ class TrainingPlan:
     half: bool = False
     fabric: Fabric | None = None
     about: Mapping[str, Any] = field(default_factory=dict)
-    baselines: Callable[[], Sequence[Sequence[Window]]] = tuple
+    calibration: Callable[[], tuple[Sequence[Window], Sequence[Sequence[Window]]]] | None = None
 
 
 def train(plan: TrainingPlan, *, to: Path, overwrite: bool = False) -> Model:
@@ -149,7 +149,8 @@ def _scored(model: Model, plan: TrainingPlan) -> Model:
     """Calibrate and score a model; conditions outside its training range raise no warning."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
-        model = calibrated(model, plan.validation, plan.baselines())
+        by = (plan.validation, ()) if plan.calibration is None else plan.calibration()
+        model = calibrated(model, *by)
         scores = residual_scores(model, plan.validation)
     return replace(model, scores=scores, warned=set())
 
