@@ -117,6 +117,42 @@ def test_a_warning_comes_once_however_many_tiles(outside: str) -> None:
     assert messages[outside] in str(caught[0].message)
 
 
+def test_a_horizon_far_beyond_the_training_range_is_named_once() -> None:
+    """Trained on 12 to 40 days: 62 days are within a quarter and a repeat cycle, 63 are not."""
+    window = draw_window()
+    ranges = {**condition_ranges([collate([window])]), "horizon": [12.0, 40.0]}
+    model = Model(network(), "small", {"seen_conditions": ranges})
+
+    def at(days: int) -> Window:
+        times = window.times.copy()
+        times[-1] = times[-2] + np.timedelta64(days, "D")
+        return replace(window, times=times)
+
+    model.expect([at(12), at(62)])
+    beyond = r"last previous image to the target lies far beyond the 12 to 40 days that the network"
+    with pytest.warns(UserWarning, match=beyond):
+        model.expect([at(12), at(63)])
+    model.expect([at(200)])
+
+
+def test_the_training_range_has_the_horizons_of_nearly_all_windows() -> None:
+    window = draw_window()
+    batch = collate([window] * 200)
+    batch.days[:, -2] = torch.linspace(-205.0, -6.0, 200)
+    batch.days[7, -2] = -5000.0
+    low, high = condition_ranges([batch])["horizon"]
+    assert low == 6.0
+    assert 200.0 < high < 206.0
+    old = {"temperature": [1.0, 2.0]}
+    assert merge_ranges(old, {"temperature": [0.0, 1.0], "horizon": [6.0, 12.0]}) == {
+        "temperature": [0.0, 2.0]
+    }
+    assert merge_ranges({"horizon": [6.0, 9.0]}, {"horizon": [7.0, 12.0]}) == {
+        "horizon": [6.0, 12.0]
+    }
+    assert merge_ranges({}, {"horizon": [7.0, 12.0]}) == {"horizon": [7.0, 12.0]}
+
+
 def test_a_platform_outside_the_training_range_counts_as_missing() -> None:
     window = draw_window()
     rows = window.conditions.copy()

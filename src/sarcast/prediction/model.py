@@ -25,7 +25,13 @@ from sarcast.prediction.networks.base import Network, Prediction
 from sarcast.prediction.networks.temporal import Temporal
 from sarcast.prediction.networks.unet import UNet
 from sarcast.prediction.scores import ValidationScores
-from sarcast.prediction.training_range import far_outside, names_of_unknown, unknown_conditions
+from sarcast.prediction.training_range import (
+    HORIZON,
+    far_beyond,
+    far_outside,
+    names_of_unknown,
+    unknown_conditions,
+)
 from sarcast.sensor.conditions import COLUMNS
 from sarcast.windows import BANDS, Expected, Window, collate, group_by_shape
 
@@ -121,12 +127,13 @@ class Model:
             )
 
     def _within_training(self, windows: Sequence[Window]) -> Sequence[Window]:
-        """Warn of conditions far outside the training range; remove those that are unknown."""
+        """Warn of what lies far outside the training range; remove conditions that are unknown."""
         ranges = self.training.get("seen_conditions")
         if ranges is None or not windows:
             return windows
         rows = np.concatenate([window.conditions for window in windows])
-        for description in far_outside(rows, ranges):
+        horizons = [window.horizon_days for window in windows]
+        for description in (*far_outside(rows, ranges), *far_beyond(horizons, ranges)):
             self._warn(f"{description} that the network {self.name} was trained on")
         unknown = unknown_conditions(rows, ranges)
         if not unknown.any():
@@ -315,7 +322,7 @@ def _first_fault(error: Exception) -> str:
 def _from_card(card: dict[str, Any]) -> Model:
     """Make the model that ``model.yaml`` describes, with random weights."""
     scores, training = card["scores"], dict(card["training"])
-    if unknown := sorted(set(training.get("seen_conditions") or ()) - set(COLUMNS)):
+    if unknown := sorted(set(training.get("seen_conditions") or ()) - {*COLUMNS, HORIZON}):
         raise ValueError(f"seen_conditions ({', '.join(unknown)} is not a condition)")
     return Model(
         network=NETWORKS[card["network"]].build(card["options"], card["normalisation"]),
