@@ -3,6 +3,7 @@
 from dataclasses import fields, replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -44,7 +45,8 @@ def _samplers() -> tuple[WindowSampler, WindowSampler]:
     return training, training.with_targets([dates[-5:]])
 
 
-def test_the_temperature_of_an_area_is_learned(tmp_path: Path) -> None:
+def test_the_temperature_of_an_area_is_learned(tmp_path: Path, caplog) -> None:
+    caplog.set_level("INFO", "sarcast")
     model = _model()
     before = {name: tensor.clone() for name, tensor in model.network.state_dict().items()}
     adapted = adapt(model, *_samplers(), OPTIONS, to=tmp_path)
@@ -53,6 +55,16 @@ def test_the_temperature_of_an_area_is_learned(tmp_path: Path) -> None:
     assert adapted.scores.within_std is not None
     assert adapted.scores.within_std[0] == pytest.approx(0.6827, abs=0.01)
     assert adapted.training["adapted"]["best_step"] > 0
+    _, validation = _samplers()
+    windows = validation.draw(8, rng=np.random.default_rng([0, 1]))
+    squares = [
+        np.mean([(w.target - e.mean) ** 2 for w, e in zip(windows, m.expect(windows), strict=True)])
+        for m in (adapted, replace(model, training={}))
+    ]
+    gain = 100.0 * (1.0 - squares[0] / squares[1])
+    assert adapted.training["adapted"]["gain_percent"] == pytest.approx(gain, abs=0.02)
+    line = f"the adapted weights have a {gain:.1f} % lower squared error than base on the"
+    assert [line in message for message in caplog.messages].count(True) == 1
     low, high = adapted.training["seen_conditions"]["temperature"]
     assert low < 5.0
     assert high > 6.0
@@ -61,7 +73,8 @@ def test_the_temperature_of_an_area_is_learned(tmp_path: Path) -> None:
         assert tensor.equal(before[name])
 
 
-def test_a_training_that_does_not_lower_the_error_is_discarded(tmp_path: Path, monkeypatch) -> None:
+def test_a_training_that_raises_the_error_is_discarded(tmp_path: Path, monkeypatch, caplog) -> None:
+    caplog.set_level("INFO", "sarcast")
     fit = train_module.fit
 
     def harm(batches, validation, network, *rest, **named):
@@ -74,6 +87,8 @@ def test_a_training_that_does_not_lower_the_error_is_discarded(tmp_path: Path, m
     model = _model()
     adapted = adapt(model, *_samplers(), OPTIONS.model_copy(update={"steps": 1}), to=tmp_path)
     assert adapted.training["adapted"]["best_step"] == 0
+    assert adapted.training["adapted"]["gain_percent"] < 0.0
+    assert "higher squared error than base on the validation windows: base is kept" in caplog.text
     assert adapted.network is model.network
     assert adapted.training["seen_conditions"] == model.training["seen_conditions"]
 

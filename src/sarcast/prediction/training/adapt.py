@@ -14,9 +14,8 @@ from sarcast.prediction.model import Model
 from sarcast.prediction.networks.temporal import Temporal
 from sarcast.prediction.training.augment import MIRRORED_SHARE, AugmentOptions, mirror_levels
 from sarcast.prediction.training.batches import Batches, sampled
-from sarcast.prediction.training.checkpoint import State
 from sarcast.prediction.training.options import TrainOptions
-from sarcast.prediction.training.train import TrainingPlan, summary, train
+from sarcast.prediction.training.train import Outcome, TrainingPlan, summary, train
 from sarcast.prediction.training_range import condition_ranges, merge_ranges
 from sarcast.sensor.conditions import WEATHER, column_indices
 from sarcast.sensor.units import YEAR_DAYS
@@ -98,7 +97,7 @@ def plan_adaptation(
     training
         Windows to train on.
     validation
-        Windows of later dates, which decide whether training lowered the error.
+        Windows of later dates, which decide which weights are kept.
     options
         How it is trained; a low learning rate keeps what the network learned before.
     record
@@ -115,9 +114,15 @@ def plan_adaptation(
     examples = training.draw(RANGE_WINDOWS, rng=np.random.default_rng([seed, 2]))
     ranges = condition_ranges([collate(examples + windows)])
 
-    def training_record(state: State) -> dict[str, Any]:
-        before = model.training if state.best_step == 0 else _extended(model.training, ranges)
-        adapted = {"options": options.model_dump(mode="json"), **summary(state)}
+    def training_record(outcome: Outcome) -> dict[str, Any]:
+        kept = outcome.state.best_step == 0
+        before = model.training if kept else _extended(model.training, ranges)
+        assert outcome.gain_percent is not None
+        adapted = {
+            "options": options.model_dump(mode="json"),
+            **summary(outcome.state),
+            "gain_percent": round(outcome.gain_percent, 2),
+        }
         return {**before, "adapted": adapted, **(record or {})}
 
     batches = sampled(training, batch=options.batch, seed=seed)

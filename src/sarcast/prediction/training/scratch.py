@@ -10,9 +10,8 @@ from sarcast.prediction.calibration import check_bands
 from sarcast.prediction.networks.base import Network
 from sarcast.prediction.networks.temporal import Temporal
 from sarcast.prediction.training.batches import sampled
-from sarcast.prediction.training.checkpoint import State
 from sarcast.prediction.training.options import TrainOptions
-from sarcast.prediction.training.train import TrainingPlan, summary
+from sarcast.prediction.training.train import Outcome, TrainingPlan, summary
 from sarcast.prediction.training_range import condition_ranges
 from sarcast.windows import Sampler, Window, collate
 
@@ -62,9 +61,9 @@ def plan_from_scratch(
     torch.manual_seed(seed)
     network = build(examples)
 
-    def training_record(state: State) -> dict[str, Any]:
+    def training_record(outcome: Outcome) -> dict[str, Any]:
         return {
-            **summary(state),
+            **summary(outcome.state),
             "options": options.model_dump(mode="json"),
             "seen_conditions": condition_ranges([collate([*examples, *windows])]),
             **(record or {}),

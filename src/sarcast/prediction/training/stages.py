@@ -24,7 +24,7 @@ from sarcast.prediction.training.fit import check_options, is_first_process, lau
 from sarcast.prediction.training.folder import check_model_folder, stage_folder, work_folder
 from sarcast.prediction.training.recipe import Recipe, Stage
 from sarcast.prediction.training.sources import make_calibration, make_sources, split_series
-from sarcast.prediction.training.train import TrainingPlan, finish, fit_plan, summary
+from sarcast.prediction.training.train import Outcome, TrainingPlan, finish, fit_plan, summary
 from sarcast.prediction.training_range import condition_ranges, merge_ranges
 from sarcast.windows import Window, to_windows
 
@@ -236,9 +236,9 @@ class _StageRun:
         }
         return [*self.done, own]
 
-    def record(self, state: State) -> dict[str, Any]:
+    def record(self, outcome: Outcome) -> dict[str, Any]:
         """Give ``training`` of ``model.yaml``: that of this stage, and what was before it."""
-        *earlier, own = self.records(state)
+        *earlier, own = self.records(outcome.state)
         start = self.plan.start
         ranges = {} if start is None else start.training.get("seen_conditions") or {}
         for stage in (*earlier, own):

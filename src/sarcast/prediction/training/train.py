@@ -23,6 +23,23 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
+class Outcome:
+    """How a training run ended.
+
+    Attributes
+    ----------
+    state
+        Its steps; ``best_step`` is 0 if the weights of the start were kept.
+    gain_percent
+        By how many per cent the trained weights lowered the squared error on the validation
+        windows; negative if they raised it, None if there was no start to compare with.
+    """
+
+    state: State
+    gain_percent: float | None = None
+
+
+@dataclass(frozen=True)
 class TrainingPlan:
     """A training run that is ready to start.
 
@@ -42,11 +59,10 @@ class TrainingPlan:
     options
         How the network is trained.
     record
-        Gives ``training`` of ``model.yaml`` from the state at the end, whose ``best_step`` is 0 if
-        ``start`` was kept.
+        Gives ``training`` of ``model.yaml``.
     start
-        The model that is adapted, which is kept if training does not lower the error; None if the
-        trained network is used in any case.
+        The model that is adapted, which is kept if training raises the error; None if the trained
+        network is used in any case.
     half
         Store the weights in half precision.
     fabric
@@ -63,7 +79,7 @@ class TrainingPlan:
     batches: Batches
     validation: Sequence[Window]
     options: TrainOptions
-    record: Callable[[State], dict[str, Any]]
+    record: Callable[[Outcome], dict[str, Any]]
     start: Model | None = None
     half: bool = False
     fabric: Fabric | None = None
@@ -116,8 +132,8 @@ def fit_plan(plan: TrainingPlan, folder: Path) -> State:
 
 def finish(plan: TrainingPlan, state: State, to: Path) -> Model:
     """Calibrate, score and record the trained network of a plan, and write its model folder."""
-    model, state = _better(plan, state)
-    model = replace(model, name=plan.name, training=plan.record(state))
+    model, outcome = _better(plan, state)
+    model = replace(model, name=plan.name, training=plan.record(outcome))
     if is_first_process():
         write_finished(model, to, half=plan.half)
     return model
@@ -132,17 +148,23 @@ def summary(state: State) -> dict[str, Any]:
     }
 
 
-def _better(plan: TrainingPlan, state: State) -> tuple[Model, State]:
+def _better(plan: TrainingPlan, state: State) -> tuple[Model, Outcome]:
     """Give the trained model, or the one it started from if that has the lower error."""
     network = plan.network.eval()
     if plan.start is None:
-        return _scored(Model(network, plan.name), plan), state
+        return _scored(Model(network, plan.name), plan), Outcome(state)
     trained = _scored(replace(plan.start, network=network, training={}), plan)
     start = _scored(plan.start, plan)
-    if _relative_error(trained) <= _relative_error(start):
-        return trained, state
-    _log.info("training did not lower the error on the validation windows: the weights are kept")
-    return start, replace(state, best_step=0)
+    gain = 100.0 * (1.0 - _relative_error(trained) / _relative_error(start))
+    compared = f"{abs(gain):.1f} % {'lower' if gain >= 0.0 else 'higher'} squared error than"
+    kept = "they are" if gain >= 0.0 else f"{plan.start.name} is"
+    _log.info(
+        f"the adapted weights have a {compared} {plan.start.name} on the validation windows: "
+        f"{kept} kept"
+    )
+    if gain >= 0.0:
+        return trained, Outcome(state, gain)
+    return start, Outcome(replace(state, best_step=0), gain)
 
 
 def _scored(model: Model, plan: TrainingPlan) -> Model:
