@@ -76,8 +76,10 @@ def test_a_window_is_changed_as_its_target(change):
         forest=image.forest,
         open_land=image.open_land,
     )
+    window = replace(window, context=np.zeros((2, 3), dtype=np.float32))
     plain = simulate(image, change, ONE, rng=np.random.default_rng(2))
     after = simulate_in_window(window, change, ONE, rng=np.random.default_rng(2))
+    assert after.window.context is None
     assert after.window.target.tobytes() == plain.backscatter.tobytes()
     np.testing.assert_array_equal(after.changed, plain.changed)
     np.testing.assert_array_equal(after.window.previous, window.previous)
