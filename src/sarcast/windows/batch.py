@@ -40,6 +40,10 @@ class Batch:
         Dims (window, band, y, x), dB: the oracle, None outside a synthetic world.
     forest, open_land, changed
         Dims (window, y, x), bool, None if unknown; ``changed`` marks true changes of the ground.
+    context
+        Dims (window, property, knot, value): scene context of the targets, as
+        ``prediction.networks.context.TABLE_SHAPE``, NaN where it is hidden; None if it is not
+        computed.
     goal
         Dims (window, band, y, x), dB: the image that the mean is fitted to in training; None if it
         is the target.
@@ -59,6 +63,7 @@ class Batch:
     forest: "torch.Tensor | None" = None
     open_land: "torch.Tensor | None" = None
     changed: "torch.Tensor | None" = None
+    context: "torch.Tensor | None" = None
     goal: "torch.Tensor | None" = None
     counterfactual_conditions: "torch.Tensor | None" = None
     counterfactual_expected: "torch.Tensor | None" = None
@@ -69,13 +74,18 @@ class Batch:
         known = {name: tensor for name, tensor in tensors.items() if tensor is not None}
         return replace(self, **{name: function(tensor) for name, tensor in known.items()})
 
+    def every(self, step: int, *, start: int = 0) -> Self:
+        """Return a batch of every ``step``-th window, from number ``start`` on."""
+        return self.each(lambda tensor: tensor[start::step])
+
     def to(self, device: "torch.device | str") -> Self:
         """Return the same batch on a device."""
         return self.each(lambda tensor: tensor.to(device))
 
-    def inputs(self) -> "tuple[torch.Tensor, ...]":
-        """Return the inputs of a network: previous, elevation, conditions, days, day_of_year."""
-        return self.previous, self.elevation, self.conditions, self.days, self.day_of_year
+    def inputs(self) -> "tuple[torch.Tensor | None, ...]":
+        """Return what a network is given: all that its ``forward`` takes, in that order."""
+        baseline = self.previous, self.elevation, self.conditions, self.days, self.day_of_year
+        return *baseline, self.context
 
     def keep_images(self, kept: "torch.Tensor") -> Self:
         """Return a batch with some of its previous images; ``kept`` are indices, oldest first."""
@@ -125,7 +135,10 @@ def collate(windows: Sequence[Window]) -> Batch:
         )
 
     def stack(parts: Iterable[npt.NDArray[Any]]) -> torch.Tensor:
-        return torch.from_numpy(np.stack(list(parts)))
+        first, *others = parts
+        if others or not first.flags.writeable:
+            return torch.from_numpy(np.stack([first, *others]))
+        return torch.from_numpy(first[np.newaxis])  # shares memory: no network writes its inputs
 
     def stack_if_all(name: str) -> torch.Tensor | None:
         parts = [getattr(window, name) for window in windows]
@@ -142,6 +155,7 @@ def collate(windows: Sequence[Window]) -> Batch:
         expected=stack_if_all("expected"),
         forest=stack_if_all("forest"),
         open_land=stack_if_all("open_land"),
+        context=stack_if_all("context"),
     )
 
 

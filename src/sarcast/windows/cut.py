@@ -1,7 +1,7 @@
 """Windows cut from cubes: a single one, tiles that cover a cube, or any with a ``CubeReader``."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
@@ -146,6 +146,32 @@ class CubeReader:
             offset=offset,
             bands=self.bands,
         )
+
+    def cut_targets(
+        self,
+        targets: Sequence[int],
+        offset: PixelOffset,
+        size: PixelShape,
+        previous: Sequence[int],
+    ) -> list[Window]:
+        """Cut windows of several targets and one baseline, whose arrays they share.
+
+        A model encodes a shared baseline once for all of them. Arguments as in ``cut``.
+        """
+        first = self.cut(targets[0], offset, size, previous)
+        others = (self.cut(target, offset, size, ()) for target in targets[1:])
+        return [first, *(_with_baseline_of(first, other) for other in others)]
+
+
+def _with_baseline_of(window: Window, other: Window) -> Window:
+    """Give a window without previous images those of another at the same offset."""
+    return replace(
+        other,
+        previous=window.previous,
+        elevation=window.elevation,
+        conditions=np.concatenate([window.conditions[:-1], other.conditions]),
+        times=np.concatenate([window.times[:-1], other.times]),
+    )
 
 
 def cut_window(

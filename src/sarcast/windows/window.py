@@ -41,6 +41,9 @@ class Window:
         unknown.
     offset
         Row and column of the upper left pixel in the cube.
+    context
+        Scene context of the target, dims as ``prediction.networks.context.TABLE_SHAPE``, computed
+        over a larger part of the scene; None: a predictor that uses it computes it from the window.
     bands
         Names of the bands, such as ``("VV", "VH")``, ``("VV",)`` or ``("HH", "HV")``.
 
@@ -69,6 +72,7 @@ class Window:
     open_land: Bool | None = None
     offset: PixelOffset = (0, 0)
     bands: tuple[str, ...] = BANDS
+    context: Float | None = None
 
     @property
     def horizon_days(self) -> float:
@@ -98,7 +102,7 @@ class Window:
 
     def with_target(self, target: Float) -> "Window":
         """Return the window with another target, whose scene context is not known yet."""
-        return replace(self, target=target)
+        return replace(self, target=target, context=None)
 
     def with_conditions(self, values: Mapping[str, float]) -> "Window":
         """Return the window with conditions of its target replaced, as by ``set_conditions``."""

@@ -1,13 +1,16 @@
 """The base class of networks: what training, model folders and prediction need of one."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from copy import deepcopy
 from typing import Any, ClassVar, NamedTuple, Self
 
 import torch
 from pydantic import BaseModel
 from torch import Tensor, nn
+
+from sarcast.prediction.networks.context import Blocks, fit
+from sarcast.windows import Batch
 
 
 class Prediction(NamedTuple):
@@ -45,13 +48,10 @@ class Network(nn.Module, ABC):
         Rows and columns are padded to a multiple of this.
     min_batch
         Smallest number of windows in a training batch: 2 where batch norm needs a spread.
-    file_names
-        Names of parameters in ``model.safetensors`` where they differ from those in the code, by
-        prefix, so that a part can be renamed and older model folders still load:
-        ``{"downsample": "shrink"}`` writes ``downsample.0.weight`` as ``shrink.0.weight``. The
-        longest prefix counts.
     size, previous
         As in ``windows.Predictor``.
+    uses_context
+        Whether the expected image depends on the scene context of the target.
     options
         Options of the architecture.
     ignored
@@ -62,9 +62,9 @@ class Network(nn.Module, ABC):
     compiled: ClassVar[tuple[type[nn.Module], ...]] = ()
     multiple: ClassVar[int] = 1
     min_batch: ClassVar[int] = 1
-    file_names: ClassVar[Mapping[str, str]] = {}
     size: int | None = None
     previous: int | None = None
+    uses_context: ClassVar[bool] = False
     options: BaseModel
     ignored: tuple[str, ...]
 
@@ -76,8 +76,33 @@ class Network(nn.Module, ABC):
         conditions: Tensor,
         days: Tensor,
         day_of_year: Tensor,
+        context: Tensor | None = None,
     ) -> Prediction:
         """Predict the expected image; arguments as in ``windows.Batch``."""
+
+    def predict_targets(self, batch: Batch, targets: int) -> Prediction:
+        """Predict windows of which each run of ``targets`` has the same baseline.
+
+        Networks that can encode a baseline once for all its targets override this.
+        """
+        del targets
+        prediction: Prediction = self(*batch.inputs())
+        return prediction
+
+    def scene_blocks(self, batch: Batch) -> Blocks:
+        """Compute the blocks that scene context is fitted to, for networks that use it."""
+        raise NotImplementedError(f"the network {self.kind} uses no scene context")
+
+    def scene_context(self, batch: Batch) -> Tensor:
+        """Compute the scene context of a batch from its targets.
+
+        Returns
+        -------
+        Tensor
+            As ``context`` of ``windows.Batch``; NaN for a window that is too small, unseen, or
+            mostly changed.
+        """
+        return fit(self.scene_blocks(batch))
 
     @abstractmethod
     def loss(self, prediction: Prediction, target: Tensor, goal: Tensor | None = None) -> Tensor:
@@ -117,22 +142,13 @@ class Network(nn.Module, ABC):
         module.to(memory_format=torch.channels_last)
         return self
 
-    def file_name(self, parameter: str) -> str:
-        """Give the name in ``model.safetensors`` of a parameter or buffer."""
-        parts = parameter.split(".")
-        for length in range(len(parts), 0, -1):
-            prefix = ".".join(parts[:length])
-            if prefix in self.file_names:
-                return ".".join([self.file_names[prefix], *parts[length:]])
-        return parameter
-
 
 class ContrastNetwork(Network):
     """A network that can also be trained on how far other conditions move the expected image."""
 
     @abstractmethod
     def contrast(
-        self, prediction: Prediction, other: Prediction, moved: Tensor, counted: Tensor
+        self, prediction: Prediction, other: Prediction, moved: Tensor, weight: Tensor
     ) -> Tensor:
         """Compute the error of the difference between two conditions, as a scalar.
 
@@ -143,6 +159,6 @@ class ContrastNetwork(Network):
         moved
             Dims (window, band, y, x), dB: the true expected image under the second conditions minus
             that under the first.
-        counted
-            Dims (window), bool: the windows that count.
+        weight
+            Dims (window, 1, y, x): weight of each pixel, 0 in windows that do not count.
         """

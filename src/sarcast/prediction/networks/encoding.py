@@ -29,6 +29,8 @@ IMAGE_LENGTH = (
     3 * ROW_LENGTH + 2 * len(CONDITIONS) + DAYS_LENGTH + SEASON_LENGTH + STATISTICS_LENGTH
 )
 """Values that describe a previous image and how the target differs from it."""
+OWN_LENGTH = ROW_LENGTH + len(CONDITIONS) + SEASON_LENGTH + STATISTICS_LENGTH
+"""Values that describe a previous image by itself."""
 TARGET_LENGTH = ROW_LENGTH + len(CONDITIONS) + SEASON_LENGTH
 """Values that describe the target."""
 
@@ -65,6 +67,24 @@ def encode_rows(rows: Tensor) -> tuple[Tensor, Tensor]:
     present = [known[..., column_indices((name,))] for name in CONDITIONS]
     flags = torch.stack([columns.mean(dim=-1) for columns in present], dim=-1)
     return torch.cat(values, dim=-1).nan_to_num(0.0), flags
+
+
+def encode_images(conditions: Tensor, days: Tensor, day_of_year: Tensor) -> Tensor:
+    """Encode each previous image by itself, whatever the target.
+
+    Parameters
+    ----------
+    conditions, days, day_of_year
+        As in ``encode_views``.
+
+    Returns
+    -------
+    Tensor
+        Dims (window, image, value): conditions and season.
+    """
+    values, present = encode_rows(conditions[:, :-1])
+    season = _on_circle(day_of_year[:, None] + days[:, :-1])
+    return torch.cat([values, present, season], dim=-1)
 
 
 def encode_views(conditions: Tensor, days: Tensor, day_of_year: Tensor) -> tuple[Tensor, Tensor]:

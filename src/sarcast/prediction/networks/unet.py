@@ -139,6 +139,7 @@ class UNet(Network):
         conditions: Tensor,
         days: Tensor,  # noqa: ARG002 - the paper's network has no dates among its inputs
         day_of_year: Tensor,  # noqa: ARG002
+        context: Tensor | None = None,  # noqa: ARG002
     ) -> Prediction:
         """Predict the expected image; arguments as in ``windows.Batch``."""
         images = self._scale(previous).clamp(-1.0, 1.0).flatten(1, 2)
