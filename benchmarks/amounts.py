@@ -75,7 +75,7 @@ def main() -> None:
     parser.add_argument("--rain", type=float, default=15.0, help="mm a day")
     parser.add_argument("--seed", type=int, default=3)
     options = parser.parse_args()
-    model = load_model(options.model, device="cpu")
+    model = load_model(options.model, device="cpu", context="none")
     area = draw(options.worlds, options.rain, seed=options.seed)
     print("| cover | pixels | rain moves it in truth, VV and VH, dB | as predicted |")
     print("|---" * 4 + "|")

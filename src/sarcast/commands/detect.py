@@ -33,7 +33,8 @@ def detect(cube: Path, *, config: Annotated[DetectConfig, FLAT]) -> None:
         A cube, as ``sarcast cube`` builds it.
     """
     with new_folder(config.to, overwrite=config.overwrite, inputs=(cube, config.model)) as folder:
-        opened, model = open_cube(cube), load_model(config.model, precision=config.precision)
+        opened = open_cube(cube)
+        model = load_model(config.model, precision=config.precision, context=config.context)
         detection = detect_change(
             opened,
             model,

@@ -7,9 +7,23 @@ import xarray as xr
 from pydantic import Field
 
 from sarcast.commands.config import FLAT, Config
-from sarcast.prediction import DEFAULT_PRECISION, Model, Precision
+from sarcast.prediction import (
+    DEFAULT_CONTEXT,
+    DEFAULT_PRECISION,
+    ContextSource,
+    Model,
+    Precision,
+)
 from sarcast.prediction.predict import TileOptions
 from sarcast.windows import PreviousOptions
+
+Context = Annotated[
+    ContextSource,
+    Field(
+        description="Scene context: scene lets the model see from the rest of the actual image how "
+        "wet or frozen it is; none hides the actual image from it, as for a forecast."
+    ),
+]
 
 
 class DateConfig(Config):
@@ -31,6 +45,7 @@ class DateConfig(Config):
         "with bfloat16 arithmetic (AVX512-BF16, AMX) and moves the expected image by about "
         "0.004 dB.",
     )
+    context: Context = DEFAULT_CONTEXT
     overwrite: bool = Field(False, description="Replace the folder if it exists.")
 
 

@@ -39,7 +39,8 @@ def predict(cube: Path, *, config: Annotated[PredictConfig, FLAT]) -> None:
         A cube, as ``sarcast cube`` builds it.
     """
     with new_folder(config.to, overwrite=config.overwrite, inputs=(cube, config.model)) as folder:
-        opened, model = open_cube(cube), load_model(config.model, precision=config.precision)
+        opened = open_cube(cube)
+        model = load_model(config.model, precision=config.precision, context=config.context)
         index = time_index_of(opened, config.at)
         grid = opened["backscatter"].odc.geobox
         _, latitude = centre(footprint(grid))

@@ -5,11 +5,23 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from sarcast.prediction.model import Model, load_model, load_models, save_model
 
-__all__ = ["DEFAULT_PRECISION", "Model", "Precision", "load_model", "load_models", "save_model"]
+__all__ = [
+    "DEFAULT_CONTEXT",
+    "DEFAULT_PRECISION",
+    "ContextSource",
+    "Model",
+    "Precision",
+    "load_model",
+    "load_models",
+    "save_model",
+]
 
 Precision = Literal["float32", "bfloat16"]
 """Number format of the convolutions."""
 DEFAULT_PRECISION: Precision = "float32"
+ContextSource = Literal["scene", "none"]
+"""Whether a network that uses scene context reads it from the target, or not at all."""
+DEFAULT_CONTEXT: ContextSource = "scene"
 
 
 def __getattr__(name: str) -> Any:

@@ -29,17 +29,23 @@ def check_bands_of(window: Window, network: str) -> None:
 
 def absent_bands(window: Window) -> list[str]:
     """Names of the bands of a network that no previous image of a window has."""
-    valid = np.isfinite(window.with_bands(BANDS).previous)
-    return [band for index, band in enumerate(BANDS) if not valid[:, index].any()]
+    previous = window.with_bands(BANDS).previous
+    # image by image: the first one that has data ends the search
+    return [
+        band
+        for index, band in enumerate(BANDS)
+        if not any(np.isfinite(image[index]).any() for image in previous)
+    ]
 
 
 def with_both_bands(window: Window) -> Window:
     """Return a window with VV and VH, of which an absent one is derived from the other.
 
-    The absent band is the other one, shifted by the typical difference between both, 6 dB. A
-    network is more precise with this than with a band of missing values, which it was not trained
-    on: in ``boreal-1`` the error against the oracle is 0.94 instead of 1.31 dB in VV (0.85 dB with
-    both bands), and the standard deviation stays calibrated.
+    It is derived in the target too, whose scene context compares both. The absent band is the
+    other one, shifted by the typical difference between both, 6 dB. A network is more precise with
+    this than with a band of missing values, which it was not trained on: in ``boreal-1`` the error
+    against the oracle is 0.94 instead of 1.31 dB in VV (0.85 dB with both bands), and the standard
+    deviation stays calibrated.
     """
     both, absent = window.with_bands(BANDS), absent_bands(window)
     if len(absent) != 1:
@@ -49,11 +55,13 @@ def with_both_bands(window: Window) -> Window:
     previous = both.previous.copy()
     shift_db = MEAN_LEVEL_DB[index] - MEAN_LEVEL_DB[other]
     previous[:, index] = previous[:, other] + np.float32(shift_db)
-    return replace(both, previous=previous)
+    target = both.target.copy()
+    target[index] = target[other] + np.float32(shift_db)
+    return replace(both, previous=previous, target=target)
 
 
 def in_bands_of(window: Window, mean: Float, std: Float | None) -> Expected:
-    """Give the output of a network in the bands of a window, NaN where no previous image has data.
+    """Give the output of a network in the bands of a window, NaN in a band that it lacks.
 
     Parameters
     ----------
@@ -63,12 +71,14 @@ def in_bands_of(window: Window, mean: Float, std: Float | None) -> Expected:
         Dims (band, y, x), dB, of VV and VH; ``std`` is None from a network without.
     """
     rows = [BANDS.index(band) for band in window.bands]
-    empty = ~np.isfinite(window.previous).any(axis=0)
+    absent = [window.bands.index(band) for band in absent_bands(window) if band in window.bands]
 
-    def masked(image: Float) -> Float:
-        return np.where(empty, np.float32(np.nan), image[rows])
+    def arranged(image: Float) -> Float:
+        image = image[rows] if rows != list(range(len(image))) else image
+        image[absent] = np.nan
+        return image
 
-    return Expected(masked(mean), None if std is None else masked(std))
+    return Expected(arranged(mean), None if std is None else arranged(std))
 
 
 def absent_in_any(windows: Sequence[Window]) -> list[str]:

@@ -1,10 +1,12 @@
 """Models: a trained network as a predictor, and the folders that hold its weights and metadata."""
 
+import logging
 import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from importlib.resources import files
+from itertools import groupby
 from pathlib import Path
 from typing import Any, get_args
 
@@ -16,12 +18,19 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 import sarcast
-from sarcast.arrays import Float
+from sarcast.arrays import Bool, Float
 from sarcast.errors import SarcastError
 from sarcast.io.files import new_folder
-from sarcast.prediction import DEFAULT_PRECISION, Precision, bands
+from sarcast.prediction import (
+    DEFAULT_CONTEXT,
+    DEFAULT_PRECISION,
+    ContextSource,
+    Precision,
+    bands,
+)
 from sarcast.prediction.deviation import Deviation
-from sarcast.prediction.networks.base import Network, Prediction
+from sarcast.prediction.networks.base import Network
+from sarcast.prediction.networks.context import MOST_DEPARTURE_DB, Blocks
 from sarcast.prediction.networks.temporal import Temporal
 from sarcast.prediction.networks.unet import UNet
 from sarcast.prediction.scores import ValidationScores
@@ -33,11 +42,13 @@ from sarcast.prediction.training_range import (
     unknown_conditions,
 )
 from sarcast.sensor.conditions import COLUMNS
-from sarcast.windows import BANDS, Expected, Window, collate, group_by_shape
+from sarcast.windows import BANDS, Batch, Expected, Window, collate, group_by_shape
+
+_log = logging.getLogger(__name__)
 
 SHIPPED = ("base",)
 """Names of the models that come with the package."""
-FORMAT = 1
+FORMAT = 2
 """Version of ``model.yaml``."""
 NETWORKS: dict[str, type[Network]] = {UNet.kind: UNet, Temporal.kind: Temporal}
 """Networks by their name in ``model.yaml``."""
@@ -66,6 +77,9 @@ class Model:
     precision
         Number format of the convolutions: ``bfloat16`` is faster on processors with bfloat16
         arithmetic (AVX512-BF16, AMX, GPUs), and moves the expected image by less than its noise.
+    context
+        ``"scene"`` lets a network that uses scene context read it from the target; ``"none"``
+        hides the target from it, as forecasts and counterfactual conditions need.
     warned
         Warnings already given: each comes once, however many windows it concerns.
     """
@@ -76,6 +90,7 @@ class Model:
     scores: ValidationScores | None = None
     deviation: Deviation = field(default_factory=Deviation)
     precision: Precision = DEFAULT_PRECISION
+    context: ContextSource = DEFAULT_CONTEXT
     warned: set[str] = field(default_factory=set, repr=False, compare=False)
 
     @property
@@ -90,8 +105,8 @@ class Model:
 
     @property
     def uses_target(self) -> bool:
-        """Whether the expected image depends on the target itself."""
-        return False
+        """Whether the expected image depends on the target itself, by its scene context."""
+        return self.network.uses_context and self.context == "scene"
 
     def expect(self, windows: Sequence[Window]) -> list[Expected]:
         """Predict the expected image of each window under the conditions of its target.
@@ -151,9 +166,15 @@ class Model:
             warnings.warn(line, stacklevel=4)
 
     def _parts(self, windows: Sequence[Window]) -> Iterator[Sequence[Window]]:
-        """Split windows into runs of one shape that one forward pass can take."""
+        """Split windows into runs of one shape, or of one baseline, for one forward pass each."""
         largest = max((self._pixels(window) for window in windows), default=1)
-        return group_by_shape(windows, max(1, MAX_PIXELS_PER_PASS // largest))
+        runs = list(_runs(windows))
+        for alone, group in groupby(runs, key=lambda run: len(run) == 1):
+            if alone:
+                singles = [window for run in group for window in run]
+                yield from group_by_shape(singles, max(1, MAX_PIXELS_PER_PASS // largest))
+            else:
+                yield from group
 
     def _pixels(self, window: Window) -> int:
         """Number of pixels of previous images in a forward pass, padding included."""
@@ -164,18 +185,76 @@ class Model:
 
     @torch.inference_mode()
     def _expect(self, windows: Sequence[Window]) -> list[tuple[Float, Float | None]]:
-        """Mean and standard deviation of each window."""
+        """Mean and standard deviation of each window, NaN where no previous image has data."""
         device = next(self.network.parameters()).device
         bfloat16 = self.precision == "bfloat16"
+        batch = self._with_context(collate(windows).to(device))
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=bfloat16):
-            prediction: Prediction = self.network(*collate(windows).to(device).inputs())
-        mean = prediction.mean.float().cpu().numpy()
+            runs = len(list(_runs(windows)))
+            prediction = self.network.predict_targets(batch, len(windows) // runs)
+        empty = ~batch.previous.isfinite().any(dim=1)
+        mean = prediction.mean.float().masked_fill(empty, torch.nan).cpu().numpy()
         std: Sequence[Float | None] = [None] * len(windows)
         if prediction.log_variance is not None:
-            deviation = prediction.log_variance.float().mul(0.5).exp().cpu().numpy()
-            factors = self.deviation.std_factor([window.horizon_days for window in windows])
-            std = list(factors.astype(np.float32)[:, None, None, None] * deviation)
+            deviation = prediction.log_variance.float().mul(0.5).exp().masked_fill(empty, torch.nan)
+            std = list(self._std_factors(batch)[:, None, None, None] * deviation.cpu().numpy())
         return list(zip(mean, std, strict=True))
+
+    def _with_context(self, batch: Batch) -> Batch:
+        """Add the scene context of the targets; none if the model does not use it."""
+        if not self.uses_target:
+            return replace(batch, context=None)
+        if batch.context is None:
+            batch = replace(batch, context=self.network.scene_context(batch))
+        assert batch.context is not None
+        if not torch.isfinite(batch.context).all():
+            self._say(
+                "a scene shows too little of its weather (fewer than 32 x 32 pixels with data, or "
+                f"most of it changed): the network {self.name} predicts it without scene context"
+            )
+        if (batch.context[:, -1, 0, 1:].abs() >= MOST_DEPARTURE_DB).any():
+            self._say(
+                f"a scene departs from its baseline by {MOST_DEPARTURE_DB:g} dB or more: its "
+                f"context is bounded there; check units and calibration of the acquisitions"
+            )
+        return batch
+
+    @torch.inference_mode()
+    def scene_blocks(self, window: Window) -> Blocks:
+        """Compute the blocks of a window that scene context is fitted to."""
+        self._check(window)
+        device = next(self.network.parameters()).device
+        return self.network.scene_blocks(collate([bands.with_both_bands(window)]).to(device))
+
+    def shows_context(self, window: Window) -> bool:
+        """Whether the expected image of a window knows the scene context of its target."""
+        device = next(self.network.parameters()).device
+        batch = self._with_context(collate([bands.with_both_bands(window)]).to(device))
+        return bool(_shown(batch).any())
+
+    def _std_factors(self, batch: Batch) -> Float:
+        """Factors of the standard deviation, dims (window)."""
+        horizons = -batch.days[:, -2].cpu().numpy()
+        return self.deviation.factors(horizons, _shown(batch)).astype(np.float32)
+
+    def _say(self, line: str) -> None:
+        """Log a line once."""
+        if line not in self.warned:
+            self.warned.add(line)
+            _log.info(line)
+
+
+def _runs(windows: Sequence[Window]) -> Iterator[list[Window]]:
+    """Split windows into runs that share their baseline."""
+    return (list(run) for _, run in groupby(windows, key=lambda window: id(window.previous)))
+
+
+def _shown(batch: Batch) -> Bool:
+    """Whether the scene context of each window is known, dims (window)."""
+    if batch.context is None:
+        return np.zeros(len(batch.target), dtype=bool)
+    shown: Bool = batch.context.flatten(1).isfinite().any(dim=1).cpu().numpy()
+    return shown
 
 
 def _without_unknown(window: Window, ranges: Mapping[str, Sequence[float]]) -> Window:
@@ -234,10 +313,9 @@ def write_model(model: Model, folder: Path, *, half: bool = False) -> None:
 
 
 def weights(network: Network) -> dict[str, Tensor]:
-    """Copy a network's weights to contiguous memory of the CPU, by their names in files."""
+    """Copy a network's weights to contiguous memory of the CPU, by name."""
     state = network.state_dict()
-    copies = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()}
-    return by_file_name(network, copies)
+    return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()}
 
 
 def load_weights(network: Network, tensors: Mapping[str, Tensor]) -> None:
@@ -248,22 +326,15 @@ def load_weights(network: Network, tensors: Mapping[str, Tensor]) -> None:
     RuntimeError
         If names or shapes differ.
     """
-    network.load_state_dict(by_parameter_name(network, tensors))
-
-
-def by_file_name(network: Network, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Rename tensors from the network's parameters to their names in files."""
-    return {network.file_name(name): tensor for name, tensor in tensors.items()}
-
-
-def by_parameter_name(network: Network, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Rename tensors from their names in files to the network's parameters; others stay."""
-    names = {network.file_name(name): name for name in network.state_dict()}
-    return {names.get(name, name): tensor for name, tensor in tensors.items()}
+    network.load_state_dict(tensors)
 
 
 def load_model(
-    folder: Path | str, *, device: str | None = None, precision: Precision = DEFAULT_PRECISION
+    folder: Path | str,
+    *,
+    device: str | None = None,
+    precision: Precision = DEFAULT_PRECISION,
+    context: ContextSource = DEFAULT_CONTEXT,
 ) -> Model:
     """Read a model folder.
 
@@ -273,7 +344,7 @@ def load_model(
         A folder that ``save_model`` wrote, or ``"base"`` for the shipped weights.
     device
         Where to compute, as ``"cpu"`` or ``"cuda"``; None for a GPU where there is one.
-    precision
+    precision, context
         As in ``Model``.
 
     Raises
@@ -283,10 +354,12 @@ def load_model(
         for other bands or conditions, or there is no such device or precision.
     """
     folder = _resolve_folder(folder)
-    if precision not in get_args(Precision):
-        raise SarcastError(
-            f"precision must be {' or '.join(get_args(Precision))}, not {precision!r}"
-        )
+    for name, value, known in (
+        ("precision", precision, get_args(Precision)),
+        ("context", context, get_args(ContextSource)),
+    ):
+        if value not in known:
+            raise SarcastError(f"{name} must be {' or '.join(known)}, not {value!r}")
     if str(device).startswith("cuda") and not torch.cuda.is_available():
         raise SarcastError(f"device {device} needs a GPU, but none was found; use cpu")
     try:
@@ -299,12 +372,17 @@ def load_model(
     _read_weights(model.network, folder / "model.safetensors")
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     network = model.network.channels_last().to(device)
-    return replace(model, network=network.eval(), precision=precision)
+    return replace(model, network=network.eval(), precision=precision, context=context)
 
 
-def load_models(folders: Sequence[Path | str], *, device: str | None = None) -> list[Model]:
+def load_models(
+    folders: Sequence[Path | str],
+    *,
+    device: str | None = None,
+    context: ContextSource = DEFAULT_CONTEXT,
+) -> list[Model]:
     """Read several model folders as ``load_model`` does; models of one name are named by folder."""
-    models = [load_model(folder, device=device) for folder in folders]
+    models = [load_model(folder, device=device, context=context) for folder in folders]
     names = [model.name for model in models]
     return [
         replace(model, name=str(folder)) if names.count(model.name) > 1 else model

@@ -3,7 +3,9 @@
 Tiles are read, predicted and blended a few at a time, so that only the result grows with the area.
 """
 
+import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import islice
 
 import numpy as np
@@ -14,6 +16,8 @@ from sarcast.arrays import Float
 from sarcast.cube import Date, moment_of, time_index_of
 from sarcast.errors import SarcastError
 from sarcast.io.progress import track
+from sarcast.prediction.model import Model
+from sarcast.prediction.scene import ScenePredictor, read_scene, with_context_of
 from sarcast.sensor.units import DB
 from sarcast.windows import (
     CubeReader,
@@ -25,6 +29,8 @@ from sarcast.windows import (
     Window,
     choose_previous,
 )
+
+_log = logging.getLogger(__name__)
 
 TILES_PER_BATCH = 4
 
@@ -71,7 +77,8 @@ def predict(
         ``datetime64``, or ``cube.time[-1]``.
     conditions
         Conditions of the target to replace, by name, units as in ``conditions.RANGES``: the
-        expected image under counterfactual conditions.
+        expected image under counterfactual conditions. A model then uses no scene context, which
+        would show the actual weather.
     baseline
         Which previous images; their number applies to predictors that take any.
     before
@@ -112,8 +119,17 @@ def predict(
     size = predictor.size or min(tiles.tile, max(reader.shape))
     offsets = list(_tile_offsets(reader.shape, size, tiles.overlap))
     blend = _Blend(reader.bands, reader.shape, size)
-    tracked = track(offsets, "predicting", len(offsets))
-    windows = _windows(reader, target, tracked, (size, size), baseline, end)
+    if conditions and predictor.uses_target:
+        predictor = _without_context(predictor)
+
+    def windows_of(doing: str) -> Iterator[Window]:
+        tracked = track(offsets, doing, len(offsets))
+        return _windows(reader, target, tracked, (size, size), baseline, end)
+
+    windows = windows_of("predicting")
+    if predictor.uses_target and len(offsets) > 1 and isinstance(predictor, ScenePredictor):
+        scene = read_scene(predictor, reader.shape, windows_of("reading the scene"))
+        windows = (with_context_of(window, scene) for window in windows)
     while batch := list(islice(windows, TILES_PER_BATCH)):
         batch = [window.with_conditions(conditions or {}) for window in batch]
         for window, expected in zip(batch, predictor.expect(batch), strict=True):
@@ -125,6 +141,14 @@ def predict(
             f"later date, a later --before, or fewer images (--previous)"
         )
     return blend.result(reader.backscatter.isel(time=target, drop=True))
+
+
+def _without_context(predictor: Predictor) -> Predictor:
+    """A model that does not see the weather of the target; other predictors stay as they are."""
+    if not isinstance(predictor, Model):
+        return predictor
+    _log.info("conditions are set: the scene context, which shows the actual ones, is not used")
+    return replace(predictor, context="none")
 
 
 def _tile_offsets(shape: PixelShape, size: int, overlap: float) -> Iterator[PixelOffset]:

@@ -1,0 +1,92 @@
+"""Scene context of a whole scene: the blocks of all tiles, and the table of the region of each.
+
+A tile alone would be a small sample of its scene: a change that covers a third of it could explain
+itself, and neighbouring tiles would differ. The context of a tile is therefore fitted to the blocks
+of the region around it.
+"""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+import torch
+
+from sarcast.arrays import Float
+from sarcast.prediction.networks.context import BLOCK_PX, PROPERTIES, Blocks, fit
+from sarcast.windows import BANDS, PixelOffset, PixelShape, Predictor, Window
+
+MARGIN_PX = 512
+"""Pixels by which a region reaches beyond its tile on every side."""
+_PARTS = [len(PROPERTIES), len(BANDS), len(BANDS)]
+
+
+@runtime_checkable
+class ScenePredictor(Predictor, Protocol):
+    """A predictor whose scene context can be fitted to more than a window."""
+
+    def scene_blocks(self, window: Window) -> Blocks:
+        """Compute the blocks of a window, one window a batch, on the CPU."""
+        ...
+
+
+class Scene:
+    """Blocks of a whole scene.
+
+    Parameters
+    ----------
+    shape
+        Rows and columns of the scene, pixels.
+    """
+
+    def __init__(self, shape: PixelShape) -> None:
+        rows, columns = (-(-pixels // BLOCK_PX) for pixels in shape)
+        self._blocks = np.full((sum(_PARTS), rows, columns), np.nan, dtype=np.float32)
+
+    def add(self, offset: PixelOffset, blocks: Blocks) -> None:
+        """Add the blocks of a tile; where tiles overlap, the later one stays.
+
+        Parameters
+        ----------
+        offset
+            Row and column of the tile, pixels, rounded to the block that contains it.
+        blocks
+            Of one window.
+        """
+        part = torch.cat(blocks, dim=1)[0].cpu().numpy()
+        row, column = (pixels // BLOCK_PX for pixels in offset)
+        inside = self._blocks[:, row : row + part.shape[1], column : column + part.shape[2]]
+        inside[...] = part[:, : inside.shape[1], : inside.shape[2]]
+
+    def context(self, offset: PixelOffset, size: int) -> Float:
+        """Fit the table of the region around a tile, dims as ``Window.context``."""
+        rows, columns = (
+            slice(max(first - MARGIN_PX, 0) // BLOCK_PX, (first + size + MARGIN_PX) // BLOCK_PX)
+            for first in offset
+        )
+        region = torch.from_numpy(self._blocks[:, rows, columns])[None]
+        table: Float = fit(Blocks(*torch.split(region, _PARTS, dim=1)))[0].numpy()
+        return table
+
+
+def read_scene(predictor: ScenePredictor, shape: PixelShape, windows: Iterable[Window]) -> Scene:
+    """Read the blocks of a scene from windows that cover it.
+
+    Parameters
+    ----------
+    predictor
+        The predictor that uses them.
+    shape
+        Rows and columns of the scene, pixels.
+    windows
+        Read one at a time.
+    """
+    scene = Scene(shape)
+    for window in windows:
+        scene.add(window.offset, predictor.scene_blocks(window))
+    return scene
+
+
+def with_context_of(window: Window, scene: Scene) -> Window:
+    """Return a window with the scene context of the region around it."""
+    return replace(window, context=scene.context(window.offset, max(window.target.shape[-2:])))
