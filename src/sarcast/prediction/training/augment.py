@@ -6,10 +6,17 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
+from sarcast.prediction.networks.base import Network
 from sarcast.sensor.conditions import COLUMNS, CONDITIONS, HEADING, WEATHER, condition
 from sarcast.sensor.orbits import wrap_heading
 from sarcast.windows import Batch
 
+CONTEXT_DISCS = 3
+"""Most discs of simulated change in the target that scene context is computed from."""
+DISC_RADII = (0.03, 0.35)
+"""Radii of these discs, shares of the window's side, drawn evenly in their logarithm."""
+DISC_COMMON_DB, DISC_BAND_DB = 3.0, 1.5
+"""Standard deviations of a disc's change, dB: in common to the bands, and of each band."""
 MIRRORED_SHARE = 0.5
 """Share of the targets whose level is mirrored: above and below become equally likely."""
 
@@ -39,6 +46,16 @@ class AugmentOptions(BaseModel):
     )
     strips: float = Field(
         0.03, ge=0.0, le=1.0, description="Share of previous images with a strip of no data."
+    )
+    no_context: float = Field(
+        0.25, ge=0.0, le=1.0, description="Share of windows without scene context."
+    )
+    context_changes: float = Field(
+        0.5,
+        ge=0.0,
+        le=1.0,
+        description="Share of windows whose scene context is computed with simulated changes in "
+        "the target, which the image to be predicted lacks.",
     )
     mirror: bool = Field(
         True,
@@ -71,6 +88,55 @@ def augment(batch: Batch, options: AugmentOptions, *, generator: torch.Generator
             if torch.rand((), generator=generator) < 0.5:
                 batch = mirror(batch, axis)
     return batch
+
+
+def add_context(
+    batch: Batch, network: Network, options: AugmentOptions, *, generator: torch.Generator
+) -> Batch:
+    """Add the scene context of the targets, hidden in part, and computed with changes in part.
+
+    Parameters
+    ----------
+    batch
+        Windows; those with counterfactual conditions get no context, which would contradict them.
+    network
+        The network that uses the context.
+    options
+        Shares of windows.
+    generator
+        Generator on the CPU.
+    """
+    if not network.uses_context or batch.counterfactual_conditions is not None:
+        return batch
+    changes = _discs(batch, generator).nan_to_num(0.0)
+    changed = _draw(options.context_changes, batch, (1, 1, 1), generator)
+    target = batch.target + torch.where(changed, changes, 0.0)
+    context = network.scene_context(replace(batch, target=target))
+    hidden = _draw(options.no_context, batch, (1, 1, 1), generator)
+    return replace(batch, context=context.masked_fill(hidden, torch.nan))
+
+
+def with_context(batch: Batch, network: Network) -> Batch:
+    """Add the scene context of the targets as they are, for networks that use it."""
+    if not network.uses_context or batch.counterfactual_conditions is not None:
+        return batch
+    return replace(batch, context=network.scene_context(batch))
+
+
+def _discs(batch: Batch, generator: torch.Generator) -> Tensor:
+    """Draw discs of change in each window, dims (window, band, y, x), dB."""
+    windows, bands, height, width = batch.target.shape
+    device = batch.target.device
+    chance = torch.rand(3, windows, CONTEXT_DISCS, 1, 1, generator=generator).to(device)
+    common = torch.randn(windows, CONTEXT_DISCS, 1, generator=generator)
+    of_band = torch.randn(windows, CONTEXT_DISCS, bands, generator=generator)
+    change = (DISC_COMMON_DB * common + DISC_BAND_DB * of_band).to(device)
+    rows = torch.arange(height, device=device)[:, None] / height
+    columns = torch.arange(width, device=device) / width
+    small, large = DISC_RADII
+    radius = small * (large / small) ** chance[2]
+    inside = (rows - chance[0]).square() + (columns - chance[1]).square() <= radius.square()
+    return torch.einsum("wdyx,wdb->wbyx", inside.float(), change)
 
 
 def _draw(share: float, batch: Batch, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from sarcast.prediction.model import by_file_name, by_parameter_name
 from sarcast.prediction.networks.base import Network
 
 
@@ -48,20 +47,16 @@ def average_in_use(network: nn.Module, average: AveragedModel) -> Iterator[None]
         _copy_weights(own, network)
 
 
-def average_state(network: Network, average: AveragedModel) -> dict[str, Tensor]:
-    """Copy the averaged weights of a network, by their names in files."""
+def average_state(average: AveragedModel) -> dict[str, Tensor]:
+    """Copy the averaged weights of a network, by name."""
     named = average.module.named_parameters()
-    copies = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in named}
-    return by_file_name(network, copies)
+    return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in named}
 
 
-def restore_average(
-    network: Network, average: AveragedModel, state: Mapping[str, Tensor], steps: int
-) -> None:
+def restore_average(average: AveragedModel, state: Mapping[str, Tensor], steps: int) -> None:
     """Restore what ``average_state`` gave after so many steps."""
-    named = by_parameter_name(network, state)
     for name, tensor in average.module.named_parameters():
-        tensor.detach().copy_(named[name])
+        tensor.detach().copy_(state[name])
     average.n_averaged.fill_(steps + 1)
 
 

@@ -277,7 +277,7 @@ def _checkpoint(trainer: Trainer, best: Tensors) -> Checkpoint:
         "optimiser": optimiser_state(trainer.optimiser),
     }
     if trainer.average is not None:
-        parts["average"] = average_state(trainer.network, trainer.average)
+        parts["average"] = average_state(trainer.average)
     return Checkpoint(trainer.state, parts)
 
 

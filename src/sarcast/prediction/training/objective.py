@@ -13,6 +13,11 @@ from sarcast.windows import Batch
 MIN_COMPILED_PX = 64
 """Rows of the smallest windows that a network is compiled for; compiling a size takes a minute."""
 
+FOREST_WEIGHT = 3.0
+"""Weight of forest beside other ground in the contrast. The network cannot know for certain what
+the ground is, so that it responds too strongly in forest, whose own response is the weakest; and
+in forest an exaggerated response hides change."""
+
 
 class Objective:
     """The loss of a network on batches of windows.
@@ -88,5 +93,10 @@ class Objective:
         assert batch.counterfactual_conditions is not None
         known = torch.isfinite(batch.counterfactual_conditions).all(dim=1)
         moved = other.expected - batch.expected
+        weight = torch.ones_like(batch.expected[:, :1])
+        if batch.forest is not None:
+            weight = weight + (FOREST_WEIGHT - 1.0) * batch.forest[:, None]
         network = cast(ContrastNetwork, self.network)
-        return network.contrast(prediction, self.predict(other), moved, known)
+        return network.contrast(
+            prediction, self.predict(other), moved, known[:, None, None, None] * weight
+        )

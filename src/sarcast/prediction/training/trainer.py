@@ -11,7 +11,12 @@ from torch.optim.lr_scheduler import LambdaLR
 from sarcast.errors import SarcastError
 from sarcast.prediction.model import load_weights
 from sarcast.prediction.networks.base import Network
-from sarcast.prediction.training.augment import augment, fewer_images
+from sarcast.prediction.training.augment import (
+    add_context,
+    augment,
+    fewer_images,
+    with_context,
+)
 from sarcast.prediction.training.average import averaged_model, restore_average
 from sarcast.prediction.training.checkpoint import Checkpoint, State, restore_optimiser
 from sarcast.prediction.training.objective import Objective
@@ -139,12 +144,13 @@ class Trainer:
 
     def _augmented(self, batch: Batch) -> Batch:
         if (options := self.options.augment) is None:
-            return batch
+            return with_context(batch, self.network)
         seed = (self.options.seed * SEED_STRIDE + self.state.step) * MAX_DEVICES
         on_every_device = torch.Generator().manual_seed(seed)
         batch = fewer_images(batch, options, generator=on_every_device)
         on_this_device = torch.Generator().manual_seed(seed + 1 + self.fabric.global_rank)
-        return augment(batch, options, generator=on_this_device)
+        batch = augment(batch, options, generator=on_this_device)
+        return add_context(batch, self.network, options, generator=on_this_device)
 
     def _count_step(self) -> None:
         self.state.step += 1
@@ -163,7 +169,7 @@ class Trainer:
         restore_optimiser(self.optimiser, checkpoint.parts["optimiser"])
         if self.average is not None:
             state = checkpoint.parts["average"]
-            restore_average(self.network, self.average, state, self.state.step)
+            restore_average(self.average, state, self.state.step)
         _log.info(f"resuming from the checkpoint at step {self.state.step}")
 
 

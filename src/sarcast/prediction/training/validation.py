@@ -1,13 +1,15 @@
 """Windows that are not trained on, and the error of a network on them."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from sarcast.prediction.networks.base import Network, Prediction
+from sarcast.prediction.training.augment import with_context
 from sarcast.windows import Batch, Window, collate, group_by_shape
 
 
@@ -36,7 +38,7 @@ class ValidationResult:
 
 
 class ValidationWindows:
-    """Windows for validation, in batches on the device.
+    """Windows for validation, in batches on the device; every third without scene context.
 
     Parameters
     ----------
@@ -66,7 +68,7 @@ class ValidationWindows:
             Its predictions, in the number format of the training.
         """
         losses, squares, counts, image = 0.0, torch.zeros(2), torch.zeros(2), None
-        for batch in self._batches:
+        for batch in map(partial(_partly_with_context, network), self._batches):
             prediction = predict(batch)
             losses += float(network.loss(prediction, batch.target)) * len(batch.target)
             valid = torch.isfinite(batch.target)
@@ -78,6 +80,15 @@ class ValidationWindows:
         rmse = (squares / counts.clamp(min=1)).sqrt()
         assert image is not None
         return ValidationResult(losses / self._windows, [float(value) for value in rmse], image)
+
+
+def _partly_with_context(network: Network, batch: Batch) -> Batch:
+    """Add the scene context of all windows but every third, for networks that use it."""
+    batch = with_context(batch, network)
+    if batch.context is None:
+        return batch
+    hidden = torch.arange(len(batch.target), device=batch.target.device) % 3 == 2
+    return replace(batch, context=batch.context.masked_fill(hidden[:, None, None, None], torch.nan))
 
 
 def _side_by_side(actual: Tensor, expected: Tensor) -> Tensor:
