@@ -32,10 +32,11 @@ def split_targets(window: Window, previous: int) -> list[Window]:
         Number of images of the baseline.
     """
     images = np.concatenate([window.previous, window.target[np.newaxis]])
+    baseline = images[:previous]  # one array, by which a model encodes it once for all targets
     return [
         replace(
             window,
-            previous=images[:previous],
+            previous=baseline,
             target=images[target],
             conditions=window.conditions[[*range(previous), target]],
             times=window.times[[*range(previous), target]],
