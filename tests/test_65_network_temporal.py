@@ -12,7 +12,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from sarcast.errors import SarcastError
-from sarcast.prediction import Precision
+from sarcast.prediction import NumberFormat
 from sarcast.prediction.calibration import calibrated, residual_scores
 from sarcast.prediction.deviation import ByDays, Deviation
 from sarcast.prediction.model import Model, load_model, save_model, weights
@@ -346,7 +346,7 @@ def test_checkpoints_name_weights_as_model_folders_do(tmp_path: Path) -> None:
 
 
 def test_bfloat16_moves_the_shipped_expected_image_by_less_than_its_noise() -> None:
-    models = [load_model("base", device="cpu", precision=name) for name in get_args(Precision)]
+    models = [load_model("base", device="cpu", precision=name) for name in get_args(NumberFormat)]
     window = cut_window(learnable_cube(), 5, (2, 3), (20, 22), [1, 3, 4])
     first, second = (model.expect([window])[0] for model in models)
     moved = np.nanstd(first.mean - second.mean)

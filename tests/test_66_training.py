@@ -308,12 +308,10 @@ def test_incomplete_model_folders_are_refused(trained: Path, tmp_path: Path) -> 
         load_model(broken)
 
 
-def test_a_device_or_precision_that_there_is_not(trained: Path, monkeypatch) -> None:
+def test_a_device_that_there_is_not(trained: Path, monkeypatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(SarcastError, match="device cuda needs a GPU, but none was found"):
         load_model(trained, device="cuda")
-    with pytest.raises(SarcastError, match="precision must be float32 or bfloat16, not 'float16'"):
-        load_model(trained, precision="float16")
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ import geopandas
 import numpy as np
 import pytest
 import rasterio
+import torch
 import yaml
 from affine import Affine
 from odc.geo.geobox import GeoBox
@@ -255,6 +256,19 @@ def test_the_record_can_be_run_again(
     run("--quiet", "predict", "--config", first / "run.yaml", "--to", second)
     for name in ("expected.tif", "uncertainty.tif"):
         assert (first / name).read_bytes() == (second / name).read_bytes()
+
+
+@pytest.mark.parametrize(("verb", "options"), [("predict", ()), ("detect", ("--threshold", "3"))])
+def test_the_chosen_number_format_is_recorded(
+    verb, options, area: Path, tmp_path: Path, monkeypatch
+) -> None:
+    for avx512, chosen in ((True, "bfloat16"), (False, "float32")):
+        monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda value=avx512: value)
+        monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+        to = tmp_path / chosen
+        run("--quiet", verb, area / "cube.zarr", "--model", "base", "--at", "2020-03-09",
+            *options, "--to", to)  # fmt: skip
+        assert yaml.safe_load((to / "run.yaml").read_text())[verb]["precision"] == chosen
 
 
 def test_the_shipped_weights_are_adapted(area: Path, tmp_path: Path) -> None:

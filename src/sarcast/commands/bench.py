@@ -8,12 +8,12 @@ from pydantic import Field
 
 import sarcast
 from sarcast.commands.config import FLAT, Config, command, write_record
-from sarcast.commands.options import Context
+from sarcast.commands.options import Computed, Context
 from sarcast.evaluation.benchmark import BenchOptions, run_bench
 from sarcast.evaluation.report.html import write_report
 from sarcast.evaluation.report.tables import markdown, show_table
 from sarcast.io.files import new_folder
-from sarcast.prediction import DEFAULT_CONTEXT, load_models
+from sarcast.prediction import DEFAULT_CONTEXT, DEFAULT_PRECISION, load_models
 from sarcast.sensor.conditions import WEATHER
 from sarcast.windows import Predictor
 from sarcast.windows.masking import MaskedPredictor
@@ -28,6 +28,7 @@ class BenchConfig(Config):
     model: tuple[Path, ...] = Field(
         (), description="Model folder, or 'base' for the shipped weights; may be repeated."
     )
+    precision: Computed = DEFAULT_PRECISION
     context: Context = DEFAULT_CONTEXT
     without_weather: bool = Field(False, description="Also evaluate each model without weather.")
     name: str = Field("boreal-2", description="Name and version of the bench.")
@@ -38,9 +39,12 @@ class BenchConfig(Config):
 def bench(*, config: Annotated[BenchConfig, FLAT]) -> None:
     """Compare networks with the strategies and the oracle on windows never used in training."""
     with new_folder(config.to, overwrite=config.overwrite, inputs=config.model) as folder:
-        networks: list[Predictor] = [
-            *load_models(config.model, device="cpu", context=config.context)
-        ]
+        models = load_models(
+            config.model, device="cpu", precision=config.precision, context=config.context
+        )
+        if models:
+            config = config.model_copy(update={"precision": models[0].precision})
+        networks: list[Predictor] = [*models]
         if config.without_weather:
             networks += [
                 MaskedPredictor(network, WEATHER, f"{network.name} without weather")

@@ -35,6 +35,7 @@ def detect(cube: Path, *, config: Annotated[DetectConfig, FLAT]) -> None:
     with new_folder(config.to, overwrite=config.overwrite, inputs=(cube, config.model)) as folder:
         opened = open_cube(cube)
         model = load_model(config.model, precision=config.precision, context=config.context)
+        config = config.model_copy(update={"precision": model.precision})
         detection = detect_change(
             opened,
             model,

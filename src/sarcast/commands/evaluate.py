@@ -11,7 +11,7 @@ from pydantic import Field, field_validator
 
 import sarcast
 from sarcast.commands.config import FLAT, Config, command, non_default_flags, write_record
-from sarcast.commands.options import Context
+from sarcast.commands.options import Computed, Context
 from sarcast.cube import open_cube
 from sarcast.detection.classifiers import Classifier, linear_svc
 from sarcast.evaluation.cases import PREDICTION, sample_cases
@@ -36,7 +36,7 @@ from sarcast.evaluation.simulation.changes import (
 )
 from sarcast.evaluation.targets import WindowOptions, predictors_by_role, windows_to_evaluate
 from sarcast.io.files import new_folder
-from sarcast.prediction import DEFAULT_CONTEXT, Model, load_model
+from sarcast.prediction import DEFAULT_CONTEXT, DEFAULT_PRECISION, Model, load_model
 from sarcast.sensor.conditions import WEATHER
 from sarcast.tfrecord import Faults, is_store, open_samples, tfrecord_files
 from sarcast.windows import BANDS, Predictor, bands_of, join_names
@@ -56,6 +56,7 @@ class EvaluateConfig(Config):
         description="Model folder, or 'base' for the shipped weights; without a model, "
         "strategies, oracle and recorded predictions are evaluated.",
     )
+    precision: Computed = DEFAULT_PRECISION
     context: Context = DEFAULT_CONTEXT
     to: Path = Field(description="Folder for evaluation.json and report.html.")
     windows: Annotated[WindowOptions, FLAT] = Field(default_factory=WindowOptions)
@@ -103,7 +104,10 @@ def evaluate(source: Path, *, config: Annotated[EvaluateConfig, FLAT]) -> None:
         _log.warning(f"--paper simulates the paper's changes: {', '.join(ignored)} have no effect")
     inputs = [path for path in (source, config.model) if path is not None]
     with new_folder(config.to, overwrite=config.overwrite, inputs=inputs) as folder:
-        model = None if config.model is None else load_model(config.model, context=config.context)
+        model = None
+        if config.model is not None:
+            model = load_model(config.model, precision=config.precision, context=config.context)
+            config = config.model_copy(update={"precision": model.precision})
         has_samples = is_store(source) or tfrecord_files(source)
         run = _evaluate_samples if has_samples else _evaluate_cube
         result, changes, data = run(source, model, config)

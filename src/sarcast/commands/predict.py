@@ -41,6 +41,7 @@ def predict(cube: Path, *, config: Annotated[PredictConfig, FLAT]) -> None:
     with new_folder(config.to, overwrite=config.overwrite, inputs=(cube, config.model)) as folder:
         opened = open_cube(cube)
         model = load_model(config.model, precision=config.precision, context=config.context)
+        config = config.model_copy(update={"precision": model.precision})
         index = time_index_of(opened, config.at)
         grid = opened["backscatter"].odc.geobox
         _, latitude = centre(footprint(grid))

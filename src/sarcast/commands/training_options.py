@@ -127,7 +127,9 @@ def train_on_cubes(sources: Sequence[Path], config: CubeTrainingConfig) -> Model
         If a source cannot be opened or has too few dates or no window with data, or the folder
         holds something else.
     """
-    start = None if config.start_from is None else load_model(config.start_from)
+    start = None
+    if config.start_from is not None:
+        start = load_model(config.start_from, precision="float32")
     _warn_of_unused_flags(sources, config, start)
     shape = WindowShape.of(config, start)
     config = _resolved(config, shape, start)

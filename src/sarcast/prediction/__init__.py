@@ -10,15 +10,18 @@ __all__ = [
     "DEFAULT_PRECISION",
     "ContextSource",
     "Model",
+    "NumberFormat",
     "Precision",
     "load_model",
     "load_models",
     "save_model",
 ]
 
-Precision = Literal["float32", "bfloat16"]
+NumberFormat = Literal["float32", "bfloat16"]
 """Number format of the convolutions."""
-DEFAULT_PRECISION: Precision = "float32"
+Precision = Literal["auto", "float32", "bfloat16"]
+"""Number format, or ``"auto"`` for the one that the device computes fastest in."""
+DEFAULT_PRECISION: Precision = "auto"
 ContextSource = Literal["scene", "none"]
 """Whether a network that uses scene context reads it from the target, or not at all."""
 DEFAULT_CONTEXT: ContextSource = "scene"

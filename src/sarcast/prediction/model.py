@@ -5,6 +5,7 @@ import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from importlib.resources import files
 from itertools import groupby
 from pathlib import Path
@@ -25,14 +26,17 @@ from sarcast.prediction import (
     DEFAULT_CONTEXT,
     DEFAULT_PRECISION,
     ContextSource,
+    NumberFormat,
     Precision,
     bands,
 )
 from sarcast.prediction.deviation import Deviation
-from sarcast.prediction.networks.base import Network
+from sarcast.prediction.engine import Engine
+from sarcast.prediction.networks.base import Network, Prediction
 from sarcast.prediction.networks.context import MOST_DEPARTURE_DB, Blocks
 from sarcast.prediction.networks.temporal import Temporal
 from sarcast.prediction.networks.unet import UNet
+from sarcast.prediction.precision import number_format
 from sarcast.prediction.scores import ValidationScores
 from sarcast.prediction.training_range import (
     HORIZON,
@@ -52,6 +56,8 @@ FORMAT = 2
 """Version of ``model.yaml``."""
 NETWORKS: dict[str, type[Network]] = {UNet.kind: UNet, Temporal.kind: Temporal}
 """Networks by their name in ``model.yaml``."""
+ENGINE_PIXELS = 2**14
+"""Pixels from which a window takes less time in the engine than in the network itself, on a CPU."""
 MAX_PIXELS_PER_PASS = 2**20
 """Pixels of previous images, padding included, that one forward pass takes at most."""
 
@@ -89,7 +95,7 @@ class Model:
     training: dict[str, Any] = field(default_factory=dict)
     scores: ValidationScores | None = None
     deviation: Deviation = field(default_factory=Deviation)
-    precision: Precision = DEFAULT_PRECISION
+    precision: NumberFormat = "float32"
     context: ContextSource = DEFAULT_CONTEXT
     warned: set[str] = field(default_factory=set, repr=False, compare=False)
 
@@ -186,12 +192,8 @@ class Model:
     @torch.inference_mode()
     def _expect(self, windows: Sequence[Window]) -> list[tuple[Float, Float | None]]:
         """Mean and standard deviation of each window, NaN where no previous image has data."""
-        device = next(self.network.parameters()).device
-        bfloat16 = self.precision == "bfloat16"
-        batch = self._with_context(collate(windows).to(device))
-        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=bfloat16):
-            runs = len(list(_runs(windows)))
-            prediction = self.network.predict_targets(batch, len(windows) // runs)
+        batch = self._with_context(collate(windows).to(self._device))
+        prediction = self._predict(batch, len(windows) // len(list(_runs(windows))))
         empty = ~batch.previous.isfinite().any(dim=1)
         mean = prediction.mean.float().masked_fill(empty, torch.nan).cpu().numpy()
         std: Sequence[Float | None] = [None] * len(windows)
@@ -199,6 +201,26 @@ class Model:
             deviation = prediction.log_variance.float().mul(0.5).exp().masked_fill(empty, torch.nan)
             std = list(self._std_factors(batch)[:, None, None, None] * deviation.cpu().numpy())
         return list(zip(mean, std, strict=True))
+
+    def _predict(self, batch: Batch, targets: int) -> Prediction:
+        """Predict windows of which each run of ``targets`` has the same baseline."""
+        large = math.prod(batch.target.shape[-2:]) >= ENGINE_PIXELS
+        if large and self._engine is not None:
+            return self._engine.predict_targets(batch, targets)
+        bfloat16 = self.precision == "bfloat16"
+        with torch.autocast(self._device.type, dtype=torch.bfloat16, enabled=bfloat16):
+            return self.network.predict_targets(batch, targets)
+
+    @cached_property
+    def _engine(self) -> Engine | None:
+        """The network prepared for inference on a CPU; None elsewhere, and for other networks."""
+        if self._device.type != "cpu" or not isinstance(self.network, Temporal):
+            return None
+        return Engine(self.network, getattr(torch, self.precision))
+
+    @property
+    def _device(self) -> torch.device:
+        return next(self.network.parameters()).device
 
     def _with_context(self, batch: Batch) -> Batch:
         """Add the scene context of the targets; none if the model does not use it."""
@@ -223,13 +245,12 @@ class Model:
     def scene_blocks(self, window: Window) -> Blocks:
         """Compute the blocks of a window that scene context is fitted to."""
         self._check(window)
-        device = next(self.network.parameters()).device
-        return self.network.scene_blocks(collate([bands.with_both_bands(window)]).to(device))
+        batch = collate([bands.with_both_bands(window)])
+        return self.network.scene_blocks(batch.to(self._device))
 
     def shows_context(self, window: Window) -> bool:
         """Whether the expected image of a window knows the scene context of its target."""
-        device = next(self.network.parameters()).device
-        batch = self._with_context(collate([bands.with_both_bands(window)]).to(device))
+        batch = self._with_context(collate([bands.with_both_bands(window)]).to(self._device))
         return bool(_shown(batch).any())
 
     def _std_factors(self, batch: Batch) -> Float:
@@ -246,7 +267,13 @@ class Model:
 
 def _runs(windows: Sequence[Window]) -> Iterator[list[Window]]:
     """Split windows into runs that share their baseline."""
-    return (list(run) for _, run in groupby(windows, key=lambda window: id(window.previous)))
+    return (list(run) for _, run in groupby(windows, key=_baseline_key))
+
+
+def _baseline_key(window: Window) -> tuple[int, int, bytes, bytes]:
+    """Give what windows of one baseline have in common; arrays of pixels must be shared."""
+    rows, times = window.conditions[:-1], window.times[:-1]
+    return id(window.previous), id(window.elevation), rows.tobytes(), times.tobytes()
 
 
 def _shown(batch: Batch) -> Bool:
@@ -344,7 +371,10 @@ def load_model(
         A folder that ``save_model`` wrote, or ``"base"`` for the shipped weights.
     device
         Where to compute, as ``"cpu"`` or ``"cuda"``; None for a GPU where there is one.
-    precision, context
+    precision
+        Number format of the convolutions; ``"auto"`` for bfloat16 where the device has arithmetic
+        for it.
+    context
         As in ``Model``.
 
     Raises
@@ -371,18 +401,23 @@ def load_model(
         ) from error
     _read_weights(model.network, folder / "model.safetensors")
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    network = model.network.channels_last().to(device)
-    return replace(model, network=network.eval(), precision=precision, context=context)
+    network = model.network.channels_last().to(device).eval()
+    computed_in = number_format(precision, device)
+    return replace(model, network=network, precision=computed_in, context=context)
 
 
 def load_models(
     folders: Sequence[Path | str],
     *,
     device: str | None = None,
+    precision: Precision = DEFAULT_PRECISION,
     context: ContextSource = DEFAULT_CONTEXT,
 ) -> list[Model]:
     """Read several model folders as ``load_model`` does; models of one name are named by folder."""
-    models = [load_model(folder, device=device, context=context) for folder in folders]
+    models = [
+        load_model(folder, device=device, precision=precision, context=context)
+        for folder in folders
+    ]
     names = [model.name for model in models]
     return [
         replace(model, name=str(folder)) if names.count(model.name) > 1 else model

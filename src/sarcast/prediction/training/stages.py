@@ -298,7 +298,7 @@ def _network(recipe: Recipe, seed: int, batches: Batches) -> Temporal | UNet:
 
 def _load_start(network: Temporal | UNet, folder: Path) -> Model:
     """Give a network the weights of a model folder, which must hold the same network."""
-    model = load_model(folder, device="cpu")
+    model = load_model(folder, device="cpu", precision="float32")
     start = model.network
     if (start.kind, start.options) != (network.kind, network.options):
         raise SarcastError(
