@@ -200,6 +200,20 @@ def test_batch_contains_windows_days_and_season() -> None:
     assert batch.to("cpu").target.equal(batch.target)
 
 
+def test_windows_that_share_arrays_share_their_memory_in_a_batch() -> None:
+    window = cut_window(CUBE, 7, (0, 0), (8, 8), [1, 4])
+    later = replace(window, target=window.target + 1.0)
+    batch, copied = (
+        collate([window, later]),
+        collate([window, replace(later, previous=window.previous.copy())]),
+    )
+    assert batch.previous[0].data_ptr() == batch.previous[1].data_ptr()
+    assert copied.previous[0].data_ptr() != copied.previous[1].data_ptr()
+    torch.testing.assert_close(batch.previous, copied.previous)
+    torch.testing.assert_close(batch.target, copied.target)
+    assert not torch.equal(batch.target[0], batch.target[1])
+
+
 def test_batch_refuses_windows_of_different_shapes() -> None:
     windows = [cut_window(CUBE, 5, (2, 3), (size, 8), [1, 2]) for size in (8, 9)]
     with pytest.raises(

@@ -2,17 +2,19 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from sarcast.prediction.engine import Engine
+from sarcast.prediction.model import Model
 from sarcast.prediction.networks.base import Prediction
 from sarcast.prediction.networks.context import TABLE_SHAPE
 from sarcast.prediction.networks.convolution import WINOGRAD_CHANNELS
 from sarcast.prediction.networks.temporal import Temporal, TemporalOptions
 from sarcast.sensor.conditions import COLUMNS
-from sarcast.windows import Batch
+from sarcast.windows import Batch, to_windows
 
 OPTIONS = TemporalOptions(
     widths=(8, WINOGRAD_CHANNELS, 12, 16),
@@ -120,6 +122,25 @@ def test_targets_of_one_baseline_are_predicted_as_each_alone(monkeypatch) -> Non
     assert not torch.allclose(together.mean[0], together.mean[1], atol=0.01)
 
 
+@pytest.mark.parametrize("engine_pixels", [0, 10**6])
+def test_a_model_predicts_targets_of_one_baseline_as_each_alone(monkeypatch, engine_pixels) -> None:
+    """Scene context too: each target has its own."""
+    monkeypatch.setattr("sarcast.prediction.model.ENGINE_PIXELS", engine_pixels)
+    (window,) = to_windows(_batch(height=48, width=44))
+    windows = []
+    for number in range(3):
+        times = window.times.copy()
+        times[-1] += number * np.timedelta64(12, "D")
+        windows.append(replace(window, target=window.target - 12.0 + number, times=times))
+    model = Model(_network(), "small")
+    together = model.expect(windows)
+    for window, expected in zip(windows, together, strict=True):
+        (alone,) = model.expect([window])
+        np.testing.assert_allclose(expected.mean, alone.mean, rtol=0, atol=2e-3)
+        np.testing.assert_allclose(expected.std, alone.std, rtol=2e-3)
+    assert np.nanmean(np.abs(together[0].mean - together[2].mean)) > 0.5
+
+
 def test_bfloat16_moves_the_expected_image_by_less_than_speckle() -> None:
     network, batch = _network(), _batch(windows=2)
     prediction = Engine(network, torch.bfloat16).predict_targets(batch, 1)
@@ -136,6 +157,15 @@ def test_scores_of_any_size_give_what_the_softmax_gives(gain, offset) -> None:
         layer.weight.data *= gain
         layer.bias.data += offset
     _assert_alike(_by_engine(network, batch), _by_network(network, batch), tolerance=1e-3)
+
+
+def test_predicting_changes_no_input() -> None:
+    network, batch = _network(), _batch()
+    before = batch.each(torch.clone)
+    _by_engine(network, batch)
+    network.scene_context(batch)
+    for ours, theirs in zip(batch.inputs(), before.inputs(), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=0, equal_nan=True)
 
 
 def test_the_engine_keeps_the_weights_that_it_was_made_with() -> None:

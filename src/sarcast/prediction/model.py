@@ -192,9 +192,11 @@ class Model:
     @torch.inference_mode()
     def _expect(self, windows: Sequence[Window]) -> list[tuple[Float, Float | None]]:
         """Mean and standard deviation of each window, NaN where no previous image has data."""
-        batch = self._with_context(collate(windows).to(self._device))
-        prediction = self._predict(batch, len(windows) // len(list(_runs(windows))))
-        empty = ~batch.previous.isfinite().any(dim=1)
+        targets = len(windows) // len(list(_runs(windows)))
+        batch = self._with_context(collate(windows).to(self._device), targets)
+        prediction = self._predict(batch, targets)
+        empty = ~batch.every(targets).previous.isfinite().any(dim=1)
+        empty = empty.repeat_interleave(targets, dim=0)
         mean = prediction.mean.float().masked_fill(empty, torch.nan).cpu().numpy()
         std: Sequence[Float | None] = [None] * len(windows)
         if prediction.log_variance is not None:
@@ -222,12 +224,12 @@ class Model:
     def _device(self) -> torch.device:
         return next(self.network.parameters()).device
 
-    def _with_context(self, batch: Batch) -> Batch:
+    def _with_context(self, batch: Batch, targets: int = 1) -> Batch:
         """Add the scene context of the targets; none if the model does not use it."""
         if not self.uses_target:
             return replace(batch, context=None)
         if batch.context is None:
-            batch = replace(batch, context=self.network.scene_context(batch))
+            batch = replace(batch, context=self.network.scene_context(batch, targets))
         assert batch.context is not None
         if not torch.isfinite(batch.context).all():
             self._say(

@@ -136,9 +136,10 @@ def collate(windows: Sequence[Window]) -> Batch:
 
     def stack(parts: Iterable[npt.NDArray[Any]]) -> torch.Tensor:
         first, *others = parts
-        if others or not first.flags.writeable:
+        if any(part is not first for part in others) or not first.flags.writeable:
             return torch.from_numpy(np.stack([first, *others]))
-        return torch.from_numpy(first[np.newaxis])  # shares memory: no network writes its inputs
+        shared = torch.from_numpy(first[np.newaxis])  # no network writes its inputs
+        return shared.expand(1 + len(others), *first.shape)
 
     def stack_if_all(name: str) -> torch.Tensor | None:
         parts = [getattr(window, name) for window in windows]

@@ -89,12 +89,17 @@ class Network(nn.Module, ABC):
         prediction: Prediction = self(*batch.inputs())
         return prediction
 
-    def scene_blocks(self, batch: Batch) -> Blocks:
-        """Compute the blocks that scene context is fitted to, for networks that use it."""
+    def scene_blocks(self, batch: Batch, targets: int = 1) -> Blocks:
+        """Compute the blocks that scene context is fitted to, for networks that use it.
+
+        Each run of ``targets`` windows has the same baseline.
+        """
         raise NotImplementedError(f"the network {self.kind} uses no scene context")
 
-    def scene_context(self, batch: Batch) -> Tensor:
+    def scene_context(self, batch: Batch, targets: int = 1) -> Tensor:
         """Compute the scene context of a batch from its targets.
+
+        Each run of ``targets`` windows has the same baseline.
 
         Returns
         -------
@@ -102,7 +107,7 @@ class Network(nn.Module, ABC):
             As ``context`` of ``windows.Batch``; NaN for a window that is too small, unseen, or
             mostly changed.
         """
-        return fit(self.scene_blocks(batch))
+        return fit(self.scene_blocks(batch, targets))
 
     @abstractmethod
     def loss(self, prediction: Prediction, target: Tensor, goal: Tensor | None = None) -> Tensor:

@@ -55,24 +55,25 @@ def scale(previous: Tensor) -> Scaled:
         Dims (window, image, band, y, x), dB; NaN where there is no data.
     """
     valid = torch.isfinite(previous).float()
-    filled = torch.where(valid > 0, previous, 0.0).float()
+    images = torch.where(valid > 0, previous, 0.0).float()
     number = valid.sum(dim=(1, 3, 4), keepdim=True).clamp(min=1.0)
-    level = filled.sum(dim=(1, 3, 4), keepdim=True) / number
-    centred = (filled - level) * valid
-    spread = (centred.square().sum(dim=(1, 3, 4), keepdim=True) / number).sqrt()
+    level = images.sum(dim=(1, 3, 4), keepdim=True) / number
+    images.sub_(level).mul_(valid)
+    spread = (images.square().sum(dim=(1, 3, 4), keepdim=True) / number).sqrt()
     spread = spread.clamp(min=MIN_SPREAD_DB)
-    images = centred / spread
+    images.div_(spread)
     count = valid.sum(dim=1).clamp(min=1.0)
     mean = images.sum(dim=1) / count
-    departure = (images - mean[:, None]) * valid
-    square = departure.square().sum(dim=1)
+    images.sub_(mean[:, None]).mul_(valid)  # departures, which gaps must not have
+    square = images.square().sum(dim=1)
+    images.add_(mean[:, None])
     freedom = (valid.sum(dim=1) - 1.0).clamp(min=0.0)
     pixels = (2, 3)
     variance = square.sum(dim=pixels, keepdim=True) / freedom.sum(dim=pixels, keepdim=True).clamp(
         min=1.0
     )
     return Scaled(
-        images=mean[:, None] + departure,
+        images=images,
         valid=valid,
         mean=mean,
         deviation=(square / count).sqrt(),

@@ -1,6 +1,6 @@
 """The conditional temporal network: any number of previous images in, mean and variance out."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Annotated, Any, ClassVar, NamedTuple, Self
 
@@ -281,15 +281,20 @@ class Temporal(ContrastNetwork):
             self.decode(encoded, part.conditions, part.days, part.day_of_year, part.context)
             for part in parts
         ]
-        return crop(_interleave(predictions), batch.previous.shape[-2:])
+        joined = Prediction(*_interleave(predictions))
+        return crop(joined, batch.previous.shape[-2:])
 
-    def scene_blocks(self, batch: Batch) -> scene.Blocks:
+    def scene_blocks(self, batch: Batch, targets: int = 1) -> scene.Blocks:
         """Compute the blocks that scene context is fitted to, from the targets of a batch."""
-        scaled = scale(_pad(batch.previous))
-        of_baseline = scene.properties(scaled, self._known(batch.conditions))
-        rows, columns = (-pixels % MULTIPLE for pixels in batch.target.shape[-2:])
-        target = functional.pad(batch.target.float(), (0, columns, 0, rows), value=torch.nan)
-        return scene.blocks_of(scaled, of_baseline, target)
+        scaled = scale(_pad(batch.every(targets).previous))
+        rows = self._known(batch.conditions)
+        down, right = (-pixels % MULTIPLE for pixels in batch.target.shape[-2:])
+        target = functional.pad(batch.target.float(), (0, right, 0, down), value=torch.nan)
+        parts = []
+        for number in range(targets):
+            of_baseline = scene.properties(scaled, rows[number::targets])
+            parts.append(scene.blocks_of(scaled, of_baseline, target[number::targets]))
+        return scene.Blocks(*_interleave(parts))
 
     def loss(self, prediction: Prediction, target: Tensor, goal: Tensor | None = None) -> Tensor:
         """Squared error of the mean, plus the Gaussian likelihood of the variance.
@@ -414,10 +419,10 @@ def _scene_channels(baseline: Baseline, rows: Tensor, context: Tensor) -> tuple[
     return torch.cat([half, slope], dim=1), full
 
 
-def _interleave(predictions: Sequence[Prediction]) -> Prediction:
-    """Join predictions of the first, second, ... target of each baseline, by baseline."""
-    parts = zip(*predictions, strict=True)
-    return Prediction(*(torch.stack(part, dim=1).flatten(0, 1) for part in parts))
+def _interleave(parts: Sequence[tuple[Tensor | None, ...]]) -> Iterator[Tensor]:
+    """Join tensors of the first, second, ... target of each baseline, by baseline."""
+    for tensors in zip(*parts, strict=True):
+        yield torch.stack(tensors, dim=1).flatten(0, 1)
 
 
 def crop(prediction: Prediction, shape: Sequence[int]) -> Prediction:
