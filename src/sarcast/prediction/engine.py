@@ -109,7 +109,7 @@ class Engine:
 
     def _channels(self, channels: Tensor) -> Tensor:
         """Input of a stem, from dims (channel, y, x)."""
-        return _by_pixel(_last(channels)).to(self._dtype)
+        return _by_pixel(_last(channels.to(self._dtype)))
 
     def _levels(self, features: Tensor, embedding: Tensor) -> list[Tensor]:
         """Features of an image in the stages of the encoder that no target changes."""
@@ -125,7 +125,7 @@ class Engine:
         features = self._merge(images, view)
         merged = self._weighted_sum(images, view.embeddings[0], features)
         fine = self._network.fine_channels(baseline, view, merged)
-        output = self._correct(features, _last(fine[0]).to(self._dtype))
+        output = self._correct(features, _last(fine[0].to(self._dtype)))
         prediction: Prediction = self._network.prediction(baseline, view, merged, output)
         return prediction
 
@@ -142,7 +142,7 @@ class Engine:
         for number in (2, 1, 0):
             finer = merges[number].mean()
             if number == 0:
-                of_scene = layers[network.scene_stem](_last(view.scene[0]).to(self._dtype))
+                of_scene = layers[network.scene_stem](_last(view.scene[0].to(self._dtype)))
                 finer = layers[network.skip](finer).add_(of_scene)
             _add_upsampled(finer, layers[network.upsample[number]](features))
             features = self._stage(network.decoder[number], finer, target)
