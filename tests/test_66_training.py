@@ -17,7 +17,7 @@ import yaml
 from sarcast.errors import SarcastError
 from sarcast.prediction import load_model, save_model
 from sarcast.prediction.calibration import residual_scores
-from sarcast.prediction.model import Model
+from sarcast.prediction.model import Model, weights
 from sarcast.prediction.networks.base import Prediction
 from sarcast.prediction.networks.temporal import Temporal, TemporalOptions
 from sarcast.prediction.networks.unet import UNet, UNetOptions, paper_scaling
@@ -30,12 +30,13 @@ from sarcast.prediction.training.checkpoint import (
     restore_optimiser,
 )
 from sarcast.prediction.training.fit import _checkpoint, _described, _Validator, fit, launch
+from sarcast.prediction.training.objective import FOREST_WEIGHT
 from sarcast.prediction.training.options import TrainOptions
 from sarcast.prediction.training.schedule import is_over, learning_rate_factor, progress_text
 from sarcast.prediction.training.trainer import Trainer
 from sarcast.prediction.training.validation import ValidationWindows
 from sarcast.sensor.conditions import PaperScaling
-from sarcast.windows import Batch, WindowSampler, collate, cut_window, target_dates
+from sarcast.windows import Batch, Window, WindowSampler, collate, cut_window, target_dates
 from small_cubes import learnable_cube
 
 NETWORK = UNetOptions(size=16, previous=2, filters=(8, 16), momentum=0.9)
@@ -266,7 +267,7 @@ def _changed_card(trained: Path, folder: Path, **changes: object) -> Path:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"format": 99}, r"format 99, but this version of sarcast .* reads format 1"),
+        ({"format": 99}, r"format 99, but this version of sarcast .* reads format 2"),
         ({"network": "oracle"}, r"network 'oracle'; known are unet"),
         (
             {"bands": ["HH", "HV"]},
@@ -453,8 +454,16 @@ def test_contrast_counts_windows_whose_other_conditions_are_all_known() -> None:
     variance = contrasting.predict(batch).window_variance.mean(dim=(1, 2, 3))
     added = contrasting.loss(twice, 0.0) - once  # untrained, conditions move nothing
     torch.testing.assert_close(added, 2.0 * (torch.tensor([1.0, 9.0]) / variance).mean())
+    forest = torch.zeros(2, 16, 16, dtype=torch.bool)
+    forest[0, :8] = True  # half of the first window
+    in_forest = contrasting.loss(replace(twice, forest=forest), 0.0) - once
+    counts = torch.tensor([(1.0 + FOREST_WEIGHT) / 2.0, 1.0])
+    expected = (counts * torch.tensor([1.0, 9.0]) / variance).sum() / counts.sum()
+    torch.testing.assert_close(in_forest, 2.0 * expected)
     other[1, 0] = torch.nan
-    torch.testing.assert_close(contrasting.loss(twice, 0.0) - once, 1.0 / variance[0])
+    torch.testing.assert_close(contrasting.loss(twice, 0.0) - once, 2.0 / variance[0])
+    other[0, 3] = torch.nan
+    torch.testing.assert_close(contrasting.loss(twice, 0.0), once)
 
 
 def test_what_enters_the_network_keeps_its_precision(monkeypatch) -> None:
@@ -503,6 +512,8 @@ def test_validation_is_of_the_windows_not_of_their_batches() -> None:
     bias = torch.tensor([1.0, -2.0])[None, :, None, None]
 
     class Biased:
+        uses_context = False
+
         @staticmethod
         def loss(prediction: Prediction, target: torch.Tensor) -> torch.Tensor:
             return target[:, 0, -1, -1].mean() + 0.0 * prediction.mean.mean()
@@ -520,6 +531,60 @@ def test_validation_is_of_the_windows_not_of_their_batches() -> None:
         actual = np.clip((windows[0].target[0] + 25.0) / 25.0, 0.0, 1.0)
         np.testing.assert_allclose(result.image[0, :, :16], actual, atol=1e-6)
         assert result.image.shape == (1, 16, 32)
+
+
+@pytest.mark.parametrize("batch", [1, 2, 3, 5])
+def test_every_third_validation_window_is_predicted_without_scene_context(batch: int) -> None:
+    """Whatever their batches; the others have the context that the network computes."""
+    windows, network, tables = _windows_with_context(8), _plain_trainer().network, []
+
+    def predict(batch: Batch) -> Prediction:
+        tables.append(batch.context)
+        return network(*batch.inputs())
+
+    ValidationWindows(windows, batch, torch.device("cpu")).validate(network.eval(), predict)
+    expected = network.scene_context(collate(windows))
+    expected[2::3] = torch.nan
+    torch.testing.assert_close(torch.cat(tables), expected, equal_nan=True)
+    assert expected[:2].isfinite().all()
+
+
+def _windows_with_context(count: int) -> list[Window]:
+    """Windows of 32 x 32 pixels, the smallest that have a scene context."""
+    cube = learnable_cube(pixels=40)
+    return [cut_window(cube, 9, (row, 3), (32, 32), [5, 6, 7, 8]) for row in range(count)]
+
+
+def test_stopped_training_with_scene_context_goes_on_to_the_same_bytes(tmp_path: Path) -> None:
+    windows = _windows_with_context(6)
+    options = OPTIONS.model_copy(update={"augment": AugmentOptions(), "average": 0.9, "clip": 1.0})
+    contexts = []
+
+    def trained(folder: Path, last: int) -> bytes:
+        def batches(step: int, rank: int) -> Batch:
+            if step > last:
+                raise InterruptedError
+            return collate([windows[(step + rank + number) % 6] for number in range(4)])
+
+        torch.manual_seed(0)
+        network = Temporal(TemporalOptions(widths=(8, 8, 8, 8), decoder_width=8, embedding=8))
+        compute = network.scene_context
+
+        def recorded(batch: Batch) -> torch.Tensor:
+            contexts.append(compute(batch))
+            return contexts[-1]
+
+        network.scene_context = recorded
+        fit(batches, windows[:2], network, options, folder=folder)
+        return b"".join(part.numpy().tobytes() for part in weights(network).values())
+
+    whole = trained(tmp_path / "whole", OPTIONS.steps)
+    with pytest.raises(InterruptedError):
+        trained(tmp_path / "stopped", 9)
+    assert trained(tmp_path / "stopped", OPTIONS.steps) == whole
+    assert all(context.isfinite().all() for context in contexts)
+    steps, validations = 12 + 10 + 4, 3 + 2 + 1
+    assert len(contexts) == steps + validations
 
 
 def test_a_loss_that_is_not_finite_stops_training(monkeypatch) -> None:
