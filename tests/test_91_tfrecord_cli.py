@@ -10,6 +10,7 @@ from sarcast.cube import open_cube
 from sarcast.errors import SarcastError
 from sarcast.evaluation.metrics import Evaluation
 from sarcast.prediction import load_model
+from sarcast.prediction.strategies import STRATEGIES
 from sarcast.prediction.training.adapt import ADAPTATION_DEFAULTS
 from sarcast.tfrecord import SampleStore, encode, read_samples, write_records, write_samples
 from sarcast.tfrecord.store import write_store
@@ -84,7 +85,7 @@ def test_a_cube_and_its_exported_samples_give_one_evaluation(world_cube, tmp_pat
         main_ok("evaluate", source, "--to", tmp_path / f"of-{name}", *words)
         evaluation = Evaluation.read(tmp_path / f"of-{name}" / "evaluation.json")
         found[name] = {(r.method, r.change): r for r in evaluation.results if r.role == "strategy"}
-    assert len(found["store"]) == 5 * 2
+    assert len(found["store"]) == 2 * len(STRATEGIES)
     assert found["store"].keys() == found["cube"].keys()
     for key, ours in found["store"].items():
         theirs = found["cube"][key]
