@@ -10,7 +10,7 @@ from sarcast.prediction import Model, load_model
 
 @pytest.fixture(scope="module")
 def model() -> Model:
-    return load_model("base", device="cpu")
+    return load_model("base", device="cpu", context="none")
 
 
 @pytest.fixture(scope="module")
