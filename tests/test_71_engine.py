@@ -11,13 +11,13 @@ from sarcast.prediction.engine import Engine
 from sarcast.prediction.model import Model
 from sarcast.prediction.networks.base import Prediction
 from sarcast.prediction.networks.context import TABLE_SHAPE
-from sarcast.prediction.networks.convolution import WINOGRAD_CHANNELS
+from sarcast.prediction.networks.convolution import F2
 from sarcast.prediction.networks.temporal import Temporal, TemporalOptions
 from sarcast.sensor.conditions import COLUMNS
 from sarcast.windows import Batch, to_windows
 
 OPTIONS = TemporalOptions(
-    widths=(8, WINOGRAD_CHANNELS, 12, 16),
+    widths=(8, F2.least_channels, 12, 16),
     blocks=(1, 1, 0, 2),
     decoder_width=8,
     decoder_blocks=(1, 1, 1, 1),
