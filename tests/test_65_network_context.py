@@ -100,9 +100,9 @@ def _plain_median(values: np.ndarray) -> float:
     return float(np.sort(values)[(len(values) - 1) // 2])
 
 
-def _plain_smooth(errors: np.ndarray, known: np.ndarray) -> np.ndarray:
+def _plain_smooth(errors: np.ndarray, known: np.ndarray, side: int) -> np.ndarray:
     """Means over known blocks, dims (y, x), in a loop."""
-    reach, smoothed = SMOOTHED_BLOCKS // 2, np.zeros_like(errors)
+    reach, smoothed = side // 2, np.zeros_like(errors)
     for y, x in np.argwhere(known):
         part = (
             slice(max(y - reach, 0), y + reach + 1),
@@ -125,21 +125,25 @@ def _plain_fit(properties: np.ndarray, departure: np.ndarray) -> tuple[np.ndarra
     centred = departure[:, known] - start[:, np.newaxis]
     coefficients = np.zeros((2, design.shape[1]))
     for _ in range(ITERATIONS):
-        squares, scales = np.zeros(known.sum()), []
+        squares = np.zeros(known.sum())
         for band in range(2):
             errors = np.zeros(known.shape)
             errors[known] = centred[band] - design @ coefficients[band]
-            smoothed = _plain_smooth(errors, known)[known]
-            scales.append(1.4826 * _plain_median(np.abs(smoothed)))
-            squares += (smoothed / (BIWEIGHT * scales[-1])) ** 2
+            smoothed = _plain_smooth(errors, known, SMOOTHED_BLOCKS)[known]
+            scale_db = 1.4826 * _plain_median(np.abs(smoothed))
+            squares += (smoothed / (BIWEIGHT * scale_db)) ** 2
         weight = np.where(squares < 1.0, (1.0 - squares) ** 2, 0.0)
         root = np.sqrt(weight)[:, np.newaxis]
         for band in range(2):
             left = np.concatenate([root * design, penalty])
             right = np.concatenate([root[:, 0] * centred[band], np.zeros(design.shape[1])])
             coefficients[band] = np.linalg.lstsq(left, right)[0]
+    fine = []
+    for band in range(2):
+        errors[known] = centred[band] - design @ coefficients[band]
+        fine.append(1.4826 * _plain_median(np.abs(_plain_smooth(errors, known, 3)[known])))
     coefficients[:, 0] += start
-    return knots, coefficients, np.array(scales), weight
+    return knots, coefficients, np.array(fine), weight
 
 
 @pytest.mark.parametrize("gaps", [False, True])

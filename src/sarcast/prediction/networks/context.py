@@ -7,7 +7,7 @@ mean of the previous images is fitted by an additive model of properties x_f of 
     d(block) = level + sum_f e_f(x_f(block)) + error,
 
 where each e_f is piecewise linear between ``KNOTS`` knots at quantiles of x_f. The fit is robust:
-Tukey's biweight gives no weight to blocks whose error, averaged over 3 x 3 blocks, exceeds
+Tukey's biweight gives no weight to blocks whose errors, averaged over 5 x 5 blocks, exceed
 ``BIWEIGHT`` scales. Speckle averages out there and a change of the ground does not, so that changes
 of less than about a third of the scene hardly move the fit. Level, effects and knots make one small
 table, and nothing else of the target reaches the network: no change can explain itself by its own
@@ -39,17 +39,21 @@ KNOTS = 5
 """Knots of the effect of each property."""
 TABLE_SHAPE = (len(PROPERTIES) + 1, KNOTS, 1 + len(BANDS))
 """Dims (property, knot, knot position and effects by band); the last property is the summary, whose
-rows are the level, the scale of the blocks and the scale of the pixels within blocks, by band, with
-the share of blocks that the fit counts in the first column of the first row."""
+rows are the level, the scale of the errors of 3 x 3 blocks and the scale of the pixels within
+blocks, by band, with the mean weight of the blocks in the first column of the first row."""
 LEAST_BLOCKS = 64
 """Blocks with data below which a scene has no context: 32 x 32 pixels."""
-LEAST_COUNTED = 0.5
-"""Mean weight of the blocks in the fit below which the scene has no context: most of it changed."""
+MOST_SCALE_DB = 2.0
+"""Scale of the smoothed errors of the blocks, dB, above which a scene has no context: most of it
+changed. In worlds and real series without change it is 0.1 to 1 dB."""
 MOST_DEPARTURE_DB = 10.0
 """Departure at which level and effects are bounded, dB."""
-BIWEIGHT = 3.0
-"""Scales beyond which the smoothed error of a block leaves it no weight in the fit."""
-ITERATIONS = 6
+BIWEIGHT = 3.25
+"""Scales beyond which the smoothed errors of a block, as a norm over the bands, leave it no weight;
+the bands share one weight, since what changes mostly changes in both."""
+SMOOTHED_BLOCKS = 5
+"""Rows and columns of blocks over which errors are averaged."""
+ITERATIONS = 8
 MOST_BLOCKS = 4096
 """Blocks of the fit: of larger scenes, every second, third, ... row and column."""
 RIDGE_BLOCKS = 2.0
@@ -69,7 +73,7 @@ class Blocks(NamedTuple):
     Attributes
     ----------
     properties
-        Dims (window, property, y, x).
+        Dims (window, property, y, x); NaN outside of the baseline.
     departure
         Dims (window, band, y, x), dB; NaN where the target or the baseline lacks half the pixels.
     variance
@@ -145,33 +149,33 @@ def fit(blocks: Blocks) -> Tensor:
     -------
     Tensor
         Dims (window, *TABLE_SHAPE), dB; NaN for a window with fewer than ``LEAST_BLOCKS`` blocks,
-        or with a mean weight below ``LEAST_COUNTED``.
+        or a scale above ``MOST_SCALE_DB`` in a band.
     """
     blocks = _thinned(blocks)
-    known = torch.isfinite(blocks.departure).all(dim=1).flatten(1)
-    knots = _knots(blocks.properties.flatten(2), known)
-    design = _design(blocks.properties.flatten(2), knots)
+    if math.prod(blocks.departure.shape[-2:]) < LEAST_BLOCKS:
+        return blocks.departure.new_full((len(blocks.departure), *TABLE_SHAPE), torch.nan)
+    known = torch.isfinite(torch.cat([blocks.departure, blocks.properties], dim=1)).all(dim=1)
+    known, of_baseline = known.flatten(1), blocks.properties.nan_to_num(0.0).flatten(2)
+    knots = _knots(of_baseline, known)
+    design = _design(of_baseline, knots)
     start = _median(blocks.departure.flatten(2))
     centred = torch.where(known[:, None], blocks.departure.flatten(2) - start, 0.0)
-    smooth = _smoother(known, blocks.departure.shape[-2:])
-    coefficients = torch.zeros(*centred.shape[:2], design.shape[1], device=centred.device)
-    for _ in range(ITERATIONS):
-        error = smooth(centred - coefficients @ design)
-        scale = _scale(error.masked_fill(~known[:, None], torch.nan))
-        weight = (1.0 - (error / (BIWEIGHT * scale)).square()).clamp(min=0.0).square()
-        weight = weight * known[:, None]
-        coefficients = _solve(design, centred, weight)
+    coefficients, weight, scale = _solve_robustly(
+        design, centred, known, _smoother(known, blocks.departure.shape[-2:], SMOOTHED_BLOCKS)
+    )
+    error = _smoother(known, blocks.departure.shape[-2:], 3)(centred - coefficients @ design)
     effects = coefficients[..., 1:].reshape(*start.shape[:2], len(PROPERTIES), KNOTS)
     level = start[..., 0] + coefficients[..., 0]
-    counted = weight.sum(dim=(1, 2)) / (len(BANDS) * known.sum(dim=1)).clamp(min=1)
+    counted = weight.sum(dim=1) / known.sum(dim=1).clamp(min=1)
     table = torch.zeros(len(known), *TABLE_SHAPE, device=known.device)
     table[:, :-1, :, 0] = knots
     table[:, :-1, :, 1:] = effects.permute(0, 2, 3, 1).clamp(-MOST_DEPARTURE_DB, MOST_DEPARTURE_DB)
     table[:, -1, 0, 0] = counted
     table[:, -1, 0, 1:] = level.clamp(-MOST_DEPARTURE_DB, MOST_DEPARTURE_DB)
-    table[:, -1, 1, 1:] = scale[..., 0]
+    table[:, -1, 1, 1:] = _scale(error, known)[..., 0]
     table[:, -1, 2, 1:] = _median(blocks.variance.flatten(2))[..., 0].sqrt()
-    enough = (known.sum(dim=1) >= LEAST_BLOCKS) & (counted >= LEAST_COUNTED)
+    clear = (scale[..., 0] <= MOST_SCALE_DB).all(dim=1)
+    enough = (known.sum(dim=1) >= LEAST_BLOCKS) & clear
     return table.masked_fill(~enough[:, None, None, None], torch.nan)
 
 
@@ -234,18 +238,20 @@ def _same_pass(conditions: Tensor) -> Tensor:
     return alike.float()
 
 
-def _smooth(images: Tensor) -> Tensor:
-    """Mean over 3 x 3 blocks, fewer at the edges."""
-    return functional.avg_pool2d(images, 3, stride=1, padding=1, count_include_pad=False)
+def _smooth(images: Tensor, side: int = 3) -> Tensor:
+    """Mean over blocks, an odd number of rows and columns, fewer at the edges."""
+    padding = side // 2
+    return functional.avg_pool2d(images, side, 1, padding, count_include_pad=False)
 
 
-def _smoother(known: Tensor, shape: Sequence[int]) -> Callable[[Tensor], Tensor]:
-    """Give a mean over the known ones of 3 x 3 blocks, for dims (window, band, block)."""
+def _smoother(known: Tensor, shape: Sequence[int], side: int) -> Callable[[Tensor], Tensor]:
+    """Give a mean over the known ones of side x side blocks, for dims (window, band, block)."""
     counted = known.float().reshape(-1, 1, *shape)
-    share = _smooth(counted).clamp(min=0.05)
+    share = _smooth(counted, side).clamp(min=0.5 / side**2)
 
     def smooth(values: Tensor) -> Tensor:
-        return (_smooth(values.reshape(*values.shape[:2], *shape) * counted) / share).flatten(2)
+        images = values.reshape(*values.shape[:2], *shape) * counted
+        return (_smooth(images, side) / share).flatten(2)
 
     return smooth
 
@@ -255,8 +261,9 @@ def _median(values: Tensor) -> Tensor:
     return values.nanmedian(dim=-1, keepdim=True).values.nan_to_num(0.0)
 
 
-def _scale(error: Tensor) -> Tensor:
-    """Standard deviation by the median of absolute errors, dims (window, band, 1)."""
+def _scale(error: Tensor, known: Tensor) -> Tensor:
+    """Standard deviation of known blocks by the median of absolute errors, (window, band, 1)."""
+    error = error.masked_fill(~known[:, None], torch.nan)
     return (1.4826 * _median(error.abs())).clamp(min=0.05)
 
 
@@ -284,14 +291,38 @@ def _design(values: Tensor, knots: Tensor) -> Tensor:
     return torch.cat([ones[:, :1, 0], hats.flatten(1, 2)], dim=1)
 
 
+def _solve_robustly(
+    design: Tensor, centred: Tensor, known: Tensor, smooth: Callable[[Tensor], Tensor]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Iteratively reweighted least squares by Tukey's biweight.
+
+    Returns
+    -------
+    Tensor
+        Coefficients, dims (window, band, column).
+    Tensor
+        Weights, dims (window, block), 0..1.
+    Tensor
+        Scales of the smoothed errors, dims (window, band, 1), dB.
+    """
+    coefficients = torch.zeros(*centred.shape[:2], design.shape[1], device=centred.device)
+    for _ in range(ITERATIONS):
+        error = smooth(centred - coefficients @ design)
+        scale = _scale(error, known)
+        norm2 = (error / (BIWEIGHT * scale)).square().sum(dim=1)
+        weight = (1.0 - norm2).clamp(min=0.0).square() * known
+        coefficients = _solve(design, centred, weight)
+    return coefficients, weight, scale
+
+
 def _solve(design: Tensor, centred: Tensor, weight: Tensor) -> Tensor:
     """Weighted least squares with a ridge on the effects, dims (window, band, column)."""
     if design.device.type != "cpu":  # matrix products of a GPU may round 32 bits to 10 of mantissa
         design, centred = design.double(), centred.double()
-    weighted = design[:, None] * weight[:, :, None]
-    normal = (weighted @ design[:, None].transpose(-1, -2)).double()
-    ridge = torch.full_like(normal[0, 0, 0], RIDGE_BLOCKS)
+    weighted = design * weight[:, None]
+    normal = (weighted @ design.mT).double()
+    ridge = torch.full_like(normal[0, 0], RIDGE_BLOCKS)
     ridge[0] = 1e-3
-    right = (weighted @ centred[..., None]).double()
-    solution: Tensor = torch.linalg.solve(normal + torch.diag(ridge), right)[..., 0]
+    right = (weighted @ centred.mT).double()
+    solution: Tensor = torch.linalg.solve(normal + torch.diag(ridge), right).mT
     return solution.float()
