@@ -12,7 +12,7 @@ from sarcast.sensor.orbits import wrap_heading
 from sarcast.windows import Batch
 
 CONTEXT_DISCS = 3
-"""Most discs of simulated change in the target that scene context is computed from."""
+"""Discs of simulated change in the target that scene context is computed from."""
 DISC_RADII = (0.03, 0.35)
 """Radii of these discs, shares of the window's side, drawn evenly in their logarithm."""
 DISC_COMMON_DB, DISC_BAND_DB = 3.0, 1.5
@@ -108,7 +108,7 @@ def add_context(
     """
     if not network.uses_context or batch.counterfactual_conditions is not None:
         return batch
-    changes = _discs(batch, generator).nan_to_num(0.0)
+    changes = _discs(batch, generator)
     changed = _draw(options.context_changes, batch, (1, 1, 1), generator)
     target = batch.target + torch.where(changed, changes, 0.0)
     context = network.scene_context(replace(batch, target=target))

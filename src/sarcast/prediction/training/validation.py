@@ -1,8 +1,7 @@
 """Windows that are not trained on, and the error of a network on them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 
 import numpy as np
 import torch
@@ -68,7 +67,7 @@ class ValidationWindows:
             Its predictions, in the number format of the training.
         """
         losses, squares, counts, image = 0.0, torch.zeros(2), torch.zeros(2), None
-        for batch in map(partial(_partly_with_context, network), self._batches):
+        for batch in self._with_context(network):
             prediction = predict(batch)
             losses += float(network.loss(prediction, batch.target)) * len(batch.target)
             valid = torch.isfinite(batch.target)
@@ -81,14 +80,21 @@ class ValidationWindows:
         assert image is not None
         return ValidationResult(losses / self._windows, [float(value) for value in rmse], image)
 
+    def _with_context(self, network: Network) -> Iterator[Batch]:
+        first = 0
+        for batch in self._batches:
+            yield _partly_with_context(network, batch, first)
+            first += len(batch.target)
 
-def _partly_with_context(network: Network, batch: Batch) -> Batch:
-    """Add the scene context of all windows but every third, for networks that use it."""
+
+def _partly_with_context(network: Network, batch: Batch, first: int) -> Batch:
+    """Add the scene context of all windows but every third, counted from number ``first``."""
     batch = with_context(batch, network)
     if batch.context is None:
         return batch
-    hidden = torch.arange(len(batch.target), device=batch.target.device) % 3 == 2
-    return replace(batch, context=batch.context.masked_fill(hidden[:, None, None, None], torch.nan))
+    numbers = first + torch.arange(len(batch.target), device=batch.target.device)
+    hidden = (numbers % 3 == 2)[:, None, None, None]
+    return replace(batch, context=batch.context.masked_fill(hidden, torch.nan))
 
 
 def _side_by_side(actual: Tensor, expected: Tensor) -> Tensor:
