@@ -19,7 +19,8 @@ from torch.nn import functional
 
 from sarcast.prediction.networks.base import Prediction
 from sarcast.prediction.networks.convolution import prepare
-from sarcast.prediction.networks.temporal import Baseline, Temporal, View, crop
+from sarcast.prediction.networks.inputs import BaselineInputs, TargetInputs, crop
+from sarcast.prediction.networks.temporal import Temporal
 from sarcast.windows import BANDS, Batch
 
 MOST_DOUBLINGS = 80.0
@@ -79,16 +80,16 @@ class Engine:
         predictions = []
         for index in range(len(batch.target)):
             window = batch.every(len(batch.target), start=index)
-            target = window.conditions, window.days, window.day_of_year
+            rows = window.conditions, window.days, window.day_of_year
             if index % targets == 0:
-                baseline = self._network.baseline(window.previous, window.elevation, *target)
+                baseline = self._network.baseline_inputs(window.previous, window.elevation, *rows)
                 images = self._encode(baseline)
-            view = self._network.view(baseline, *target, window.context)
-            predictions.append(self._decode(images, baseline, view))
+            target = self._network.target_inputs(baseline, *rows, window.context)
+            predictions.append(self._decode(images, baseline, target))
         joined = Prediction(*(torch.cat(parts) for parts in zip(*predictions, strict=True)))
         return crop(joined, batch.previous.shape[-2:])
 
-    def _encode(self, baseline: Baseline) -> list[_Image]:
+    def _encode(self, baseline: BaselineInputs) -> list[_Image]:
         """Encode the previous images of a window."""
         scaled, network = baseline.scaled, self._network
         shared = self._layers[network.shared_stem](self._channels(baseline.shared[0]))
@@ -120,32 +121,34 @@ class Engine:
             levels.append(self._stage(network.encoder[number], features, embedding))
         return levels
 
-    def _decode(self, images: list[_Image], baseline: Baseline, view: View) -> Prediction:
+    def _decode(
+        self, images: list[_Image], baseline: BaselineInputs, target: TargetInputs
+    ) -> Prediction:
         """Predict a target from encoded images, with rows and columns still padded."""
-        features = self._merge(images, view)
-        merged = self._weighted_sum(images, view.embeddings[0], features)
-        fine = self._network.fine_channels(baseline, view, merged)
+        features = self._merge(images, target)
+        merged = self._weighted_sum(images, target.pair_embeddings[0], features)
+        fine = self._network.fine_channels(baseline, target, merged)
         output = self._correct(features, _last(fine[0].to(self._dtype)))
-        prediction: Prediction = self._network.prediction(baseline, view, merged, output)
+        prediction: Prediction = self._network.prediction(baseline, target, merged, output)
         return prediction
 
-    def _merge(self, images: list[_Image], view: View) -> Tensor:
+    def _merge(self, images: list[_Image], target: TargetInputs) -> Tensor:
         """Merge the images at all resolutions; give the decoded features at 1/2."""
-        network, layers, target = self._network, self._layers, view.target[0]
+        network, layers, embedding = self._network, self._layers, target.target_embedding[0]
         merges = [_Merge(merge, self._dtype) for merge in network.merge]
-        for image, embedding in zip(images, view.embeddings[0], strict=True):
+        for image, pair in zip(images, target.pair_embeddings[0], strict=True):
             coarse = layers[network.downsample[2]](image.levels[2])
-            levels = [*image.levels, self._stage(network.encoder[3], coarse, embedding)]
+            levels = [*image.levels, self._stage(network.encoder[3], coarse, pair)]
             for merge, level in zip(merges, levels, strict=True):
-                merge.add_features(level, embedding)
-        features = self._stage(network.decoder[3], merges[3].mean(), target)
+                merge.add_features(level, pair)
+        features = self._stage(network.decoder[3], merges[3].mean(), embedding)
         for number in (2, 1, 0):
             finer = merges[number].mean()
             if number == 0:
-                of_scene = layers[network.scene_stem](_last(view.scene[0].to(self._dtype)))
+                of_scene = layers[network.scene_stem](_last(target.scene[0].to(self._dtype)))
                 finer = layers[network.skip](finer).add_(of_scene)
             _add_upsampled(finer, layers[network.upsample[number]](features))
-            features = self._stage(network.decoder[number], finer, target)
+            features = self._stage(network.decoder[number], finer, embedding)
         return features
 
     def _correct(self, features: Tensor, channels: Tensor) -> Tensor:

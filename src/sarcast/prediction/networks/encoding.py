@@ -75,7 +75,7 @@ def encode_images(conditions: Tensor, days: Tensor, day_of_year: Tensor) -> Tens
     Parameters
     ----------
     conditions, days, day_of_year
-        As in ``encode_views``.
+        As in ``encode_target``.
 
     Returns
     -------
@@ -87,7 +87,7 @@ def encode_images(conditions: Tensor, days: Tensor, day_of_year: Tensor) -> Tens
     return torch.cat([values, present, season], dim=-1)
 
 
-def encode_views(conditions: Tensor, days: Tensor, day_of_year: Tensor) -> tuple[Tensor, Tensor]:
+def encode_target(conditions: Tensor, days: Tensor, day_of_year: Tensor) -> tuple[Tensor, Tensor]:
     """Encode each previous image together with the target, and the target by itself.
 
     Parameters

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
-from typing import Annotated, Any, ClassVar, NamedTuple, Self
+from typing import Annotated, Any, ClassVar, Self
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
@@ -12,7 +12,31 @@ from torch.nn import functional
 from sarcast.prediction.networks import context as scene
 from sarcast.prediction.networks import encoding
 from sarcast.prediction.networks.base import ContrastNetwork, Prediction
-from sarcast.prediction.networks.scaling import Scaled, scale, statistics
+from sarcast.prediction.networks.inputs import (
+    IMAGE_CHANNELS,
+    MULTIPLE,
+    SCENE_CHANNELS,
+    SHARED_CHANNELS,
+    BaselineInputs,
+    Encoded,
+    TargetInputs,
+    crop,
+    input_channels,
+    pad,
+    scene_channels,
+)
+from sarcast.prediction.networks.layers import (
+    Block,
+    Correction,
+    Merge,
+    Stage,
+    WeightedSum,
+    apply_stage,
+    apply_to_images,
+    mark_dynamic,
+    perceptron,
+)
+from sarcast.prediction.networks.scaling import scale, statistics
 from sarcast.sensor.conditions import HEADING, column_indices
 from sarcast.windows import BANDS, Batch
 
@@ -22,12 +46,6 @@ LOG_VARIANCE_BOUND = 6.0
 """Largest difference between the log-variance of a pixel and that of its window."""
 LIKELIHOOD_WEIGHT = 0.1
 """Weight of the Gaussian likelihood beside the squared error in the loss."""
-SLOPE_M = 3.0
-"""Rise over one pixel, m, above which slopes are compressed logarithmically."""
-RELIEF_M = 100.0
-"""Height above the mean of the window, m, that becomes 1."""
-MULTIPLE = 16
-"""Rows and columns are padded to a multiple of this: the encoder halves them four times."""
 
 Channels = Annotated[int, Field(ge=1, le=4096)]
 Blocks = Annotated[int, Field(ge=0, le=64)]
@@ -50,61 +68,6 @@ class TemporalOptions(BaseModel):
     )
     fine_width: int = Field(24, ge=4, le=256, description="Channels at full resolution.")
     embedding: int = Field(128, ge=8, le=1024, description="Length of the embedding of conditions.")
-
-
-class Baseline(NamedTuple):
-    """What the encoder is given: previous images and terrain, for any target.
-
-    Attributes
-    ----------
-    scaled
-        The previous images.
-    elevation
-        Dims (window, y, x), m.
-    statistics
-        Dims (window, image, value): result of ``scaling.statistics``.
-    embeddings
-        Dims (window, image, value): of each image by itself.
-    images
-        Dims (window, image, channel, y, x): channels of each image.
-    shared
-        Dims (window, channel, y, x): channels that all images share.
-    """
-
-    scaled: Scaled
-    elevation: Tensor
-    statistics: Tensor
-    embeddings: Tensor
-    images: Tensor
-    shared: Tensor
-
-
-class View(NamedTuple):
-    """What the decoder is given: a target as it is seen from a baseline.
-
-    Attributes
-    ----------
-    embeddings
-        Dims (window, image, value): of each image and how the target differs from it.
-    target
-        Dims (window, value): embedding of the target.
-    scene
-        Dims (window, channel, y, x), at 1/2 of the resolution.
-    departure
-        Dims (window, band, y, x), in spreads of the window: departure that the scene shows.
-    """
-
-    embeddings: Tensor
-    target: Tensor
-    scene: Tensor
-    departure: Tensor
-
-
-class Encoded(NamedTuple):
-    """A baseline, and its features at 1/2, 1/4 and 1/8, (window, image, channel, y, x)."""
-
-    baseline: Baseline
-    features: list[Tensor]
 
 
 class Temporal(ContrastNetwork):
@@ -132,6 +95,7 @@ class Temporal(ContrastNetwork):
     """
 
     kind: ClassVar[str] = "temporal"
+    compiled: ClassVar[tuple[type[nn.Module], ...]] = (Block, Merge, WeightedSum, Correction)
     multiple: ClassVar[int] = MULTIPLE
     uses_context: ClassVar[bool] = True
 
@@ -140,32 +104,31 @@ class Temporal(ContrastNetwork):
         self.options: TemporalOptions = options
         self.ignored = tuple(ignored)
         widths, length = options.widths, options.embedding
-        self.own_embedding = _perceptron(encoding.OWN_LENGTH, length)
-        self.pair_embedding = _perceptron(encoding.IMAGE_LENGTH, length)
+        self.own_embedding = perceptron(encoding.OWN_LENGTH, length)
+        self.pair_embedding = perceptron(encoding.IMAGE_LENGTH, length)
         inputs = encoding.TARGET_LENGTH + length + scene.EMBEDDING_LENGTH
-        self.target_embedding = _perceptron(inputs, length)
-        self.image_stem = nn.Conv2d(4 * _IMAGE_CHANNELS, widths[0], 3, padding=1)
-        self.shared_stem = nn.Conv2d(4 * _SHARED_CHANNELS, widths[0], 3, padding=1)
+        self.target_embedding = perceptron(inputs, length)
+        self.image_stem = nn.Conv2d(4 * IMAGE_CHANNELS, widths[0], 3, padding=1)
+        self.shared_stem = nn.Conv2d(4 * SHARED_CHANNELS, widths[0], 3, padding=1)
         self.encoder = nn.ModuleList(
-            _Stage(width, count, length)
-            for width, count in zip(widths, options.blocks, strict=True)
+            Stage(width, count, length) for width, count in zip(widths, options.blocks, strict=True)
         )
         self.downsample = nn.ModuleList(
             nn.Conv2d(fine, coarse, 2, stride=2) for fine, coarse in pairwise(widths)
         )
-        self.merge = nn.ModuleList(_Merge(width, length) for width in widths)
+        self.merge = nn.ModuleList(Merge(width, length) for width in widths)
         decoded = (options.decoder_width, *widths[1:])
         self.decoder = nn.ModuleList(
-            _Stage(width, count, length)
+            Stage(width, count, length)
             for width, count in zip(decoded, options.decoder_blocks, strict=True)
         )
         self.upsample = nn.ModuleList(
             nn.Conv2d(coarse, fine, 1) for fine, coarse in pairwise(decoded)
         )
         self.skip = nn.Conv2d(widths[0], decoded[0], 1)
-        self.scene_stem = nn.Conv2d(_SCENE_CHANNELS, decoded[0], 3, padding=1)
-        self.weighted_sum = _WeightedSum(widths[0], widths[1], decoded[0], length)
-        self.correction = _Correction(decoded[0], options.fine_width)
+        self.scene_stem = nn.Conv2d(SCENE_CHANNELS, decoded[0], 3, padding=1)
+        self.weighted_sum = WeightedSum(widths[0], widths[1], decoded[0], length)
+        self.correction = Correction(decoded[0], options.fine_width)
         self.gain = nn.Parameter(torch.ones(len(BANDS), 1, 1))
 
     def forward(
@@ -191,13 +154,13 @@ class Temporal(ContrastNetwork):
         day_of_year: Tensor,
     ) -> Encoded:
         """Encode the previous images; of a target, nothing is used but to date the images by it."""
-        baseline = self.baseline(previous, elevation, conditions, days, day_of_year)
-        features = _apply_to_images(self.image_stem, functional.pixel_unshuffle(baseline.images, 2))
+        baseline = self.baseline_inputs(previous, elevation, conditions, days, day_of_year)
+        features = apply_to_images(self.image_stem, functional.pixel_unshuffle(baseline.images, 2))
         shared = self.shared_stem(functional.pixel_unshuffle(baseline.shared, 2))
-        levels = [_apply_stage(self.encoder[0], features + shared[:, None], baseline.embeddings)]
+        levels = [apply_stage(self.encoder[0], features + shared[:, None], baseline.embeddings)]
         for number in (1, 2):
-            features = _apply_to_images(self.downsample[number - 1], levels[-1])
-            levels.append(_apply_stage(self.encoder[number], features, baseline.embeddings))
+            features = apply_to_images(self.downsample[number - 1], levels[-1])
+            levels.append(apply_stage(self.encoder[number], features, baseline.embeddings))
         return Encoded(baseline, levels)
 
     def decode(
@@ -209,57 +172,59 @@ class Temporal(ContrastNetwork):
         context: Tensor | None = None,
     ) -> Prediction:
         """Predict a target of an encoded baseline, with rows and columns still padded."""
-        view = self.view(encoded.baseline, conditions, days, day_of_year, context)
-        merged, decoded = self._merge(encoded, view)
-        fine = self.fine_channels(encoded.baseline, view, merged)
-        return self.prediction(encoded.baseline, view, merged, self.correction(decoded, fine))
+        target = self.target_inputs(encoded.baseline, conditions, days, day_of_year, context)
+        merged, decoded = self._merge(encoded, target)
+        fine = self.fine_channels(encoded.baseline, target, merged)
+        return self.prediction(encoded.baseline, target, merged, self.correction(decoded, fine))
 
-    def baseline(
+    def baseline_inputs(
         self,
         previous: Tensor,
         elevation: Tensor,
         conditions: Tensor,
         days: Tensor,
         day_of_year: Tensor,
-    ) -> Baseline:
+    ) -> BaselineInputs:
         """Compute what the encoder is given."""
         rows = self._known(conditions)
-        scaled, elevation = scale(_pad(previous)), _pad(elevation)
+        scaled, elevation = scale(pad(previous)), pad(elevation)
         own, values = encoding.encode_images(rows, days, day_of_year), statistics(scaled)
         embeddings = self.own_embedding(torch.cat([own, values], dim=-1))
-        channels = _input_channels(scaled, elevation, rows[:, :-1, HEADING])
-        return Baseline(scaled, elevation, values, embeddings, *channels)
+        channels = input_channels(scaled, elevation, rows[:, :-1, HEADING])
+        return BaselineInputs(scaled, elevation, values, embeddings, *channels)
 
-    def view(
+    def target_inputs(
         self,
-        baseline: Baseline,
+        baseline: BaselineInputs,
         conditions: Tensor,
         days: Tensor,
         day_of_year: Tensor,
         context: Tensor | None = None,
-    ) -> View:
+    ) -> TargetInputs:
         """Compute what the decoder is given."""
         rows = self._known(conditions)
         if context is None:
             context = rows.new_full((len(rows), *scene.TABLE_SHAPE), torch.nan)
-        pairs, target = encoding.encode_views(rows, days, day_of_year)
+        pairs, alone = encoding.encode_target(rows, days, day_of_year)
         embeddings = self.pair_embedding(torch.cat([pairs, baseline.statistics], dim=-1))
-        parts = [target, embeddings.mean(dim=1), scene.embedding_inputs(context)]
-        target = self.target_embedding(torch.cat(parts, dim=-1))
-        return View(embeddings, target, *_scene_channels(baseline, rows, context))
+        parts = [alone, embeddings.mean(dim=1), scene.embedding_inputs(context)]
+        embedding = self.target_embedding(torch.cat(parts, dim=-1))
+        return TargetInputs(embeddings, embedding, *scene_channels(baseline, rows, context))
 
-    def fine_channels(self, baseline: Baseline, view: View, merged: Tensor) -> Tensor:
+    def fine_channels(
+        self, baseline: BaselineInputs, target: TargetInputs, merged: Tensor
+    ) -> Tensor:
         """Channels of the correction at full resolution, dims (window, channel, y, x)."""
         scaled = baseline.scaled
-        return torch.cat([merged, scaled.mean, scaled.deviation, view.departure], dim=1)
+        return torch.cat([merged, scaled.mean, scaled.deviation, target.departure], dim=1)
 
     def prediction(
-        self, baseline: Baseline, view: View, merged: Tensor, output: Tensor
+        self, baseline: BaselineInputs, target: TargetInputs, merged: Tensor, output: Tensor
     ) -> Prediction:
         """Compute the prediction from the weighted sum and the output of the correction."""
         scaled = baseline.scaled
         correction, log_ratio = output.float().chunk(2, dim=1)
-        expected = merged.float() + correction + self.gain * view.departure
+        expected = merged.float() + correction + self.gain * target.departure
         bounded = LOG_VARIANCE_BOUND * torch.tanh(log_ratio / LOG_VARIANCE_BOUND)
         window_variance = scaled.variance * scaled.spread.square()
         return Prediction(
@@ -286,7 +251,7 @@ class Temporal(ContrastNetwork):
 
     def scene_blocks(self, batch: Batch, targets: int = 1) -> scene.Blocks:
         """Compute the blocks that scene context is fitted to, from the targets of a batch."""
-        scaled = scale(_pad(batch.every(targets).previous))
+        scaled = scale(pad(batch.every(targets).previous))
         rows = self._known(batch.conditions)
         down, right = (-pixels % MULTIPLE for pixels in batch.target.shape[-2:])
         target = functional.pad(batch.target.float(), (0, right, 0, down), value=torch.nan)
@@ -359,21 +324,21 @@ class Temporal(ContrastNetwork):
             rows[..., hidden] = torch.nan
         return rows
 
-    def _merge(self, encoded: Encoded, view: View) -> tuple[Tensor, Tensor]:
+    def _merge(self, encoded: Encoded, target: TargetInputs) -> tuple[Tensor, Tensor]:
         """Give the weighted sum of the previous images, and the decoded features at 1/2."""
-        scaled, embeddings = encoded.baseline.scaled, view.embeddings
-        coarse = _apply_to_images(self.downsample[2], encoded.features[-1])
-        levels = [*encoded.features, _apply_stage(self.encoder[3], coarse, embeddings)]
+        scaled, embeddings = encoded.baseline.scaled, target.pair_embeddings
+        coarse = apply_to_images(self.downsample[2], encoded.features[-1])
+        levels = [*encoded.features, apply_stage(self.encoder[3], coarse, embeddings)]
         if self.training:
-            _mark_dynamic(1, *levels, embeddings, scaled.images, scaled.valid)
+            mark_dynamic(1, *levels, embeddings, scaled.images, scaled.valid)
         merged = [merge(level, embeddings) for merge, level in zip(self.merge, levels, strict=True)]
-        decoded = self.decoder[3](merged[3], view.target)
+        decoded = self.decoder[3](merged[3], target.target_embedding)
         for number in (2, 1, 0):
             skipped = merged[number]
             if number == 0:
-                skipped = self.skip(skipped) + self.scene_stem(view.scene)
+                skipped = self.skip(skipped) + self.scene_stem(target.scene)
             upsampled = functional.interpolate(self.upsample[number](decoded), scale_factor=2)
-            decoded = self.decoder[number](upsampled + skipped, view.target)
+            decoded = self.decoder[number](upsampled + skipped, target.target_embedding)
         return self.weighted_sum(scaled, *levels[:2], decoded, embeddings), decoded
 
 
@@ -384,192 +349,7 @@ def _window_variance(prediction: Prediction) -> Tensor:
     return variance.clamp(min=MIN_WINDOW_VARIANCE_DB2)
 
 
-_IMAGE_CHANNELS = 2 * len(BANDS) + 1
-_SHARED_CHANNELS = 2 * len(BANDS) + 2
-_SCENE_CHANNELS = len(BANDS) + len(scene.PROPERTIES) + 2
-
-
-def _input_channels(scaled: Scaled, elevation: Tensor, headings: Tensor) -> tuple[Tensor, Tensor]:
-    """Channels of each image, (window, image, channel, y, x), and those shared by all images."""
-    slopes = torch.asinh(encoding.slope_along_look(elevation, headings) / SLOPE_M)
-    known = torch.isfinite(elevation).float()
-    height = torch.where(known > 0, elevation, 0.0)
-    number = known.sum(dim=(1, 2), keepdim=True).clamp(min=1.0)
-    relief = (height - height.sum(dim=(1, 2), keepdim=True) / number) * known / RELIEF_M
-    images = torch.cat([scaled.images, scaled.valid, slopes[:, :, None]], dim=2)
-    terrain = torch.stack([torch.asinh(relief), known], dim=1)
-    return images, torch.cat([scaled.mean, scaled.deviation, terrain], dim=1)
-
-
-def _scene_channels(baseline: Baseline, rows: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
-    """Channels of the target's scene at 1/2, and its departure at full resolution, in spreads."""
-    scaled = baseline.scaled
-    with torch.autocast(rows.device.type, enabled=False):
-        properties = scene.properties(scaled, rows)
-        departure = scene.look_up(context, properties) / scaled.spread
-    typical, spread = (
-        properties.new_tensor(values)[:, None, None] for values in (scene.TYPICAL, scene.SPREAD)
-    )
-    present = torch.isfinite(context[:, -1, 0, 0])[:, None, None, None]
-    coarse = [departure, (properties - typical) / spread, present.expand_as(departure[:, :1])]
-    half = functional.interpolate(torch.cat(coarse, dim=1), scale_factor=2, mode="bilinear")
-    slope = encoding.slope_along_look(baseline.elevation, rows[:, -1:, HEADING])
-    slope = functional.avg_pool2d(torch.asinh(slope / SLOPE_M), 2)
-    full = functional.interpolate(departure, scale_factor=scene.BLOCK_PX, mode="bilinear")
-    return torch.cat([half, slope], dim=1), full
-
-
 def _interleave(parts: Sequence[tuple[Tensor | None, ...]]) -> Iterator[Tensor]:
     """Join tensors of the first, second, ... target of each baseline, by baseline."""
     for tensors in zip(*parts, strict=True):
         yield torch.stack(tensors, dim=1).flatten(0, 1)
-
-
-def crop(prediction: Prediction, shape: Sequence[int]) -> Prediction:
-    """Remove the padding."""
-    height, width = shape
-    assert prediction.log_variance is not None
-    return prediction._replace(
-        mean=prediction.mean[..., :height, :width],
-        log_variance=prediction.log_variance[..., :height, :width],
-    )
-
-
-class _Stage(nn.ModuleList):
-    """Residual blocks at one resolution."""
-
-    def __init__(self, width: int, count: int, length: int) -> None:
-        super().__init__(_Block(width, length) for _ in range(count))
-
-    def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
-        for block in self:
-            if self.training:
-                _mark_dynamic(0, x, embedding)
-            x = block(x, embedding)
-        return x
-
-
-class _Block(nn.Module):
-    """Residual block: layer norm over channels, modulated by conditions; two convolutions."""
-
-    def __init__(self, width: int, length: int) -> None:
-        super().__init__()
-        self.norm = nn.LayerNorm(width, elementwise_affine=False)
-        self.modulate = nn.Linear(length, 2 * width)
-        self.first = nn.Conv2d(width, width, 3, padding=1)
-        self.second = nn.Conv2d(width, width, 3, padding=1)
-        _zero_initialise(self.modulate)
-        nn.init.normal_(self.second.weight, std=0.3 / (3.0 * width**0.5))
-
-    def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
-        factor, shift = self.modulate(embedding)[:, None, None].chunk(2, dim=-1)
-        with torch.autocast(x.device.type, enabled=False):
-            normed = self.norm(x.permute(0, 2, 3, 1))
-        modulated = normed * (1.0 + factor) + shift
-        hidden = self.first(modulated.permute(0, 3, 1, 2))
-        added: Tensor = x + self.second(functional.silu(hidden))
-        return added
-
-
-class _Merge(nn.Module):
-    """Merge images by a softmax over them, separately in each channel and pixel."""
-
-    def __init__(self, width: int, length: int) -> None:
-        super().__init__()
-        self.score = nn.Conv2d(width, width, 1)
-        self.modulate = nn.Linear(length, 3 * width)
-        _zero_initialise(self.modulate)
-
-    def forward(self, level: Tensor, embeddings: Tensor) -> Tensor:
-        score, factor, shift = self.modulate(embeddings)[..., None, None].chunk(3, dim=2)
-        weights = torch.softmax(_apply_to_images(self.score, level) + score, dim=1)
-        merged: Tensor = (weights * (level * (1.0 + factor) + shift)).sum(dim=1)
-        return merged
-
-
-class _WeightedSum(nn.Module):
-    """Weighted sum of the previous images at full resolution, each shifted."""
-
-    def __init__(self, fine: int, coarse: int, decoded: int, length: int) -> None:
-        super().__init__()
-        self.fine = nn.Conv2d(fine, fine, 1)
-        self.coarse = nn.Conv2d(coarse, fine, 1)
-        self.decoded = nn.Conv2d(decoded, fine, 1)
-        self.modulate = nn.Linear(length, 2 * fine)
-        self.output = nn.Conv2d(fine, 4 * 2 * len(BANDS), 1)
-        _zero_initialise(self.modulate)
-        _zero_initialise(self.output)
-
-    def forward(
-        self, scaled: Scaled, fine: Tensor, coarse: Tensor, decoded: Tensor, embeddings: Tensor
-    ) -> Tensor:
-        windows, count = fine.shape[:2]
-        upsampled = functional.interpolate(self.coarse(coarse.flatten(0, 1)), scale_factor=2)
-        shared = self.decoded(decoded).repeat_interleave(count, dim=0)
-        hidden: Tensor = self.fine(fine.flatten(0, 1)) + upsampled + shared
-        factor, shift = self.modulate(embeddings.flatten(0, 1))[..., None, None].chunk(2, dim=1)
-        hidden = functional.silu(hidden * (1.0 + factor) + shift)
-        output = functional.pixel_shuffle(self.output(hidden).float(), 2)
-        output = output.reshape(windows, count, *output.shape[1:])
-        score, shift = output.chunk(2, dim=2)
-        weights = torch.softmax(score - 1e4 * (1.0 - scaled.valid), dim=1)
-        total: Tensor = (weights * (scaled.images + shift)).sum(dim=1)
-        return total
-
-
-class _Correction(nn.Module):
-    """Correction of the mean, and log-variance, at full resolution."""
-
-    def __init__(self, decoded: int, width: int) -> None:
-        super().__init__()
-        self.upsample = nn.Conv2d(decoded, 4 * width, 1)
-        self.images = nn.Conv2d(4 * len(BANDS), width, 3, padding=1)
-        self.hidden = nn.Conv2d(width, width, 3, padding=1)
-        self.output = nn.Conv2d(width, 2 * len(BANDS), 3, padding=1)
-        _zero_initialise(self.output)
-
-    def forward(self, decoded: Tensor, images: Tensor) -> Tensor:
-        hidden = functional.pixel_shuffle(self.upsample(decoded), 2) + self.images(images)
-        hidden = functional.silu(self.hidden(functional.silu(hidden)))
-        output: Tensor = self.output(hidden)
-        return output
-
-
-Temporal.compiled = (_Block, _Merge, _WeightedSum, _Correction)
-
-
-def _perceptron(inputs: int, length: int) -> nn.Sequential:
-    return nn.Sequential(nn.Linear(inputs, length), nn.SiLU(), nn.Linear(length, length), nn.SiLU())
-
-
-def _mark_dynamic(dim: int, *tensors: Tensor) -> None:
-    """Mark for the compiler the dimension whose length differs from step to step."""
-    for tensor in tensors:
-        torch._dynamo.maybe_mark_dynamic(tensor, dim)
-
-
-def _zero_initialise(layer: nn.Conv2d | nn.Linear) -> None:
-    for parameter in layer.parameters():
-        nn.init.zeros_(parameter)
-
-
-def _apply_to_images(layer: nn.Module, images: Tensor) -> Tensor:
-    """Apply a layer to every image; dims (window, image, channel, y, x)."""
-    out: Tensor = layer(images.flatten(0, 1))
-    return out.reshape(*images.shape[:2], *out.shape[1:])
-
-
-def _apply_stage(stage: nn.Module, features: Tensor, embeddings: Tensor) -> Tensor:
-    """Apply a stage to every image, (window, image, channel, y, x), with its embedding."""
-    flat: Tensor = stage(features.flatten(0, 1), embeddings.flatten(0, 1))
-    return flat.reshape(*features.shape[:2], *flat.shape[1:])
-
-
-def _pad(images: Tensor) -> Tensor:
-    """Repeat the last rows and columns up to a multiple of ``MULTIPLE``."""
-    rows, columns = (-pixels % MULTIPLE for pixels in images.shape[-2:])
-    if not rows and not columns:
-        return images
-    flat = images.reshape(1, -1, *images.shape[-2:])
-    padded = functional.pad(flat, (0, columns, 0, rows), mode="replicate")
-    return padded.reshape(*images.shape[:-2], *padded.shape[-2:])
