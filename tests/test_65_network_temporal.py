@@ -13,7 +13,8 @@ from sarcast.errors import SarcastError
 from sarcast.prediction import NumberFormat
 from sarcast.prediction.calibration import calibrated, residual_scores
 from sarcast.prediction.deviation import ByDays, Deviation
-from sarcast.prediction.model import Model, load_model, save_model, weights
+from sarcast.prediction.model import Model
+from sarcast.prediction.model_folder import load_model, save_model, weights
 from sarcast.prediction.networks import encoding
 from sarcast.prediction.networks.base import Prediction
 from sarcast.prediction.networks.scaling import scale, statistics

@@ -17,7 +17,8 @@ import yaml
 from sarcast.errors import SarcastError
 from sarcast.prediction import load_model, save_model
 from sarcast.prediction.calibration import residual_scores
-from sarcast.prediction.model import Model, weights
+from sarcast.prediction.model import Model
+from sarcast.prediction.model_folder import weights
 from sarcast.prediction.networks.base import Prediction
 from sarcast.prediction.networks.temporal import Temporal, TemporalOptions
 from sarcast.prediction.networks.unet import UNet, UNetOptions, paper_scaling

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from sarcast.cli import main
 from sarcast.errors import SarcastError
 from sarcast.prediction.deviation import Deviation
-from sarcast.prediction.model import load_model
+from sarcast.prediction.model_folder import load_model
 from sarcast.prediction.networks.unet import UNetOptions
 from sarcast.prediction.training.augment import AugmentOptions
 from sarcast.prediction.training.options import TrainOptions

@@ -144,7 +144,7 @@ class Bare(P):
     def find_spec(cls, name, *more):
         return None if name.split(".")[0] in absent else P.find_spec(name, *more)
 sys.meta_path[sys.meta_path.index(P)] = Bare
-import sarcast.prediction.model, sarcast.evaluation.report.tables
+import sarcast.prediction.model_folder, sarcast.evaluation.report.tables
 from sarcast.evaluation.benchmark import BenchOptions, run_bench
 print(len(run_bench("boreal-1-small", (), BenchOptions(windows=4)).results))
 """

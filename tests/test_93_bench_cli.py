@@ -12,7 +12,7 @@ from sarcast.cli import main
 from sarcast.evaluation.benchmark import benchmark_cases
 from sarcast.prediction import load_model
 from sarcast.prediction.deviation import ByDays, Deviation
-from sarcast.prediction.model import save_model
+from sarcast.prediction.model_folder import save_model
 from sarcast.sensor.conditions import WEATHER
 from sarcast.windows.masking import mask_conditions
 

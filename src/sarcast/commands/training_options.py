@@ -15,7 +15,8 @@ from sarcast.commands.config import FLAT, Config, differing_options, non_default
 from sarcast.cube import moment_of, open_cube
 from sarcast.errors import SarcastError
 from sarcast.io.files import RECORD, check_target, explain_full_disk
-from sarcast.prediction.model import Model, load_model
+from sarcast.prediction.model import Model
+from sarcast.prediction.model_folder import load_model
 from sarcast.prediction.networks.base import Network
 from sarcast.prediction.networks.temporal import Temporal, TemporalOptions
 from sarcast.prediction.networks.unet import UNet, UNetLayers, UNetOptions, paper_scaling

@@ -1,33 +1,23 @@
-"""Models: a trained network as a predictor, and the folders that hold its weights and metadata."""
+"""Models: a trained network as a predictor."""
 
 import logging
 import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from importlib.resources import files
 from itertools import groupby
-from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import torch
-import yaml
-from pydantic import TypeAdapter, ValidationError
-from safetensors.torch import load_file, save
-from torch import Tensor
 
-import sarcast
 from sarcast.arrays import Bool, Float
 from sarcast.errors import SarcastError
-from sarcast.io.files import new_folder
 from sarcast.prediction import (
     DEFAULT_CONTEXT,
-    DEFAULT_PRECISION,
     ContextSource,
     NumberFormat,
-    Precision,
     bands,
 )
 from sarcast.prediction.deviation import Deviation
@@ -35,27 +25,17 @@ from sarcast.prediction.engine import Engine
 from sarcast.prediction.networks.base import Network, Prediction
 from sarcast.prediction.networks.context import MOST_DEPARTURE_DB, Blocks
 from sarcast.prediction.networks.temporal import Temporal
-from sarcast.prediction.networks.unet import UNet
-from sarcast.prediction.precision import number_format
 from sarcast.prediction.scores import ValidationScores
 from sarcast.prediction.training_range import (
-    HORIZON,
     far_beyond,
     far_outside,
     names_of_unknown,
     unknown_conditions,
 )
-from sarcast.sensor.conditions import COLUMNS
-from sarcast.windows import BANDS, Batch, Expected, Window, collate, group_by_shape
+from sarcast.windows import Batch, Expected, Window, collate, group_by_shape
 
 _log = logging.getLogger(__name__)
 
-SHIPPED = ("base",)
-"""Names of the models that come with the package."""
-FORMAT = 2
-"""Version of ``model.yaml``."""
-NETWORKS: dict[str, type[Network]] = {UNet.kind: UNet, Temporal.kind: Temporal}
-"""Networks by their name in ``model.yaml``."""
 ENGINE_PIXELS = 2**14
 """Pixels from which a window takes less time in the engine than in the network itself, on a CPU."""
 MAX_PIXELS_PER_PASS = 2**20
@@ -290,214 +270,3 @@ def _without_unknown(window: Window, ranges: Mapping[str, Sequence[float]]) -> W
     rows = window.conditions
     unknown = unknown_conditions(rows, ranges)
     return replace(window, conditions=np.where(unknown, np.float32(np.nan), rows))
-
-
-def save_model(model: Model, folder: Path, *, overwrite: bool = False, half: bool = False) -> None:
-    """Write a model folder, ``model.safetensors`` and ``model.yaml``, atomically.
-
-    Parameters
-    ----------
-    model
-        The model.
-    folder
-        Folder to create.
-    overwrite
-        Replace an existing folder.
-    half
-        Store the weights in half precision, which halves their size.
-
-    Raises
-    ------
-    SarcastError
-        If the folder exists, is not empty and may not be replaced.
-    """
-    with new_folder(folder, overwrite=overwrite) as partial:
-        write_model(model, partial, half=half)
-
-
-def write_model(model: Model, folder: Path, *, half: bool = False) -> None:
-    """Write the two files of a model into an existing folder."""
-    network = model.network
-    card = {
-        "format": FORMAT,
-        "name": model.name,
-        "network": network.kind,
-        "options": network.options.model_dump(mode="json"),
-        "bands": list(BANDS),
-        "conditions": list(COLUMNS),
-        "normalisation": _plain(network.normalisation()),
-        "training": model.training,
-        **model.deviation.record(),
-        "scores": _plain(asdict(model.scores)) if model.scores else None,
-        "code_version": sarcast.__version__,
-    }
-    tensors = weights(network)
-    if half:
-        tensors = {
-            name: tensor.half() if tensor.is_floating_point() else tensor
-            for name, tensor in tensors.items()
-        }
-    (folder / "model.safetensors").write_bytes(save(tensors))
-    (folder / "model.yaml").write_text(yaml.safe_dump(card, sort_keys=False))
-
-
-def weights(network: Network) -> dict[str, Tensor]:
-    """Copy a network's weights to contiguous memory of the CPU, by name."""
-    state = network.state_dict()
-    return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()}
-
-
-def load_weights(network: Network, tensors: Mapping[str, Tensor]) -> None:
-    """Set a network's weights to those that ``weights`` gave of the same architecture.
-
-    Raises
-    ------
-    RuntimeError
-        If names or shapes differ.
-    """
-    network.load_state_dict(tensors)
-
-
-def load_model(
-    folder: Path | str,
-    *,
-    device: str | None = None,
-    precision: Precision = DEFAULT_PRECISION,
-    context: ContextSource = DEFAULT_CONTEXT,
-) -> Model:
-    """Read a model folder.
-
-    Parameters
-    ----------
-    folder
-        A folder that ``save_model`` wrote, or ``"base"`` for the shipped weights.
-    device
-        Where to compute, as ``"cpu"`` or ``"cuda"``; None for a GPU where there is one.
-    precision
-        Number format of the convolutions; ``"auto"`` for bfloat16 where the device has arithmetic
-        for it.
-    context
-        As in ``Model``.
-
-    Raises
-    ------
-    SarcastError
-        If a file is missing or not readable, its version or network is unknown, the model was made
-        for other bands or conditions, or there is no such device or precision.
-    """
-    folder = _resolve_folder(folder)
-    for name, value, known in (
-        ("precision", precision, get_args(Precision)),
-        ("context", context, get_args(ContextSource)),
-    ):
-        if value not in known:
-            raise SarcastError(f"{name} must be {' or '.join(known)}, not {value!r}")
-    if str(device).startswith("cuda") and not torch.cuda.is_available():
-        raise SarcastError(f"device {device} needs a GPU, but none was found; use cpu")
-    try:
-        model = _from_card(_read_card(folder))
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise SarcastError(
-            f"{folder / 'model.yaml'} lacks or misstates {_first_fault(error)}; "
-            f"copy the folder again, or train the model again"
-        ) from error
-    _read_weights(model.network, folder / "model.safetensors")
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    network = model.network.channels_last().to(device).eval()
-    computed_in = number_format(precision, device)
-    return replace(model, network=network, precision=computed_in, context=context)
-
-
-def load_models(
-    folders: Sequence[Path | str],
-    *,
-    device: str | None = None,
-    precision: Precision = DEFAULT_PRECISION,
-    context: ContextSource = DEFAULT_CONTEXT,
-) -> list[Model]:
-    """Read several model folders as ``load_model`` does; models of one name are named by folder."""
-    models = [
-        load_model(folder, device=device, precision=precision, context=context)
-        for folder in folders
-    ]
-    names = [model.name for model in models]
-    return [
-        replace(model, name=str(folder)) if names.count(model.name) > 1 else model
-        for model, folder in zip(models, folders, strict=True)
-    ]
-
-
-def _first_fault(error: Exception) -> str:
-    if isinstance(error, ValidationError):
-        first = error.errors()[0]
-        return f"{'.'.join(map(str, first['loc']))} ({first['msg']})"
-    return str(error).split("\n", maxsplit=1)[0]
-
-
-def _from_card(card: dict[str, Any]) -> Model:
-    """Make the model that ``model.yaml`` describes, with random weights."""
-    scores, training = card["scores"], dict(card["training"])
-    if unknown := sorted(set(training.get("seen_conditions") or ()) - {*COLUMNS, HORIZON}):
-        raise ValueError(f"seen_conditions ({', '.join(unknown)} is not a condition)")
-    return Model(
-        network=NETWORKS[card["network"]].build(card["options"], card["normalisation"]),
-        name=str(card["name"]),
-        training=training,
-        scores=TypeAdapter(ValidationScores).validate_python(scores) if scores else None,
-        deviation=Deviation.from_record(card),
-    )
-
-
-def _resolve_folder(folder: Path | str) -> Path:
-    """Find the folder of a model; a shipped one has a name, unless a folder has it too."""
-    if str(folder) in SHIPPED and not Path(folder).exists():
-        return Path(str(files("sarcast"))) / "weights" / str(folder)
-    return Path(folder)
-
-
-def _read_card(folder: Path) -> dict[str, Any]:
-    for name in ("model.yaml", "model.safetensors"):
-        if not (folder / name).is_file():
-            raise SarcastError(
-                f"{folder} is not a model folder: it has no {name}; "
-                f"give a folder that sarcast train wrote"
-            )
-    try:
-        card = yaml.safe_load((folder / "model.yaml").read_text())
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        line = str(error).replace("\n", " ")
-        raise SarcastError(f"{folder / 'model.yaml'} is not valid YAML: {line}") from error
-    if not isinstance(card, dict) or card.get("format") != FORMAT:
-        version = card.get("format") if isinstance(card, dict) else None
-        raise SarcastError(
-            f"{folder / 'model.yaml'} has format {version}, but this version of sarcast "
-            f"({sarcast.__version__}) reads format {FORMAT}; train the model again"
-        )
-    if card["network"] not in NETWORKS:
-        known = ", ".join(NETWORKS)
-        raise SarcastError(f"{folder} contains a network {card['network']!r}; known are {known}")
-    for name, expected in (("bands", BANDS), ("conditions", COLUMNS)):
-        if list(card[name]) != list(expected):
-            raise SarcastError(
-                f"the model in {folder} was made for {name} {card[name]}, "
-                f"but this version of sarcast uses {list(expected)}; train a model for these"
-            )
-    return card
-
-
-def _read_weights(network: Network, path: Path) -> None:
-    try:
-        load_weights(network, load_file(path))
-    except Exception as error:
-        line = str(error).split("\n", maxsplit=1)[0]
-        raise SarcastError(
-            f"{path} does not contain the weights that model.yaml describes ({line}); "
-            f"copy the folder again, or train the model again"
-        ) from error
-
-
-def _plain(value: Any) -> Any:
-    """Turn tuples into lists, as YAML has no tuples."""
-    if isinstance(value, dict):
-        return {key: _plain(part) for key, part in value.items()}
-    return [_plain(part) for part in value] if isinstance(value, list | tuple) else value

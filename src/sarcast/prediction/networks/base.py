@@ -36,7 +36,7 @@ class Network(nn.Module, ABC):
     """A module that predicts expected images from the inputs of a ``windows.Batch``.
 
     To add a network: derive from this class, and add it to ``NETWORKS`` in
-    ``sarcast.prediction.model``.
+    ``sarcast.prediction.model_folder``.
 
     Attributes
     ----------

@@ -17,7 +17,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from sarcast.errors import SarcastError
 from sarcast.io.progress import follow
-from sarcast.prediction.model import load_weights, weights
+from sarcast.prediction.model_folder import load_weights, weights
 from sarcast.prediction.networks.base import ContrastNetwork, Network
 from sarcast.prediction.training.average import average_in_use, average_state
 from sarcast.prediction.training.batches import Batches, prefetched

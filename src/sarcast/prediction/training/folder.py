@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sarcast.io.files import RECORD, check_target
-from sarcast.prediction.model import Model, write_model
+from sarcast.prediction.model import Model
+from sarcast.prediction.model_folder import write_model
 
 MODEL_FILES = ("model.safetensors", RECORD, "model.yaml")
 """Files of a finished model folder, in the order in which they are replaced."""

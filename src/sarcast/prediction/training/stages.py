@@ -15,7 +15,8 @@ from lightning_fabric import Fabric
 
 from sarcast.errors import SarcastError
 from sarcast.prediction.calibration import check_bands
-from sarcast.prediction.model import Model, load_model
+from sarcast.prediction.model import Model
+from sarcast.prediction.model_folder import load_model
 from sarcast.prediction.networks.temporal import Temporal
 from sarcast.prediction.networks.unet import UNet, paper_scaling
 from sarcast.prediction.training.batches import Batches

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
 
 from sarcast.errors import SarcastError
-from sarcast.prediction.model import load_weights
+from sarcast.prediction.model_folder import load_weights
 from sarcast.prediction.networks.base import Network
 from sarcast.prediction.training.augment import (
     add_context,
