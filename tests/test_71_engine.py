@@ -89,6 +89,21 @@ def test_the_engine_gives_what_the_network_gives(shape, windows, images) -> None
     _assert_alike(prediction, _by_network(network, batch))
 
 
+def test_scores_that_differ_by_hundreds() -> None:
+    """As in trained weights: the softmax over images is exact where one outweighs all others."""
+    network = _network()
+    with torch.no_grad():
+        for layer in (*(merge.score for merge in network.merge), network.weighted_sum.output):
+            layer.weight.mul_(400.0)
+    batch = _batch(images=5)
+    with torch.inference_mode():
+        plain = network(*batch.inputs())
+        engine = Engine(network, torch.float32).predict_targets(batch, 1)
+    spread = float(plain.mean[torch.isfinite(plain.mean)].std())
+    assert torch.isfinite(engine.mean).equal(torch.isfinite(plain.mean))
+    torch.testing.assert_close(engine.mean, plain.mean, atol=1e-3 * spread, rtol=1e-3)
+
+
 def test_the_engine_gives_the_same_without_gaps_and_without_context() -> None:
     network, batch = _network(), _batch()
     batch = replace(batch, previous=batch.previous.nan_to_num(-12.0), context=None)

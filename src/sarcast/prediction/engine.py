@@ -24,8 +24,10 @@ from sarcast.prediction.networks.temporal import Temporal
 from sarcast.windows import BANDS, Batch
 
 MOST_DOUBLINGS = 80.0
-"""Bound of the scores of images relative to the first one, as powers of 2: within it, no weight
-overflows or vanishes."""
+"""Score of an image relative to the reference, as a power of 2, above which the image becomes the
+reference: below it, no weight overflows."""
+MISSING = -2.0e4
+"""Score of an image where it has no data, below all others."""
 _LOG2_E = 1.0 / math.log(2.0)
 _PIXELS = 4
 
@@ -183,11 +185,15 @@ class _Average:
 
     def add(self, score: Tensor, value: Tensor, counted: Tensor | None = None) -> None:
         """Add an image, where ``counted`` is 1; score and value are overwritten."""
+        if counted is not None:
+            score.masked_fill_(counted == 0.0, MISSING)
         if self._reference is None:
             self._reference, weight = score, torch.ones_like(score)
         else:
-            score.sub_(self._reference)
-            weight = score.clamp_(-MOST_DOUBLINGS, MOST_DOUBLINGS).exp2_()
+            weight = score.sub_(self._reference)
+            if float(weight.max()) > MOST_DOUBLINGS:
+                self._raise_reference(weight)
+            weight.exp2_()
         if counted is not None:
             weight.mul_(counted)
         if self._weights is None or self._total is None:
@@ -195,6 +201,17 @@ class _Average:
         else:
             self._total.addcmul_(weight, value)
             self._weights.add_(weight)
+
+    def _raise_reference(self, relative: Tensor) -> None:
+        """Make an image the reference where it scores higher; its relative scores are changed."""
+        assert self._weights is not None and self._total is not None
+        assert self._reference is not None
+        rise = relative.clamp(min=0.0)
+        relative.sub_(rise)
+        self._reference = self._reference + rise
+        decay = rise.neg_().exp2_()
+        self._weights.mul_(decay)
+        self._total.mul_(decay)
 
     def mean(self) -> Tensor:
         """Give the average, once: the sums are overwritten."""
