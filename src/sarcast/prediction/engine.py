@@ -193,7 +193,7 @@ class _Average:
             weight = score.sub_(self._reference)
             if float(weight.max()) > MOST_DOUBLINGS:
                 self._raise_reference(weight)
-            weight.exp2_()
+            weight.clamp_(min=-MOST_DOUBLINGS).exp2_()
         if counted is not None:
             weight.mul_(counted)
         if self._weights is None or self._total is None:
