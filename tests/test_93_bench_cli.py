@@ -35,9 +35,10 @@ def test_models_of_the_same_name_are_named_by_their_folders(tmp_path: Path) -> N
 
 def test_each_model_is_also_evaluated_without_weather(tmp_path: Path) -> None:
     command = ["bench", "--model", "base", "--name", SMALL, "--windows", "4", "--fit-windows", "1"]
+    command += ["--precision", "float32"]
     with pytest.raises(SystemExit, match="0"):
         main([*command, "--without-weather", "--to", str(tmp_path / "bench")])
-    model = load_model("base")
+    model = load_model("base", precision="float32")
     windows = [case.window for case in benchmark_cases(SMALL, range(4))][::2]
     for name, given in (
         ("base", windows),
