@@ -9,7 +9,7 @@ References
 .. [BEM] Baghdadi, Choker, Zribi et al., Remote Sensing 8 (2016) 920: bare soil at C band by
    roughness, moisture and incidence, equations 6 (VV) and 7 (HV).
 .. [ZO] Zobeck, Onstad, Soil and Tillage Research 9 (1987) 1: roughness after tillage by implement,
-   and its decay with rain.
+   and its decay with rain; the values here were not checked against the paper.
 .. [VRD] De Vroey, Radoux, Defourny, Remote Sensing 13 (2021) 348, and Grant et al., ISPRS Archives
    XL-7/W3 (2015) 15: grass before and after mowing.
 """
@@ -33,7 +33,8 @@ GROWING_DAYS = 45.0
 """Days from sowing to a closed canopy."""
 CROP_DB = (2.0, 1.2)
 """Standard deviation of the response to full growth between crops, VV and VH, dB: from wheat, which
-darkens VV by 3 to 5 dB, to rapeseed and maize, which brighten both [VMB, figures 5 to 9]."""
+darkens VV by 3 to 5 dB, to rapeseed and maize, which brighten both
+[VMB, figures 5 to 9, roughly]."""
 HARROWED_DAYS = 8.0
 """Days from harrowing to sowing."""
 PLOUGHED_DAYS = 25.0
