@@ -106,7 +106,7 @@ def add_context(
     generator
         Generator on the CPU.
     """
-    if not network.uses_context or batch.counterfactual_conditions is not None:
+    if not _takes_context(batch, network):
         return batch
     changes = _discs(batch, generator)
     changed = _draw(options.context_changes, batch, (1, 1, 1), generator)
@@ -118,9 +118,14 @@ def add_context(
 
 def with_context(batch: Batch, network: Network) -> Batch:
     """Add the scene context of the targets as they are, for networks that use it."""
-    if not network.uses_context or batch.counterfactual_conditions is not None:
+    if not _takes_context(batch, network):
         return batch
     return replace(batch, context=network.scene_context(batch))
+
+
+def _takes_context(batch: Batch, network: Network) -> bool:
+    """Whether the network uses scene context, and no counterfactual conditions contradict it."""
+    return network.uses_context and batch.counterfactual_conditions is None
 
 
 def _discs(batch: Batch, generator: torch.Generator) -> Tensor:
