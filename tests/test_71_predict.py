@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sarcast.errors import SarcastError
 from sarcast.prediction import load_model
-from sarcast.prediction.predict import TileOptions, predict
+from sarcast.prediction.predict import TileOptions, predict, predict_targets
 from sarcast.prediction.strategies import STRATEGIES
 from sarcast.windows import Expected, PreviousOptions, TrainedPredictor, Window
 from sarcast.windows.masking import MaskedPredictor
@@ -149,3 +150,36 @@ def test_a_model_records_its_training_and_a_strategy_has_none() -> None:
     assert isinstance(masked, TrainedPredictor)
     assert masked.training == model.training != {}
     assert MaskedPredictor(LATEST, ["temperature"]).training == {}
+
+
+@pytest.mark.parametrize("tile", [16, 64])
+def test_targets_of_one_baseline_equal_each_predicted_alone(tile: int) -> None:
+    """In the order that was asked for, each under its own conditions."""
+    cube, tiles = coordinate_cube(), TileOptions(tile=tile)
+    times = cube["time"].values
+    order = np.argsort(times)
+    targets = [int(order[-1]), int(order[-2])]
+    together = predict_targets(cube, Spy(), targets, tiles=tiles)
+    np.testing.assert_array_equal(together["time"], times[targets])
+    for index, target in enumerate(targets):
+        alone = predict(cube, Spy(), times[target], before=times[order[-2]], tiles=tiles)
+        xr.testing.assert_equal(together.isel(time=index, drop=True), alone)
+
+
+def test_a_target_does_not_become_the_baseline_of_a_later_one() -> None:
+    cube = coordinate_cube()
+    order = np.argsort(cube["time"].values)
+    cube["backscatter"][{"time": order[-2]}] = 99.0
+    together = predict_targets(cube, STRATEGIES["mean"], [int(order[-2]), int(order[-1])])
+    assert float(together["expected"].max()) < 99.0
+
+
+def test_a_target_that_does_not_see_a_tile_leaves_it_empty() -> None:
+    cube = coordinate_cube()
+    order = np.argsort(cube["time"].values)
+    cube["backscatter"][{"time": order[-1], "x": slice(0, 25)}] = np.nan
+    tiles = TileOptions(tile=16, overlap=0.0)
+    seen = predict_targets(cube, Spy(), [int(order[-2]), int(order[-1])], tiles=tiles)["expected"]
+    assert np.isfinite(seen[0]).all()
+    assert np.isnan(seen[1, :, :, :16]).all()
+    assert np.isfinite(seen[1, :, :, 25:]).all()

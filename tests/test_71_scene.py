@@ -9,7 +9,7 @@ from sarcast.prediction.model import Model
 from sarcast.prediction.networks.context import BLOCK_PX, TABLE_SHAPE
 from sarcast.prediction.networks.temporal import Temporal, TemporalOptions
 from sarcast.prediction.predict import TileOptions, predict
-from sarcast.prediction.scene import Scene, read_scene
+from sarcast.prediction.scene import Scene
 from sarcast.windows import CubeReader
 
 SIDE, DATES, TILE = 160, 6, 64
@@ -57,7 +57,9 @@ def test_blocks_are_means_of_pixels(wet: xr.Dataset, model: Model) -> None:
     reader = CubeReader.from_cube(wet)
     offsets = [(row, column) for row in (0, 48, 96) for column in (0, 48, 96)]
     windows = [reader.cut(DATES - 1, at, (TILE, TILE), range(DATES - 1)) for at in offsets]
-    scene = read_scene(model, (SIDE, SIDE), windows)
+    scene = Scene((SIDE, SIDE))
+    for window in windows:
+        scene.add(window.offset, model.scene_blocks(window))
     images = wet["backscatter"].values.astype(float)
     departure = images[-1] - images[:-1].mean(axis=0)
     blocks = departure.reshape(2, SIDE // BLOCK_PX, BLOCK_PX, -1, BLOCK_PX).mean(axis=(2, 4))
@@ -67,7 +69,8 @@ def test_blocks_are_means_of_pixels(wet: xr.Dataset, model: Model) -> None:
 def test_tiles_of_one_region_have_one_table(wet: xr.Dataset, model: Model) -> None:
     reader = CubeReader.from_cube(wet)
     window = reader.cut(DATES - 1, (0, 0), (SIDE, SIDE), range(DATES - 1))
-    scene = read_scene(model, (SIDE, SIDE), [window])
+    scene = Scene((SIDE, SIDE))
+    scene.add(window.offset, model.scene_blocks(window))
     first, last = scene.context((0, 0), TILE), scene.context((96, 96), TILE)
     assert first.shape == TABLE_SHAPE
     np.testing.assert_array_equal(first, last)

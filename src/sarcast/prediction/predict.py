@@ -5,7 +5,7 @@ Tiles are read, predicted and blended a few at a time, so that only the result g
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import islice
 
 import numpy as np
@@ -17,7 +17,7 @@ from sarcast.cube import Date, moment_of, time_index_of
 from sarcast.errors import SarcastError
 from sarcast.io.progress import track
 from sarcast.prediction.model import Model
-from sarcast.prediction.scene import ScenePredictor, read_scene, with_context_of
+from sarcast.prediction.scene import Scene, ScenePredictor, with_context_of
 from sarcast.sensor.units import DB
 from sarcast.windows import (
     CubeReader,
@@ -109,38 +109,156 @@ def predict(
         expected = sarcast.predict(cube, model, at="2025-07-01")
         warmer = sarcast.predict(cube, model, at="2025-07-01", conditions={"temperature": 25.0})
     """
-    tiles, baseline = tiles or TileOptions(), baseline or PreviousOptions()
+    images = predict_targets(
+        cube,
+        predictor,
+        [time_index_of(cube, at)],
+        conditions=conditions,
+        baseline=baseline,
+        before=before,
+        tiles=tiles,
+    )
+    return images.isel(time=0, drop=True)
+
+
+def predict_targets(
+    cube: xr.Dataset,
+    predictor: Predictor,
+    targets: Sequence[int],
+    *,
+    conditions: Mapping[str, float] | None = None,
+    baseline: PreviousOptions | None = None,
+    before: Date | None = None,
+    tiles: TileOptions | None = None,
+) -> xr.Dataset:
+    """Predict the expected images of a whole cube at several dates, from one baseline.
+
+    Each tile has one choice of previous images, made for the first target that sees it; a network
+    encodes them once.
+
+    Parameters
+    ----------
+    cube, predictor, conditions, baseline, before, tiles
+        As in ``predict``; previous images precede all targets.
+    targets
+        Indices on ``time``, at least one.
+
+    Returns
+    -------
+    Dataset
+        As ``predict`` gives, dims (time, band, y, x), with the targets' coordinates, in their
+        order; NaN where a target does not see a tile.
+
+    Raises
+    ------
+    SarcastError
+        As ``predict`` does.
+    """
+    baseline = baseline or PreviousOptions()
     if predictor.previous is not None:
         baseline = baseline.model_copy(update={"previous": predictor.previous})
-    target = time_index_of(cube, at)
-    end = None if before is None else moment_of(before)
     reader = CubeReader.from_cube(cube)
-    choose_previous(reader.times, target, baseline.previous, chooser=baseline.chooser, before=end)
-    size = predictor.size or min(tiles.tile, max(reader.shape))
-    offsets = list(_tile_offsets(reader.shape, size, tiles.overlap))
-    blend = _Blend(reader.bands, reader.shape, size)
+    first = min(targets, key=lambda target: reader.times[target])
+    end = reader.times[first] if before is None else min(reader.times[first], moment_of(before))
+    choose_previous(reader.times, first, baseline.previous, chooser=baseline.chooser, before=end)
     if conditions and predictor.uses_target:
         predictor = _without_context(predictor)
-
-    def windows_of(doing: str) -> Iterator[Window]:
-        tracked = track(offsets, doing, len(offsets))
-        return _windows(reader, target, tracked, (size, size), baseline, end)
-
-    windows = windows_of("predicting")
-    if predictor.uses_target and len(offsets) > 1 and isinstance(predictor, ScenePredictor):
-        scene = read_scene(predictor, reader.shape, windows_of("reading the scene"))
-        windows = (with_context_of(window, scene) for window in windows)
-    while batch := list(islice(windows, TILES_PER_BATCH)):
-        batch = [window.with_conditions(conditions or {}) for window in batch]
-        for window, expected in zip(batch, predictor.expect(batch), strict=True):
-            blend.add(window.offset, expected)
-    if blend.is_empty:
-        date = np.datetime_as_string(reader.times[target], "D")
+    series = _Series(reader, targets, baseline, end, tiles or TileOptions(), predictor.size)
+    blends = {t: _Blend(reader.bands, reader.shape, series.size) for t in targets}
+    for batch in series.predicted(predictor, conditions or {}):
+        for target, offset, expected in batch:
+            blends[target].add(offset, expected)
+    if all(blend.is_empty for blend in blends.values()):
+        date = np.datetime_as_string(end, "D")
         raise SarcastError(
             f"no part of the cube has {baseline.previous} previous images before {date}; choose a "
             f"later date, a later --before, or fewer images (--previous)"
         )
-    return blend.result(reader.backscatter.isel(time=target, drop=True))
+    mean, std = (
+        np.stack(each) for each in zip(*(blends[t].result() for t in targets), strict=True)
+    )
+    like, units = reader.backscatter.isel(time=list(targets)), {"units": DB}
+    layers = {"expected": mean, "std": std}
+    return _in_predicted_bands(
+        xr.Dataset(
+            {
+                name: xr.DataArray(values, like.coords, like.dims, attrs=units)
+                for name, values in layers.items()
+            }
+        )
+    )
+
+
+@dataclass(frozen=True)
+class _Series:
+    """Tiles of several targets of one baseline, read and predicted one after the other."""
+
+    reader: CubeReader
+    targets: Sequence[int]
+    baseline: PreviousOptions
+    before: np.datetime64
+    tiles: TileOptions
+    only_size: int | None
+
+    @property
+    def size(self) -> int:
+        """Side of a tile, pixels."""
+        return self.only_size or min(self.tiles.tile, max(self.reader.shape))
+
+    def predicted(
+        self, predictor: Predictor, conditions: Mapping[str, float]
+    ) -> Iterator[list[tuple[int, PixelOffset, Expected]]]:
+        """Predict a few tiles at a time: target, offset and expected image of each."""
+        offsets = list(_tile_offsets(self.reader.shape, self.size, self.tiles.overlap))
+        scenes: dict[int, Scene] = {}
+        if predictor.uses_target and len(offsets) > 1 and isinstance(predictor, ScenePredictor):
+            scenes = self._scenes(predictor, offsets)
+        tracked = track(offsets, "predicting", len(offsets))
+        pairs = (pair for cut in self._cut(tracked) for pair in cut)
+        while batch := list(islice(pairs, TILES_PER_BATCH * len(self.targets))):
+            windows = [window.with_conditions(conditions) for _, window in batch]
+            if scenes:
+                windows = [
+                    with_context_of(window, scenes[target])
+                    for (target, _), window in zip(batch, windows, strict=True)
+                ]
+            results = zip(batch, predictor.expect(windows), strict=True)
+            yield [(target, window.offset, expected) for (target, window), expected in results]
+
+    def _scenes(
+        self, predictor: ScenePredictor, offsets: Sequence[PixelOffset]
+    ) -> dict[int, Scene]:
+        """Read the blocks of the whole scene of each target."""
+        scenes = {target: Scene(self.reader.shape) for target in self.targets}
+        for cut in self._cut(track(offsets, "reading the scene", len(offsets))):
+            for target, window in cut:
+                scenes[target].add(window.offset, predictor.scene_blocks(window))
+        return scenes
+
+    def _cut(self, offsets: Iterable[PixelOffset]) -> Iterator[list[tuple[int, Window]]]:
+        """Cut the tiles that a target sees and of which there are enough previous images."""
+        shape = (self.size, self.size)
+        for offset in offsets:
+            seen = [t for t in self.targets if self.reader.valid_share(t, offset, shape) > 0.0]
+            if not seen:
+                continue
+            previous = self.reader.choose_previous(
+                seen[0],
+                offset,
+                shape,
+                self.baseline.previous,
+                chooser=self.baseline.chooser,
+                before=self.before,
+            )
+            if len(previous) == self.baseline.previous:
+                windows = self.reader.cut_targets(seen, offset, shape, previous)
+                yield list(zip(seen, windows, strict=True))
+
+
+def _in_predicted_bands(images: xr.Dataset) -> xr.Dataset:
+    """Leave out bands in which nothing was predicted at any date, unless that is all of them."""
+    predicted = np.isfinite(images["expected"]).any(("time", "y", "x")).values
+    return images.isel(band=predicted) if predicted.any() else images
 
 
 def _without_context(predictor: Predictor) -> Predictor:
@@ -162,25 +280,6 @@ def _tile_starts(pixels: int, size: int, step: int) -> list[int]:
     """Compute the starts of tiles along one axis; the last tile ends at the edge."""
     last = max(pixels - size, 0)
     return sorted({*range(0, last, step), last})
-
-
-def _windows(
-    reader: CubeReader,
-    target: int,
-    offsets: Iterable[PixelOffset],
-    shape: PixelShape,
-    baseline: PreviousOptions,
-    before: np.datetime64 | None,
-) -> Iterator[Window]:
-    """Cut the tiles where the target has data and there are enough previous images."""
-    for offset in offsets:
-        if reader.valid_share(target, offset, shape) == 0.0:
-            continue
-        previous = reader.choose_previous(
-            target, offset, shape, baseline.previous, chooser=baseline.chooser, before=before
-        )
-        if len(previous) == baseline.previous:
-            yield reader.cut(target, offset, shape, previous)
 
 
 class _Blend:
@@ -215,22 +314,11 @@ class _Blend:
             self._has_std = True
         self.is_empty = False
 
-    def result(self, like: xr.DataArray) -> xr.Dataset:
-        """Give the weighted means, with the coordinates of an image of dims (band, y, x).
-
-        Bands in which nothing was predicted are left out, unless that is all of them.
-        """
+    def result(self) -> tuple[Float, Float]:
+        """Give the weighted means of expected image and standard deviation."""
         mean = self._weighted_mean(self._mean)
         std = self._weighted_mean(self._std) if self._has_std else np.full_like(mean, np.nan)
-        layers = {"expected": mean, "std": std}
-        images = xr.Dataset(
-            {
-                name: xr.DataArray(values, like.coords, like.dims, attrs={"units": DB})
-                for name, values in layers.items()
-            }
-        )
-        predicted = np.isfinite(mean).any(axis=(1, 2))
-        return images.isel(band=predicted) if predicted.any() else images
+        return mean, std
 
     def _weighted_mean(self, total: Float) -> Float:
         empty = np.full_like(total, np.nan)

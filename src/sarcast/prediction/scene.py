@@ -5,7 +5,6 @@ itself, and neighbouring tiles would differ. The context of a tile is therefore 
 of the region around it.
 """
 
-from collections.abc import Iterable
 from dataclasses import replace
 from typing import Protocol, runtime_checkable
 
@@ -67,24 +66,6 @@ class Scene:
         region = torch.from_numpy(self._blocks[:, rows, columns])[None]
         table: Float = fit(Blocks(*torch.split(region, _PARTS, dim=1)))[0].numpy()
         return table
-
-
-def read_scene(predictor: ScenePredictor, shape: PixelShape, windows: Iterable[Window]) -> Scene:
-    """Read the blocks of a scene from windows that cover it.
-
-    Parameters
-    ----------
-    predictor
-        The predictor that uses them.
-    shape
-        Rows and columns of the scene, pixels.
-    windows
-        Read one at a time.
-    """
-    scene = Scene(shape)
-    for window in windows:
-        scene.add(window.offset, predictor.scene_blocks(window))
-    return scene
 
 
 def with_context_of(window: Window, scene: Scene) -> Window:
