@@ -257,7 +257,7 @@ class _Series:
 
 def _in_predicted_bands(images: xr.Dataset) -> xr.Dataset:
     """Leave out bands in which nothing was predicted at any date, unless that is all of them."""
-    predicted = np.isfinite(images["expected"]).any(("time", "y", "x")).values
+    predicted = np.isfinite(images["expected"].values).any(axis=(0, 2, 3))
     return images.isel(band=predicted) if predicted.any() else images
 
 
