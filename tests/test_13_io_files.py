@@ -9,6 +9,7 @@ import pytest
 import rasterio
 from affine import Affine
 from odc.geo.geobox import GeoBox
+from rasterio.enums import ColorInterp
 from rio_cogeo.cogeo import cog_validate
 
 from sarcast.errors import SarcastError
@@ -93,6 +94,21 @@ def test_rasters_are_valid_cogs_with_the_written_values(tmp_path: Path, grid: Ge
         assert source.descriptions == ("VV", "VH")
         assert source.tags()["UNIT"] == "dB"
         assert np.isnan(source.nodata)
+
+
+def test_a_colour_table_is_written(tmp_path: Path, grid: GeoBox) -> None:
+    values = np.zeros((60, 80), dtype=np.uint8)
+    values[3, 4] = 1
+    path, colours = tmp_path / "classes.tif", {0: (9, 8, 7, 255), 1: (194, 65, 12, 255)}
+    write_cog(path, values, grid, nodata=255, colours=colours)
+    assert cog_validate(path)[0]
+    with rasterio.open(path) as source:
+        assert source.colorinterp == (ColorInterp.palette,)
+        table = source.colormap(1)
+        np.testing.assert_array_equal(source.read(1), values)
+    assert {value: table[value] for value in colours} == colours
+    assert table[2][:3] == (0, 0, 0)
+    assert table[255][3] == 0
 
 
 def test_overviews_are_means_of_power_and_existing_classes(tmp_path: Path) -> None:

@@ -157,6 +157,7 @@ def write_cog(
     nodata: float | None = float("nan"),
     bands: Sequence[str] = (),
     tags: Mapping[str, str] | None = None,
+    colours: Mapping[int, tuple[int, int, int, int]] | None = None,
 ) -> None:
     """Write a cloud-optimised GeoTIFF atomically.
 
@@ -174,6 +175,9 @@ def write_cog(
         Descriptions of the bands.
     tags
         TIFF tags.
+    colours
+        Colour table of a single band of uint8: red, green, blue and alpha, 0..255, by value. TIFF
+        stores no alpha: a reader gives 0 for ``nodata`` and 255 for all other values.
     """
     layers = array[np.newaxis] if array.ndim == 2 else array
     profile = {
@@ -194,6 +198,8 @@ def write_cog(
             target.update_tags(**(tags or {}))
             for number, name in enumerate(bands, start=1):
                 target.set_band_description(number, name)
+            if colours:
+                target.write_colormap(1, colours)
         with rasterio.open(memory.name) as source:
             copy(source, cog.name, driver="COG", compress="DEFLATE", **layout)
         partial.write_bytes(cog.getbuffer())
