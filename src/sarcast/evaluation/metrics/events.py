@@ -68,6 +68,9 @@ class WatchScore(_Record):
     )
     false_events: tuple[int, ...] = Field(description="those of them that touch no change")
     truths: tuple[TruthScore, ...] = Field(description="changes to be found")
+    auc: float | None = Field(
+        None, description="area under the ROC curve of its pixels; null without changes"
+    )
 
     @property
     def exposure(self) -> float:

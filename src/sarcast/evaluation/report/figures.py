@@ -89,7 +89,7 @@ def scenarios_figure(scenarios: Sequence[Scenario]) -> "Figure":
     """Expected images of scenarios, and the change of each band from the first scenario, dB."""
     bands = scenarios[0].bands
     figure, axes = _grid(1 + len(bands), len(scenarios), width=2.7 * len(scenarios), height=8.6)
-    low, high = _stretch([scenario.expected for scenario in scenarios])
+    low, high = stretch([scenario.expected for scenario in scenarios])
     gains = np.stack([scenario.expected - scenarios[0].expected for scenario in scenarios])
     largest = max(_percentile(np.abs(gains), BRIGHTEST), 0.1)
     for column, scenario in enumerate(scenarios):
@@ -175,7 +175,7 @@ def panel_figure(panel: Panel) -> "Figure":
     figure, axes = _canvas(6, width=17.5, height=3.5)
     names = (panel.conventional_name, panel.improved_name)
     images = (panel.actual, panel.conventional, panel.improved)
-    low, high = _stretch(images)
+    low, high = stretch(images)
     titles = ("Actual", *(f"Expected: {name}" for name in names))
     for column, image, title in zip((0, 2, 3), images, titles, strict=True):
         axes[column].imshow(composite(image, low, high), interpolation="nearest")
@@ -222,7 +222,7 @@ def _channels(image: Float) -> Float:
     return np.stack([image[0], image[1], image[0] - image[1]])
 
 
-def _stretch(images: Sequence[Float]) -> tuple[Float, Float]:
+def stretch(images: Sequence[Float]) -> tuple[Float, Float]:
     """Range in dB of each colour, common to all images."""
     both = np.concatenate([_channels(image).reshape(3, -1) for image in images], axis=1)
     low = np.array([_percentile(channel, STRETCH[0]) for channel in both], dtype=np.float32)

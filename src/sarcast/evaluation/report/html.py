@@ -96,7 +96,7 @@ def write_report(
         panels=[(panel.title, png_address(panel_figure(panel))) for panel in panels],
         scenarios=png_address(scenarios_figure(scenarios)) if scenarios else None,
         comparisons=comparisons,
-        provenance=[(key, _as_text(value)) for key, value in evaluation.provenance.items()],
+        provenance=[(key, as_text(value)) for key, value in evaluation.provenance.items()],
     )
     with new_file(path) as partial:
         partial.write_text(page, encoding="utf-8")
@@ -185,5 +185,6 @@ def _row(result: MethodResult) -> dict[str, Any]:
     }
 
 
-def _as_text(value: Any) -> str:
+def as_text(value: Any) -> str:
+    """Text of a value of the provenance."""
     return value if isinstance(value, str) else json.dumps(value, indent=1, default=str)

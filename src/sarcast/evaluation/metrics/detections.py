@@ -1,0 +1,167 @@
+"""The result of an evaluation of detection, as stored in ``detection.json``."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from sarcast.errors import SarcastError
+from sarcast.evaluation.metrics.events import (
+    ClassRecall,
+    DetectorRole,
+    DetectorScores,
+    Operating,
+    PairedRecall,
+    compare,
+    curve,
+    is_found,
+    level_at,
+    operating,
+    recall_by_class,
+)
+from sarcast.io.files import new_file
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DetectorResult(_Record):
+    """Measures of one detector over all watches."""
+
+    detector: str
+    role: DetectorRole
+    own: Operating | None = Field(
+        description="at its own level: the one that gives the rate of false events asked for, or "
+        "the published one of a rule; null: it has none"
+    )
+    equal: Operating | None = Field(
+        description="at the loosest level that keeps to the rate asked for in these watches; null: "
+        "none does"
+    )
+    classes: tuple[ClassRecall, ...] = Field(description="what is found at that level, by class")
+    curve: tuple[Operating, ...] = Field(description="at each level")
+    overlap: float | None = Field(
+        description="intersection over union, mean of the changes found at its own level"
+    )
+    dated: float | None = Field(
+        description="share of the changes found at its own level whose date is off by one "
+        "acquisition at most"
+    )
+    date_error: float | None = Field(
+        description="acquisitions after the first one that shows a change, mean over the changes "
+        "found at its own level"
+    )
+    auc: float | None = Field(
+        description="area under the ROC curve of pixels, mean over the watches with changes"
+    )
+
+
+class DetectionEvaluation(_Record):
+    """Result of an evaluation of detection."""
+
+    schema_version: Literal[1] = 1
+    title: str
+    false_events: float = Field(
+        description="rate asked for, false events per 1 000 km² and acquisition"
+    )
+    watches: int = Field(description="watches evaluated")
+    km2_acquisitions: float = Field(description="their area times acquisitions, km²")
+    results: tuple[DetectorResult, ...]
+    paired: tuple[PairedRecall, ...] = Field(
+        default=(), description="recall of the networks minus that of every other detector"
+    )
+    scores: tuple[DetectorScores, ...] = Field(description="scores of each watch")
+    provenance: dict[str, Any] = Field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls,
+        scores: Sequence[DetectorScores],
+        title: str,
+        false_events: float,
+        provenance: dict[str, Any],
+        *,
+        rng: np.random.Generator,
+    ) -> Self:
+        """Measure and compare detectors.
+
+        Parameters
+        ----------
+        scores
+            Of the same watches.
+        title
+            Title of tables and pages.
+        false_events
+            Rate at which detectors are compared, per 1 000 km² and acquisition.
+        provenance
+            Command, versions and data.
+        rng
+            Generator of the bootstrap samples.
+        """
+        networks = [each for each in scores if each.role == "network"]
+        others = [each for each in scores if each.role != "network"]
+        return cls(
+            title=title,
+            false_events=false_events,
+            watches=len(scores[0].watches),
+            km2_acquisitions=1000.0 * scores[0].exposure,
+            results=tuple(_result(each, false_events) for each in scores),
+            paired=tuple(
+                compare(network, other, false_events, rng=rng)
+                for network in networks
+                for other in others
+            ),
+            scores=tuple(scores),
+            provenance=provenance,
+        )
+
+    def write(self, path: Path) -> None:
+        """Write as JSON, atomically."""
+        with new_file(path) as partial:
+            partial.write_text(self.model_dump_json(indent=1) + "\n", encoding="utf-8")
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read a file that ``write`` wrote.
+
+        Raises
+        ------
+        SarcastError
+            If the file is absent, or not an evaluation of this schema version.
+        """
+        try:
+            return cls.model_validate_json(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise SarcastError(f"{path} cannot be read: {error.strerror}") from error
+        except ValidationError as error:
+            raise SarcastError(
+                f"{path} is not an evaluation of detection of schema version 1; run "
+                f"'sarcast evaluate --detection' again to write one"
+            ) from error
+
+
+def _result(scores: DetectorScores, false_events: float) -> DetectorResult:
+    level = level_at(scores, false_events)
+    own = scores.own_level
+    found = [truth for truth in scores.truths if own is not None and is_found(truth, own)]
+    errors = [truth.date_error for truth in found if truth.date_error is not None]
+    areas = [watch.auc for watch in scores.watches if watch.auc is not None]
+    return DetectorResult(
+        detector=scores.name,
+        role=scores.role,
+        own=None if own is None else operating(scores, own),
+        equal=None if level is None else operating(scores, level),
+        classes=recall_by_class(scores, level),
+        curve=curve(scores),
+        overlap=_mean([truth.overlap for truth in found if truth.overlap is not None]),
+        dated=_mean([float(abs(error) <= 1) for error in errors]),
+        date_error=_mean([float(error) for error in errors]),
+        auc=_mean(areas),
+    )
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return float(np.mean(values)) if values else None
