@@ -239,7 +239,7 @@ def _steps(
     start = int(np.searchsorted(times, np.datetime64(latest, "s").astype(times.dtype))) + delay
     later = range(start, min(start + acquisitions, len(times)))
     before = np.flatnonzero(times < np.datetime64(earliest, "s").astype(times.dtype))
-    tracks = _tracks(cube)
+    tracks = tracks_of(cube)
     steps = []
     for track in dict.fromkeys(tracks[index] for index in later):
         earlier = [int(index) for index in before if tracks[index] == track][-EARLIER_IMAGES:]
@@ -248,7 +248,7 @@ def _steps(
     return steps
 
 
-def _tracks(cube: xr.Dataset) -> list[Any]:
+def tracks_of(cube: xr.Dataset) -> list[Any]:
     """Relative orbit of each time step, or its heading to the degree; all alike if unknown."""
     if "relative_orbit" in cube.coords:
         return [int(orbit) for orbit in cube["relative_orbit"].values]

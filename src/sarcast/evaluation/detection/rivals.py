@@ -1,0 +1,82 @@
+"""Rules of other systems applied to a watch: from their statistic to events."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+from odc.geo.geobox import GeoBox
+
+from sarcast.arrays import Bool
+from sarcast.detection import difference as di
+from sarcast.detection.regions import label_regions, remove_small_regions
+from sarcast.evaluation.detection.rules import Rule, Series, above
+from sarcast.evaluation.detection.truth import spacing_m, tracks_of
+from sarcast.evaluation.detection.watches import Findings, Watch
+
+if TYPE_CHECKING:
+    import geopandas
+
+IMAGES = ("time", "band", "y", "x")
+
+
+def series_of(watch: Watch, predicted: xr.Dataset) -> Series:
+    """Collect what the rules take from a watch.
+
+    Parameters
+    ----------
+    watch
+        What is watched.
+    predicted
+        ``expected`` and ``std`` of the watched acquisitions, dims (time, band, y, x), dB.
+    """
+    bands = list(predicted["band"].values)
+    images = watch.cube["backscatter"].sel(band=bands).transpose(*IMAGES).values
+    expected, std = (predicted[name].transpose(*IMAGES).values for name in ("expected", "std"))
+    actual = images[-len(watch.watched) :]
+    return Series(
+        watch.cube["time"].values,
+        tracks_of(watch.cube),
+        images,
+        di.subtract(actual, expected),
+        di.z(actual, expected, std),
+        spacing_m(watch.cube.odc.geobox),
+    )
+
+
+def rule_findings(rule: Rule, series: Series, grid: GeoBox, fewest_pixels: int) -> Findings:
+    """Apply a rule to a series.
+
+    Parameters
+    ----------
+    rule
+        The rule.
+    series
+        What it is given.
+    grid
+        Grid of the images.
+    fewest_pixels
+        Least size of an event, connected pixels.
+    """
+    statistic = rule.statistic(series)
+
+    def events(level: float) -> "geopandas.GeoDataFrame":
+        return outlined(remove_small_regions(above(statistic, level), fewest_pixels), grid)
+
+    return Findings(statistic, events)
+
+
+def outlined(changed: Bool, grid: GeoBox) -> "geopandas.GeoDataFrame":
+    """Outlines of the connected changes of a change map, dims (y, x), without a known ``date``."""
+    import geopandas as gpd
+    from rasterio.features import shapes
+    from shapely.geometry import shape
+    from shapely.ops import unary_union
+
+    labels, count = label_regions(changed)
+    parts: dict[int, list[Any]] = {}
+    for outline, label in shapes(labels, mask=changed, transform=grid.transform):
+        parts.setdefault(int(label), []).append(shape(outline))
+    outlines: Sequence[Any] = [unary_union(parts[label]) for label in range(1, count + 1)]
+    dates = np.full(count, np.datetime64("NaT", "s"))
+    return gpd.GeoDataFrame({"date": dates}, geometry=list(outlines), crs=grid.crs.to_wkt())
