@@ -123,7 +123,7 @@ def change_map() -> ChangeMap:
 def test_the_map_draws_every_ring_in_the_colour_of_what_it_is() -> None:
     (axes,) = map_figure(change_map()).axes
     colours = [line.get_color() for line in axes.lines]
-    assert colours == ["#15803d"] * 2 + ["#f97316"] * 2
+    assert colours == ["#16a34a"] * 2 + ["#f97316"] * 2
     labels = [text.get_text() for text in axes.get_legend().get_texts()]
     assert labels == ["found (1)", "missed (1)", "false (0)", "not counted (0)"]
 

@@ -16,7 +16,7 @@ from sarcast.evaluation.detection.simulation import PersistentOptions
 from sarcast.evaluation.detection.truth import rasterized, truth_frame
 from sarcast.evaluation.detection.watches import (
     Findings,
-    Watch,
+    WatchCase,
     score,
     simulated_watches,
     true_watches,
@@ -101,7 +101,7 @@ def found(*at: tuple[float, float, float, float, str]) -> Findings:
     return Findings(statistic, lambda level: frame[frame["level"] >= level])
 
 
-def watch() -> Watch:
+def watch() -> WatchCase:
     (only,) = true_watches(
         cube(), truth("2020-06-15", "2019-01-01"), 3, min_area_ha=0.5, min_magnitude_db=0.0
     )
@@ -150,7 +150,7 @@ def test_a_rule_gives_events_of_a_least_size_at_each_level() -> None:
     last[-1] = -10.0
     last[-1, :, 20:30, 20:30] = -13.0
     last[-1, :, 60:62, 60:62] = -13.0  # four pixels
-    only = Watch(data, data["time"].values[9:], truth("2020-08-01"), np.array([False]))
+    only = WatchCase(data, data["time"].values[9:], truth("2020-08-01"), np.array([False]))
     series = series_of(only, xr.Dataset({"expected": expected, "std": expected * 0.0 + 2.0}))
     assert series.z[-1, 0, 25, 25] == pytest.approx(-1.5)
     norm = Rule("norm", lambda given: np.hypot(*given.residual[-1]), (1.0, 5.0))

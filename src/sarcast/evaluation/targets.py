@@ -3,14 +3,14 @@
 import logging
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import xarray as xr
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
 from sarcast.cube import Date, moment_of
-from sarcast.cube.dates import to_datetime64
+from sarcast.cube.dates import IsoDate
 from sarcast.errors import SarcastError
 from sarcast.evaluation.metrics import Role
 from sarcast.io.progress import track
@@ -28,15 +28,6 @@ from sarcast.windows import (
 )
 
 _log = logging.getLogger(__name__)
-
-
-def _to_iso(date: Any) -> Any:
-    """Convert date objects to ISO 8601 text; text is checked where it is used."""
-    return date if date is None or isinstance(date, str) else str(to_datetime64(date))
-
-
-IsoDate = Annotated[str, BeforeValidator(_to_iso)]
-"""ISO 8601 text; date objects are converted."""
 
 
 class WindowOptions(PreviousOptions):

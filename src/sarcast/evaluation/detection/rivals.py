@@ -12,7 +12,7 @@ from sarcast.detection import difference as di
 from sarcast.detection.regions import label_regions, remove_small_regions
 from sarcast.evaluation.detection.rules import Rule, Series, above
 from sarcast.evaluation.detection.truth import spacing_m, tracks_of
-from sarcast.evaluation.detection.watches import Findings, Watch
+from sarcast.evaluation.detection.watches import Findings, WatchCase
 
 if TYPE_CHECKING:
     import geopandas
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 IMAGES = ("time", "band", "y", "x")
 
 
-def series_of(watch: Watch, predicted: xr.Dataset) -> Series:
+def series_of(watch: WatchCase, predicted: xr.Dataset) -> Series:
     """Collect what the rules take from a watch.
 
     Parameters

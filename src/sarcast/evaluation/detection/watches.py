@@ -29,7 +29,7 @@ HA_PER_KM2 = 100.0
 
 
 @dataclass(frozen=True)
-class Watch:
+class WatchCase:
     """A cube until its last watched acquisition, and the changes in it.
 
     Attributes
@@ -83,7 +83,7 @@ def simulated_watches(
     *,
     within: Bool | None = None,
     rng: np.random.Generator,
-) -> Iterator[Watch]:
+) -> Iterator[WatchCase]:
     """Put persistent changes into the last acquisitions before some dates.
 
     Parameters
@@ -111,7 +111,7 @@ def simulated_watches(
             min_area_ha=options.change_ha,
             looks=looks,
         )
-        yield Watch(changed.cube, watched, changed.truth, counted)
+        yield WatchCase(changed.cube, watched, changed.truth, counted)
 
 
 def true_watches(
@@ -121,7 +121,7 @@ def true_watches(
     *,
     min_area_ha: float,
     min_magnitude_db: float,
-) -> Iterator[Watch]:
+) -> Iterator[WatchCase]:
     """Watch each true change until its K-th acquisition.
 
     Parameters
@@ -157,11 +157,11 @@ def true_watches(
             min_area_ha=min_area_ha,
             min_magnitude_db=min_magnitude_db,
         )
-        yield Watch(cube.isel(time=slice(0, index + 1)), watched, truth, counted)
+        yield WatchCase(cube.isel(time=slice(0, index + 1)), watched, truth, counted)
 
 
 def score(
-    watch: Watch,
+    watch: WatchCase,
     findings: Findings,
     detector: DetectorScores,
     options: MatchOptions | None = None,
@@ -203,7 +203,7 @@ def score(
 
 
 def _truth_scores(
-    watch: Watch, findings: Findings, matches: dict[float, Match], own_level: float | None
+    watch: WatchCase, findings: Findings, matches: dict[float, Match], own_level: float | None
 ) -> tuple[TruthScore, ...]:
     """Scores of the changes that count."""
     overlap: list[float | None] = [None] * len(watch.truth)
@@ -230,7 +230,7 @@ def _truth_scores(
     )
 
 
-def _pixel_auc(watch: Watch, statistic: Float) -> float | None:
+def _pixel_auc(watch: WatchCase, statistic: Float) -> float | None:
     """Area under the ROC curve of the pixels; those of changes that do not count are left out."""
     grid, outlines = watch.cube.odc.geobox, watch.truth.geometry.to_numpy()
     changed = rasterized(list(outlines[watch.counted]), grid)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from shapely.geometry.base import BaseGeometry
 
-OUTLINES = {"found": "#15803d", "missed": "#f97316", "false": "#d946ef", "not counted": "#e5e7eb"}
+OUTLINES = {"found": "#16a34a", "missed": "#f97316", "false": "#d946ef", "not counted": "#38bdf8"}
 """Colours of the outlines on a map, by what they are."""
 COLOURS: dict[DetectorRole, tuple[str, ...]] = {
     "network": ("#c2410c", "#be185d", "#7c3aed"),
@@ -130,21 +130,25 @@ def map_figure(shown: ChangeMap) -> "Figure":
 
     left, right, bottom, top = shown.extent
     height = _MAP_INCHES * min(max((top - bottom) / (right - left), 0.4), 2.0)
-    figure = Figure(figsize=(_MAP_INCHES + 1.6, height + 0.4), layout="constrained")
+    figure = Figure(figsize=(_MAP_INCHES + 2.2, height + 0.4), layout="constrained")
     axes = figure.subplots()
-    low, high = stretch([shown.image])
-    axes.imshow(composite(shown.image, low, high), extent=shown.extent, interpolation="nearest")
+    grey = _mean_of_bands(shown.image)
+    low, high = stretch([grey])
+    axes.imshow(composite(grey, low, high), extent=shown.extent, interpolation="nearest")
     for name, colour in OUTLINES.items():
         for outline in shown.outlines.get(name, ()):
             _draw(axes, outline, colour, dotted=name == "not counted")
     handles = [
-        Line2D([], [], color=colour, label=f"{name} ({len(shown.outlines.get(name, ()))})")
+        Line2D(
+            [],
+            [],
+            color=colour,
+            label=f"{name} ({len(shown.outlines.get(name, ()))})",
+            linestyle=":" if name == "not counted" else "-",
+        )
         for name, colour in OUTLINES.items()
     ]
-    axes.legend(
-        handles=handles, loc="upper left", bbox_to_anchor=(1.0, 1.0), facecolor="#6b7280",
-        labelcolor="white", fontsize=9,
-    )  # fmt: skip
+    axes.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
     axes.set(title=shown.title, xlim=(left, right), ylim=(bottom, top), xticks=[], yticks=[])
     return figure
 
@@ -174,6 +178,16 @@ def recall_figure(evaluation: DetectionEvaluation) -> "Figure":
     axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, fontsize=9)
     axes.spines[["top", "right"]].set_visible(False)
     return figure
+
+
+def _mean_of_bands(image: Float) -> Float:
+    """Mean over the bands with data, dims (1, y, x), dB."""
+    known = np.isfinite(image)
+    total = np.where(known, image, np.float32(0.0)).sum(axis=0, keepdims=True)
+    count = known.sum(axis=0, keepdims=True)
+    mean = np.full(total.shape, np.nan, dtype=np.float32)
+    np.divide(total, count, out=mean, where=count > 0)
+    return mean
 
 
 def _draw(axes: "Axes", outline: "BaseGeometry", colour: str, *, dotted: bool) -> None:
