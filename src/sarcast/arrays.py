@@ -13,3 +13,5 @@ Bool = npt.NDArray[np.bool_]
 """Masks."""
 Times = npt.NDArray[np.datetime64]
 """Times, UTC."""
+Labels = npt.NDArray[np.integer]
+"""Numbers of groups or regions, by pixel."""

@@ -1,60 +1,96 @@
-"""``sarcast detect``: expected image, difference image, change map and polygons of a date."""
+"""``sarcast detect``: what changed on the ground during the last acquisitions of a cube."""
 
 import logging
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 from pydantic import Field
 
-from sarcast.commands.config import FLAT, write_record
-from sarcast.commands.options import DateConfig, item_properties
+from sarcast.commands.config import FLAT, Config, write_record
+from sarcast.commands.options import Computed, Context, item_properties, load_predictor
 from sarcast.cube import open_cube, time_index_of
-from sarcast.detection.detect import DetectOptions
+from sarcast.detection.detect import Detection, DetectOptions
 from sarcast.detection.detect import detect as detect_change
+from sarcast.detection.null_file import FILE, read_null, write_null
 from sarcast.detection.output import write_detection
 from sarcast.io.files import new_folder
-from sarcast.prediction import load_model
+from sarcast.prediction import DEFAULT_CONTEXT, DEFAULT_PRECISION, Model
 
 _log = logging.getLogger(__name__)
 
 
-class DetectConfig(DateConfig):
+class DetectConfig(Config):
     """Options of ``sarcast detect``."""
 
+    model: Path = Field(
+        description="Model folder, 'base' for the shipped weights, or a conventional strategy, such "
+        "as mean or season-mean."
+    )
+    to: Path = Field(description="Folder for the result.")
     detection: Annotated[DetectOptions, FLAT] = Field(default_factory=DetectOptions)
+    null: Path | None = Field(
+        None,
+        description="Detection folder of an earlier run in the same cube, with the same model and "
+        "options but the dates: its null distributions are used and the past is not replayed.",
+    )
+    precision: Computed = DEFAULT_PRECISION
+    context: Context = DEFAULT_CONTEXT
+    overwrite: bool = Field(False, description="Replace the folder if it exists.")
 
 
 def detect(cube: Path, *, config: Annotated[DetectConfig, FLAT]) -> None:
-    """Write what changed on the ground at a date: rasters, polygons and their STAC item.
+    """Write what changed on the ground during the last acquisitions: events, rasters, their item.
 
     Parameters
     ----------
     cube
         A cube, as ``sarcast cube`` builds it.
     """
-    with new_folder(config.to, overwrite=config.overwrite, inputs=(cube, config.model)) as folder:
+    inputs = [path for path in (cube, config.model, config.null) if path is not None]
+    with new_folder(config.to, overwrite=config.overwrite, inputs=inputs) as folder:
         opened = open_cube(cube)
-        model = load_model(config.model, precision=config.precision, context=config.context)
-        config = config.model_copy(update={"precision": model.precision})
-        detection = detect_change(
-            opened,
-            model,
-            config.at,
-            options=config.detection,
-            baseline=config.baseline,
-            before=config.before,
-            tiles=config.tiles,
-        )
+        predictor = load_predictor(config.model, precision=config.precision, context=config.context)
+        if isinstance(predictor, Model):
+            config = config.model_copy(update={"precision": predictor.precision})
+        null = None if config.null is None else read_null(config.null)
+        detection = detect_change(opened, predictor, options=config.detection, null=null)
+        last = str(np.datetime_as_string(detection.watched[-1], "s"))
         properties = {
-            **item_properties(opened, model, time_index_of(opened, config.at)),
-            "sarcast:bands": detection.images["band"].values.tolist(),
-            "sarcast:threshold_db": detection.threshold_db,
+            **item_properties(opened, predictor, time_index_of(opened, last)),
+            **_properties(detection),
         }
-        if config.detection.level:
-            properties["sarcast:level_db"] = [round(float(db), 3) for db in detection.level_db]
-        write_detection(detection, folder, f"change-{config.at}", properties)
+        write_detection(detection, folder, f"change-{last}", properties)
+        write_null(detection.null, folder / FILE)
         write_record(folder, "detect", {"cube": cube}, config)
-    _log.info(
-        f"norm above {detection.threshold_db:.2f} dB: {100.0 * detection.changed_share:.2f} % of "
-        f"the valid pixels changed; {config.to / 'change.gpkg'}"
+    _log.info(_summary(detection, config.to))
+
+
+def _properties(detection: Detection) -> dict[str, object]:
+    options = detection.options
+    came_true = detection.null.came_true(options.false_events)
+    properties: dict[str, object] = {
+        "sarcast:bands": detection.images["band"].values.tolist(),
+        "sarcast:threshold": round(detection.threshold, 3),
+        "sarcast:replays": len(detection.null.peaks),
+    }
+    if options.false_pixels is None:
+        properties["sarcast:false_events_asked"] = options.false_events
+    if np.isfinite(came_true):
+        properties["sarcast:false_events_in_replays"] = round(came_true, 3)
+    return properties
+
+
+def _summary(detection: Detection, to: Path) -> str:
+    """One line: events, their area, and how often unchanged ground would look like that."""
+    events, options = detection.events, detection.options
+    first, last = (np.datetime_as_string(detection.watched[i], "D") for i in (0, -1))
+    asked = f"{options.false_events:g} false events per 1 000 km2 and acquisition asked"
+    if options.false_pixels is not None:
+        asked = f"a share of {options.false_pixels:g} of unchanged pixels asked"
+    replayed = detection.null.came_true(options.false_events)
+    held_out = "" if np.isnan(replayed) else f", {replayed:.2g} in held-out replays of the past"
+    return (
+        f"{len(events)} events of {events['area_ha'].sum():.1f} ha in {len(detection.watched)} "
+        f"acquisitions, {first} to {last} ({asked}{held_out}): {to / 'events.gpkg'}"
     )

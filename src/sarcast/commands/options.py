@@ -11,11 +11,12 @@ from sarcast.prediction import (
     DEFAULT_CONTEXT,
     DEFAULT_PRECISION,
     ContextSource,
-    Model,
     Precision,
+    load_model,
 )
 from sarcast.prediction.predict import TileOptions
-from sarcast.windows import PreviousOptions
+from sarcast.prediction.strategies import STRATEGIES
+from sarcast.windows import Predictor, PreviousOptions
 
 Context = Annotated[
     ContextSource,
@@ -53,7 +54,20 @@ class DateConfig(Config):
     overwrite: bool = Field(False, description="Replace the folder if it exists.")
 
 
-def item_properties(cube: xr.Dataset, model: Model, index: int) -> dict[str, object]:
+def load_predictor(model: Path, *, precision: Precision, context: ContextSource) -> Predictor:
+    """Load a model folder, or a conventional strategy by its name.
+
+    Raises
+    ------
+    SarcastError
+        If it is neither.
+    """
+    if str(model) in STRATEGIES and not model.exists():
+        return STRATEGIES[str(model)]
+    return load_model(model, precision=precision, context=context)
+
+
+def item_properties(cube: xr.Dataset, model: Predictor, index: int) -> dict[str, object]:
     """STAC properties of a result: platform, orbit and scene of the target, name of the model.
 
     Parameters
@@ -61,7 +75,7 @@ def item_properties(cube: xr.Dataset, model: Model, index: int) -> dict[str, obj
     cube
         The cube.
     model
-        The model that made the result.
+        The model or strategy that made the result.
     index
         Index of the target on ``time``.
     """

@@ -2,9 +2,11 @@
 
 import datetime as dt
 import re
+from typing import Annotated, Any
 
 import numpy as np
 import xarray as xr
+from pydantic import BeforeValidator
 
 from sarcast.errors import SarcastError, UsageError
 
@@ -13,6 +15,14 @@ Date = str | dt.date | np.datetime64 | xr.DataArray
 ``datetime``, a ``datetime64``, or one time of a cube as ``cube.time[-1]``. A ``datetime`` at
 midnight stands for its whole day; one with a time zone is converted to UTC."""
 
+
+def _to_iso(date: Any) -> Any:
+    """Convert date objects to ISO 8601 text; text is checked where it is used."""
+    return date if date is None or isinstance(date, str) else str(to_datetime64(date))
+
+
+IsoDate = Annotated[str, BeforeValidator(_to_iso)]
+"""ISO 8601 text in options; date objects are converted."""
 _ISO = re.compile(r"\d{4}(-\d{2}(-\d{2}(T\d{2}(:\d{2}(:\d{2}(\.\d{1,9})?)?)?)?)?)?")
 
 
@@ -86,6 +96,17 @@ def to_datetime64(date: Date) -> np.datetime64:
     except ValueError:
         pass
     raise UsageError(f"{date!r} is not a date; give one such as 2025-01-02 or 2025-01-02T01:58:24")
+
+
+def utc_datetime(time: np.datetime64) -> dt.datetime:
+    """Time to the second, with its time zone."""
+    seconds = int(time.astype("datetime64[s]").astype(np.int64))
+    return dt.datetime.fromtimestamp(seconds, tz=dt.UTC)
+
+
+def iso_time(time: np.datetime64) -> str:
+    """Time to the second, as ``"2020-03-01T15:40:05Z"``."""
+    return utc_datetime(time).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _to_text(time: np.datetime64) -> str:

@@ -1,86 +1,113 @@
-"""Detection at one date: from a cube and a model to a change map and its polygons."""
+"""Detection: from a cube and an expected image to events, dated and outlined."""
 
+import logging
 import warnings
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
 from odc.geo.geobox import GeoBox
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
-from sarcast.arrays import Bool, Float
-from sarcast.cube import Date, moment_of, time_index_of
+from sarcast.arrays import Bool, Labels, Times
 from sarcast.detection import difference as di
-from sarcast.detection.regions import region_polygons, remove_small_regions
-from sarcast.detection.thresholds import Threshold
+from sarcast.detection.events import Series, describe_events
+from sarcast.detection.evidence import Direction, Residuals, statistics
+from sarcast.detection.judged import JudgedOptions, Part, cover_masks, crop, find_judged, trim
+from sarcast.detection.null import Null
+from sarcast.detection.null_file import shipped_null
+from sarcast.detection.regions import RegionOptions, Regions
+from sarcast.detection.replay import Observer, replay
+from sarcast.detection.residuals import Reader, looks_of, mean_over_looks
+from sarcast.detection.strata import StrataOptions, find_strata
+from sarcast.detection.watch import Watch, WatchOptions, plan_replays, plan_watch
 from sarcast.errors import SarcastError
-from sarcast.prediction.model import Model
-from sarcast.prediction.predict import TileOptions, predict
-from sarcast.prediction.uncertainty import with_validation_std
-from sarcast.sensor.units import DB
-from sarcast.windows import BANDS, Predictor, PreviousOptions, bands_of, join_names, rank_previous
+from sarcast.prediction.predict import TileOptions
+from sarcast.windows import CHOOSER_HELP, Chooser, Predictor, PreviousOptions
 
 if TYPE_CHECKING:
     import geopandas
 
-IMAGE = ("band", "y", "x")
+_log = logging.getLogger(__name__)
+
+FEWEST_REPLAYS = 2
+"""With fewer replays than this, p-values come from the table of the weights."""
+PARTLY_SEEN_SHARE = 0.05
+"""Share of the judged pixels from which on missing looks are worth a warning."""
 
 
-class DetectOptions(BaseModel):
-    """When a pixel counts as changed."""
+class DetectOptions(
+    WatchOptions, JudgedOptions, RegionOptions, StrataOptions, PreviousOptions, TileOptions
+):
+    """What is watched, from which baseline, where, and how much evidence makes an event."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    threshold: float | None = Field(
-        None, ge=0.0, description="Norm of the difference above which a pixel is changed, dB."
+    previous: int = Field(8, ge=1, le=64, description="Number of images of the baseline.")
+    chooser: Chooser = Field("recent", description=CHOOSER_HELP)
+    direction: Direction = Field("both", description="Find losses of backscatter, gains, or both.")
+    bands: tuple[str, ...] = Field(
+        (), description="Use these bands alone, such as VH; default: all that have data."
     )
-    false_alarm_rate: float = Field(
-        0.001,
+    false_events: float = Field(
+        1.0,
+        gt=0.0,
+        le=1e6,
+        description="False events per 1 000 km2 and acquisition that are accepted.",
+    )
+    false_pixels: float | None = Field(
+        None,
         gt=0.0,
         lt=1.0,
-        description="Share of unchanged pixels that are called changed, according to the model's "
-        "validation residuals; used if no threshold is given.",
+        description="Share of unchanged pixels whose evidence may exceed the threshold, in place "
+        "of --false-events.",
     )
-    min_pixels: int = Field(
-        8, ge=1, description="Smallest change that is kept, in connected pixels (8 neighbours)."
-    )
-    level: bool = Field(
-        False,
-        description="First shift the expected image by the median difference of each band: this "
-        "removes unmodelled weather over a whole scene, if less than half of it changed.",
+    replays: int = Field(
+        8,
+        ge=0,
+        le=64,
+        description="Earlier times of the cube, at most, at which the same watch is repeated to "
+        "learn what unchanged ground shows; 0: use the table of the weights.",
     )
 
 
 @dataclass(frozen=True)
 class Detection:
-    """What changed on the ground at one date.
+    """What changed on the ground during the watched acquisitions.
 
     Attributes
     ----------
     images
-        ``actual``, ``expected``, ``std`` and ``difference`` (actual - expected), dims (band, y, x),
-        dB; ``changed``, dims (y, x), bool; on the cube's grid, with the date as ``time``. ``band``
-        has the bands with data at the date and in the previous images.
-    previous_date
-        Acquisition time of the latest image before the target.
-    threshold_db
-        Norm of the difference above which a pixel is changed, dB.
-    level_db
-        Dims (band), dB: median of actual - expected, before a shift by ``DetectOptions.level``.
+        On the cube's grid, with the last watched acquisition as ``time``. Dims (band, y, x),
+        float32, means over the watched acquisitions that see a pixel: ``expected``, ``actual``,
+        ``difference`` and ``std`` in dB, ``z``. Dims (y, x): ``evidence``, -log10 of the p-value,
+        and ``p_value``, NaN where not judged; ``looks``, watched acquisitions that see the pixel;
+        ``changed``; ``event``, id of its event or 0; ``change_date``, the first acquisition that
+        shows the change, NaT elsewhere.
+    events
+        One row per connected change, the greatest evidence first; columns as in
+        ``events.describe_events``.
+    watched
+        Acquisition times of the watched acquisitions, oldest first.
+    baseline
+        Acquisition time of the latest image that the baseline could use.
+    threshold
+        Evidence above which a region is an event.
+    null
+        Null distributions behind the p-values; may be used again for the same cube.
+    options
+        How it was found.
     """
 
     images: xr.Dataset
-    previous_date: np.datetime64
-    threshold_db: float
-    level_db: Float
-
-    @cached_property
-    def polygons(self) -> "geopandas.GeoDataFrame":
-        """One row per connected change; columns as in ``regions.region_polygons``."""
-        return region_polygons(self.images, self.previous_date)
+    events: "geopandas.GeoDataFrame"
+    watched: Times
+    baseline: np.datetime64
+    threshold: float
+    null: Null
+    options: DetectOptions
 
     @property
     def grid(self) -> GeoBox:
@@ -88,204 +115,191 @@ class Detection:
         return self.images["expected"].odc.geobox
 
     @property
-    def date(self) -> np.datetime64:
-        """Acquisition time of the target."""
-        date: np.datetime64 = self.images["time"].values.flat[0]
-        return date
-
-    @cached_property
-    def valid(self) -> Bool:
-        """Pixels whose difference is known in every band, dims (y, x)."""
-        return np.asarray(np.isfinite(self.images["difference"].values).all(axis=0))
+    def judged(self) -> Bool:
+        """Pixels that were judged, dims (y, x)."""
+        return np.asarray(np.isfinite(self.images["evidence"].values))
 
     @property
     def changed_share(self) -> float:
-        """Changed pixels over valid pixels, 0..1."""
-        return float(self.images["changed"].values.sum() / max(1, self.valid.sum()))
+        """Changed pixels over judged pixels, 0..1."""
+        return float(self.images["changed"].values.sum() / max(1, self.judged.sum()))
 
 
 def detect(
     cube: xr.Dataset,
     predictor: Predictor,
-    at: Date,
     *,
     options: DetectOptions | None = None,
-    baseline: PreviousOptions | None = None,
-    before: Date | None = None,
-    tiles: TileOptions | None = None,
+    null: Null | None = None,
+    **settings: Any,
 ) -> Detection:
-    """Find what changed on the ground at one date of a cube.
+    """Find what changed on the ground during the last acquisitions of a cube.
 
-    A pixel is changed where the norm over the bands of actual - expected exceeds a threshold, in
-    connected regions of at least ``min_pixels`` pixels.
+    Residuals of the watched acquisitions against one baseline, fixed before them, give evidence of
+    change (``evidence``); the same at earlier times of the cube says how much evidence unchanged
+    ground shows (``replay``); regions that exceed it more often than a rate of false events allows
+    are events.
 
     Parameters
     ----------
     cube
         The cube.
     predictor
-        A model, a strategy, or anything else with ``expect``; without validation scores it needs
-        ``options.threshold``.
-    at
-        Date or time of the target, UTC, as in ``predict``.
+        A model, a conventional strategy, or anything else with ``expect``.
     options
-        Threshold, smallest region, and removal of the offset of the whole scene.
-    baseline
-        Which previous images; their number applies to predictors that take any number.
-    before
-        Only previous images before this date: a baseline that stays fixed while a change is
-        watched.
-    tiles
-        How the cube is tiled.
+        What is watched, and how.
+    null
+        Null distributions of an earlier detection in the same cube, with the same predictor and
+        number of acquisitions: the past is not replayed then.
+    **settings
+        Fields of ``DetectOptions``, in place of ``options``.
 
     Returns
     -------
     Detection
-        ``images`` (Dataset) and ``polygons`` (GeoDataFrame).
+        ``images`` (Dataset) and ``events`` (GeoDataFrame).
 
     Raises
     ------
     SarcastError
-        If the cube has no such date, too few images precede the date, no pixel has data, no
-        threshold can be derived from the model, or it does not know the bands of the cube.
+        If a date cannot be read, too few acquisitions can be watched or precede them, no pixel can
+        be judged, or the null distributions are those of something else.
 
     Warns
     -----
     UserWarning
-        If the whole scene is off the expected image by more than its standard deviation; if a band
-        of the cube has no data at the date or before it, so that change is found in the other; or
-        if the threshold is that of the norm over more bands.
+        If part of the area is seen by fewer acquisitions, or the past is too short for replays.
 
     Examples
     --------
-    >>> detection = sarcast.detect(cube, model, at="2024-12-24")  # doctest: +SKIP
-    >>> detection.images["changed"].plot()  # doctest: +SKIP
-    >>> detection.polygons.explore()  # doctest: +SKIP
+    >>> detection = sarcast.detect(cube, model, until="2024-12-24")  # doctest: +SKIP
+    >>> detection.events.explore()  # doctest: +SKIP
     """
-    options = options or DetectOptions()
-    index, end = time_index_of(cube, at), None if before is None else moment_of(before)
-    times, threshold = cube["time"].values, _threshold_db(predictor, options)
-    predicted = predict(cube, predictor, at, baseline=baseline, before=before, tiles=tiles)
-    if isinstance(predictor, Model):
-        predicted = with_validation_std(predicted, predictor)
-    predicted, actual = _with_data(cube, predicted, index)
-    bands = [str(band) for band in predicted["band"].values]
-    if len(bands) < len(BANDS):
-        threshold = _threshold_db(predictor, options, bands[0])
-    expected, std = predicted["expected"].values, predicted["std"].values
-    level = di.level(di.subtract(actual, expected))
-    if options.level:
-        expected = expected + level[:, np.newaxis, np.newaxis]
-    else:
-        _warn_of_level(bands, level, di.z(actual, expected, std))
-    changed = Threshold(threshold).predict(di.subtract(actual, expected))
-    images = detection_images(
-        predicted.assign(expected=predicted["expected"].copy(data=expected)),
-        actual,
-        remove_small_regions(changed, options.min_pixels),
-        times[index],
-    )
-    latest = rank_previous(times, index, before=end, chooser="recent")[0]
-    return Detection(images, times[latest], threshold, level)
+    options = options or DetectOptions(**settings)
+    part = crop(cube, options.area)
+    watch = plan_watch(part.cube, options)
+    judged = find_judged(part, watch.before, options)
+    conditions = _conditions_of(part.cube, predictor, watch, options)
+    if null is None:
+        null = replace(_null(part, predictor, watch, judged, options), made_from=conditions)
+    _check_same(null, conditions)
+    observer = _observer(part.cube, predictor, np.where(judged, null.strata, -1), options)
+    images = observer.reader.images(watch)
+    residuals = observer.reader.residuals(images)
+    _warn_of_looks(residuals, judged)
+    found = statistics(residuals, observer.pixel_m, options.direction)
+    evidence = null.with_strata(observer.reader.strata).evidence(found, looks_of(residuals.seen))
+    threshold = _threshold(null, options)
+    regions = observer.regions_of(evidence, residuals).above(threshold)
+    before = part.cube["time"].values[part.cube["time"].values < watch.before].max()
+    series = Series(images, residuals, evidence, cover_masks(part.cube), before)
+    events, onsets = describe_events(regions, series, part.cube["backscatter"].odc.geobox)
+    final = trim(_images(series, regions, onsets), part.inside)
+    return Detection(final, events, series.times, before, threshold, null, options)
 
 
-def detection_images(
-    predicted: xr.Dataset, actual: Float, changed: Bool, date: np.datetime64
-) -> xr.Dataset:
-    """Images of a ``Detection``: the predicted ones with the actual image and the change map.
-
-    Parameters
-    ----------
-    predicted
-        ``expected`` and ``std``, dims (band, y, x), dB.
-    actual
-        Dims (band, y, x), dB.
-    changed
-        Dims (y, x).
-    date
-        Acquisition time of the actual image.
-    """
-    expected = predicted["expected"]
-    difference = di.subtract(actual, expected.values)
-    mask = expected.isel(band=0, drop=True).copy(data=changed).drop_attrs(deep=False)
-    return predicted.assign(
-        actual=expected.copy(data=actual),
-        difference=expected.copy(data=difference).assign_attrs(units=DB),
-        changed=mask,
-    ).assign_coords(time=date)
+def _observer(
+    cube: xr.Dataset, predictor: Predictor, strata: Labels, options: DetectOptions
+) -> Observer:
+    previous = PreviousOptions(previous=options.previous, chooser=options.chooser)
+    tiles = TileOptions(tile=options.tile, overlap=options.overlap)
+    reader = Reader(cube, predictor, previous, tiles, strata, options.bands or None)
+    return Observer(reader, options.direction, options)
 
 
-def _threshold_db(predictor: Predictor, options: DetectOptions, band: str | None = None) -> float:
-    """Threshold on the norm of the difference, dB, given or by the false-alarm rate.
-
-    Of a single ``band``, that of its absolute difference or, with a warning, that of the norm.
-    """
-    if options.threshold is not None:
-        return options.threshold
-    scores = predictor.scores if isinstance(predictor, Model) else None
-    if scores is None:
-        raise SarcastError(
-            f"{predictor.name} has no validation scores; set threshold (--threshold) in dB"
-        )
-    by_band = scores.band_quantiles_db or {}
-    by_share = by_band.get(band or "", scores.norm_quantiles_db)
-    shares, quantiles = zip(*sorted(by_share.items()), strict=True)
-    wanted = 1.0 - options.false_alarm_rate
-    if not shares[0] <= wanted <= shares[-1] + 1e-9:
-        raise SarcastError(
-            f"{predictor.name} has thresholds for false-alarm rates of {1.0 - shares[-1]:g} to "
-            f"{1.0 - shares[0]:g}, not for {options.false_alarm_rate:g}; "
-            f"set threshold (--threshold) in dB"
-        )
-    threshold = float(np.interp(wanted, shares, quantiles))
-    if band is not None and band not in by_band:
-        _warn_of_threshold(threshold, band)
-    return threshold
-
-
-def _with_data(cube: xr.Dataset, predicted: xr.Dataset, index: int) -> tuple[xr.Dataset, Float]:
-    """Expected and actual image in the bands in which some pixel has data in both.
-
-    Raises
-    ------
-    SarcastError
-        If there is none.
-    """
-    images = cube["backscatter"].sel(band=predicted["band"].values).isel(time=index)
-    actual: Float = images.transpose(*IMAGE).values
-    known = np.isfinite(di.subtract(actual, predicted["expected"].values)).any(axis=(1, 2))
-    date = np.datetime_as_string(cube["time"].values[index], unit="s")
-    if not known.any():
-        raise SarcastError(
-            f"no pixel has data both at {date} and in the previous images; choose another date"
-        )
-    used = [str(band) for band in predicted["band"].values[known]]
-    unused = [band for band in bands_of(cube) if band not in used]
-    if unused:
+def _null(
+    part: Part, predictor: Predictor, watch: Watch, judged: Bool, options: DetectOptions
+) -> Null:
+    """Null distributions by replay or, where the past is too short, of the weights."""
+    previous = predictor.previous or options.previous
+    times = part.cube["time"].values
+    watches = plan_replays(times, watch, previous=previous, most=options.replays)
+    if len(watches) >= FEWEST_REPLAYS:
+        strata = np.where(judged, find_strata(part.cube, watch.before, options), -1)
+        return replay(_observer(part.cube, predictor, strata, options), watches)
+    if options.replays > 0:
         warnings.warn(
-            f"{join_names(unused)} has no data at {date} or in the previous images: change is "
-            f"found in {join_names(used)} alone",
+            f"the past of the cube has room for {len(watches)} replays of {len(watch.targets)} "
+            f"acquisitions, at least {FEWEST_REPLAYS} are needed: p-values come from the table of "
+            f"the weights, which does not know this area",
             stacklevel=3,
         )
-    return predicted.isel(band=known), actual[known]
+    return shipped_null(len(watch.targets), options.direction, judged)
 
 
-def _warn_of_threshold(threshold_db: float, band: str) -> None:
-    warnings.warn(
-        f"the threshold of {threshold_db:.2f} dB holds for the norm over {join_names(BANDS)}; for "
-        f"{band} alone it is strict: fewer unchanged pixels than the false-alarm rate exceed it, "
-        f"and fewer changes; set threshold (--threshold) in dB for another",
-        stacklevel=4,
+def _conditions_of(
+    cube: xr.Dataset, predictor: Predictor, watch: Watch, options: DetectOptions
+) -> dict[str, str]:
+    """What null distributions hold for."""
+    grid: GeoBox = cube["backscatter"].odc.geobox
+    chosen = ("previous", "chooser", "gap", "direction", "bands", "min_area", "within", "outside")
+    return {
+        "predictor": predictor.name,
+        "acquisitions": str(len(watch.targets)),
+        **{name: str(getattr(options, name)) for name in chosen},
+        "grid": f"{grid.height} x {grid.width} pixels, {list(grid.transform)[:6]}, {grid.crs}",
+    }
+
+
+def _check_same(null: Null, conditions: Mapping[str, str]) -> None:
+    for name, wanted in conditions.items():
+        if null.made_from.get(name) != wanted:
+            raise SarcastError(
+                f"these null distributions are those of {name} {null.made_from.get(name)}, but "
+                f"{name} is {wanted} here; replay the past anew (without --null)"
+            )
+
+
+def _threshold(null: Null, options: DetectOptions) -> float:
+    if options.false_pixels is not None:
+        return float(-np.log10(options.false_pixels))
+    return null.threshold(options.false_events)
+
+
+def _images(series: Series, regions: Regions, onsets: Labels) -> xr.Dataset:
+    """Images of a ``Detection``."""
+    seen = series.residuals.seen
+    actual, expected, std = (
+        mean_over_looks(series.images[name].values, seen) for name in ("actual", "expected", "std")
     )
+    by_band = {
+        "expected": expected,
+        "actual": actual,
+        "difference": di.subtract(actual, expected),
+        "std": std,
+        "z": mean_over_looks(series.residuals.z, seen),
+    }
+    dates = np.concatenate([[np.datetime64("NaT")], series.times[onsets]]).astype("datetime64[s]")
+    by_pixel = {
+        "evidence": series.evidence,
+        "p_value": series.p_value,
+        "looks": looks_of(seen),
+        "changed": regions.labels > 0,
+        "event": regions.labels.astype(np.int32),
+        "change_date": dates[regions.labels],
+    }
+    like = series.images["expected"].isel(time=-1).transpose("band", "y", "x")
+    images = {name: like.copy(data=values) for name, values in by_band.items()}
+    images["z"].attrs = {}
+    flat = like.isel(band=0, drop=True)
+    masks = {
+        name: flat.copy(data=values).drop_attrs(deep=False) for name, values in by_pixel.items()
+    }
+    return xr.Dataset({**images, **masks})
 
 
-def _warn_of_level(bands: Sequence[str], level: Float, z: Float) -> None:
-    if (np.abs(di.level(z)) > 1.0).any():
-        offsets = " and ".join(
-            f"{value:+.1f} dB ({band})" for band, value in zip(bands, level, strict=True)
+def _warn_of_looks(residuals: Residuals, judged: Bool) -> None:
+    looks = residuals.seen.sum(axis=0)[judged]
+    count = len(residuals.z)
+    if not looks.any():
+        raise SarcastError(
+            "no pixel has data both in the watched acquisitions and in their baseline; choose "
+            "another date (--until) or fewer previous images (--previous)"
         )
+    share = float((looks < count).mean())
+    if share >= PARTLY_SEEN_SHARE:
         warnings.warn(
-            f"the whole scene is {offsets} off the expected image, more than its standard "
-            f"deviation: perhaps weather that is not in the cube; level (--level) removes it",
+            f"{100.0 * share:.0f} % of the judged pixels are seen by fewer than the {count} "
+            f"watched acquisitions: change is harder to find there",
             stacklevel=3,
         )

@@ -1,57 +1,118 @@
-"""The detection folder: expected image, difference image, change map and polygons on disk."""
+"""The detection folder: rasters, events, styles, quicklook and STAC item on disk."""
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pystac
+import rasterio
 import xarray as xr
 from odc.geo.geobox import GeoBox
 from pystac.extensions.projection import ProjectionExtension
 
 import sarcast
+from sarcast.arrays import Times
 from sarcast.catalogue.scene import grid_fields
-from sarcast.detection import difference as di
+from sarcast.cube.dates import iso_time, utc_datetime
+from sarcast.detection import styles
 from sarcast.detection.detect import Detection
-from sarcast.detection.regions import utc_datetime
+from sarcast.detection.event_files import write_events
+from sarcast.detection.quicklook import backscatter_range, write_quicklook
 from sarcast.io.footprint import footprint, geojson
 from sarcast.io.rasters import write_cog
 
-NO_DATA = 255
-"""Value of the change map where the difference is not known; 0 is unchanged and 1 changed."""
+EPOCH = np.datetime64("1970-01-01", "D")
+"""Day 0 of ``change-date.tif``."""
+
+NO_DATE = np.iinfo(np.int32).min
+"""Value of ``change-date.tif`` where nothing changed."""
+
 PROCESSING = "https://stac-extensions.github.io/processing/v1.2.0/schema.json"
+CLASSIFICATION = "https://stac-extensions.github.io/classification/v2.0.0/schema.json"
+
+
+@dataclass(frozen=True)
+class Product:
+    """A file of the folder as an asset of its STAC item: key, media type, role and title."""
+
+    key: str
+    media: str
+    role: str
+    title: str
+
+
+_COG = pystac.MediaType.COG
+
+PRODUCTS = {
+    "expected.tif": Product("expected", _COG, "data", "Expected image"),
+    "uncertainty.tif": Product("uncertainty", _COG, "data", "Uncertainty of the expected image"),
+    "difference.tif": Product("difference", _COG, "data", "Actual - expected image, and its z"),
+    "evidence.tif": Product("evidence", _COG, "data", "Evidence of change and its p-value"),
+    "change.tif": Product("change", _COG, "data", "Where the ground changed, by direction"),
+    "change-date.tif": Product("change-date", _COG, "data", "First acquisition with the change"),
+    "looks.tif": Product("looks", _COG, "data", "Number of acquisitions that see each pixel"),
+    "events.gpkg": Product("events", pystac.MediaType.GEOPACKAGE, "data", "Events"),
+    "events.geojson": Product("events-geojson", pystac.MediaType.GEOJSON, "data", "Events"),
+    "events.csv": Product("events-csv", "text/csv", "data", "Events without outlines"),
+    "quicklook.png": Product("quicklook", pystac.MediaType.PNG, "overview", "Quicklook"),
+}
+"""Files of the folder that become assets, besides the styles."""
+
+_STYLE_MEDIA = "application/x-qgis-layer-settings"
 
 
 def write_detection(
     detection: Detection, folder: Path, item_id: str, provenance: Mapping[str, Any]
 ) -> None:
-    """Write rasters, polygons and the STAC item into a folder that exists.
+    """Write rasters, events, their QGIS styles, the quicklook and the STAC item.
+
+    All rasters are COGs on the grid of the cube:
+
+    ===================  ==========================================================================
+    ``expected.tif``     expected image by band, dB
+    ``uncertainty.tif``  its standard deviation by band, dB
+    ``difference.tif``   actual - expected by band, dB, then z by band, standard deviations
+    ``evidence.tif``     evidence, -log10 of the p-value, then the p-value; NaN where not judged
+    ``change.tif``       0 unchanged, 1 loss, 2 gain, 3 mixed, 255 not judged; with a colour table
+    ``change-date.tif``  day of the first acquisition that shows the change, int32, days since
+                         1970-01-01; -2147483648 where nothing changed. It is int32 because days
+                         before 2021, the epoch of int16 dates, would be negative like their nodata
+    ``looks.tif``        watched acquisitions that see the pixel, 0..255
+    ===================  ==========================================================================
 
     Parameters
     ----------
     detection
         What changed, and the images behind it.
     folder
-        Receives ``expected.tif``, ``uncertainty.tif``, ``difference.tif``, ``change.tif``,
-        ``change.gpkg`` and ``item.json``.
+        An existing folder; it receives the rasters, ``events.gpkg``, ``events.geojson``,
+        ``events.csv``, a ``.qml`` beside each raster and the events, ``quicklook.png`` and
+        ``item.json``.
     item_id
         Id of the STAC item.
     provenance
         Further properties of the item: what it was made from.
     """
-    grid, images = detection.grid, detection.images
-    difference = images["difference"].values
+    images = detection.images
     write_expected(folder, images)
-    layers = np.concatenate([difference, di.norm(difference)[np.newaxis]])
-    bands = images["band"].values
-    names = [*(f"{band} actual - expected, dB" for band in bands), "norm over bands, dB"]
-    write_cog(folder / "difference.tif", layers, grid, bands=names)
-    change = np.where(detection.valid, images["changed"].values, NO_DATA).astype(np.uint8)
-    write_cog(folder / "change.tif", change, grid, nodata=NO_DATA, bands=["1 where changed"])
-    detection.polygons.to_file(folder / "change.gpkg", layer="change", driver="GPKG")
-    write_item(folder, item_id, grid, detection.date, provenance)
+    write_evidence(folder, images)
+    write_changes(folder, detection)
+    write_events(detection.events, folder)
+    for stem, qml in qgis_styles(detection).items():
+        (folder / f"{stem}.qml").write_text(qml, encoding="utf-8")
+    write_quicklook(detection, folder / "quicklook.png")
+    properties = {
+        "sarcast:baseline": iso_time(detection.baseline),
+        "sarcast:events": len(detection.events),
+        **provenance,
+    }
+    grid = images["expected"].odc.geobox
+    last = detection.watched[-1]
+    write_item(folder, item_id, grid, last, properties, watched=detection.watched)
 
 
 def write_expected(folder: Path, images: xr.Dataset) -> None:
@@ -65,34 +126,166 @@ def write_expected(folder: Path, images: xr.Dataset) -> None:
         write_cog(folder / file, images[name].values, grid, bands=names)
 
 
+def write_evidence(folder: Path, images: xr.Dataset) -> None:
+    """Write ``difference.tif`` and ``evidence.tif``; images as in ``Detection.images``."""
+    grid, bands = images["expected"].odc.geobox, images["band"].values
+    names = [
+        *(f"{band} actual - expected, dB" for band in bands),
+        *(f"{band} z, standard deviations" for band in bands),
+    ]
+    layers = np.concatenate([images["difference"].values, images["z"].values])
+    write_cog(folder / "difference.tif", layers, grid, bands=names)
+    layers = np.stack([images["evidence"].values, images["p_value"].values])
+    names = ["evidence, -log10 of the p-value", "p-value"]
+    write_cog(folder / "evidence.tif", layers, grid, bands=names)
+
+
+def write_changes(folder: Path, detection: Detection) -> None:
+    """Write ``change.tif``, ``change-date.tif`` and ``looks.tif``."""
+    images = detection.images
+    grid = images["expected"].odc.geobox
+    write_cog(
+        folder / "change.tif",
+        change_map(detection),
+        grid,
+        nodata=styles.NOT_JUDGED,
+        bands=[", ".join(f"{stop.value:.0f} {stop.label}" for stop in styles.CHANGE)],
+        colours={int(stop.value): stop.rgba for stop in styles.CHANGE},
+    )
+    write_cog(
+        folder / "change-date.tif",
+        days_since_epoch(images["change_date"].values),
+        grid,
+        nodata=NO_DATE,
+        bands=[f"first acquisition with the change, days since {EPOCH}"],
+        tags={"EPOCH": str(EPOCH), "UNIT": "day"},
+    )
+    looks = images["looks"].values.astype(np.uint8)
+    names = ["watched acquisitions that see the pixel"]
+    write_cog(folder / "looks.tif", looks, grid, nodata=None, bands=names)
+
+
+def change_map(detection: Detection) -> npt.NDArray[np.uint8]:
+    """Class of each pixel as in ``styles.CHANGE``, dims (y, x): the direction of its event."""
+    images, events = detection.images, detection.events
+    event = images["event"].values
+    codes = np.zeros(1 + max([0, *events["id"]]), dtype=np.uint8)
+    codes[events["id"].to_numpy(dtype=np.int64)] = [
+        styles.DIRECTIONS[direction].value for direction in events["direction"]
+    ]
+    change: npt.NDArray[np.uint8] = codes[event]
+    change[np.isnan(images["evidence"].values) & (event == 0)] = styles.NOT_JUDGED
+    return change
+
+
+def days_since_epoch(dates: Times) -> npt.NDArray[np.int32]:
+    """Days from ``EPOCH`` to dates of any dims; ``NO_DATE`` for NaT."""
+    days = (dates.astype("datetime64[D]") - EPOCH).astype(np.int64)
+    return np.where(np.isnat(dates), NO_DATE, days).astype(np.int32)
+
+
+def qgis_styles(detection: Detection) -> dict[str, str]:
+    """QGIS style by name of the raster or vector files, without suffix."""
+    images = detection.images
+    grey = styles.grey_ramp(*backscatter_range(images["expected"].values[0]))
+    days = days_since_epoch(detection.watched).tolist()
+    return {
+        "expected": styles.ramp_qml(grey),
+        "uncertainty": styles.ramp_qml(styles.UNCERTAINTY),
+        "difference": styles.ramp_qml(styles.DIFFERENCE),
+        "evidence": styles.ramp_qml(styles.EVIDENCE),
+        "change": styles.palette_qml(styles.CHANGE),
+        "change-date": styles.palette_qml(styles.date_palette(days)),
+        "looks": styles.palette_qml(styles.looks_palette(len(detection.watched))),
+        "events": styles.events_qml(),
+    }
+
+
 def write_item(
     folder: Path,
     item_id: str,
     grid: GeoBox,
     date: np.datetime64,
     provenance: Mapping[str, Any],
+    *,
+    watched: Times | None = None,
 ) -> None:
-    """Write ``item.json``, the STAC item of the files in a folder, with relative links."""
+    """Write ``item.json``, the STAC item of the files in a folder, with relative links.
+
+    Parameters
+    ----------
+    folder
+        Contains the files; those in ``PRODUCTS``, and the styles, become assets.
+    item_id
+        Id of the item.
+    grid
+        Grid of the rasters.
+    date
+        Acquisition time of the (last) actual image.
+    provenance
+        Further properties of the item.
+    watched
+        Acquisition times that it spans, oldest first; None for that of ``date`` alone.
+    """
     geometry, bbox = geojson(footprint(grid).geom)
     item = pystac.Item(
         id=item_id,
         geometry=geometry,
         bbox=bbox,
         datetime=utc_datetime(date),
+        start_datetime=None if watched is None else utc_datetime(watched[0]),
+        end_datetime=None if watched is None else utc_datetime(watched[-1]),
         properties={"processing:software": {"sarcast": sarcast.__version__}, **provenance},
     )
     item.stac_extensions.append(PROCESSING)
     ProjectionExtension.add_to(item)
     item.properties.update(grid_fields(grid))
     for path in sorted(folder.iterdir()):
-        if path.suffix in _MEDIA:
-            item.add_asset(path.stem if path.suffix == ".tif" else "polygons", _asset(path))
+        if product := _product(path):
+            item.add_asset(product.key, _asset(path, product))
+    if "change" in item.assets:
+        item.stac_extensions.append(CLASSIFICATION)
     text = json.dumps(item.to_dict(include_self_link=False), indent=1, allow_nan=False)
     (folder / "item.json").write_text(text + "\n", encoding="utf-8")
 
 
-_MEDIA = {".tif": pystac.MediaType.COG, ".gpkg": pystac.MediaType.GEOPACKAGE}
+def _product(path: Path) -> Product | None:
+    """What a file is as an asset; None if it is none."""
+    if path.suffix == ".qml":
+        return Product(f"{path.stem}-style", _STYLE_MEDIA, "style", f"QGIS style of {path.stem}")
+    return PRODUCTS.get(path.name)
 
 
-def _asset(path: Path) -> pystac.Asset:
-    return pystac.Asset(href=f"./{path.name}", media_type=_MEDIA[path.suffix], roles=["data"])
+def _asset(path: Path, product: Product) -> pystac.Asset:
+    fields = _raster_fields(path) if path.suffix == ".tif" else {}
+    if product.key == "change-date":
+        fields |= {"unit": "d", "sarcast:epoch": f"{EPOCH}T00:00:00Z"}
+    if product.key == "change":
+        fields |= {"classification:classes": [_class(stop) for stop in styles.CHANGE]}
+    return pystac.Asset(
+        href=f"./{path.name}",
+        title=product.title,
+        media_type=product.media,
+        roles=[product.role],
+        extra_fields=fields,
+    )
+
+
+def _raster_fields(path: Path) -> dict[str, Any]:
+    """Bands, data type and value of missing pixels, as STAC's common metadata has them."""
+    with rasterio.open(path) as source:
+        nodata, data_type = source.nodata, source.dtypes[0]
+        bands = [{"description": text} for text in source.descriptions]
+    missing = {} if nodata is None else {"nodata": "nan" if np.isnan(nodata) else int(nodata)}
+    return {"bands": bands, "data_type": data_type, **missing}
+
+
+def _class(stop: styles.Stop) -> dict[str, Any]:
+    """A class of a raster as STAC's classification extension has it."""
+    return {
+        "value": int(stop.value),
+        "name": stop.label.replace(" ", "-"),
+        "title": stop.label,
+        "color_hint": stop.colour.removeprefix("#"),
+        **({"nodata": True} if stop.value == styles.NOT_JUDGED else {}),
+    }

@@ -1,118 +1,122 @@
-"""Regions: the connected changes of a change map, their sizes and their outlines."""
+"""Regions: connected pixels of high evidence, and how far the change that they show extends."""
 
-import datetime as dt
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
-import xarray as xr
-from odc.geo.crs import CRS
+from pydantic import BaseModel, ConfigDict, Field
 from scipy import ndimage
 
-from sarcast.arrays import Bool, Double
-from sarcast.detection import difference as di
-from sarcast.sensor.units import DB
-
-if TYPE_CHECKING:
-    import geopandas
+from sarcast.arrays import Bool, Double, Float, Labels
 
 CONNECTIVITY = np.ones((3, 3), dtype=int)
 """A pixel is connected to its 8 neighbours."""
-
-Labels = npt.NDArray[np.int32]
-
-
-def label_regions(changed: Bool) -> tuple[Labels, int]:
-    """Number the connected changes 1, 2, ...; dims (y, x), 0 elsewhere; and their count."""
-    labels, count = ndimage.label(changed, CONNECTIVITY)
-    return labels.astype(np.int32), count
-
-
-def remove_small_regions(changed: Bool, min_pixels: int) -> Bool:
-    """Change map, dims (y, x), without connected changes of fewer than ``min_pixels`` pixels."""
-    labels, count = label_regions(changed)
-    sizes = np.bincount(labels.ravel(), minlength=count + 1)
-    large = sizes >= min_pixels
-    large[0] = False
-    kept: Bool = large[labels]
-    return kept
+LOW_EVIDENCE = 2.0
+"""Evidence that connects the pixels around a peak: p below 0.01."""
+LEAST_PEAK = 3.0
+"""Peaks below this are not looked at; rates of false events are fitted above it."""
+CORE_SHARE = 0.7
+"""The core of a region has at least this share of its peak's evidence."""
+EDGE_SHARE = 0.5
+"""A change ends where half of its core's shift, or half of its peak's evidence, is left."""
+M2_PER_HA = 1e4
 
 
-def region_polygons(images: xr.Dataset, previous_date: np.datetime64) -> "geopandas.GeoDataFrame":
-    """Outline and measure every connected change.
+class RegionOptions(BaseModel):
+    """Which regions are events."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    min_area: float = Field(
+        0.3, gt=0.0, description="Smallest change that is reported, hectares (8 neighbours)."
+    )
+
+
+@dataclass(frozen=True)
+class Regions:
+    """Regions of an evidence image.
+
+    Attributes
+    ----------
+    labels
+        Dims (y, x): 1, 2, ... in each region, 0 elsewhere.
+    peaks
+        Dims (region): greatest evidence of each.
+    """
+
+    labels: Labels
+    peaks: Double
+
+    def above(self, threshold: float) -> "Regions":
+        """Return the regions whose peak exceeds a threshold, numbered by falling peak."""
+        kept = np.flatnonzero(self.peaks > threshold)
+        kept = kept[np.argsort(-self.peaks[kept], kind="stable")]
+        numbers = np.zeros(len(self.peaks) + 1, dtype=np.int32)
+        numbers[kept + 1] = np.arange(1, len(kept) + 1)
+        return Regions(numbers[self.labels], self.peaks[kept])
+
+
+def find_regions(
+    evidence: Float, shift: Float, pixel_area_m2: float, options: RegionOptions
+) -> Regions:
+    """Find connected changes.
+
+    Pixels above ``LOW_EVIDENCE`` are connected; of each such region whose peak is high enough,
+    the change is the part where the shift, projected on that of the region's core, is at least
+    half of the core's: midway between unchanged and changed. Where the core has no shift to speak
+    of, it is the part with at least half of the peak's evidence.
 
     Parameters
     ----------
-    images
-        As in ``Detection.images``.
-    previous_date
-        Acquisition time of the latest previous image.
+    evidence
+        Dims (y, x), -log10 of p; NaN where not judged.
+    shift
+        Dims (band, y, x): smoothed shift in standard deviations.
+    pixel_area_m2
+        Area of a pixel.
+    options
+        Smallest region.
 
     Returns
     -------
-    GeoDataFrame
-        One row per region, the greatest ``strongest_z`` first: ``area_m2``, the mean difference in
-        each band of the images, as ``mean_vv_db`` and ``mean_vh_db``, ``strongest_z`` (greatest
-        norm over the bands of the difference over the standard deviation), ``date`` and
-        ``previous_date``, and the outline in the CRS of the images.
+    Regions
+        In no particular order.
     """
-    import geopandas
-    from rasterio.features import shapes
-    from shapely.geometry import shape
-    from shapely.ops import unary_union
-
-    changed, grid = images["changed"].values, images["expected"].odc.geobox
-    labels, count = label_regions(changed)
-    parts: dict[int, list[Any]] = {}
-    for outline, label in shapes(labels, mask=changed, transform=grid.transform):
-        parts.setdefault(int(label), []).append(shape(outline))
-    frame = geopandas.GeoDataFrame(
-        {
-            **_measures(images, labels, count),
-            "date": [iso_time(images["time"].values.flat[0])] * count,
-            "previous_date": [iso_time(previous_date)] * count,
-        },
-        geometry=[unary_union(parts[label]) for label in range(1, count + 1)],
-        crs=grid.crs.to_wkt(),
-    )
-    frame.insert(0, "area_m2", _area(frame))
-    return frame.sort_values("strongest_z", ascending=False, ignore_index=True)
+    evidence = np.nan_to_num(evidence, nan=0.0)
+    shift = np.nan_to_num(shift, nan=0.0)
+    joined, count = ndimage.label(evidence > LOW_EVIDENCE, CONNECTIVITY)
+    labels = np.zeros(evidence.shape, dtype=np.int32)
+    peaks: list[float] = []
+    fewest = max(1, int(np.ceil(options.min_area * M2_PER_HA / pixel_area_m2)))
+    highest = np.atleast_1d(ndimage.maximum(evidence, joined, np.arange(1, count + 1)))
+    for number, box in enumerate(ndimage.find_objects(joined), start=1):
+        if count and highest[number - 1] > LEAST_PEAK:
+            inside = joined[box] == number
+            changed = _extent(inside, evidence[box], shift[(slice(None), *box)])
+            for part in _parts(changed, fewest):
+                peaks.append(float(evidence[box][part].max()))
+                labels[box][part] = len(peaks)
+    found = Regions(labels, np.array(peaks, dtype=np.float64))
+    return found.above(LEAST_PEAK)
 
 
-def utc_datetime(time: np.datetime64) -> dt.datetime:
-    """Time to the second, with its time zone."""
-    seconds = int(time.astype("datetime64[s]").astype(np.int64))
-    return dt.datetime.fromtimestamp(seconds, tz=dt.UTC)
+def _extent(inside: Bool, evidence: Float, shift: Float) -> Bool:
+    """Pixels of a region that belong to the change of its core."""
+    peak = evidence[inside].max()
+    core = inside & (evidence >= CORE_SHARE * peak)
+    mean = shift[:, core].mean(axis=1)
+    size = float(np.linalg.norm(mean))
+    if size < 2.0:
+        changed = inside & (evidence >= EDGE_SHARE * peak)
+    else:
+        along = np.einsum("b,byx->yx", mean / size, shift)
+        changed = inside & (along >= EDGE_SHARE * size)
+    filled: Bool = ndimage.binary_closing(np.pad(changed, 1), CONNECTIVITY)[1:-1, 1:-1] & inside
+    changed_and_core: Bool = filled | core
+    return changed_and_core
 
 
-def iso_time(time: np.datetime64) -> str:
-    """Time to the second, as ``"2020-03-01T15:40:05Z"``."""
-    return utc_datetime(time).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def _measures(images: xr.Dataset, labels: Labels, count: int) -> dict[str, Sequence[float]]:
-    """Columns of the measures of each region."""
-    numbers, bands = np.arange(1, count + 1), map(str, images["band"].values)
-    actual, expected, std = (images[name].values for name in ("actual", "expected", "std"))
-    means = {
-        f"mean_{band.lower()}_{DB.lower()}": ndimage.mean(layer, labels, numbers)
-        for band, layer in zip(bands, images["difference"].values, strict=True)
-    }
-    z_norm = di.norm(di.z(actual, expected, std))
-    return {**means, "strongest_z": ndimage.maximum(z_norm, labels, numbers)}
-
-
-def _equal_area_crs(frame: "geopandas.GeoDataFrame") -> str:
-    """Equal-area projection around the outlines, so that 180 degrees does not cut them."""
-    west, south, east, north = frame.total_bounds
-    to_degrees = CRS(frame.crs).transformer_to_crs(CRS("EPSG:4326"))
-    longitude, latitude = to_degrees((west + east) / 2.0, (south + north) / 2.0)
-    return f"+proj=laea +lon_0={longitude:.6f} +lat_0={latitude:.6f} +datum=WGS84"
-
-
-def _area(frame: "geopandas.GeoDataFrame") -> Double:
-    """Area of each outline in square metres."""
-    metric = frame if frame.empty or frame.crs.utm_zone else frame.to_crs(_equal_area_crs(frame))
-    area: Double = metric.area.to_numpy()
-    return area
+def _parts(changed: Bool, fewest: int) -> list[Bool]:
+    """Connected parts of at least so many pixels."""
+    labels, _ = ndimage.label(changed, CONNECTIVITY)
+    sizes = np.bincount(labels.ravel())
+    return [labels == part for part in np.flatnonzero(sizes >= fewest) if part > 0]

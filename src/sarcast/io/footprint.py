@@ -20,6 +20,7 @@ import shapely
 from odc.geo.crs import CRS
 from odc.geo.geobox import GeoBox
 from odc.geo.geom import BoundingBox, Geometry
+from pyproj import Geod
 from shapely.affinity import translate
 from shapely.geometry.base import BaseGeometry
 from shapely.geometry.polygon import orient
@@ -320,3 +321,28 @@ def _split(polygons: Iterable[shapely.Polygon]) -> BaseGeometry:
 def _wrapped(longitude: float, at_180: float = -HALF_TURN_DEG) -> float:
     wrapped = float(wrap(np.array(longitude)))
     return at_180 if abs(wrapped) == HALF_TURN_DEG else wrapped
+
+
+def pixel_size_m(grid: GeoBox) -> tuple[float, float]:
+    """Height and width of a pixel in the middle of a grid, metres on the ground.
+
+    Parameters
+    ----------
+    grid
+        In any CRS; one without CRS is taken to be in metres.
+
+    Returns
+    -------
+    tuple
+        Rows and columns.
+    """
+    if grid.crs is None:
+        return abs(grid.resolution.y), abs(grid.resolution.x)
+    row, column = grid.height / 2.0, grid.width / 2.0
+    columns, rows = (column, column + 1.0, column), (row, row, row + 1.0)
+    east, north = grid.transform * (np.array(columns), np.array(rows))
+    longitude, latitude = grid.crs.transformer_to_crs(CRS(WGS84))(east, north)
+    _, _, (width, height) = Geod(ellps="WGS84").inv(
+        longitude[[0, 0]], latitude[[0, 0]], longitude[1:], latitude[1:]
+    )
+    return float(height), float(width)

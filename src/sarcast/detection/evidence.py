@@ -1,0 +1,171 @@
+"""Evidence of change: statistics of the residuals of several acquisitions, pooled in space.
+
+With the residuals z of k acquisitions t and bands b, standardised as ``standardise`` does:
+
+    shift    |G * S|,  S_b = sqrt(n) mean over t of z_bt      residuals that agree in sign
+    spread   G * mean over t of |z_t| / median |z_t|          residuals that grow in size
+
+where |.| is the norm over bands, G * a Gaussian average over pixels, n how many independent looks
+the k acquisitions are worth, and the median is that of all pixels of the date. A change of common
+sign shows in the shift, one that roughens or mixes the ground in the spread. Their distribution
+where nothing changed comes from ``replay``.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from sarcast.arrays import Bool, Float, Labels
+from sarcast.detection import difference as di
+from sarcast.detection.smoothing import smooth
+
+Direction = Literal["loss", "gain", "both"]
+
+SHIFT_SCALES_M = (25.0, 50.0, 100.0)
+SPREAD_SCALES_M = (25.0, 50.0)
+"""Standard deviations of the Gaussian averages, metres."""
+FEWEST_PIXELS = 500
+"""Strata of fewer pixels are levelled with the whole scene."""
+GAUSSIAN_MAD = 1.4826
+"""Standard deviation of a Gaussian over its median absolute deviation."""
+LEAST_STD = 1e-3
+
+
+@dataclass(frozen=True)
+class Residuals:
+    """Residuals of the targets of one baseline.
+
+    Attributes
+    ----------
+    z
+        Dims (time, band, y, x): residuals over their standard deviation; NaN where unknown.
+    correlation
+        Mean correlation of the errors of two of the targets, 0..1.
+    """
+
+    z: Float
+    correlation: float
+
+    @property
+    def seen(self) -> Bool:
+        """Where a target is judged, in every band, dims (time, y, x)."""
+        return np.asarray(np.isfinite(self.z).all(axis=1))
+
+    def independent_looks(self) -> Float:
+        """Independent looks that the targets seen at a pixel are worth, dims (y, x).
+
+        n = k / (1 + (k - 1) ρ) for k targets whose errors have the correlation ρ.
+        """
+        looks = self.seen.sum(axis=0).astype(np.float32)
+        independent: Float = looks / (1.0 + np.maximum(looks - 1.0, 0.0) * self.correlation)
+        return independent.astype(np.float32)
+
+
+def standardise(difference: Float, std: Float, strata: Labels) -> Float:
+    """Divide residuals by their standard deviation and level them within each stratum.
+
+    At each target, in each band and stratum, the median is subtracted, and where the residuals
+    spread more than their standard deviation says, they are divided by how much more (median
+    absolute deviation): weather of the whole stratum is not change. Where the standard deviation
+    is unknown, that spread takes its place.
+
+    Parameters
+    ----------
+    difference, std
+        Dims (time, band, y, x), dB; ``std`` NaN where unknown.
+    strata
+        Dims (y, x), -1 outside: NaN there.
+
+    Returns
+    -------
+    ndarray of float32
+        Dims as ``difference``.
+    """
+    known_std = bool(np.isfinite(std).any())
+    z: Float = difference.copy()
+    if known_std:
+        z /= np.maximum(std, LEAST_STD)
+    z[..., strata < 0] = np.nan
+    whole = strata >= 0
+    for members in _groups(strata):
+        large = members.sum() >= FEWEST_PIXELS
+        reference = z[..., members if large else whole]
+        level, spread = _level_and_spread(reference)
+        spread = np.maximum(spread, 1.0 if known_std else LEAST_STD)
+        z[..., members] = (z[..., members] - level) / spread
+    return z.astype(np.float32, copy=False)
+
+
+def shift(residuals: Residuals) -> Float:
+    """Mean of the targets' z times the root of their independent looks, dims (band, y, x).
+
+    Of variance 1 where nothing changed, if the standard deviation and the correlation are right.
+    """
+    looks = np.isfinite(residuals.z).sum(axis=0)
+    total = np.nansum(residuals.z, axis=0, dtype=np.float32)
+    mean = np.divide(total, looks, out=np.full_like(total, np.nan), where=looks > 0)
+    result: Float = mean * np.sqrt(residuals.independent_looks())
+    return result
+
+
+def spread(residuals: Residuals) -> Float:
+    """Mean over the targets of the norm of z over its median at the target, dims (y, x)."""
+    seen = residuals.seen
+    total = np.zeros(seen.shape[1:], dtype=np.float32)
+    for z, known in zip(residuals.z, seen, strict=True):
+        if known.any():
+            norm = di.norm(z)
+            total[known] += norm[known] / max(float(np.median(norm[known])), LEAST_STD)
+    looks = seen.sum(axis=0)
+    mean: Float = np.divide(total, looks, out=np.full_like(total, np.nan), where=looks > 0)
+    return mean
+
+
+def statistics(
+    residuals: Residuals, pixel_m: tuple[float, float], direction: Direction = "both"
+) -> dict[str, Float]:
+    """Compute every statistic at every scale, by name.
+
+    Parameters
+    ----------
+    residuals
+        Of the watched acquisitions.
+    pixel_m
+        Height and width of a pixel, metres.
+    direction
+        ``"loss"`` and ``"gain"``: the shift signed, ∓ sum over bands / sqrt(bands), and no spread,
+        which has no direction.
+
+    Returns
+    -------
+    dict
+        Dims (y, x), greater where there is more evidence; NaN where no target is judged.
+    """
+    shifts, maps = shift(residuals), {}
+    for scale in SHIFT_SCALES_M:
+        smoothed = smooth(shifts, _pixels(scale, pixel_m))
+        pooled = di.norm(smoothed) if direction == "both" else di.signed(smoothed, direction)
+        maps[f"shift {scale:g} m"] = pooled
+    if direction == "both":
+        sizes = spread(residuals)
+        for scale in SPREAD_SCALES_M:
+            maps[f"spread {scale:g} m"] = smooth(sizes, _pixels(scale, pixel_m))
+    return maps
+
+
+def _pixels(scale_m: float, pixel_m: tuple[float, float]) -> tuple[float, ...]:
+    return tuple(scale_m / size for size in pixel_m)
+
+
+def _groups(strata: Labels) -> list[Bool]:
+    return [strata == stratum for stratum in range(int(strata.max(initial=-1)) + 1)]
+
+
+def _level_and_spread(z: Float) -> tuple[Float, Float]:
+    """Median and spread over the last dim, kept as 1; 0 and 1 where nothing is known."""
+    known = np.isfinite(z).any(axis=-1, keepdims=True)
+    z = np.where(known, z, np.float32(0.0))
+    level = np.nanmedian(z, axis=-1, keepdims=True)
+    deviation = GAUSSIAN_MAD * np.nanmedian(np.abs(z - level), axis=-1, keepdims=True)
+    return level, np.where(known, deviation, 1.0)

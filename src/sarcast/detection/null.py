@@ -1,0 +1,242 @@
+"""Null distributions: how often unchanged ground shows as much evidence of change.
+
+Of replays, the same watch at earlier times of a cube, histograms of every statistic are kept by
+replay and group of pixels (stratum and number of looks). They give p-values, the p-values regions,
+and the peaks of the regions, which are false, how high a threshold must be for a given rate of
+false events.
+
+Tails are exponential above the 98 % quantile, fitted without the greatest values, so that a few
+changes in the past do not hide those that are watched:
+
+    p(x) = p(u) exp(-(x - u) / β),  x > u
+
+References
+----------
+Coles 2001, An Introduction to Statistical Modeling of Extreme Values, section 4 (exceedances of a
+threshold; clusters of them are counted once). Epstein and Sobel 1953, doi
+10.1080/01621459.1953.10483488 (β of a censored exponential sample).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from sarcast.arrays import Double, Float, Floating, Labels
+from sarcast.detection.regions import LEAST_PEAK
+
+BINS = 2048
+GREATEST = 64.0
+"""Histograms of statistics reach from 0 to this; greater values count as this one."""
+GREATEST_EVIDENCE = 32.0
+TAIL_SHARE = 0.02
+"""Share of the values, the greatest, that the exponential tail is fitted to."""
+CENSORED_SHARE = 0.05
+"""Share of the tail, the greatest values, of which only the number is used: real changes."""
+CENSORED_PEAKS = 0.1
+FEWEST_VALUES = 2000
+"""A group with fewer values takes the null distribution of its stratum."""
+MOST_PEAKS = 60
+"""Peaks of false regions, the highest, that the rate of false events is fitted to."""
+PRIOR_PEAKS, PRIOR_SCALE = 5.0, float(np.log10(np.e))
+"""The scale of peaks before any is seen, which is that of exact p-values, and its weight."""
+KM2_PER_UNIT = 1000.0
+
+Counts = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Null:
+    """Null distributions of one watch.
+
+    Attributes
+    ----------
+    strata
+        Dims (y, x), -1 outside.
+    names
+        The statistics.
+    looks
+        Greatest number of looks.
+    counts
+        Dims (replay, statistic, stratum, looks, bin): pixels with 1, 2, ... looks.
+    combined
+        Dims (replay, bin): pixels by the greatest evidence of their statistics.
+    peaks
+        Evidence of the peak of each false region, one array a replay.
+    area_km2
+        Judged area of each replay.
+    made_from
+        What they hold for, by name: predictor, number of acquisitions, grid, ...
+    """
+
+    strata: Labels
+    names: tuple[str, ...]
+    counts: Counts
+    combined: Counts
+    peaks: tuple[Double, ...]
+    area_km2: tuple[float, ...]
+    made_from: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def looks(self) -> int:
+        """Greatest number of looks."""
+        looks: int = self.counts.shape[3]
+        return looks
+
+    @cached_property
+    def _tables(self) -> Double:
+        return evidence_tables(self.counts.sum(axis=0), GREATEST / BINS)
+
+    @cached_property
+    def _combined_table(self) -> Double:
+        return combined_table(self.combined.sum(axis=0))
+
+    def evidence(self, statistics: Mapping[str, Floating], looks: Labels) -> Float:
+        """Compute -log10 of the p-value of each pixel, dims (y, x); NaN where not judged."""
+        greatest = greatest_evidence(self._tables, statistics, self.strata, looks)
+        table = self._combined_table.astype(np.float32)
+        evidence: Float = table[bins_of(greatest, GREATEST_EVIDENCE)]
+        return np.where(np.isfinite(greatest), evidence, np.float32(np.nan))
+
+    def threshold(self, false_events: float) -> float:
+        """Compute the evidence that the given rate of false events exceeds.
+
+        Parameters
+        ----------
+        false_events
+            False events per 1 000 km² and acquisition.
+        """
+        return _threshold(self.peaks, self.area_km2, self.looks, false_events)
+
+    def came_true(self, false_events: float) -> float:
+        """Compute the rate of false events in replays, each at the threshold of all others.
+
+        Returns
+        -------
+        float
+            Events per 1 000 km² and acquisition; NaN with fewer than two replays.
+        """
+        if len(self.peaks) < 2:
+            return float("nan")
+        events = 0
+        for index, peaks in enumerate(self.peaks):
+            others = [i for i in range(len(self.peaks)) if i != index]
+            threshold = _threshold(
+                [self.peaks[i] for i in others],
+                [self.area_km2[i] for i in others],
+                self.looks,
+                false_events,
+            )
+            events += int((peaks > threshold).sum())
+        return events / (sum(self.area_km2) / KM2_PER_UNIT * self.looks)
+
+    def with_strata(self, strata: Labels) -> "Null":
+        """Return the same distributions for other pixels."""
+        return replace(self, strata=strata)
+
+
+def bins_of(values: Floating, greatest: float) -> npt.NDArray[np.intp]:
+    """Bin of each value of a histogram from 0 to ``greatest``; NaN gives 0."""
+    scaled = np.nan_to_num(values, nan=0.0, posinf=greatest) * (BINS / greatest)
+    bins: npt.NDArray[np.intp] = np.clip(scaled, 0, BINS - 1).astype(np.intp)
+    return bins
+
+
+def count_values(
+    statistics: Mapping[str, Floating], strata: Labels, looks: Labels, most_looks: int
+) -> Counts:
+    """Count the pixels by statistic, stratum, looks and bin.
+
+    Parameters
+    ----------
+    statistics
+        Dims (y, x); NaN where not judged.
+    strata, looks
+        Dims (y, x), from 0 (-1 outside) and from 1 on.
+    most_looks
+        Greatest number of looks.
+
+    Returns
+    -------
+    ndarray
+        Dims (statistic, stratum, looks, bin).
+    """
+    groups = int(strata.max(initial=-1)) + 1
+    counts = np.zeros((len(statistics), groups, most_looks, BINS), dtype=np.int64)
+    for index, values in enumerate(statistics.values()):
+        judged = np.isfinite(values) & (strata >= 0) & (looks > 0)
+        group = strata[judged].astype(np.int64) * most_looks + looks[judged] - 1
+        flat = group * BINS + bins_of(values[judged], GREATEST)
+        counts[index] = np.bincount(flat, minlength=counts[0].size).reshape(counts.shape[1:])
+    return counts
+
+
+def evidence_tables(counts: Counts, step: float) -> Double:
+    """Compute -log10 p by bin, dims as ``counts``, (statistic, stratum, looks, bin).
+
+    Groups of too few values take the table of all looks of their stratum, and strata of too few
+    that of all strata.
+    """
+    by_stratum, all_pixels = counts.sum(axis=2), counts.sum(axis=(1, 2))
+    tables = np.empty(counts.shape, dtype=np.float64)
+    for index in np.ndindex(counts.shape[:3]):
+        candidates = (counts[index], by_stratum[index[:2]], all_pixels[index[0]])
+        enough = [each for each in candidates if each.sum() >= FEWEST_VALUES]
+        tables[index] = _exponential_tail((enough or [all_pixels[index[0]]])[0], step)
+    return tables
+
+
+def combined_table(counts: Counts) -> Double:
+    """Compute -log10 p of the greatest evidence of several statistics, dims (bin)."""
+    return _exponential_tail(counts, GREATEST_EVIDENCE / BINS)
+
+
+def greatest_evidence(
+    tables: Double, statistics: Mapping[str, Floating], strata: Labels, looks: Labels
+) -> Float:
+    """Look up the greatest -log10 p of all statistics, dims (y, x); NaN where not judged."""
+    greatest = np.full(strata.shape, np.nan, dtype=np.float32)
+    stratum = np.maximum(strata, 0)
+    look = np.clip(looks, 1, tables.shape[2]) - 1
+    for table, values in zip(tables.astype(np.float32), statistics.values(), strict=True):
+        judged = np.isfinite(values) & (strata >= 0) & (looks > 0)
+        bins = bins_of(values[judged], GREATEST)
+        evidence = table[stratum[judged], look[judged], bins]
+        greatest[judged] = np.fmax(greatest[judged], evidence)
+    return greatest
+
+
+def _exponential_tail(counts: Counts, step: float) -> Double:
+    """Compute -log10 of the share of values at or above each bin, dims (bin)."""
+    total = counts.sum()
+    if total == 0:
+        return np.zeros(len(counts))
+    at_or_above = counts[::-1].cumsum()[::-1]
+    table = -np.log10(np.maximum(at_or_above, 0.5) / total)
+    tail = int(np.flatnonzero(at_or_above >= TAIL_SHARE * total)[-1])
+    exceedances = counts[tail:].astype(np.float64)
+    excess = (np.arange(len(exceedances)) + 0.5) * step
+    seen = exceedances.cumsum()
+    last = int(np.searchsorted(seen, (1.0 - CENSORED_SHARE) * seen[-1]))
+    kept = (exceedances[: last + 1] * excess[: last + 1]).sum()
+    scale = (kept + (seen[-1] - seen[last]) * excess[last]) / seen[last]
+    table[tail:] = table[tail] + excess / scale * np.log10(np.e)
+    return np.asarray(table, dtype=np.float64)
+
+
+def _threshold(
+    peaks: Sequence[Double], area_km2: Sequence[float], looks: int, false_events: float
+) -> float:
+    """Evidence that ``false_events`` per 1 000 km² and acquisition exceed, from false peaks."""
+    exposure = sum(area_km2) / KM2_PER_UNIT * looks
+    every = np.sort(np.concatenate([np.zeros(0), *peaks]))[::-1]
+    start = float(every[MOST_PEAKS]) if len(every) > MOST_PEAKS else LEAST_PEAK
+    excess = np.sort(every[every > start] - start)
+    used = len(excess) - int(CENSORED_PEAKS * len(excess))
+    greatest = excess[used - 1] if used else 0.0
+    total = excess[:used].sum() + (len(excess) - used) * greatest
+    scale = (total + PRIOR_PEAKS * PRIOR_SCALE) / (used + PRIOR_PEAKS)
+    rate = max(len(excess), 1) / exposure
+    return start + float(scale * np.log(max(rate / false_events, 1.0)))

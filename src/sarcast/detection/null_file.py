@@ -1,0 +1,104 @@
+"""Null distributions on disk: ``null.npz`` in a detection folder, and the table of the weights."""
+
+from collections.abc import Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+
+from sarcast.arrays import Bool
+from sarcast.detection.evidence import Direction
+from sarcast.detection.null import BINS, Null
+from sarcast.errors import SarcastError
+from sarcast.io.files import new_file
+
+FILE = "null.npz"
+VERSION = 1
+SHIPPED = "weights/null-{direction}.npz"
+"""The table of the weights; loss and gain have the same by symmetry."""
+
+
+def write_null(null: Null, path: Path) -> None:
+    """Write null distributions, without objects that would need a pickle."""
+    with new_file(path) as partial, partial.open("wb") as file:
+        np.savez_compressed(
+            file,
+            version=VERSION,
+            strata=null.strata.astype(np.int16),
+            names=np.array(null.names),
+            # histograms are mostly empty: their cells and the counts there
+            cells=np.flatnonzero(null.counts),
+            values=null.counts[null.counts > 0],
+            shape=np.array(null.counts.shape),
+            combined=null.combined,
+            peaks=np.concatenate([np.zeros(0), *null.peaks]),
+            peaks_of=np.array([len(peaks) for peaks in null.peaks]),
+            area_km2=np.array(null.area_km2),
+            made_from=np.array([f"{name}={value}" for name, value in null.made_from.items()]),
+        )
+
+
+def read_null(path: Path) -> Null:
+    """Read what ``write_null`` wrote; a folder stands for the file in it.
+
+    Raises
+    ------
+    SarcastError
+        If it does not exist, or is something else.
+    """
+    path = path / FILE if path.is_dir() else path
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            return _null(stored)
+    except FileNotFoundError as error:
+        raise SarcastError(
+            f"{path} does not exist: expected the {FILE} of a folder that sarcast detect wrote"
+        ) from error
+    except (OSError, ValueError, KeyError, BadZipFile, EOFError) as error:
+        raise SarcastError(
+            f"{path} does not hold null distributions as sarcast detect writes them: {error}; "
+            f"delete it, and the past is replayed"
+        ) from error
+
+
+def shipped_null(looks: int, direction: Direction, judged: Bool) -> Null:
+    """Read the table that ships with the weights, for a cube whose past is too short.
+
+    Parameters
+    ----------
+    looks
+        Number of watched acquisitions; the table with the nearest number is taken.
+    direction
+        Of the changes.
+    judged
+        Dims (y, x).
+    """
+    kind = "both" if direction == "both" else "signed"
+    source = files("sarcast").joinpath(SHIPPED.format(direction=kind))
+    with source.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+        known = stored["looks"]
+        nearest = int(known[np.argmin(np.abs(known - looks))])
+        part = {name[len(f"{nearest}/") :]: stored[name] for name in stored.files if "/" in name}
+        return _null(part).with_strata(np.where(judged, 0, -1).astype(np.int16))
+
+
+def _null(stored: Mapping[str, Any]) -> Null:
+    if int(stored["version"]) != VERSION:
+        raise ValueError(f"it has version {int(stored['version'])}, not {VERSION}")
+    shape = tuple(int(side) for side in stored["shape"])
+    counts = np.zeros(shape, dtype=np.int64)
+    counts.flat[stored["cells"]] = stored["values"]
+    if stored["combined"].shape != (shape[0], BINS):
+        raise ValueError("its parts do not fit together")
+    ends = np.cumsum(stored["peaks_of"])[:-1]
+    return Null(
+        strata=stored["strata"],
+        names=tuple(map(str, stored["names"])),
+        counts=counts,
+        combined=stored["combined"],
+        peaks=tuple(np.split(stored["peaks"], ends)),
+        area_km2=tuple(map(float, stored["area_km2"])),
+        made_from=dict(str(entry).split("=", 1) for entry in stored["made_from"]),
+    )

@@ -1,0 +1,168 @@
+"""Strata: groups of pixels that behaved alike in the past of a cube.
+
+Fields are harvested, lakes freeze, forest hardly changes: one null distribution for all of them
+would let the fields hide every clear-cut. Pixels are therefore grouped by what their own past
+shows, and by land cover where the cube has it.
+"""
+
+import logging
+
+import numpy as np
+import xarray as xr
+from odc.geo.geobox import GeoBox
+from pydantic import BaseModel, ConfigDict, Field
+
+from sarcast.arrays import Bool, Double, Float, Labels
+from sarcast.detection.smoothing import smooth
+from sarcast.io.footprint import pixel_size_m
+
+_log = logging.getLogger(__name__)
+
+SMOOTHING_M = 30.0
+"""Standard deviation of the smoothing of each past image, metres: less speckle in the features."""
+MOST_IMAGES = 64
+"""Past images that the features are computed from at most, evenly spread over time."""
+QUARTERS = 4
+SAMPLE = 20_000
+"""Pixels that the groups are found from; all are then assigned."""
+WATER_VH_DB, WATER_STD_DB = -21.5, 1.2
+"""Water: the mean of the cross-polarised band is below the first, and the wind moves the
+co-polarised band by more than the second over time."""
+
+
+class StrataOptions(BaseModel):
+    """How pixels are grouped."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    strata: int = Field(
+        6,
+        ge=1,
+        le=64,
+        description="Groups of pixels with a null distribution each, made from the past of the "
+        "series and, where the cube has it, the land cover.",
+    )
+
+
+def find_strata(cube: xr.Dataset, before: np.datetime64, options: StrataOptions) -> Labels:
+    """Group the pixels of a cube by their past.
+
+    Features are, by band, of images smoothed over 30 m: mean and standard deviation over time,
+    the later half against the earlier, and the greatest step between the means of consecutive
+    quarters of the images; and the share of forest and open land around a pixel. They are scaled by
+    their spread and grouped by k-means.
+
+    Parameters
+    ----------
+    cube
+        ``backscatter``, dims (time, band, y, x), dB.
+    before
+        Only images before this time are used.
+    options
+        Number of groups; fewer where there are not so many different pixels.
+
+    Returns
+    -------
+    ndarray of int16
+        Dims (y, x): 0, 1, ...; -1 where no past image has data.
+    """
+    from sklearn.cluster import KMeans
+
+    columns, known = _features(cube, before)
+    labels = np.full(known.shape, -1, dtype=np.int16)
+    if not known.any():
+        return labels
+    scaled = _scaled(columns)
+    rng = np.random.default_rng(0)
+    sample = scaled[rng.choice(len(scaled), min(SAMPLE, len(scaled)), replace=False)]
+    groups = min(options.strata, len(np.unique(sample, axis=0)))
+    labels[known] = KMeans(groups, n_init=3, random_state=0).fit(sample).predict(scaled)
+    return labels
+
+
+def find_water(cube: xr.Dataset, before: np.datetime64) -> Bool:
+    """Find open water from the series itself: dark in the cross-polarised band, moved by wind.
+
+    Parameters
+    ----------
+    cube, before
+        As for ``find_strata``.
+
+    Returns
+    -------
+    ndarray of bool
+        Dims (y, x); nowhere where the cube has one band alone.
+    """
+    past = _Past(cube, before)
+    bands = [str(band) for band in cube["band"].values]
+    cross = [index for index, band in enumerate(bands) if band[0] != band[1]]
+    co = [index for index, band in enumerate(bands) if band[0] == band[1]]
+    if not cross or not co:
+        return np.zeros(past.shape[1:], dtype=bool)
+    water: Bool = (past.mean[cross[0]] < WATER_VH_DB) & (past.std[co[0]] > WATER_STD_DB)
+    return water
+
+
+def _features(cube: xr.Dataset, before: np.datetime64) -> tuple[Double, Bool]:
+    """Features of the known pixels, dims (pixel, feature), and which these are, dims (y, x)."""
+    past = _Past(cube, before)
+    half = QUARTERS // 2
+    with np.errstate(invalid="ignore"):
+        trend = past.mean_of(slice(half, None)) - past.mean_of(slice(0, half))
+        steps = np.abs(np.diff([past.mean_of(slice(q, q + 1)) for q in range(QUARTERS)], axis=0))
+    images = [past.mean, past.std, trend, np.fmax.reduce(steps)]
+    known: Bool = np.asarray(np.isfinite(past.mean).any(axis=0))
+    maps = [np.where(np.isfinite(layer), layer, 0.0) for image in images for layer in image]
+    for name in ("forest", "open_land"):
+        if name in cube:
+            share = smooth(cube[name].values.astype(np.float32), past.sigma_px)
+            maps.append(np.nan_to_num(share))
+    return np.stack([layer[known] for layer in maps], axis=1).astype(np.float64), known
+
+
+class _Past:
+    """Moments over time of smoothed past images, read one at a time, by quarter of the images."""
+
+    def __init__(self, cube: xr.Dataset, before: np.datetime64) -> None:
+        backscatter = cube["backscatter"].transpose("time", "band", "y", "x")
+        times = cube["time"].values
+        order = np.argsort(times, kind="stable")
+        earlier = order[times[order] < before]
+        spread = np.linspace(0, len(earlier) - 1, min(MOST_IMAGES, len(earlier)))
+        chosen = earlier[np.round(spread).astype(int)]
+        self.shape = backscatter.shape[1:]
+        grid: GeoBox = cube.odc.geobox
+        self.sigma_px = tuple(SMOOTHING_M / size for size in pixel_size_m(grid))
+        self._count, self._sum, self._squares = np.zeros((3, QUARTERS, *self.shape))
+        for number, time in enumerate(chosen):
+            image = smooth(backscatter[time].values.astype(np.float32), self.sigma_px)
+            quarter = number * QUARTERS // len(chosen)
+            self._count[quarter] += np.isfinite(image)
+            self._sum[quarter] += np.nan_to_num(image)
+            self._squares[quarter] += np.square(np.nan_to_num(image))
+
+    @property
+    def mean(self) -> Double:
+        """Mean, dims (band, y, x), dB; NaN where there is no data."""
+        return self.mean_of(slice(None))
+
+    def mean_of(self, quarters: slice) -> Double:
+        """Mean over some quarters."""
+        count, total = self._count[quarters].sum(axis=0), self._sum[quarters].sum(axis=0)
+        mean: Double = np.where(count > 0, total / np.maximum(count, 1), np.nan)
+        return mean
+
+    @property
+    def std(self) -> Double:
+        """Standard deviation, dims (band, y, x), dB."""
+        count = np.maximum(self._count.sum(axis=0), 1)
+        variance = self._squares.sum(axis=0) / count - np.square(np.nan_to_num(self.mean))
+        std: Double = np.sqrt(np.maximum(variance, 0.0))
+        return std
+
+
+def _scaled(columns: Double) -> Float:
+    """Features over their spread (84 % - 16 % quantile), limited to 3 spreads from the median."""
+    low, middle, high = np.quantile(columns, (0.16, 0.5, 0.84), axis=0)
+    scaled: Float = np.clip((columns - middle) / np.maximum(high - low, 1e-3), -3.0, 3.0)
+    return scaled.astype(np.float32)

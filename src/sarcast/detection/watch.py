@@ -1,0 +1,185 @@
+"""Which acquisitions are watched, from which baseline, and the replays of the same in the past."""
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from sarcast.arrays import Double, Times
+from sarcast.cube.dates import IsoDate, moment_of, time_index_of
+from sarcast.errors import SarcastError
+from sarcast.sensor.units import YEAR_DAYS
+from sarcast.windows.previous import YEAR_AWAY_DAYS
+
+LATEST = "latest"
+
+
+class WatchOptions(BaseModel):
+    """Which acquisitions are searched for change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    until: IsoDate = Field(
+        LATEST,
+        description="Last watched acquisition: the last one up to this date, ISO 8601; latest: the "
+        "last one of the cube.",
+    )
+    acquisitions: int = Field(
+        3,
+        ge=1,
+        le=64,
+        description="Number of watched acquisitions, of all tracks together, up to --until.",
+    )
+    since: IsoDate | None = Field(
+        None,
+        description="Watch all acquisitions from this date on, ISO 8601, in place of a number.",
+    )
+    at: IsoDate | None = Field(
+        None, description="Watch the acquisition of this date alone, ISO 8601."
+    )
+    baseline: IsoDate | None = Field(
+        None,
+        description="Use only previous images before this date, ISO 8601; default: all before the "
+        "first watched acquisition.",
+    )
+    gap: int = Field(
+        0,
+        ge=0,
+        le=64,
+        description="Acquisitions between the last previous image and the first watched one that "
+        "are not used.",
+    )
+
+    @model_validator(mode="after")
+    def _one_choice(self) -> Self:
+        given = self.model_fields_set
+        if self.at is not None and given & {"until", "acquisitions", "since"}:
+            raise ValueError("at (--at) is one acquisition: it excludes until, acquisitions, since")
+        if self.since is not None and "acquisitions" in given:
+            raise ValueError("since and acquisitions exclude each other; give one of them")
+        return self
+
+
+@dataclass(frozen=True)
+class Watch:
+    """Watched acquisitions and the end of their baseline.
+
+    Attributes
+    ----------
+    targets
+        Indices on ``time``, oldest first.
+    before
+        Previous images are taken before this time.
+    """
+
+    targets: tuple[int, ...]
+    before: np.datetime64
+
+
+def plan_watch(cube: xr.Dataset, options: WatchOptions) -> Watch:
+    """Choose the watched acquisitions.
+
+    Parameters
+    ----------
+    cube
+        Its ``time`` is used.
+    options
+        Which.
+
+    Raises
+    ------
+    SarcastError
+        If a date cannot be read, no acquisition is watched, fewer than asked for follow the
+        baseline, or nothing precedes it.
+    """
+    times = cube["time"].values
+    order = np.argsort(times, kind="stable")
+    if options.at is not None:
+        watched = [time_index_of(cube, options.at)]
+    else:
+        watched = _watched(times, order, options)
+    first = int(np.flatnonzero(order == watched[0])[0])
+    end = times[order[first - options.gap]] if first >= options.gap else times[order[0]]
+    if options.baseline is not None:
+        end = min(end, moment_of(options.baseline))
+    if not (times < end).any():
+        raise SarcastError(
+            f"no image precedes the watched acquisitions from {_day(times[watched[0]])} on"
+            + (f" and the baseline's end, {_day(end)}" if options.baseline else "")
+            + "; watch later or fewer acquisitions (--until, --acquisitions), or a shorter gap"
+        )
+    return Watch(tuple(watched), end)
+
+
+def plan_replays(times: Times, watch: Watch, *, previous: int, most: int) -> list[Watch]:
+    """Choose earlier watches of as many acquisitions, none of which overlap, nearest in season.
+
+    Each has as many acquisitions between its baseline and its first target as ``watch``.
+
+    Parameters
+    ----------
+    times
+        Acquisition times.
+    watch
+        What is repeated.
+    previous
+        Images that must precede a replay's targets.
+    most
+        Number of replays at most.
+
+    Returns
+    -------
+    list
+        Latest first; empty where the past is too short.
+    """
+    order = np.argsort(times, kind="stable")
+    sorted_times = times[order]
+    count, first = len(watch.targets), int(np.searchsorted(sorted_times, watch.before))
+    skipped = int(np.searchsorted(sorted_times, times[watch.targets[0]])) - first
+    starts = np.arange(first - count, previous + skipped - 1, -count)
+    away = _season_days(sorted_times[starts], times[watch.targets[0]])
+    chosen = np.sort(starts[np.argsort(away, kind="stable")[:most]])[::-1]
+    return [
+        Watch(
+            tuple(int(index) for index in order[start : start + count]),
+            sorted_times[start - skipped],
+        )
+        for start in chosen
+    ]
+
+
+def _watched(times: Times, order: npt.NDArray[np.intp], options: WatchOptions) -> list[int]:
+    last = times.max() if options.until == LATEST else moment_of(options.until, last=True)
+    until = [int(index) for index in order if times[index] <= last]
+    if options.since is not None:
+        since = moment_of(options.since)
+        watched = [index for index in until if times[index] >= since]
+        if not watched:
+            raise SarcastError(
+                f"no acquisition lies between {options.since} (--since) and {options.until} "
+                f"(--until); the cube has {_day(times.min())} to {_day(times.max())}"
+            )
+        return watched
+    if options.baseline is not None:
+        until = [index for index in until if times[index] >= moment_of(options.baseline)]
+    if len(until) < options.acquisitions:
+        after = f"from {options.baseline} (--baseline) " if options.baseline else ""
+        raise SarcastError(
+            f"{options.acquisitions} acquisitions are to be watched, but only {len(until)} exist "
+            f"{after}until {options.until}; choose fewer (--acquisitions) or a later --until"
+        )
+    return until[-options.acquisitions :]
+
+
+def _season_days(times: Times, target: np.datetime64) -> Double:
+    """Days from a time in the season, each year between them counted as some days."""
+    ages = (target - times) / np.timedelta64(1, "D")
+    years = np.round(ages / YEAR_DAYS)
+    return np.abs(ages - YEAR_DAYS * years) + YEAR_AWAY_DAYS * years
+
+
+def _day(time: np.datetime64) -> str:
+    return str(np.datetime_as_string(time, "D"))
