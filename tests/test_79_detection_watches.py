@@ -10,7 +10,7 @@ from odc.geo.xr import xr_coords
 from shapely.geometry import box
 
 from sarcast.errors import SarcastError
-from sarcast.evaluation.detection.rivals import outlined, rule_findings, series_of
+from sarcast.evaluation.detection.rivals import large_regions, outlined, rule_findings, series_of
 from sarcast.evaluation.detection.rules import Rule
 from sarcast.evaluation.detection.simulation import PersistentOptions
 from sarcast.evaluation.detection.truth import rasterized, truth_frame
@@ -141,6 +141,16 @@ def test_outlines_of_a_change_map() -> None:
     np.testing.assert_array_equal(rasterized(frame.geometry, GRID), changed)
     assert len(frame) == 2
     assert outlined(np.zeros((100, 100), dtype=bool), GRID).empty
+
+
+def test_regions_of_a_least_size_are_kept() -> None:
+    changed = np.zeros((20, 20), dtype=bool)
+    changed[2:4, 2:4] = changed[4, 4] = True  # five pixels, one of them at a corner
+    changed[10:12, 10:12] = True
+    kept = large_regions(changed, 5)
+    assert kept.sum() == 5
+    assert kept[4, 4]
+    assert not large_regions(changed, 6).any()
 
 
 def test_a_rule_gives_events_of_a_least_size_at_each_level() -> None:

@@ -3,16 +3,146 @@
 import math
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TYPE_CHECKING
 
+import numpy as np
 import xarray as xr
 
+from sarcast.arrays import Float, Times
+from sarcast.detection.detect import Detection, DetectOptions, detect
+from sarcast.detection.null import Null
 from sarcast.evaluation.detection.rivals import rule_findings, series_of
 from sarcast.evaluation.detection.rules import Rule, Series
 from sarcast.evaluation.detection.truth import pixel_ha
 from sarcast.evaluation.detection.watches import Findings, WatchCase
-from sarcast.evaluation.metrics.events import DetectorScores
+from sarcast.evaluation.metrics.events import DetectorRole, DetectorScores
 from sarcast.prediction.predict import TileOptions, predict_targets
-from sarcast.windows import Predictor, PreviousOptions
+from sarcast.prediction.strategies import STRATEGIES, Strategy, is_same_pass
+from sarcast.windows import Chooser, Predictor, PreviousOptions, Window
+
+if TYPE_CHECKING:
+    import geopandas
+
+LEVELS = tuple(np.linspace(-4.0, 6.0, 41).round(2).tolist())
+"""Evidence of a region's peak minus the threshold: 0 is the detector's own level."""
+ALL_EVENTS = 1e6
+"""Rate of false events at which every region of some evidence is an event."""
+MEAN_IMAGES = 16
+"""Images that means are taken of."""
+REPLAYS = 3
+"""Replays of the past that the means leave room for."""
+
+
+@dataclass
+class EvidenceDetector:
+    """``sarcast.detect`` with some predictor.
+
+    Attributes
+    ----------
+    predictor
+        A model or a strategy.
+    role
+        What it is in tables.
+    options
+        How change is found; what is watched comes from the watch.
+    replay_once
+        Learn the null distributions of an area at its first watch only, and use them in the later
+        ones, which saves most of the time.
+    """
+
+    predictor: Predictor
+    role: DetectorRole
+    options: DetectOptions = field(default_factory=DetectOptions)
+    replay_once: bool = True
+    _nulls: dict[str, Null] = field(default_factory=dict)
+
+    @cached_property
+    def scores(self) -> DetectorScores:
+        """Name, role and levels, without watches."""
+        return DetectorScores(
+            name=self.predictor.name, role=self.role, levels=LEVELS, own_level=0.0
+        )
+
+    def find(self, watch: WatchCase) -> Findings:
+        """Find events in a watch."""
+        detection = self.detect(watch)
+        threshold = detection.null.threshold(self.options.false_events)
+        events = detection.events.assign(date=_dates(detection.events))
+        peaks = events["evidence"].to_numpy()
+
+        def above(level: float) -> "geopandas.GeoDataFrame":
+            return events[peaks > threshold + level]
+
+        return Findings(detection.images["evidence"].values - np.float32(threshold), above)
+
+    def detect(self, watch: WatchCase) -> Detection:
+        """Detect change in a watch, with every region of some evidence as an event."""
+        settings = {
+            "until": watch.watched[-1],
+            "acquisitions": len(watch.watched),
+            "false_events": ALL_EVENTS,
+            "false_pixels": None,
+        }
+        kept = self.options.model_dump(include=self.options.model_fields_set - {"since", "at"})
+        null = self._nulls.get(watch.area) if self.replay_once else None
+        detection = detect(
+            watch.cube, self.predictor, options=DetectOptions(**{**kept, **settings}), null=null
+        )
+        self._nulls[watch.area] = detection.null
+        return detection
+
+
+def conventional_detectors(
+    options: DetectOptions, before: int, *, replay_once: bool
+) -> list[EvidenceDetector]:
+    """Detection with the means of previous images that are rivals of a network.
+
+    The mean of sixteen images, the mean of those of the target's pass among sixteen, and the mean
+    of those of the target's season among the sixteen nearest to it. Where fewer images leave room
+    for replays of the past, the means are of fewer.
+
+    Parameters
+    ----------
+    options
+        How change is found; the previous images are those of the strategy.
+    before
+        Acquisitions before the first watched one.
+    replay_once
+        As of ``EvidenceDetector``.
+    """
+    room = before - REPLAYS * options.acquisitions
+    count = max(min(MEAN_IMAGES, room), min(options.previous, MEAN_IMAGES))
+    rivals: list[tuple[Strategy, Chooser]] = [
+        (STRATEGIES["mean"], "recent"),
+        (Strategy("pass-mean", pass_mean), "recent"),
+        (STRATEGIES["season-mean"], "same-season"),
+    ]
+    return [
+        EvidenceDetector(
+            strategy,
+            "strategy",
+            options.model_copy(update={"previous": count, "chooser": chooser}),
+            replay_once,
+        )
+        for strategy, chooser in rivals
+    ]
+
+
+def pass_mean(window: Window) -> Float:
+    """Mean in dB over the previous images of the target's pass; over all if there is none."""
+    same = is_same_pass(window)
+    images = window.previous[same] if same.any() else window.previous
+    known = np.isfinite(images)
+    total = np.where(known, images, np.float32(0.0)).sum(axis=0, dtype=np.float32)
+    count = known.sum(axis=0, dtype=np.float32)
+    mean: Float = np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)
+    return mean
+
+
+def _dates(events: "geopandas.GeoDataFrame") -> Times:
+    """First acquisition that shows each event."""
+    texts = [str(text).removesuffix("Z") for text in events["date"]]
+    return np.array(texts, dtype="datetime64[s]")
 
 
 @dataclass

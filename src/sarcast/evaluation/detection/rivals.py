@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 from odc.geo.geobox import GeoBox
+from scipy import ndimage
 
 from sarcast.arrays import Bool
 from sarcast.detection import difference as di
-from sarcast.detection.regions import label_regions, remove_small_regions
+from sarcast.detection.regions import CONNECTIVITY
 from sarcast.evaluation.detection.rules import Rule, Series, above
 from sarcast.evaluation.detection.truth import spacing_m, tracks_of
 from sarcast.evaluation.detection.watches import Findings, WatchCase
@@ -61,9 +62,18 @@ def rule_findings(rule: Rule, series: Series, grid: GeoBox, fewest_pixels: int) 
     statistic = rule.statistic(series)
 
     def events(level: float) -> "geopandas.GeoDataFrame":
-        return outlined(remove_small_regions(above(statistic, level), fewest_pixels), grid)
+        return outlined(large_regions(above(statistic, level), fewest_pixels), grid)
 
     return Findings(statistic, events)
+
+
+def large_regions(changed: Bool, fewest_pixels: int) -> Bool:
+    """Change map, dims (y, x), without connected changes of fewer pixels."""
+    labels, count = ndimage.label(changed, CONNECTIVITY)
+    large = np.bincount(labels.ravel(), minlength=count + 1) >= fewest_pixels
+    large[0] = False
+    kept: Bool = large[labels]
+    return kept
 
 
 def outlined(changed: Bool, grid: GeoBox) -> "geopandas.GeoDataFrame":
@@ -73,7 +83,8 @@ def outlined(changed: Bool, grid: GeoBox) -> "geopandas.GeoDataFrame":
     from shapely.geometry import shape
     from shapely.ops import unary_union
 
-    labels, count = label_regions(changed)
+    labels, count = ndimage.label(changed, CONNECTIVITY)
+    labels = labels.astype(np.int32)
     parts: dict[int, list[Any]] = {}
     for outline, label in shapes(labels, mask=changed, transform=grid.transform):
         parts.setdefault(int(label), []).append(shape(outline))
