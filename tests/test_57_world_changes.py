@@ -1,13 +1,25 @@
 """Changes of the ground over the days after them, against a plain computation for one pixel."""
 
 import dataclasses
+import datetime as dt
 import math
 
 import numpy as np
 import pytest
 import torch
 
-from sarcast.world import backscatter, changes, fields, ground, parcels, presets, table, views
+from sarcast.world import (
+    backscatter,
+    changes,
+    fields,
+    ground,
+    parcels,
+    presets,
+    table,
+    views,
+    writer,
+)
+from sarcast.world.options import WorldOptions
 from sarcast.world.weather import States
 
 SIZE = (40, 40)
@@ -292,3 +304,26 @@ def test_no_change_at_all_is_possible():
     for boxed in (False, True):
         drawn = changes.draw(land, 0, first, first, boxed=boxed, rng=generator())
         assert drawn.masks.shape[1] == 0 and drawn.kind.shape == (1, 0)
+
+
+def test_changes_of_chosen_kinds_from_a_day_on() -> None:
+    """And a world without these options is the same as before them."""
+    size = {"size_km": 2.0, "spacing_m": 40.0, "changes_per_km2": 10.0}
+    chosen = WorldOptions(
+        **size, change_kinds=("clear-cut", "fire"), changes_from=dt.date(2020, 8, 1)
+    )
+    drawn = writer.make_area(chosen, rng=torch.Generator().manual_seed(1)).world.changes
+    kinds = {changes.NAMES[int(kind)] for kind in drawn.kind[0]}
+    assert kinds == {"clear-cut", "fire"}
+    days = [views.EPOCH + dt.timedelta(days=int(day)) for day in drawn.day[0]]
+    assert dt.date(2020, 8, 1) <= min(days) <= max(days) <= chosen.end
+    assert len(days) == round(10.0 * 4.0 * 61 / 365.25)
+    every = WorldOptions(**size, change_kinds=changes.NAMES)
+    for options in (WorldOptions(**size), every):
+        area = writer.make_area(options, rng=torch.Generator().manual_seed(1))
+        assert len(set(area.world.changes.kind[0].tolist())) == len(changes.NAMES)
+
+
+def test_the_first_day_of_changes_lies_between_the_dates() -> None:
+    with pytest.raises(ValueError, match="first day of changes, 2021-01-01, must lie between"):
+        WorldOptions(changes_from=dt.date(2021, 1, 1))

@@ -10,6 +10,7 @@ in ``table``. Twele et al., Int. J. Remote Sensing 37 (2016) 2990: floods over o
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -125,6 +126,7 @@ def draw(
     last: torch.Tensor,
     *,
     boxed: bool = False,
+    kinds: Sequence[str] = NAMES,
     rng: torch.Generator,
 ) -> Changes:
     """Draw ``count`` changes of each world, at any time from ``first`` to ``last`` (world).
@@ -140,11 +142,14 @@ def draw(
     boxed
         Keep of each mask only the box around the change: a large area of a single world has many
         changes, and each is small.
+    kinds
+        Names of the kinds to draw from.
     rng
         Random generator.
     """
     worlds = len(ground.cover)
-    kind = torch.randint(0, len(KINDS), (worlds, count), generator=rng, device=rng.device)
+    among = torch.tensor([NAMES.index(name) for name in kinds], device=rng.device)
+    kind = among[torch.randint(0, len(kinds), (worlds, count), generator=rng, device=rng.device)]
     chance = torch.rand(6, worlds, count, generator=rng, device=rng.device)
     day = first[:, None] + (last - first)[:, None] * chance[0]
     boxes = tuple(

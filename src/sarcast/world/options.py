@@ -6,6 +6,9 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 PresetName = Literal["boreal", "temperate", "monsoon", "dryland", "random"]
+ChangeKind = Literal[
+    "clear-cut", "thinning", "storm", "fire", "flood", "forest flood", "construction"
+]
 FEWEST_PIXELS, MOST_PIXELS = 16, 4000
 """Least and greatest rows and columns of a written area: its maps take 104 bytes a pixel."""
 
@@ -61,8 +64,20 @@ class WorldOptions(BaseModel):
         0.4, ge=0.0, le=10.0, description="Changes of the ground per km2 and year, 0..10."
     )
 
+    change_kinds: tuple[ChangeKind, ...] = Field(
+        (), description="Kinds of change of the ground, each as likely; default: all."
+    )
+    changes_from: dt.date | None = Field(
+        None, description="First day of changes of the ground, UTC; default: that of the scenes."
+    )
+
     @model_validator(mode="after")
     def _possible(self) -> Self:
+        if self.changes_from is not None and not self.start <= self.changes_from <= self.end:
+            raise ValueError(
+                f"the first day of changes, {self.changes_from}, must lie between {self.start} and "
+                f"{self.end}"
+            )
         if self.end < self.start:
             raise ValueError(
                 f"the last day, {self.end}, must not lie before the first, {self.start}"

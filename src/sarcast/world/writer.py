@@ -136,12 +136,11 @@ def make_area(options: WorldOptions, *, rng: torch.Generator) -> Area:
     size = (grid.shape.y, grid.shape.x)
     land = ground.draw(parameters, size, options.spacing_m, rng=rng)
     first = torch.tensor([float(start)], dtype=torch.float64)
-    count = round(options.changes_per_km2 * options.size_km**2 * days / YEAR_DAYS)
     world = backscatter.World(
         parameters,
         land,
         parcels.draw(land, parameters, first, rng=rng),
-        changes.draw(land, count, first, first + days, boxed=True, rng=rng),
+        _changes(land, options, rng=rng),
     )
     weather_grid = _coarse(grid, WEATHER_CELL_M, margin=1)
     daily = weather.draw(
@@ -169,6 +168,24 @@ def _parameters(options: WorldOptions, *, rng: torch.Generator) -> presets.Param
         strips=options.strips,
     )
     return presets.draw(preset, 1, rng=rng)
+
+
+def _changes(
+    land: ground.Ground, options: WorldOptions, *, rng: torch.Generator
+) -> changes.Changes:
+    """Changes of the ground between the first day of changes and the last day."""
+    first = options.changes_from or options.start
+    days = (options.end - first).days + 1
+    day = torch.tensor([float((first - views.EPOCH).days)], dtype=torch.float64)
+    return changes.draw(
+        land,
+        round(options.changes_per_km2 * options.size_km**2 * days / YEAR_DAYS),
+        day,
+        day + days,
+        boxed=True,
+        kinds=options.change_kinds or changes.NAMES,
+        rng=rng,
+    )
 
 
 def _views(
