@@ -17,10 +17,18 @@ from pyproj import Transformer
 from pystac.validation import validate_dict
 from rio_cogeo.cogeo import cog_validate
 
+import sarcast
 from conftest import GRID
 from sarcast.detection import styles
 from sarcast.detection.event_files import write_events
-from sarcast.detection.output import days_since_epoch, write_detection, write_expected, write_item
+from sarcast.detection.output import (
+    days_since_epoch,
+    write_detection,
+    write_expected,
+    write_item,
+)
+from sarcast.prediction.strategies import STRATEGIES
+from small_cubes import cube_with_loss
 from small_detections import BASELINE, WATCHED, by_hand
 
 RASTERS = {
@@ -174,6 +182,27 @@ def test_the_schema_is_the_same_without_an_event(folder: Path, tmp_path_factory:
     lines = [(each / "events.csv").read_text().splitlines() for each in (folder, empty)]
     assert lines[0][:1] == lines[1]
     assert set(np.unique(read(empty / "change.tif"))) == {0, 255}
+
+
+def test_a_detection_of_a_cube_is_written(tmp_path: Path) -> None:
+    """Its events have the columns of those made by hand."""
+    mean = STRATEGIES["mean"]
+    detection = sarcast.detect(
+        cube_with_loss(), mean, acquisitions=1, previous=4, false_pixels=0.001
+    )
+    assert detection.events.columns.tolist() == by_hand().events.columns.tolist()
+    write_detection(detection, tmp_path, "change", {})
+    outlined = geopandas.read_file(tmp_path / "events.gpkg")
+    assert outlined["direction"].tolist() == ["loss"]
+    np.testing.assert_array_equal(
+        read(tmp_path / "change.tif")[0] == 1, detection.images["changed"]
+    )
+    with rasterio.open(tmp_path / "change-date.tif") as source:
+        days = np.unique(source.read(1, masked=True).compressed())
+    assert days.tolist() == [
+        (np.datetime64("2021-05-13") - np.datetime64("1970-01-01")).astype(int)
+    ]
+    assert outlined.geometry[0].intersects(detection.grid.extent.geom)
 
 
 def test_an_unknown_number_is_null(tmp_path: Path) -> None:
