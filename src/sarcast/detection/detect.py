@@ -21,7 +21,7 @@ from sarcast.detection.null_file import shipped_null
 from sarcast.detection.regions import RegionOptions, Regions
 from sarcast.detection.replay import Observer, replay
 from sarcast.detection.residuals import Reader, looks_of, mean_over_looks
-from sarcast.detection.strata import StrataOptions, find_strata
+from sarcast.detection.strata import Past, StrataOptions, find_strata
 from sarcast.detection.watch import Watch, WatchOptions, plan_replays, plan_watch
 from sarcast.errors import SarcastError
 from sarcast.prediction.predict import TileOptions
@@ -34,6 +34,8 @@ _log = logging.getLogger(__name__)
 
 FEWEST_REPLAYS = 2
 """With fewer replays than this, p-values come from the table of the weights."""
+MOST_BYTES_IN_MEMORY = 2**31
+"""Size of a cube's images up to which they are kept in memory, bytes."""
 PARTLY_SEEN_SHARE = 0.05
 """Share of the judged pixels from which on missing looks are worth a warning."""
 
@@ -177,18 +179,18 @@ def detect(
     """
     options = options or DetectOptions(**settings)
     part = crop(cube, options.area)
+    part = _in_memory(part) if null is None else part
     watch = plan_watch(part.cube, options)
-    judged = find_judged(part, watch.before, options)
     conditions = _conditions_of(part.cube, predictor, watch, options)
     if null is None:
-        null = replace(_null(part, predictor, watch, judged, options), made_from=conditions)
+        null = replace(_null(part, predictor, watch, options), made_from=conditions)
     _check_same(null, conditions)
-    observer = _observer(part.cube, predictor, np.where(judged, null.strata, -1), options)
+    observer = _observer(part.cube, predictor, null.strata, options)
     images = observer.reader.images(watch)
     residuals = observer.reader.residuals(images)
-    _warn_of_looks(residuals, judged)
+    _warn_of_looks(residuals, null.strata >= 0)
     found = statistics(residuals, observer.pixel_m, options.direction)
-    evidence = null.with_strata(observer.reader.strata).evidence(found, looks_of(residuals.seen))
+    evidence = null.evidence(found, looks_of(residuals.seen))
     threshold = _threshold(null, options)
     regions = observer.regions_of(evidence, residuals).above(threshold)
     before = part.cube["time"].values[part.cube["time"].values < watch.before].max()
@@ -196,6 +198,15 @@ def detect(
     events, onsets = describe_events(regions, series, part.cube["backscatter"].odc.geobox)
     final = trim(_images(series, regions, onsets), part.inside)
     return Detection(final, events, series.times, before, threshold, null, options)
+
+
+def _in_memory(part: Part) -> Part:
+    """Read a small part once: its images are used many times, by replays and baselines."""
+    backscatter = part.cube["backscatter"]
+    if backscatter.size * np.dtype(np.float32).itemsize > MOST_BYTES_IN_MEMORY:
+        return part
+    read = backscatter.astype(np.float32, keep_attrs=True).compute()
+    return replace(part, cube=part.cube.assign(backscatter=read))
 
 
 def _observer(
@@ -207,15 +218,15 @@ def _observer(
     return Observer(reader, options.direction, options)
 
 
-def _null(
-    part: Part, predictor: Predictor, watch: Watch, judged: Bool, options: DetectOptions
-) -> Null:
+def _null(part: Part, predictor: Predictor, watch: Watch, options: DetectOptions) -> Null:
     """Null distributions by replay or, where the past is too short, of the weights."""
+    past = Past(part.cube, watch.before)
+    judged = find_judged(part, past, options)
     previous = predictor.previous or options.previous
     times = part.cube["time"].values
     watches = plan_replays(times, watch, previous=previous, most=options.replays)
     if len(watches) >= FEWEST_REPLAYS:
-        strata = np.where(judged, find_strata(part.cube, watch.before, options), -1)
+        strata = np.where(judged, find_strata(past, options), -1)
         return replay(_observer(part.cube, predictor, strata, options), watches)
     if options.replays > 0:
         warnings.warn(

@@ -7,8 +7,10 @@ With the residuals z of k acquisitions t and bands b, standardised as ``standard
 
 where |.| is the norm over bands, G * a Gaussian average over pixels, n how many independent looks
 the k acquisitions are worth, and the median is that of all pixels of the date. A change of common
-sign shows in the shift, one that roughens or mixes the ground in the spread. Their distribution
-where nothing changed comes from ``replay``.
+sign shows in the shift, one that roughens or mixes the ground in the spread. A change that begins
+while it is watched is diluted by the acquisitions before it: the shift is also taken over the last
+half of four or more acquisitions, and over the last quarter of eight or more. The distribution of
+all of these where nothing changed comes from ``replay``.
 """
 
 from dataclasses import dataclass
@@ -25,6 +27,9 @@ Direction = Literal["loss", "gain", "both"]
 SHIFT_SCALES_M = (25.0, 50.0, 100.0)
 SPREAD_SCALES_M = (25.0, 50.0)
 """Standard deviations of the Gaussian averages, metres."""
+FEWEST_TARGETS = 4
+"""Targets from which on the last half of them is looked at as well; the last quarter of twice as
+many."""
 FEWEST_PIXELS = 500
 """Strata of fewer pixels are levelled with the whole scene."""
 GAUSSIAN_MAD = 1.4826
@@ -142,16 +147,27 @@ def statistics(
     dict
         Dims (y, x), greater where there is more evidence; NaN where no target is judged.
     """
-    shifts, maps = shift(residuals), {}
-    for scale in SHIFT_SCALES_M:
-        smoothed = smooth(shifts, _pixels(scale, pixel_m))
-        pooled = di.norm(smoothed) if direction == "both" else di.signed(smoothed, direction)
-        maps[f"shift {scale:g} m"] = pooled
+    maps = {}
+    for last in spans(len(residuals.z)):
+        shifts = shift(Residuals(residuals.z[-last:], residuals.correlation))
+        for scale in SHIFT_SCALES_M:
+            smoothed = smooth(shifts, _pixels(scale, pixel_m))
+            pooled = di.norm(smoothed) if direction == "both" else di.signed(smoothed, direction)
+            maps[f"shift of {last}, {scale:g} m"] = pooled
     if direction == "both":
         sizes = spread(residuals)
         for scale in SPREAD_SCALES_M:
             maps[f"spread {scale:g} m"] = smooth(sizes, _pixels(scale, pixel_m))
     return maps
+
+
+def spans(count: int) -> list[int]:
+    """Numbers of the last targets that the shift is taken over.
+
+    >>> spans(3), spans(4), spans(8)
+    ([3], [4, 2], [8, 4, 2])
+    """
+    return [count // part for part in (1, 2, 4) if part == 1 or count >= FEWEST_TARGETS * part / 2]
 
 
 def _pixels(scale_m: float, pixel_m: tuple[float, float]) -> tuple[float, ...]:

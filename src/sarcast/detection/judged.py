@@ -1,6 +1,5 @@
 """Which pixels are judged: area, land cover, polygons and water."""
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,12 +11,10 @@ from odc.geo.geom import Geometry
 from pydantic import BaseModel, ConfigDict, Field
 
 from sarcast.arrays import Bool
-from sarcast.detection.strata import find_water
+from sarcast.detection.strata import Past, find_water
 from sarcast.errors import SarcastError
 from sarcast.io.grid import read_area
 from sarcast.prediction.scene import MARGIN_PX
-
-_log = logging.getLogger(__name__)
 
 COVERS = ("forest", "open_land")
 """Land cover that a cube can have, by the names of its variables."""
@@ -86,8 +83,17 @@ def trim(images: xr.Dataset, inside: Bool) -> xr.Dataset:
     return images.isel(y=rows, x=columns)
 
 
-def find_judged(part: Part, before: np.datetime64, options: JudgedOptions) -> Bool:
+def find_judged(part: Part, past: Past, options: JudgedOptions) -> Bool:
     """Find the pixels that are judged, dims (y, x).
+
+    Parameters
+    ----------
+    part
+        The part of the cube.
+    past
+        Its past, which shows water.
+    options
+        Where change is looked for.
 
     Raises
     ------
@@ -97,8 +103,8 @@ def find_judged(part: Part, before: np.datetime64, options: JudgedOptions) -> Bo
     grid: GeoBox = part.cube["backscatter"].odc.geobox
     judged = part.inside.copy()
     if options.within:
-        judged &= _any(part, grid, before, options.within)
-    judged &= ~_any(part, grid, before, options.outside)
+        judged &= _any(part, grid, past, options.within)
+    judged &= ~_any(part, grid, past, options.outside)
     if not judged.any():
         raise SarcastError(
             "no pixel is left to be judged: --within and --outside exclude the whole area; check "
@@ -112,16 +118,16 @@ def cover_masks(cube: xr.Dataset) -> dict[str, Bool]:
     return {name: cube[name].values.astype(bool) for name in COVERS if name in cube}
 
 
-def _any(part: Part, grid: GeoBox, before: np.datetime64, names: Sequence[str]) -> Bool:
+def _any(part: Part, grid: GeoBox, past: Past, names: Sequence[str]) -> Bool:
     union = np.zeros(part.inside.shape, dtype=bool)
     for name in names:
-        union |= _named(part, grid, before, name)
+        union |= _named(part, grid, past, name)
     return union
 
 
-def _named(part: Part, grid: GeoBox, before: np.datetime64, name: str) -> Bool:
+def _named(part: Part, grid: GeoBox, past: Past, name: str) -> Bool:
     if name == WATER:
-        return find_water(part.cube, before)
+        return find_water(past)
     if name in COVERS:
         if name not in part.cube:
             raise SarcastError(

@@ -30,12 +30,16 @@ def smooth(images: Float, sigma_px: tuple[float, ...]) -> Float:
         The same dims.
     """
     valid = np.isfinite(images)
+    first = valid.reshape(-1, *valid.shape[-2:])[0] if valid.size else valid
+    masks = first if (valid == first).all() else valid  # one mask for all is smoothed once
     sigma = (*(0.0,) * (images.ndim - 2), *sigma_px)
     values = np.where(valid, images, np.float32(0.0)).astype(np.float32, copy=False)
     total = ndimage.gaussian_filter(values, sigma, truncate=TRUNCATE, mode="constant")
+    flat = (*(0.0,) * (masks.ndim - 2), *sigma_px)
     weight = ndimage.gaussian_filter(
-        valid.astype(np.float32), sigma, truncate=TRUNCATE, mode="constant"
+        masks.astype(np.float32), flat, truncate=TRUNCATE, mode="constant"
     )
+    weight = np.broadcast_to(weight, valid.shape)
     averaged: Float = np.divide(
         total, np.maximum(weight, LEAST_WEIGHT), out=np.full_like(values, np.nan), where=valid
     )

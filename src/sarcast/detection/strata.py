@@ -5,18 +5,16 @@ would let the fields hide every clear-cut. Pixels are therefore grouped by what 
 shows, and by land cover where the cube has it.
 """
 
-import logging
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import xarray as xr
-from odc.geo.geobox import GeoBox
 from pydantic import BaseModel, ConfigDict, Field
 
 from sarcast.arrays import Bool, Double, Float, Labels
 from sarcast.detection.smoothing import smooth
 from sarcast.io.footprint import pixel_size_m
-
-_log = logging.getLogger(__name__)
 
 SMOOTHING_M = 30.0
 """Standard deviation of the smoothing of each past image, metres: less speckle in the features."""
@@ -44,7 +42,7 @@ class StrataOptions(BaseModel):
     )
 
 
-def find_strata(cube: xr.Dataset, before: np.datetime64, options: StrataOptions) -> Labels:
+def find_strata(past: "Past", options: StrataOptions) -> Labels:
     """Group the pixels of a cube by their past.
 
     Features are, by band, of images smoothed over 30 m: mean and standard deviation over time,
@@ -54,10 +52,8 @@ def find_strata(cube: xr.Dataset, before: np.datetime64, options: StrataOptions)
 
     Parameters
     ----------
-    cube
-        ``backscatter``, dims (time, band, y, x), dB.
-    before
-        Only images before this time are used.
+    past
+        The cube until the end of the baseline.
     options
         Number of groups; fewer where there are not so many different pixels.
 
@@ -68,7 +64,7 @@ def find_strata(cube: xr.Dataset, before: np.datetime64, options: StrataOptions)
     """
     from sklearn.cluster import KMeans
 
-    columns, known = _features(cube, before)
+    columns, known = _features(past)
     labels = np.full(known.shape, -1, dtype=np.int16)
     if not known.any():
         return labels
@@ -80,21 +76,20 @@ def find_strata(cube: xr.Dataset, before: np.datetime64, options: StrataOptions)
     return labels
 
 
-def find_water(cube: xr.Dataset, before: np.datetime64) -> Bool:
+def find_water(past: "Past") -> Bool:
     """Find open water from the series itself: dark in the cross-polarised band, moved by wind.
 
     Parameters
     ----------
-    cube, before
-        As for ``find_strata``.
+    past
+        The cube until the end of the baseline.
 
     Returns
     -------
     ndarray of bool
         Dims (y, x); nowhere where the cube has one band alone.
     """
-    past = _Past(cube, before)
-    bands = [str(band) for band in cube["band"].values]
+    bands = [str(band) for band in past.cube["band"].values]
     cross = [index for index, band in enumerate(bands) if band[0] != band[1]]
     co = [index for index, band in enumerate(bands) if band[0] == band[1]]
     if not cross or not co:
@@ -103,9 +98,8 @@ def find_water(cube: xr.Dataset, before: np.datetime64) -> Bool:
     return water
 
 
-def _features(cube: xr.Dataset, before: np.datetime64) -> tuple[Double, Bool]:
+def _features(past: "Past") -> tuple[Double, Bool]:
     """Features of the known pixels, dims (pixel, feature), and which these are, dims (y, x)."""
-    past = _Past(cube, before)
     half = QUARTERS // 2
     with np.errstate(invalid="ignore"):
         trend = past.mean_of(slice(half, None)) - past.mean_of(slice(0, half))
@@ -114,32 +108,58 @@ def _features(cube: xr.Dataset, before: np.datetime64) -> tuple[Double, Bool]:
     known: Bool = np.asarray(np.isfinite(past.mean).any(axis=0))
     maps = [np.where(np.isfinite(layer), layer, 0.0) for image in images for layer in image]
     for name in ("forest", "open_land"):
-        if name in cube:
-            share = smooth(cube[name].values.astype(np.float32), past.sigma_px)
+        if name in past.cube:
+            share = smooth(past.cube[name].values.astype(np.float32), past.sigma_px)
             maps.append(np.nan_to_num(share))
     return np.stack([layer[known] for layer in maps], axis=1).astype(np.float64), known
 
 
-class _Past:
-    """Moments over time of smoothed past images, read one at a time, by quarter of the images."""
+@dataclass(frozen=True)
+class Past:
+    """Moments over time of smoothed past images, by quarter of the images.
 
-    def __init__(self, cube: xr.Dataset, before: np.datetime64) -> None:
-        backscatter = cube["backscatter"].transpose("time", "band", "y", "x")
-        times = cube["time"].values
+    Attributes
+    ----------
+    cube
+        ``backscatter``, dims (time, band, y, x), dB.
+    before
+        Only images before this time are used.
+    """
+
+    cube: xr.Dataset
+    before: np.datetime64
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Bands, rows and columns."""
+        sizes = self.cube.sizes
+        return sizes["band"], sizes["y"], sizes["x"]
+
+    @property
+    def sigma_px(self) -> tuple[float, float]:
+        """Standard deviation of the smoothing in rows and columns, pixels."""
+        height, width = pixel_size_m(self.cube["backscatter"].odc.geobox)
+        return SMOOTHING_M / height, SMOOTHING_M / width
+
+    @cached_property
+    def _moments(self) -> Double:
+        """Count, sum and sum of squares, dims (moment, quarter, band, y, x).
+
+        Images are read one at a time.
+        """
+        backscatter = self.cube["backscatter"].transpose("time", "band", "y", "x")
+        times = self.cube["time"].values
         order = np.argsort(times, kind="stable")
-        earlier = order[times[order] < before]
+        earlier = order[times[order] < self.before]
         spread = np.linspace(0, len(earlier) - 1, min(MOST_IMAGES, len(earlier)))
         chosen = earlier[np.round(spread).astype(int)]
-        self.shape = backscatter.shape[1:]
-        grid: GeoBox = cube.odc.geobox
-        self.sigma_px = tuple(SMOOTHING_M / size for size in pixel_size_m(grid))
-        self._count, self._sum, self._squares = np.zeros((3, QUARTERS, *self.shape))
+        moments = np.zeros((3, QUARTERS, *self.shape))
         for number, time in enumerate(chosen):
             image = smooth(backscatter[time].values.astype(np.float32), self.sigma_px)
             quarter = number * QUARTERS // len(chosen)
-            self._count[quarter] += np.isfinite(image)
-            self._sum[quarter] += np.nan_to_num(image)
-            self._squares[quarter] += np.square(np.nan_to_num(image))
+            known, values = np.isfinite(image), np.nan_to_num(image)
+            moments[:, quarter] += np.stack([known, values, np.square(values)])
+        return moments
 
     @property
     def mean(self) -> Double:
@@ -148,15 +168,15 @@ class _Past:
 
     def mean_of(self, quarters: slice) -> Double:
         """Mean over some quarters."""
-        count, total = self._count[quarters].sum(axis=0), self._sum[quarters].sum(axis=0)
+        count, total = self._moments[:2, quarters].sum(axis=1)
         mean: Double = np.where(count > 0, total / np.maximum(count, 1), np.nan)
         return mean
 
     @property
     def std(self) -> Double:
         """Standard deviation, dims (band, y, x), dB."""
-        count = np.maximum(self._count.sum(axis=0), 1)
-        variance = self._squares.sum(axis=0) / count - np.square(np.nan_to_num(self.mean))
+        count, _, squares = self._moments.sum(axis=1)
+        variance = squares / np.maximum(count, 1) - np.square(np.nan_to_num(self.mean))
         std: Double = np.sqrt(np.maximum(variance, 0.0))
         return std
 
