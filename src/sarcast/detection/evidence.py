@@ -92,11 +92,12 @@ def standardise(difference: Float, std: Float, strata: Labels) -> Float:
     if known_std:
         z /= np.maximum(std, LEAST_STD)
     z[..., strata < 0] = np.nan
-    whole = strata >= 0
-    for members in _groups(strata):
-        large = members.sum() >= FEWEST_PIXELS
-        reference = z[..., members if large else whole]
-        level, spread = _level_and_spread(reference)
+    groups = _groups(strata)
+    large = [bool(members.sum() >= FEWEST_PIXELS) for members in groups]
+    # before any stratum is levelled
+    scene = [] if all(large) else [_level_and_spread(z[..., strata >= 0])]
+    for members, alone in zip(groups, large, strict=True):
+        level, spread = _level_and_spread(z[..., members]) if alone else scene[0]
         spread = np.maximum(spread, 1.0 if known_std else LEAST_STD)
         z[..., members] = (z[..., members] - level) / spread
     return z.astype(np.float32, copy=False)

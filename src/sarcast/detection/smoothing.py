@@ -7,7 +7,8 @@ from sarcast.arrays import Float
 
 TRUNCATE = 3.0
 """Reach of the Gaussian, standard deviations."""
-LEAST_WEIGHT = 1e-3
+LEAST_WEIGHT = 1e-12
+"""Divisor where no pixel has data; that of a pixel alone is its own weight."""
 
 
 def smooth(images: Float, sigma_px: tuple[float, ...]) -> Float:
