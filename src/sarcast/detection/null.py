@@ -232,6 +232,9 @@ def _threshold(
     """Evidence that ``false_events`` per 1 000 km² and acquisition exceed, from false peaks."""
     exposure = sum(area_km2) / KM2_PER_UNIT * looks
     every = np.sort(np.concatenate([np.zeros(0), *peaks]))[::-1]
+    accepted = false_events * exposure
+    if accepted >= MOST_PEAKS:  # so many were seen: no tail is needed
+        return float(every[int(accepted)]) if len(every) > accepted else LEAST_PEAK
     start = float(every[MOST_PEAKS]) if len(every) > MOST_PEAKS else LEAST_PEAK
     excess = np.sort(every[every > start] - start)
     used = len(excess) - int(CENSORED_PEAKS * len(excess))

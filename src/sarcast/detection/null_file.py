@@ -1,5 +1,6 @@
 """Null distributions on disk: ``null.npz`` in a detection folder, and the table of the weights."""
 
+import zlib
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
@@ -18,6 +19,7 @@ FILE = "null.npz"
 VERSION = 1
 SHIPPED = "weights/null-{direction}.npz"
 """The table of the weights; loss and gain have the same by symmetry."""
+_UNREADABLE = (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile, zlib.error)
 
 
 def write_null(null: Null, path: Path) -> None:
@@ -50,13 +52,14 @@ def read_null(path: Path) -> Null:
     """
     path = path / FILE if path.is_dir() else path
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        # a file that numpy opens itself stays open where it is no archive
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             return _null(stored)
     except FileNotFoundError as error:
         raise SarcastError(
             f"{path} does not exist: expected the {FILE} of a folder that sarcast detect wrote"
         ) from error
-    except (OSError, ValueError, KeyError, BadZipFile, EOFError) as error:
+    except _UNREADABLE as error:
         raise SarcastError(
             f"{path} does not hold null distributions as sarcast detect writes them: {error}; "
             f"delete it, and the past is replayed"

@@ -1,0 +1,358 @@
+"""P-values and thresholds against simulated samples, whose distribution is known."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from sarcast.detection.null import (
+    BINS,
+    FEWEST_VALUES,
+    GREATEST,
+    GREATEST_EVIDENCE,
+    Null,
+    bins_of,
+    combined_table,
+    count_values,
+    evidence_tables,
+    greatest_evidence,
+)
+from sarcast.detection.null_file import FILE, SHIPPED, read_null, shipped_null, write_null
+from sarcast.detection.regions import LEAST_PEAK
+from sarcast.errors import SarcastError
+
+SIDE = 300
+STEP = GREATEST / BINS
+
+
+def one_stratum(side: int = SIDE) -> np.ndarray:
+    return np.zeros((side, side), dtype=np.int16)
+
+
+def null_of(
+    samples: Sequence[dict[str, np.ndarray]],
+    strata: np.ndarray | None = None,
+    looks: np.ndarray | None = None,
+    peaks: Sequence[np.ndarray] = (),
+    area_km2: float = 100.0,
+) -> Null:
+    """Null distributions of samples of unchanged ground, one a replay."""
+    strata = one_stratum() if strata is None else strata
+    looks = np.ones(strata.shape, dtype=np.uint8) if looks is None else looks
+    counts = np.stack([count_values(each, strata, looks, int(looks.max())) for each in samples])
+    tables = evidence_tables(counts.sum(axis=0), STEP)
+    combined = []
+    for each in samples:
+        greatest = greatest_evidence(tables, each, strata, looks)
+        bins = bins_of(greatest[np.isfinite(greatest)], GREATEST_EVIDENCE)
+        combined.append(np.bincount(bins, minlength=BINS))
+    peaks = tuple(peaks) or (np.zeros(0),) * len(samples)
+    names = tuple(samples[0])
+    return Null(strata, names, counts, np.stack(combined), tuple(peaks), (area_km2,) * len(samples))
+
+
+def exponential(seed: int, scale: float = 1.5, shape: tuple[int, ...] = (SIDE, SIDE)) -> np.ndarray:
+    return np.random.default_rng(seed).exponential(scale, shape).astype(np.float32)
+
+
+def evidence_at(null: Null, values: Sequence[float], name: str = "shift") -> np.ndarray:
+    """Evidence of values of one statistic, in pixels of the first stratum."""
+    image = np.full(null.strata.shape, np.nan, dtype=np.float32)
+    image.flat[: len(values)] = values
+    looks = np.ones(image.shape, dtype=np.uint8)
+    return null.evidence({name: image}, looks).ravel()[: len(values)]
+
+
+# --- p-values -------------------------------------------------------------------------------------
+
+
+def test_p_values_of_exponential_values_are_exact_far_beyond_the_sample() -> None:
+    """A sample of 270 000; p-values down to 1 in a thousand million."""
+    null = null_of([{"shift": exponential(seed)} for seed in range(3)])
+    wanted = np.array([0.5, 1.0, 2.0, 3.0, 4.0, 6.0, 9.0])
+    values = stats.expon.isf(10.0**-wanted, scale=1.5)
+    np.testing.assert_allclose(evidence_at(null, values), wanted, rtol=0.05, atol=0.02)
+
+
+def test_p_values_of_gaussian_norms() -> None:
+    """Exact where there are values; beyond, the exponential tail never overstates the evidence."""
+    rng = np.random.default_rng(0)
+    norms = np.hypot(*rng.normal(size=(2, SIDE, SIDE))).astype(np.float32)
+    null = null_of([{"shift": norms}])
+    wanted = np.array([0.3, 1.0, 1.5, 2.0, 3.0, 5.0, 8.0])
+    found = evidence_at(null, stats.chi(2).isf(10.0**-wanted))
+    np.testing.assert_allclose(found[:4], wanted[:4], atol=0.05)
+    assert (found[4:] < 1.05 * wanted[4:]).all()
+    assert (found[4:] > 0.6 * wanted[4:]).all()
+    tail = norms[norms > np.quantile(norms, 0.98)]
+    u, beta = tail.min(), stats.expon.fit(tail, floc=tail.min())[1]
+    plain = -np.log10(0.02 * np.exp(-(stats.chi(2).isf(1e-5) - u) / beta))
+    assert found[5] == pytest.approx(plain, rel=0.1)
+
+
+@pytest.mark.parametrize("contaminated", [0.0, 0.01, 0.03])
+def test_a_few_changes_in_the_past_do_not_hide_others(contaminated: float) -> None:
+    """A share of the tail, which is 2 % of all values, are changes of any size."""
+    values = exponential(1)
+    rng = np.random.default_rng(2)
+    tail = np.flatnonzero(values.ravel() > np.quantile(values, 0.98))
+    changed = rng.choice(tail, int(contaminated * len(tail)), replace=False)
+    values.flat[changed] = rng.uniform(20.0, 60.0, len(changed))
+    found = evidence_at(null_of([{"shift": values}]), stats.expon.isf([1e-4, 1e-7], scale=1.5))
+    np.testing.assert_allclose(found, [4.0, 7.0], rtol=0.1)
+
+
+def test_the_greatest_of_several_statistics_is_corrected_for_their_number() -> None:
+    """Ten statistics that agree count as one, ten that do not as ten."""
+    same, other = exponential(0), {str(k): exponential(k) for k in range(10)}
+    alike = null_of([{str(k): same for k in range(10)}])
+    independent = null_of([other])
+    looks = np.ones((SIDE, SIDE), dtype=np.uint8)
+    fresh = exponential(99)
+    of_alike = alike.evidence({str(k): fresh for k in range(10)}, looks)
+    of_one = null_of([{"0": same}]).evidence({"0": fresh}, looks)
+    np.testing.assert_allclose(of_alike, of_one, atol=0.05)
+    tested = independent.evidence({str(k): exponential(100 + k) for k in range(10)}, looks)
+    for evidence in (1.0, 2.0, 3.0):
+        share = (tested > evidence).mean()
+        assert share == pytest.approx(10.0**-evidence, rel=0.25)
+
+
+def test_each_stratum_and_number_of_looks_has_its_own_distribution() -> None:
+    strata, looks = one_stratum(), np.ones((SIDE, SIDE), dtype=np.uint8)
+    strata[:, SIDE // 2 :] = 1
+    looks[SIDE // 2 :] = 2
+    scale = np.array([[1.0, 4.0], [2.0, 0.5]])[strata, looks - 1]
+    null = null_of([{"shift": exponential(0) * scale}], strata, looks)
+    found = null.evidence({"shift": (exponential(1) * scale).astype(np.float32)}, looks)
+    for stratum, look in np.ndindex(2, 2):
+        group = found[(strata == stratum) & (looks == look + 1)]
+        assert (group > 2.0).mean() == pytest.approx(0.01, rel=0.3)
+        np.testing.assert_allclose(np.quantile(group, 0.9), 1.0, atol=0.05)
+
+
+def test_small_groups_borrow_from_their_stratum_and_small_strata_from_all() -> None:
+    strata, looks = one_stratum(), np.ones((SIDE, SIDE), dtype=np.uint8)
+    strata[:, :5] = 1
+    strata[:10, :100] = 2
+    looks[:, 5:9] = 2
+    groups = [(strata == 0) & (looks == 2), strata == 1, strata == 2]
+    assert max(group.sum() for group in groups) < FEWEST_VALUES
+    values = exponential(0)
+    counts = count_values({"shift": values}, strata, looks, 2)
+    tables = evidence_tables(counts, STEP)
+    of_stratum = evidence_tables(counts[:, :1].sum(axis=2, keepdims=True), STEP)[0, 0, 0]
+    of_all = evidence_tables(counts.sum(axis=(1, 2), keepdims=True), STEP)[0, 0, 0]
+    np.testing.assert_array_equal(tables[0, 0, 1], of_stratum)
+    for stratum in (1, 2):
+        np.testing.assert_array_equal(tables[0, stratum, 0], of_all)
+    assert not np.array_equal(of_stratum, of_all)
+
+
+def test_what_is_not_judged_has_no_evidence() -> None:
+    strata, looks = one_stratum(), np.ones((SIDE, SIDE), dtype=np.uint8)
+    strata[0], looks[1] = -1, 0
+    values = exponential(0)
+    values[2] = np.nan
+    null = null_of([{"shift": values, "spread": values}], strata, looks)
+    assert null.counts[0].sum() == 2 * (strata.size - 3 * SIDE)
+    found = null.evidence({"shift": values, "spread": exponential(1)}, looks)
+    judged = np.isfinite(found)
+    assert not judged[:2].any()
+    assert judged[2:].all()  # by the spread alone in row 2
+    assert np.isnan(null.with_strata(np.full_like(strata, -1)).evidence(
+        {"shift": values, "spread": values}, looks
+    )).all()  # fmt: skip
+
+
+def test_values_are_counted_in_their_bins() -> None:
+    rng = np.random.default_rng(0)
+    strata = rng.integers(-1, 3, (40, 50)).astype(np.int16)
+    looks = rng.integers(0, 4, (40, 50)).astype(np.uint8)
+    values = rng.normal(2.0, 30.0, (40, 50)).astype(np.float32)
+    values[rng.random((40, 50)) < 0.1] = np.nan
+    values[0, 0] = np.inf
+    counts = count_values({"a": values}, strata, looks, 3)
+    assert counts.shape == (1, 3, 3, BINS)
+    for stratum, look in np.ndindex(3, 3):
+        inside = (strata == stratum) & (looks == look + 1) & np.isfinite(values)
+        edges = np.linspace(0.0, GREATEST, BINS + 1)
+        wanted, _ = np.histogram(np.clip(values[inside], 0.0, GREATEST - 1e-3), edges)
+        np.testing.assert_array_equal(counts[0, stratum, look], wanted)
+
+
+@given(seed=st.integers(0, 1000), scale=st.floats(0.1, 20.0))
+def test_evidence_rises_with_the_statistic(seed: int, scale: float) -> None:
+    values = np.random.default_rng(seed).exponential(scale, 3000)
+    counts = np.bincount(bins_of(values, GREATEST), minlength=BINS)
+    table = evidence_tables(counts[np.newaxis, np.newaxis, np.newaxis], STEP)[0, 0, 0]
+    assert (np.diff(table) >= -1e-9).all()
+    assert table[0] >= 0.0
+    assert np.isfinite(table).all()
+
+
+def test_no_values_give_no_evidence() -> None:
+    assert (combined_table(np.zeros(BINS, dtype=np.int64)) == 0.0).all()
+
+
+# --- thresholds -----------------------------------------------------------------------------------
+
+AREA_KM2, REPLAYS, TARGETS = 500.0, 8, 3
+EXPOSURE = AREA_KM2 / 1000.0 * TARGETS
+
+
+def false_peaks(rate: float, scale: float, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
+    """Peaks of false regions: as many a replay as Poisson says, exponential above the least."""
+    return tuple(
+        LEAST_PEAK + rng.exponential(scale, rng.poisson(rate * EXPOSURE)) for _ in range(REPLAYS)
+    )
+
+
+def with_peaks(peaks: Sequence[np.ndarray], area_km2: float = AREA_KM2) -> Null:
+    counts = np.zeros((len(peaks), 1, 1, TARGETS, BINS), dtype=np.int64)
+    combined = np.zeros((len(peaks), BINS), dtype=np.int64)
+    areas = (area_km2,) * len(peaks)
+    return Null(one_stratum(2), ("shift",), counts, combined, tuple(peaks), areas)
+
+
+@pytest.mark.parametrize("scale", [0.3, 0.45, 0.9])
+@pytest.mark.parametrize("asked", [1.0, 10.0, 100.0])
+def test_the_rate_that_is_asked_for_comes_true(asked: float, scale: float) -> None:
+    """The true rate of regions above the threshold, in the mean of many pasts."""
+    rng = np.random.default_rng(3)
+    rate, came = 300.0, []
+    for _ in range(30):
+        threshold = with_peaks(false_peaks(rate, scale, rng)).threshold(asked)
+        came.append(rate * np.exp(-(threshold - LEAST_PEAK) / scale))
+    assert asked / 2 < np.exp(np.mean(np.log(came))) < asked * 2
+
+
+@pytest.mark.parametrize("asked", [10.0, 100.0])
+def test_what_came_true_in_held_out_replays(asked: float) -> None:
+    rng = np.random.default_rng(4)
+    found = [with_peaks(false_peaks(300.0, 0.45, rng)).came_true(asked) for _ in range(30)]
+    assert asked / 2 < np.mean(found) < asked * 2
+
+
+def test_a_replay_full_of_change_is_seen_in_what_came_true() -> None:
+    quiet = [np.array([3.1, 3.2, 3.4])] * 7
+    changed = np.linspace(10.0, 20.0, 40)
+    null = with_peaks([*quiet, changed])
+    assert with_peaks([*quiet, quiet[0]]).came_true(1.0) < 2.0
+    assert null.came_true(1.0) == pytest.approx(40.0 / (8 * EXPOSURE))
+    assert np.isnan(with_peaks([changed]).came_true(1.0))
+
+
+def test_a_few_changes_in_the_past_hardly_move_the_threshold() -> None:
+    rng = np.random.default_rng(5)
+    peaks = false_peaks(50.0, 0.45, rng)
+    changed = (np.append(peaks[0], np.full(5, 25.0)), *peaks[1:])
+    plain, moved = (with_peaks(each).threshold(1.0) for each in (peaks, changed))
+    assert moved < plain + 1.0
+
+
+@given(first=st.floats(1e-3, 1e6), second=st.floats(1e-3, 1e6), seed=st.integers(0, 20))
+def test_fewer_false_events_ask_for_more_evidence(first: float, second: float, seed: int) -> None:
+    null = with_peaks(false_peaks(100.0, 0.5, np.random.default_rng(seed)))
+    more, fewer = max(first, second), min(first, second)
+    assert LEAST_PEAK <= null.threshold(more) <= null.threshold(fewer)
+
+
+def test_any_number_of_false_events_can_be_asked_for() -> None:
+    """Above what the tail is fitted to, the threshold is the peak of that rank."""
+    null = with_peaks(false_peaks(1000.0, 0.5, np.random.default_rng(6)))
+    every = np.sort(np.concatenate(null.peaks))[::-1]
+    for asked in (50.0, 200.0, 500.0):
+        above = int((every > null.threshold(asked)).sum())
+        assert above == pytest.approx(asked * EXPOSURE * REPLAYS, rel=0.15)
+    assert null.threshold(1e6) == LEAST_PEAK
+
+
+def test_a_past_without_false_regions() -> None:
+    """The threshold is then that of exact p-values, and falls as more area was seen."""
+    nothing = [np.zeros(0)] * 4
+    small, large = (with_peaks(nothing, area).threshold(1.0) for area in (10.0, 1e4))
+    assert LEAST_PEAK <= large < small < 8.0
+
+
+# --- on disk --------------------------------------------------------------------------------------
+
+
+def small_null() -> Null:
+    rng = np.random.default_rng(0)
+    strata = rng.integers(-1, 3, (20, 30)).astype(np.int16)
+    looks = rng.integers(1, 4, (20, 30)).astype(np.uint8)
+    samples = [
+        {name: exponential(seed + 10 * k, shape=(20, 30)) for k, name in enumerate("ab")}
+        for seed in range(3)
+    ]
+    peaks = [np.array([3.5, 4.5]), np.zeros(0), np.array([6.0])]
+    made_from = {"predictor": "mean", "within": "('a=b',)", "empty": ""}
+    return replace(null_of(samples, strata, looks, peaks), made_from=made_from)
+
+
+@pytest.mark.parametrize("by_folder", [True, False])
+def test_null_distributions_are_read_as_they_were_written(tmp_path: Path, by_folder: bool) -> None:
+    null = small_null()
+    write_null(null, tmp_path / FILE)
+    again = read_null(tmp_path if by_folder else tmp_path / FILE)
+    for name in ("strata", "counts", "combined"):
+        np.testing.assert_array_equal(getattr(again, name), getattr(null, name))
+    for one, other in zip(again.peaks, null.peaks, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert again.names == null.names
+    assert again.area_km2 == null.area_km2
+    assert dict(again.made_from) == dict(null.made_from)
+    assert again.threshold(5.0) == null.threshold(5.0)
+
+
+def test_what_is_no_null_distribution_is_refused(tmp_path: Path) -> None:
+    write_null(small_null(), tmp_path / "good.npz")
+    (tmp_path / "text.npz").write_text("no archive")
+    (tmp_path / "cut.npz").write_bytes((tmp_path / "good.npz").read_bytes()[:500])
+    np.savez(tmp_path / "other.npz", data=np.zeros(3))
+    with np.load(tmp_path / "good.npz") as good:
+        np.savez(tmp_path / "newer.npz", **{**good, "version": 99})
+        np.savez(tmp_path / "torn.npz", **{**good, "combined": np.zeros((1, BINS))})
+        objects = np.array([{"a": 1}], dtype=object)
+        np.savez(tmp_path / "pickle.npz", **{**good, "version": objects})
+    with (tmp_path / "array.npz").open("wb") as file:
+        np.save(file, np.zeros(3))
+    damaged = bytearray((tmp_path / "good.npz").read_bytes())
+    damaged[len(damaged) // 2 : len(damaged) // 2 + 40] = bytes(40)
+    (tmp_path / "damaged.npz").write_bytes(damaged)
+    (tmp_path / "empty").mkdir()
+    for name, message in {
+        "missing.npz": "does not exist: expected the null.npz of a folder",
+        "empty": "null.npz does not exist",
+        "text.npz": "does not hold null distributions",
+        "cut.npz": "does not hold null distributions",
+        "other.npz": "does not hold null distributions",
+        "newer.npz": "it has version 99, not 1; delete it",
+        "torn.npz": "parts do not fit together",
+        "pickle.npz": "does not hold null distributions",
+        "array.npz": "does not hold null distributions",
+        "damaged.npz": "does not hold null distributions",
+    }.items():
+        with pytest.raises(SarcastError, match=message) as error:
+            read_null(tmp_path / name)
+        assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("direction", ["both", "loss", "gain"])
+def test_the_table_of_the_weights(direction: str) -> None:
+    from importlib.resources import files
+
+    if not files("sarcast").joinpath(SHIPPED.format(direction="both")).is_file():
+        pytest.skip("the weights have no table yet")
+    judged = np.zeros((4, 5), dtype=bool)
+    judged[1:3] = True
+    null = shipped_null(3, direction, judged)
+    np.testing.assert_array_equal(null.strata >= 0, judged)
+    assert null.looks >= 1
+    assert LEAST_PEAK < null.threshold(1.0) < 20.0
