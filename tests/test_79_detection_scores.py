@@ -150,7 +150,7 @@ def test_recall_by_class() -> None:
 
 
 def test_detectors_are_compared_at_equal_false_events() -> None:
-    """The first finds three of four at the rate, the second, at a stricter level, one of four."""
+    """The first finds three of four at the rates, the second, at a stricter level, one of four."""
     first = scores("a", *(watch(str(n), (3, 0, 0), truths(1.0, 1.0, 2.0, None)) for n in range(8)))
     other = scores("b", *(watch(str(n), (3, 2, 0), truths(1.0, 1.0, 2.0, None)) for n in range(8)))
     result = compare(first, other, 1.0, rng=np.random.default_rng(0))
@@ -158,6 +158,14 @@ def test_detectors_are_compared_at_equal_false_events() -> None:
     assert (result.low, result.high) == (pytest.approx(0.5), pytest.approx(0.5))
     same = compare(first, other, 100.0, rng=np.random.default_rng(0))
     assert same.gain == 0.0
+
+
+def test_the_gain_is_the_mean_over_rates_around_the_one_asked_for() -> None:
+    """Two false events in 0.3 · 1 000 km² are a rate of 6.7: allowed at the 3 greatest of 7."""
+    first = scores("a", *(watch(str(n), (0, 0, 0), truths(1.0)) for n in range(8)))
+    other = scores("b", *(watch(str(n), (2, 2, 0), truths(1.0)) for n in range(8)))
+    result = compare(first, other, 6.5, rng=np.random.default_rng(0))
+    assert result.gain == pytest.approx(4 / 7)
 
 
 def test_the_interval_is_that_of_resampled_watches() -> None:

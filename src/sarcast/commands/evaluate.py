@@ -14,7 +14,11 @@ from sarcast.commands.config import FLAT, Config, command, non_default_flags, wr
 from sarcast.commands.options import Computed, Context
 from sarcast.cube import open_cube
 from sarcast.detection.classifiers import Classifier, linear_svc
+from sarcast.detection.detect import DetectOptions
+from sarcast.errors import SarcastError, UsageError
 from sarcast.evaluation.cases import PREDICTION, sample_cases
+from sarcast.evaluation.detection.evaluate import Dates, DetectionTestOptions, evaluate_detection
+from sarcast.evaluation.detection.truth import read_truth
 from sarcast.evaluation.experiment import (
     ExperimentOptions,
     ExperimentResult,
@@ -23,10 +27,12 @@ from sarcast.evaluation.experiment import (
 )
 from sarcast.evaluation.fitting import every_classifier
 from sarcast.evaluation.metrics import Evaluation, Role
+from sarcast.evaluation.metrics.detections import DetectionEvaluation
 from sarcast.evaluation.paper import paper_tables
+from sarcast.evaluation.report.detection import detection_headline, write_detection_report
 from sarcast.evaluation.report.html import save_panel_png, write_report
 from sarcast.evaluation.report.scenarios import expected_scenarios
-from sarcast.evaluation.report.tables import show_comparison, show_table
+from sarcast.evaluation.report.tables import show_comparison, show_detection, show_table
 from sarcast.evaluation.simulation.changes import (
     Change,
     Deterministic,
@@ -67,6 +73,21 @@ class EvaluateConfig(Config):
         (-2.5, -2.5), description="Offset change of VV or HH and of VH or HV, dB."
     )
     gaussian: float = Field(2.5, gt=0, description="Standard deviation of Gaussian change, dB.")
+    detection: bool = Field(
+        False,
+        description="Evaluate detection over several acquisitions in place of single dates: which "
+        "changes are found, and how many events are false.",
+    )
+    truth: Path | None = Field(
+        None,
+        description="With --detection: polygons of true changes with a column 'date', in any "
+        "format and CRS; default: changes are simulated.",
+    )
+    testing: Annotated[DetectionTestOptions, FLAT] = Field(default_factory=DetectionTestOptions)
+    detect: DetectOptions = Field(
+        default_factory=DetectOptions,
+        description="With --detection: how change is found, as by sarcast detect.",
+    )
     classifiers: bool = Field(
         False,
         description="Also fit every classifier on the first windows and evaluate it on the rest.",
@@ -103,11 +124,16 @@ def evaluate(source: Path, *, config: Annotated[EvaluateConfig, FLAT]) -> None:
     if config.paper and (ignored := non_default_flags(config, {"changes", "offset"})):
         _log.warning(f"--paper simulates the paper's changes: {', '.join(ignored)} have no effect")
     inputs = [path for path in (source, config.model) if path is not None]
+    _check_detection(source, config)
     with new_folder(config.to, overwrite=config.overwrite, inputs=inputs) as folder:
         model = None
         if config.model is not None:
             model = load_model(config.model, precision=config.precision, context=config.context)
             config = config.model_copy(update={"precision": model.precision})
+        if config.detection:
+            _evaluate_detection(source, model, config, folder)
+            write_record(folder, "evaluate", {"source": source}, config)
+            return
         has_samples = is_store(source) or tfrecord_files(source)
         run = _evaluate_samples if has_samples else _evaluate_cube
         result, changes, data = run(source, model, config)
@@ -129,6 +155,50 @@ def evaluate(source: Path, *, config: Annotated[EvaluateConfig, FLAT]) -> None:
     show_table(evaluation)
     for table in tables:
         show_comparison(table)
+    _log.info(f"report: {config.to / 'report.html'}")
+
+
+def _check_detection(source: Path, config: EvaluateConfig) -> None:
+    """Refuse samples and options that have no meaning with, or without, ``--detection``."""
+    flags = {"truth", *DetectionTestOptions.model_fields, "detect"}
+    if not config.detection:
+        if given := non_default_flags(config, flags):
+            raise UsageError(f"{', '.join(given)} takes effect with --detection only")
+    elif is_store(source) or tfrecord_files(source):
+        raise SarcastError(
+            f"{source} holds samples of single dates; detection over acquisitions needs a cube"
+        )
+
+
+def _evaluate_detection(
+    source: Path, model: Model | None, config: EvaluateConfig, folder: Path
+) -> None:
+    """Write ``detection.json`` and the report of an evaluation of detection."""
+    cube = open_cube(source)
+    truth = None if config.truth is None else read_truth(config.truth, cube.odc.geobox)
+    simulated, resampled = np.random.default_rng(config.seed).spawn(2)
+    result = evaluate_detection(
+        cube,
+        model,
+        config.testing,
+        config.detect,
+        truth=truth,
+        dates=Dates(config.windows.start, config.windows.end),
+        rng=simulated,
+    )
+    what = "Simulated changes" if truth is None else f"Changes of {config.truth.name}"  # type: ignore[union-attr]
+    evaluation = DetectionEvaluation.of(
+        result.scores,
+        f"{what} found in {source.name}",
+        config.detect.false_events,
+        {**_provenance(source, model, config), "cube": str(source)},
+        rng=resampled,
+    )
+    evaluation.write(folder / "detection.json")
+    write_detection_report(evaluation, result.maps, folder / "report.html")
+    show_detection(evaluation)
+    for sentence in detection_headline(evaluation):
+        _log.info(sentence)
     _log.info(f"report: {config.to / 'report.html'}")
 
 

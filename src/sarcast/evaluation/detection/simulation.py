@@ -45,7 +45,7 @@ class PersistentOptions(BaseModel):
     share: float = Field(
         0.1, gt=0.0, le=0.5, description="Share of the area that changes, at most."
     )
-    apart_px: int = Field(6, ge=1, le=100, description="Pixels between two changes, at least.")
+    apart_px: int = Field(10, ge=1, le=100, description="Pixels between two changes, at least.")
     most: int = Field(24, ge=1, le=1000, description="Changes in the area, at most.")
     onset: Literal["first", "random"] = Field(
         "first",

@@ -9,14 +9,12 @@ import pandas as pd
 import xarray as xr
 
 from sarcast.arrays import Bool, Float, Times
-from sarcast.errors import SarcastError
 from sarcast.evaluation.detection.scores import Match, MatchOptions, date_errors, match
 from sarcast.evaluation.detection.simulation import PersistentOptions, with_persistent_changes
 from sarcast.evaluation.detection.truth import (
     counted_changes,
     pixel_ha,
     rasterized,
-    watches_of,
 )
 from sarcast.evaluation.metrics import count_scores, roc
 from sarcast.evaluation.metrics.events import DetectorScores, TruthScore, WatchScore
@@ -117,37 +115,28 @@ def simulated_watches(
 def true_watches(
     cube: xr.Dataset,
     truth: "geopandas.GeoDataFrame",
+    until: Sequence[int],
     acquisitions: int,
     *,
     min_area_ha: float,
     min_magnitude_db: float,
 ) -> Iterator[WatchCase]:
-    """Watch each true change until its K-th acquisition.
+    """Watch true changes until their K-th acquisition.
 
     Parameters
     ----------
     cube
         The cube, sorted by time.
     truth
-        True changes; those of one watch are found or missed in it.
+        True changes; those that are new in a watch are found or missed in it.
+    until
+        Indices on ``time`` of the last watched acquisitions, as of ``truth.watches_of``.
     acquisitions
         Number K of watched acquisitions.
     min_area_ha, min_magnitude_db
         Smallest and weakest change that is to be found.
-
-    Raises
-    ------
-    SarcastError
-        If no change is followed by K acquisitions.
     """
     times = cube["time"].values
-    until = watches_of(truth, times, acquisitions)
-    if not until:
-        raise SarcastError(
-            f"no change is followed by {acquisitions} acquisitions and preceded by one: the cube "
-            f"has {len(times)} from {times[0]:s} to {times[-1]:s}, the changes are from "
-            f"{truth['earliest'].min()} to {truth['latest'].max()}"
-        )
     for index in until:
         watched = times[index - acquisitions + 1 : index + 1]
         counted = counted_changes(

@@ -20,6 +20,10 @@ DetectorRole = Literal["network", "strategy", "rule"]
 """The detection of this package with a network or with a strategy, or another published rule."""
 KM2_ACQUISITIONS = 1000.0
 """False events are counted per so many square kilometres and acquisitions."""
+FEWEST_WATCHES = 4
+"""Fewest watches that an interval is given for."""
+RATES = tuple(np.geomspace(1.0 / 3.0, 3.0, 7).tolist())
+"""Rates of false events that detectors are compared at, over the one asked for."""
 AREA_CLASSES_HA: tuple[tuple[str, float], ...] = (
     ("0.5–1 ha", 1.0),
     ("1–3 ha", 3.0),
@@ -147,20 +151,16 @@ class ClassRecall(_Record):
 class PairedRecall(_Record):
     """Difference of two detectors on the same watches, where both raise equally many false events.
 
-    Attributes
-    ----------
-    gain
-        Recall of the detector minus that of the other.
-    low, high
-        Ends of its 95 % interval; None where it cannot be had, as with a single watch.
+    The recall of each is the mean over rates of false events from a third of the one asked for to
+    three times it: at a single rate, one false event more or less would decide.
     """
 
     detector: str
     than: str
-    false_events: float = Field(description="at most so many, per 1 000 km² and acquisition")
-    gain: float
-    low: float | None
-    high: float | None
+    false_events: float = Field(description="rate asked for, per 1 000 km² and acquisition")
+    gain: float = Field(description="recall of the detector minus that of the other")
+    low: float | None = Field(description="lower end of its 95 % interval; null: too few watches")
+    high: float | None = Field(description="upper end of that interval")
 
 
 def operating(scores: DetectorScores, level: float) -> Operating:
@@ -243,15 +243,16 @@ def compare(
 ) -> PairedRecall:
     """Compare the recall of two detectors at equally many false events.
 
-    Each has the loosest level that keeps to ``false_events``, over the same watches. The interval
-    resamples watches, each with all of its changes and false events, and finds the level anew.
+    At each rate, a detector has the loosest level that keeps to it over the same watches. The
+    interval resamples watches, each with all of its changes and false events, and finds the levels
+    anew.
 
     Parameters
     ----------
     scores, other
         Of the same watches, in the same order.
     false_events
-        Highest rate, per 1 000 km² and acquisition.
+        Rate asked for, per 1 000 km² and acquisition.
     rng
         Generator of the bootstrap samples.
 
@@ -268,10 +269,12 @@ def compare(
         raise SarcastError(f"{scores.name} and {other.name} were not scored on the same watches")
     count = len(scores.watches)
     weights = np.concatenate([np.ones((1, count)), draw_weights(count, rng=rng)])
-    gains = _recalls(_Arrays(scores), weights, false_events) - _recalls(
-        _Arrays(other), weights, false_events
+    mine, theirs = (
+        np.mean([_recalls(_Arrays(each), weights, r * false_events) for r in RATES], axis=0)
+        for each in (scores, other)
     )
-    bounds = interval(gains[1:]) if count > 1 else None
+    gains = mine - theirs
+    bounds = interval(gains[1:]) if count >= FEWEST_WATCHES else None
     return PairedRecall(
         detector=scores.name,
         than=other.name,

@@ -13,6 +13,7 @@ from sarcast.evaluation.metrics import (
     PairedClassifier,
     PairedResult,
 )
+from sarcast.evaluation.metrics.detections import DetectionEvaluation, DetectorResult
 from sarcast.evaluation.report.html import ComparisonTable
 from sarcast.evaluation.report.published import CLOSER_SHARE
 
@@ -22,6 +23,10 @@ CLOSER = (
     f"count half (published for a comparable network: {CLOSER_SHARE:.2f}):"
 )
 """Caption of the table of shares."""
+DETECTION_COLUMNS = (
+    "recall", "precision", "false events", "recall at equal", "overlap", "dated ± 1", "AUC",
+)  # fmt: skip
+"""At a detector's own level; recall where equally many events are false; and of pixels."""
 
 
 def show_table(evaluation: Evaluation) -> None:
@@ -48,6 +53,44 @@ def show_comparison(table: ComparisonTable) -> None:
     for name, published, reached in table.rows:
         shown.add_row(name, f"{published:.2f}", "" if reached is None else f"{reached:.3f}")
     Console().print(shown)
+
+
+def show_detection(evaluation: DetectionEvaluation) -> None:
+    """Print what each detector found to standard output."""
+    table = Table(title=evaluation.title, title_justify="left")
+    table.add_column("expected image or rule")
+    for name in DETECTION_COLUMNS:
+        table.add_column(name, justify="right")
+    for result in evaluation.results:
+        name = f"{result.detector} (network)" if result.role == "network" else result.detector
+        table.add_row(name, *_detection_cells(result))
+    Console().print(table)
+
+
+def detection_markdown(evaluation: DetectionEvaluation) -> str:
+    """Tables of what each detector found, and of the network's lead, in Markdown."""
+    lines = [*_head(["expected image or rule", *DETECTION_COLUMNS])]
+    lines += [_line([r.detector, *_detection_cells(r)]) for r in evaluation.results]
+    gains = [
+        f"- recall of {gain.detector} minus that of {gain.than}, at equally many false events: "
+        f"{_signed(gain.gain, gain.low, gain.high, digits=2)}"
+        for gain in evaluation.paired
+    ]
+    return "\n".join([*lines, "", *gains]).rstrip() + "\n"
+
+
+def _detection_cells(result: DetectorResult) -> list[str]:
+    own, equal = result.own, result.equal
+    values = [
+        None if own is None else own.recall,
+        None if own is None else own.precision,
+        None if own is None else own.false_events,
+        None if equal is None else equal.recall,
+        result.overlap,
+        result.dated,
+        result.auc,
+    ]
+    return ["–" if value is None else f"{value:.2f}" for value in values]
 
 
 def markdown(evaluation: Evaluation) -> str:
@@ -92,8 +135,14 @@ def unbeaten_strategies(evaluation: Evaluation) -> list[str]:
 
 
 def _gain(gain: PairedResult | PairedClassifier) -> str:
-    known = gain.low is not None and gain.high is not None
-    return f"{gain.gain:+.3f}" + (f" ({gain.low:+.3f} to {gain.high:+.3f})" if known else "")
+    return _signed(gain.gain, gain.low, gain.high)
+
+
+def _signed(value: float, low: float | None, high: float | None, digits: int = 3) -> str:
+    """A difference and, where it is known, its interval."""
+    if low is None or high is None:
+        return f"{value:+.{digits}f}"
+    return f"{value:+.{digits}f} ({low:+.{digits}f} to {high:+.{digits}f})"
 
 
 def _auc_lines(evaluation: Evaluation) -> Iterator[str]:
