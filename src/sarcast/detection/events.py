@@ -8,6 +8,7 @@ import numpy.typing as npt
 import xarray as xr
 from odc.geo.crs import CRS
 from odc.geo.geobox import GeoBox
+from scipy import ndimage
 
 from sarcast.arrays import Bool, Double, Float, Labels, Times
 from sarcast.cube.dates import iso_time
@@ -145,14 +146,16 @@ def describe_events(
         Dims (region): index of the first target that shows each.
     """
     import geopandas
+    import pandas as pd
 
     count = len(regions.peaks)
-    members = [_Members(regions.labels, number) for number in range(1, count + 1)]
-    onsets = [_onset(series, member) for member in members]
+    boxes = ndimage.find_objects(regions.labels, count)
+    members = [_Members(box, regions.labels[box] == n) for n, box in enumerate(boxes, start=1)]
+    onsets = [find_onset(_mean(member.of(series.residuals.z))) for member in members]
     rows = [_row(series, *pair) for pair in zip(members, onsets, strict=True)]
     names = _columns(series)
     data: dict[str, Any] = {
-        name: np.array([row[name] for row in rows], dtype=kind) for name, kind in names.items()
+        name: pd.Series([row[name] for row in rows], dtype=kind) for name, kind in names.items()
     }
     outlines = _outlines(regions.labels, count, grid)
     frame = geopandas.GeoDataFrame(data, geometry=_simplified(outlines, grid))
@@ -161,26 +164,17 @@ def describe_events(
     return frame, np.array([onset.first for onset in onsets], dtype=np.int64)
 
 
+@dataclass(frozen=True)
 class _Members:
     """Pixels of a region, in its bounding box."""
 
-    def __init__(self, labels: Labels, number: int) -> None:
-        rows, columns = np.nonzero(labels == number)
-        self.box = (
-            slice(int(rows.min()), int(rows.max()) + 1),
-            slice(int(columns.min()), int(columns.max()) + 1),
-        )
-        self.mask: Bool = labels[self.box] == number
+    box: tuple[slice, slice]
+    mask: Bool
 
     def of(self, images: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Values of images, dims (..., y, x), in the region: dims (..., pixel)."""
         values: npt.NDArray[Any] = images[(..., *self.box)][..., self.mask]
         return values
-
-
-def _onset(series: Series, members: _Members) -> Onset:
-    """Onset by the mean z of the region, or by its mean norm where its bands do not agree."""
-    return find_onset(_mean(members.of(series.residuals.z)))
 
 
 def _mean(values: Float) -> Double:
@@ -195,17 +189,19 @@ def _mean(values: Float) -> Double:
 def _row(series: Series, members: _Members, onset: Onset) -> dict[str, Any]:
     times = series.times
     first, last = onset.likely
-    actual, expected = (
-        _mean(members.of(series.images[name].values[onset.first :]))
-        for name in ("actual", "expected")
+    z = members.of(series.residuals.z)
+    seen = np.isfinite(z).all(axis=1)
+    actual, expected = (members.of(series.images[name].values) for name in ("actual", "expected"))
+    actual, expected, shifts = (
+        _mean(np.where(seen[:, np.newaxis], each, np.nan)[onset.first :])
+        for each in (actual, expected, z)
     )
-    shifts = _mean(members.of(series.residuals.z[onset.first :]))
-    looks = members.of(series.residuals.seen).sum(axis=0)
+    looks = seen.sum(axis=0)
     evidence = float(np.nanmax(members.of(series.evidence)))
     return {
         "date": iso_time(times[onset.first]),
-        "previous_date": iso_time(_before(series, onset.first)),
-        "earliest": iso_time(_before(series, first)),
+        "previous_date": iso_time(_before(series, seen, onset.first)),
+        "earliest": iso_time(_before(series, seen, first)),
         "latest": iso_time(times[last]),
         "direction": _direction(np.nanmean(shifts, axis=0)),
         **_by_band(series, actual, expected),
@@ -216,8 +212,10 @@ def _row(series: Series, members: _Members, onset: Onset) -> dict[str, Any]:
     }
 
 
-def _before(series: Series, index: int) -> np.datetime64:
-    before: np.datetime64 = series.times[index - 1] if index > 0 else series.before
+def _before(series: Series, seen: Bool, index: int) -> np.datetime64:
+    """Time of the last target before one that sees the region; else of the baseline's end."""
+    earlier = np.flatnonzero(seen[:index].any(axis=1))
+    before: np.datetime64 = series.times[earlier[-1]] if earlier.size else series.before
     return before
 
 
@@ -246,9 +244,9 @@ def _columns(series: Series) -> dict[str, Any]:
     texts = ["date", "previous_date", "earliest", "latest", "direction"]
     numbers = [*measures, "evidence", "p_value", "looks"]
     return {
-        **dict.fromkeys(texts, object),
+        **dict.fromkeys(texts, str),
         **dict.fromkeys(numbers, np.float64),
-        "cover": object,
+        "cover": str,
     }
 
 
