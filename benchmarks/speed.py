@@ -3,11 +3,13 @@
     python -m benchmarks.speed --model base [--precision float32]
         [--rival transformer_optimized --distmetrics SITE]
     python -m benchmarks.speed --model base --targets 3 --previous 8
-    python -m benchmarks.speed --model base --device cuda --previous 16
+    python -m benchmarks.speed --model base --device cuda --previous 16 --size 1024 --threads 8
+        [--compiled]
 
 SITE is as in ``benchmarks.rivals``. The rival despeckles its images, ten or twenty as in its
 training, and predicts patches that overlap by three quarters, as DIST-S1 does. Several targets have
-one baseline, whose images are encoded once. What is compared is measured in turns.
+one baseline, whose images are encoded once. What is compared is measured in turns. With
+``--compiled``, a GPU's network is compiled at once, not after many windows.
 """
 
 import argparse
@@ -45,6 +47,8 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
     model = _model(options)
+    if options.compiled:
+        model = replace(model, compile_after=0)
     windows = _windows(options.previous, options.targets, model.size or options.size)
     ours = f"{_describe(model)}: {options.previous} previous images"
     works: dict[str, Callable[[], object]] = {ours: lambda: model.expect(windows[:1])}
@@ -77,6 +81,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--precision", choices=get_args(Precision), default=DEFAULT_PRECISION)
     parser.add_argument("--context", choices=get_args(ContextSource), default=DEFAULT_CONTEXT)
+    parser.add_argument("--compiled", action="store_true")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--rival", choices=MODELS)
     parser.add_argument("--distmetrics", type=Path, metavar="SITE")

@@ -30,11 +30,11 @@ def check_bands_of(window: Window, network: str) -> None:
 def absent_bands(window: Window) -> list[str]:
     """Names of the bands of a network that no previous image of a window has."""
     previous = window.with_bands(BANDS).previous
-    # image by image: the first one that has data ends the search
+    # row by row: the first one that has data ends the search
     return [
         band
         for index, band in enumerate(BANDS)
-        if not any(np.isfinite(image[index]).any() for image in previous)
+        if not any(np.isfinite(row).any() for image in previous for row in image[index])
     ]
 
 

@@ -324,5 +324,6 @@ def _solve(design: Tensor, centred: Tensor, weight: Tensor) -> Tensor:
     ridge = torch.full_like(normal[0, 0], RIDGE_BLOCKS)
     ridge[0] = 1e-3
     right = (weighted @ centred.mT).double()
-    solution: Tensor = torch.linalg.solve(normal + torch.diag(ridge), right).mT
+    # never singular, by the ridge; unlike solve, solve_ex does not wait for a GPU to say so
+    solution: Tensor = torch.linalg.solve_ex(normal + torch.diag(ridge), right).result.mT
     return solution.float()
