@@ -3,6 +3,7 @@
 The demo runs other verbs in sequence, so it calls their Python functions.
 """
 
+import datetime as dt
 import logging
 import shutil
 import time
@@ -11,38 +12,48 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 from pydantic import Field
 
 from sarcast.commands.config import FLAT, Config, write_record
 from sarcast.commands.cube import CubeConfig, cube
 from sarcast.commands.detect import DetectConfig, detect
 from sarcast.commands.evaluate import EvaluateConfig, evaluate
-from sarcast.commands.train import TrainConfig, train
 from sarcast.commands.world import WorldConfig, world
-from sarcast.cube import open_cube
+from sarcast.detection.detect import DetectOptions
 from sarcast.io.files import check_target
-from sarcast.prediction.training.options import TrainOptions
-from sarcast.world.options import WorldOptions
+from sarcast.world.options import ChangeKind, WorldOptions
 
 _log = logging.getLogger(__name__)
 
 
 SOURCES = {"dem": "dem.tif", "weather": "weather.nc", "cover": "cover.tif"}
 """Files of a world besides its scenes, by the option of ``sarcast cube``."""
-TEST_SHARE = 0.25
-"""Share of the dates, the last ones, that are evaluated and not used for training."""
+FIRST_CHANGE = dt.date(2020, 8, 25)
+ACQUISITIONS = 4
+"""Watched acquisitions after each change, in the evaluation."""
+
+
+class DemoWorldOptions(WorldOptions):
+    """The demo's area: a year without changes, then clear-cuts, fires and floods."""
+
+    start: dt.date = Field(dt.date(2019, 7, 1), description="First day of the scenes, UTC.")
+    change_kinds: tuple[ChangeKind, ...] = Field(
+        ("clear-cut", "fire", "flood"), description="Kinds of change of the ground, each as likely."
+    )
+    changes_from: dt.date | None = Field(
+        FIRST_CHANGE, description="First day of changes of the ground, UTC."
+    )
+    changes_per_km2: float = Field(
+        4.0, ge=0.0, le=10.0, description="Changes of the ground per km2 and year, 0..10."
+    )
 
 
 class DemoConfig(Config):
     """Options of ``sarcast demo``."""
 
     to: Path = Field(Path("demo"), description="Folder for all results.")
-    world: Annotated[WorldOptions, FLAT] = Field(default_factory=WorldOptions)
-    seed: int = Field(
-        0, ge=0, description="Seed of the world, the training and the simulated changes."
-    )
-    minutes: float = Field(1.0, gt=0.0, description="Time for adapting the network, minutes.")
+    world: Annotated[DemoWorldOptions, FLAT] = Field(default_factory=DemoWorldOptions)
+    seed: int = Field(0, ge=0, description="Seed of the world and of the simulated changes.")
     overwrite: bool = Field(False, description="Replace the folder if it exists.")
 
 
@@ -50,26 +61,35 @@ _DEFAULT = DemoConfig()
 
 
 def demo(*, config: Annotated[DemoConfig, FLAT] = _DEFAULT) -> None:
-    """Run all steps on a synthetic area: world, cube, network, change map, evaluation."""
+    """Run all steps on a synthetic area: world, cube, detection, and how much of it is true."""
     started = time.monotonic()
     folder = _new_folder(config)
-    area, store, model = folder / "world", folder / "cube.zarr", folder / "model"
-    with _step("1 of 5: a synthetic area, written in the layout of real scenes"):
+    area, store, base = folder / "world", folder / "cube.zarr", Path("base")
+    with _step("1 of 4: a synthetic area, written in the layout of real scenes"):
         world(area, config=WorldConfig(world=config.world, seed=config.seed))
-    with _step("2 of 5: the cube"):
+    with _step("2 of 4: the cube"):
         sources = {name: (str(area / file),) for name, file in SOURCES.items()}
         cube(str(area), config=CubeConfig(to=store, **sources))
-    times = open_cube(store)["time"].values
-    end = str(times[int(len(times) * (1.0 - TEST_SHARE)) - 1])
-    with _step("3 of 5: the shipped network, adapted to the dates before the last quarter"):
-        train((store,), config=_training(config, model, end))
-    with _step("4 of 5: what changed at the last date"):
-        last = str(np.datetime_as_string(times[-1], unit="s"))
-        detect(store, config=DetectConfig(model=model, at=last, to=folder / "detection"))
-    with _step("5 of 5: evaluation, with changes simulated at the dates after training"):
-        evaluate(store, config=EvaluateConfig(model=model, to=folder / "evaluation"))
+    since = config.world.changes_from or config.world.start
+    with _step(f"3 of 4: what changed since {since}"):
+        options = DetectOptions(since=str(since))
+        detect(store, config=DetectConfig(model=base, detection=options, to=folder / "detection"))
+    with _step("4 of 4: which changes are found, and how many events are false"):
+        evaluate(store, config=_evaluation(config, folder))
     seconds = time.monotonic() - started
     _log.info(f"finished in {seconds:.0f} s; open {folder}/evaluation/report.html")
+
+
+def _evaluation(config: DemoConfig, folder: Path) -> EvaluateConfig:
+    """Detection with each true change after some acquisitions, beside conventional strategies."""
+    return EvaluateConfig(
+        model=Path("base"),
+        detection=True,
+        truth=folder / "world" / "truth" / "changes.gpkg",
+        detect=DetectOptions(acquisitions=ACQUISITIONS),
+        seed=config.seed,
+        to=folder / "evaluation",
+    )
 
 
 def _new_folder(config: DemoConfig) -> Path:
@@ -79,11 +99,6 @@ def _new_folder(config: DemoConfig) -> Path:
     config.to.mkdir(parents=True)
     write_record(config.to, "demo", {}, config)
     return config.to
-
-
-def _training(config: DemoConfig, model: Path, end: str) -> TrainConfig:
-    options = TrainOptions(minutes=config.minutes, seed=config.seed)
-    return TrainConfig(to=model, start_from=Path("base"), end=end, training=options)
 
 
 @contextmanager

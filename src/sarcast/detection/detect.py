@@ -20,10 +20,10 @@ from sarcast.detection.null import Null
 from sarcast.detection.null_file import shipped_null
 from sarcast.detection.regions import RegionOptions, Regions
 from sarcast.detection.replay import Observer, replay
-from sarcast.detection.residuals import Reader, looks_of, mean_over_looks
+from sarcast.detection.residuals import Reader, check_bands, looks_of, mean_over_looks
 from sarcast.detection.strata import Past, StrataOptions, find_strata
 from sarcast.detection.watch import Watch, WatchOptions, plan_replays, plan_watch
-from sarcast.errors import SarcastError
+from sarcast.errors import SarcastError, UsageError
 from sarcast.prediction.predict import TileOptions
 from sarcast.windows import CHOOSER_HELP, Chooser, Predictor, PreviousOptions
 
@@ -177,7 +177,10 @@ def detect(
     >>> detection = sarcast.detect(cube, model, until="2024-12-24")  # doctest: +SKIP
     >>> detection.events.explore()  # doctest: +SKIP
     """
+    if options is not None and settings:
+        raise UsageError(f"give options, or {', '.join(settings)} alone: not both")
     options = options or DetectOptions(**settings)
+    check_bands(cube, options.bands)
     part = crop(cube, options.area)
     part = _in_memory(part) if null is None else part
     watch = plan_watch(part.cube, options)

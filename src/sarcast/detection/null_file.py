@@ -18,28 +18,35 @@ from sarcast.io.files import new_file
 FILE = "null.npz"
 VERSION = 1
 SHIPPED = "weights/null-{direction}.npz"
-"""The table of the weights; loss and gain have the same by symmetry."""
+"""The table of the weights; loss and gain have one together."""
+SHIPPED_LOOKS = (1, 2, 3, 4, 6, 8)
+"""Numbers of watched acquisitions of the table."""
 _UNREADABLE = (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile, zlib.error)
 
 
 def write_null(null: Null, path: Path) -> None:
     """Write null distributions, without objects that would need a pickle."""
     with new_file(path) as partial, partial.open("wb") as file:
-        np.savez_compressed(
-            file,
-            version=VERSION,
-            strata=null.strata.astype(np.int16),
-            names=np.array(null.names),
-            # histograms are mostly empty: their cells and the counts there
-            cells=np.flatnonzero(null.counts),
-            values=null.counts[null.counts > 0],
-            shape=np.array(null.counts.shape),
-            combined=null.combined,
-            peaks=np.concatenate([np.zeros(0), *null.peaks]),
-            peaks_of=np.array([len(peaks) for peaks in null.peaks]),
-            area_km2=np.array(null.area_km2),
-            made_from=np.array([f"{name}={value}" for name, value in null.made_from.items()]),
-        )
+        np.savez_compressed(file, **_stored(null))
+
+
+def write_shipped(tables: Mapping[int, Null], path: Path) -> None:
+    """Write the table of the weights.
+
+    Parameters
+    ----------
+    tables
+        By number of watched acquisitions.
+    path
+        The file.
+    """
+    parts = {
+        f"{looks}/{name}": values
+        for looks, table in tables.items()
+        for name, values in _stored(table.with_strata(np.zeros((1, 1), np.int16))).items()
+    }
+    with new_file(path) as partial, partial.open("wb") as file:
+        np.savez_compressed(file, looks=np.array(list(tables)), **parts)
 
 
 def read_null(path: Path) -> Null:
@@ -85,6 +92,23 @@ def shipped_null(looks: int, direction: Direction, judged: Bool) -> Null:
         nearest = int(known[np.argmin(np.abs(known - looks))])
         part = {name[len(f"{nearest}/") :]: stored[name] for name in stored.files if "/" in name}
         return _null(part).with_strata(np.where(judged, 0, -1).astype(np.int16))
+
+
+def _stored(null: Null) -> dict[str, Any]:
+    return {
+        "version": np.array(VERSION),
+        "strata": null.strata.astype(np.int16),
+        "names": np.array(null.names),
+        # histograms are mostly empty: their cells, and the counts there
+        "cells": np.flatnonzero(null.counts),
+        "values": null.counts[null.counts > 0],
+        "shape": np.array(null.counts.shape),
+        "combined": null.combined,
+        "peaks": np.concatenate([np.zeros(0), *null.peaks]),
+        "peaks_of": np.array([len(peaks) for peaks in null.peaks]),
+        "area_km2": np.array(null.area_km2),
+        "made_from": np.array([f"{name}={value}" for name, value in null.made_from.items()]),
+    }
 
 
 def _null(stored: Mapping[str, Any]) -> Null:

@@ -16,8 +16,8 @@ LEAST_PEAK = 3.0
 """Peaks below this are not looked at; rates of false events are fitted above it."""
 CORE_SHARE = 0.7
 """The core of a region has at least this share of its peak's evidence."""
-EDGE_SHARE = 0.5
-"""A change ends where half of its core's shift, or half of its peak's evidence, is left."""
+EDGE_SHARE = 0.4
+"""A change ends where this share of its core's shift, or of its peak's evidence, is left."""
 M2_PER_HA = 1e4
 
 
@@ -62,8 +62,8 @@ def find_regions(
 
     Pixels above ``LOW_EVIDENCE`` are connected; of each such region whose peak is high enough,
     the change is the part where the shift, projected on that of the region's core, is at least
-    half of the core's: midway between unchanged and changed. Where the core has no shift to speak
-    of, it is the part with at least half of the peak's evidence.
+    ``EDGE_SHARE`` of the core's: about midway between unchanged and changed. Where the core has no
+    shift to speak of, it is the part with at least that share of the peak's evidence.
 
     Parameters
     ----------

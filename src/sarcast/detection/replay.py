@@ -2,9 +2,10 @@
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+import xarray as xr
 
 from sarcast.arrays import Double, Float, Floating, Labels
 from sarcast.detection.evidence import SHIFT_SCALES_M, Direction, Residuals, shift, statistics
@@ -83,7 +84,11 @@ class Observer:
 
     def observe(self, watch: Watch) -> Observation:
         """Predict the targets of a watch and compute its statistics."""
-        residuals = self.reader.residuals(self.reader.images(watch))
+        return self.observe_images(self.reader.images(watch))
+
+    def observe_images(self, images: xr.Dataset) -> Observation:
+        """Compute the statistics of images as ``Reader.images`` gives them."""
+        residuals = self.reader.residuals(images)
         found = statistics(residuals, self.pixel_m, self.direction)
         return Observation(found, self._fine_shift(residuals), looks_of(residuals.seen))
 
@@ -123,32 +128,53 @@ def replay(observer: Observer, watches: Sequence[Watch]) -> Null:
     SarcastError
         If there is none.
     """
-    strata = observer.reader.strata
-    looks = max(len(watch.targets) for watch in watches)
-    seen = [
-        _packed(observation)
-        for observation in _observed(observer, track(watches, "replaying", len(watches)))
-    ]
+    tracked = track(watches, "replaying", len(watches))
+    seen = [(observer, packed(each)) for each in _observed(observer, tracked)]
     if not seen:
         raise SarcastError(
             "no replay of the past could be judged: too few previous images see the area; choose "
             "fewer (--previous), or the table of the weights (--replays 0)"
         )
-    counts = np.stack([count_values(each.statistics, strata, each.looks, looks) for each in seen])
+    return replace(null_of(seen), strata=observer.reader.strata)
+
+
+def null_of(seen: Sequence[tuple[Observer, Observation]]) -> Null:
+    """Measure the null distributions of several observations, each by those of all others.
+
+    Parameters
+    ----------
+    seen
+        Observations of one or several areas, with what made them, at least one; strata of the
+        same number mean the same in all areas.
+
+    Returns
+    -------
+    Null
+        With the strata of the first one.
+    """
+    strata = [observer.reader.strata for observer, _ in seen]
+    looks = max(int(each.looks.max()) for _, each in seen)
+    pairs = list(zip(seen, strata, strict=True))
+    counts = np.stack(
+        [count_values(each.statistics, labels, each.looks, looks) for (_, each), labels in pairs]
+    )
     greatest = [
-        greatest_evidence(table, each.statistics, strata, each.looks)
-        for table, each in zip(_without_each(counts), seen, strict=True)
+        greatest_evidence(table, each.statistics, labels, each.looks)
+        for table, ((_, each), labels) in zip(_without_each(counts), pairs, strict=True)
     ]
     combined = np.stack([_histogram(each) for each in greatest])
     peaks = []
-    for index, (evidence, each) in enumerate(zip(greatest, seen, strict=True)):
+    for index, (evidence, (observer, each)) in enumerate(zip(greatest, seen, strict=True)):
         table = combined_table(_others(combined, index)).astype(np.float32)
         known = np.isfinite(evidence)
         exact = np.where(known, table[bins_of(evidence, GREATEST_EVIDENCE)], np.nan)
         peaks.append(observer.regions_by(exact, each.shift.astype(np.float32)).peaks)
-    area = observer.pixel_area_m2 / M2_PER_KM2
-    areas = tuple(float(np.isfinite(evidence).sum() * area) for evidence in greatest)
-    return Null(strata, tuple(seen[0].statistics), counts, combined, tuple(peaks), areas)
+    areas = tuple(
+        float(np.isfinite(evidence).sum() * observer.pixel_area_m2 / M2_PER_KM2)
+        for evidence, (observer, _) in zip(greatest, seen, strict=True)
+    )
+    names = tuple(seen[0][1].statistics)
+    return Null(strata[0], names, counts, combined, tuple(peaks), areas)
 
 
 def _observed(observer: Observer, watches: Iterable[Watch]) -> Iterable[Observation]:
@@ -162,7 +188,7 @@ def _observed(observer: Observer, watches: Iterable[Watch]) -> Iterable[Observat
             yield observation
 
 
-def _packed(observation: Observation) -> Observation:
+def packed(observation: Observation) -> Observation:
     """Half the memory, at a relative precision of 0.05 %."""
     packed = {
         name: np.minimum(values, GREATEST).astype(np.float16)

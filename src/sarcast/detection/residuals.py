@@ -1,5 +1,6 @@
 """Residuals of watched acquisitions against the expected images of their baseline."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +10,7 @@ from sarcast.arrays import Bool, Float, Labels, Times
 from sarcast.detection import difference as di
 from sarcast.detection.evidence import Residuals, standardise
 from sarcast.detection.watch import Watch
+from sarcast.errors import SarcastError, UsageError
 from sarcast.prediction.model import Model
 from sarcast.prediction.predict import TileOptions, predict_targets
 from sarcast.prediction.uncertainty import with_validation_std
@@ -62,7 +64,7 @@ class Reader:
         if isinstance(self.predictor, Model):
             predicted = with_validation_std(predicted, self.predictor)
         if self.bands is not None:
-            predicted = predicted.sel(band=list(self.bands))
+            predicted = predicted.sel(band=_chosen(predicted, self.bands))
         actual = self.cube["backscatter"].isel(time=list(watch.targets))
         actual = actual.sel(band=predicted["band"]).transpose(*IMAGES).astype(np.float32)
         return predicted.assign(actual=(IMAGES, actual.values))
@@ -72,6 +74,27 @@ class Reader:
         difference = di.subtract(images["actual"].values, images["expected"].values)
         z = standardise(difference, images["std"].values, self.strata)
         return Residuals(z, mean_correlation(self.predictor, images["time"].values))
+
+
+def check_bands(cube: xr.Dataset, bands: Sequence[str]) -> None:
+    """Raise a ``UsageError`` if a band is not in the cube."""
+    known = [str(band) for band in cube["band"].values]
+    unknown = [band for band in bands if band not in known]
+    if unknown:
+        raise UsageError(
+            f"--bands names {', '.join(unknown)}, but the cube has {' and '.join(known)}"
+        )
+
+
+def _chosen(predicted: xr.Dataset, bands: Sequence[str]) -> list[str]:
+    """Bands, each once; a ``SarcastError`` if one could not be predicted."""
+    for band in bands:
+        if band not in predicted["band"].values:
+            raise SarcastError(
+                f"{band} has no data in the watched acquisitions or their baseline; choose other "
+                f"bands (--bands)"
+            )
+    return list(dict.fromkeys(bands))
 
 
 def mean_correlation(predictor: Predictor, times: Times) -> float:
