@@ -140,7 +140,7 @@ def evaluate_detection(
             min_area_ha=options.min_change,
             min_magnitude_db=options.min_magnitude,
         )
-    detectors = _detectors(model, until[0], options, detect)
+    detectors = detectors_of(model, until[0], options, detect)
     return run_detectors(watches, detectors, options.matching)
 
 
@@ -225,7 +225,7 @@ def _simulated(
     )
 
 
-def _detectors(
+def detectors_of(
     model: Model | None,
     first: int,
     options: DetectionTestOptions,
