@@ -59,10 +59,10 @@ def test_the_commands_and_the_python_of_the_readme_run_as_they_stand(
     monkeypatch.setitem(adapt.ADAPTATION_DEFAULTS, "minutes", 0.02)
     monkeypatch.chdir(folder)
     commands = _block_commands(OWN_SCENES)[:5]
-    assert [words[0] for words in commands] == ["cube", "cube", "train", "evaluate", "detect"]
+    assert [words[0] for words in commands] == ["cube", "cube", "detect", "evaluate", "train"]
     for words in commands:
         _run(*words)
-    assert (folder / "change" / "change.gpkg").is_file()
+    assert (folder / "change" / "events.gpkg").is_file()
     (snippet,) = re.findall(r"```python\n(.+?)```", README, flags=re.DOTALL)
     names: dict[str, object] = {}
     exec(compile(snippet, "README.md", "exec"), names)

@@ -2,5 +2,5 @@
 
 A verb is thin: the work is done by a function that Python users call as well. The default of a flag
 is defined with the algorithm that it controls, for example ``--previous`` in
-``windows/previous.py`` and ``--min-pixels`` in ``detection/detect.py``.
+``windows/previous.py`` and ``--min-area`` in ``detection/regions.py``.
 """
