@@ -1,116 +1,152 @@
-"""Detection at one date in Python, on a small cube with a change of known pixels."""
+"""Detection from end to end, on a cube of speckle with a loss of 4 dB from a known date on."""
 
 import datetime as dt
 from pathlib import Path
 
+import geopandas
 import numpy as np
-import odc.geo.xr  # noqa: F401
+import pydantic
 import pytest
 import torch
 import xarray as xr
+from shapely.geometry import box
 
 import sarcast
-from sarcast.detection.detect import DetectOptions
-from sarcast.detection.difference import norm
+from sarcast.detection import detect as detection_module
+from sarcast.detection.detect import Detection, DetectOptions
 from sarcast.errors import SarcastError
 from sarcast.prediction.model import Model
 from sarcast.prediction.networks.temporal import Temporal, TemporalOptions
-from sarcast.prediction.predict import TileOptions
-from sarcast.prediction.scores import ValidationScores
 from sarcast.prediction.strategies import STRATEGIES
-from sarcast.windows import Expected, PreviousOptions
-from small_cubes import cube_with_loss, loss_mask
+from small_changes import (
+    CENTRE,
+    DATES,
+    FOREST_DB,
+    PIXEL_M,
+    SIDE,
+    changed_cube,
+    disc,
+    forest,
+    quiet_cube,
+    times,
+)
 
-AT = "2021-05-13"
 MEAN = STRATEGIES["mean"]
-LEVELLED = DetectOptions(threshold=6.0, level=True)
+FIRST = DATES - 2
+"""The first date with the change: the second of three that are watched by default."""
+LOSS = disc()
 
 
-@pytest.fixture
-def changed() -> np.ndarray:
-    return loss_mask()
+def date(index: int) -> str:
+    return str(times()[index].astype("datetime64[D]"))
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def cube() -> xr.Dataset:
-    return cube_with_loss()
+    return changed_cube(FIRST)
 
 
-class Sharp:
-    """The mean of the previous images with a standard deviation of 0.6 dB."""
-
-    name, size, previous, uses_target = "sharp", None, 4, False
-
-    def expect(self, windows):
-        return [Expected(w.previous.mean(axis=0), np.full_like(w.target, 0.6)) for w in windows]
+@pytest.fixture(scope="module")
+def found(cube: xr.Dataset) -> Detection:
+    return sarcast.detect(cube, MEAN)
 
 
-def test_detect_finds_the_change_and_measures_it(cube: xr.Dataset, changed: np.ndarray) -> None:
-    detection = sarcast.detect(cube, MEAN, AT, options=LEVELLED)
-    images = detection.images
-    np.testing.assert_array_equal(images["changed"], changed)
-    assert images["changed"].dtype == bool
-    assert images["time"] == cube["time"][-1]
-    actual, expected = cube["backscatter"][-1], images["expected"]
-    np.testing.assert_array_equal(images["actual"], actual)
-    np.testing.assert_array_equal(images["difference"], images["actual"] - expected)
-    for name in ("actual", "expected", "std", "difference"):
+def overlap(mask: np.ndarray, wanted: np.ndarray = LOSS) -> float:
+    """Intersection over union."""
+    return float((mask & wanted).sum() / (mask | wanted).sum())
+
+
+def finds(detection: Detection, wanted: np.ndarray = LOSS) -> bool:
+    """Whether there is one event, and it is there."""
+    changed = detection.images["changed"].values
+    return len(detection.events) == 1 and overlap(changed, wanted) > 0.7
+
+
+# --- what is found --------------------------------------------------------------------------------
+
+
+def test_the_change_is_found_dated_and_outlined(found: Detection) -> None:
+    (event,) = found.events.itertuples()
+    assert overlap(found.images["changed"].values) > 0.85
+    assert event.date == event.latest == "2020-05-14T04:51:02Z"
+    assert event.previous_date == event.earliest == "2020-05-08T04:51:02Z"
+    assert event.direction == "loss"
+    for band, level in zip(("vv", "vh"), FOREST_DB, strict=True):
+        before, after = (getattr(event, f"{when}_{band}_db") for when in ("before", "after"))
+        assert before == pytest.approx(level, abs=0.4)
+        assert after == pytest.approx(level - 4.0, abs=0.4)
+        assert getattr(event, f"mean_{band}_db") == pytest.approx(after - before)
+    assert event.area_ha == pytest.approx(LOSS.sum() * PIXEL_M**2 / 1e4, rel=0.15)
+    assert event.evidence > found.threshold
+    assert event.p_value == pytest.approx(10.0**-event.evidence, rel=1e-3)
+    assert event.looks == 3.0
+    row, column = CENTRE
+    x, y = 500_000.0 + PIXEL_M * (column + 0.5), 6_900_000.0 - PIXEL_M * (row + 0.5)
+    assert event.geometry.centroid.distance(geopandas.points_from_xy([x], [y])[0]) < 2 * PIXEL_M
+    assert found.events.crs.to_epsg() == 32635
+
+
+def test_the_images_are_means_over_the_watched_acquisitions(
+    cube: xr.Dataset, found: Detection
+) -> None:
+    values, images = cube["backscatter"].values, found.images
+    expected = values[DATES - 11 : DATES - 3].mean(axis=0)
+    np.testing.assert_allclose(images["expected"], expected, atol=1e-4)
+    np.testing.assert_allclose(images["actual"], values[-3:].mean(axis=0), atol=1e-4)
+    np.testing.assert_allclose(images["difference"], images["actual"] - images["expected"])
+    assert np.isnan(images["std"]).all()
+    for name in ("expected", "actual", "difference", "std", "z"):
         assert images[name].dims == ("band", "y", "x")
-        assert images[name].attrs["units"] == "dB"
-    plain = sarcast.predict(cube, MEAN, AT)["expected"]
-    median = (actual.drop_vars("time") - plain).median(("y", "x"))
-    np.testing.assert_allclose(detection.level_db, median, atol=1e-5)
-    np.testing.assert_allclose(expected, plain + median, atol=1e-5)
-    assert detection.changed_share == changed.mean()
-    assert detection.previous_date == cube["time"].values[-2]
-    (row,) = detection.polygons.itertuples()
-    assert row.area_m2 == 30 * 100.0
-    assert row.mean_vv_db == pytest.approx(-8.0, abs=0.3)
-    assert row.date == "2021-05-13T17:00:00Z"
-    assert row.previous_date == "2021-05-01T17:00:00Z"
-    assert detection.polygons.crs.to_epsg() == 32635
+        assert images[name].dtype == np.float32
+        assert images[name].attrs.get("units") == (None if name == "z" else "dB")
+    assert images["z"].std() == pytest.approx(1.0, abs=0.5)
+    assert images["time"] == times()[-1]
+    np.testing.assert_array_equal(found.watched, times()[-3:])
+    assert found.baseline == times()[-4]
 
 
-def test_a_date_can_be_text_or_any_date_object(cube: xr.Dataset) -> None:
-    first = sarcast.detect(cube, MEAN, AT, options=LEVELLED)
-    for date in (dt.date(2021, 5, 13), np.datetime64(AT), cube["time"][-1]):
-        again = sarcast.detect(cube, MEAN, at=date, options=LEVELLED)
-        assert again.images.identical(first.images)
+def test_the_images_agree_with_the_events(found: Detection) -> None:
+    images, changed = found.images, found.images["changed"].values
+    assert changed.dtype == bool
+    np.testing.assert_array_equal(images["event"].values > 0, changed)
+    np.testing.assert_array_equal(np.isnat(images["change_date"].values), ~changed)
+    assert set(images["change_date"].values[changed]) == {times()[FIRST].astype("M8[s]")}
+    assert (images["looks"] == 3).all()
+    evidence = images["evidence"].values
+    np.testing.assert_allclose(images["p_value"].values, 10.0**-evidence, rtol=1e-3)
+    np.testing.assert_array_equal(found.judged, np.isfinite(evidence))
+    assert found.events["evidence"][0] == pytest.approx(evidence[changed].max(), rel=1e-5)
+    assert found.changed_share == pytest.approx(changed.sum() / found.judged.sum())
+    for name in ("evidence", "p_value", "looks", "changed", "event", "change_date"):
+        assert images[name].dims == ("y", "x")
+        assert images[name].attrs == {}
+    assert found.grid == images["expected"].odc.geobox
 
 
-def test_each_option_has_its_effect(cube: xr.Dataset) -> None:
-    def detect(**words: object) -> sarcast.detection.detect.Detection:
-        return sarcast.detect(cube, MEAN, AT, **{"options": LEVELLED, **words})
-
-    def share(**options: object) -> float:
-        return detect(options=LEVELLED.model_copy(update=options)).changed_share
-
-    assert share(min_pixels=30) > 0.0 == share(min_pixels=31)
-    assert share(threshold=0.5) > share(threshold=6.0) > share(threshold=30.0)
-    latest = detect(baseline=PreviousOptions(previous=1), options=DetectOptions(threshold=6.0))
-    np.testing.assert_allclose(latest.images["expected"], cube["backscatter"][-2], atol=1e-5)
-    fixed = detect(before="2021-03-20", options=DetectOptions(threshold=6.0))
-    assert fixed.previous_date == np.datetime64("2021-03-14T17:00")
-    assert not fixed.images["expected"].equals(detect().images["expected"])
-    tiled = detect(tiles=TileOptions(tile=16), options=DetectOptions(threshold=6.0))
-    whole = detect(options=DetectOptions(threshold=6.0))
-    np.testing.assert_allclose(tiled.images["expected"], whole.images["expected"], atol=1e-5)
+@pytest.mark.parametrize("seed", [1, 2])
+def test_nothing_is_found_where_nothing_changed(found: Detection, seed: int) -> None:
+    quiet = sarcast.detect(quiet_cube(seed), MEAN)
+    assert len(quiet.events) == 0
+    assert (quiet.events.dtypes == found.events.dtypes).all()
+    assert quiet.events.crs == found.events.crs
+    assert not quiet.images["changed"].any()
+    assert np.isnat(quiet.images["change_date"].values).all()
+    for share in (0.1, 0.01):
+        assert share / 4 < (quiet.images["p_value"].values < share).mean() < 4 * share
 
 
-def test_a_scene_that_is_off_as_a_whole_is_warned_of(cube: xr.Dataset) -> None:
-    """9 dB everywhere, as wet ground gives: with ``level`` the same change is found without it."""
-    dry = sarcast.detect(cube, Sharp(), AT, options=LEVELLED)
-    wet = cube.copy(deep=True)
-    wet["backscatter"][-1] += 9.0
-    with pytest.warns(UserWarning, match=r"the whole scene is \+.* off the expected image"):
-        sarcast.detect(wet, Sharp(), AT, options=DetectOptions(threshold=6.0))
-    found = sarcast.detect(wet, Sharp(), AT, options=LEVELLED)
-    np.testing.assert_array_equal(found.images["changed"], dry.images["changed"])
-    np.testing.assert_allclose(found.level_db - dry.level_db, 9.0, atol=1e-5)
+def test_moving_fields_do_not_hide_steady_forest(cube: xr.Dataset) -> None:
+    """With one stratum for both, a loss that fields could show by themselves is lost."""
+    slight = changed_cube(FIRST - 1, (-1.5, -1.5))
+    evidence = [
+        sarcast.detect(slight, MEAN, strata=strata).images["evidence"].values[LOSS].max()
+        for strata in (6, 1)
+    ]
+    assert evidence[0] > 2.0 * evidence[1]
 
 
-def zero_model(scores: ValidationScores | None) -> Model:
-    """A network whose weights are 0: it expects the mean."""
+def test_a_network_is_taken_as_well(cube: xr.Dataset) -> None:
+    """One whose weights are 0, which expects the mean."""
     options = TemporalOptions(
         widths=(16, 8, 8, 8), blocks=(1, 1, 1, 1), decoder_width=16,
         decoder_blocks=(1, 1, 1, 1), fine_width=8, embedding=16,
@@ -118,46 +154,335 @@ def zero_model(scores: ValidationScores | None) -> Model:
     network = Temporal(options).eval()
     for parameter in network.parameters():
         torch.nn.init.zeros_(parameter)
-    return Model(network, "average", scores=scores)
+    detection = sarcast.detect(cube, Model(network, "average"), replays=2)
+    assert finds(detection)
+    assert np.isfinite(detection.images["std"]).all()
+    mean = cube["backscatter"].values[-11:-3].mean(axis=0)
+    np.testing.assert_allclose(detection.images["expected"], mean, atol=0.02)
 
 
-def test_the_threshold_follows_from_the_false_alarm_rate(cube: xr.Dataset) -> None:
-    scores = ValidationScores((1.0, 1.0), {0.9: 2.0, 0.99: 5.0, 0.999: 9.0}, 1000, 1.0)
-    model = zero_model(scores)
+# --- the baseline ---------------------------------------------------------------------------------
 
-    def detect(rate: float) -> sarcast.detection.detect.Detection:
-        options = DetectOptions(false_alarm_rate=rate, level=True)
-        return sarcast.detect(cube, model, AT, options=options)
 
-    assert detect(0.01).threshold_db == pytest.approx(5.0)
-    assert detect(0.055).threshold_db == pytest.approx(3.5)
-    images = detect(0.01).images
-    above = norm(images["difference"].values) > 5.0
-    assert not (images["changed"].values & ~above).any()
-    with pytest.raises(SarcastError, match=r"rates of 0\.001 to 0\.1, not for 0\.5; set threshold"):
-        detect(0.5)
-    with pytest.raises(SarcastError, match="average has no validation scores; set threshold"):
-        sarcast.detect(cube, zero_model(None), AT)
-    with pytest.raises(SarcastError, match="mean has no validation scores; set threshold"):
-        sarcast.detect(cube, MEAN, AT)
+def test_no_image_after_the_baseline_is_used_for_what_is_expected(
+    cube: xr.Dataset, found: Detection
+) -> None:
+    spoilt = cube.copy(deep=True)
+    spoilt["backscatter"][-3:] = 1e9
+    detection = sarcast.detect(spoilt, MEAN)
+    np.testing.assert_array_equal(detection.images["expected"], found.images["expected"])
+    for name in ("strata", "counts", "combined"):
+        np.testing.assert_array_equal(getattr(detection.null, name), getattr(found.null, name))
+    assert detection.threshold == found.threshold
+
+
+def test_what_comes_after_the_watched_acquisitions_is_not_read(cube: xr.Dataset) -> None:
+    cut = sarcast.detect(cube.isel(time=slice(0, FIRST)), MEAN)
+    spoilt = cube.copy(deep=True)
+    spoilt["backscatter"][FIRST:] = 1e9
+    until = sarcast.detect(spoilt, MEAN, until=date(FIRST - 1))
+    assert until.images.drop_vars("time").equals(cut.images.drop_vars("time"))
+    assert len(until.events) == len(cut.events) == 0
 
 
 @pytest.mark.parametrize(
-    ("at", "message"),
+    ("settings", "watched", "before"),
     [
-        ("2031-01-01", "no acquisition at 2031-01-01; the nearest is 2021-05-13"),
-        ("yesterday", "'yesterday' is not a date"),
-        ("2021-01-13", "4 previous images are needed, but 1 precede"),
+        ({"at": date(FIRST)}, [FIRST], FIRST),
+        ({"until": date(FIRST), "acquisitions": 2}, [FIRST - 1, FIRST], FIRST - 1),
+        ({"until": dt.date.fromisoformat(date(FIRST)), "acquisitions": 1}, [FIRST], FIRST),
+        ({"since": date(FIRST - 2)}, range(FIRST - 2, DATES), FIRST - 2),
+        ({"gap": 2}, range(DATES - 3, DATES), DATES - 5),
+        ({"baseline": date(FIRST - 3)}, range(DATES - 3, DATES), FIRST - 3),
+        ({"acquisitions": 5, "previous": 4}, range(DATES - 5, DATES), DATES - 5),
     ],
 )
-def test_dates_that_cannot_be_are_one_line(cube: xr.Dataset, at: str, message: str) -> None:
-    with pytest.raises(SarcastError, match=message) as error:
-        sarcast.detect(cube, MEAN, at, options=LEVELLED)
+def test_what_is_watched_and_from_which_baseline(
+    cube: xr.Dataset, settings: dict[str, object], watched: list[int], before: int
+) -> None:
+    detection = sarcast.detect(cube, MEAN, **settings)
+    np.testing.assert_array_equal(detection.watched, times()[list(watched)])
+    assert detection.baseline == times()[before - 1]
+    previous = settings.get("previous", 8)
+    expected = cube["backscatter"].values[before - previous : before].mean(axis=0)
+    np.testing.assert_allclose(detection.images["expected"], expected, atol=1e-4)
+    assert finds(detection)
+    assert detection.events["date"].tolist() == ["2020-05-14T04:51:02Z"]
+
+
+def test_the_chooser_of_the_baseline_has_its_effect(cube: xr.Dataset, found: Detection) -> None:
+    other = sarcast.detect(cube, MEAN, chooser="same-season", previous=4)
+    assert not other.images["expected"].equals(found.images["expected"])
+    assert finds(other)
+
+
+# --- where, and which changes ---------------------------------------------------------------------
+
+
+def outline(rows: slice, columns: slice) -> geopandas.GeoSeries:
+    shape = box(
+        500_000.0 + PIXEL_M * columns.start, 6_900_000.0 - PIXEL_M * rows.stop,
+        500_000.0 + PIXEL_M * columns.stop, 6_900_000.0 - PIXEL_M * rows.start,
+    )  # fmt: skip
+    return geopandas.GeoSeries([shape], crs="EPSG:32635")
+
+
+AROUND = slice(CENTRE[0] - 20, CENTRE[0] + 20), slice(0, CENTRE[1] + 20)
+
+
+def test_an_area_is_searched_alone(cube: xr.Dataset, tmp_path: Path) -> None:
+    file = tmp_path / "area.gpkg"
+    outline(*AROUND).to_file(file)
+    inside = sarcast.detect(cube, MEAN, area=str(file))
+    assert finds(inside, LOSS[AROUND])
+    xr.testing.assert_equal(
+        inside.images["actual"].drop_vars("time"),
+        cube["backscatter"][-3:].mean("time").isel(y=AROUND[0], x=AROUND[1]),
+    )
+    west, south, east, north = outline(*AROUND).to_crs("EPSG:4326").total_bounds
+    by_box = sarcast.detect(cube, MEAN, area=f"{west},{south},{east},{north}")
+    assert by_box.events["date"].tolist() == inside.events["date"].tolist()
+    elsewhere = slice(0, 20), slice(0, SIDE)
+    outline(*elsewhere).to_file(file)
+    assert len(sarcast.detect(cube, MEAN, area=str(file)).events) == 0
+
+
+@pytest.mark.parametrize("how", ["within", "outside"])
+def test_polygons_and_cover(cube: xr.Dataset, tmp_path: Path, how: str) -> None:
+    file = tmp_path / "polygon.gpkg"
+    outline(*AROUND).to_file(file)
+    covered = cube.assign(forest=(("y", "x"), forest()))
+    inside = np.zeros((SIDE, SIDE), dtype=bool)
+    inside[AROUND] = True
+    for name, mask in ((str(file), inside), ("forest", forest())):
+        detection = sarcast.detect(covered, MEAN, **{how: (name,)})
+        np.testing.assert_array_equal(detection.judged, mask if how == "within" else ~mask)
+        assert finds(detection) == (how == "within")
+        assert len(detection.events) == (how == "within")
+        assert set(detection.events["cover"]) <= {"forest"}
+        assert not detection.images["changed"].values[~detection.judged].any()
+
+
+def test_losses_and_gains(cube: xr.Dataset) -> None:
+    gained = changed_cube(FIRST, (3.0, 3.0))
+    for used, direction in ((cube, "loss"), (gained, "gain")):
+        other = "gain" if direction == "loss" else "loss"
+        detection = sarcast.detect(used, MEAN, direction=direction)
+        assert finds(detection)
+        assert detection.events["direction"].tolist() == [direction]
+        assert len(sarcast.detect(used, MEAN, direction=other).events) == 0
+
+
+def test_bands() -> None:
+    only_vh = changed_cube(FIRST, (0.0, -4.0))
+    assert finds(sarcast.detect(only_vh, MEAN))
+    vh, vv = (sarcast.detect(only_vh, MEAN, bands=(band,)) for band in ("VH", "VV"))
+    assert finds(vh)
+    assert vh.images["band"].values.tolist() == ["VH"]
+    assert [name for name in vh.events if name.startswith("mean_")] == ["mean_vh_db"]
+    assert len(vv.events) == 0
+    with pytest.raises(SarcastError, match="--bands names XX, but the cube has VV and VH"):
+        sarcast.detect(only_vh, MEAN, bands=("VH", "XX"))
+
+
+def test_the_smallest_change(cube: xr.Dataset, found: Detection) -> None:
+    area = float(found.events["area_ha"][0])
+    assert finds(sarcast.detect(cube, MEAN, min_area=0.95 * area))
+    assert len(sarcast.detect(cube, MEAN, min_area=1.05 * area).events) == 0
+
+
+# --- how much evidence ----------------------------------------------------------------------------
+
+
+def test_the_threshold_follows_from_the_rate(cube: xr.Dataset, found: Detection) -> None:
+    def threshold(**rate: float) -> float:
+        return sarcast.detect(cube, MEAN, null=found.null, **rate).threshold
+
+    assert threshold(false_events=1e-3) > threshold(false_events=1.0) == found.threshold
+    assert threshold(false_events=1e5) < found.threshold
+    assert threshold(false_pixels=1e-4) == pytest.approx(4.0)
+    many = sarcast.detect(cube, MEAN, null=found.null, false_pixels=1e-3)
+    assert len(many.events) >= 1
+    assert (many.events["evidence"] > 3.0).all()
+    assert many.events["evidence"].is_monotonic_decreasing
+    none = sarcast.detect(cube, MEAN, null=found.null, false_pixels=1e-300)
+    assert len(none.events) == 0
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"false_events": 0.0},
+        {"false_events": float("inf")},
+        {"false_pixels": 0.0},
+        {"false_pixels": 1.0},
+        {"direction": "down"},
+        {"replays": -1},
+        {"threshold": 6.0},
+    ],
+)
+def test_impossible_settings_are_refused(cube: xr.Dataset, settings: dict[str, object]) -> None:
+    with pytest.raises(pydantic.ValidationError, match=next(iter(settings))):
+        sarcast.detect(cube, MEAN, **settings)
+
+
+def test_options_and_settings_are_not_both_given(cube: xr.Dataset) -> None:
+    with pytest.raises(SarcastError, match="give options, or until, gap alone: not both"):
+        sarcast.detect(cube, MEAN, options=DetectOptions(), until=date(20), gap=1)
+
+
+def test_null_distributions_are_used_again(
+    cube: xr.Dataset, found: Detection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_replay(*_: object) -> None:
+        raise AssertionError("the past is replayed")
+
+    monkeypatch.setattr(detection_module, "replay", no_replay)
+    again = sarcast.detect(cube, MEAN, null=found.null)
+    xr.testing.assert_identical(again.images, found.images)
+    assert again.events.equals(found.events)
+    earlier = sarcast.detect(cube, MEAN, until=date(FIRST), null=found.null)
+    assert finds(earlier)
+    assert earlier.threshold == found.threshold
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"acquisitions": 2}, "acquisitions 3, but acquisitions is 2 here"),
+        ({"at": date(FIRST)}, "acquisitions 3, but acquisitions is 1 here"),
+        ({"gap": 1}, "gap 0, but gap is 1 here"),
+        ({"previous": 4}, "previous 8, but previous is 4 here"),
+        ({"chooser": "nearest"}, "chooser recent, but chooser is nearest here"),
+        ({"direction": "loss"}, "direction both, but direction is loss here"),
+        ({"bands": ("VH",)}, r"bands \(\), but bands is .*VH.* here"),
+        ({"min_area": 1.0}, "min_area 0.3, but min_area is 1.0 here"),
+        ({"outside": ()}, "outside .*water.*, but outside is .* here"),
+    ],
+)
+def test_null_distributions_of_something_else_are_refused(
+    cube: xr.Dataset, found: Detection, settings: dict[str, object], message: str
+) -> None:
+    with pytest.raises(SarcastError, match=f"are those of {message}; replay") as error:
+        sarcast.detect(cube, MEAN, null=found.null, **settings)
     assert "\n" not in str(error.value)
 
 
-def test_a_detection_can_be_written(cube: xr.Dataset, tmp_path: Path) -> None:
-    from sarcast.detection.output import write_detection
+def test_null_distributions_of_another_predictor_or_grid_are_refused(
+    cube: xr.Dataset, found: Detection, tmp_path: Path
+) -> None:
+    outline(*AROUND).to_file(tmp_path / "area.gpkg")
+    for words, message in (
+        ((cube, STRATEGIES["latest"]), "predictor mean, but predictor is latest"),
+        ((cube.isel(x=slice(1, None)), MEAN), "grid 96 x 96 .*, but grid is 96 x 95 pixels"),
+        ((cube.assign_coords(x=cube["x"] + PIXEL_M), MEAN), "grid 96 x 96 pixels, .*500020"),
+    ):
+        with pytest.raises(SarcastError, match=message):
+            sarcast.detect(*words, null=found.null)
+    with pytest.raises(SarcastError, match="area None, but area is .*area.gpkg here"):
+        sarcast.detect(cube, MEAN, null=found.null, area=str(tmp_path / "area.gpkg"))
 
-    write_detection(sarcast.detect(cube, MEAN, AT, options=LEVELLED), tmp_path, "change", {})
-    assert {path.suffix for path in tmp_path.iterdir()} == {".tif", ".gpkg", ".json"}
+
+# --- invariances ----------------------------------------------------------------------------------
+
+
+def test_an_offset_of_a_whole_target_changes_nothing(cube: xr.Dataset, found: Detection) -> None:
+    """9 dB everywhere, as wet snow gives."""
+    wet = cube.copy(deep=True)
+    wet["backscatter"][-2] += np.float32(9.0)
+    detection = sarcast.detect(wet, MEAN)
+    np.testing.assert_allclose(detection.images["z"], found.images["z"], atol=1e-3)
+    np.testing.assert_array_equal(detection.images["changed"], found.images["changed"])
+    assert detection.events["date"].tolist() == found.events["date"].tolist()
+
+
+@pytest.mark.parametrize("axis", [-1, -2])
+def test_events_turn_with_the_image(cube: xr.Dataset, found: Detection, axis: int) -> None:
+    turned = cube.copy(data={"backscatter": np.flip(cube["backscatter"].values, axis)})
+    detection = sarcast.detect(turned, MEAN)
+    wanted = np.flip(found.images["changed"].values, axis)
+    assert overlap(detection.images["changed"].values, wanted) > 0.95
+    assert detection.events["date"].tolist() == found.events["date"].tolist()
+    for name in ("area_ha", "mean_vv_db", "after_vh_db"):
+        assert detection.events[name][0] == pytest.approx(found.events[name][0], rel=0.05)
+
+
+def test_tiles_equal_the_whole(cube: xr.Dataset, found: Detection) -> None:
+    tiled = sarcast.detect(cube, MEAN, tile=64)
+    np.testing.assert_allclose(tiled.images["z"], found.images["z"], atol=1e-3)
+    np.testing.assert_array_equal(tiled.images["changed"], found.images["changed"])
+
+
+def test_dims_in_another_order_and_lazy_cubes(cube: xr.Dataset, found: Detection) -> None:
+    other = cube.transpose("y", "x", "band", "time").chunk(time=5)
+    detection = sarcast.detect(other, MEAN, null=found.null)
+    np.testing.assert_allclose(detection.images["z"], found.images["z"], atol=1e-4)
+    np.testing.assert_array_equal(detection.images["changed"], found.images["changed"])
+
+
+# --- gaps and bad input ---------------------------------------------------------------------------
+
+
+def test_an_acquisition_seen_by_half_is_warned_of(cube: xr.Dataset) -> None:
+    half = cube.copy(deep=True)
+    half["backscatter"][-1, :, : SIDE // 2] = np.nan
+    with pytest.warns(UserWarning, match="50 % of the judged pixels are seen by fewer than the 3"):
+        detection = sarcast.detect(half, MEAN)
+    looks = np.where(np.arange(SIDE) < SIDE // 2, 2, 3)[:, np.newaxis]
+    np.testing.assert_array_equal(detection.images["looks"], np.broadcast_to(looks, (SIDE, SIDE)))
+    assert finds(detection)
+    unseen = LOSS & (looks == 2)
+    seen = half["backscatter"].values[-3:-1].mean(axis=0)[:, unseen]
+    np.testing.assert_allclose(detection.images["actual"].values[:, unseen], seen, atol=1e-4)
+
+
+def test_pixels_without_data_are_not_judged(cube: xr.Dataset) -> None:
+    gaps = cube.copy(deep=True)
+    gaps["backscatter"][:, :, :, -10:] = np.nan
+    detection = sarcast.detect(gaps, MEAN)
+    np.testing.assert_array_equal(detection.judged[0], np.arange(SIDE) < SIDE - 10)
+    assert np.isnan(detection.images["p_value"].values[:, -10:]).all()
+    assert (detection.images["looks"].values[:, -10:] == 0).all()
+    assert finds(detection)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"acquisitions": 30}, "30 acquisitions are to be watched, but only 24 exist"),
+        ({"until": "2019-01-01"}, "only 0 exist until 2019-01-01"),
+        ({"baseline": date(22)}, "only 2 exist from"),
+        ({"at": "2031-01-01"}, "no acquisition at 2031-01-01; the nearest is 2020-05-20"),
+        ({"until": "yesterday"}, "'yesterday' is not a date"),
+        ({"until": date(2)}, "no image precedes the watched acquisitions from 2020-01-03"),
+        ({"within": ("forest",)}, "the cube has no forest"),
+        ({"outside": ("wood",)}, "'wood' is none of these and does not exist"),
+        ({"within": ("water",)}, "no pixel is left to be judged"),
+        ({"area": "0,0,1,1"}, "does not touch the cube"),
+        ({"bands": ("HH",)}, "--bands names HH, but the cube has VV and VH"),
+    ],
+)
+def test_bad_input_is_one_line(cube: xr.Dataset, settings: dict[str, object], message: str) -> None:
+    with pytest.raises(SarcastError, match=message) as error:
+        sarcast.detect(cube, MEAN, **settings)
+    assert "\n" not in str(error.value)
+
+
+def test_watched_acquisitions_without_data(cube: xr.Dataset) -> None:
+    empty = cube.copy(deep=True)
+    empty["backscatter"][-3:] = np.nan
+    with pytest.raises(SarcastError) as error:
+        sarcast.detect(empty, MEAN)
+    assert "\n" not in str(error.value)
+
+
+def test_a_past_that_is_too_short_for_replays(cube: xr.Dataset) -> None:
+    from importlib.resources import files
+
+    if not files("sarcast").joinpath("weights/null-both.npz").is_file():
+        pytest.skip("the weights have no table yet")
+    with pytest.warns(UserWarning, match="has room for 1 replays of 3 .*, at least 2 are needed"):
+        detection = sarcast.detect(cube.isel(time=slice(-14, None)), MEAN)
+    assert finds(detection)
+    table = sarcast.detect(cube, MEAN, replays=0)
+    np.testing.assert_array_equal(table.judged, detection.judged)

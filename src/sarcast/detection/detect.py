@@ -246,7 +246,10 @@ def _conditions_of(
 ) -> dict[str, str]:
     """What null distributions hold for."""
     grid: GeoBox = cube["backscatter"].odc.geobox
-    chosen = ("previous", "chooser", "gap", "direction", "bands", "min_area", "within", "outside")
+    chosen = (
+        *("previous", "chooser", "gap", "direction", "bands", "min_area"),
+        *("area", "within", "outside"),
+    )
     return {
         "predictor": predictor.name,
         "acquisitions": str(len(watch.targets)),
