@@ -2,6 +2,7 @@
 
     python -m benchmarks.detection worlds --to DIR [--presets boreal ...] [--seeds 0 1 2 3 4 5]
         [--acquisitions 4 8] [--without-cover] [--start 2020-04-01] [--changes-per-km2 0.4]
+        [--size-km 5]
     python -m benchmarks.detection bursts DATA --to DIR [--every 1]
     python -m benchmarks.detection wet DATA --to DIR
 
@@ -29,8 +30,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import geopandas as gpd
 import numpy as np
 import odc.geo.xr  # noqa: F401 - registers the accessor
+import rasterio
 import xarray as xr
 
 from benchmarks.real_series import opera, worldcereal
@@ -45,7 +48,7 @@ from sarcast.evaluation.detection.detectors import REPLAYS
 from sarcast.evaluation.detection.evaluate import DetectionTestOptions, detectors_of
 from sarcast.evaluation.detection.experiment import Detector, run_detectors
 from sarcast.evaluation.detection.simulation import PersistentOptions
-from sarcast.evaluation.detection.truth import read_truth, watches_of, with_magnitudes
+from sarcast.evaluation.detection.truth import no_changes, read_truth, watches_of, with_magnitudes
 from sarcast.evaluation.detection.watches import WatchCase, simulated_watches, true_watches
 from sarcast.evaluation.metrics.detections import DetectionEvaluation
 from sarcast.evaluation.metrics.events import DetectorScores
@@ -57,6 +60,8 @@ from sarcast.world.options import WorldOptions
 
 WATER = ("opera-292318-IW2",)
 """Bursts that are mostly ocean."""
+FOREST = 10
+"""Class of forest in ESA WorldCover; a cube takes no land cover without it."""
 FIRST = np.datetime64("2024-09-01")
 BURST_CHANGES = PersistentOptions(radius_px=(2.0, 10.0), most=8)
 BURST_ROWS: dict[str, tuple[int, Change, str]] = {
@@ -86,9 +91,9 @@ class Setting:
         return [each for each in found if not (self.means_only and each.scores.role == "rule")]
 
 
-def main() -> None:
-    """Compute the rows and write them with their table."""
-    options = _arguments()
+def main(words: Sequence[str] | None = None) -> None:
+    """Compute the rows and write them with their table; ``words`` default to the command line's."""
+    options = _arguments(words)
     model = load_model(options.model)
     setting = Setting(
         options.to,
@@ -208,10 +213,9 @@ def _true_watches(
     folder: Path, count: int, options: argparse.Namespace
 ) -> tuple[int, Callable[[], Iterable[WatchCase]]]:
     series = open_cube(folder / "cube.zarr")
-    given = read_truth(folder / "world" / "truth" / "changes.gpkg", series.odc.geobox)
-    truth = with_magnitudes(given, series, count)
+    truth = with_magnitudes(_changes_of(folder / "world", series), series, count)
     if options.without_cover:
-        series = series.drop_vars(["forest", "open_land"])
+        series = series.drop_vars(["forest", "open_land"], errors="ignore")
     series = series.assign(backscatter=series["backscatter"].load())
     times = series["time"].values
     first = DetectOptions().previous + REPLAYS * count + count - 1
@@ -222,6 +226,12 @@ def _true_watches(
     )
 
 
+def _changes_of(area: Path, series: xr.Dataset) -> gpd.GeoDataFrame:
+    """Changes of a world, which may have none."""
+    path, grid = area / "truth" / "changes.gpkg", series.odc.geobox
+    return no_changes(grid) if gpd.read_file(path).empty else read_truth(path, grid)
+
+
 def _world(options: argparse.Namespace, preset: str, seed: int) -> Path:
     """Write a world and its cube, unless they are there; of the world, keep the truth alone."""
     folder: Path = options.to / f"{preset}-{seed}"
@@ -230,17 +240,28 @@ def _world(options: argparse.Namespace, preset: str, seed: int) -> Path:
         return folder
     area = folder / "world"
     drawn = WorldOptions(
-        preset=preset, start=options.start, changes_per_km2=options.changes_per_km2
+        preset=preset,
+        start=options.start,
+        changes_per_km2=options.changes_per_km2,
+        size_km=options.size_km,
     )
     world(area, config=WorldConfig(world=drawn, seed=seed, overwrite=True))
     sources = {name: (str(area / file),) for name, file in SOURCES.items()}
+    if not (read_classes(area / SOURCES["cover"]) == FOREST).any():
+        del sources["cover"]
     cube(str(area), config=CubeConfig(to=folder / "partial.zarr", **sources))
     shutil.rmtree(area / "scenes")
     (folder / "partial.zarr").rename(store)
     return folder
 
 
-def _arguments() -> argparse.Namespace:
+def read_classes(path: Path) -> np.ndarray:
+    """Classes of a land cover raster, dims (y, x)."""
+    with rasterio.open(path) as raster:
+        return raster.read(1)
+
+
+def _arguments(words: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -254,6 +275,7 @@ def _arguments() -> argparse.Namespace:
             verb.add_argument("--without-cover", action="store_true")
             verb.add_argument("--start", type=dt.date.fromisoformat, default=dt.date(2020, 4, 1))
             verb.add_argument("--changes-per-km2", type=float, default=0.4)
+            verb.add_argument("--size-km", type=float, default=5.0)
         else:
             verb.add_argument("data", type=Path)
             verb.add_argument("--every", type=int, default=1, help="watch every n-th acquisition")
@@ -261,7 +283,7 @@ def _arguments() -> argparse.Namespace:
         verb.add_argument("--model", default="base")
         verb.add_argument("--false-events", type=float, default=10.0)
         verb.add_argument("--rivals", choices=("all", "means", "none"), default="all")
-    return parser.parse_args()
+    return parser.parse_args(words)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from sarcast.cube import open_cube
 from sarcast.errors import SarcastError
 from sarcast.evaluation.detection.truth import (
     counted_changes,
+    no_changes,
     pixel_ha,
     rasterized,
     read_truth,
@@ -191,6 +192,14 @@ def test_magnitude_is_relative_to_the_same_cover_and_track(oracle: bool) -> None
 def test_magnitude_is_unknown_without_images_before_or_after() -> None:
     measured = with_magnitudes(dated("2020-05-01", "2021-05-01"), moving_cube(False), 4)
     assert np.isnan(measured["magnitude_db"]).all()
+
+
+def test_an_area_where_nothing_changed() -> None:
+    none = no_changes(GRID)
+    assert list(none.columns) == list(dated("2020-06-15").columns)
+    measured = with_magnitudes(none, moving_cube(True), 4)
+    assert counted_changes(measured, TIMES[2], TIMES[3:6], min_area_ha=0.5).shape == (0,)
+    assert watches_of(none, TIMES, 3) == []
 
 
 def test_pixels_of_an_outline() -> None:

@@ -30,6 +30,7 @@ REFERENCE_M = 500.0
 """Unchanged pixels within this distance of a change tell how its surroundings moved."""
 FEWEST_REFERENCE_PIXELS = 30
 """Fewest such pixels of the same cover; with fewer, those of any cover are taken."""
+_SECONDS = "datetime64[s]"
 EARLIER_IMAGES = 4
 """Images of a track before a change that it is measured against, at most."""
 
@@ -107,6 +108,15 @@ def truth_frame(
         raise SarcastError(f"all {len(frame)} polygons of {name} lie outside the area of the cube")
     truth.insert(3, "area_ha", area_ha(truth))
     return truth
+
+
+def no_changes(grid: GeoBox) -> "geopandas.GeoDataFrame":
+    """Return the table of an area where nothing changed."""
+    import geopandas as gpd
+
+    columns = {"kind": object, "earliest": _SECONDS, "latest": _SECONDS, "area_ha": np.float64}
+    data = {name: np.zeros(0, dtype=kind) for name, kind in columns.items()}
+    return gpd.GeoDataFrame(data, geometry=[], crs=grid.crs.to_wkt())
 
 
 def counted_changes(
