@@ -145,6 +145,14 @@ def test_moving_fields_do_not_hide_steady_forest(cube: xr.Dataset) -> None:
     assert evidence[0] > 2.0 * evidence[1]
 
 
+@pytest.mark.parametrize("shift_db", [-2.0, -8.0, -16.0])
+def test_outlines_and_means_of_slight_and_of_strong_changes(shift_db: float) -> None:
+    """The evidence of a strong change reaches far beyond it."""
+    detection = sarcast.detect(changed_cube(FIRST - 1, (shift_db, shift_db)), MEAN)
+    assert overlap(detection.images["changed"].values) > 0.85
+    assert detection.events["mean_vv_db"][0] == pytest.approx(shift_db, rel=0.15)
+
+
 def test_a_network_is_taken_as_well(cube: xr.Dataset) -> None:
     """One whose weights are 0, which expects the mean."""
     options = TemporalOptions(

@@ -52,8 +52,8 @@ def test_the_outline_is_midway(radius: int, size: tuple[float, float]) -> None:
     assert len(found.peaks) == 1
     overlap = (found.labels > 0) & mask
     union = (found.labels > 0) | mask
-    assert overlap.sum() / union.sum() > 0.85
-    assert (found.labels > 0).sum() == pytest.approx(mask.sum(), rel=0.15)
+    assert overlap.sum() / union.sum() > 0.8
+    assert (found.labels > 0).sum() == pytest.approx(mask.sum(), rel=0.2)
     assert found.peaks[0] == pytest.approx(evidence_of(shift_of(mask, size)).max(), rel=1e-6)
 
 

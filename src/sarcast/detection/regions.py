@@ -15,7 +15,7 @@ LOW_EVIDENCE = 2.0
 LEAST_PEAK = 3.0
 """Peaks below this are not looked at; rates of false events are fitted above it."""
 CORE_SHARE = 0.7
-"""The core of a region has at least this share of its peak's evidence."""
+"""The core of a region has this share of its peak's evidence at least, and of its greatest shift."""
 EDGE_SHARE = 0.4
 """A change ends where this share of its core's shift, or of its peak's evidence, is left."""
 M2_PER_HA = 1e4
@@ -109,7 +109,9 @@ def _extent(inside: Bool, evidence: Float, shift: Float) -> Bool:
         changed = inside & (evidence >= EDGE_SHARE * peak)
     else:
         along = np.einsum("b,byx->yx", mean / size, shift)
-        changed = inside & (along >= EDGE_SHARE * size)
+        # smoothing carries great evidence far beyond a strong change
+        core &= along >= CORE_SHARE * along[core].max()
+        changed = inside & (along >= EDGE_SHARE * along[core].mean())
     filled: Bool = ndimage.binary_closing(np.pad(changed, 1), CONNECTIVITY)[1:-1, 1:-1] & inside
     changed_and_core: Bool = filled | core
     return changed_and_core
