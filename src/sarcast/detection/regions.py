@@ -15,7 +15,7 @@ LOW_EVIDENCE = 2.0
 LEAST_PEAK = 3.0
 """Peaks below this are not looked at; rates of false events are fitted above it."""
 CORE_SHARE = 0.7
-"""The core of a region has this share of its peak's evidence at least, and of its greatest shift."""
+"""The core of a region has at least this share of its peak's evidence and greatest shift."""
 EDGE_SHARE = 0.4
 """A change ends where this share of its core's shift, or of its peak's evidence, is left."""
 M2_PER_HA = 1e4
