@@ -185,6 +185,26 @@ def test_best_of_each_role(evaluation):
     assert headline(evaluation)[0].startswith("offset: the improved difference image reaches")
 
 
+def test_a_conventional_strategy_that_is_ahead_is_named(evaluation):
+    assert "ahead" not in headline(evaluation)[0]
+    swapped = [
+        result.model_copy(update={"auc": 0.9 if result.role == "strategy" else 0.8})
+        for result in evaluation.results
+    ]
+    behind = evaluation.model_copy(update={"results": tuple(swapped)})
+    assert headline(behind)[0].endswith("Here the conventional latest is ahead of the network.")
+
+
+def test_the_page_says_why_a_network_may_pass_the_oracle(evaluation, tmp_path):
+    write_report(evaluation, [], tmp_path / "both.html")
+    assert "A network may pass the oracle" in (tmp_path / "both.html").read_text()
+    alone = [result for result in evaluation.results if result.role != "oracle"]
+    write_report(
+        evaluation.model_copy(update={"results": tuple(alone)}), [], tmp_path / "alone.html"
+    )
+    assert "A network may pass the oracle" not in (tmp_path / "alone.html").read_text()
+
+
 def test_roc_figure_draws_each_method(evaluation):
     (axes,) = roc_figure(evaluation, "offset").axes
     labels = [line.get_label() for line in axes.lines[1:]]

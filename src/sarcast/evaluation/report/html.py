@@ -122,7 +122,14 @@ def _sentence(change: str, best: dict[Role, MethodResult]) -> str:
         parts.append(f"the best conventional one ({strategy.method}) {strategy.auc:.3f}")
     if "oracle" in best:
         parts.append(f"the oracle {best['oracle'].auc:.3f}")
-    return f"{change}: {', '.join(parts)}."
+    return f"{change}: {', '.join(parts)}.{_ahead(best)}"
+
+
+def _ahead(best: dict[Role, MethodResult]) -> str:
+    """Say that a conventional strategy is ahead of the network, if it is."""
+    if not {"network", "strategy"} <= set(best) or best["network"].auc >= best["strategy"].auc:
+        return ""
+    return f" Here the conventional {best['strategy'].method} is ahead of the network."
 
 
 def _table(evaluation: Evaluation) -> dict[str, Any]:
