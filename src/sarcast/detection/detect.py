@@ -20,7 +20,7 @@ from sarcast.detection.null import Null
 from sarcast.detection.null_file import shipped_null
 from sarcast.detection.regions import RegionOptions, Regions
 from sarcast.detection.replay import Observer, replay
-from sarcast.detection.residuals import Reader, check_bands, looks_of, mean_over_looks
+from sarcast.detection.residuals import Reader, looks_of, mean_over_looks, watched_bands
 from sarcast.detection.strata import Past, StrataOptions, find_strata
 from sarcast.detection.watch import Watch, WatchOptions, plan_replays, plan_watch
 from sarcast.errors import SarcastError, UsageError
@@ -180,10 +180,11 @@ def detect(
     if options is not None and settings:
         raise UsageError(f"give options, or {', '.join(settings)} alone: not both")
     options = options or DetectOptions(**settings)
-    check_bands(cube, options.bands)
     part = crop(cube, options.area)
     part = _in_memory(part) if null is None else part
     watch = plan_watch(part.cube, options)
+    bands = watched_bands(part.cube, watch, options.bands)
+    options = options.model_copy(update={"bands": bands})
     conditions = _conditions_of(part.cube, predictor, watch, options)
     if null is None:
         null = replace(_null(part, predictor, watch, options), made_from=conditions)

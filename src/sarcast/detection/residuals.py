@@ -1,6 +1,6 @@
 """Residuals of watched acquisitions against the expected images of their baseline."""
 
-from collections.abc import Sequence
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +14,8 @@ from sarcast.errors import SarcastError, UsageError
 from sarcast.prediction.model import Model
 from sarcast.prediction.predict import TileOptions, predict_targets
 from sarcast.prediction.uncertainty import with_validation_std
-from sarcast.windows import Predictor, PreviousOptions
+from sarcast.windows import Predictor, PreviousOptions, bands_of
+from sarcast.windows.bands import join_names
 
 IMAGES = ("time", "band", "y", "x")
 
@@ -64,10 +65,19 @@ class Reader:
         if isinstance(self.predictor, Model):
             predicted = with_validation_std(predicted, self.predictor)
         if self.bands is not None:
-            predicted = predicted.sel(band=_chosen(predicted, self.bands))
+            predicted = predicted.sel(band=self._chosen(predicted))
         actual = self.cube["backscatter"].isel(time=list(watch.targets))
         actual = actual.sel(band=predicted["band"]).transpose(*IMAGES).astype(np.float32)
         return predicted.assign(actual=(IMAGES, actual.values))
+
+    def _chosen(self, predicted: xr.Dataset) -> list[str]:
+        bands = list(self.bands or ())
+        lost = [band for band in bands if band not in predicted["band"].values]
+        if lost:
+            raise SarcastError(
+                f"{join_names(lost)} has no data in the baseline; choose other bands (--bands)"
+            )
+        return bands
 
     def residuals(self, images: xr.Dataset) -> Residuals:
         """Standardise the residuals of ``images``."""
@@ -76,25 +86,46 @@ class Reader:
         return Residuals(z, mean_correlation(self.predictor, images["time"].values))
 
 
-def check_bands(cube: xr.Dataset, bands: Sequence[str]) -> None:
-    """Raise a ``UsageError`` if a band is not in the cube."""
+def watched_bands(cube: xr.Dataset, watch: Watch, wanted: tuple[str, ...]) -> tuple[str, ...]:
+    """Choose the bands that are judged: those that are wanted, or those with watched data.
+
+    Parameters
+    ----------
+    cube, watch
+        What is watched.
+    wanted
+        Bands; empty for all.
+
+    Returns
+    -------
+    tuple
+        Empty for all that can be predicted.
+
+    Raises
+    ------
+    SarcastError
+        If a band that is wanted is not in the cube, or has no data in the watched acquisitions.
+
+    Warns
+    -----
+    UserWarning
+        If a band of the cube has no data in the watched acquisitions.
+    """
     known = [str(band) for band in cube["band"].values]
-    unknown = [band for band in bands if band not in known]
+    unknown = [band for band in wanted if band not in known]
     if unknown:
         raise UsageError(
-            f"--bands names {', '.join(unknown)}, but the cube has {' and '.join(known)}"
+            f"--bands names {', '.join(unknown)}, but the cube has {join_names(known)}"
         )
-
-
-def _chosen(predicted: xr.Dataset, bands: Sequence[str]) -> list[str]:
-    """Bands, each once; a ``SarcastError`` if one could not be predicted."""
-    for band in bands:
-        if band not in predicted["band"].values:
-            raise SarcastError(
-                f"{band} has no data in the watched acquisitions or their baseline; choose other "
-                f"bands (--bands)"
-            )
-    return list(dict.fromkeys(bands))
+    present = bands_of(cube.isel(time=list(watch.targets)))
+    lost = [band for band in wanted or bands_of(cube) if band not in present]
+    if not lost:
+        return tuple(dict.fromkeys(wanted))
+    missing = f"{join_names(lost)} has no data in the watched acquisitions"
+    if wanted:
+        raise SarcastError(f"{missing}; choose other bands (--bands) or dates (--until)")
+    warnings.warn(f"{missing}: change is found in {join_names(present)} alone", stacklevel=3)
+    return present
 
 
 def mean_correlation(predictor: Predictor, times: Times) -> float:
