@@ -13,7 +13,7 @@ import xarray as xr
 
 import sarcast
 from sarcast.detection.classifiers import FalseAlarmRate
-from sarcast.detection.detect import DetectOptions
+from sarcast.detection.detect import Detection
 from sarcast.errors import SarcastError
 from sarcast.evaluation.fitting import every_classifier
 from sarcast.evaluation.simulation.changes import Offset
@@ -22,19 +22,13 @@ from sarcast.evaluation.targets import WindowOptions
 from sarcast.prediction import Model, load_model
 from sarcast.prediction.bands import with_both_bands
 from sarcast.prediction.networks.unet import UNet, UNetOptions, paper_scaling
-from sarcast.prediction.scores import ValidationScores
 from sarcast.prediction.strategies import STRATEGIES
 from sarcast.windows import CubeReader, WindowSampler, bands_of, cut_window, target_dates
-from small_cubes import cube_with_loss, loss_mask
+from small_changes import changed_cube, disc
+from small_cubes import cube_with_loss
 
 AT = "2021-05-13"
 MEAN = STRATEGIES["mean"]
-ABOVE_6_DB = DetectOptions(threshold=6.0, level=True)
-
-
-@pytest.fixture
-def changed() -> np.ndarray:
-    return loss_mask()
 
 
 @pytest.fixture
@@ -206,7 +200,7 @@ def test_a_network_refuses_what_it_was_not_trained_on(
     ice = hh_hv(cube).sel(band=bands)
     for call in (
         lambda: sarcast.predict(ice, base, AT),
-        lambda: sarcast.detect(ice, base, AT),
+        lambda: sarcast.detect(ice, base, at=AT, previous=4),
         lambda: sarcast.evaluate(ice, [base], rng=np.random.default_rng(0)),
     ):
         with pytest.raises(
@@ -228,83 +222,74 @@ def test_a_network_is_not_trained_on_one_band(cube: xr.Dataset, one_band: OneBan
 # --- detection ----------------------------------------------------------------------------------
 
 
+@pytest.fixture
+def changed() -> xr.Dataset:
+    """A disc of a larger cube loses 4 dB at the last three dates."""
+    return changed_cube(21)
+
+
+def finds_the_disc(detection: Detection) -> bool:
+    found = detection.images["changed"].values
+    return len(detection.events) == 1 and (found & disc()).sum() / (found | disc()).sum() > 0.7
+
+
 @ONE_BAND
 @pytest.mark.parametrize("band", ["VV", "VH"])
-def test_change_is_found_in_one_band(
-    cube: xr.Dataset, changed: np.ndarray, one_band: OneBand, band: str
-) -> None:
-    detection = sarcast.detect(one_band(cube, band), MEAN, AT, options=ABOVE_6_DB)
-    np.testing.assert_array_equal(detection.images["changed"], changed)
-    assert detection.valid.all()
-    assert detection.level_db.shape == (1,)
-    (row,) = detection.polygons.itertuples()
-    assert getattr(row, f"mean_{band.lower()}_db") == pytest.approx(-8.0, abs=0.3)
-    means = [name for name in detection.polygons if name.startswith("mean_")]
+def test_change_is_found_in_one_band(changed: xr.Dataset, one_band: OneBand, band: str) -> None:
+    detection = sarcast.detect(one_band(changed, band), MEAN)
+    assert finds_the_disc(detection)
+    assert detection.judged.all()
+    assert detection.images["band"].values.tolist() == [band]
+    means = [name for name in detection.events if name.startswith("mean_")]
     assert means == [f"mean_{band.lower()}_db"]
+    assert detection.events[means[0]][0] == pytest.approx(-4.0, abs=0.4)
 
 
-def test_change_is_found_in_hh_and_hv(cube: xr.Dataset, changed: np.ndarray) -> None:
-    detection = sarcast.detect(hh_hv(cube), MEAN, AT, options=ABOVE_6_DB)
-    np.testing.assert_array_equal(detection.images["changed"], changed)
-    assert {"mean_hh_db", "mean_hv_db"} <= set(detection.polygons)
+def test_change_is_found_in_hh_and_hv(changed: xr.Dataset) -> None:
+    detection = sarcast.detect(hh_hv(changed), MEAN)
+    assert finds_the_disc(detection)
+    assert {"mean_hh_db", "mean_hv_db"} <= set(detection.events)
 
 
 @ONE_BAND
 def test_a_detection_in_one_band_is_written(
-    cube: xr.Dataset, one_band: OneBand, tmp_path: Path
+    changed: xr.Dataset, one_band: OneBand, tmp_path: Path
 ) -> None:
     import rasterio
 
     from sarcast.detection.output import write_detection
 
-    detection = sarcast.detect(one_band(cube, "VV"), MEAN, AT, options=ABOVE_6_DB)
-    write_detection(detection, tmp_path, "change", {})
+    write_detection(sarcast.detect(one_band(changed, "VV"), MEAN), tmp_path, "change", {})
     described = {}
     for path in tmp_path.glob("*.tif"):
         with rasterio.open(path) as raster:
             described[path.stem] = list(raster.descriptions)
-    assert described["expected"] == ["VV mean, dB"]
-    assert described["uncertainty"] == ["VV standard deviation, dB"]
-    assert described["difference"] == ["VV actual - expected, dB", "norm over bands, dB"]
-    with rasterio.open(tmp_path / "difference.tif") as raster:
-        np.testing.assert_allclose(raster.read(2), np.abs(raster.read(1)))
+    for name in ("expected", "uncertainty", "difference"):
+        assert described[name]
+        assert all(each.startswith("VV ") for each in described[name])
     with rasterio.open(tmp_path / "change.tif") as raster:
         assert set(np.unique(raster.read(1))) == {0, 1}
 
 
-def test_a_date_of_vv_in_a_cube_of_both(cube: xr.Dataset, changed: np.ndarray) -> None:
-    """Change is found in the bands that date and previous images share, which is said."""
-    cube["backscatter"][-1, 1] = np.nan
+def test_watched_dates_of_vv_in_a_cube_of_both(changed: xr.Dataset) -> None:
+    """Change is found in the bands that watched and previous images share, which is said."""
+    changed["backscatter"][-3:, 1] = np.nan
     with pytest.warns(UserWarning, match=r"VH has no data .*: change is found in VV alone"):
-        detection = sarcast.detect(cube, MEAN, AT, options=ABOVE_6_DB)
+        detection = sarcast.detect(changed, MEAN)
     assert detection.images["band"].values.tolist() == ["VV"]
-    np.testing.assert_array_equal(detection.images["changed"], changed)
-    cube["backscatter"][-1, 0] = np.nan
-    with pytest.raises(SarcastError, match="no part of the cube has 4 previous images"):
-        sarcast.detect(cube, MEAN, AT, options=ABOVE_6_DB)
+    assert finds_the_disc(detection)
+    with pytest.raises(SarcastError, match=r"VH has no data .*choose other bands \(--bands\)"):
+        sarcast.detect(changed, MEAN, bands=("VH",))
+    changed["backscatter"][-3:, 0] = np.nan
+    with pytest.raises(SarcastError, match="no part of the cube has 8 previous images"):
+        sarcast.detect(changed, MEAN)
 
 
-def test_previous_images_without_data_where_the_target_has_some(cube: xr.Dataset) -> None:
-    cube["backscatter"][:-1, :, 12:] = np.nan
-    cube["backscatter"][-1, :, :12] = np.nan
-    with pytest.raises(SarcastError, match=r"no pixel has data both at 2021-05-13T17:00:00 and"):
-        sarcast.detect(cube, MEAN, AT, options=ABOVE_6_DB)
-
-
-def test_the_threshold_of_one_band(cube: xr.Dataset, base: Model) -> None:
-    """That of the norm, with a warning, unless the model knows the quantiles of the band."""
-    options = DetectOptions(false_alarm_rate=0.01, level=True)
-    vv, known = cube.sel(band=["VV"]), {0.9: 2.0, 0.99: 4.0}
-    scores = ValidationScores((1.0, 1.0), {0.9: 3.0, 0.99: 5.0}, 1000, 1.0)
-    model = replace(base, scores=scores, warned={*base.warned})
-    with pytest.warns(UserWarning, match=r"the threshold of 5\.00 dB holds for the norm over VV"):
-        assert sarcast.detect(vv, model, AT, options=options).threshold_db == 5.0
-    by_band = replace(scores, band_quantiles_db={"VV": known, "VH": {0.9: 1.0, 0.99: 3.0}})
-    model = replace(model, scores=by_band, warned=set())
-    with pytest.warns(UserWarning, match="have no VH") as record:
-        assert sarcast.detect(vv, model, AT, options=options).threshold_db == 4.0
-    assert len(record) == 1
-    assert sarcast.detect(cube, model, AT, options=options).threshold_db == 5.0
+def test_previous_images_without_data_where_the_watched_have_some(changed: xr.Dataset) -> None:
+    changed["backscatter"][-3:, :, :48] = np.nan
+    changed["backscatter"][13:-3, :, 48:] = np.nan
+    with pytest.raises(SarcastError, match="no pixel has data both in the watched acquisitions"):
+        sarcast.detect(changed, MEAN)
 
 
 def test_validation_scores_have_the_quantiles_of_each_band(cube: xr.Dataset, base: Model) -> None:
