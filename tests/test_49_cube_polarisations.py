@@ -3,7 +3,6 @@
 import json
 import logging
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import geopandas
@@ -18,13 +17,12 @@ from sarcast.cli import main
 from sarcast.cube import CubeOptions, Sources, build_cube, open_cube, time_index_of
 from sarcast.cube.check.outliers import level_deviations
 from sarcast.cube.check.report import check_cube
-from sarcast.detection.detect import DetectOptions
 from sarcast.errors import SarcastError
 from sarcast.evaluation.metrics import Evaluation
 from sarcast.ingest.scenes.index import IndexOptions, find_items
 from sarcast.io.rasters import write_cog
 from sarcast.prediction.strategies import STRATEGIES
-from sarcast.windows import PreviousOptions, bands_of
+from sarcast.windows import bands_of
 
 DATES = [f"2020030{day}T154005" for day in range(1, 8)]
 LEVELS = {"VV": 0.1, "VH": 0.02, "HH": 0.08, "HV": 0.01}
@@ -117,15 +115,10 @@ def test_dual_polarisation_follows_single(tmp_path: Path) -> None:
     report = check_cube(tmp_path / "cube.zarr")
     assert report.faults == ()
     assert report.bands == ("VV", "VH")
-    detection = sarcast.detect(
-        cube,
-        STRATEGIES["mean"],
-        "2020-03-07",
-        options=DetectOptions(threshold=6.0),
-        baseline=PreviousOptions(previous=2),
-    )
+    detection = sarcast.detect(cube, STRATEGIES["mean"], at="2020-03-07", previous=2)
     assert detection.images["band"].values.tolist() == ["VV", "VH"]
-    assert detection.changed_share == pytest.approx(80 / GRID.shape[0] / GRID.shape[1], rel=0.1)
+    difference = detection.images["difference"][:, 20:28, 30:40].mean(("y", "x"))
+    np.testing.assert_allclose(difference, -12.0, atol=0.5)
 
 
 def test_levels_of_dates_that_lack_a_band() -> None:
@@ -189,19 +182,13 @@ def test_every_verb_on_one_polarisation(
     )
     with rasterio.open(tmp_path / "expected" / "expected.tif") as raster:
         assert raster.descriptions == (f"{band} mean, dB",)
-    run("detect", cube, "--model", "base", "--at", "2020-03-07", "--to", tmp_path / "change")
-    assert "alone it is strict" not in capsys.readouterr().err
-    model = sarcast.load_model("base")
-    assert model.scores is not None
-    of_both = replace(model, scores=replace(model.scores, band_quantiles_db=None))
-    with (
-        pytest.warns(UserWarning, match=f"the previous images have no {other}"),
-        pytest.warns(UserWarning, match=f"for {band} alone it is strict"),
-    ):
-        sarcast.detect(sarcast.open_cube(cube), of_both, at="2020-03-07")
-    (row,) = geopandas.read_file(tmp_path / "change" / "change.gpkg").to_dict("records")
-    assert row[f"mean_{band.lower()}_db"] == pytest.approx(-12.0, abs=1.0)
-    assert f"mean_{other.lower()}_db" not in row
+    run("detect", cube, "--model", "base", "--at", "2020-03-07", "--previous", "2", "--to",
+        tmp_path / "change")  # fmt: skip
+    with rasterio.open(tmp_path / "change" / "difference.tif") as raster:
+        assert raster.read(1)[20:28, 30:40].mean() == pytest.approx(-12.0, abs=1.0)
+    events = geopandas.read_file(tmp_path / "change" / "events.gpkg")
+    assert f"mean_{band.lower()}_db" in events
+    assert f"mean_{other.lower()}_db" not in events
     properties = json.loads((tmp_path / "change" / "item.json").read_text())["properties"]
     assert properties["sarcast:bands"] == [band]
     run("--quiet", "evaluate", cube, "--model", "base", "--to", tmp_path / "report",
@@ -226,7 +213,7 @@ def test_hh_and_hv_by_the_command_line(tmp_path: Path, capsys: pytest.CaptureFix
     assert min(result.auc for result in evaluation.results) > 0.8
     at = ("--model", "base", "--at", "2020-03-07", "--to", tmp_path / "to")
     for words in (
-        ("detect", cube, *at),
+        ("detect", cube, *at, "--previous", "2"),
         ("predict", cube, *at),
         ("evaluate", cube, "--model", "base", "--to", tmp_path / "to"),
         ("train", cube, "--to", tmp_path / "to", "--previous", "2"),
@@ -268,7 +255,7 @@ def test_the_real_vv_of_bolivia(data_dir: Path, tmp_path: Path) -> None:
     errors = {result.method: result.mse_db2 for result in results}
     assert errors["base"] < 0.8 * errors["latest"]
     run("--quiet", "detect", cube, "--model", "base", "--at", "2016-05-04", "--to",
-        tmp_path / "change", "--threshold", "2.5", "--level")  # fmt: skip
-    frame = geopandas.read_file(tmp_path / "change" / "change.gpkg")
+        tmp_path / "change")  # fmt: skip
+    frame = geopandas.read_file(tmp_path / "change" / "events.gpkg")
     assert "mean_vv_db" in frame
     assert "mean_vh_db" not in frame
