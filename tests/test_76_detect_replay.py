@@ -14,9 +14,12 @@ from sarcast.detection.replay import Observer, replay
 from sarcast.detection.residuals import Reader
 from sarcast.detection.watch import Watch
 from sarcast.errors import SarcastError
+from sarcast.prediction.model import Model
+from sarcast.prediction.networks.unet import UNet, UNetOptions, paper_scaling
 from sarcast.prediction.predict import TileOptions
+from sarcast.prediction.scores import ValidationScores
 from sarcast.prediction.strategies import STRATEGIES
-from sarcast.windows import PreviousOptions
+from sarcast.windows import PreviousOptions, cut_window
 from small_changes import as_cube, disc, quiet_cube, times
 
 SIDE, TARGETS = 160, 3
@@ -137,8 +140,10 @@ def test_replays_that_cannot_be_judged_are_left_out(caplog: pytest.LogCaptureFix
     assert len(null.peaks) == len(null.counts) == len(null.area_km2) == 2
     assert "a replay is left out: too few previous images" in caplog.text
     with pytest.raises(SarcastError, match="no replay of the past could be judged") as error:
-        replay(observer(failing=(0, 10)), watches(2))
+        replay(observer(hidden={0: [0, 1, 2], 10: [0, 1, 2]}), watches(2))
     assert "\n" not in str(error.value)
+    with pytest.raises(SarcastError, match="^too few previous images$"):
+        replay(observer(failing=(0, 10)), watches(2))
 
 
 # --- of a cube ------------------------------------------------------------------------------------
@@ -169,6 +174,18 @@ def test_residuals_are_those_of_one_baseline() -> None:
     )
     np.testing.assert_allclose(residuals.z, plain, atol=1e-3)
     assert residuals.correlation == 0.0
+
+
+def test_validation_errors_are_the_standard_deviation_of_a_network_that_gives_none() -> None:
+    cube = quiet_cube(dates=8)
+    window = cut_window(cube, 4, (0, 0), (16, 16), [2, 3])
+    network = UNet(UNetOptions(size=16, previous=2, filters=(8, 8, 8, 8)), paper_scaling([window]))
+    scores = ValidationScores((1.5, 2.5), {0.9: 2.0}, 1000, 1.0)
+    model = Model(network.eval(), "unet", scores=scores)
+    images = reader(cube, predictor=model).images(Watch((6, 7), times(8)[6]))
+    assert images["std"].dims == ("time", "band", "y", "x")
+    np.testing.assert_array_equal(np.unique(images["std"][:, 0]), 1.5)
+    np.testing.assert_array_equal(np.unique(images["std"][:, 1]), 2.5)
 
 
 def test_what_is_watched_and_later_is_never_in_the_baseline() -> None:

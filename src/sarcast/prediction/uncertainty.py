@@ -13,7 +13,7 @@ def with_validation_std(images: xr.Dataset, model: Model) -> xr.Dataset:
     Parameters
     ----------
     images
-        ``expected`` and ``std``, dims (band, y, x), dB, as ``predict`` returns them.
+        ``expected`` and ``std``, dims (..., band, y, x), dB, as ``predict`` returns them.
     model
         The model that predicted them.
 
@@ -28,5 +28,5 @@ def with_validation_std(images: xr.Dataset, model: Model) -> xr.Dataset:
     by_band = dict(zip(BANDS, model.scores.rmse_db, strict=True))
     errors = [by_band[str(band)] for band in images["band"].values]
     rmse = xr.DataArray(np.array(errors, dtype=np.float32), dims="band")
-    std = (rmse + xr.zeros_like(images["expected"])).astype(np.float32)
+    std = (xr.zeros_like(images["expected"]) + rmse).astype(np.float32)
     return images.assign(std=std.assign_attrs(images["std"].attrs))
