@@ -14,7 +14,6 @@ from sklearn.ensemble import RandomForestClassifier
 import sarcast
 from sarcast.api import WindowOptions
 from sarcast.detection.classifiers import Otsu, PixelEstimator, linear_svc
-from sarcast.detection.detect import DetectOptions
 from sarcast.evaluation.experiment import ExperimentOptions
 from sarcast.evaluation.simulation.changes import Offset
 from sarcast.evaluation.simulation.shapes import ShapeOptions
@@ -41,10 +40,13 @@ def main(path: str, model_path: str = "base") -> None:
     darker = sarcast.classify(z, lambda image: image.sum(axis=0) < -4.0)
     print(f"changed: Otsu {float(by_otsu.mean()):.1%}, own function {float(darker.mean()):.1%}")
 
-    # The same in one call, with the polygons of connected changes.
-    detection = sarcast.detect(cube, model, at=newest, options=DetectOptions(false_alarm_rate=0.01))
-    area_ha = detection.polygons["area_m2"].sum() / 1e4
-    print(f"detect: {len(detection.polygons)} polygons, {area_ha:.1f} ha")
+    # In one call: events, dated and outlined, and the evidence. Three acquisitions are watched by
+    # default, but a short series has no room for replays of three.
+    detection = sarcast.detect(cube, model, acquisitions=1, previous=4)
+    area_ha = detection.events["area_ha"].sum()
+    print(f"detect: {len(detection.events)} events, {area_ha:.1f} ha")
+    strongest = float(detection.images["evidence"].max())
+    print(f"greatest evidence: {strongest:.1f}, of which {detection.threshold:.1f} make an event")
 
     # A supervised classifier needs changes at known pixels: simulate some in the image.
     simulated = sarcast.simulate_change(actual, Offset((-4.0, -4.0)), rng=rng)

@@ -280,6 +280,9 @@ def test_the_example_runs_on_a_cube(world_cube, capsys, monkeypatch):
         (line,) = (line for line in lines if line.startswith(start))
         return float(line.removeprefix(start).split("%")[0])
 
+    assert (
+        len([line for line in lines if line.startswith(("detect: ", "greatest evidence: "))]) == 2
+    )
     assert percentage("random forest: ") > 90.0
     assert percentage("linear SVC: accuracy ") > 60.0
     auc = {line.split()[0]: float(line.split()[1]) for line in lines[-len(STRATEGIES) - 2 :]}

@@ -31,7 +31,7 @@ from sarcast.commands.ablate import AblateConfig
 from sarcast.commands.config import FLAT, Config, command, flags
 from sarcast.commands.evaluate import _describe_network
 from sarcast.cube import open_cube
-from sarcast.detection.detect import DetectOptions
+from sarcast.detection.output import PRODUCTS
 from sarcast.evaluation.metrics import Evaluation
 from sarcast.io.rasters import write_cog
 from sarcast.prediction import load_model
@@ -136,64 +136,34 @@ def test_no_verb_has_two_options_of_one_name(module: str) -> None:
 
 def test_from_scenes_to_a_change_map(area: Path, tmp_path: Path) -> None:
     run("--quiet", "detect", area / "cube.zarr", "--model", area / "model", "--at", "2020-03-10",
-        "--to", tmp_path / "detection", "--threshold", "3")  # fmt: skip
+        "--to", tmp_path / "detection")  # fmt: skip
     written = {path.name for path in (tmp_path / "detection").iterdir()}
-    assert written == {
-        "expected.tif", "uncertainty.tif", "difference.tif", "change.tif", "change.gpkg",
-        "item.json", "run.yaml",
-    }  # fmt: skip
+    assert {*PRODUCTS, "item.json", "run.yaml", "null.npz"} <= written
     for path in (tmp_path / "detection").glob("*.tif"):
         assert cog_validate(path)[0]
-    frame = geopandas.read_file(tmp_path / "detection" / "change.gpkg")
-    assert len(frame) > 0
+    frame = geopandas.read_file(tmp_path / "detection" / "events.gpkg")
     assert frame.crs.to_epsg() == 32635
+    assert {"date", "direction", "mean_vv_db", "evidence"} <= set(frame)
 
 
 def test_the_command_writes_what_python_detects(area: Path, tmp_path: Path) -> None:
-    run("--quiet", "detect", area / "cube.zarr", "--model", area / "model", "--at", "2020-03-10",
-        "--to", tmp_path, "--threshold", "3", "--level", "--min-pixels", "4")  # fmt: skip
+    run("--quiet", "detect", area / "cube.zarr", "--model", area / "model", "--until",
+        "2020-03-09", "--acquisitions", "2", "--direction", "loss", "--min-area", "0.05",
+        "--to", tmp_path)  # fmt: skip
     cube, model = sarcast.open_cube(area / "cube.zarr"), sarcast.load_model(area / "model")
-    options = DetectOptions(threshold=3.0, level=True, min_pixels=4)
-    detection = sarcast.detect(cube, model, at="2020-03-10", options=options)
+    settings = {"until": "2020-03-09", "acquisitions": 2, "direction": "loss", "min_area": 0.05}
+    detection = sarcast.detect(cube, model, **settings)
     files = {"expected.tif": "expected", "uncertainty.tif": "std", "difference.tif": "difference"}
     for name, image in files.items():
         with rasterio.open(tmp_path / name) as source:
             np.testing.assert_array_equal(source.read((1, 2)), detection.images[image])
+    with rasterio.open(tmp_path / "evidence.tif") as source:
+        np.testing.assert_array_equal(source.read(1), detection.images["evidence"])
     with rasterio.open(tmp_path / "change.tif") as source:
-        change = np.where(detection.valid, detection.images["changed"], 255)
-        np.testing.assert_array_equal(source.read(1), change)
-    frame = geopandas.read_file(tmp_path / "change.gpkg")
-    assert len(frame) == len(detection.polygons) > 0
-    np.testing.assert_allclose(frame["area_m2"], detection.polygons["area_m2"])
-
-
-def test_an_offset_of_the_whole_scene_is_reported_and_removed(
-    area: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """9 dB everywhere, as wet ground gives: with --level the same changes are found as without."""
-    request = (
-        area / "cube.zarr", "--model", area / "model", "--at", "2020-03-10", "--threshold", "3"
-    )  # fmt: skip
-    run("detect", *request, "--to", tmp_path / "dry", "--level")
-    assert "--level" not in capsys.readouterr().err
-    wet = open_cube(area / "cube.zarr").load()
-    wet["backscatter"].loc[{"time": "2020-03-10"}] += 9.0
-    monkeypatch.setattr("sarcast.commands.detect.open_cube", lambda _: wet)
-    run("detect", *request, "--to", tmp_path / "warned")
-    assert "(--level) removes it" in " ".join(capsys.readouterr().err.split())
-    run("detect", *request, "--to", tmp_path / "wet", "--level")
-    assert "--level" not in capsys.readouterr().err
-    for name in ("difference.tif", "change.tif"):
-        with (
-            rasterio.open(tmp_path / "dry" / name) as dry,
-            rasterio.open(tmp_path / "wet" / name) as same,
-        ):
-            np.testing.assert_allclose(same.read(), dry.read(), atol=1e-4)
-    levels = [
-        json.loads((tmp_path / name / "item.json").read_text())["properties"]["sarcast:level_db"]
-        for name in ("dry", "wet")
-    ]
-    np.testing.assert_allclose(np.subtract(*levels[::-1]), 9.0, atol=2e-3)
+        change = source.read(1)
+        np.testing.assert_array_equal(change == 255, ~detection.judged)
+        np.testing.assert_array_equal((change > 0) & (change < 255), detection.images["changed"])
+    assert len(geopandas.read_file(tmp_path / "events.gpkg")) == len(detection.events)
 
 
 def test_the_command_in_an_evaluation_repeats_it(
@@ -258,7 +228,9 @@ def test_the_record_can_be_run_again(
         assert (first / name).read_bytes() == (second / name).read_bytes()
 
 
-@pytest.mark.parametrize(("verb", "options"), [("predict", ()), ("detect", ("--threshold", "3"))])
+@pytest.mark.parametrize(
+    ("verb", "options"), [("predict", ()), ("detect", ("--previous", "2", "--replays", "2"))]
+)
 def test_the_chosen_number_format_is_recorded(
     verb, options, area: Path, tmp_path: Path, monkeypatch
 ) -> None:
@@ -368,7 +340,8 @@ def test_a_failure_is_one_line(
         "has no scene from 2021": ("cube", catalogue, "--to", to, "--start", "2021-01-01"),
         "has no scene of none from the first": ("cube", catalogue, "--to", to, *none),
         "nearest is 2020-03-10": ("detect", cube, *at, "2020-05-01"),
-        "2 previous images are needed, but 1 precede": ("detect", cube, *at, "2020-03-02"),
+        "2 previous images are needed, but 1 precede": ("predict", cube, *at, "2020-03-02"),
+        "no image precedes": ("detect", cube, *at, "2020-03-01"),
         "is not a cube": ("detect", tmp_path / "empty", *at, "2020-03-09"),
         "exists and is not empty": ("train", cube, "--to", model),
         "at least 2 target dates": ("train", cube, "--to", to, "--end", "2020-03-02", *QUICK),
@@ -406,7 +379,7 @@ def test_a_band_without_data(
     monkeypatch.setattr("sarcast.commands.detect.open_cube", lambda _: single)
     monkeypatch.setattr("sarcast.commands.training_options.open_cube", lambda _: single)
     run("detect", area / "cube.zarr", "--model", area / "model", "--at", "2020-03-09",
-        "--to", tmp_path / "vv", "--level")  # fmt: skip
+        "--to", tmp_path / "vv")  # fmt: skip
     assert "warning: the previous images have no VH" in capsys.readouterr().err
     for words in (QUICK, ("--from", "base", "--steps", "1", "--previous", "2")):
         message = fails(capsys, 1, "train", area / "cube.zarr", "--to", tmp_path / "to", *words)

@@ -1,8 +1,8 @@
 """Which previous images the verbs use, against a plain choice; conditions that cannot be set."""
 
+import json
 from pathlib import Path
 
-import geopandas
 import numpy as np
 import pytest
 import rasterio
@@ -122,13 +122,13 @@ def test_predict_uses_the_chosen_images(
 
 def test_detect_uses_the_chosen_baseline(area: Path, tmp_path: Path) -> None:
     run("--quiet", "detect", area / "cube.zarr", "--model", area / "model", "--at", AT,
-        "--chooser", "both", "--previous", 3, "--before", "2021-03-01",
-        "--threshold", 3, "--to", tmp_path / "to")  # fmt: skip
+        "--chooser", "both", "--previous", 3, "--baseline", "2021-03-01",
+        "--to", tmp_path / "to")  # fmt: skip
     cube = open_cube(area / "cube.zarr")
     expected = mean_of(cube, chosen(cube, 11, 3, "both", "2021-03-01"))
     np.testing.assert_allclose(expected_in(tmp_path / "to"), expected, atol=1e-3)
-    frame = geopandas.read_file(tmp_path / "to" / "change.gpkg")
-    assert set(frame["previous_date"].astype(str).str[:10]) == {"2021-01-12"}
+    item = json.loads((tmp_path / "to" / "item.json").read_text())
+    assert item["properties"]["sarcast:baseline"].startswith("2021-01-12")
 
 
 @pytest.mark.parametrize("chooser", ["nearest", "recent", "same-season", "both"])
