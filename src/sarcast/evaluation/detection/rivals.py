@@ -12,8 +12,9 @@ from sarcast.arrays import Bool
 from sarcast.detection import difference as di
 from sarcast.detection.regions import CONNECTIVITY
 from sarcast.evaluation.detection.rules import Rule, Series, above
-from sarcast.evaluation.detection.truth import spacing_m, tracks_of
+from sarcast.evaluation.detection.truth import tracks_of
 from sarcast.evaluation.detection.watches import Findings, WatchCase
+from sarcast.io.footprint import pixel_size_m
 
 if TYPE_CHECKING:
     import geopandas
@@ -41,7 +42,7 @@ def series_of(watch: WatchCase, predicted: xr.Dataset) -> Series:
         images,
         di.subtract(actual, expected),
         di.z(actual, expected, std),
-        spacing_m(watch.cube.odc.geobox),
+        min(pixel_size_m(watch.cube.odc.geobox)),
     )
 
 

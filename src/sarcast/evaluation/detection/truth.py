@@ -18,14 +18,13 @@ from odc.geo.geobox import GeoBox
 from sarcast.arrays import Bool, Double, Times
 from sarcast.cube.dates import to_datetime64
 from sarcast.errors import SarcastError
+from sarcast.io.footprint import pixel_size_m
 
 if TYPE_CHECKING:
     import geopandas
     from shapely.geometry.base import BaseGeometry
 
 M2_PER_HA = 10_000.0
-M_PER_DEGREE = 111_320.0
-"""Length of a degree of latitude."""
 REFERENCE_M = 500.0
 """Unchanged pixels within this distance of a change tell how its surroundings moved."""
 FEWEST_REFERENCE_PIXELS = 30
@@ -299,7 +298,7 @@ def _mean(values: npt.NDArray[Any]) -> float:
 
 def _box_around(outline: "BaseGeometry", grid: GeoBox) -> tuple[slice, slice]:
     """Rows and columns of an outline and its surroundings."""
-    margin = math.ceil(REFERENCE_M / spacing_m(grid))
+    margin = math.ceil(REFERENCE_M / min(pixel_size_m(grid)))
     left, bottom, right, top = outline.bounds
     corners = [~grid.transform * corner for corner in ((left, top), (right, bottom))]
     columns, rows = (sorted(values) for values in zip(*corners, strict=True))
@@ -327,18 +326,10 @@ def area_ha(frame: "geopandas.GeoDataFrame") -> Double:
     return area
 
 
-def spacing_m(grid: GeoBox) -> float:
-    """Pixel spacing from north to south in metres, of a grid in metres or in degrees."""
-    spacing = float(abs(grid.resolution.y))
-    return spacing * M_PER_DEGREE if grid.crs.geographic else spacing
-
-
 def pixel_ha(grid: GeoBox) -> float:
-    """Area of a pixel in the middle of a grid, hectares."""
-    ratio = float(abs(grid.resolution.x / grid.resolution.y))
-    if grid.crs.geographic:
-        ratio *= math.cos(math.radians(grid.extent.centroid.coords[0][1]))
-    return ratio * spacing_m(grid) ** 2 / M2_PER_HA
+    """Area of a pixel, hectares."""
+    height, width = pixel_size_m(grid)
+    return height * width / M2_PER_HA
 
 
 def _dates(frame: "geopandas.GeoDataFrame", name: str) -> tuple[Times, Times]:
