@@ -7,6 +7,7 @@ import xarray as xr
 from pydantic import Field
 
 from sarcast.commands.config import FLAT, Config
+from sarcast.errors import SarcastError
 from sarcast.prediction import (
     DEFAULT_CONTEXT,
     DEFAULT_PRECISION,
@@ -14,6 +15,7 @@ from sarcast.prediction import (
     Precision,
     load_model,
 )
+from sarcast.prediction.model_folder import SHIPPED
 from sarcast.prediction.predict import TileOptions
 from sarcast.prediction.strategies import STRATEGIES
 from sarcast.windows import Predictor, PreviousOptions
@@ -64,6 +66,11 @@ def load_predictor(model: Path, *, precision: Precision, context: ContextSource)
     """
     if str(model) in STRATEGIES and not model.exists():
         return STRATEGIES[str(model)]
+    if not model.exists() and str(model) not in SHIPPED:
+        raise SarcastError(
+            f"{model} does not exist: expected a model folder, base for the shipped weights, or a "
+            f"strategy: {', '.join(STRATEGIES)}"
+        )
     return load_model(model, precision=precision, context=context)
 
 

@@ -55,7 +55,9 @@ class WatchOptions(BaseModel):
 
     @model_validator(mode="after")
     def _one_choice(self) -> Self:
-        given = self.model_fields_set
+        # the record of a run, which can be given again, has the defaults as well
+        fields = type(self).model_fields
+        given = {n for n in self.model_fields_set if getattr(self, n) != fields[n].default}
         if self.at is not None and given & {"until", "acquisitions", "since"}:
             raise ValueError("at (--at) is one acquisition: it excludes until, acquisitions, since")
         if self.since is not None and "acquisitions" in given:
