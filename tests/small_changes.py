@@ -11,7 +11,7 @@ LOOKS = 16.0
 FOREST_DB = (-9.0, -15.0)
 FIELD_STD_DB = 1.5
 """Fields of 8 x 8 pixels move by this from date to date; forest does not."""
-CENTRE, RADIUS = (48, 24), 7
+CENTRE, RADIUS = (48, 24), 5
 """Row and column of the disc, in the forest, and its radius, pixels."""
 
 

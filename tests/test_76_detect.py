@@ -235,7 +235,7 @@ def outline(rows: slice, columns: slice) -> geopandas.GeoSeries:
     return geopandas.GeoSeries([shape], crs="EPSG:32635")
 
 
-AROUND = slice(CENTRE[0] - 20, CENTRE[0] + 20), slice(0, CENTRE[1] + 20)
+AROUND = slice(0, SIDE - 6), slice(0, CENTRE[1] + 50)
 
 
 def test_an_area_is_searched_alone(cube: xr.Dataset, tmp_path: Path) -> None:
@@ -250,7 +250,7 @@ def test_an_area_is_searched_alone(cube: xr.Dataset, tmp_path: Path) -> None:
     west, south, east, north = outline(*AROUND).to_crs("EPSG:4326").total_bounds
     by_box = sarcast.detect(cube, MEAN, area=f"{west},{south},{east},{north}")
     assert by_box.events["date"].tolist() == inside.events["date"].tolist()
-    elsewhere = slice(0, 20), slice(0, SIDE)
+    elsewhere = slice(0, 24), slice(0, SIDE)
     outline(*elsewhere).to_file(file)
     assert len(sarcast.detect(cube, MEAN, area=str(file)).events) == 0
 
