@@ -18,6 +18,7 @@ from sarcast.detection.null import (
     bins_of,
     combined_table,
     count_values,
+    damped,
     evidence_tables,
     greatest_evidence,
 )
@@ -129,8 +130,11 @@ def replay(observer: Observer, watches: Sequence[Watch]) -> Null:
         If there is none.
     """
     tracked = track(watches, "replaying", len(watches))
-    seen = [(observer, packed(each)) for each in _observed(observer, tracked)]
+    failures: list[SarcastError] = []
+    seen = [(observer, packed(each)) for each in _observed(observer, tracked, failures)]
     if not seen:
+        if len({str(each) for each in failures}) == 1:  # nothing that depends on the date
+            raise failures[0]
         raise SarcastError(
             "no replay of the past could be judged: too few previous images see the area; choose "
             "fewer (--previous), or the table of the weights (--replays 0)"
@@ -167,7 +171,8 @@ def null_of(seen: Sequence[tuple[Observer, Observation]]) -> Null:
     for index, (evidence, (observer, each)) in enumerate(zip(greatest, seen, strict=True)):
         table = combined_table(_others(combined, index)).astype(np.float32)
         known = np.isfinite(evidence)
-        exact = np.where(known, table[bins_of(evidence, GREATEST_EVIDENCE)], np.nan)
+        exact = np.where(known, table[bins_of(evidence, GREATEST_EVIDENCE)], np.float32(np.nan))
+        exact = damped(exact, observer.reader.strata)
         peaks.append(observer.regions_by(exact, each.shift.astype(np.float32)).peaks)
     areas = tuple(
         float(np.isfinite(evidence).sum() * observer.pixel_area_m2 / M2_PER_KM2)
@@ -177,12 +182,15 @@ def null_of(seen: Sequence[tuple[Observer, Observation]]) -> Null:
     return Null(strata[0], names, counts, combined, tuple(peaks), areas)
 
 
-def _observed(observer: Observer, watches: Iterable[Watch]) -> Iterable[Observation]:
+def _observed(
+    observer: Observer, watches: Iterable[Watch], failures: list[SarcastError]
+) -> Iterable[Observation]:
     for watch in watches:
         try:
             observation = observer.observe(watch)
         except SarcastError as error:
             _log.info(f"a replay is left out: {error}")
+            failures.append(error)
             continue
         if observation.looks.any():
             yield observation

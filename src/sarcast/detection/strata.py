@@ -34,7 +34,7 @@ class StrataOptions(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     strata: int = Field(
-        6,
+        12,
         ge=1,
         le=64,
         description="Groups of pixels with a null distribution each, made from the past of the "

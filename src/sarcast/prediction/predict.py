@@ -213,7 +213,8 @@ class _Series:
         scenes: dict[int, Scene] = {}
         if predictor.uses_target and len(offsets) > 1 and isinstance(predictor, ScenePredictor):
             scenes = self._scenes(predictor, offsets)
-        tracked = track(offsets, "predicting", len(offsets))
+        one = len(offsets) == 1
+        tracked = offsets if one else track(offsets, "predicting", len(offsets))
         pairs = (pair for cut in self._cut(tracked) for pair in cut)
         while batch := list(islice(pairs, TILES_PER_BATCH * len(self.targets))):
             windows = [window.with_conditions(conditions) for _, window in batch]
