@@ -7,13 +7,12 @@ from shapely.geometry import box
 
 from sarcast.errors import SarcastError
 from sarcast.evaluation.detection.scores import MatchOptions, date_errors, match
+from sarcast.evaluation.metrics.comparison import compare, compare_false, level_at
 from sarcast.evaluation.metrics.events import (
     DetectorScores,
     TruthScore,
     WatchScore,
-    compare,
     curve,
-    level_at,
     operating,
     recall_by_class,
 )
@@ -166,6 +165,29 @@ def test_the_gain_is_the_mean_over_rates_around_the_one_asked_for() -> None:
     other = scores("b", *(watch(str(n), (2, 2, 0), truths(1.0)) for n in range(8)))
     result = compare(first, other, 6.5, rng=np.random.default_rng(0))
     assert result.gain == pytest.approx(4 / 7)
+
+
+def test_false_events_are_compared_at_equal_recall() -> None:
+    """To find half, the first needs its own level (1 false event), the second level 0 (4)."""
+    first = scores("a", *(watch(str(n), (3, 1, 0), truths(1.0, None)) for n in range(8)))
+    first = first.model_copy(update={"own_level": 1.0})
+    other = scores("b", *(watch(str(n), (4, 2, 0), truths(0.0, None)) for n in range(8)))
+    result = compare_false(first, other, rng=np.random.default_rng(0))
+    assert result.recall == 0.5
+    assert result.gain == pytest.approx(3 / 0.3)
+    assert (result.low, result.high) == (pytest.approx(10.0), pytest.approx(10.0))
+    # one that finds less at its loosest level is compared there
+    weaker = scores("c", *(watch(str(n), (4, 2, 0), truths(None, None)) for n in range(7)))
+    weaker += scores("c", watch("7", (4, 2, 0), truths(0.0, None)))
+    at_less = compare_false(first, weaker, rng=np.random.default_rng(0))
+    assert at_less.recall == pytest.approx(1 / 16)
+    assert at_less.gain == pytest.approx(3 / 0.3)
+
+
+def test_false_events_are_not_compared_where_nothing_is_found() -> None:
+    first = scores("a", watch("1", (3, 1, 0), truths(1.0))).model_copy(update={"own_level": 1.0})
+    other = scores("b", watch("1", (4, 2, 0), truths(None)))
+    assert compare_false(first, other, rng=np.random.default_rng(0)) is None
 
 
 def test_the_interval_is_that_of_resampled_watches() -> None:

@@ -5,30 +5,31 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from sarcast.errors import SarcastError
+from sarcast.evaluation.metrics.comparison import (
+    PairedFalse,
+    PairedRecall,
+    compare,
+    compare_false,
+    level_at,
+)
 from sarcast.evaluation.metrics.events import (
     ClassRecall,
     DetectorRole,
     DetectorScores,
     Operating,
-    PairedRecall,
-    compare,
+    Record,
     curve,
     is_found,
-    level_at,
     operating,
     recall_by_class,
 )
 from sarcast.io.files import new_file
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class DetectorResult(_Record):
+class DetectorResult(Record):
     """Measures of one detector over all watches."""
 
     detector: str
@@ -59,7 +60,7 @@ class DetectorResult(_Record):
     )
 
 
-class DetectionEvaluation(_Record):
+class DetectionEvaluation(Record):
     """Result of an evaluation of detection."""
 
     schema_version: Literal[1] = 1
@@ -72,6 +73,9 @@ class DetectionEvaluation(_Record):
     results: tuple[DetectorResult, ...]
     paired: tuple[PairedRecall, ...] = Field(
         default=(), description="recall of the networks minus that of every other detector"
+    )
+    paired_false: tuple[PairedFalse, ...] = Field(
+        default=(), description="false events of every other detector minus those of the networks"
     )
     scores: tuple[DetectorScores, ...] = Field(description="scores of each watch")
     provenance: dict[str, Any] = Field(default_factory=dict)
@@ -103,17 +107,16 @@ class DetectionEvaluation(_Record):
         """
         networks = [each for each in scores if each.role == "network"]
         others = [each for each in scores if each.role != "network"]
+        pairs = [(network, other) for network in networks for other in others]
+        fewer = [compare_false(*pair, rng=rng) for pair in pairs]
         return cls(
             title=title,
             false_events=false_events,
             watches=len(scores[0].watches),
             km2_acquisitions=1000.0 * scores[0].exposure,
             results=tuple(_result(each, false_events) for each in scores),
-            paired=tuple(
-                compare(network, other, false_events, rng=rng)
-                for network in networks
-                for other in others
-            ),
+            paired=tuple(compare(*pair, false_events, rng=rng) for pair in pairs),
+            paired_false=tuple(each for each in fewer if each is not None),
             scores=tuple(scores),
             provenance=provenance,
         )

@@ -12,18 +12,12 @@ from typing import Literal, Self
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from sarcast.arrays import Double
 from sarcast.errors import SarcastError
-from sarcast.evaluation.metrics.intervals import draw_weights, interval
 
 DetectorRole = Literal["network", "strategy", "rule"]
 """The detection of this package with a network or with a strategy, or another published rule."""
 KM2_ACQUISITIONS = 1000.0
 """False events are counted per so many square kilometres and acquisitions."""
-FEWEST_WATCHES = 4
-"""Fewest watches that an interval is given for."""
-RATES = tuple(np.geomspace(1.0 / 3.0, 3.0, 7).tolist())
-"""Rates of false events that detectors are compared at, over the one asked for."""
 AREA_CLASSES_HA: tuple[tuple[str, float], ...] = (
     ("0.5–1 ha", 1.0),
     ("1–3 ha", 3.0),
@@ -38,11 +32,13 @@ MAGNITUDE_CLASSES_DB: tuple[tuple[str, float], ...] = (
 """Names of the classes, and the values that they end at."""
 
 
-class _Record(BaseModel):
+class Record(BaseModel):
+    """Part of the result of an evaluation of detection."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class TruthScore(_Record):
+class TruthScore(Record):
     """How well a detector found one change."""
 
     kind: str = Field(description="kind of the change")
@@ -61,7 +57,7 @@ class TruthScore(_Record):
     )
 
 
-class WatchScore(_Record):
+class WatchScore(Record):
     """How well a detector did in one watch."""
 
     watch: str = Field(description="area and last acquisition")
@@ -82,7 +78,7 @@ class WatchScore(_Record):
         return self.km2 * self.acquisitions / KM2_ACQUISITIONS
 
 
-class DetectorScores(_Record):
+class DetectorScores(Record):
     """Scores of a detector: those of parts of the watches add to those of all.
 
     Attributes
@@ -123,7 +119,7 @@ class DetectorScores(_Record):
         return sum(watch.exposure for watch in self.watches)
 
 
-class Operating(_Record):
+class Operating(Record):
     """Measures of a detector at one level."""
 
     level: float
@@ -134,7 +130,7 @@ class Operating(_Record):
     truths: int = Field(ge=0, description="changes to be found")
 
 
-class ClassRecall(_Record):
+class ClassRecall(Record):
     """Recall among the changes of one class."""
 
     factor: Literal["area", "magnitude", "kind"]
@@ -146,21 +142,6 @@ class ClassRecall(_Record):
     def recall(self) -> float:
         """Share of the changes that are found."""
         return self.found / self.truths
-
-
-class PairedRecall(_Record):
-    """Difference of two detectors on the same watches, where both raise equally many false events.
-
-    The recall of each is the mean over rates of false events from a third of the one asked for to
-    three times it: at a single rate, one false event more or less would decide.
-    """
-
-    detector: str
-    than: str
-    false_events: float = Field(description="rate asked for, per 1 000 km² and acquisition")
-    gain: float = Field(description="recall of the detector minus that of the other")
-    low: float | None = Field(description="lower end of its 95 % interval; null: too few watches")
-    high: float | None = Field(description="upper end of that interval")
 
 
 def operating(scores: DetectorScores, level: float) -> Operating:
@@ -190,25 +171,6 @@ def is_found(truth: TruthScore, level: float) -> bool:
     return truth.level is not None and truth.level >= level
 
 
-def level_at(scores: DetectorScores, false_events: float) -> float | None:
-    """Find the loosest level that keeps to a rate of false events, as do all stricter ones.
-
-    Parameters
-    ----------
-    scores
-        Scores over all watches.
-    false_events
-        Highest rate, per 1 000 km² and acquisition.
-
-    Returns
-    -------
-    float or None
-        None if not even the strictest level keeps to it.
-    """
-    index = int(_level_indices(_Arrays(scores), np.ones((1, len(scores.watches))), false_events)[0])
-    return scores.levels[index] if index < len(scores.levels) else None
-
-
 def recall_by_class(scores: DetectorScores, level: float | None) -> tuple[ClassRecall, ...]:
     """Count what is found at a level, by class of area, by class of magnitude, and by kind.
 
@@ -232,100 +194,6 @@ def recall_by_class(scores: DetectorScores, level: float | None) -> tuple[ClassR
         for (factor, value), found in groups.items()
         if found
     )
-
-
-def compare(
-    scores: DetectorScores,
-    other: DetectorScores,
-    false_events: float,
-    *,
-    rng: np.random.Generator,
-) -> PairedRecall:
-    """Compare the recall of two detectors at equally many false events.
-
-    At each rate, a detector has the loosest level that keeps to it over the same watches. The
-    interval resamples watches, each with all of its changes and false events, and finds the levels
-    anew.
-
-    Parameters
-    ----------
-    scores, other
-        Of the same watches, in the same order.
-    false_events
-        Rate asked for, per 1 000 km² and acquisition.
-    rng
-        Generator of the bootstrap samples.
-
-    Raises
-    ------
-    SarcastError
-        If the watches differ.
-
-    References
-    ----------
-    Efron, Tibshirani 1993, "An Introduction to the Bootstrap", chapter 13.
-    """
-    if [w.watch for w in scores.watches] != [w.watch for w in other.watches]:
-        raise SarcastError(f"{scores.name} and {other.name} were not scored on the same watches")
-    count = len(scores.watches)
-    weights = np.concatenate([np.ones((1, count)), draw_weights(count, rng=rng)])
-    mine, theirs = (
-        np.mean([_recalls(_Arrays(each), weights, r * false_events) for r in RATES], axis=0)
-        for each in (scores, other)
-    )
-    gains = mine - theirs
-    bounds = interval(gains[1:]) if count >= FEWEST_WATCHES else None
-    return PairedRecall(
-        detector=scores.name,
-        than=other.name,
-        false_events=false_events,
-        gain=float(np.nan_to_num(gains[0])),
-        low=None if bounds is None else bounds.low,
-        high=None if bounds is None else bounds.high,
-    )
-
-
-class _Arrays:
-    """Counts of a detector as arrays, dims (watch) and (watch, level)."""
-
-    def __init__(self, scores: DetectorScores) -> None:
-        levels = scores.levels
-        self.false: Double = np.array([w.false_events for w in scores.watches], dtype=float)
-        self.false = self.false.reshape(len(scores.watches), len(levels))
-        self.found: Double = np.array(
-            [
-                [sum(is_found(t, level) for t in w.truths) for level in levels]
-                for w in scores.watches
-            ],
-            dtype=float,
-        ).reshape(self.false.shape)
-        self.truths: Double = np.array([len(w.truths) for w in scores.watches], dtype=float)
-        self.exposure: Double = np.array([w.exposure for w in scores.watches], dtype=float)
-
-
-def _level_indices(
-    counts: _Arrays, weights: Double, false_events: float
-) -> np.ndarray[tuple[int], np.dtype[np.intp]]:
-    """Index of the loosest level to keep to a rate, dims (sample); their number if none does.
-
-    Loose levels join regions to a few great ones, which are few false events: a level counts only
-    if all stricter ones keep to the rate.
-    """
-    rates = (weights @ counts.false) / np.maximum(weights @ counts.exposure, 1e-12)[:, None]
-    kept = np.flip(np.cumprod(np.flip(rates <= false_events, axis=1), axis=1), axis=1)
-    number: np.ndarray[tuple[int], np.dtype[np.intp]] = kept.shape[1] - kept.sum(axis=1)
-    return number
-
-
-def _recalls(counts: _Arrays, weights: Double, false_events: float) -> Double:
-    """Recall at a rate of false events, dims (sample); NaN where a sample has no change."""
-    index = _level_indices(counts, weights, false_events)
-    found = np.concatenate([weights @ counts.found, np.zeros((len(weights), 1))], axis=1)
-    truths = weights @ counts.truths
-    chosen = np.take_along_axis(found, index[:, None], axis=1)[:, 0]
-    recall: Double = np.full(len(weights), np.nan)
-    np.divide(chosen, truths, out=recall, where=truths > 0)
-    return recall
 
 
 def _class_of(value: float, classes: Sequence[tuple[str, float]]) -> str:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sarcast.arrays import Float
+from sarcast.evaluation.metrics.comparison import PairedFalse, PairedRecall
 from sarcast.evaluation.metrics.detections import DetectionEvaluation, DetectorResult
-from sarcast.evaluation.metrics.events import DetectorRole, Operating, PairedRecall
+from sarcast.evaluation.metrics.events import DetectorRole, Operating
 from sarcast.evaluation.report.figures import composite, png_address, stretch, svg
 from sarcast.evaluation.report.html import as_text
 from sarcast.io.files import new_file
@@ -85,6 +86,7 @@ def write_detection_report(
         asked=evaluation.false_events,
         rows=[_row(result) for result in evaluation.results],
         paired=[_gain(gain) for gain in evaluation.paired],
+        fewer=[_fewer(gain) for gain in evaluation.paired_false],
         classes=[
             (name, table)
             for factor, name in NAMES.items()
@@ -243,11 +245,18 @@ def _gain(gain: PairedRecall) -> str:
     return f"{gain.detector} against {gain.than}: {gain.gain:+.2f}{_bounds(gain)}"
 
 
-def _bounds(gain: PairedRecall, *, flip: bool = False) -> str:
+def _fewer(gain: PairedFalse) -> str:
+    return (
+        f"{gain.than} against {gain.detector}, both at a recall of {gain.recall:.2f}: "
+        f"{gain.gain:+.1f}{_bounds(gain, digits=1)}"
+    )
+
+
+def _bounds(gain: PairedRecall | PairedFalse, *, flip: bool = False, digits: int = 2) -> str:
     if gain.low is None or gain.high is None:
         return ""
     low, high = (-gain.high, -gain.low) if flip else (gain.low, gain.high)
-    return f" (95 % interval {low:+.2f} to {high:+.2f})"
+    return f" (95 % interval {low:+.{digits}f} to {high:+.{digits}f})"
 
 
 def _number(value: float | None, digits: int = 2) -> str:

@@ -76,6 +76,11 @@ def detection_markdown(evaluation: DetectionEvaluation) -> str:
         f"{_signed(gain.gain, gain.low, gain.high, digits=2)}"
         for gain in evaluation.paired
     ]
+    gains += [
+        f"- false events of {gain.than} minus those of {gain.detector}, both at a recall of "
+        f"{gain.recall:.2f}: {_signed(gain.gain, gain.low, gain.high, digits=1)}"
+        for gain in evaluation.paired_false
+    ]
     return "\n".join([*lines, "", *gains]).rstrip() + "\n"
 
 
