@@ -14,6 +14,7 @@ from sarcast.evaluation.metrics.events import DetectorRole, Operating
 from sarcast.evaluation.report.figures import composite, png_address, stretch, svg
 from sarcast.evaluation.report.html import as_text
 from sarcast.io.files import new_file
+from sarcast.prediction.strategies import STRATEGIES
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -118,10 +119,12 @@ def conventional_ahead(evaluation: DetectionEvaluation) -> str | None:
     worst = min(behind, key=lambda gain: gain.gain)
     sure = worst.high is not None and worst.high < 0.0
     chance = "" if sure else ", which may be chance"
+    usable = worst.than in STRATEGIES
+    hint = f"; 'sarcast detect --model {worst.than}' uses it" if usable else ""
     return (
         f"On this area the conventional strategy {worst.than} is ahead of {worst.detector}: it "
         f"finds {-worst.gain:.2f} more of the changes at equally many false events"
-        f"{_bounds(worst, flip=True)}{chance}; 'sarcast detect --model {worst.than}' uses it."
+        f"{_bounds(worst, flip=True)}{chance}{hint}."
     )
 
 
