@@ -28,7 +28,7 @@ from sarcast.detection.output import (
     write_item,
 )
 from sarcast.prediction.strategies import STRATEGIES
-from small_cubes import cube_with_loss
+from small_changes import changed_cube
 from small_detections import BASELINE, WATCHED, by_hand
 
 RASTERS = {
@@ -187,9 +187,7 @@ def test_the_schema_is_the_same_without_an_event(folder: Path, tmp_path_factory:
 def test_a_detection_of_a_cube_is_written(tmp_path: Path) -> None:
     """Its events have the columns of those made by hand."""
     mean = STRATEGIES["mean"]
-    detection = sarcast.detect(
-        cube_with_loss(), mean, acquisitions=1, previous=4, false_pixels=0.001
-    )
+    detection = sarcast.detect(changed_cube(21), mean)
     assert detection.events.columns.tolist() == by_hand().events.columns.tolist()
     write_detection(detection, tmp_path, "change", {})
     outlined = geopandas.read_file(tmp_path / "events.gpkg")
@@ -200,7 +198,7 @@ def test_a_detection_of_a_cube_is_written(tmp_path: Path) -> None:
     with rasterio.open(tmp_path / "change-date.tif") as source:
         days = np.unique(source.read(1, masked=True).compressed())
     assert days.tolist() == [
-        (np.datetime64("2021-05-13") - np.datetime64("1970-01-01")).astype(int)
+        (np.datetime64("2020-05-08") - np.datetime64("1970-01-01")).astype(int)
     ]
     assert outlined.geometry[0].intersects(detection.grid.extent.geom)
 

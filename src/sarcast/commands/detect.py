@@ -24,8 +24,8 @@ class DetectConfig(Config):
     """Options of ``sarcast detect``."""
 
     model: Path = Field(
-        description="Model folder, 'base' for the shipped weights, or a conventional strategy, such "
-        "as mean or season-mean."
+        description="Model folder, 'base' for the shipped weights, or a conventional strategy, "
+        "such as mean or season-mean."
     )
     to: Path = Field(description="Folder for the result.")
     detection: Annotated[DetectOptions, FLAT] = Field(default_factory=DetectOptions)
