@@ -23,7 +23,14 @@ from sarcast.detection.null import (
     evidence_tables,
     greatest_evidence,
 )
-from sarcast.detection.null_file import FILE, SHIPPED, read_null, shipped_null, write_null
+from sarcast.detection.null_file import (
+    FILE,
+    SHIPPED,
+    read_null,
+    shipped_null,
+    write_null,
+    write_shipped,
+)
 from sarcast.detection.regions import LEAST_PEAK
 from sarcast.errors import SarcastError
 
@@ -391,6 +398,26 @@ def test_what_is_no_null_distribution_is_refused(tmp_path: Path) -> None:
         with pytest.raises(SarcastError, match=message) as error:
             read_null(tmp_path / name)
         assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("looks", [1, 2, 3, 4, 5, 8, 30])
+def test_the_table_of_the_weights_is_that_of_the_nearest_number_of_looks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, looks: int
+) -> None:
+    tables = {}
+    for number in (1, 2, 4, 8):
+        seen = np.full((SIDE, SIDE), number, dtype=np.uint8)
+        tables[number] = null_of([{"shift": exponential(number)}], looks=seen)
+    (tmp_path / "weights").mkdir()
+    for kind in ("both", "signed"):
+        write_shipped(tables, tmp_path / SHIPPED.format(direction=kind))
+    monkeypatch.setattr("sarcast.detection.null_file.files", lambda _: tmp_path)
+    nearest = min(tables, key=lambda number: abs(number - looks))
+    for direction in ("both", "loss", "gain"):
+        found = shipped_null(looks, direction, np.eye(4, dtype=bool))
+        assert found.looks == nearest
+        np.testing.assert_array_equal(found.counts, tables[nearest].counts)
+        np.testing.assert_array_equal(found.strata, np.where(np.eye(4), 0, -1))
 
 
 @pytest.mark.parametrize("direction", ["both", "loss", "gain"])

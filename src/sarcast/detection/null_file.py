@@ -90,7 +90,9 @@ def shipped_null(looks: int, direction: Direction, judged: Bool) -> Null:
     with source.open("rb") as file, np.load(file, allow_pickle=False) as stored:
         known = stored["looks"]
         nearest = int(known[np.argmin(np.abs(known - looks))])
-        part = {name[len(f"{nearest}/") :]: stored[name] for name in stored.files if "/" in name}
+        prefix = f"{nearest}/"
+        names = [name for name in stored.files if name.startswith(prefix)]
+        part = {name.removeprefix(prefix): stored[name] for name in names}
         return _null(part).with_strata(np.where(judged, 0, -1).astype(np.int16))
 
 
