@@ -34,6 +34,8 @@ _log = logging.getLogger(__name__)
 
 FEWEST_REPLAYS = 2
 """With fewer replays than this, p-values come from the table of the weights."""
+VALUES_A_STRATUM = 10_000
+"""Pixels of all replays together that a stratum should have: small areas have fewer strata."""
 MOST_BYTES_IN_MEMORY = 2**31
 """Size of a cube's images up to which they are kept in memory, bytes."""
 PARTLY_SEEN_SHARE = 0.05
@@ -230,6 +232,8 @@ def _null(part: Part, predictor: Predictor, watch: Watch, options: DetectOptions
     times = part.cube["time"].values
     watches = plan_replays(times, watch, previous=previous, most=options.replays)
     if len(watches) >= FEWEST_REPLAYS:
+        room = int(judged.sum()) * len(watches) // VALUES_A_STRATUM
+        options = options.model_copy(update={"strata": max(1, min(options.strata, room))})
         strata = np.where(judged, find_strata(past, options), -1)
         return replay(_observer(part.cube, predictor, strata, options), watches)
     if options.replays > 0:

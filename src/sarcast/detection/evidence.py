@@ -7,10 +7,13 @@ With the residuals z of k acquisitions t and bands b, standardised as ``standard
 
 where |.| is the norm over bands, G * a Gaussian average over pixels, n how many independent looks
 the k acquisitions are worth, and the median is that of all pixels of the date. A change of common
-sign shows in the shift, one that roughens or mixes the ground in the spread. A change that begins
-while it is watched is diluted by the acquisitions before it: the shift is also taken over the last
-half of four or more acquisitions, and over the last quarter of eight or more. The distribution of
-all of these where nothing changed comes from ``replay``.
+sign shows in the shift, one that roughens or mixes the ground in the spread.
+
+From S its background, an average over 500 m, is subtracted, since patches of wet ground are larger
+than most changes; at the greatest scale it is also taken as it is, for changes of a square
+kilometre. A change that begins while it is watched is diluted by the acquisitions before it: the
+shift is also taken over the last half of four or more acquisitions, and over the last quarter of
+eight or more. The distribution of all of these where nothing changed comes from ``replay``.
 """
 
 from dataclasses import dataclass
@@ -24,9 +27,13 @@ from sarcast.detection.smoothing import smooth
 
 Direction = Literal["loss", "gain", "both"]
 
-SHIFT_SCALES_M = (25.0, 50.0, 100.0)
+SHIFT_SCALES_M = (25.0, 50.0, 100.0, 200.0)
 SPREAD_SCALES_M = (25.0, 50.0)
 """Standard deviations of the Gaussian averages, metres."""
+BACKGROUND_M = 500.0
+GREATEST_BACKGROUND = 2.0
+"""Standard deviation of the average that is the background of a shift, and the greatest shift that
+counts in it, standard deviations."""
 FEWEST_TARGETS = 4
 """Targets from which on the last half of them is looked at as well; the last quarter of twice as
 many."""
@@ -148,18 +155,39 @@ def statistics(
     dict
         Dims (y, x), greater where there is more evidence; NaN where no target is judged.
     """
-    maps = {}
+    maps: dict[str, Float] = {}
     for last in spans(len(residuals.z)):
         shifts = shift(Residuals(residuals.z[-last:], residuals.correlation))
+        local = shifts - background(shifts, pixel_m)
         for scale in SHIFT_SCALES_M:
-            smoothed = smooth(shifts, _pixels(scale, pixel_m))
-            pooled = di.norm(smoothed) if direction == "both" else di.signed(smoothed, direction)
-            maps[f"shift of {last}, {scale:g} m"] = pooled
+            smoothed = smooth(local, _pixels(scale, pixel_m))
+            maps[f"shift of {last}, {scale:g} m"] = _pooled(smoothed, direction)
+        smoothed = smooth(shifts, _pixels(SHIFT_SCALES_M[-1], pixel_m))
+        maps[f"shift of {last} with background"] = _pooled(smoothed, direction)
     if direction == "both":
         sizes = spread(residuals)
         for scale in SPREAD_SCALES_M:
             maps[f"spread {scale:g} m"] = smooth(sizes, _pixels(scale, pixel_m))
     return maps
+
+
+def background(shifts: Float, pixel_m: tuple[float, float]) -> Float:
+    """Average the shift over the surroundings, which share weather that a change does not.
+
+    Parameters
+    ----------
+    shifts
+        Dims (band, y, x); values beyond ``GREATEST_BACKGROUND`` count as that, so that a strong
+        change hardly moves the background around it.
+    pixel_m
+        Height and width of a pixel, metres.
+    """
+    limited = np.clip(shifts, -GREATEST_BACKGROUND, GREATEST_BACKGROUND)
+    return smooth(limited, _pixels(BACKGROUND_M, pixel_m))
+
+
+def _pooled(shifts: Float, direction: Direction) -> Float:
+    return di.norm(shifts) if direction == "both" else di.signed(shifts, direction)
 
 
 def spans(count: int) -> list[int]:

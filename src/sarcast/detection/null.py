@@ -28,8 +28,6 @@ from sarcast.arrays import Double, Float, Floating, Labels
 from sarcast.detection.regions import LEAST_PEAK
 
 BINS = 2048
-GREATEST = 64.0
-"""Histograms of statistics reach from 0 to this; greater values count as this one."""
 GREATEST_EVIDENCE = 32.0
 TAIL_SHARE = 0.02
 """Share of the values, the greatest, that the exponential tail is fitted to."""
@@ -49,6 +47,35 @@ PRIOR_PEAKS, PRIOR_SCALE = 5.0, float(np.log10(np.e))
 KM2_PER_UNIT = 1000.0
 
 Counts = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Bins:
+    """Bins of a histogram.
+
+    Attributes
+    ----------
+    edges
+        Lower edges of all bins but the first, rising; the first holds everything below, the last
+        everything above.
+    """
+
+    edges: Double
+
+    @cached_property
+    def centres(self) -> Double:
+        """Middle of each bin; the edge of the first and of the last."""
+        inner = (self.edges[1:] + self.edges[:-1]) / 2.0
+        return np.concatenate([self.edges[:1], inner, self.edges[-1:]])
+
+    def of(self, values: Floating) -> npt.NDArray[np.intp]:
+        """Bin of each value; NaN gives the first."""
+        return np.searchsorted(self.edges, np.nan_to_num(values, nan=-np.inf), side="right")
+
+
+STATISTIC_BINS = Bins(np.geomspace(0.01, 200.0, BINS - 1))
+"""Bins of statistics: 0.5 % wide, since their sizes differ with the scale of their average."""
+EVIDENCE_BINS = Bins(np.linspace(0.0, GREATEST_EVIDENCE, BINS)[1:])
 
 
 @dataclass(frozen=True)
@@ -91,7 +118,7 @@ class Null:
 
     @cached_property
     def _tables(self) -> Double:
-        return evidence_tables(self.counts.sum(axis=0), GREATEST / BINS)
+        return evidence_tables(self.counts.sum(axis=0))
 
     @cached_property
     def _combined_table(self) -> Double:
@@ -101,7 +128,7 @@ class Null:
         """Compute -log10 of the p-value of each pixel, dims (y, x); NaN where not judged."""
         greatest = greatest_evidence(self._tables, statistics, self.strata, looks)
         table = self._combined_table.astype(np.float32)
-        evidence: Float = table[bins_of(greatest, GREATEST_EVIDENCE)]
+        evidence: Float = table[EVIDENCE_BINS.of(greatest)]
         known = np.isfinite(greatest)
         return damped(np.where(known, evidence, np.float32(np.nan)), self.strata)
 
@@ -142,13 +169,6 @@ class Null:
         return replace(self, strata=strata)
 
 
-def bins_of(values: Floating, greatest: float) -> npt.NDArray[np.intp]:
-    """Bin of each value of a histogram from 0 to ``greatest``; NaN gives 0."""
-    scaled = np.nan_to_num(values, nan=0.0, posinf=greatest) * (BINS / greatest)
-    bins: npt.NDArray[np.intp] = np.clip(scaled, 0, BINS - 1).astype(np.intp)
-    return bins
-
-
 def count_values(
     statistics: Mapping[str, Floating], strata: Labels, looks: Labels, most_looks: int
 ) -> Counts:
@@ -173,12 +193,12 @@ def count_values(
     for index, values in enumerate(statistics.values()):
         judged = np.isfinite(values) & (strata >= 0) & (looks > 0)
         group = strata[judged].astype(np.int64) * most_looks + looks[judged] - 1
-        flat = group * BINS + bins_of(values[judged], GREATEST)
+        flat = group * BINS + STATISTIC_BINS.of(values[judged])
         counts[index] = np.bincount(flat, minlength=counts[0].size).reshape(counts.shape[1:])
     return counts
 
 
-def evidence_tables(counts: Counts, step: float) -> Double:
+def evidence_tables(counts: Counts) -> Double:
     """Compute -log10 p by bin, dims as ``counts``, (statistic, stratum, looks, bin).
 
     Groups of too few values take the table of all looks of their stratum, and strata of too few
@@ -189,13 +209,13 @@ def evidence_tables(counts: Counts, step: float) -> Double:
     for index in np.ndindex(counts.shape[:3]):
         candidates = (counts[index], by_stratum[index[:2]], all_pixels[index[0]])
         enough = [each for each in candidates if each.sum() >= FEWEST_VALUES]
-        tables[index] = _exponential_tail((enough or [all_pixels[index[0]]])[0], step)
+        tables[index] = _exponential_tail((enough or [all_pixels[index[0]]])[0], STATISTIC_BINS)
     return tables
 
 
 def combined_table(counts: Counts) -> Double:
     """Compute -log10 p of the greatest evidence of several statistics, dims (bin)."""
-    return _exponential_tail(counts, GREATEST_EVIDENCE / BINS)
+    return _exponential_tail(counts, EVIDENCE_BINS)
 
 
 def greatest_evidence(
@@ -207,7 +227,7 @@ def greatest_evidence(
     look = np.clip(looks, 1, tables.shape[2]) - 1
     for table, values in zip(tables.astype(np.float32), statistics.values(), strict=True):
         judged = np.isfinite(values) & (strata >= 0) & (looks > 0)
-        bins = bins_of(values[judged], GREATEST)
+        bins = STATISTIC_BINS.of(values[judged])
         evidence = table[stratum[judged], look[judged], bins]
         greatest[judged] = np.fmax(greatest[judged], evidence)
     return greatest
@@ -244,7 +264,7 @@ def _excess(values: Float) -> float:
     return max(1.0, float(np.median(values)) / (USUAL_EXCESS * MEDIAN_EVIDENCE))
 
 
-def _exponential_tail(counts: Counts, step: float) -> Double:
+def _exponential_tail(counts: Counts, bins: Bins) -> Double:
     """Compute -log10 of the share of values at or above each bin, dims (bin)."""
     total = counts.sum()
     if total == 0:
@@ -253,7 +273,7 @@ def _exponential_tail(counts: Counts, step: float) -> Double:
     table = -np.log10(np.maximum(at_or_above, 0.5) / total)
     tail = int(np.flatnonzero(at_or_above >= TAIL_SHARE * total)[-1])
     exceedances = counts[tail:].astype(np.float64)
-    excess = (np.arange(len(exceedances)) + 0.5) * step
+    excess = bins.centres[tail:] - bins.edges[max(tail - 1, 0)]
     seen = exceedances.cumsum()
     last = int(np.searchsorted(seen, (1.0 - CENSORED_SHARE) * seen[-1]))
     kept = (exceedances[: last + 1] * excess[: last + 1]).sum()

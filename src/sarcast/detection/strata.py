@@ -37,8 +37,8 @@ class StrataOptions(BaseModel):
         12,
         ge=1,
         le=64,
-        description="Groups of pixels with a null distribution each, made from the past of the "
-        "series and, where the cube has it, the land cover.",
+        description="Groups of pixels with a null distribution each, at most, made from the past "
+        "of the series and, where the cube has it, the land cover; small areas have fewer.",
     )
 
 
