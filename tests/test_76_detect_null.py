@@ -12,11 +12,10 @@ from scipy import stats
 
 from sarcast.detection.null import (
     BINS,
+    EVIDENCE_BINS,
     FEWEST_VALUES,
-    GREATEST,
-    GREATEST_EVIDENCE,
+    STATISTIC_BINS,
     Null,
-    bins_of,
     combined_table,
     count_values,
     damped,
@@ -35,7 +34,6 @@ from sarcast.detection.regions import LEAST_PEAK
 from sarcast.errors import SarcastError
 
 SIDE = 300
-STEP = GREATEST / BINS
 
 
 def one_stratum(side: int = SIDE) -> np.ndarray:
@@ -53,11 +51,11 @@ def null_of(
     strata = one_stratum() if strata is None else strata
     looks = np.ones(strata.shape, dtype=np.uint8) if looks is None else looks
     counts = np.stack([count_values(each, strata, looks, int(looks.max())) for each in samples])
-    tables = evidence_tables(counts.sum(axis=0), STEP)
+    tables = evidence_tables(counts.sum(axis=0))
     combined = []
     for each in samples:
         greatest = greatest_evidence(tables, each, strata, looks)
-        bins = bins_of(greatest[np.isfinite(greatest)], GREATEST_EVIDENCE)
+        bins = EVIDENCE_BINS.of(greatest[np.isfinite(greatest)])
         combined.append(np.bincount(bins, minlength=BINS))
     peaks = tuple(peaks) or (np.zeros(0),) * len(samples)
     names = tuple(samples[0])
@@ -156,9 +154,9 @@ def test_small_groups_borrow_from_their_stratum_and_small_strata_from_all() -> N
     assert max(group.sum() for group in groups) < FEWEST_VALUES
     values = exponential(0)
     counts = count_values({"shift": values}, strata, looks, 2)
-    tables = evidence_tables(counts, STEP)
-    of_stratum = evidence_tables(counts[:, :1].sum(axis=2, keepdims=True), STEP)[0, 0, 0]
-    of_all = evidence_tables(counts.sum(axis=(1, 2), keepdims=True), STEP)[0, 0, 0]
+    tables = evidence_tables(counts)
+    of_stratum = evidence_tables(counts[:, :1].sum(axis=2, keepdims=True))[0, 0, 0]
+    of_all = evidence_tables(counts.sum(axis=(1, 2), keepdims=True))[0, 0, 0]
     np.testing.assert_array_equal(tables[0, 0, 1], of_stratum)
     for stratum in (1, 2):
         np.testing.assert_array_equal(tables[0, stratum, 0], of_all)
@@ -181,6 +179,13 @@ def test_what_is_not_judged_has_no_evidence() -> None:
     )).all()  # fmt: skip
 
 
+def test_distributions_of_other_statistics_are_refused() -> None:
+    null = null_of([{"shift": exponential(0)}])
+    values, looks = exponential(1), np.ones((SIDE, SIDE), dtype=np.uint8)
+    with pytest.raises(SarcastError, match="are those of 1 statistics, but there are 2: another"):
+        null.evidence({"shift": values, "spread": values}, looks)
+
+
 def test_values_are_counted_in_their_bins() -> None:
     rng = np.random.default_rng(0)
     strata = rng.integers(-1, 3, (40, 50)).astype(np.int16)
@@ -192,16 +197,16 @@ def test_values_are_counted_in_their_bins() -> None:
     assert counts.shape == (1, 3, 3, BINS)
     for stratum, look in np.ndindex(3, 3):
         inside = (strata == stratum) & (looks == look + 1) & np.isfinite(values)
-        edges = np.linspace(0.0, GREATEST, BINS + 1)
-        wanted, _ = np.histogram(np.clip(values[inside], 0.0, GREATEST - 1e-3), edges)
+        edges = [-np.inf, *STATISTIC_BINS.edges, np.inf]
+        wanted, _ = np.histogram(np.minimum(values[inside], 1e9), edges)
         np.testing.assert_array_equal(counts[0, stratum, look], wanted)
 
 
 @given(seed=st.integers(0, 1000), scale=st.floats(0.1, 20.0))
 def test_evidence_rises_with_the_statistic(seed: int, scale: float) -> None:
     values = np.random.default_rng(seed).exponential(scale, 3000)
-    counts = np.bincount(bins_of(values, GREATEST), minlength=BINS)
-    table = evidence_tables(counts[np.newaxis, np.newaxis, np.newaxis], STEP)[0, 0, 0]
+    counts = np.bincount(STATISTIC_BINS.of(values), minlength=BINS)
+    table = evidence_tables(counts[np.newaxis, np.newaxis, np.newaxis])[0, 0, 0]
     assert (np.diff(table) >= -1e-9).all()
     assert table[0] >= 0.0
     assert np.isfinite(table).all()

@@ -26,6 +26,7 @@ import numpy.typing as npt
 
 from sarcast.arrays import Double, Float, Floating, Labels
 from sarcast.detection.regions import LEAST_PEAK
+from sarcast.errors import SarcastError
 
 BINS = 2048
 GREATEST_EVIDENCE = 32.0
@@ -125,7 +126,18 @@ class Null:
         return combined_table(self.combined.sum(axis=0))
 
     def evidence(self, statistics: Mapping[str, Floating], looks: Labels) -> Float:
-        """Compute -log10 of the p-value of each pixel, dims (y, x); NaN where not judged."""
+        """Compute -log10 of the p-value of each pixel, dims (y, x); NaN where not judged.
+
+        Raises
+        ------
+        SarcastError
+            If it is not of as many statistics.
+        """
+        if len(statistics) != len(self.names):
+            raise SarcastError(
+                f"these null distributions are those of {len(self.names)} statistics, but there "
+                f"are {len(statistics)}: another version made them; replay the past anew"
+            )
         greatest = greatest_evidence(self._tables, statistics, self.strata, looks)
         table = self._combined_table.astype(np.float32)
         evidence: Float = table[EVIDENCE_BINS.of(greatest)]
