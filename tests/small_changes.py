@@ -4,14 +4,14 @@ import numpy as np
 import odc.geo.xr  # noqa: F401 - registers the accessor
 import xarray as xr
 
-DATES, SIDE, PIXEL_M = 24, 96, 20.0
+DATES, SIDE, PIXEL_M = 24, 128, 20.0
 STEP_DAYS = 6
 LOOKS = 16.0
 """Equivalent number of looks of the speckle."""
 FOREST_DB = (-9.0, -15.0)
 FIELD_STD_DB = 1.5
 """Fields of 8 x 8 pixels move by this from date to date; forest does not."""
-CENTRE, RADIUS = (48, 24), 5
+CENTRE, RADIUS = (64, 32), 5
 """Row and column of the disc, in the forest, and its radius, pixels."""
 
 

@@ -118,7 +118,7 @@ def test_a_replay_is_judged_by_all_others() -> None:
 
 def test_a_change_in_the_past_does_not_hide_the_next(noise_null: Null) -> None:
     """The same disc changes in one replay and, again, in the watched acquisitions."""
-    mask = disc((80, 80), 3, SIDE)
+    mask = disc((80, 80), 2, SIDE)
     found = observer(changed={1001: mask}).observe(Watch((1001,), times(2)[0]))
     stained = replay(observer(changed={30: mask}), watches())
     for null in (noise_null, stained):
