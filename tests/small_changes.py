@@ -4,7 +4,7 @@ import numpy as np
 import odc.geo.xr  # noqa: F401 - registers the accessor
 import xarray as xr
 
-DATES, SIDE, PIXEL_M = 24, 128, 20.0
+DATES, SIDE, PIXEL_M = 32, 128, 20.0
 STEP_DAYS = 6
 LOOKS = 16.0
 """Equivalent number of looks of the speckle."""
@@ -16,8 +16,9 @@ CENTRE, RADIUS = (64, 32), 5
 
 
 def times(dates: int = DATES) -> np.ndarray:
-    start = np.datetime64("2020-01-03T04:51:02", "ns")
-    return start + np.arange(dates) * np.timedelta64(STEP_DAYS, "D")
+    """Every six days, until the same day for every number of dates."""
+    last = np.datetime64("2020-05-20T04:51:02", "ns")
+    return last - np.arange(dates)[::-1] * np.timedelta64(STEP_DAYS, "D")
 
 
 def disc(centre: tuple[int, int] = CENTRE, radius: float = RADIUS, side: int = SIDE) -> np.ndarray:

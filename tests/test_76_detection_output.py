@@ -28,7 +28,7 @@ from sarcast.detection.output import (
     write_item,
 )
 from sarcast.prediction.strategies import STRATEGIES
-from small_changes import changed_cube
+from small_changes import DATES, changed_cube
 from small_detections import BASELINE, WATCHED, by_hand
 
 RASTERS = {
@@ -187,7 +187,7 @@ def test_the_schema_is_the_same_without_an_event(folder: Path, tmp_path_factory:
 def test_a_detection_of_a_cube_is_written(tmp_path: Path) -> None:
     """Its events have the columns of those made by hand."""
     mean = STRATEGIES["mean"]
-    detection = sarcast.detect(changed_cube(21), mean)
+    detection = sarcast.detect(changed_cube(DATES - 3), mean, strata=4)
     assert detection.events.columns.tolist() == by_hand().events.columns.tolist()
     write_detection(detection, tmp_path, "change", {})
     outlined = geopandas.read_file(tmp_path / "events.gpkg")

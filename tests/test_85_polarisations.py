@@ -24,7 +24,7 @@ from sarcast.prediction.bands import with_both_bands
 from sarcast.prediction.networks.unet import UNet, UNetOptions, paper_scaling
 from sarcast.prediction.strategies import STRATEGIES
 from sarcast.windows import CubeReader, WindowSampler, bands_of, cut_window, target_dates
-from small_changes import changed_cube, disc
+from small_changes import DATES, changed_cube, disc
 from small_cubes import cube_with_loss
 
 AT = "2021-05-13"
@@ -225,7 +225,7 @@ def test_a_network_is_not_trained_on_one_band(cube: xr.Dataset, one_band: OneBan
 @pytest.fixture
 def changed() -> xr.Dataset:
     """A disc of a larger cube loses 4 dB at the last three dates."""
-    return changed_cube(21)
+    return changed_cube(DATES - 3)
 
 
 def finds_the_disc(detection: Detection) -> bool:
@@ -236,7 +236,7 @@ def finds_the_disc(detection: Detection) -> bool:
 @ONE_BAND
 @pytest.mark.parametrize("band", ["VV", "VH"])
 def test_change_is_found_in_one_band(changed: xr.Dataset, one_band: OneBand, band: str) -> None:
-    detection = sarcast.detect(one_band(changed, band), MEAN)
+    detection = sarcast.detect(one_band(changed, band), MEAN, strata=4)
     assert finds_the_disc(detection)
     assert detection.judged.all()
     assert detection.images["band"].values.tolist() == [band]
@@ -246,7 +246,7 @@ def test_change_is_found_in_one_band(changed: xr.Dataset, one_band: OneBand, ban
 
 
 def test_change_is_found_in_hh_and_hv(changed: xr.Dataset) -> None:
-    detection = sarcast.detect(hh_hv(changed), MEAN)
+    detection = sarcast.detect(hh_hv(changed), MEAN, strata=4)
     assert finds_the_disc(detection)
     assert {"mean_hh_db", "mean_hv_db"} <= set(detection.events)
 
@@ -259,7 +259,8 @@ def test_a_detection_in_one_band_is_written(
 
     from sarcast.detection.output import write_detection
 
-    write_detection(sarcast.detect(one_band(changed, "VV"), MEAN), tmp_path, "change", {})
+    detection = sarcast.detect(one_band(changed, "VV"), MEAN, strata=4)
+    write_detection(detection, tmp_path, "change", {})
     described = {}
     for path in tmp_path.glob("*.tif"):
         with rasterio.open(path) as raster:
@@ -275,7 +276,7 @@ def test_watched_dates_of_vv_in_a_cube_of_both(changed: xr.Dataset) -> None:
     """Change is found in the bands that watched and previous images share, which is said."""
     changed["backscatter"][-3:, 1] = np.nan
     with pytest.warns(UserWarning, match=r"VH has no data .*: change is found in VV alone"):
-        detection = sarcast.detect(changed, MEAN)
+        detection = sarcast.detect(changed, MEAN, strata=4)
     assert detection.images["band"].values.tolist() == ["VV"]
     assert finds_the_disc(detection)
     with pytest.raises(SarcastError, match=r"VH has no data .*choose other bands \(--bands\)"):
@@ -287,7 +288,7 @@ def test_watched_dates_of_vv_in_a_cube_of_both(changed: xr.Dataset) -> None:
 
 def test_previous_images_without_data_where_the_watched_have_some(changed: xr.Dataset) -> None:
     changed["backscatter"][-3:, :, :64] = np.nan
-    changed["backscatter"][13:-3, :, 64:] = np.nan
+    changed["backscatter"][DATES - 11 : -3, :, 64:] = np.nan
     with pytest.raises(SarcastError, match="no pixel has data both in the watched acquisitions"):
         sarcast.detect(changed, MEAN)
 
