@@ -34,7 +34,7 @@ _log = logging.getLogger(__name__)
 
 FEWEST_REPLAYS = 2
 """With fewer replays than this, p-values come from the table of the weights."""
-VALUES_A_STRATUM = 10_000
+VALUES_A_STRATUM = 2500
 """Pixels of all replays together that a stratum should have: small areas have fewer strata."""
 MOST_BYTES_IN_MEMORY = 2**31
 """Size of a cube's images up to which they are kept in memory, bytes."""
@@ -50,7 +50,7 @@ class DetectOptions(
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     previous: int = Field(8, ge=1, le=64, description="Number of images of the baseline.")
-    chooser: Chooser = Field("recent", description=CHOOSER_HELP)
+    chooser: Chooser = Field("nearest", description=CHOOSER_HELP)
     direction: Direction = Field("both", description="Find losses of backscatter, gains, or both.")
     bands: tuple[str, ...] = Field(
         (), description="Use these bands alone, such as VH; default: all that have data."
@@ -195,7 +195,7 @@ def detect(
     images = observer.reader.images(watch)
     residuals = observer.reader.residuals(images)
     _warn_of_looks(residuals, null.strata >= 0)
-    found = statistics(residuals, observer.pixel_m, options.direction)
+    found = statistics(residuals, observer.pixel_m, null.strata, options.direction)
     evidence = null.evidence(found, looks_of(residuals.seen))
     threshold = _threshold(null, options)
     regions = observer.regions_of(evidence, residuals).above(threshold)

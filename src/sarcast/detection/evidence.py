@@ -136,9 +136,15 @@ def spread(residuals: Residuals) -> Float:
 
 
 def statistics(
-    residuals: Residuals, pixel_m: tuple[float, float], direction: Direction = "both"
+    residuals: Residuals,
+    pixel_m: tuple[float, float],
+    strata: Labels,
+    direction: Direction = "both",
 ) -> dict[str, Float]:
     """Compute every statistic at every scale, by name.
+
+    Each is divided by its median size within the stratum: after rain all of it is larger, and
+    watches become comparable.
 
     Parameters
     ----------
@@ -146,6 +152,8 @@ def statistics(
         Of the watched acquisitions.
     pixel_m
         Height and width of a pixel, metres.
+    strata
+        Dims (y, x), -1 outside.
     direction
         ``"loss"`` and ``"gain"``: the shift signed, ∓ sum over bands / sqrt(bands), and no spread,
         which has no direction.
@@ -168,7 +176,22 @@ def statistics(
         sizes = spread(residuals)
         for scale in SPREAD_SCALES_M:
             maps[f"spread {scale:g} m"] = smooth(sizes, _pixels(scale, pixel_m))
-    return maps
+    return {name: _relative(values, strata) for name, values in maps.items()}
+
+
+def _relative(statistic: Float, strata: Labels) -> Float:
+    """Divide a statistic by its median size in each stratum, or of all where few pixels are."""
+    relative = statistic.copy()
+    whole = _median_size(statistic[strata >= 0])
+    for members in _groups(strata):
+        values = statistic[members]
+        relative[members] /= _median_size(values) if len(values) >= FEWEST_PIXELS else whole
+    return relative
+
+
+def _median_size(values: Float) -> float:
+    known = np.abs(values[np.isfinite(values)])
+    return max(float(np.median(known)), LEAST_STD) if len(known) else 1.0
 
 
 def background(shifts: Float, pixel_m: tuple[float, float]) -> Float:

@@ -35,10 +35,6 @@ TAIL_SHARE = 0.02
 CENSORED_SHARE = 0.05
 """Share of the tail, the greatest values, of which only the number is used: real changes."""
 CENSORED_PEAKS = 0.1
-MEDIAN_EVIDENCE = float(-np.log10(0.5))
-"""Median evidence of unchanged pixels."""
-USUAL_EXCESS = 1.5
-"""Factor by which the median of a stratum may be higher without being unusual."""
 FEWEST_VALUES = 2000
 """A group with fewer values takes the null distribution of its stratum."""
 MOST_PEAKS = 60
@@ -142,7 +138,7 @@ class Null:
         table = self._combined_table.astype(np.float32)
         evidence: Float = table[EVIDENCE_BINS.of(greatest)]
         known = np.isfinite(greatest)
-        return damped(np.where(known, evidence, np.float32(np.nan)), self.strata)
+        return np.where(known, evidence, np.float32(np.nan))
 
     def threshold(self, false_events: float) -> float:
         """Compute the evidence that the given rate of false events exceeds.
@@ -243,37 +239,6 @@ def greatest_evidence(
         evidence = table[stratum[judged], look[judged], bins]
         greatest[judged] = np.fmax(greatest[judged], evidence)
     return greatest
-
-
-def damped(evidence: Float, strata: Labels) -> Float:
-    """Divide the evidence of a stratum that shows more than its null distribution as a whole.
-
-    Where nothing or little changed, half of the pixels have an evidence above -log10 0.5, give or
-    take the weather of most days, ``USUAL_EXCESS``. If the median of a stratum is higher than that,
-    by the factor λ, it is unusual weather: its evidence is divided by λ. Change of a small part of
-    the stratum hardly moves the median.
-
-    Parameters
-    ----------
-    evidence
-        Dims (y, x), -log10 p; NaN where not judged.
-    strata
-        Dims (y, x), -1 outside; strata of few pixels have the λ of all.
-    """
-    result = evidence.copy()
-    whole = _excess(evidence[np.isfinite(evidence)])
-    for stratum in range(int(strata.max(initial=-1)) + 1):
-        members = strata == stratum
-        values = evidence[members]
-        known = values[np.isfinite(values)]
-        result[members] = values / (_excess(known) if len(known) >= FEWEST_VALUES else whole)
-    return result
-
-
-def _excess(values: Float) -> float:
-    if not len(values):
-        return 1.0
-    return max(1.0, float(np.median(values)) / (USUAL_EXCESS * MEDIAN_EVIDENCE))
 
 
 def _exponential_tail(counts: Counts, bins: Bins) -> Double:

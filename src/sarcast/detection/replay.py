@@ -16,7 +16,6 @@ from sarcast.detection.null import (
     Null,
     combined_table,
     count_values,
-    damped,
     evidence_tables,
     greatest_evidence,
 )
@@ -88,7 +87,7 @@ class Observer:
     def observe_images(self, images: xr.Dataset) -> Observation:
         """Compute the statistics of images as ``Reader.images`` gives them."""
         residuals = self.reader.residuals(images)
-        found = statistics(residuals, self.pixel_m, self.direction)
+        found = statistics(residuals, self.pixel_m, self.reader.strata, self.direction)
         return Observation(found, self._fine_shift(residuals), looks_of(residuals.seen))
 
     def regions_of(self, evidence: Float, residuals: Residuals) -> Regions:
@@ -170,7 +169,6 @@ def null_of(seen: Sequence[tuple[Observer, Observation]]) -> Null:
         table = combined_table(_others(combined, index)).astype(np.float32)
         known = np.isfinite(evidence)
         exact = np.where(known, table[EVIDENCE_BINS.of(evidence)], np.float32(np.nan))
-        exact = damped(exact, observer.reader.strata)
         peaks.append(observer.regions_by(exact, each.shift.astype(np.float32)).peaks)
     areas = tuple(
         float(np.isfinite(evidence).sum() * observer.pixel_area_m2 / M2_PER_KM2)

@@ -15,6 +15,11 @@ from sarcast.sensor.units import YEAR_DAYS
 from sarcast.windows.previous import YEAR_AWAY_DAYS
 
 LATEST = "latest"
+DAYS_PER_FACTOR = 100.0
+"""A time from the baseline that is longer or shorter by the factor e counts as so many days in
+season."""
+SHORTEST_DAYS = 1.0
+FEW_REPLAYS = 4
 
 
 class WatchOptions(BaseModel):
@@ -117,9 +122,11 @@ def plan_watch(cube: xr.Dataset, options: WatchOptions) -> Watch:
 
 
 def plan_replays(times: Times, watch: Watch, *, previous: int, most: int) -> list[Watch]:
-    """Choose earlier watches of as many acquisitions, none of which overlap, nearest in season.
+    """Choose earlier watches of as many acquisitions, none of which overlap.
 
-    Each has as many acquisitions between its baseline and its first target as ``watch``.
+    Each has as many acquisitions between its baseline and its first target as ``watch``. Those are
+    taken whose season, and whose days from baseline to first and to last target, are nearest to
+    those of ``watch``: a watch across a gap in the series is not like one without.
 
     Parameters
     ----------
@@ -138,19 +145,44 @@ def plan_replays(times: Times, watch: Watch, *, previous: int, most: int) -> lis
         Latest first; empty where the past is too short.
     """
     order = np.argsort(times, kind="stable")
-    sorted_times = times[order]
-    count, first = len(watch.targets), int(np.searchsorted(sorted_times, watch.before))
-    skipped = int(np.searchsorted(sorted_times, times[watch.targets[0]])) - first
-    starts = np.arange(first - count, previous + skipped - 1, -count)
-    away = _season_days(sorted_times[starts], times[watch.targets[0]])
-    chosen = np.sort(starts[np.argsort(away, kind="stable")[:most]])[::-1]
+    ascending = times[order]
+    count, first = len(watch.targets), int(np.searchsorted(ascending, watch.before))
+    skipped = int(np.searchsorted(ascending, times[watch.targets[0]])) - first
+    wanted = _days_to_targets(ascending, np.array([first + skipped]), skipped, count)
+    starts = np.arange(first - count, previous + skipped - 1, -1)
+    unlike = np.abs(np.log(_days_to_targets(ascending, starts, skipped, count) / wanted)).sum(
+        axis=0
+    )
+    away = _season_days(ascending[starts], times[watch.targets[0]])
+    cost = away + DAYS_PER_FACTOR * unlike
+    chosen = _apart(starts[np.argsort(cost, kind="stable")], count, most)
+    if len(chosen) < FEW_REPLAYS:  # likeness leaves gaps between them: rather more of them
+        chosen = max(chosen, _apart(starts, count, most), key=len)
     return [
         Watch(
-            tuple(int(index) for index in order[start : start + count]),
-            sorted_times[start - skipped],
+            tuple(int(index) for index in order[start : start + count]), ascending[start - skipped]
         )
-        for start in chosen
+        for start in sorted(chosen, reverse=True)
     ]
+
+
+def _apart(starts: npt.NDArray[np.intp], count: int, most: int) -> list[int]:
+    """Take starts in their order, none of which is less than ``count`` from another."""
+    chosen: list[int] = []
+    for start in starts.tolist():
+        if len(chosen) < most and all(abs(start - other) >= count for other in chosen):
+            chosen.append(start)
+    return chosen
+
+
+def _days_to_targets(
+    times: Times, starts: npt.NDArray[np.intp], skipped: int, count: int
+) -> Double:
+    """Days from the last baseline image to the first and the last target, dims (end, start)."""
+    before = times[starts - skipped - 1]
+    ends = np.stack([times[starts] - before, times[starts + count - 1] - before])
+    days: Double = np.maximum(ends / np.timedelta64(1, "D"), SHORTEST_DAYS)
+    return days
 
 
 def _watched(times: Times, order: npt.NDArray[np.intp], options: WatchOptions) -> list[int]:
