@@ -172,6 +172,16 @@ class Null:
             events += int((peaks > threshold).sum())
         return events / (sum(self.area_km2) / KM2_PER_UNIT * self.looks)
 
+    def pooled(self) -> "Null":
+        """Return the same distributions without those of each replay."""
+        return replace(
+            self,
+            counts=self.counts.sum(axis=0, keepdims=True),
+            combined=self.combined.sum(axis=0, keepdims=True),
+            peaks=(np.concatenate(self.peaks),),
+            area_km2=(sum(self.area_km2),),
+        )
+
     def with_strata(self, strata: Labels) -> "Null":
         """Return the same distributions for other pixels."""
         return replace(self, strata=strata)

@@ -43,7 +43,7 @@ def write_shipped(tables: Mapping[int, Null], path: Path) -> None:
     parts = {
         f"{looks}/{name}": values
         for looks, table in tables.items()
-        for name, values in _stored(table.with_strata(np.zeros((1, 1), np.int16))).items()
+        for name, values in _stored(table.pooled().with_strata(np.zeros((1, 1), np.int16))).items()
     }
     with new_file(path) as partial, partial.open("wb") as file:
         np.savez_compressed(file, looks=np.array(list(tables)), **parts)
