@@ -18,7 +18,6 @@ from sarcast.detection.null import (
     Null,
     combined_table,
     count_values,
-    damped,
     evidence_tables,
     greatest_evidence,
 )
@@ -214,51 +213,6 @@ def test_evidence_rises_with_the_statistic(seed: int, scale: float) -> None:
 
 def test_no_values_give_no_evidence() -> None:
     assert (combined_table(np.zeros(BINS, dtype=np.int64)) == 0.0).all()
-
-
-# --- unusual weather ------------------------------------------------------------------------------
-
-
-def exact_evidence(seed: int = 0) -> np.ndarray:
-    """Evidence of unchanged ground: p-values are uniform."""
-    uniform = np.random.default_rng(seed).uniform(size=(SIDE, SIDE))
-    return -np.log10(uniform).astype(np.float32)
-
-
-def test_the_evidence_of_usual_weather_stays_and_that_of_unusual_weather_is_damped() -> None:
-    strata = one_stratum()
-    strata[:, SIDE // 2 :] = 1
-    evidence = exact_evidence()
-    np.testing.assert_array_equal(damped(evidence, strata), evidence)
-    np.testing.assert_array_equal(damped(0.5 * evidence, strata), 0.5 * evidence)
-    frost = np.where(strata == 1, 6.0 * evidence, evidence).astype(np.float32)
-    found = damped(frost, strata)
-    np.testing.assert_array_equal(found[strata == 0], evidence[strata == 0])
-    ratio = found[strata == 1] / evidence[strata == 1]
-    assert np.ptp(ratio) < 1e-3
-    assert ratio.mean() < 3.0
-    twice = damped(np.where(strata == 1, 12.0 * evidence, evidence).astype(np.float32), strata)
-    np.testing.assert_allclose(twice, found, rtol=0.02)
-
-
-@pytest.mark.parametrize("share", [0.01, 0.05])
-def test_the_evidence_of_a_change_is_not_damped(share: float) -> None:
-    evidence, rng = exact_evidence(), np.random.default_rng(1)
-    changed = rng.random(evidence.shape) < share
-    evidence[changed] = 25.0
-    assert damped(evidence, one_stratum())[changed].min() > 22.0
-
-
-def test_small_strata_are_damped_as_all_of_the_scene() -> None:
-    strata = one_stratum()
-    strata[:2, :50] = 1
-    evidence = exact_evidence()
-    found = damped((6.0 * evidence).astype(np.float32), strata)
-    ratios = [np.median(found[strata == k] / evidence[strata == k]) for k in (0, 1)]
-    assert ratios[0] == pytest.approx(ratios[1], rel=0.01)
-    evidence[:10] = np.nan
-    assert np.isnan(damped(evidence, strata)[:10]).all()
-    assert np.isnan(damped(np.full_like(evidence, np.nan), strata)).all()
 
 
 # --- thresholds -----------------------------------------------------------------------------------

@@ -214,7 +214,7 @@ def test_an_observation_has_the_statistics_of_the_residuals() -> None:
     watch = Watch((10, 11), times(12)[10])
     found = watching.observe(watch)
     residuals = used.residuals(used.images(watch))
-    plain = statistics(residuals, watching.pixel_m, "loss")
+    plain = statistics(residuals, watching.pixel_m, used.strata, "loss")
     assert list(found.statistics) == list(plain)
     for name, image in plain.items():
         np.testing.assert_array_equal(found.statistics[name], image)

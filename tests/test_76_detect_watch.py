@@ -194,3 +194,13 @@ def test_replays_are_those_nearest_in_season() -> None:
     assert len(away) == 6
     assert max(away) < 90
     assert len({str(times[each.targets[0]])[:4] for each in replays}) >= 2
+
+
+def test_a_watch_after_a_gap_is_like_one_after_a_gap() -> None:
+    """Blocks of twelve dates, sixty days apart: the start of the last is like that of another."""
+    starts = np.cumsum([0, *([6] * 11), 60, *([6] * 11), 60, 6])
+    times = START + starts * DAY
+    watch = plan_watch(cube_of(times), WatchOptions(acquisitions=2))
+    assert watch.targets == (24, 25)
+    (replay,) = plan_replays(times, watch, previous=4, most=1)
+    assert replay.targets == (12, 13)
