@@ -87,6 +87,13 @@ def test_latest_same_pass_and_latest():
     assert chosen("latest-same-pass", other_pass) == 1
 
 
+def test_pass_mean_averages_the_images_of_the_pass():
+    mixed = window([38.0] * 5, [ASCENDING, ASCENDING, DESCENDING, DESCENDING, ASCENDING])
+    assert chosen("pass-mean", mixed) == pytest.approx(np.mean([0, 1]))
+    other_pass = window([38.0] * 3, [DESCENDING, DESCENDING, ASCENDING])
+    assert chosen("pass-mean", other_pass) == pytest.approx(np.mean([0, 1]))
+
+
 def test_mean_is_over_images_with_data():
     gaps = window([38.0] * 4, [ASCENDING] * 4)
     gaps.previous[0, 0, 0, 0] = np.nan

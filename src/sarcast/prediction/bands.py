@@ -23,7 +23,7 @@ def check_bands_of(window: Window, network: str) -> None:
         raise SarcastError(
             f"the network {network} was trained on {join_names(BANDS)}, but the cube has "
             f"{join_names(window.bands)}; use the conventional strategies: sarcast evaluate "
-            f"without --model, or sarcast.detect with one of STRATEGIES and a threshold"
+            f"without --model, or sarcast detect with a conventional strategy (--model mean)"
         )
 
 

@@ -149,6 +149,12 @@ def mean(window: Window) -> Float:
     return _mean(window.previous)
 
 
+def pass_mean(window: Window) -> Float:
+    """Take the mean of the images of the target's pass; of all if none has it."""
+    same = is_same_pass(window)
+    return _mean(window.previous[same] if same.any() else window.previous)
+
+
 def season_mean(window: Window) -> Float:
     """Take the mean of the images within 30 days of the target's day of the year, in any year.
 
@@ -191,6 +197,7 @@ STRATEGIES: dict[str, Strategy] = {
         Strategy("latest-same-pass", latest_same_pass),
         Strategy("latest", latest),
         Strategy("mean", mean),
+        Strategy("pass-mean", pass_mean),
         Strategy("same-season", same_season),
         Strategy("season-mean", season_mean),
     )

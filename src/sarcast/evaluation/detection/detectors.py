@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import xarray as xr
 
-from sarcast.arrays import Float, Times
+from sarcast.arrays import Times
 from sarcast.detection.detect import Detection, DetectOptions, detect
 from sarcast.detection.null import Null
 from sarcast.evaluation.detection.rivals import rule_findings, series_of
@@ -17,8 +17,8 @@ from sarcast.evaluation.detection.truth import pixel_ha
 from sarcast.evaluation.detection.watches import Findings, WatchCase
 from sarcast.evaluation.metrics.events import DetectorRole, DetectorScores
 from sarcast.prediction.predict import TileOptions, predict_targets
-from sarcast.prediction.strategies import STRATEGIES, Strategy, is_same_pass
-from sarcast.windows import Chooser, Predictor, PreviousOptions, Window
+from sarcast.prediction.strategies import STRATEGIES, Strategy
+from sarcast.windows import Chooser, Predictor, PreviousOptions
 
 if TYPE_CHECKING:
     import geopandas
@@ -114,7 +114,7 @@ def conventional_detectors(
     count = max(min(MEAN_IMAGES, room), min(options.previous, MEAN_IMAGES))
     rivals: list[tuple[Strategy, Chooser]] = [
         (STRATEGIES["mean"], "recent"),
-        (Strategy("pass-mean", pass_mean), "recent"),
+        (STRATEGIES["pass-mean"], "recent"),
         (STRATEGIES["season-mean"], "same-season"),
     ]
     return [
@@ -126,17 +126,6 @@ def conventional_detectors(
         )
         for strategy, chooser in rivals
     ]
-
-
-def pass_mean(window: Window) -> Float:
-    """Mean in dB over the previous images of the target's pass; over all if there is none."""
-    same = is_same_pass(window)
-    images = window.previous[same] if same.any() else window.previous
-    known = np.isfinite(images)
-    total = np.where(known, images, np.float32(0.0)).sum(axis=0, dtype=np.float32)
-    count = known.sum(axis=0, dtype=np.float32)
-    mean: Float = np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)
-    return mean
 
 
 def _dates(events: "geopandas.GeoDataFrame") -> Times:
