@@ -336,7 +336,7 @@ def render(area: Area, part: slice, *, rng: torch.Generator) -> tuple[torch.Tens
 
 
 def write_changes(path: Path, area: Area) -> None:
-    """Write the changes of the ground as polygons: kind, day, area."""
+    """Write the changes of the ground as polygons: kind, date and time, area."""
     drawn = area.world.changes
     rows = []
     for number, (kind, day) in enumerate(zip(drawn.kind[0], drawn.day[0], strict=True)):
@@ -347,8 +347,9 @@ def write_changes(path: Path, area: Area) -> None:
         )
         polygon = shapely.union_all([shapely.geometry.shape(shape) for shape, _ in shapes])
         if not polygon.is_empty:
-            date = views.EPOCH + dt.timedelta(days=int(day))
-            rows.append((changes.NAMES[int(kind)], date.isoformat(), polygon.area, polygon))
+            time = dt.datetime.combine(views.EPOCH, dt.time()) + dt.timedelta(days=float(day))
+            date = time.isoformat(timespec="seconds")
+            rows.append((changes.NAMES[int(kind)], date, polygon.area, polygon))
     columns = ["kind", "date", "area_m2", "geometry"]
     polygons = gpd.GeoDataFrame(
         rows, columns=columns, geometry="geometry", crs=area.grid.crs.to_wkt()
