@@ -38,7 +38,8 @@ class JudgedOptions(BaseModel):
     )
     outside: tuple[str, ...] = Field(
         (WATER,),
-        description="Not within these, as for --within; water is found from the series itself.",
+        description="Not within these, as for --within, in place of water, which is found from the "
+        "series itself.",
     )
 
 

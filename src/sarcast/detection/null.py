@@ -32,7 +32,7 @@ BINS = 2048
 GREATEST_EVIDENCE = 32.0
 TAIL_SHARE = 0.02
 """Share of the values, the greatest, that the exponential tail is fitted to."""
-CENSORED_SHARE = 0.05
+CENSORED_SHARE = 0.25
 """Share of the tail, the greatest values, of which only the number is used: real changes."""
 CENSORED_PEAKS = 0.1
 FEWEST_VALUES = 2000
