@@ -16,7 +16,6 @@ from sarcast.errors import SarcastError
 from sarcast.evaluation.detection.detectors import (
     EvidenceDetector,
     conventional_detectors,
-    pass_mean,
 )
 from sarcast.evaluation.detection.evaluate import (
     Dates,
@@ -30,7 +29,6 @@ from sarcast.evaluation.detection.watches import simulated_watches
 from sarcast.evaluation.metrics.events import operating
 from sarcast.evaluation.simulation.changes import Offset
 from sarcast.prediction.strategies import STRATEGIES, Strategy
-from sarcast.windows import CubeReader
 
 GRID = GeoBox((90, 90), Affine(10.0, 0.0, 500_000.0, 0.0, -10.0, 6_900_000.0), "EPSG:32635")
 DATES = 44
@@ -114,17 +112,6 @@ def test_the_past_is_replayed_once_for_an_area_unless_asked() -> None:
             detector.find(watch)
         counts[once] = len(spy.seen)
     assert counts == {True: 6 * 3 + 2 * 3, False: 2 * (6 * 3 + 3)}
-
-
-def test_pass_mean_takes_the_images_of_the_pass() -> None:
-    data = cube(8)
-    heading = np.array([-12.0, -168.0] * 4, dtype=np.float32)
-    data["backscatter"][::2] += 5.0
-    window = CubeReader.from_cube(data.assign_coords(heading=("time", heading))).cut(
-        7, (0, 0), (90, 90), range(7)
-    )
-    expected = data["backscatter"].values[[1, 3, 5]].mean(axis=0)
-    np.testing.assert_allclose(pass_mean(window), expected, rtol=1e-5)
 
 
 def test_means_leave_room_for_replays_of_a_short_past() -> None:
