@@ -20,6 +20,7 @@ from sarcast.commands.detect import DetectConfig, detect
 from sarcast.commands.evaluate import EvaluateConfig, evaluate
 from sarcast.commands.world import WorldConfig, world
 from sarcast.detection.detect import DetectOptions
+from sarcast.evaluation.detection.evaluate import DetectionTestOptions
 from sarcast.io.files import check_target
 from sarcast.world.options import ChangeKind, WorldOptions
 
@@ -29,8 +30,8 @@ _log = logging.getLogger(__name__)
 SOURCES = {"dem": "dem.tif", "weather": "weather.nc", "cover": "cover.tif"}
 """Files of a world besides its scenes, by the option of ``sarcast cube``."""
 FIRST_CHANGE = dt.date(2020, 8, 25)
-ACQUISITIONS = 4
-"""Watched acquisitions after each change, in the evaluation."""
+ACQUISITIONS, WATCHES = 4, 12
+"""Watched acquisitions after each change, in the evaluation, and times of it at most."""
 
 
 class DemoWorldOptions(WorldOptions):
@@ -86,6 +87,7 @@ def _evaluation(config: DemoConfig, folder: Path) -> EvaluateConfig:
         model=Path("base"),
         detection=True,
         truth=folder / "world" / "truth" / "changes.gpkg",
+        testing=DetectionTestOptions(watches=WATCHES),
         detect=DetectOptions(acquisitions=ACQUISITIONS),
         seed=config.seed,
         to=folder / "evaluation",
