@@ -26,7 +26,7 @@ from sarcast.catalogue import FolderCatalogue, Raster, Scene
 from sarcast.catalogue.protocol import with_canonical_footprint
 from sarcast.cli import main
 from sarcast.cube import open_cube
-from sarcast.detection import regions
+from sarcast.detection import events
 from sarcast.detection.output import write_item
 from sarcast.errors import UsageError
 from sarcast.ingest.cover import CoverOptions, LandCover
@@ -543,7 +543,7 @@ def test_changes_across_180_degrees_have_their_area(crs: str) -> None:
     grid = GRIDS[crs]
     part = grid[100:200, 250:350] if crs != "polar" else grid[300:320, 290:310]
     frame = geopandas.GeoDataFrame(geometry=[part.extent.geom], crs=grid.crs.to_wkt())
-    (area,) = regions._area(frame)
+    (area,) = events._areas_ha(frame.geometry) * 1e4
     flat = shapely.transform(
         shapely.segmentize(contiguous(footprint(part)), 0.5),
         lambda p: np.column_stack([np.radians(p[:, 0]), np.sin(np.radians(p[:, 1]))]) * 6_371_007.0,

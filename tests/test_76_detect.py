@@ -314,7 +314,7 @@ def test_the_threshold_follows_from_the_rate(cube: xr.Dataset, found: Detection)
     def threshold(**rate: float) -> float:
         return detect(cube, MEAN, null=found.null, **rate).threshold
 
-    assert threshold(false_events=1e-3) > threshold(false_events=1.0) == found.threshold
+    assert threshold(false_events=1e-3) > threshold(false_events=2.0) == found.threshold
     assert threshold(false_events=1e5) < found.threshold
     assert threshold(false_pixels=1e-4) == pytest.approx(4.0)
     many = detect(cube, MEAN, null=found.null, false_pixels=1e-3)

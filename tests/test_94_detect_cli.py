@@ -51,7 +51,7 @@ def test_events_are_written_and_summed_up_in_one_line(
     lines = capsys.readouterr().err.strip().splitlines()
     assert lines[-1].startswith("1 events of ")
     assert "in 3 acquisitions, 2020-05-08 to 2020-05-20" in lines[-1]
-    assert "1 false events per 1 000 km2 and acquisition asked, " in lines[-1]
+    assert "2 false events per 1 000 km2 and acquisition asked, " in lines[-1]
     assert "in held-out replays of the past" in lines[-1]
     row = next(geopandas.read_file(tmp_path / "change" / "events.gpkg").itertuples())
     assert str(row.date).startswith("2020-05-14")
@@ -64,7 +64,7 @@ def test_events_are_written_and_summed_up_in_one_line(
     assert properties["sarcast:scene"] == "scene 31"
     assert properties["sarcast:events"] == 1
     assert properties["sarcast:replays"] == 7
-    assert properties["sarcast:false_events_asked"] == 1.0
+    assert properties["sarcast:false_events_asked"] == 2.0
     assert properties["sarcast:false_events_in_replays"] >= 0.0
     assert properties["sarcast:baseline"].startswith("2020-05-02")
 

@@ -84,7 +84,7 @@ def test_every_option_is_in_the_help_with_its_range(capsys: pytest.CaptureFixtur
         (("--start", "yesterday"), "--start: Input should be a valid date"),
         (("--start", "2020-13-01"), "--start: Input should be a valid date"),
         (("--end", "soon"), "--end: Input should be a valid date"),
-        (("--changes", "foo"), "Unknown option: --changes. Did you mean --changes-per-km2?"),
+        (("--changes", "foo"), "Unknown option: --changes. Did you mean --changes-from?"),
         (("--changes-per-km2", "foo"), "--changes-per-km2: Input should be a valid number"),
         (("--speckle-filter", "box"), "--speckle-filter: Input should be 'none', 'lee'"),
         (("--strips", "2"), "--strips: Input should be less than or equal to 1, but '2'"),

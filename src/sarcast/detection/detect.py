@@ -56,7 +56,7 @@ class DetectOptions(
         (), description="Use these bands alone, such as VH; default: all that have data."
     )
     false_events: float = Field(
-        1.0,
+        2.0,
         gt=0.0,
         le=1e6,
         description="False events per 1 000 km2 and acquisition that are accepted.",
