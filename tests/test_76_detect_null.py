@@ -295,6 +295,14 @@ def test_a_past_without_false_regions() -> None:
     assert LEAST_PEAK <= large < small < 8.0
 
 
+def test_a_season_that_the_past_has_not_seen_asks_for_more_evidence(tmp_path: Path) -> None:
+    known = with_peaks(false_peaks(1000.0, 0.5, np.random.default_rng(6)))
+    unknown = replace(known, knows_season=False)
+    assert unknown.threshold(3.0) == known.threshold(1.0) > known.threshold(3.0)
+    write_null(unknown, tmp_path / "null.npz")
+    assert not read_null(tmp_path / "null.npz").knows_season
+
+
 # --- on disk --------------------------------------------------------------------------------------
 
 

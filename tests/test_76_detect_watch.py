@@ -9,7 +9,13 @@ import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sarcast.detection.watch import Watch, WatchOptions, plan_replays, plan_watch
+from sarcast.detection.watch import (
+    Watch,
+    WatchOptions,
+    knows_season,
+    plan_replays,
+    plan_watch,
+)
 from sarcast.errors import SarcastError
 
 DAY = np.timedelta64(1, "D")
@@ -204,3 +210,14 @@ def test_a_watch_after_a_gap_is_like_one_after_a_gap() -> None:
     assert watch.targets == (24, 25)
     (replay,) = plan_replays(times, watch, previous=4, most=1)
     assert replay.targets == (12, 13)
+
+
+@pytest.mark.parametrize(
+    ("days_before", "known"), [(12, False), (250, False), (330, True), (400, True), (720, True)]
+)
+def test_a_season_is_known_from_an_earlier_year(days_before: int, known: bool) -> None:
+    times = np.array(["2022-06-30", "2022-06-30"], dtype="datetime64[ns]")
+    times[0] -= np.timedelta64(days_before, "D")
+    watch, earlier = Watch((1,), times[1]), Watch((0,), times[0])
+    assert knows_season(times, watch, [earlier]) is known
+    assert knows_season(times, watch, []) is False

@@ -2,7 +2,7 @@
 
 import logging
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +22,7 @@ from sarcast.detection.regions import RegionOptions, Regions
 from sarcast.detection.replay import Observer, replay
 from sarcast.detection.residuals import Reader, looks_of, mean_over_looks, watched_bands
 from sarcast.detection.strata import Past, StrataOptions, find_strata
-from sarcast.detection.watch import Watch, WatchOptions, plan_replays, plan_watch
+from sarcast.detection.watch import Watch, WatchOptions, knows_season, plan_replays, plan_watch
 from sarcast.errors import SarcastError, UsageError
 from sarcast.prediction.predict import TileOptions
 from sarcast.windows import CHOOSER_HELP, Chooser, Predictor, PreviousOptions
@@ -235,7 +235,8 @@ def _null(part: Part, predictor: Predictor, watch: Watch, options: DetectOptions
         room = int(judged.sum()) * len(watches) // VALUES_A_STRATUM
         options = options.model_copy(update={"strata": max(1, min(options.strata, room))})
         strata = np.where(judged, find_strata(past, options), -1)
-        return replay(_observer(part.cube, predictor, strata, options), watches)
+        null = replay(_observer(part.cube, predictor, strata, options), watches)
+        return replace(null, knows_season=_knows_season(times, watch, watches))
     if options.replays > 0:
         warnings.warn(
             f"the past of the cube has room for {len(watches)} replays of {len(watch.targets)} "
@@ -244,6 +245,16 @@ def _null(part: Part, predictor: Predictor, watch: Watch, options: DetectOptions
             stacklevel=3,
         )
     return shipped_null(len(watch.targets), options.direction, judged)
+
+
+def _knows_season(times: Times, watch: Watch, replays: Sequence[Watch]) -> bool:
+    known = knows_season(times, watch, replays)
+    if not known:
+        _log.info(
+            "the past of the cube has not seen this season: more evidence is asked for, since "
+            "fields may do what they never did before"
+        )
+    return known
 
 
 def _conditions_of(

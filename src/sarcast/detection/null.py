@@ -42,6 +42,8 @@ MOST_PEAKS = 60
 PRIOR_PEAKS, PRIOR_SCALE = 5.0, float(np.log10(np.e))
 """The scale of peaks before any is seen, which is that of exact p-values, and its weight."""
 KM2_PER_UNIT = 1000.0
+UNKNOWN_SEASON = 3.0
+"""Times as many false events came as were asked for in worlds of half a year (docs/results.md)."""
 
 Counts = npt.NDArray[np.int64]
 
@@ -97,6 +99,10 @@ class Null:
         Judged area of each replay.
     made_from
         What they hold for, by name: predictor, number of acquisitions, grid, ...
+    knows_season
+        Whether a replay lies in the same season of an earlier year. If none does, fields may do
+        what they never did in the past: a rate of false events is asked for that is smaller by
+        ``UNKNOWN_SEASON``.
     """
 
     strata: Labels
@@ -106,6 +112,7 @@ class Null:
     peaks: tuple[Double, ...]
     area_km2: tuple[float, ...]
     made_from: Mapping[str, str] = field(default_factory=dict)
+    knows_season: bool = True
 
     @property
     def looks(self) -> int:
@@ -148,7 +155,10 @@ class Null:
         false_events
             False events per 1 000 km² and acquisition.
         """
-        return _threshold(self.peaks, self.area_km2, self.looks, false_events)
+        return _threshold(self.peaks, self.area_km2, self.looks, self._asked(false_events))
+
+    def _asked(self, false_events: float) -> float:
+        return false_events if self.knows_season else false_events / UNKNOWN_SEASON
 
     def came_true(self, false_events: float) -> float:
         """Compute the rate of false events in replays, each at the threshold of all others.
@@ -167,7 +177,7 @@ class Null:
                 [self.peaks[i] for i in others],
                 [self.area_km2[i] for i in others],
                 self.looks,
-                false_events,
+                self._asked(false_events),
             )
             events += int((peaks > threshold).sum())
         return events / (sum(self.area_km2) / KM2_PER_UNIT * self.looks)

@@ -109,6 +109,7 @@ def _stored(null: Null) -> dict[str, Any]:
         "peaks": np.concatenate([np.zeros(0), *null.peaks]),
         "peaks_of": np.array([len(peaks) for peaks in null.peaks]),
         "area_km2": np.array(null.area_km2),
+        "knows_season": np.array(null.knows_season),
         "made_from": np.array([f"{name}={value}" for name, value in null.made_from.items()]),
     }
 
@@ -129,5 +130,6 @@ def _null(stored: Mapping[str, Any]) -> Null:
         combined=stored["combined"],
         peaks=tuple(np.split(stored["peaks"], ends)),
         area_km2=tuple(map(float, stored["area_km2"])),
+        knows_season=bool(stored["knows_season"]),
         made_from=dict(str(entry).split("=", 1) for entry in stored["made_from"]),
     )

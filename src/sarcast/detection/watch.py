@@ -1,5 +1,6 @@
 """Which acquisitions are watched, from which baseline, and the replays of the same in the past."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -12,7 +13,7 @@ from sarcast.arrays import Double, Times
 from sarcast.cube.dates import IsoDate, moment_of, time_index_of
 from sarcast.errors import SarcastError
 from sarcast.sensor.units import YEAR_DAYS
-from sarcast.windows.previous import YEAR_AWAY_DAYS
+from sarcast.windows.previous import SEASON_DAYS, YEAR_AWAY_DAYS
 
 LATEST = "latest"
 DAYS_PER_FACTOR = 100.0
@@ -164,6 +165,25 @@ def plan_replays(times: Times, watch: Watch, *, previous: int, most: int) -> lis
         )
         for start in sorted(chosen, reverse=True)
     ]
+
+
+def knows_season(times: Times, watch: Watch, replays: Sequence[Watch]) -> bool:
+    """Whether a replay lies in the season of a watch, in an earlier year.
+
+    Parameters
+    ----------
+    times
+        Acquisition times.
+    watch
+        What is repeated.
+    replays
+        As ``plan_replays`` gives them.
+    """
+    last = times[watch.targets[-1]]
+    ages = np.array([(last - times[each.targets[-1]]) / np.timedelta64(1, "D") for each in replays])
+    years = np.round(ages / YEAR_DAYS)
+    same = (years >= 1.0) & (np.abs(ages - YEAR_DAYS * years) <= SEASON_DAYS)
+    return bool(same.any())
 
 
 def _apart(starts: npt.NDArray[np.intp], count: int, most: int) -> list[int]:
