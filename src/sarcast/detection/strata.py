@@ -11,6 +11,7 @@ from functools import cached_property
 import numpy as np
 import xarray as xr
 from pydantic import BaseModel, ConfigDict, Field
+from scipy import ndimage
 
 from sarcast.arrays import Bool, Double, Float, Labels
 from sarcast.detection.smoothing import smooth
@@ -79,6 +80,8 @@ def find_strata(past: "Past", options: StrataOptions) -> Labels:
 def find_water(past: "Past") -> Bool:
     """Find open water from the series itself: dark in the cross-polarised band, moved by wind.
 
+    The shore, as wide as images are smoothed, counts as water: it moves with the level of a lake.
+
     Parameters
     ----------
     past
@@ -94,7 +97,9 @@ def find_water(past: "Past") -> Bool:
     co = [index for index, band in enumerate(bands) if band[0] == band[1]]
     if not cross or not co:
         return np.zeros(past.shape[1:], dtype=bool)
-    water: Bool = (past.mean[cross[0]] < WATER_VH_DB) & (past.std[co[0]] > WATER_STD_DB)
+    dark = (past.mean[cross[0]] < WATER_VH_DB) & (past.std[co[0]] > WATER_STD_DB)
+    shore = max(1, round(max(past.sigma_px)))
+    water: Bool = ndimage.binary_dilation(dark, iterations=shore)
     return water
 
 
