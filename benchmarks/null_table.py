@@ -110,10 +110,10 @@ def observations(
         targets = tuple(int(index) for index in order[start : start + most])
         images = reader.images(Watch(targets, times[targets[0]]))
         for looks in SHIPPED_LOOKS:
+            residuals = reader.residuals(images.isel(time=slice(looks)))
             for direction in DIRECTIONS:
                 observer = Observer(reader, direction, options)
-                observation = observer.observe_images(images.isel(time=slice(looks)))
-                yield direction, looks, (observer, packed(observation))
+                yield direction, looks, (observer, packed(observer.observe_residuals(residuals)))
 
 
 if __name__ == "__main__":

@@ -8,8 +8,8 @@ import pytest
 import xarray as xr
 from shapely.geometry import Polygon, box
 
-from sarcast.detection.judged import JudgedOptions, cover_masks, crop, find_judged, trim
-from sarcast.detection.strata import Past
+from sarcast.detection.judged import JudgedOptions, crop, find_judged, trim
+from sarcast.detection.strata import Past, cover_masks
 from sarcast.errors import SarcastError
 from sarcast.io.rasters import write_cog
 from sarcast.prediction.scene import MARGIN_PX

@@ -87,7 +87,7 @@ def test_the_rate_of_false_events_holds_in_new_noise(noise_null: Null) -> None:
     for first in range(2000, 2000 + watched):
         found = observer().observe(Watch((first,), times(2)[0]))
         evidence = noise_null.evidence(found.statistics, found.looks)
-        events += len(observer().regions_by(evidence, found.shift).above(threshold).peaks)
+        events += len(observer().regions_of(evidence, found.shift).above(threshold).peaks)
     exposure = watched * SIDE**2 * PIXEL_KM2 / 1000.0 * TARGETS
     assert asked / 3 < events / exposure < asked * 3
     assert noise_null.came_true(asked) < asked * 3

@@ -14,14 +14,14 @@ from pydantic import ConfigDict, Field
 from sarcast.arrays import Bool, Labels, Times
 from sarcast.detection import difference as di
 from sarcast.detection.events import Series, describe_events
-from sarcast.detection.evidence import Direction, Residuals, statistics
-from sarcast.detection.judged import JudgedOptions, Part, cover_masks, crop, find_judged, trim
+from sarcast.detection.evidence import Direction, Residuals
+from sarcast.detection.judged import JudgedOptions, Part, crop, find_judged, trim
 from sarcast.detection.null import Null
 from sarcast.detection.null_file import shipped_null
 from sarcast.detection.regions import RegionOptions, Regions
 from sarcast.detection.replay import Observer, replay
 from sarcast.detection.residuals import Reader, looks_of, mean_over_looks, watched_bands
-from sarcast.detection.strata import Past, StrataOptions, find_strata
+from sarcast.detection.strata import Past, StrataOptions, cover_masks, find_strata
 from sarcast.detection.watch import Watch, WatchOptions, knows_season, plan_replays, plan_watch
 from sarcast.errors import SarcastError, UsageError
 from sarcast.prediction.predict import TileOptions
@@ -194,11 +194,11 @@ def detect(
     observer = _observer(part.cube, predictor, null.strata, options)
     images = observer.reader.images(watch)
     residuals = observer.reader.residuals(images)
-    _warn_of_looks(residuals, null.strata >= 0)
-    found = statistics(residuals, observer.pixel_m, null.strata, options.direction)
-    evidence = null.evidence(found, looks_of(residuals.seen))
+    _check_looks(residuals, null.strata >= 0)
+    observed = observer.observe_residuals(residuals)
+    evidence = null.evidence(observed.statistics, observed.looks)
     threshold = _threshold(null, options)
-    regions = observer.regions_of(evidence, residuals).above(threshold)
+    regions = observer.regions_of(evidence, observed.shift).above(threshold)
     before = part.cube["time"].values[part.cube["time"].values < watch.before].max()
     series = Series(images, residuals, evidence, cover_masks(part.cube), before)
     events, onsets = describe_events(regions, series, part.cube["backscatter"].odc.geobox)
@@ -321,7 +321,7 @@ def _images(series: Series, regions: Regions, onsets: Labels) -> xr.Dataset:
     return xr.Dataset({**images, **masks})
 
 
-def _warn_of_looks(residuals: Residuals, judged: Bool) -> None:
+def _check_looks(residuals: Residuals, judged: Bool) -> None:
     looks = residuals.seen.sum(axis=0)[judged]
     count = len(residuals.z)
     if not looks.any():

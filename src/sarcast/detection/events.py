@@ -14,6 +14,7 @@ from sarcast.arrays import Bool, Double, Float, Labels, Times
 from sarcast.cube.dates import iso_time
 from sarcast.detection.evidence import Residuals
 from sarcast.detection.regions import M2_PER_HA, Regions
+from sarcast.io.outlines import outlines_of
 from sarcast.sensor.units import DB
 
 if TYPE_CHECKING:
@@ -157,7 +158,9 @@ def describe_events(
     data: dict[str, Any] = {
         name: pd.Series([row[name] for row in rows], dtype=kind) for name, kind in names.items()
     }
-    outlines = _outlines(regions.labels, count, grid)
+    outlines = geopandas.GeoSeries(
+        outlines_of(regions.labels, count, grid), crs=grid.crs and grid.crs.to_wkt()
+    )
     frame = geopandas.GeoDataFrame(data, geometry=_simplified(outlines, grid))
     frame.insert(0, "id", np.arange(1, count + 1, dtype=np.int32))
     frame.insert(1, "area_ha", _areas_ha(outlines))
@@ -263,21 +266,6 @@ def _cover(cover: dict[str, Bool], members: _Members) -> str:
     shares = {name: members.of(mask).mean() for name, mask in cover.items()}
     best = max(shares, key=lambda name: shares[name], default="")
     return best if best and shares[best] >= 0.5 else ""
-
-
-def _outlines(labels: Labels, count: int, grid: GeoBox) -> "geopandas.GeoSeries":
-    """Outlines of the pixels of each region, with holes, in the CRS of the grid."""
-    import geopandas
-    from rasterio.features import shapes
-    from shapely.geometry import shape
-    from shapely.ops import unary_union
-
-    parts: dict[int, list[Any]] = {number: [] for number in range(1, count + 1)}
-    numbers = labels.astype(np.int32)
-    for outline, label in shapes(numbers, mask=numbers > 0, transform=grid.transform):
-        parts[int(label)].append(shape(outline))
-    outlines = [unary_union(parts[number]) for number in parts]
-    return geopandas.GeoSeries(outlines, crs=grid.crs and grid.crs.to_wkt())
 
 
 def _simplified(outlines: "geopandas.GeoSeries", grid: GeoBox) -> "geopandas.GeoSeries":

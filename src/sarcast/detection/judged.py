@@ -11,13 +11,12 @@ from odc.geo.geom import Geometry
 from pydantic import BaseModel, ConfigDict, Field
 
 from sarcast.arrays import Bool
-from sarcast.detection.strata import Past, find_water
+from sarcast.detection.strata import COVERS, Past, find_water
 from sarcast.errors import SarcastError
 from sarcast.io.grid import read_area
+from sarcast.io.outlines import rasterized
 from sarcast.prediction.scene import MARGIN_PX
 
-COVERS = ("forest", "open_land")
-"""Land cover that a cube can have, by the names of its variables."""
 WATER = "water"
 
 
@@ -114,11 +113,6 @@ def find_judged(part: Part, past: Past, options: JudgedOptions) -> Bool:
     return judged
 
 
-def cover_masks(cube: xr.Dataset) -> dict[str, Bool]:
-    """Where each land cover of a cube is, dims (y, x)."""
-    return {name: cube[name].values.astype(bool) for name in COVERS if name in cube}
-
-
 def _any(part: Part, grid: GeoBox, past: Past, names: Sequence[str]) -> Bool:
     union = np.zeros(part.inside.shape, dtype=bool)
     for name in names:
@@ -146,13 +140,9 @@ def _named(part: Part, grid: GeoBox, past: Past, name: str) -> Bool:
 
 def _mask(grid: GeoBox, area: Geometry | GeoBox, name: str) -> Bool:
     """Pixels whose centre lies in an area."""
-    from rasterio.features import geometry_mask
-
     outline = area.extent if isinstance(area, GeoBox) else area
     projected = outline.to_crs(grid.crs) if outline.crs != grid.crs else outline
-    inside: Bool = geometry_mask(
-        [projected.geom], grid.shape, grid.transform, invert=True, all_touched=False
-    )
+    inside = rasterized([projected.geom], grid)
     if not inside.any():
         raise SarcastError(
             f"{name} does not touch the cube, whose bounds are "

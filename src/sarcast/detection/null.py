@@ -142,10 +142,7 @@ class Null:
                 f"are {len(statistics)}: another version made them; replay the past anew"
             )
         greatest = greatest_evidence(self._tables, statistics, self.strata, looks)
-        table = self._combined_table.astype(np.float32)
-        evidence: Float = table[EVIDENCE_BINS.of(greatest)]
-        known = np.isfinite(greatest)
-        return np.where(known, evidence, np.float32(np.nan))
+        return exact_evidence(self._combined_table, greatest)
 
     def threshold(self, false_events: float) -> float:
         """Compute the evidence that the given rate of false events exceeds.
@@ -244,6 +241,12 @@ def evidence_tables(counts: Counts) -> Double:
 def combined_table(counts: Counts) -> Double:
     """Compute -log10 p of the greatest evidence of several statistics, dims (bin)."""
     return _exponential_tail(counts, EVIDENCE_BINS)
+
+
+def exact_evidence(table: Double, greatest: Float) -> Float:
+    """Look up -log10 p of the greatest evidence in ``combined_table``, dims (y, x); NaN stays."""
+    evidence: Float = table.astype(np.float32)[EVIDENCE_BINS.of(greatest)]
+    return np.where(np.isfinite(greatest), evidence, np.float32(np.nan))
 
 
 def greatest_evidence(

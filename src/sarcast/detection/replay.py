@@ -2,12 +2,11 @@
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
-import xarray as xr
 
-from sarcast.arrays import Double, Float, Floating, Labels
+from sarcast.arrays import Float, Floating, Labels
 from sarcast.detection.evidence import SHIFT_SCALES_M, Direction, Residuals, shift, statistics
 from sarcast.detection.null import (
     BINS,
@@ -17,6 +16,7 @@ from sarcast.detection.null import (
     combined_table,
     count_values,
     evidence_tables,
+    exact_evidence,
     greatest_evidence,
 )
 from sarcast.detection.regions import RegionOptions, Regions, find_regions
@@ -82,25 +82,18 @@ class Observer:
 
     def observe(self, watch: Watch) -> Observation:
         """Predict the targets of a watch and compute its statistics."""
-        return self.observe_images(self.reader.images(watch))
+        return self.observe_residuals(self.reader.residuals(self.reader.images(watch)))
 
-    def observe_images(self, images: xr.Dataset) -> Observation:
-        """Compute the statistics of images as ``Reader.images`` gives them."""
-        residuals = self.reader.residuals(images)
-        found = statistics(residuals, self.pixel_m, self.reader.strata, self.direction)
-        return Observation(found, self._fine_shift(residuals), looks_of(residuals.seen))
+    def observe_residuals(self, residuals: Residuals) -> Observation:
+        """Compute the statistics of the residuals of a watch."""
+        pixel_m = self.pixel_m
+        found = statistics(residuals, pixel_m, self.reader.strata, self.direction)
+        finest = tuple(SHIFT_SCALES_M[0] / size for size in pixel_m)
+        return Observation(found, smooth(shift(residuals), finest), looks_of(residuals.seen))
 
-    def regions_of(self, evidence: Float, residuals: Residuals) -> Regions:
-        """Find the regions of an evidence image, dims (y, x)."""
-        return self.regions_by(evidence, self._fine_shift(residuals))
-
-    def regions_by(self, evidence: Float, shifts: Float) -> Regions:
-        """Find regions from evidence and the ``shift`` of an observation."""
+    def regions_of(self, evidence: Float, shifts: Float) -> Regions:
+        """Find regions from evidence, dims (y, x), and the ``shift`` of an observation."""
         return find_regions(evidence, shifts, self.pixel_area_m2, self.regions)
-
-    def _fine_shift(self, residuals: Residuals) -> Float:
-        finest = tuple(SHIFT_SCALES_M[0] / size for size in self.pixel_m)
-        return smooth(shift(residuals), finest)
 
 
 def replay(observer: Observer, watches: Sequence[Watch]) -> Null:
@@ -136,7 +129,7 @@ def replay(observer: Observer, watches: Sequence[Watch]) -> Null:
             "no replay of the past could be judged: too few previous images see the area; choose "
             "fewer (--previous), or the table of the weights (--replays 0)"
         )
-    return replace(null_of(seen), strata=observer.reader.strata)
+    return null_of(seen)
 
 
 def null_of(seen: Sequence[tuple[Observer, Observation]]) -> Null:
@@ -153,29 +146,31 @@ def null_of(seen: Sequence[tuple[Observer, Observation]]) -> Null:
     Null
         With the strata of the first one.
     """
-    strata = [observer.reader.strata for observer, _ in seen]
+    first, _ = seen[0]
     looks = max(int(each.looks.max()) for _, each in seen)
-    pairs = list(zip(seen, strata, strict=True))
     counts = np.stack(
-        [count_values(each.statistics, labels, each.looks, looks) for (_, each), labels in pairs]
+        [
+            count_values(each.statistics, observer.reader.strata, each.looks, looks)
+            for observer, each in seen
+        ]
     )
     greatest = [
-        greatest_evidence(table, each.statistics, labels, each.looks)
-        for table, ((_, each), labels) in zip(_without_each(counts), pairs, strict=True)
+        greatest_evidence(
+            evidence_tables(_others(counts, index)),
+            each.statistics,
+            observer.reader.strata,
+            each.looks,
+        )
+        for index, (observer, each) in enumerate(seen)
     ]
     combined = np.stack([_histogram(each) for each in greatest])
-    peaks = []
+    peaks, areas = [], []
     for index, (evidence, (observer, each)) in enumerate(zip(greatest, seen, strict=True)):
-        table = combined_table(_others(combined, index)).astype(np.float32)
-        known = np.isfinite(evidence)
-        exact = np.where(known, table[EVIDENCE_BINS.of(evidence)], np.float32(np.nan))
-        peaks.append(observer.regions_by(exact, each.shift.astype(np.float32)).peaks)
-    areas = tuple(
-        float(np.isfinite(evidence).sum() * observer.pixel_area_m2 / M2_PER_KM2)
-        for evidence, (observer, _) in zip(greatest, seen, strict=True)
-    )
+        exact = exact_evidence(combined_table(_others(combined, index)), evidence)
+        peaks.append(observer.regions_of(exact, each.shift.astype(np.float32)).peaks)
+        areas.append(float(np.isfinite(evidence).sum() * observer.pixel_area_m2 / M2_PER_KM2))
     names = tuple(seen[0][1].statistics)
-    return Null(strata[0], names, counts, combined, tuple(peaks), areas)
+    return Null(first.reader.strata, names, counts, combined, tuple(peaks), tuple(areas))
 
 
 def _observed(
@@ -203,11 +198,6 @@ def _others(counts: Counts, index: int) -> Counts:
     total = counts.sum(axis=0)
     others: Counts = total if len(counts) == 1 else total - counts[index]
     return others
-
-
-def _without_each(counts: Counts) -> Iterable[Double]:
-    for index in range(len(counts)):
-        yield evidence_tables(_others(counts, index))
 
 
 def _histogram(evidence: Float) -> Counts:

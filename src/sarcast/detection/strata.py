@@ -17,6 +17,8 @@ from sarcast.arrays import Bool, Double, Float, Labels
 from sarcast.detection.smoothing import smooth
 from sarcast.io.footprint import pixel_size_m
 
+COVERS = ("forest", "open_land")
+"""Land cover that a cube can have, by the names of its variables."""
 SMOOTHING_M = 30.0
 """Standard deviation of the smoothing of each past image, metres: less speckle in the features."""
 MOST_IMAGES = 64
@@ -77,6 +79,11 @@ def find_strata(past: "Past", options: StrataOptions) -> Labels:
     return labels
 
 
+def cover_masks(cube: xr.Dataset) -> dict[str, Bool]:
+    """Where each land cover of a cube is, dims (y, x)."""
+    return {name: cube[name].values.astype(bool) for name in COVERS if name in cube}
+
+
 def find_water(past: "Past") -> Bool:
     """Find open water from the series itself: dark in the cross-polarised band, moved by wind.
 
@@ -112,10 +119,8 @@ def _features(past: "Past") -> tuple[Double, Bool]:
     images = [past.mean, past.std, trend, np.fmax.reduce(steps)]
     known: Bool = np.asarray(np.isfinite(past.mean).any(axis=0))
     maps = [np.where(np.isfinite(layer), layer, 0.0) for image in images for layer in image]
-    for name in ("forest", "open_land"):
-        if name in past.cube:
-            share = smooth(past.cube[name].values.astype(np.float32), past.sigma_px)
-            maps.append(np.nan_to_num(share))
+    for mask in cover_masks(past.cube).values():
+        maps.append(smooth(mask.astype(np.float32), past.sigma_px))
     return np.stack([layer[known] for layer in maps], axis=1).astype(np.float64), known
 
 

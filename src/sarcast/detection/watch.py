@@ -13,7 +13,7 @@ from sarcast.arrays import Double, Times
 from sarcast.cube.dates import IsoDate, moment_of, time_index_of
 from sarcast.errors import SarcastError
 from sarcast.sensor.units import YEAR_DAYS
-from sarcast.windows.previous import SEASON_DAYS, YEAR_AWAY_DAYS
+from sarcast.windows.previous import YEAR_AWAY_DAYS, is_same_season, season_days
 
 LATEST = "latest"
 DAYS_PER_FACTOR = 100.0
@@ -181,9 +181,7 @@ def knows_season(times: Times, watch: Watch, replays: Sequence[Watch]) -> bool:
     """
     last = times[watch.targets[-1]]
     ages = np.array([(last - times[each.targets[-1]]) / np.timedelta64(1, "D") for each in replays])
-    years = np.round(ages / YEAR_DAYS)
-    same = (years >= 1.0) & (np.abs(ages - YEAR_DAYS * years) <= SEASON_DAYS)
-    return bool(same.any())
+    return bool(is_same_season(ages).any())
 
 
 def _apart(starts: npt.NDArray[np.intp], count: int, most: int) -> list[int]:
@@ -231,8 +229,7 @@ def _watched(times: Times, order: npt.NDArray[np.intp], options: WatchOptions) -
 def _season_days(times: Times, target: np.datetime64) -> Double:
     """Days from a time in the season, each year between them counted as some days."""
     ages = (target - times) / np.timedelta64(1, "D")
-    years = np.round(ages / YEAR_DAYS)
-    return np.abs(ages - YEAR_DAYS * years) + YEAR_AWAY_DAYS * years
+    return season_days(ages) + YEAR_AWAY_DAYS * np.round(ages / YEAR_DAYS)
 
 
 def _day(time: np.datetime64) -> str:

@@ -7,7 +7,7 @@ import numpy.typing as npt
 import xarray as xr
 from pydantic import BaseModel, ConfigDict, Field
 
-from sarcast.arrays import Times
+from sarcast.arrays import Bool, Double, Times
 from sarcast.errors import SarcastError
 from sarcast.sensor.units import YEAR_DAYS
 
@@ -75,14 +75,25 @@ def rank_previous(
         years = np.floor(ages / YEAR_DAYS) + np.array([[0.0], [1.0]])
         days = np.abs(ages - YEAR_DAYS * years) + YEAR_AWAY_DAYS * years
         return recent[np.argsort(days.min(axis=0), kind="stable")]
-    years = np.round(ages / YEAR_DAYS)
-    away = np.abs(ages - YEAR_DAYS * years)
-    seasonal = (ages >= EARLIER_DAYS) & (away <= SEASON_DAYS)
+    away, seasonal = season_days(ages), is_same_season(ages)
     same = recent[seasonal][np.argsort(away[seasonal], kind="stable")]
     if chooser == "same-season":
         return np.concatenate([same, recent[~seasonal]])
     alternating = [index for pair in zip(recent, same, strict=False) for index in pair]
     return np.array(list(dict.fromkeys([*alternating, *same, *recent])), dtype=np.intp)
+
+
+def season_days(ages: Double) -> Double:
+    """Days within the year between a target and images of some age, 0..183; ages in days."""
+    years = np.round(ages / YEAR_DAYS)
+    days: Double = np.abs(ages - YEAR_DAYS * years)
+    return days
+
+
+def is_same_season(ages: Double) -> Bool:
+    """Which ages, in days, are of an earlier year and within ``SEASON_DAYS`` of its season."""
+    same: Bool = (ages >= EARLIER_DAYS) & (season_days(ages) <= SEASON_DAYS)
+    return same
 
 
 def choose_previous(

@@ -13,9 +13,6 @@ from typing import Any
 import geopandas as gpd
 import numpy as np
 import pyogrio
-import rasterio.features
-import shapely
-import shapely.geometry
 import torch
 import xarray as xr
 from odc.geo import CRS
@@ -29,6 +26,7 @@ from sarcast.catalogue.scene import BANDS, Raster, Scene
 from sarcast.errors import SarcastError
 from sarcast.io.files import explain_full_disk, new_file
 from sarcast.io.footprint import utm_crs
+from sarcast.io.outlines import outlines_of
 from sarcast.io.progress import track
 from sarcast.io.rasters import write_cog
 from sarcast.sensor.conditions import PLATFORMS
@@ -342,10 +340,7 @@ def write_changes(path: Path, area: Area) -> None:
     for number, (kind, day) in enumerate(zip(drawn.kind[0], drawn.day[0], strict=True)):
         mask = drawn.masks[0, number].numpy()
         grid = area.grid[drawn.box(number)]
-        shapes = rasterio.features.shapes(
-            mask.astype(np.uint8), mask=mask, transform=grid.transform
-        )
-        polygon = shapely.union_all([shapely.geometry.shape(shape) for shape, _ in shapes])
+        (polygon,) = outlines_of(mask, 1, grid)
         if not polygon.is_empty:
             time = dt.datetime.combine(views.EPOCH, dt.time()) + dt.timedelta(days=float(day))
             date = time.isoformat(timespec="seconds")

@@ -1,7 +1,6 @@
 """Rules of other systems applied to a watch: from their statistic to events."""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import xarray as xr
@@ -15,6 +14,7 @@ from sarcast.evaluation.detection.rules import Rule, Series, above
 from sarcast.evaluation.detection.truth import tracks_of
 from sarcast.evaluation.detection.watches import Findings, WatchCase
 from sarcast.io.footprint import pixel_size_m
+from sarcast.io.outlines import outlines_of
 
 if TYPE_CHECKING:
     import geopandas
@@ -80,15 +80,8 @@ def large_regions(changed: Bool, fewest_pixels: int) -> Bool:
 def outlined(changed: Bool, grid: GeoBox) -> "geopandas.GeoDataFrame":
     """Outlines of the connected changes of a change map, dims (y, x), without a known ``date``."""
     import geopandas as gpd
-    from rasterio.features import shapes
-    from shapely.geometry import shape
-    from shapely.ops import unary_union
 
     labels, count = ndimage.label(changed, CONNECTIVITY)
-    labels = labels.astype(np.int32)
-    parts: dict[int, list[Any]] = {}
-    for outline, label in shapes(labels, mask=changed, transform=grid.transform):
-        parts.setdefault(int(label), []).append(shape(outline))
-    outlines: Sequence[Any] = [unary_union(parts[label]) for label in range(1, count + 1)]
     dates = np.full(count, np.datetime64("NaT", "s"))
-    return gpd.GeoDataFrame({"date": dates}, geometry=list(outlines), crs=grid.crs.to_wkt())
+    outlines = outlines_of(labels, count, grid)
+    return gpd.GeoDataFrame({"date": dates}, geometry=outlines, crs=grid.crs.to_wkt())

@@ -21,10 +21,10 @@ from sarcast.evaluation.detection.truth import pixel_ha
 from sarcast.evaluation.simulation.changes import Change, Gaussian, Offset, Statistical
 from sarcast.evaluation.simulation.image import LandImage
 from sarcast.evaluation.simulation.shapes import ShapeOptions, filled, random_polygon
+from sarcast.io.outlines import outlines_of
 
 if TYPE_CHECKING:
     import geopandas
-    from shapely.geometry.base import BaseGeometry
 
 IMAGES = ("time", "band", "y", "x")
 TRIES = 40
@@ -263,7 +263,7 @@ def _truth(
                 float(_root_mean_square(added[each.onset :, :, each.shape]).max()) for each in drawn
             ],
         },
-        geometry=[_outline(each.shape, grid) for each in drawn],
+        geometry=[outlines_of(each.shape, 1, grid)[0] for each in drawn],
         crs=grid.crs.to_wkt(),
     )
 
@@ -274,12 +274,3 @@ def _root_mean_square(values: Float) -> Float:
     total = np.where(known, np.square(values), np.float32(0.0)).sum(axis=(0, 2))
     root: Float = np.sqrt(total / np.maximum(known.sum(axis=(0, 2)), 1))
     return root
-
-
-def _outline(shape: Bool, grid: GeoBox) -> "BaseGeometry":
-    """Outline of the pixels of a mask, in the CRS of its grid."""
-    import shapely
-    from rasterio.features import shapes
-
-    parts = shapes(shape.astype(np.uint8), mask=shape, transform=grid.transform)
-    return shapely.union_all([shapely.geometry.shape(part) for part, _ in parts])

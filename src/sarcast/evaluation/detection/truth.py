@@ -17,14 +17,15 @@ from odc.geo.geobox import GeoBox
 
 from sarcast.arrays import Bool, Double, Times
 from sarcast.cube.dates import to_datetime64
+from sarcast.detection.regions import M2_PER_HA
 from sarcast.errors import SarcastError
 from sarcast.io.footprint import pixel_size_m
+from sarcast.io.outlines import rasterized
 
 if TYPE_CHECKING:
     import geopandas
     from shapely.geometry.base import BaseGeometry
 
-M2_PER_HA = 10_000.0
 REFERENCE_M = 500.0
 """Unchanged pixels within this distance of a change tell how its surroundings moved."""
 FEWEST_REFERENCE_PIXELS = 30
@@ -215,21 +216,6 @@ def with_magnitudes(
             moved[number] = _movement(cube, change.geometry, unchanged, steps)
     columns = {f"{band.lower()}_db": moved[:, index] for index, band in enumerate(bands)}
     return truth.assign(**columns, magnitude_db=_greatest(moved))
-
-
-def rasterized(outlines: Sequence["BaseGeometry"], grid: GeoBox) -> Bool:
-    """Pixels whose centre lies inside any of some outlines, dims (y, x)."""
-    from rasterio.features import rasterize
-
-    if len(outlines) == 0:
-        return np.zeros(grid.shape.yx, dtype=bool)
-    burnt = rasterize(
-        ((outline, 1) for outline in outlines),
-        out_shape=grid.shape.yx,
-        transform=grid.transform,
-        dtype=np.uint8,
-    )
-    return np.asarray(burnt, dtype=bool)
 
 
 def _greatest(moved: Double) -> Double:

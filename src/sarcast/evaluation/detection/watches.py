@@ -14,11 +14,11 @@ from sarcast.evaluation.detection.simulation import PersistentOptions, with_pers
 from sarcast.evaluation.detection.truth import (
     counted_changes,
     pixel_ha,
-    rasterized,
 )
 from sarcast.evaluation.metrics import count_scores, roc
 from sarcast.evaluation.metrics.events import DetectorScores, TruthScore, WatchScore
 from sarcast.evaluation.simulation.changes import Change
+from sarcast.io.outlines import rasterized
 
 if TYPE_CHECKING:
     import geopandas

@@ -7,8 +7,9 @@ from pydantic import Field
 
 from sarcast.arrays import Double
 from sarcast.errors import SarcastError
-from sarcast.evaluation.metrics.events import DetectorScores, Record, is_found
+from sarcast.evaluation.metrics.events import DetectorScores, is_found
 from sarcast.evaluation.metrics.intervals import draw_weights, interval
+from sarcast.evaluation.metrics.records import Record
 
 FEWEST_WATCHES = 4
 """Fewest watches that an interval is given for."""

@@ -1,13 +1,11 @@
 """The result of an evaluation of detection, as stored in ``detection.json``."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Literal, Self
 
 import numpy as np
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from sarcast.errors import SarcastError
 from sarcast.evaluation.metrics.comparison import (
     PairedFalse,
     PairedRecall,
@@ -20,13 +18,12 @@ from sarcast.evaluation.metrics.events import (
     DetectorRole,
     DetectorScores,
     Operating,
-    Record,
     curve,
     is_found,
     operating,
     recall_by_class,
 )
-from sarcast.io.files import new_file
+from sarcast.evaluation.metrics.records import Record, StoredRecord
 
 
 class DetectorResult(Record):
@@ -60,8 +57,10 @@ class DetectorResult(Record):
     )
 
 
-class DetectionEvaluation(Record):
+class DetectionEvaluation(StoredRecord):
     """Result of an evaluation of detection."""
+
+    what, command = "an evaluation of detection", "sarcast evaluate --detection"
 
     schema_version: Literal[1] = 1
     title: str
@@ -120,30 +119,6 @@ class DetectionEvaluation(Record):
             scores=tuple(scores),
             provenance=provenance,
         )
-
-    def write(self, path: Path) -> None:
-        """Write as JSON, atomically."""
-        with new_file(path) as partial:
-            partial.write_text(self.model_dump_json(indent=1) + "\n", encoding="utf-8")
-
-    @classmethod
-    def read(cls, path: Path) -> Self:
-        """Read a file that ``write`` wrote.
-
-        Raises
-        ------
-        SarcastError
-            If the file is absent, or not an evaluation of this schema version.
-        """
-        try:
-            return cls.model_validate_json(path.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise SarcastError(f"{path} cannot be read: {error.strerror}") from error
-        except ValidationError as error:
-            raise SarcastError(
-                f"{path} is not an evaluation of detection of schema version 1; run "
-                f"'sarcast evaluate --detection' again to write one"
-            ) from error
 
 
 def _result(scores: DetectorScores, false_events: float) -> DetectorResult:

@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from typing import Literal, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from sarcast.errors import SarcastError
+from sarcast.evaluation.metrics.records import Record
 
 DetectorRole = Literal["network", "strategy", "rule"]
 """The detection of this package with a network or with a strategy, or another published rule."""
@@ -30,12 +31,6 @@ MAGNITUDE_CLASSES_DB: tuple[tuple[str, float], ...] = (
     ("≥ 3 dB", np.inf),
 )
 """Names of the classes, and the values that they end at."""
-
-
-class Record(BaseModel):
-    """Part of the result of an evaluation of detection."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class TruthScore(Record):

@@ -1,7 +1,7 @@
 """The result of an evaluation, as stored in ``evaluation.json``."""
 
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -12,18 +12,55 @@ Role = Literal["strategy", "network", "oracle"]
 """What a method is: a conventional strategy, a network, or the noise-free truth of a world."""
 
 
-class _Record(BaseModel):
+class Record(BaseModel):
+    """A record of a result: immutable, without unknown fields."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Curve(_Record):
+class StoredRecord(Record):
+    """A result that is stored as a JSON file."""
+
+    what: ClassVar[str]
+    """What the file is, in errors."""
+    command: ClassVar[str]
+    """Command that writes one."""
+
+    def write(self, path: Path) -> None:
+        """Write as JSON, atomically."""
+        with new_file(path) as partial:
+            partial.write_text(self.model_dump_json(indent=1) + "\n", encoding="utf-8")
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read a file that ``write`` wrote.
+
+        Raises
+        ------
+        SarcastError
+            If the file is absent, or not such a result of this schema version.
+        """
+        try:
+            return cls.model_validate_json(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise SarcastError(f"{path} cannot be read: {error.strerror}") from error
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"])) or "the file"
+            raise SarcastError(
+                f"{path} is not {cls.what} of schema version 1 ({where}: {first['msg']}); "
+                f"run '{cls.command}' again to write one"
+            ) from error
+
+
+class Curve(Record):
     """Points of a ROC curve."""
 
     false_alarm_rate: tuple[float, ...]
     detection_rate: tuple[float, ...]
 
 
-class MethodResult(_Record):
+class MethodResult(Record):
     """Measures of one method under one kind of change, with one kind of difference image."""
 
     method: str = Field(description="name of the method")
@@ -49,7 +86,7 @@ class MethodResult(_Record):
     curve: Curve
 
 
-class _Paired(_Record):
+class _Paired(Record):
     """Difference of two methods on the same windows."""
 
     method: str
@@ -66,7 +103,7 @@ class PairedResult(_Paired):
     difference: str
 
 
-class GroupResult(_Record):
+class GroupResult(Record):
     """AUC over the windows of one condition, or over the pixels of one land cover."""
 
     method: str
@@ -78,7 +115,7 @@ class GroupResult(_Record):
     pixels: int = Field(ge=0)
 
 
-class ClassifierResult(_Record):
+class ClassifierResult(Record):
     """Measures of a classifier on a method's difference images, on cases it was not fitted on."""
 
     method: str
@@ -109,7 +146,7 @@ class PairedClassifier(_Paired):
     classifier: str
 
 
-class CalibrationResult(_Record):
+class CalibrationResult(Record):
     """How well a method's standard deviation matches the residuals where nothing changed."""
 
     method: str
@@ -120,7 +157,7 @@ class CalibrationResult(_Record):
     values: int
 
 
-class CloserResult(_Record):
+class CloserResult(Record):
     """How often a method's expected image is closer to the actual one than the latest previous one.
 
     Without simulated change; ties count half, so that the latest previous image itself has 0.5.
@@ -137,8 +174,10 @@ class CloserResult(_Record):
     pixels: int = Field(ge=0, description="pixels compared")
 
 
-class Evaluation(_Record):
+class Evaluation(StoredRecord):
     """Result of an evaluation."""
+
+    what, command = "an evaluation", "sarcast evaluate"
 
     schema_version: Literal[1] = 1
     title: str
@@ -157,29 +196,3 @@ class Evaluation(_Record):
     def changes(self) -> tuple[str, ...]:
         """Names of the kinds of change, in the order of evaluation."""
         return tuple(dict.fromkeys(result.change for result in self.results))
-
-    def write(self, path: Path) -> None:
-        """Write as JSON, atomically."""
-        with new_file(path) as partial:
-            partial.write_text(self.model_dump_json(indent=1) + "\n", encoding="utf-8")
-
-    @classmethod
-    def read(cls, path: Path) -> Self:
-        """Read a file that ``write`` wrote.
-
-        Raises
-        ------
-        SarcastError
-            If the file is absent, or not an evaluation of this schema version.
-        """
-        try:
-            return cls.model_validate_json(path.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise SarcastError(f"{path} cannot be read: {error.strerror}") from error
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(map(str, first["loc"])) or "the file"
-            raise SarcastError(
-                f"{path} is not an evaluation of schema version 1 ({where}: {first['msg']}); "
-                f"run 'sarcast evaluate' again to write one"
-            ) from error
