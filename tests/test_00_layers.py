@@ -27,6 +27,7 @@ LAYERS = [
     ["prediction"],
     ["prediction.training"],
     ["detection"],
+    ["monitoring"],
     ["evaluation.metrics"],
     ["evaluation.simulation"],
     ["evaluation.report"],

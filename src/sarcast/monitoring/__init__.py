@@ -1,0 +1,1 @@
+"""Change followed over acquisitions: alerts that are confirmed, or not, and end."""
