@@ -13,7 +13,7 @@ import xarray as xr
 from shapely.geometry import box
 
 import sarcast
-from sarcast.detection import detect as detection_module
+from sarcast.detection import prepare
 from sarcast.detection.detect import Detection, DetectOptions
 from sarcast.detection.null_file import SHIPPED, write_shipped
 from sarcast.errors import SarcastError
@@ -353,7 +353,7 @@ def test_null_distributions_are_used_again(
     def no_replay(*_: object) -> None:
         raise AssertionError("the past is replayed")
 
-    monkeypatch.setattr(detection_module, "replay", no_replay)
+    monkeypatch.setattr(prepare, "replay", no_replay)
     again = detect(cube, MEAN, null=found.null)
     xr.testing.assert_identical(again.images, found.images)
     assert again.events.equals(found.events)

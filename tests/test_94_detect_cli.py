@@ -75,7 +75,7 @@ def test_the_null_distributions_of_an_earlier_run_are_used(
     first, second = tmp_path / "first", tmp_path / "second"
     run("--quiet", "detect", store, "--model", "mean", "--until", "2020-05-14", "--strata", "4",
         "--to", first)  # fmt: skip
-    monkeypatch.setattr("sarcast.detection.detect.replay", None)
+    monkeypatch.setattr("sarcast.detection.prepare.replay", None)
     run("--quiet", "detect", store, "--model", "mean", "--null", first, "--to", second)
     assert len(geopandas.read_file(second / "events.gpkg")) >= 1
     thresholds = [

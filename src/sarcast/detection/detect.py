@@ -1,8 +1,7 @@
 """Detection: from a cube and an expected image to events, dated and outlined."""
 
-import logging
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -14,66 +13,35 @@ from pydantic import ConfigDict, Field
 from sarcast.arrays import Bool, Labels, Times
 from sarcast.detection import difference as di
 from sarcast.detection.events import Series, describe_events
-from sarcast.detection.evidence import Direction, Residuals
-from sarcast.detection.judged import JudgedOptions, Part, crop, find_judged, trim
+from sarcast.detection.evidence import Residuals
+from sarcast.detection.judged import crop, trim
 from sarcast.detection.null import Null
-from sarcast.detection.null_file import shipped_null
-from sarcast.detection.regions import RegionOptions, Regions
-from sarcast.detection.replay import Observer, replay
-from sarcast.detection.residuals import Reader, looks_of, mean_over_looks, watched_bands
-from sarcast.detection.strata import Past, StrataOptions, cover_masks, find_strata
-from sarcast.detection.watch import Watch, WatchOptions, knows_season, plan_replays, plan_watch
+from sarcast.detection.prepare import EvidenceOptions, in_memory, measure_null, observer_of
+from sarcast.detection.regions import Regions
+from sarcast.detection.residuals import looks_of, mean_over_looks, watched_bands
+from sarcast.detection.strata import cover_masks
+from sarcast.detection.watch import Watch, WatchOptions, plan_watch
 from sarcast.errors import SarcastError, UsageError
-from sarcast.prediction.predict import TileOptions
-from sarcast.windows import CHOOSER_HELP, Chooser, Predictor, PreviousOptions
+from sarcast.windows import Predictor
 
 if TYPE_CHECKING:
     import geopandas
 
-_log = logging.getLogger(__name__)
-
-FEWEST_REPLAYS = 2
-"""With fewer replays than this, p-values come from the table of the weights."""
-VALUES_A_STRATUM = 2500
-"""Pixels of all replays together that a stratum should have: small areas have fewer strata."""
-MOST_BYTES_IN_MEMORY = 2**31
-"""Size of a cube's images up to which they are kept in memory, bytes."""
 PARTLY_SEEN_SHARE = 0.05
 """Share of the judged pixels from which on missing looks are worth a warning."""
 
 
-class DetectOptions(
-    WatchOptions, JudgedOptions, RegionOptions, StrataOptions, PreviousOptions, TileOptions
-):
+class DetectOptions(WatchOptions, EvidenceOptions):
     """What is watched, from which baseline, where, and how much evidence makes an event."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    previous: int = Field(8, ge=1, le=64, description="Number of images of the baseline.")
-    chooser: Chooser = Field("nearest", description=CHOOSER_HELP)
-    direction: Direction = Field("both", description="Find losses of backscatter, gains, or both.")
-    bands: tuple[str, ...] = Field(
-        (), description="Use these bands alone, such as VH; default: all that have data."
-    )
-    false_events: float = Field(
-        2.0,
-        gt=0.0,
-        le=1e6,
-        description="False events per 1 000 km2 and acquisition that are accepted.",
-    )
     false_pixels: float | None = Field(
         None,
         gt=0.0,
         lt=1.0,
         description="Share of unchanged pixels whose evidence may exceed the threshold, in place "
         "of --false-events.",
-    )
-    replays: int = Field(
-        8,
-        ge=0,
-        le=64,
-        description="Earlier times of the cube, at most, at which the same watch is repeated to "
-        "learn what unchanged ground shows; 0: use the table of the weights.",
     )
 
 
@@ -183,15 +151,15 @@ def detect(
         raise UsageError(f"give options, or {', '.join(settings)} alone: not both")
     options = options or DetectOptions(**settings)
     part = crop(cube, options.area)
-    part = _in_memory(part) if null is None else part
+    part = in_memory(part) if null is None else part
     watch = plan_watch(part.cube, options)
     bands = watched_bands(part.cube, watch, options.bands)
     options = options.model_copy(update={"bands": bands})
     conditions = _conditions_of(part.cube, predictor, watch, options)
     if null is None:
-        null = replace(_null(part, predictor, watch, options), made_from=conditions)
+        null = replace(measure_null(part, predictor, watch, options), made_from=conditions)
     _check_same(null, conditions)
-    observer = _observer(part.cube, predictor, null.strata, options)
+    observer = observer_of(part.cube, predictor, null.strata, options)
     images = observer.reader.images(watch)
     residuals = observer.reader.residuals(images)
     _check_looks(residuals, null.strata >= 0)
@@ -204,57 +172,6 @@ def detect(
     events, onsets = describe_events(regions, series, part.cube["backscatter"].odc.geobox)
     final = trim(_images(series, regions, onsets), part.inside)
     return Detection(final, events, series.times, before, threshold, null, options)
-
-
-def _in_memory(part: Part) -> Part:
-    """Read a small part once: its images are used many times, by replays and baselines."""
-    backscatter = part.cube["backscatter"]
-    if backscatter.size * np.dtype(np.float32).itemsize > MOST_BYTES_IN_MEMORY:
-        return part
-    read = backscatter.astype(np.float32, keep_attrs=True).compute()
-    return replace(part, cube=part.cube.assign(backscatter=read))
-
-
-def _observer(
-    cube: xr.Dataset, predictor: Predictor, strata: Labels, options: DetectOptions
-) -> Observer:
-    previous = PreviousOptions(previous=options.previous, chooser=options.chooser)
-    tiles = TileOptions(tile=options.tile, overlap=options.overlap)
-    reader = Reader(cube, predictor, previous, tiles, strata, options.bands or None)
-    return Observer(reader, options.direction, options)
-
-
-def _null(part: Part, predictor: Predictor, watch: Watch, options: DetectOptions) -> Null:
-    """Null distributions by replay or, where the past is too short, of the weights."""
-    past = Past(part.cube, watch.before)
-    judged = find_judged(part, past, options)
-    previous = predictor.previous or options.previous
-    times = part.cube["time"].values
-    watches = plan_replays(times, watch, previous=previous, most=options.replays)
-    if len(watches) >= FEWEST_REPLAYS:
-        room = int(judged.sum()) * len(watches) // VALUES_A_STRATUM
-        options = options.model_copy(update={"strata": max(1, min(options.strata, room))})
-        strata = np.where(judged, find_strata(past, options), -1)
-        null = replay(_observer(part.cube, predictor, strata, options), watches)
-        return replace(null, knows_season=_knows_season(times, watch, watches))
-    if options.replays > 0:
-        warnings.warn(
-            f"the past of the cube has room for {len(watches)} replays of {len(watch.targets)} "
-            f"acquisitions, at least {FEWEST_REPLAYS} are needed: p-values come from the table of "
-            f"the weights, which does not know this area",
-            stacklevel=3,
-        )
-    return shipped_null(len(watch.targets), options.direction, judged)
-
-
-def _knows_season(times: Times, watch: Watch, replays: Sequence[Watch]) -> bool:
-    known = knows_season(times, watch, replays)
-    if not known:
-        _log.info(
-            "the past of the cube has not seen this season: more evidence is asked for, since "
-            "fields may do what they never did before"
-        )
-    return known
 
 
 def _conditions_of(

@@ -1,0 +1,132 @@
+"""What precedes a detection: how evidence is made, and the null distributions of a cube's past."""
+
+import logging
+import warnings
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import xarray as xr
+from pydantic import ConfigDict, Field
+
+from sarcast.arrays import Labels, Times
+from sarcast.detection.evidence import Direction
+from sarcast.detection.judged import JudgedOptions, Part, find_judged
+from sarcast.detection.null import Null
+from sarcast.detection.null_file import shipped_null
+from sarcast.detection.regions import RegionOptions
+from sarcast.detection.replay import Observer, replay
+from sarcast.detection.residuals import Reader
+from sarcast.detection.strata import Past, StrataOptions, find_strata
+from sarcast.detection.watch import Watch, knows_season, plan_replays
+from sarcast.prediction.predict import TileOptions
+from sarcast.windows import CHOOSER_HELP, Chooser, Predictor, PreviousOptions
+
+_log = logging.getLogger(__name__)
+
+FEWEST_REPLAYS = 2
+"""With fewer replays than this, p-values come from the table of the weights."""
+VALUES_A_STRATUM = 2500
+"""Pixels of all replays together that a stratum should have: small areas have fewer strata."""
+MOST_BYTES_IN_MEMORY = 2**31
+"""Size of a cube's images up to which they are kept in memory, bytes."""
+
+
+class EvidenceOptions(JudgedOptions, RegionOptions, StrataOptions, PreviousOptions, TileOptions):
+    """Where evidence is looked for, from which baseline, and how much of it is an event."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    previous: int = Field(8, ge=1, le=64, description="Number of images of the baseline.")
+    chooser: Chooser = Field("nearest", description=CHOOSER_HELP)
+    direction: Direction = Field("both", description="Find losses of backscatter, gains, or both.")
+    bands: tuple[str, ...] = Field(
+        (), description="Use these bands alone, such as VH; default: all that have data."
+    )
+    false_events: float = Field(
+        2.0,
+        gt=0.0,
+        le=1e6,
+        description="False events per 1 000 km2 and acquisition that are accepted.",
+    )
+    replays: int = Field(
+        8,
+        ge=0,
+        le=64,
+        description="Earlier times of the cube, at most, at which the same watch is repeated to "
+        "learn what unchanged ground shows; 0: use the table of the weights.",
+    )
+
+
+def in_memory(part: Part) -> Part:
+    """Read a small part once: its images are used many times, by replays and baselines."""
+    backscatter = part.cube["backscatter"]
+    if backscatter.size * np.dtype(np.float32).itemsize > MOST_BYTES_IN_MEMORY:
+        return part
+    read = backscatter.astype(np.float32, keep_attrs=True).compute()
+    return replace(part, cube=part.cube.assign(backscatter=read))
+
+
+def observer_of(
+    cube: xr.Dataset, predictor: Predictor, strata: Labels, options: EvidenceOptions
+) -> Observer:
+    """Make the observer of any watch of a cube; strata of dims (y, x), -1 outside."""
+    previous = PreviousOptions(previous=options.previous, chooser=options.chooser)
+    tiles = TileOptions(tile=options.tile, overlap=options.overlap)
+    reader = Reader(cube, predictor, previous, tiles, strata, options.bands or None)
+    return Observer(reader, options.direction, options)
+
+
+def measure_null(part: Part, predictor: Predictor, watch: Watch, options: EvidenceOptions) -> Null:
+    """Measure null distributions by replay or, where the past is too short, take the shipped ones.
+
+    Parameters
+    ----------
+    part
+        The cube; acquisitions from the end of the baseline on are not used.
+    predictor
+        The expected image.
+    watch
+        What is repeated.
+    options
+        How.
+
+    Raises
+    ------
+    SarcastError
+        If no pixel is left to be judged, or no replay could be judged.
+
+    Warns
+    -----
+    UserWarning
+        If the past is too short for replays.
+    """
+    past = Past(part.cube, watch.before)
+    judged = find_judged(part, past, options)
+    previous = predictor.previous or options.previous
+    times = part.cube["time"].values
+    watches = plan_replays(times, watch, previous=previous, most=options.replays)
+    if len(watches) >= FEWEST_REPLAYS:
+        room = int(judged.sum()) * len(watches) // VALUES_A_STRATUM
+        options = options.model_copy(update={"strata": max(1, min(options.strata, room))})
+        strata = np.where(judged, find_strata(past, options), -1)
+        null = replay(observer_of(part.cube, predictor, strata, options), watches)
+        return replace(null, knows_season=_knows_season(times, watch, watches))
+    if options.replays > 0:
+        warnings.warn(
+            f"the past of the cube has room for {len(watches)} replays of {len(watch.targets)} "
+            f"acquisitions, at least {FEWEST_REPLAYS} are needed: p-values come from the table of "
+            f"the weights, which does not know this area",
+            stacklevel=3,
+        )
+    return shipped_null(len(watch.targets), options.direction, judged)
+
+
+def _knows_season(times: Times, watch: Watch, replays: Sequence[Watch]) -> bool:
+    known = knows_season(times, watch, replays)
+    if not known:
+        _log.info(
+            "the past of the cube has not seen this season: more evidence is asked for, since "
+            "fields may do what they never did before"
+        )
+    return known
