@@ -15,16 +15,16 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from sarcast.arrays import Bool, Double, Float
-from sarcast.errors import UsageError
 from sarcast.monitoring.layers import (
     CONFIRMED,
     FINISHED,
-    NO_PERCENTAGE,
     Int,
     Layers,
     Look,
     Status,
+    clean_so_far,
     confirm,
+    has_percentage,
     record_acquisition,
     record_look,
 )
@@ -54,8 +54,6 @@ class ConfirmationRule(Protocol):
 
 LONGEST_DAYS = 365
 """DIST-ALERT forgets an alert more than so many days after its first detection."""
-CONSECUTIVE = 2
-"""Acquisitions without detection in a row that end an alert on request."""
 
 
 class OperaOptions(BaseModel):
@@ -100,10 +98,10 @@ class OperaOptions(BaseModel):
     @model_validator(mode="after")
     def _low_below_high(self) -> Self:
         if self.low_confidence_alert_threshold > self.high_confidence_alert_threshold:
-            raise UsageError(
-                "expected a high threshold of at least the low one "
-                f"({self.low_confidence_alert_threshold:g}), got "
-                f"{self.high_confidence_alert_threshold:g}; give both"
+            raise ValueError(
+                "high_confidence_alert_threshold is below low_confidence_alert_threshold "
+                f"({self.high_confidence_alert_threshold:g} < "
+                f"{self.low_confidence_alert_threshold:g}); give both"
             )
         return self
 
@@ -125,7 +123,7 @@ class Opera:
     - if the first acquisition after a single detection is none;
     - if less than ``percent_reset_thresh`` percent of its acquisitions are detections;
     - at the acquisition after the ``no_count_reset_thresh``-th one without detection;
-    - on request, after two acquisitions without detection in a row;
+    - unless ``exclude_consecutive_no_dist``, after two acquisitions without detection in a row;
     - more than 365 days after its first detection.
 
     A confirmed alert that ends is finished, and stays so until a new detection or for the rest of
@@ -157,8 +155,8 @@ class Opera:
     def advance(self, layers: Layers, look: Look) -> Layers:
         """Return the layers after an acquisition."""
         hit = look.metric >= self.options.low_confidence_alert_threshold
-        begun = layers.without_alert(look.seen & _is_over(layers, hit, look.day))
-        clean = _estimated_clean(begun)
+        begun = _begin(layers, look, hit)
+        clean = clean_so_far(begun.count, begun.percentage)
         new = hit & (begun.status == Status.NONE)
         counted = self._count(record_look(begun, look, hit, new), look, hit, clean)
         judged = self._judge(self._weigh(counted, look, new, clean), look.day)
@@ -171,7 +169,7 @@ class Opera:
         more = hit & (layers.count < most)
         count = layers.count + more
         counted = layers.updated(more, count=count, percentage=_percentage(count, clean))
-        missed = look.seen & ~hit & _has_percentage(layers) & (layers.count <= most)
+        missed = look.seen & ~hit & has_percentage(layers.percentage)
         return counted.updated(missed, percentage=_percentage(layers.count, clean + 1))
 
     def _weigh(self, layers: Layers, look: Look, new: Bool, clean: Int) -> Layers:
@@ -206,7 +204,7 @@ class Opera:
         ends |= layers.percentage < options.percent_reset_thresh
         ends |= clean >= options.no_count_reset_thresh
         if not options.exclude_consecutive_no_dist:
-            ends |= missed & (layers.clean_looks >= CONSECUTIVE)
+            ends |= missed & (~layers.has_alert | (layers.last_day > layers.last_detection))
         return ends
 
     def _status_alone(self, look: Look) -> Int:
@@ -218,41 +216,36 @@ class Opera:
         return np.where(look.seen, status, Status.NO_DATA)
 
 
-def _is_over(layers: Layers, hit: Bool, day: int) -> Bool:
-    """Where a look forgets what was there: nothing, an old alert, or a finished one seen anew."""
-    old = ~layers.has_alert | (day - layers.first_day > LONGEST_DAYS)
-    return old | (hit & np.isin(layers.status, FINISHED))
+def _begin(layers: Layers, look: Look, hit: Bool) -> Layers:
+    """Forget what a look ends before it counts: no alert, an old one, a finished one hit anew."""
+    old = layers.has_alert & (look.day - layers.first_day > LONGEST_DAYS)
+    over = ~layers.has_alert | (hit & np.isin(layers.status, FINISHED))
+    return _forget(layers.without_alert(look.seen & over), look.seen & old)
 
 
-def _estimated_clean(layers: Layers) -> Int:
-    """Acquisitions without detection since the first one, as the count and percentage imply."""
-    known = _has_percentage(layers)
-    percentage = np.where(known, layers.percentage, 100.0)
-    share = (100.0 - percentage) / percentage
-    return np.where(known, share * layers.count, 0.0).astype(np.int32)
-
-
-def _has_percentage(layers: Layers) -> Bool:
-    """Where the percentage counts: not without alert, and not 0."""
-    return (layers.percentage > 0) & (layers.percentage != NO_PERCENTAGE)
+def _forget(layers: Layers, where: Bool) -> Layers:
+    """Forget alerts, with percentage 0 until the next acquisition."""
+    return layers.without_alert(where).updated(where, percentage=0)
 
 
 def _percentage(count: Int, clean: Int) -> Int:
     """Percentage of detections, truncated; 0 where there are none."""
-    return count.astype(np.int32) * 100 // np.maximum(count + clean, 1)
+    percentage: Int = count.astype(np.int32) * 100 // np.maximum(count + clean, 1)
+    return percentage
 
 
 def _confidence(layers: Layers, metric: Float, clean: Int) -> Double:
     """Confidence after an acquisition of an alert, whose detections are counted already."""
-    square = np.maximum(layers.count.astype(np.float64) ** 2, 1.0)
-    looks = layers.count + clean
-    mean = (layers.confidence / square * looks + metric) / (looks + 1)
-    return np.trunc(mean * square)
+    count = np.maximum(layers.count, 1).astype(np.float64)
+    looks = count + clean
+    mean = (layers.confidence / count**2 * looks + metric) / (looks + 1)
+    confidence: Double = np.trunc(mean * count * count)
+    return confidence
 
 
 def _end(layers: Layers, ends: Bool) -> Layers:
     """Finish confirmed alerts, forget others."""
     low = layers.status == Status.CONFIRMED_LOW
     confirmed = ends & np.isin(layers.status, CONFIRMED)
-    forgotten = layers.without_alert(ends & ~confirmed).updated(ends & ~confirmed, percentage=0)
+    forgotten = _forget(layers, ends & ~confirmed)
     return forgotten.updated(confirmed, status=np.where(low, *FINISHED))

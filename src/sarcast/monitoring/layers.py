@@ -50,7 +50,7 @@ FINISHED = (Status.FINISHED_LOW, Status.FINISHED_HIGH)
 
 def day_of(time: np.datetime64) -> int:
     """Days since 1970-01-01 of a time, UTC."""
-    return int(np.datetime64(time, "D").astype(np.int64))
+    return int(time.astype("datetime64[D]").astype(np.int64))
 
 
 @dataclass(frozen=True)
@@ -201,7 +201,8 @@ class Layers:
     @property
     def has_alert(self) -> Bool:
         """Dims (y, x): where there is an alert, in whatever state."""
-        return self.first_day != NO_DAY
+        alert: Bool = self.first_day != NO_DAY
+        return alert
 
     @property
     def last_detection(self) -> Int:
@@ -331,6 +332,22 @@ def _mean(layers: Layers, look: Look) -> dict[str, npt.NDArray[Any]]:
         "magnitude": np.where(looks > 0, before + added, np.nan),
         "magnitude_looks": looks,
     }
+
+
+def has_percentage(percentage: Int) -> Bool:
+    """Where an alert has a percentage of detections that counts: none has 0."""
+    known: Bool = (percentage > 0) & (percentage != NO_PERCENTAGE)
+    return known
+
+
+def clean_so_far(count: Int, percentage: Int) -> Int:
+    """Acquisitions without detection since the first one, as the count and percentage imply.
+
+    The percentage is a whole number: the result is exact for few acquisitions only.
+    """
+    known = has_percentage(percentage)
+    share = np.where(known, percentage, 100.0)
+    return np.where(known, (100.0 - share) / share * count, 0.0).astype(np.int32)
 
 
 def confirm(layers: Layers, day: int) -> Layers:
