@@ -14,7 +14,7 @@ from cyclopts import App, Argument, CycloptsError, Parameter
 from rich.console import Console
 
 import sarcast
-from sarcast.commands.config import check_record
+from sarcast.commands.config import read_record
 from sarcast.errors import SarcastError, UsageError, without_credentials
 from sarcast.io.progress import show_progress
 
@@ -73,9 +73,10 @@ def _run(
         Show only tables and errors: no progress, no messages, no warnings.
     """
     show_progress(not quiet)
+    app.config = ()
     if config is not None and tokens:
-        check_record(config, tokens[0])
-    app.config = () if config is None else (cyclopts.config.Yaml(config),)
+        record = read_record(config, tokens[0])
+        app.config = (cyclopts.config.Dict(record, source=str(config)),)
     app(tokens, exit_on_error=False, print_error=False)
 
 

@@ -22,6 +22,7 @@ from pydantic import BaseModel, ConfigDict
 from pydantic.fields import FieldInfo
 
 from sarcast.errors import UsageError, without_credentials
+from sarcast.io.documents import MalformedError, parse_yaml, read_yaml
 from sarcast.io.files import RECORD
 
 FLAT = Parameter(name="*")
@@ -66,11 +67,11 @@ def differing_options(
         As for ``write_record``; recorded options that are not among these are ignored.
     """
     names = _names_that_matter(inputs, config)
-    current = yaml.safe_load(_record(verb, inputs, config))[verb]
+    current = parse_yaml(_record(verb, inputs, config))[verb]
     try:
-        recorded = yaml.safe_load((folder / RECORD).read_text(encoding="utf-8"))[verb]
+        recorded = read_yaml(folder / RECORD)[verb]
         return [name for name in names if recorded.get(name) != current.get(name)]
-    except (yaml.YAMLError, ValueError, LookupError, TypeError, AttributeError):
+    except (ValueError, LookupError, TypeError, AttributeError):
         return names  # the record was edited by hand and cannot be read
 
 
@@ -90,8 +91,8 @@ def _record(verb: str, inputs: Mapping[str, Any], config: Config) -> str:
     return "\n".join(lines) + "\n"
 
 
-def check_record(path: Path, verb: str) -> None:
-    """Check that a file holds options of a verb.
+def read_record(path: Path, verb: str) -> dict[str, Any]:
+    """Read a file of options; it must hold those of a verb.
 
     Raises
     ------
@@ -99,12 +100,11 @@ def check_record(path: Path, verb: str) -> None:
         If the file cannot be read, is not YAML, or has no options of this verb.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = read_yaml(path)
     except OSError as error:
         raise UsageError(f"--config {path} cannot be read: {error.strerror}") from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        reason = " ".join(str(error).split())
-        raise UsageError(f"--config {path} is not valid YAML: {reason}") from error
+    except MalformedError as error:
+        raise UsageError(f"--config {path} is not valid YAML: {error}") from error
     if not isinstance(content, dict) or verb not in content:
         found = (
             ", ".join(map(str, content)) if isinstance(content, dict) else type(content).__name__
@@ -115,10 +115,9 @@ def check_record(path: Path, verb: str) -> None:
     options = content[verb]
     if isinstance(options, dict):
         invalid = [key for key in options if not isinstance(key, str)]
-        if invalid or any(value is options for value in options.values()):
-            raise UsageError(
-                f"--config {path} must hold names and plain values, found {invalid or '*'}"
-            )
+        if invalid:
+            raise UsageError(f"--config {path} must hold names and plain values, found {invalid}")
+    return content
 
 
 def flat(config: BaseModel) -> Iterator[tuple[str, FieldInfo, Any]]:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 import sarcast
 from sarcast.errors import SarcastError
+from sarcast.io.documents import MalformedError, read_yaml
 from sarcast.io.files import new_folder
 from sarcast.prediction import DEFAULT_CONTEXT, DEFAULT_PRECISION, ContextSource, Precision
 from sarcast.prediction.deviation import Deviation
@@ -206,10 +207,9 @@ def _read_card(folder: Path) -> dict[str, Any]:
                 f"give a folder that sarcast train wrote"
             )
     try:
-        card = yaml.safe_load((folder / "model.yaml").read_text())
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        line = str(error).replace("\n", " ")
-        raise SarcastError(f"{folder / 'model.yaml'} is not valid YAML: {line}") from error
+        card = read_yaml(folder / "model.yaml")
+    except MalformedError as error:
+        raise SarcastError(f"{folder / 'model.yaml'} is not valid YAML: {error}") from error
     if not isinstance(card, dict) or card.get("format") != FORMAT:
         version = card.get("format") if isinstance(card, dict) else None
         raise SarcastError(

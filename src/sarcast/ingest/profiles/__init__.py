@@ -8,10 +8,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from sarcast.errors import UsageError
+from sarcast.io.documents import read_yaml
 
 
 class Profile(BaseModel):
@@ -37,20 +37,24 @@ def shipped(kind: type[P]) -> tuple[P, ...]:
 
 
 def find_profile(kind: type[P], name_or_path: str) -> P:
-    """Find a shipped profile by name, or read one from a YAML file.
+    """Find a shipped profile by name, or read one from a YAML file; as ``read_profile``.
 
     Raises
     ------
     UsageError
         If it is neither, or the file is not a valid profile of the kind.
     """
+    return read_profile(kind, _path_of(kind, name_or_path))
+
+
+def _path_of(kind: type[Profile], name_or_path: str) -> Path:
     files = _files(kind)
     if name_or_path not in files and not Path(name_or_path).is_file():
         raise UsageError(
             f"there is no {kind.folder} profile {name_or_path!r}: expected a YAML file or one of "
             f"{', '.join(files)}"
         )
-    return read_profile(kind, files.get(name_or_path, Path(name_or_path)))
+    return files.get(name_or_path, Path(name_or_path))
 
 
 def _files(kind: type[Profile]) -> dict[str, Path]:
@@ -64,13 +68,21 @@ def read_profile(kind: type[P], path: Path) -> P:
     Raises
     ------
     UsageError
-        If the file is not YAML, or a field is unknown, missing or of the wrong type.
+        If the file is not YAML, extends itself, or a field is unknown, missing or of the wrong
+        type.
     """
+    return _read_profile(kind, path, ())
+
+
+def _read_profile(kind: type[P], path: Path, extended: tuple[Path, ...]) -> P:
+    """As ``read_profile``; ``extended`` are the profiles that start from this one."""
+    if path.resolve() in extended:
+        raise UsageError(f"{path} extends itself; let extends name another profile")
     content = _read_mapping(path)
     base = content.pop("extends", None)
     if base is not None:
-        inherited = find_profile(kind, str(base)).model_dump(mode="json", exclude={"name"})
-        content = _merged(inherited, content)
+        below = _read_profile(kind, _path_of(kind, str(base)), (*extended, path.resolve()))
+        content = _merged(below.model_dump(mode="json", exclude={"name"}), content)
     try:
         return kind(**{"name": path.stem, **content})
     except ValidationError as error:
@@ -83,11 +95,9 @@ def read_profile(kind: type[P], path: Path) -> P:
 
 def _read_mapping(path: Path) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise UsageError(
-            f"{path} cannot be read as YAML: {' '.join(str(error).split())}"
-        ) from error
+        content = read_yaml(path)
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path} cannot be read as YAML: {error}") from error
     if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
         raise UsageError(f"{path} is not a profile: expected YAML with fields such as title")
     return content

@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import Any, Self
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from sarcast.errors import SarcastError
+from sarcast.io.documents import MalformedError, read_yaml
 from sarcast.prediction.networks.temporal import TemporalOptions
 from sarcast.prediction.networks.unet import UNetOptions
 from sarcast.prediction.training.options import TrainOptions
@@ -128,13 +128,12 @@ def read_recipe(path: Path, changes: TrainOptions | None = None) -> Recipe:
         If the file cannot be read or is not a recipe.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-        recipe = Recipe.model_validate(content)
+        recipe = Recipe.model_validate(read_yaml(path))
         return recipe if changes is None else _changed(recipe, changes)
     except OSError as error:
         raise SarcastError(f"the recipe {path} cannot be read: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise SarcastError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
+    except MalformedError as error:
+        raise SarcastError(f"{path} is not valid YAML: {error}") from error
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"]))
