@@ -560,7 +560,7 @@ def shorten_names(safe: Path, folder: Path) -> Path:
             name = re.sub(r"s1b-(iw)-grd-(v[vh])-.*(\.\w+)$", r"\1-\2\3", file.name)
             target = folder / file.relative_to(safe).with_name(name)
             target.parent.mkdir(parents=True, exist_ok=True)
-            target.symlink_to(file)
+            target.hardlink_to(file)
     assert (folder / "measurement" / "iw-vv.tiff").is_file()
     assert (folder / "annotation" / "calibration" / "noise-iw-vv.xml").is_file()
     return folder
@@ -579,7 +579,7 @@ def test_products_with_short_names_are_the_same(safe, product, tmp_path):
     short = grd.open_product(shorten_names(safe, tmp_path / NAME))
     assert short.name == product.name
     assert short.attrs == product.attrs
-    assert short.images["VV"].measurement == product.images["VV"].measurement.resolve()
+    assert short.images["VV"].measurement.samefile(product.images["VV"].measurement)
     part = slice(5000, 5100), slice(8850, 8900)
     np.testing.assert_array_equal(
         short.images["VV"].beta0(*part), product.images["VV"].beta0(*part)
@@ -657,11 +657,11 @@ def test_damaged_zips_and_zips_without_a_product(annotation, tmp_path):
     content[where : where + 50] = bytes(50)
     path.write_bytes(content)
     work = tmp_path / "work"
-    with pytest.raises(SarcastError, match=r"a\.zip is damaged, fetch it again \(Bad CRC"):
+    with pytest.raises(SarcastError, match=r"a\.zip is a damaged zip, fetch it again \(Bad CRC"):
         grd.unzipped(path, work).__enter__()
     path.write_bytes(b"PK")
     with pytest.raises(
-        SarcastError, match=r"a\.zip is damaged, fetch it again \(File is not a zip"
+        SarcastError, match=r"a\.zip is a damaged zip, fetch it again \(it has no end"
     ):
         grd.unzipped(path, work).__enter__()
     zip_product(annotation / "annotation", path)
@@ -687,7 +687,7 @@ def as_hh(safe: Path, folder: Path) -> Path:
         target = folder / safe.name.replace("1SDV", "1SSH") / name
         target.parent.mkdir(parents=True, exist_ok=True)
         if path.suffix == ".tiff":
-            target.symlink_to(path)
+            target.hardlink_to(path)
         else:
             text = path.read_text().replace("-vv-", "-hh-").replace("1SDV", "1SSH")
             target.write_text(re.sub(r"\bVV\b", "HH", text))

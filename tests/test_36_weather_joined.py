@@ -13,7 +13,8 @@ import xarray as xr
 
 from conftest import GRID
 from sarcast.errors import SarcastError
-from sarcast.ingest.weather import archive, read_weather
+from sarcast.ingest.weather import read_weather
+from sarcast.io import containers
 from sarcast.io.grid import conditions_grid
 from small_weather import degrees
 
@@ -282,15 +283,15 @@ def test_zips_that_expand_too_far(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, temporary: Path
 ) -> None:
     pack(tmp_path / "era5.zip", {"a.nc": b"CDF\x01" + bytes(10**7)})
-    monkeypatch.setattr(archive, "_LARGE", 10**6)
+    monkeypatch.setattr(containers, "_LARGE", 10**6)
     with pytest.raises(SarcastError, match=r"expands to .* times its size"):
         read_weather(tmp_path / "era5.zip", AT, DATES)
-    monkeypatch.setattr(archive, "_LARGE", 2**30)
+    monkeypatch.setattr(containers, "_LARGE", 2**30)
     disk = type("Usage", (), {"free": 10**6})
-    monkeypatch.setattr(archive.shutil, "disk_usage", lambda _: disk)
-    with pytest.raises(SarcastError, match="GiB free; unzip it elsewhere"):
+    monkeypatch.setattr(containers.shutil, "disk_usage", lambda _: disk)
+    with pytest.raises(SarcastError, match="GiB free; unzip it on another disk"):
         read_weather(tmp_path / "era5.zip", AT, DATES)
-    pack(tmp_path / "many.zip", {f"{n}.nc": b"CDF\x01" for n in range(archive.MAX_MEMBERS + 1)})
+    pack(tmp_path / "many.zip", {f"{n}.nc": b"CDF\x01" for n in range(containers.MOST_MEMBERS + 1)})
     with pytest.raises(SarcastError, match="contains 1001 files, expected at most 1000"):
         read_weather(tmp_path / "many.zip", AT, DATES)
     assert not list(temporary.iterdir())

@@ -22,6 +22,8 @@ from rasterio.windows import Window
 
 from sarcast.arrays import Bool, Float, Floating
 from sarcast.errors import SarcastError
+from sarcast.io.documents import read_xml
+from sarcast.io.raster_checks import check_blocks
 
 BORDER = 500
 """Width of the zone at each side of an image that may contain border noise, pixels (as in SNAP)."""
@@ -154,7 +156,7 @@ def read_noise(path: Path) -> Noise:
 
     xarray-sentinel keeps only the azimuth vectors of the first swath, and not the older format.
     """
-    tree = ElementTree.parse(path)
+    tree = read_xml(path)
     range_vectors = tree.findall(".//noiseRangeVector")
     vectors = range_vectors or tree.findall(".//noiseVector")
     values = [numbers(each, "noiseRangeLut" if range_vectors else "noiseLut") for each in vectors]
@@ -191,7 +193,8 @@ def open_measurement(path: Path) -> Iterator[rasterio.DatasetReader]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         try:
-            with rasterio.open(path) as source:
+            with rasterio.open(path, driver="GTiff") as source:  # a VRT could lead elsewhere
+                check_blocks(source)
                 yield source
         except RasterioError as error:
             raise SarcastError(f"{path} is damaged, fetch it again ({error})") from error

@@ -6,8 +6,6 @@ Some catalogues rename the files of a product: buckets of AWS and Planetary Comp
 
 import logging
 import re
-import zipfile
-import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from fnmatch import fnmatch
@@ -19,6 +17,7 @@ import pystac
 
 from sarcast.catalogue.protocol import read_items
 from sarcast.errors import SarcastError
+from sarcast.io.containers import inside, members, opened_zip, unpack_member
 from sarcast.io.files import explain_full_disk, scratch_folder
 from sarcast.io.folders import walk
 
@@ -99,22 +98,17 @@ def unzipped(path: Path, folder: Path) -> Iterator[Path]:
     Raises
     ------
     SarcastError
-        If the zip is damaged or encrypted, or does not contain exactly one product.
+        If the zip is damaged, encrypted, too large or leads out of the folder, or if it does not
+        contain exactly one product.
     """
     if path.is_dir():
         yield path
         return
     with explain_full_disk(folder.parent), scratch_folder(folder) as work:
-        try:
-            with zipfile.ZipFile(path) as packed:
-                _log.info(f"unpacking {path.name}")
-                packed.extractall(work)
-        except RuntimeError as error:
-            raise SarcastError(
-                f"{path} is an encrypted zip; unzip it and name its .SAFE folder"
-            ) from error
-        except (zipfile.BadZipFile, EOFError, zlib.error, NotImplementedError) as error:
-            raise SarcastError(f"{path} is damaged, fetch it again ({error})") from error
+        with opened_zip(path) as packed:
+            _log.info(f"unpacking {path.name}")
+            for member in members(packed, path, work):
+                unpack_member(packed, member, inside(work, member.filename, path))
         products = [file.parent for file in sorted(work.rglob(MANIFEST))]
         if len(products) != 1:
             raise SarcastError(
@@ -172,9 +166,15 @@ def by_manifest(path: Path, names: Sequence[str]) -> Iterator[Path]:
     ------
     Path
         The folder itself, or a temporary folder of links if its files have short names.
+
+    Raises
+    ------
+    SarcastError
+        If a name or a link leads out of the product.
     """
     files = {
-        name: path / (name if (path / name).is_file() else _short_name(name)) for name in names
+        name: inside(path, name if inside(path, name).is_file() else _short_name(name))
+        for name in names
     }
     if all(file == path / name or not file.is_file() for name, file in files.items()):
         yield path

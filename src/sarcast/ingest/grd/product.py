@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
-from xml.etree import ElementTree
 
 import numpy as np
 import xarray as xr
@@ -21,10 +20,13 @@ from rasterio.windows import Window
 
 from sarcast.arrays import Floating
 from sarcast.catalogue.scene import POLARISATIONS
+from sarcast.ingest.scenes.unusable import OTHER_BANDS, UnusableError
 from sarcast.errors import SarcastError
+from sarcast.ingest.grd.checks import check_product
 from sarcast.ingest.grd.image import Image, Vectors, number, open_measurement, read_noise
 from sarcast.ingest.grd.locate import MANIFEST, by_manifest
-from sarcast.ingest.scenes.unusable import OTHER_BANDS, UnusableError
+from sarcast.io.containers import inside
+from sarcast.io.documents import read_xml
 
 _log = logging.getLogger(__name__)
 
@@ -102,7 +104,7 @@ class GrdProduct:
     @property
     def processed(self) -> dt.datetime | None:
         """When the product was made, UTC: the latest end of a step that its manifest lists."""
-        steps = ElementTree.parse(self.path / MANIFEST).iterfind(".//{*}processing[@stop]")
+        steps = read_xml(self.path / MANIFEST).iterfind(".//{*}processing[@stop]")
         stops = [dt.datetime.fromisoformat(str(step.get("stop"))) for step in steps]
         return max(stops).replace(tzinfo=dt.UTC) if stops else None
 
@@ -165,10 +167,14 @@ def open_product(path: Path) -> GrdProduct:
                 f"{', '.join(sorted(files)) or 'none'}: fetch it again, or another product",
             )
         try:
-            return _read_product(path, folder, attrs, complete)
-        except (ElementTree.ParseError, OSError, ValueError, KeyError, TypeError) as error:
-            reason = " ".join(str(error).split())
+            product = _read_product(path, folder, attrs, complete)
+            check_product(product)
+        except SarcastError:
+            raise
+        except Exception as error:  # xmlschema and xarray-sentinel raise many kinds
+            reason = " ".join(str(error).split()) or type(error).__name__
             raise SarcastError(f"{path} is damaged, fetch it again ({reason})") from error
+        return product
 
 
 def _read_product(
@@ -176,7 +182,9 @@ def _read_product(
 ) -> GrdProduct:
     """Read the metadata of a product; ``folder`` contains its files as named in the manifest."""
     first = next(iter(complete))
-    annotation = ElementTree.parse(complete[first]["annotation"])
+    annotation = read_xml(complete[first]["annotation"])
+    for files in complete.values():
+        _check_files(files)
     return GrdProduct(
         path=path,
         attrs=_group(folder, attrs, first).attrs,
@@ -188,19 +196,38 @@ def _read_product(
     )
 
 
+def _check_files(files: Mapping[str, Path]) -> None:
+    """Check the files of an image before xarray-sentinel, which knows no limits, reads them."""
+    annotation, *_ = (read_xml(files[kind]) for kind in ("annotation", "calibration", "noise"))
+    names = ("numberOfLines", "numberOfSamples")
+    stated = tuple(int(number(annotation, f".//{name}")) for name in names)
+    with open_measurement(files["measurement"]) as source:
+        if source.shape != stated:
+            raise ValueError(f"the image has {source.shape} pixels, its annotation {stated}")
+
+
 def _manifest(path: Path) -> tuple[dict[str, Any], dict[str, dict[str, str]]]:
     """Metadata of the product in its manifest, and its files by polarisation and kind."""
-    manifest = path / MANIFEST
+    manifest = inside(path, MANIFEST)
     if not manifest.is_file():
         raise SarcastError(f"{path} is no SAFE folder: it lacks manifest.safe; fetch it again")
+    parse = import_xarray_sentinel().esa_safe.parse_manifest_sentinel1
     try:
-        attrs, listed = import_xarray_sentinel().esa_safe.parse_manifest_sentinel1(str(manifest))
-    except (ElementTree.ParseError, ValueError) as error:
-        raise SarcastError(f"{manifest} cannot be read ({error}); fetch it again") from error
+        read_xml(manifest)
+        with manifest.open("rb") as file:  # a path would be parsed once, whatever it holds later
+            attrs, listed = parse(file)
+    except Exception as error:  # of a damaged one, many kinds
+        reason = " ".join(str(error).split())
+        raise SarcastError(f"{manifest} cannot be read ({reason}); fetch it again") from error
     files: dict[str, dict[str, str]] = {}
     for name, (kind, _, _, polarisation, _) in listed.items():
         if kind in _KINDS:
-            files.setdefault(polarisation.upper(), {})[_KINDS[kind]] = name
+            kinds = files.setdefault(polarisation.upper(), {})
+            if kinds.setdefault(_KINDS[kind], name) != name:
+                raise SarcastError(
+                    f"{manifest} lists two files of {polarisation} as {_KINDS[kind]}, expected "
+                    f"one; fetch it again"
+                )
     return attrs, files
 
 

@@ -1,15 +1,17 @@
 """File formats that hold the bands of a scene: GeoTIFF, SNAP GeoTIFF, BEAM-DIMAP."""
 
 import logging
-import xml.etree.ElementTree as ET
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from xml.etree.ElementTree import Element
 
 import tifffile
 
 from sarcast.errors import SarcastError
+from sarcast.io.containers import inside
+from sarcast.io.documents import MalformedError, parse_xml, read_xml
 from sarcast.io.masks import mask_band
 from sarcast.io.rasters import open_raster
 
@@ -72,20 +74,20 @@ def open_container(path: Path) -> Container:
     return Container(layers, {**tags, **_attributes(header)})
 
 
-def snap_header(path: Path) -> ET.Element | None:
+def snap_header(path: Path) -> Element | None:
     """BEAM-DIMAP header that SNAP stores in a TIFF; None if there is none."""
     try:
         with _logger_disabled("tifffile"), tifffile.TiffFile(path) as file:
             tag = file.pages.first.tags.get(SNAP_HEADER_TAG)
             value = None if tag is None else tag.value
-    except (OSError, ValueError, IndexError, tifffile.TiffFileError):
+    except Exception:  # tifffile raises many kinds
         return None  # a damaged file is reported where its pixels are read
     if value is None:
         return None
     text = value if isinstance(value, str) else bytes(value).decode("utf-8", "replace")
     try:
-        return ET.fromstring(text.strip("\0 \n"))
-    except ET.ParseError:
+        return parse_xml(text.strip("\0 \n").encode())
+    except MalformedError:
         return None
 
 
@@ -102,8 +104,8 @@ def _logger_disabled(name: str) -> Iterator[None]:
 
 def _open_dimap(path: Path) -> Container:
     try:
-        header = ET.parse(path).getroot()
-    except (OSError, ET.ParseError) as error:
+        header = read_xml(path)
+    except (OSError, MalformedError) as error:
         raise SarcastError(f"{path} cannot be read as BEAM-DIMAP: {error}") from error
     infos = _band_infos(header)
     layers = []
@@ -111,7 +113,7 @@ def _open_dimap(path: Path) -> Container:
         reference, index = data.find("DATA_FILE_PATH"), data.findtext("BAND_INDEX", "")
         if reference is None or index not in infos:
             continue
-        image = (path.parent / reference.get("href", "")).with_suffix(".img")
+        image = inside(path.parent, reference.get("href", "")).with_suffix(".img")
         if not image.is_file():
             raise SarcastError(
                 f"{path} refers to {image}, which does not exist; keep the .data folder beside "
@@ -121,7 +123,7 @@ def _open_dimap(path: Path) -> Container:
     return Container(tuple(layers), _attributes(header))
 
 
-def _band_infos(header: ET.Element) -> dict[str, tuple[str, float | None]]:
+def _band_infos(header: Element) -> dict[str, tuple[str, float | None]]:
     """Name and missing value of each band by its index, in the order of the bands."""
     infos = {}
     for info in header.iterfind(".//Spectral_Band_Info"):
@@ -131,7 +133,7 @@ def _band_infos(header: ET.Element) -> dict[str, tuple[str, float | None]]:
     return dict(sorted(infos.items(), key=lambda item: int(item[0] or 0)))
 
 
-def _attributes(header: ET.Element) -> dict[str, str]:
+def _attributes(header: Element) -> dict[str, str]:
     """Top-level attributes of the abstracted metadata."""
     return {
         attribute.get("name", ""): (attribute.text or "").strip()

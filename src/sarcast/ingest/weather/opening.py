@@ -22,6 +22,7 @@ from sarcast.ingest.weather.layouts import (
     choose_profile,
     is_weather,
 )
+from sarcast.io.containers import is_zip
 
 _log = logging.getLogger(__name__)
 
@@ -88,7 +89,7 @@ def open_sources(name: str, options: WeatherOptions) -> list[WeatherSource]:
         return [_source(name, [data], profile, data.close)]
     stack = ExitStack()
     try:
-        groups = _open_zip(name, options, stack) if archive.is_zip(name) else [_open(name, stack)]
+        groups = _open_zip(name, options, stack) if is_zip(Path(name)) else [_open(name, stack)]
         return [_join(name, group, options, stack.close) for group in groups]
     except BaseException:
         stack.close()
