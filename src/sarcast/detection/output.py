@@ -1,8 +1,8 @@
 """The detection folder: rasters, events, styles, quicklook and STAC item on disk."""
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -37,14 +37,36 @@ CLASSIFICATION = "https://stac-extensions.github.io/classification/v2.0.0/schema
 
 @dataclass(frozen=True)
 class Product:
-    """A file of the folder as an asset of its STAC item: key, media type, role and title."""
+    """A file of the folder as an asset of its STAC item: key, media type, role, title, fields."""
 
     key: str
     media: str
     role: str
     title: str
+    fields: Mapping[str, Any] = field(default_factory=dict)
 
 
+def classes_of(stops: Sequence[styles.Stop]) -> dict[str, Any]:
+    """Fields of an asset whose raster has classes, as STAC's classification extension has them."""
+    return {_CLASSES: [_class(stop) for stop in stops]}
+
+
+def _class(stop: styles.Stop) -> dict[str, Any]:
+    return {
+        "value": int(stop.value),
+        "name": stop.label.replace(" ", "-"),
+        "title": stop.label,
+        "color_hint": stop.colour.removeprefix("#"),
+        **({"nodata": True} if stop.value == styles.NOT_JUDGED else {}),
+    }
+
+
+def dates_since(epoch: np.datetime64) -> dict[str, Any]:
+    """Fields of an asset whose raster has days since a date."""
+    return {"unit": "d", "sarcast:epoch": f"{epoch}T00:00:00Z"}
+
+
+_CLASSES = "classification:classes"
 _COG = pystac.MediaType.COG
 
 PRODUCTS = {
@@ -52,8 +74,12 @@ PRODUCTS = {
     "uncertainty.tif": Product("uncertainty", _COG, "data", "Uncertainty of the expected image"),
     "difference.tif": Product("difference", _COG, "data", "Actual - expected image, and its z"),
     "evidence.tif": Product("evidence", _COG, "data", "Evidence of change and its p-value"),
-    "change.tif": Product("change", _COG, "data", "Where the ground changed, by direction"),
-    "change-date.tif": Product("change-date", _COG, "data", "First acquisition with the change"),
+    "change.tif": Product(
+        "change", _COG, "data", "Where the ground changed, by direction", classes_of(styles.CHANGE)
+    ),
+    "change-date.tif": Product(
+        "change-date", _COG, "data", "First acquisition with the change", dates_since(EPOCH)
+    ),
     "looks.tif": Product("looks", _COG, "data", "Number of acquisitions that see each pixel"),
     "events.gpkg": Product("events", pystac.MediaType.GEOPACKAGE, "data", "Events"),
     "events.geojson": Product("events-geojson", pystac.MediaType.GEOJSON, "data", "Events"),
@@ -209,13 +235,14 @@ def write_item(
     provenance: Mapping[str, Any],
     *,
     watched: Times | None = None,
+    products: Mapping[str, Product] = PRODUCTS,
 ) -> None:
     """Write ``item.json``, the STAC item of the files in a folder, with relative links.
 
     Parameters
     ----------
     folder
-        Contains the files; those in ``PRODUCTS``, and the styles, become assets.
+        Contains the files; those in ``products``, and the styles, become assets.
     item_id
         Id of the item.
     grid
@@ -226,6 +253,8 @@ def write_item(
         Further properties of the item.
     watched
         Acquisition times that it spans, oldest first; None for that of ``date`` alone.
+    products
+        Files that become assets, by name.
     """
     geometry, bbox = geojson(footprint(grid).geom)
     item = pystac.Item(
@@ -241,33 +270,29 @@ def write_item(
     ProjectionExtension.add_to(item)
     item.properties.update(grid_fields(grid))
     for path in sorted(folder.iterdir()):
-        if product := _product(path):
+        if product := _product(path, products):
             item.add_asset(product.key, _asset(path, product))
-    if "change" in item.assets:
+    if any(_CLASSES in asset.extra_fields for asset in item.assets.values()):
         item.stac_extensions.append(CLASSIFICATION)
     text = json.dumps(item.to_dict(include_self_link=False), indent=1, allow_nan=False)
     (folder / "item.json").write_text(text + "\n", encoding="utf-8")
 
 
-def _product(path: Path) -> Product | None:
+def _product(path: Path, products: Mapping[str, Product]) -> Product | None:
     """What a file is as an asset; None if it is none."""
     if path.suffix == ".qml":
         return Product(f"{path.stem}-style", _STYLE_MEDIA, "style", f"QGIS style of {path.stem}")
-    return PRODUCTS.get(path.name)
+    return products.get(path.name)
 
 
 def _asset(path: Path, product: Product) -> pystac.Asset:
     fields = _raster_fields(path) if path.suffix == ".tif" else {}
-    if product.key == "change-date":
-        fields |= {"unit": "d", "sarcast:epoch": f"{EPOCH}T00:00:00Z"}
-    if product.key == "change":
-        fields |= {"classification:classes": [_class(stop) for stop in styles.CHANGE]}
     return pystac.Asset(
         href=f"./{path.name}",
         title=product.title,
         media_type=product.media,
         roles=[product.role],
-        extra_fields=fields,
+        extra_fields={**fields, **product.fields},
     )
 
 
@@ -278,14 +303,3 @@ def _raster_fields(path: Path) -> dict[str, Any]:
         bands = [{"description": text} for text in source.descriptions]
     missing = {} if nodata is None else {"nodata": "nan" if np.isnan(nodata) else int(nodata)}
     return {"bands": bands, "data_type": data_type, **missing}
-
-
-def _class(stop: styles.Stop) -> dict[str, Any]:
-    """A class of a raster as STAC's classification extension has it."""
-    return {
-        "value": int(stop.value),
-        "name": stop.label.replace(" ", "-"),
-        "title": stop.label,
-        "color_hint": stop.colour.removeprefix("#"),
-        **({"nodata": True} if stop.value == styles.NOT_JUDGED else {}),
-    }
