@@ -1,6 +1,7 @@
 """Model folders: the weights and the metadata of a model, written and read."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from importlib.resources import files
 from pathlib import Path
@@ -19,6 +20,14 @@ from sarcast.io.files import new_folder
 from sarcast.prediction import DEFAULT_CONTEXT, DEFAULT_PRECISION, ContextSource, Precision
 from sarcast.prediction.deviation import Deviation
 from sarcast.prediction.model import Model
+from sarcast.prediction.model_checks import (
+    TrainingRecord,
+    check_finite,
+    check_name,
+    check_shapes,
+    check_values,
+    expected_weights,
+)
 from sarcast.prediction.networks.base import Network
 from sarcast.prediction.networks.temporal import Temporal
 from sarcast.prediction.networks.unet import UNet
@@ -138,14 +147,7 @@ def load_model(
             raise SarcastError(f"{name} must be {' or '.join(known)}, not {value!r}")
     if str(device).startswith("cuda") and not torch.cuda.is_available():
         raise SarcastError(f"device {device} needs a GPU, but none was found; use cpu")
-    try:
-        model = _from_card(_read_card(folder))
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise SarcastError(
-            f"{folder / 'model.yaml'} lacks or misstates {_first_fault(error)}; "
-            f"copy the folder again, or train the model again"
-        ) from error
-    _read_weights(model.network, folder / "model.safetensors")
+    model = _read_model(folder)
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     network = model.network.channels_last().to(device).eval()
     computed_in = number_format(precision, device)
@@ -171,6 +173,30 @@ def load_models(
     ]
 
 
+def _read_model(folder: Path) -> Model:
+    """Read the model of a folder, on the CPU."""
+    path = folder / "model.safetensors"
+    try:
+        card = _read_card(folder)
+        check_finite({name: card.get(name) for name in ("options", "normalisation", "scores")})
+        expected = expected_weights(lambda: _network(card))
+        with _explain_weights(path):
+            check_shapes(expected, path)
+        model = _from_card(card)
+    except SarcastError:
+        raise
+    except (LookupError, TypeError, AttributeError, ValueError, RuntimeError) as error:
+        raise SarcastError(
+            f"{folder / 'model.yaml'} lacks or misstates {_first_fault(error)}; "
+            f"copy the folder again, or train the model again"
+        ) from error
+    with _explain_weights(path):
+        tensors = load_file(path)
+        check_values(tensors)
+        load_weights(model.network, tensors)
+    return model
+
+
 def _first_fault(error: Exception) -> str:
     if isinstance(error, ValidationError):
         first = error.errors()[0]
@@ -181,15 +207,23 @@ def _first_fault(error: Exception) -> str:
 def _from_card(card: dict[str, Any]) -> Model:
     """Make the model that ``model.yaml`` describes, with random weights."""
     scores, training = card["scores"], dict(card["training"])
+    TrainingRecord.model_validate(training)
     if unknown := sorted(set(training.get("seen_conditions") or ()) - {*COLUMNS, HORIZON}):
         raise ValueError(f"seen_conditions ({', '.join(unknown)} is not a condition)")
     return Model(
-        network=NETWORKS[card["network"]].build(card["options"], card["normalisation"]),
-        name=str(card["name"]),
+        network=_network(card),
+        name=check_name(card["name"]),
         training=training,
         scores=TypeAdapter(ValidationScores).validate_python(scores) if scores else None,
         deviation=Deviation.from_record(card),
     )
+
+
+def _network(card: Mapping[str, Any]) -> Network:
+    try:
+        return NETWORKS[card["network"]].build(card["options"], card["normalisation"])
+    except SarcastError as error:  # of numbers that contradict each other
+        raise ValueError(str(error)) from error
 
 
 def _resolve_folder(folder: Path | str) -> Path:
@@ -228,9 +262,11 @@ def _read_card(folder: Path) -> dict[str, Any]:
     return card
 
 
-def _read_weights(network: Network, path: Path) -> None:
+@contextmanager
+def _explain_weights(path: Path) -> Iterator[None]:
+    """Turn whatever damaged or foreign weights raise into one line."""
     try:
-        load_weights(network, load_file(path))
+        yield
     except Exception as error:
         line = str(error).split("\n", maxsplit=1)[0]
         raise SarcastError(
