@@ -15,6 +15,7 @@ from sarcast.detection.strata import COVERS, Past, find_water
 from sarcast.errors import SarcastError
 from sarcast.io.grid import read_area
 from sarcast.io.outlines import rasterized
+from sarcast.io.polygons import to_crs
 from sarcast.prediction.scene import MARGIN_PX
 
 WATER = "water"
@@ -141,8 +142,7 @@ def _named(part: Part, grid: GeoBox, past: Past, name: str) -> Bool:
 def _mask(grid: GeoBox, area: Geometry | GeoBox, name: str) -> Bool:
     """Pixels whose centre lies in an area."""
     outline = area.extent if isinstance(area, GeoBox) else area
-    projected = outline.to_crs(grid.crs) if outline.crs != grid.crs else outline
-    inside = rasterized([projected.geom], grid)
+    inside = rasterized([to_crs(outline, grid.crs, name).geom], grid)
     if not inside.any():
         raise SarcastError(
             f"{name} does not touch the cube, whose bounds are "

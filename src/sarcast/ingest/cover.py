@@ -15,6 +15,7 @@ from sarcast.errors import SarcastError, UsageError
 from sarcast.ingest.mosaic import Mosaic
 from sarcast.ingest.profiles import Profile, find_profile
 from sarcast.io.footprint import TURN_DEG, canonical_shapes
+from sarcast.io.polygons import read_polygons
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -99,7 +100,9 @@ class LandCover:
         self._mosaic = Mosaic(rasters, ASSETS) if rasters else None
         self._classes_found: set[CoverClass] = set()
         self._forest_pixels = 0
-        self._polygons = [self._by_class(_read_polygons(path), path) for path in vectors]
+        self._polygons = [
+            self._by_class(read_polygons(Path(path), is_area=False), path) for path in vectors
+        ]
         classified = bool(rasters) or any("open_land" in shapes for shapes in self._polygons)
         with_open_land = classified and self._table.open_land
         self._masks = ("forest", "open_land") if with_open_land else ("forest",)
@@ -182,26 +185,12 @@ def _is_vector(source: Path | str) -> bool:
     return path.is_file() and "stac_version" not in path.read_text(errors="replace")
 
 
-def _read_polygons(path: str) -> "gpd.GeoDataFrame":
-    import geopandas as gpd
-    import pyogrio
-
-    try:
-        shapes = gpd.read_file(path)
-    except (pyogrio.errors.DataSourceError, ValueError) as error:
-        raise SarcastError(f"{path} cannot be read as polygons: {error}") from error
-    if shapes.crs is None:
-        raise SarcastError(f"{path} has no CRS, so its location is unknown; add its CRS to it")
-    return shapes
-
-
 def _in_every_turn(shapes: "gpd.GeoSeries") -> "gpd.GeoSeries":
     """Shapes in degrees, also with the longitudes of the turns before and after."""
     import geopandas as gpd
     import pandas as pd
 
-    known = shapes[shapes.notna()]
-    split = gpd.GeoSeries(canonical_shapes(known.to_numpy()), crs=shapes.crs)
+    split = gpd.GeoSeries(canonical_shapes(shapes.to_numpy()), crs=shapes.crs)
     return pd.concat([split.translate(turn * TURN_DEG) for turn in (-1, 0, 1)])
 
 

@@ -35,6 +35,7 @@ from sarcast.io.footprint import (
     utm_crs,
     wrap,
 )
+from sarcast.io.polygons import NoPolygonsError, read_polygons
 from sarcast.io.rasters import grid_of
 
 if TYPE_CHECKING:
@@ -77,6 +78,8 @@ def read_area(area: str) -> Geometry | GeoBox:
     ------
     UsageError
         If it is none of them.
+    SarcastError
+        If its file is damaged or too large, or has no shapes or no CRS.
     """
     if len(area) < LONGEST_PATH and area and Path(area).exists():
         return _from_file(Path(area))
@@ -367,23 +370,15 @@ def _outline(shapes: "geopandas.GeoSeries") -> Geometry:
     if not shapes.crs.is_geographic:
         return Geometry(shapes.make_valid().union_all(), shapes.crs.to_wkt())
     crs = shapes.crs.to_wkt()
-    parts = [canonical(Geometry(shape, crs)).geom for shape in shapes if shape is not None]
+    parts = [canonical(Geometry(shape, crs)).geom for shape in shapes]
     return Geometry(shapely.union_all(shapely.make_valid(parts)), WGS84)
 
 
 def _from_file(path: Path) -> Geometry | GeoBox:
-    import geopandas
-    import pyogrio
-
-    is_parquet = path.suffix.lower() in (".parquet", ".geoparquet")
     try:
-        shapes = geopandas.read_parquet(path) if is_parquet else geopandas.read_file(path)
-    except (pyogrio.errors.DataSourceError, ValueError):
+        return _outline(read_polygons(path).geometry)
+    except NoPolygonsError:
         pass
-    else:
-        if shapes.crs is None or shapes.empty:
-            raise UsageError(f"--area {path} must contain at least one shape, and a CRS")
-        return _outline(shapes.geometry)
     try:
         return grid_of(path)
     except SarcastError as error:

@@ -21,6 +21,7 @@ from sarcast.detection.regions import M2_PER_HA
 from sarcast.errors import SarcastError
 from sarcast.io.footprint import pixel_size_m
 from sarcast.io.outlines import rasterized
+from sarcast.io.polygons import read_polygons
 
 if TYPE_CHECKING:
     import geopandas
@@ -58,15 +59,7 @@ def read_truth(path: Path, grid: GeoBox) -> "geopandas.GeoDataFrame":
         If the file cannot be read, has no date in a row or no CRS, holds no polygons, or none of
         them lies in the area.
     """
-    import geopandas as gpd
-
-    try:
-        frame = gpd.read_file(path, engine="pyogrio")
-    except Exception as error:  # drivers raise many kinds
-        raise SarcastError(f"{path} cannot be read as polygons: {error}") from error
-    if "geometry" not in frame:
-        raise SarcastError(f"{path} has no geometry: a file of polygons is expected")
-    return truth_frame(frame, grid, str(path))
+    return truth_frame(read_polygons(path), grid, str(path))
 
 
 def truth_frame(
@@ -98,6 +91,8 @@ def truth_frame(
     earliest, latest = _dates(frame, name)
     kinds = frame["kind"].astype(str) if "kind" in frame else ["change"] * len(frame)
     outlines = frame.geometry.make_valid().to_crs(grid.crs.to_wkt())
+    if not np.isfinite(outlines.bounds.to_numpy()).all():
+        raise SarcastError(f"{name} has a polygon that cannot be projected to {grid.crs}; cut it")
     truth = gpd.GeoDataFrame(
         {"kind": list(kinds), "earliest": earliest, "latest": latest},
         geometry=list(outlines.intersection(grid.extent.geom)),
