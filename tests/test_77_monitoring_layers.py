@@ -135,6 +135,30 @@ def test_products_of_dist_alert_come_back() -> None:
         np.testing.assert_array_equal(again[name], values, err_msg=name, strict=True)
 
 
+def test_a_decoded_product_has_no_more_than_it_says() -> None:
+    """Two detections and an acquisition without one; a pixel that was never seen."""
+    layers = Layers.empty((1, 2), 2)
+    for day, metric in enumerate((5.0, 5.0, 1.0)):
+        image = np.array([[metric, np.nan]], dtype=np.float32)
+        look = Look(START + np.timedelta64(day, "D"), image, np.stack([image, image]))
+        layers = Opera().advance(layers, look)
+    decoded = decode_dist(encode_dist(layers), bands=2)
+    nothing = {"magnitude": np.nan, "magnitude_looks": 0}
+    assert_equal(decoded, layers.updated(np.ones((1, 2), dtype=bool), **nothing))
+    assert (decoded.looks[0, 0], decoded.clean_looks[0, 0]) == (3, 1)
+
+
+def test_a_forgotten_alert_leaves_nothing() -> None:
+    looks = list(random_looks((12, 20)))
+    layers = advanced(looks)
+    assert np.isin(layers.status, (6, 8)).any()
+    forgotten = layers.without_alert(layers.status != Status.NO_DATA)
+    empty = Layers.empty((12, 20), 2)
+    kept = {name: layers.arrays()[name] for name in ("metric", "acquisition_status", "last_day")}
+    blank = {"status": 0, "greatest_metric": 0.0, "confidence": 0.0}
+    assert_equal(forgotten, empty.updated(layers.status != Status.NO_DATA, **kept, **blank))
+
+
 def test_a_decoded_product_goes_on_as_the_layers_do() -> None:
     looks = list(random_looks((12, 20)))
     layers = advanced(looks[:20])

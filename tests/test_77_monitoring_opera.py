@@ -121,6 +121,11 @@ def test_high_detections_are_confirmed_at_the_third() -> None:
     assert after[3]["confirmed_day"] == since_start(12)
 
 
+def test_the_confidence_is_multiplied_by_the_count_twice() -> None:
+    """By its square, the third, exactly 15, would be rounded to less and truncated to 14."""
+    assert column(follow((0, 4.0), (6, 4.0), (12, 4.0)), "confidence") == [4.0, 8.0, 15.0]
+
+
 def test_the_thresholds_themselves_are_reached() -> None:
     assert follow((0, 2.5))[0]["status"] == Status.FIRST_LOW
     assert follow((0, 4.5))[0]["status"] == Status.FIRST_HIGH
@@ -151,6 +156,8 @@ def test_a_single_detection_is_forgotten_at_once() -> None:
     assert column(after, "confidence") == [50.0, 0.0, 0.0]
     assert column(after, "percentage") == [100, 0, NO_PERCENTAGE]
     assert column(after, "count") == column(after, "duration") == [1, 0, 0]
+    assert column(after, "looks") == [1, 0, 0]
+    assert column(after, "clean_looks") == [0, 0, 0]
     assert column(after, "first_day") == [since_start(0), NO_DAY, NO_DAY]
     assert column(after, "last_day") == [since_start(0), since_start(6), since_start(12)]
 
@@ -190,7 +197,7 @@ def test_a_confirmed_alert_is_finished_and_a_detection_begins_anew(metric, statu
     after = follow(*series, (54, UNSEEN), (60, 1.0), (66, UNSEEN), (72, 3.0))
     assert column(after, "status")[4:] == [status - 4 if status == 7 else 6, *[status] * 3, 1]
     assert after[7]["confirmed_day"] == after[4]["confirmed_day"] != NO_DAY
-    assert after[7]["count"] == 5
+    assert (after[7]["count"], after[7]["confidence"]) == (5, after[4]["confidence"])
     new = after[8]
     assert (new["count"], new["confirmed_day"], new["looks"]) == (1, NO_DAY, 1)
     assert (new["first_day"], new["confidence"], new["magnitude"]) == (since_start(72), 3.0, 3.0)
@@ -205,10 +212,11 @@ def test_an_alert_ends_below_a_percentage() -> None:
 
 
 def test_an_alert_ends_at_the_acquisition_after_the_seventh_without_detection() -> None:
-    series = [(k, 3.0) for k in range(5)] + [(k, 1.0) for k in range(5, 13)]
+    series = [(k, 3.0) for k in range(5)] + [(k, 0.5) for k in range(5, 13)]
     after = follow(*series)
     assert column(after, "percentage")[5:] == [83, 71, 62, 55, 50, 45, 41, 38]
     assert column(after, "status")[4:] == [3] * 8 + [7]
+    assert column(follow(*series, (13, 0.5), (14, UNSEEN)), "status")[-3:] == [7, 7, 7]
     assert column(follow(*series, no_count_reset_thresh=3), "status")[4:9] == [3, 3, 3, 3, 7]
 
 
@@ -218,6 +226,9 @@ def test_two_without_detection_in_a_row_end_an_alert_on_request() -> None:
     assert column(follow(*series), "status") == [4, 5, 5, 5, 5, 5, 5, 5]
     after = follow(*series, exclude_consecutive_no_dist=False)
     assert column(after, "status") == [4, 5, 5, 5, 5, 5, 5, 0]
+    quiet = (0, 1.0), (6, 1.0)
+    assert column(follow(*quiet, exclude_consecutive_no_dist=False), "percentage") == [0, 0]
+    assert column(follow(*quiet), "percentage") == [NO_PERCENTAGE] * 2
 
 
 def test_an_alert_lasts_a_year() -> None:
