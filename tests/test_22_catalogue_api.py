@@ -3,6 +3,7 @@
 import datetime as dt
 import json
 import logging
+import re
 from base64 import b64encode
 from typing import Any
 
@@ -12,6 +13,7 @@ from odc.geo.geom import box
 
 from sarcast.catalogue import open_catalogue
 from sarcast.catalogue.api import StacApi
+from sarcast.catalogue.unusable import LeftOut
 from sarcast.errors import SarcastError, UsageError
 from sarcast.io.remote import RemoteOptions
 from services import Answer, Request, web
@@ -196,11 +198,6 @@ BAD_PAGES: dict[str, tuple[Any, str]] = {
     "no features": ({"code": "Oops"}, "contains no features"),
     "no object": (["a"], "no JSON object but a list"),
     "a circle": ("circle", "its pages link in a circle"),
-    "no item": (
-        [{"type": "Feature", "id": "x"}],
-        r"with 4 items \('x' is not a valid STAC item",
-    ),
-    "no time": ([feature(0, properties={})], r"4 items \('item-00' is not a valid STAC item"),
 }
 
 
@@ -211,12 +208,35 @@ def test_a_page_with_bad_content(case: str) -> None:
     with web(api) as (url, _):
         if answer == "circle":
             api.faults[1] = api.page(1, url, links=[api.next_link(1, url)])
-        elif case.startswith("no ") and isinstance(answer, list) and answer != ["a"]:
-            api.faults[1] = api.page(1, url, features=answer, links=[])
         else:
             api.faults[1] = json_answer(answer)
         with pytest.raises(SarcastError, match=message):
             found_ids(url)
+
+
+BAD_ITEMS: dict[str, tuple[Any, str]] = {
+    "no item": ({"type": "Feature", "id": "item-04"}, "item-04 .*: stac_version: field required"),
+    "no time": (feature(4, properties={}), "item-04 is not a valid STAC item: .*datetime"),
+    "no object": ("item", "item 5 without an id"),
+    "no footprint": (feature(4, geometry=None), "item-04 has no footprint"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_ITEMS)
+def test_a_malformed_item_does_not_end_a_search(
+    case: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    content, line = BAD_ITEMS[case]
+    api = Api()
+    with web(api) as (url, _):
+        features = [feature(3), content, feature(5)]
+        api.faults[1] = api.page(1, url, features=features)
+        assert found_ids(url) == [name for name in ALL if name != "item-04"]
+        assert re.search(rf"1 left out \(no valid STAC item\): .*{line}", caplog.text)
+        left_out = LeftOut()
+        open_catalogue(url, options=OPTIONS).search(left_out=left_out)
+    with pytest.raises(SarcastError, match="--strict refuses"):
+        left_out.report(any_used=True, strict=True)
 
 
 def test_an_empty_page_is_not_the_last() -> None:

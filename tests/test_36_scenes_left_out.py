@@ -13,13 +13,13 @@ from affine import Affine
 
 from conftest import GRID, opera_name
 from sarcast.catalogue import FolderCatalogue
+from sarcast.catalogue.unusable import LeftOut, UnusableError
 from sarcast.cli import main
 from sarcast.cube import open_cube
 from sarcast.errors import SarcastError
 from sarcast.ingest.scenes.index import IndexOptions, find_items
 from sarcast.ingest.scenes.profile import scene_profiles
 from sarcast.ingest.scenes.stac import normalise_items
-from sarcast.ingest.scenes.unusable import LeftOut, UnusableError
 from sarcast.io.rasters import write_cog
 
 POWER = 0.1 * np.random.default_rng(5).gamma(20.0, 1 / 20.0, (2, *GRID.shape)).astype(np.float32)

@@ -23,7 +23,7 @@ from shapely.affinity import translate
 
 from conftest import opera_name
 from sarcast.catalogue import FolderCatalogue, Raster, Scene
-from sarcast.catalogue.protocol import with_canonical_footprint
+from sarcast.catalogue.location import with_canonical_footprint
 from sarcast.cli import main
 from sarcast.cube import open_cube
 from sarcast.detection import events

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from time import monotonic
 from typing import Any
-from urllib.parse import SplitResult, unquote, urljoin, urlsplit, urlunsplit
+from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
 
 import pystac
 import requests
@@ -19,17 +19,14 @@ from pystac_client.warnings import DoesNotConformTo
 from requests.adapters import HTTPAdapter
 from requests.auth import HTTPBasicAuth
 
-from sarcast.catalogue.protocol import (
-    MALFORMED,
-    TimeRange,
-    sort_items,
-    time_range,
-    utc,
-    with_canonical_footprint,
-)
+from sarcast.catalogue.hrefs import Places
+from sarcast.catalogue.location import MALFORMED, utc
+from sarcast.catalogue.parse import parse_items
+from sarcast.catalogue.protocol import TimeRange
+from sarcast.catalogue.unusable import LeftOut
 from sarcast.errors import SarcastError, UsageError
 from sarcast.io.footprint import canonical
-from sarcast.io.remote import TRANSIENT_STATUS, RemoteOptions, hide_credentials, is_remote, retry
+from sarcast.io.remote import TRANSIENT_STATUS, RemoteOptions, hide_credentials, retry
 
 _log = logging.getLogger(__name__)
 
@@ -57,9 +54,18 @@ class StacApi:
         Collections to search; empty for all, which some APIs refuse.
     options
         Timeouts and retries.
+    allow
+        Folders and starts of URLs that assets may lie in, and servers that pages and redirects may
+        lead to, although they lie inside this machine or network.
     """
 
-    def __init__(self, url: str, collections: Sequence[str], options: RemoteOptions) -> None:
+    def __init__(
+        self,
+        url: str,
+        collections: Sequence[str],
+        options: RemoteOptions,
+        allow: Sequence[str] = (),
+    ) -> None:
         parts = urlsplit(url)
         if not parts.hostname:
             raise UsageError(f"{url} names no host; expected the landing page of a STAC API")
@@ -67,18 +73,25 @@ class StacApi:
         self.url = urlunsplit((parts.scheme, host, parts.path, "", ""))
         self.collections = tuple(collections)
         self._options = options
+        self._places = Places(self.url, allowed=tuple(allow))
         self._io = _RetryingIO(options)
+        self._io.session.mount("http://", _GuardedAdapter(self._places))
+        self._io.session.mount("https://", _GuardedAdapter(self._places))
         if parts.username is not None or parts.query:
             self._io.session.mount(
-                f"{parts.scheme}://{host}/", _CredentialsAdapter(_login(parts), parts.query)
+                f"{parts.scheme}://{host}/",
+                _CredentialsAdapter(self._places, _login(parts), parts.query),
             )
             hide_credentials("urllib3.connectionpool")
 
     def search(
-        self, area: Geometry | None = None, time: TimeRange | None = None
+        self,
+        area: Geometry | None = None,
+        time: TimeRange | None = None,
+        left_out: LeftOut | None = None,
     ) -> list[pystac.Item]:
         """Items that touch ``area`` and ``time``, oldest first; see ``Catalogue.search``."""
-        features: list[dict[str, Any]] = []
+        features: list[Any] = []
         matched, pages, last_report = None, 0, monotonic()
         try:
             search = self._query(area, time)
@@ -89,12 +102,11 @@ class StacApi:
                 if monotonic() - last_report >= REPORT_S:
                     last_report = monotonic()
                     _log.info(f"{self.url}: {len(features)} items so far")
-            items = sort_items(map(_item, features))
         except (APIError, DoesNotConformTo, ClientTypeError, *MALFORMED) as error:
             raise self._error(error, pages, len(features)) from error
-        if matched is not None and len(items) < matched:
-            _log.warning(f"{self.url} announced {matched} items, but returned {len(items)}")
-        return items
+        if matched is not None and len(features) < matched:
+            _log.warning(f"{self.url} announced {matched} items, but returned {len(features)}")
+        return parse_items(features, self._places, _self_href, left_out)
 
     def _query(self, area: Geometry | None, time: TimeRange | None) -> ItemSearch:
         client = Client.open(self.url, stac_io=self._io, timeout=self._options.timeout)
@@ -140,11 +152,26 @@ def _login(parts: SplitResult) -> HTTPBasicAuth | None:
     return HTTPBasicAuth(user, password)
 
 
-class _CredentialsAdapter(HTTPAdapter):
+class _GuardedAdapter(HTTPAdapter):
+    """Sends no request to addresses inside this machine or network unless the API lies there.
+
+    Pages of an API and redirects could lead there.
+    """
+
+    def __init__(self, places: Places) -> None:
+        super().__init__()
+        self._places = places
+
+    def send(self, request: requests.PreparedRequest, *args: Any, **more: Any) -> Any:
+        self._places.check(str(request.url), "", "a page of the catalogue")
+        return super().send(request, *args, **more)
+
+
+class _CredentialsAdapter(_GuardedAdapter):
     """Adds credentials to the requests to one host, after every step that could log them."""
 
-    def __init__(self, auth: HTTPBasicAuth | None, query: str) -> None:
-        super().__init__()
+    def __init__(self, places: Places, auth: HTTPBasicAuth | None, query: str) -> None:
+        super().__init__(places)
         self._auth = auth
         self._query = query
 
@@ -171,7 +198,10 @@ class _RetryingIO(StacApiIO):
         read = super().read_json
 
         def call() -> dict[str, Any]:
-            content = read(source, *args, **kwargs)
+            try:
+                content = read(source, *args, **kwargs)
+            except RecursionError as error:
+                raise ValueError("its answer is nested too deeply") from error
             if not isinstance(content, dict):
                 raise ValueError(f"its answer is no JSON object but a {type(content).__name__}")
             return content
@@ -239,15 +269,10 @@ def _matched(page: dict[str, Any]) -> int | None:
     return matched if isinstance(matched, int) else None
 
 
-def _item(feature: dict[str, Any]) -> pystac.Item:
-    """Parse an item; hrefs relative to it become absolute."""
-    try:
-        item = pystac.Item.from_dict(feature, preserve_dict=False)
-        time_range(item)
-    except MALFORMED as error:
-        raise ValueError(f"{feature.get('id')!r} is not a valid STAC item: {error!r}") from error
-    base = item.get_self_href()
-    for asset in item.assets.values():
-        if base and not is_remote(asset.href) and not asset.href.startswith("/"):
-            asset.href = urljoin(base, asset.href)
-    return with_canonical_footprint(item)
+def _self_href(feature: Any) -> str:
+    """URL of an item, which its relative hrefs are relative to; empty if it states none."""
+    links = feature.get("links") if isinstance(feature, dict) else None
+    for link in links if isinstance(links, list) else ():
+        if isinstance(link, dict) and link.get("rel") == "self":
+            return str(link.get("href", ""))
+    return ""

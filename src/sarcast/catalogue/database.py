@@ -15,12 +15,11 @@ from pypgstac.db import PgstacDB
 from pypgstac.load import Loader, Methods
 
 from sarcast.catalogue.api import interval
-from sarcast.catalogue.protocol import (
-    TimeRange,
-    sort_items,
-    with_canonical_footprint,
-    with_location,
-)
+from sarcast.catalogue.hrefs import Places
+from sarcast.catalogue.location import with_location
+from sarcast.catalogue.parse import parse_items
+from sarcast.catalogue.protocol import TimeRange
+from sarcast.catalogue.unusable import LeftOut
 from sarcast.errors import SarcastError, UsageError
 from sarcast.io.footprint import canonical
 from sarcast.io.remote import RemoteOptions
@@ -43,10 +42,20 @@ class DatabaseCatalogue:
         Collections to search; empty for all.
     options
         Timeout of the connection.
+    allow
+        Folders and starts of URLs that assets may lie in. Every file of this machine may be read
+        anyway: whoever may write to the database is trusted as far as that.
     """
 
-    def __init__(self, url: str, collections: Sequence[str], options: RemoteOptions) -> None:
+    def __init__(
+        self,
+        url: str,
+        collections: Sequence[str],
+        options: RemoteOptions,
+        allow: Sequence[str] = (),
+    ) -> None:
         self.collections = tuple(collections)
+        self._places = Places(allowed=tuple(allow), any_place=True)
         self._url = url
         self._options = options
         try:
@@ -83,7 +92,10 @@ class DatabaseCatalogue:
             return sum(_update_extent(db, name) for name in names)
 
     def search(
-        self, area: Geometry | None = None, time: TimeRange | None = None
+        self,
+        area: Geometry | None = None,
+        time: TimeRange | None = None,
+        left_out: LeftOut | None = None,
     ) -> list[pystac.Item]:
         """Items that touch ``area`` and ``time``, oldest first; see ``Catalogue.search``."""
         query: dict[str, Any] = {"limit": PAGE}
@@ -94,9 +106,8 @@ class DatabaseCatalogue:
         if within := interval(time):
             query["datetime"] = within
         with self._connect() as db:
-            pages = _pages(db, query)
-            items = [pystac.Item.from_dict(feature) for page in pages for feature in page]
-        return sort_items(map(with_canonical_footprint, items))
+            features = [feature for page in _pages(db, query) for feature in page]
+        return parse_items(features, self._places, lambda _: "", left_out)
 
     @contextmanager
     def _connect(self) -> Iterator[PgstacDB]:

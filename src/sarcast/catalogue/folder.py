@@ -1,11 +1,9 @@
 """Embedded catalogue: a folder with one stac-geoparquet file."""
 
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import geopandas as gpd
 import numpy as np
@@ -19,14 +17,12 @@ from odc.geo.geom import Geometry
 
 from sarcast.arrays import Bool, Times
 from sarcast.catalogue.foreign import EDGES, TIMES, is_stac_geoparquet, read_foreign
-from sarcast.catalogue.protocol import (
-    MALFORMED,
-    TimeRange,
-    sort_items,
-    utc,
-    with_canonical_footprint,
-    with_location,
-)
+from sarcast.catalogue.hrefs import Places
+from sarcast.catalogue.location import MALFORMED, are_on_earth, sort_items, utc, with_location
+from sarcast.catalogue.parse import parse_items
+from sarcast.catalogue.protocol import TimeRange
+from sarcast.catalogue.record import record_folders, recorded_folders
+from sarcast.catalogue.unusable import LeftOut
 from sarcast.errors import SarcastError
 from sarcast.io.files import new_file
 from sarcast.io.footprint import HALF_TURN_DEG, TURN_DEG, canonical, canonical_shapes
@@ -43,7 +39,7 @@ class FolderCatalogue:
     """A folder with ``items.parquet``, in the stac-geoparquet layout.
 
     Assets below the folder are stored by relative path, so the folder can be moved with its scenes;
-    others by absolute path.
+    others by absolute path, and their folders are recorded in ``folders.json``.
 
     Parameters
     ----------
@@ -51,11 +47,16 @@ class FolderCatalogue:
         Folder of the catalogue; the first ``add`` creates it.
     collections
         Collections to search; empty for all.
+    allow
+        Folders and starts of URLs that assets may lie in, besides the folder and those recorded.
     """
 
-    def __init__(self, folder: Path | str, collections: Sequence[str] = ()) -> None:
+    def __init__(
+        self, folder: Path | str, collections: Sequence[str] = (), allow: Sequence[str] = ()
+    ) -> None:
         self.folder = Path(folder)
         self.collections = tuple(collections)
+        self._allow = tuple(allow)
         self._file = self.folder / "items.parquet"
 
     def check(self) -> None:
@@ -74,33 +75,48 @@ class FolderCatalogue:
             If there are no items, if one has no time or no footprint, or if the type of a field
             contradicts the existing items.
         """
-        added = [self._portable(item) for item in sort_items(map(with_location, items))]
+        located = sort_items(map(with_location, items))
+        added = [self._portable(item) for item in located]
         existing = self._read_table() if self._file.exists() else None
         if not added and not existing:
             raise SarcastError(f"no items to write to {self.folder}; give at least one")
         table = existing if not added else self._merge(existing, added)
         assert table is not None
         ordered = table.take(_spatial_order(table))
+        self.folder.mkdir(parents=True, exist_ok=True)
+        record_folders(self.folder, _local_files(located))
         with new_file(self._file) as partial:
             stac_geoparquet.arrow.to_parquet(ordered.to_reader(GROUP_ROWS), partial)
         return len(ordered)
 
     def search(
-        self, area: Geometry | None = None, time: TimeRange | None = None
+        self,
+        area: Geometry | None = None,
+        time: TimeRange | None = None,
+        left_out: LeftOut | None = None,
     ) -> list[pystac.Item]:
         """Items that touch ``area`` and ``time``, oldest first; see ``Catalogue.search``."""
         outline = None if area is None else canonical(area).geom
+        collected = LeftOut() if left_out is None else left_out
         with self._open_file() as file:
-            table = self._matching(file, outline, time).combine_chunks()
-            items = [_item(row) for row in stac_geoparquet.arrow.stac_table_to_items(table)]
-        placed = map(with_canonical_footprint, items)
-        return sort_items(_with_absolute_hrefs(item, self.folder) for item in placed)
+            table = self._matching(file, outline, time, collected).combine_chunks()
+            rows = [_without_null(row) for row in stac_geoparquet.arrow.stac_table_to_items(table)]
+        home = str(self.folder.resolve())
+        places = Places(home, recorded_folders(self.folder), self._allow)
+        items = parse_items(rows, places, lambda _: f"{home}/", collected)
+        if left_out is None:
+            collected.report(bool(items), strict=False)
+        return items
 
     def _matching(
-        self, file: pq.ParquetFile, outline: Any | None, time: TimeRange | None
+        self,
+        file: pq.ParquetFile,
+        outline: Any | None,
+        time: TimeRange | None,
+        left_out: LeftOut,
     ) -> pa.Table:
         """Matching rows: bounds and times of all items are read, then the row groups that match."""
-        foreign = self._read_foreign(file)
+        foreign = self._read_foreign(file, left_out)
         names = [*(f"bbox.{edge}" for edge in EDGES), *TIMES, "collection"]
         index = file.read(columns=names) if foreign is None else foreign
         wanted = _in_collections(index, self.collections) & _in_time(index, time)
@@ -110,9 +126,12 @@ class FolderCatalogue:
         matches = _read_rows(file, wanted) if whole is None else whole
         if outline is None:
             return matches
+        shapes = shapely.from_wkb(matches["geometry"].to_numpy(), on_invalid="ignore")
+        located = are_on_earth(shapes)
+        touches = ~located  # left out later, and named
         shapely.prepare(outline)
-        shapes = canonical_shapes(shapely.from_wkb(matches["geometry"].to_numpy()))
-        return matches.filter(pa.array(shapely.intersects(outline, shapes), pa.bool_()))
+        touches[located] = shapely.intersects(outline, canonical_shapes(shapes[located]))
+        return matches.filter(pa.array(touches, pa.bool_()))
 
     @contextmanager
     def _open_file(self) -> Iterator[pq.ParquetFile]:
@@ -149,9 +168,20 @@ class FolderCatalogue:
             foreign = self._read_foreign(file)
             return file.read() if foreign is None else foreign
 
-    def _read_foreign(self, file: pq.ParquetFile) -> pa.Table | None:
-        """The whole table, if it has another layout than that of stac-geoparquet; else None."""
-        return None if is_stac_geoparquet(file.schema_arrow) else read_foreign(self._file)
+    def _read_foreign(
+        self, file: pq.ParquetFile, left_out: LeftOut | None = None
+    ) -> pa.Table | None:
+        """The whole table, if it has another layout than that of stac-geoparquet; else None.
+
+        Rows that are no items are left out, or refused if ``left_out`` is None.
+        """
+        if is_stac_geoparquet(file.schema_arrow):
+            return None
+        collected = LeftOut() if left_out is None else left_out
+        table = read_foreign(self._file, collected)
+        if left_out is None:
+            collected.report(any_used=True, strict=True)
+        return table
 
     def _merge(self, existing: pa.Table | None, items: Sequence[dict[str, Any]]) -> pa.Table:
         try:
@@ -193,16 +223,16 @@ def _read_rows(file: pq.ParquetFile, wanted: Bool) -> pa.Table:
 
 
 def _in_boxes(index: pa.Table, boxes: Sequence[tuple[float, float, float, float]]) -> Bool:
-    """Whether bounding boxes touch any of the boxes; longitudes may be those of any turn.
+    """Whether bounding boxes touch any of the boxes, or are missing; longitudes are of any turn.
 
     Across 180 degrees, west is greater than east.
     """
     columns = index["bbox"].combine_chunks()
-    west, south, east, north = (np.asarray(columns.field(edge)) for edge in EDGES)
+    west, south, east, north = (np.asarray(columns.field(edge), float) for edge in EDGES)
     width = np.where(west <= east, east - west, (east - west) % TURN_DEG)
     # some makers take the least and greatest longitude of a footprint across 180 degrees
     width = np.where(width >= HALF_TURN_DEG, TURN_DEG, width)
-    touches: Bool = np.zeros(len(index), dtype=bool)
+    touches: Bool = np.isnan(west + south + east + north)
     for left, bottom, right, top in boxes:
         starts_inside = (west - left) % TURN_DEG <= right - left + _ROUNDING_DEG
         reaches = (left - west) % TURN_DEG <= width + _ROUNDING_DEG
@@ -211,7 +241,7 @@ def _in_boxes(index: pa.Table, boxes: Sequence[tuple[float, float, float, float]
 
 
 def _in_time(index: pa.Table, time: TimeRange | None) -> Bool:
-    """Whether times of items overlap a range."""
+    """Whether times of items overlap a range, or are missing."""
     start, end = time or (None, None)
     first, last = _time_ranges(index)
     wanted = np.ones(len(index), dtype=bool)
@@ -219,7 +249,7 @@ def _in_time(index: pa.Table, time: TimeRange | None) -> Bool:
         wanted &= last >= np.datetime64(utc(start).replace(tzinfo=None), "us")
     if end is not None:
         wanted &= first <= np.datetime64(utc(end).replace(tzinfo=None), "us")
-    return wanted
+    return wanted | np.isnat(first)
 
 
 def _time_ranges(index: pa.Table) -> tuple[Times, Times]:
@@ -263,26 +293,16 @@ def _spatial_order(table: pa.Table) -> npt.NDArray[np.intp]:
 # --- items --------------------------------------------------------------------------------------
 
 
-def _item(row: dict[str, Any]) -> pystac.Item:
-    """Make an item from a row; nulls, which fill the table where an item lacks a field, go."""
-    content = _without_null(row)
-    content["properties"].setdefault("datetime", None)
-    content.setdefault("assets", {})
-    is_older = content["stac_version"] != pystac.get_stac_version()
-    return pystac.Item.from_dict(content, migrate=is_older, preserve_dict=False)
-
-
 def _without_null(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _without_null(part) for key, part in value.items() if part is not None}
     return [_without_null(part) for part in value] if isinstance(value, list) else value
 
 
-def _with_absolute_hrefs(item: pystac.Item, folder: Path) -> pystac.Item:
-    for asset in item.assets.values():
-        if not urlsplit(asset.href).scheme and not Path(asset.href).is_absolute():
-            asset.href = os.path.normpath(folder.resolve() / asset.href)
-    return item
+def _local_files(items: Iterable[pystac.Item]) -> Iterator[Path]:
+    """Files of the assets of items, links followed."""
+    hrefs = (asset.href for item in items for asset in item.assets.values())
+    return (Path(href).resolve() for href in hrefs if Path(href).is_absolute())
 
 
 def _first_line(error: Exception) -> str:

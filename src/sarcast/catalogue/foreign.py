@@ -5,10 +5,8 @@ with other units, and may leave out columns that follow from others.
 """
 
 import datetime as dt
-import json
 import math
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +17,16 @@ import pystac
 import shapely
 import stac_geoparquet.arrow
 
-from sarcast.catalogue.protocol import utc
+from sarcast.catalogue.location import MALFORMED, utc
+from sarcast.catalogue.parse import name_of, validate
+from sarcast.catalogue.unusable import NO_ITEM, LeftOut, UnusableError
 from sarcast.errors import SarcastError
+from sarcast.io.documents import parse_json
 
 EDGES = ("xmin", "ymin", "xmax", "ymax")
 """Fields of the bounding box in a stac-geoparquet file."""
 TIMES = ("datetime", "start_datetime", "end_datetime")
+SAME_ID = "id that an earlier row has too"
 
 _TOP_LEVEL = {"type", "stac_version", "stac_extensions", "id", "collection", "links", "assets"}
 _INTEGERS = {"proj:epsg", "sat:relative_orbit", "sat:absolute_orbit"}
@@ -47,13 +49,20 @@ def is_stac_geoparquet(schema: pa.Schema) -> bool:
     )
 
 
-def read_foreign(path: Path) -> pa.Table:
+def read_foreign(path: Path, left_out: LeftOut) -> pa.Table:
     """Read a GeoParquet file of items into the layout of today's stac-geoparquet.
+
+    Parameters
+    ----------
+    path
+        The file.
+    left_out
+        Collects rows that are no items, and further rows of one id.
 
     Raises
     ------
     SarcastError
-        If it lacks ids, assets, footprints or times, or an id occurs twice.
+        If it lacks ids, assets, footprints or times, or none of its rows can be used.
     """
     table = pq.read_table(path)
     if not len(table):
@@ -69,39 +78,62 @@ def read_foreign(path: Path) -> pa.Table:
             f"stac-geoparquet, or index the scenes themselves with sarcast index"
         )
     rows = table.drop_columns([name for name in ("geometry",) if name in table.column_names])
-    items = [_item(row, shape) for row, shape in zip(rows.to_pylist(), shapes, strict=True)]
-    _check_items(path, items)
+    items = _items(rows.to_pylist(), shapes, left_out)
+    if not items:
+        left_out.report(any_used=False, strict=True)
     return stac_geoparquet.arrow.parse_stac_items_to_arrow(items).read_all()
 
 
-def _check_items(path: Path, items: list[dict[str, Any]]) -> None:
-    """Check that each item has what a search needs, and an id of its own."""
-    keys = Counter((item.get("collection"), item["id"]) for item in items)
-    for item in items:
-        stated = item["properties"]
-        time = stated.get("datetime") or all(stated.get(name) for name in TIMES[1:])
-        faults = {
-            "no footprint": item["geometry"] is None or item["bbox"] is None,
-            "no time": not time,
-            "no assets by key": not isinstance(item["assets"], dict),
-            "an id that other rows have too": keys[item.get("collection"), item["id"]] > 1,
-        }
-        found = [fault for fault, is_so in faults.items() if is_so]
-        if found:
-            raise SarcastError(
-                f"{path}: the row of {item['id']} has {' and '.join(found)}, so it is no STAC "
-                f"item; correct or remove it, or index the scenes themselves with sarcast index"
-            )
+def _items(
+    rows: Sequence[dict[str, Any]], shapes: Sequence[Any], left_out: LeftOut
+) -> list[dict[str, Any]]:
+    """The rows as JSON of items; those that are none are left out."""
+    items: dict[tuple[Any, str], dict[str, Any]] = {}
+    for number, (row, shape) in enumerate(zip(rows, shapes, strict=True)):
+        with left_out.unusable(name_of(row, number)):
+            item = _parse_row(row, shape)
+            key = (item.get("collection"), item["id"])
+            if key in items:
+                raise UnusableError(SAME_ID, f"the id {item['id']} is that of an earlier row")
+            items[key] = item
+    return list(items.values())
+
+
+def _parse_row(row: dict[str, Any], shape: Any) -> dict[str, Any]:
+    """JSON of the item of a row, which is valid."""
+    try:
+        item = _item(row, shape)
+    except UnusableError:
+        raise
+    except MALFORMED as error:
+        reason = " ".join(str(error).split())
+        raise UnusableError(
+            NO_ITEM, f"{name_of(row)} is not a valid STAC item: {reason}"
+        ) from error
+    validate(item)
+    return item
 
 
 def _shapes(path: Path, table: pa.Table) -> list[Any] | None:
     """Footprints in degrees; None if there are none."""
     if b"geo" in (table.schema.metadata or {}):
-        shapes = gpd.read_parquet(path).geometry
+        shapes = _geometry(path, table)
         return list(shapes if shapes.crs is None else shapes.to_crs("EPSG:4326"))
     if "geometry" not in table.column_names:
         return None
     return [_shape(each) for each in table["geometry"].to_pylist()]
+
+
+def _geometry(path: Path, table: pa.Table) -> gpd.GeoSeries:
+    """The primary geometry; None in rows whose geometry is damaged."""
+    try:
+        return gpd.read_parquet(path).geometry
+    except shapely.errors.ShapelyError:
+        described = parse_json(table.schema.metadata[b"geo"])
+        name = described["primary_column"]
+        crs = described["columns"][name].get("crs", "EPSG:4326")
+        stored = table[name].to_numpy(zero_copy_only=False)
+        return gpd.GeoSeries(shapely.from_wkb(stored, on_invalid="ignore"), crs=crs)
 
 
 def _shape(stored: Any) -> Any:
@@ -126,7 +158,7 @@ def _item(row: dict[str, Any], shape: Any) -> dict[str, Any]:
     properties = {key: value for key, value in properties.items() if not key.startswith("__")}
     return {
         **top,
-        "id": str(top["id"]),
+        "id": None if top.get("id") is None else str(top["id"]),
         "type": "Feature",
         "stac_version": top.get("stac_version") or pystac.get_stac_version(),
         "stac_extensions": top.get("stac_extensions") or [],
@@ -151,7 +183,7 @@ def _parsed(value: Any) -> Any:
     """A value; objects and lists that are stored as JSON are read."""
     if isinstance(value, str) and value[:1] in ("{", "["):
         try:
-            return json.loads(value)
+            return parse_json(value)
         except ValueError:
             return value
     return value
@@ -177,7 +209,6 @@ def _time(text: str) -> dt.datetime:
     try:
         return dt.datetime.fromisoformat(text)
     except ValueError as error:
-        raise SarcastError(
-            f"the time {text!r} of a row is not in ISO 8601, such as 2020-03-01T05:11:22Z; "
-            f"correct it, or index the scenes themselves with sarcast index"
+        raise UnusableError(
+            NO_ITEM, f"the time {text[:60]!r} is not in ISO 8601, such as 2020-03-01T05:11:22Z"
         ) from error

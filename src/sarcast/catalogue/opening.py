@@ -17,6 +17,7 @@ def open_catalogue(
     source: Path | str,
     collections: Sequence[str] = (),
     options: RemoteOptions | None = None,
+    allow: Sequence[str] = (),
 ) -> Catalogue:
     """Open a catalogue of any kind; nothing is read yet.
 
@@ -28,6 +29,9 @@ def open_catalogue(
         Collections to search; empty for all.
     options
         Timeouts and retries for servers.
+    allow
+        Folders and starts of URLs that the assets of items may lie in, besides those of the
+        catalogue, and of addresses inside this machine or network; docs/security.md.
 
     Raises
     ------
@@ -38,14 +42,14 @@ def open_catalogue(
     """
     scheme, divider, _ = str(source).partition("://")
     if not divider:
-        return FolderCatalogue(Path(source), collections)
+        return FolderCatalogue(Path(source), collections, allow)
     _check_url(str(source))
     if scheme in _API:
         from sarcast.catalogue.api import StacApi
 
-        return StacApi(str(source), collections, options or RemoteOptions())
+        return StacApi(str(source), collections, options or RemoteOptions(), allow)
     if scheme in _DATABASE:
-        return _database(str(source), collections, options or RemoteOptions())
+        return _database(str(source), collections, options or RemoteOptions(), allow)
     raise UsageError(
         f"{scheme}:// is not a catalogue; give a folder, http:// or https:// of a STAC API, "
         f"or postgresql:// of a database with pgstac"
@@ -62,7 +66,9 @@ def _check_url(url: str) -> None:
             ) from None
 
 
-def _database(url: str, collections: Sequence[str], options: RemoteOptions) -> Catalogue:
+def _database(
+    url: str, collections: Sequence[str], options: RemoteOptions, allow: Sequence[str]
+) -> Catalogue:
     try:
         from sarcast.catalogue.database import DatabaseCatalogue
     except ModuleNotFoundError as error:
@@ -70,7 +76,7 @@ def _database(url: str, collections: Sequence[str], options: RemoteOptions) -> C
             f"a catalogue in PostgreSQL needs {error.name}; "
             f"install it with: pip install 'sarcast[pgstac]'"
         ) from error
-    return DatabaseCatalogue(url, collections, options)
+    return DatabaseCatalogue(url, collections, options, allow)
 
 
 def open_writable(target: Path | str) -> WritableCatalogue:

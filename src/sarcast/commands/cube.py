@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from sarcast.catalogue import open_catalogue
+from sarcast.catalogue.unusable import LeftOut
 from sarcast.commands.config import FLAT, MAY_BE_NEGATIVE, Config
 from sarcast.cube import CubeOptions, Sources, build_cube, moment_of, open_cube
 from sarcast.cube.check.report import CubeReport, check_cube
@@ -195,10 +196,12 @@ def _search(
 
     Those whose ids are ``known`` decide which polarisations and mode are used.
     """
-    opened = open_catalogue(catalogue, config.collection, config.server)
-    period = (_utc(config.start), _utc(config.end, last=True))
-    items = [item for item in opened.search(area, period) if scenes is None or item.id in scenes]
+    opened = open_catalogue(catalogue, config.collection, config.server, config.names.allow_href)
+    period, left_out = (_utc(config.start), _utc(config.end, last=True)), LeftOut()
+    searched = opened.search(area, period, left_out)
+    items = [item for item in searched if scenes is None or item.id in scenes]
     if not items:
+        left_out.report(any_used=False, strict=True)
         where = "" if area is None else f"no scene touches the area {config.area}: "
         of = f" of {', '.join(config.collection)}" if config.collection else ""
         raise SarcastError(
@@ -207,7 +210,11 @@ def _search(
             f"{' or another --area' if where else ''}{' or --collection' if of else ''}"
         )
     found = normalise_items(
-        items, scene_profiles(config.names.profile), strict=config.names.strict, known=known
+        items,
+        scene_profiles(config.names.profile),
+        strict=config.names.strict,
+        known=known,
+        left_out=left_out,
     )
     return [declare_nodata(item, config.names.nodata) for item in found]
 

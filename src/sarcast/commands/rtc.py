@@ -13,6 +13,7 @@ from pydantic import Field
 
 from sarcast.catalogue import FolderCatalogue
 from sarcast.catalogue.scene import grid_fields
+from sarcast.catalogue.unusable import LeftOut
 from sarcast.commands.config import FLAT, MAY_BE_NEGATIVE, Config
 from sarcast.ingest.grd import (
     GrdProduct,
@@ -24,7 +25,6 @@ from sarcast.ingest.grd import (
     product_grid,
     unzipped,
 )
-from sarcast.ingest.scenes.unusable import LeftOut
 from sarcast.io.files import exclusive, scratch_folder
 from sarcast.io.footprint import footprint
 from sarcast.io.grid import read_area

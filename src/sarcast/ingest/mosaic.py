@@ -14,7 +14,7 @@ from odc.geo.geobox import GeoBox
 from rasterio.errors import RasterioError
 
 from sarcast.arrays import Float
-from sarcast.catalogue.protocol import read_items
+from sarcast.catalogue.parse import read_items
 from sarcast.errors import SarcastError
 from sarcast.io.folders import walk
 from sarcast.io.footprint import TURN_DEG

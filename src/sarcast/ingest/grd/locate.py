@@ -15,7 +15,7 @@ from urllib.parse import unquote, urlsplit
 
 import pystac
 
-from sarcast.catalogue.protocol import read_items
+from sarcast.catalogue.parse import read_items
 from sarcast.errors import SarcastError
 from sarcast.io.containers import inside, members, opened_zip, unpack_member
 from sarcast.io.files import explain_full_disk, scratch_folder

@@ -20,7 +20,7 @@ from rasterio.windows import Window
 
 from sarcast.arrays import Floating
 from sarcast.catalogue.scene import POLARISATIONS
-from sarcast.ingest.scenes.unusable import OTHER_BANDS, UnusableError
+from sarcast.catalogue.unusable import OTHER_BANDS, UnusableError
 from sarcast.errors import SarcastError
 from sarcast.ingest.grd.checks import check_product
 from sarcast.ingest.grd.image import Image, Vectors, number, open_measurement, read_noise

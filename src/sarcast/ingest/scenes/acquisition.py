@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pystac
 
-from sarcast.catalogue.protocol import time_range, utc
+from sarcast.catalogue.location import time_range, utc
 from sarcast.catalogue.scene import BANDS, QUANTITY
 from sarcast.ingest.scenes.fuse import Layer
 from sarcast.sensor import orbits

@@ -6,7 +6,7 @@ from contextlib import nullcontext
 from pathlib import Path
 
 from sarcast.catalogue import FolderCatalogue, open_writable
-from sarcast.catalogue.protocol import time_range
+from sarcast.catalogue.location import time_range
 from sarcast.ingest.scenes.index import IndexOptions, find_items
 from sarcast.io.files import exclusive
 

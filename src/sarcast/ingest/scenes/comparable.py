@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Sequence
 import pystac
 
 from sarcast.catalogue.scene import POLARISATIONS
-from sarcast.ingest.scenes.unusable import LeftOut
+from sarcast.catalogue.unusable import LeftOut
 
 _CHANNELS = ("VV or VH", "HH or HV")
 _MODES = ("IW", "EW", "SM", "WV")

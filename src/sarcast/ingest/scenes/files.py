@@ -4,13 +4,13 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from sarcast.catalogue.unusable import LEVEL_1, LeftOut
 from sarcast.errors import SarcastError
 from sarcast.ingest.scenes.containers import snap_header
 from sarcast.ingest.scenes.products import RasterProduct
 from sarcast.ingest.scenes.profile import MetadataField, SceneProfile
-from sarcast.ingest.scenes.unusable import LEVEL_1, LeftOut
-from sarcast.io.files import is_partial
 from sarcast.io.folders import walk
+from sarcast.io.partials import is_partial
 from sarcast.io.rasters import grid_of
 from sarcast.sensor import units
 

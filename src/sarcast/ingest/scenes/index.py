@@ -4,16 +4,19 @@ A scene is either a STAC item beside its rasters, or a set of files that match a
 shipped in ``profiles/scenes``, or one of the user.
 """
 
-import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pystac
 from pydantic import BaseModel, ConfigDict, Field
 
-from sarcast.catalogue.protocol import MALFORMED, with_location
+from sarcast.catalogue.hrefs import Places, absolute, base_of
+from sarcast.catalogue.parse import name_of, parse_item
 from sarcast.catalogue.scene import POLARISATIONS
+from sarcast.catalogue.unusable import NO_DATA, NO_ITEM, LeftOut, UnusableError
 from sarcast.errors import SarcastError, UsageError
 from sarcast.ingest.scenes import series
 from sarcast.ingest.scenes.comparable import select_comparable
@@ -37,7 +40,7 @@ from sarcast.ingest.scenes.profile import (
     scene_profiles,
 )
 from sarcast.ingest.scenes.stac import declare_nodata, normalise_item, state_raster_grid
-from sarcast.ingest.scenes.unusable import NO_DATA, NO_ITEM, LeftOut, UnusableError
+from sarcast.io.documents import MalformedError, parse_json
 from sarcast.io.rasters import any_data, has_data
 from sarcast.io.remote import is_remote
 from sarcast.sensor import units
@@ -66,6 +69,11 @@ class IndexOptions(BaseModel):
         None,
         description="Stored value of missing pixels, besides those that the rasters themselves "
         "mark as missing.",
+    )
+    allow_href: tuple[str, ...] = Field(
+        (),
+        description="Folder, or start of URLs, in which rasters of STAC items may lie although "
+        "outside the catalogue, or inside your network; may be repeated.",
     )
     strict: bool = Field(
         False,
@@ -118,7 +126,9 @@ def find_items(
     left_out = LeftOut()
     profiles = scene_profiles(options.profile)
     files = find_files(paths, left_out)
-    found = [item for path in _json_files(files) for item in _read_items(path, left_out)]
+    named = tuple(str(path if path.is_dir() else path.parent) for path in paths)
+    places = Places(folders=named, allowed=options.allow_href, follow_links=True)
+    found = [item for path in _json_files(files) for item in _read_items(path, places, left_out)]
     item_rasters = {
         Path(asset.href).resolve()
         for item in found
@@ -157,23 +167,39 @@ def _json_files(files: Sequence[Path]) -> list[Path]:
     return sorted(unique.values())
 
 
-def _read_items(path: Path, left_out: LeftOut) -> Iterator[pystac.Item]:
+def _read_items(path: Path, places: Places, left_out: LeftOut) -> Iterator[pystac.Item]:
     """STAC items of radar scenes in a JSON file, if it has any: one item, or a collection."""
     content = _read_json(path, left_out)
     features = content.get("features") if isinstance(content, dict) else None
-    for feature in features if isinstance(features, list) else [content]:
+    for number, feature in enumerate(features if isinstance(features, list) else [content]):
         if not _is_radar_item(feature):
             continue
+        base, allowed = _base(path, feature, places)
         try:
-            item = pystac.Item.from_dict(feature)
-            with_location(item)
-        except (SarcastError, *MALFORMED) as error:
-            line = f"{path}: {' '.join(str(error).split())}"
-            left_out.add(NO_ITEM, str(feature.get("id", path)), line)
-            continue
-        item.set_self_href(path.resolve().as_posix())
-        item.make_asset_hrefs_absolute()
-        yield item
+            yield parse_item(feature, allowed, base)
+        except UnusableError as error:
+            left_out.add(error.reason, name_of(feature, number), f"{path}: {error}")
+
+
+def _base(path: Path, item: Mapping[str, Any], places: Places) -> tuple[str, Places]:
+    """What the hrefs of an item are relative to: its file, or what a link to its file leads to.
+
+    The second is taken where none of its rasters lies beside the link; it may then be read.
+    """
+    beside, real = base_of(path), path.resolve()
+    assets = item.get("assets")
+    hrefs = [
+        asset["href"]
+        for asset in (assets.values() if isinstance(assets, dict) else ())
+        if isinstance(asset, dict) and isinstance(asset.get("href"), str)
+    ]
+    if not path.is_symlink() or any(_exists(absolute(href, beside)) for href in hrefs):
+        return beside, places
+    return str(real), replace(places, folders=(*places.folders, str(real.parent)))
+
+
+def _exists(href: str) -> bool:
+    return not is_remote(href) and os.path.exists(href)  # noqa: PTH110 - Path raises on null bytes
 
 
 def _read_json(path: Path, left_out: LeftOut) -> Any:
@@ -181,8 +207,8 @@ def _read_json(path: Path, left_out: LeftOut) -> Any:
     text = ""
     try:
         text = path.read_bytes().decode("utf-8-sig", "replace")
-        return json.loads(text)
-    except (OSError, ValueError) as error:
+        return parse_json(text)
+    except (OSError, MalformedError) as error:
         if isinstance(error, OSError) or '"stac_version"' in text:
             line = f"{path} cannot be read as JSON, it may be truncated: fetch it again ({error})"
             left_out.add(NO_ITEM, str(path), line)

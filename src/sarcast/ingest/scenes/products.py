@@ -10,10 +10,7 @@ import numpy as np
 
 from sarcast.arrays import Float
 from sarcast.catalogue.scene import INCIDENCE, POLARISATIONS, Raster, Scene
-from sarcast.ingest.scenes import profile as profiles
-from sarcast.ingest.scenes.containers import ContainerLayer, open_container
-from sarcast.ingest.scenes.profile import MetadataField, SceneProfile
-from sarcast.ingest.scenes.unusable import (
+from sarcast.catalogue.unusable import (
     COMPLEX,
     NO_DATA,
     NO_UNIT,
@@ -22,6 +19,9 @@ from sarcast.ingest.scenes.unusable import (
     LeftOut,
     UnusableError,
 )
+from sarcast.ingest.scenes import profile as profiles
+from sarcast.ingest.scenes.containers import ContainerLayer, open_container
+from sarcast.ingest.scenes.profile import MetadataField, SceneProfile
 from sarcast.ingest.scenes.values import implausible
 from sarcast.io.masks import ComplexRasterError
 from sarcast.io.rasters import any_data, grid_of, has_data, read_sample

@@ -14,8 +14,8 @@ from typing import ClassVar, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from sarcast.catalogue.unusable import LEVEL_1, NO_TIME, NO_UNIT, UnusableError
 from sarcast.ingest.profiles import Profile, find_profile, shipped
-from sarcast.ingest.scenes.unusable import LEVEL_1, NO_TIME, NO_UNIT, UnusableError
 from sarcast.sensor import orbits, units
 from sarcast.sensor.conditions import PLATFORMS
 
@@ -335,7 +335,7 @@ def _number(text: str | None, low: float, high: float) -> float | None:
         number = math.nan if text is None else float(text)
     except ValueError:
         return None
-    return number if low <= number <= high else None
+    return number if low <= number <= high and math.isfinite(number) else None
 
 
 def check_quantity(quantity: str | None, source: str) -> str:

@@ -3,12 +3,17 @@
 import datetime as dt
 import math
 from collections.abc import Collection, Iterable, Sequence
-from contextlib import suppress
 from typing import Any
 
 import pystac
 
 from sarcast.catalogue.scene import INCIDENCE, POLARISATIONS, QUANTITY, grid_fields
+from sarcast.catalogue.unusable import (
+    UNKNOWN_BANDS,
+    UNKNOWN_SOURCE,
+    LeftOut,
+    UnusableError,
+)
 from sarcast.ingest.scenes.comparable import select_comparable
 from sarcast.ingest.scenes.profile import (
     MetadataField,
@@ -21,12 +26,6 @@ from sarcast.ingest.scenes.profile import (
     parse_orbit_direction,
     parse_platform,
     relative_orbit,
-)
-from sarcast.ingest.scenes.unusable import (
-    UNKNOWN_BANDS,
-    UNKNOWN_SOURCE,
-    LeftOut,
-    UnusableError,
 )
 from sarcast.io.rasters import grid_of
 from sarcast.io.remote import is_remote
@@ -42,6 +41,7 @@ def normalise_items(
     *,
     strict: bool = False,
     known: Collection[str] = (),
+    left_out: LeftOut | None = None,
 ) -> list[pystac.Item]:
     """Normalise items as ``normalise_item``; those that cannot be used are left out, and reported.
 
@@ -56,13 +56,15 @@ def normalise_items(
     known
         Ids of scenes that decide which polarisations and mode are used; default: those of most
         items.
+    left_out
+        What the search left out, which is reported too.
 
     Raises
     ------
     SarcastError
         If none of the items can be used, or with ``strict`` any cannot.
     """
-    left_out = LeftOut()
+    left_out = LeftOut() if left_out is None else left_out
     normalised = []
     for item in items:
         with left_out.unusable(item.id):
@@ -97,8 +99,7 @@ def normalise_item(item: pystac.Item, profiles: Sequence[SceneProfile]) -> pysta
         cannot be read.
     """
     if any(QUANTITY in asset.extra_fields for asset in item.assets.values()):
-        for unit in _units(item):
-            check_unit(unit, item.id)
+        _check_bands(item)
         return item
     profile = _match_profile(item, profiles)
     metadata = profile.read_metadata({}, properties=item.properties)
@@ -148,14 +149,19 @@ def _set_projection(normalised: pystac.Item, item: pystac.Item, profile: ScenePr
             normalised.properties.update(values)
 
 
-def _units(item: pystac.Item) -> set[str | None]:
-    """Units in which a normalised item declares its backscatter."""
-    return {
+def _check_bands(item: pystac.Item) -> None:
+    """Check that a normalised item declares backscatter in units that can be read."""
+    units = {
         band.get("unit")
         for asset in item.assets.values()
         for band in asset.extra_fields.get("bands", [])
         if band.get("name") in POLARISATIONS
     }
+    if not units:
+        line = f"{item.id} states no band VV, VH, HH or HV; index its rasters again"
+        raise UnusableError(UNKNOWN_BANDS, line)
+    for unit in units:
+        check_unit(unit, item.id)
 
 
 def _match_profile(item: pystac.Item, profiles: Sequence[SceneProfile]) -> SceneProfile:
@@ -208,11 +214,10 @@ def _asset(source: pystac.Asset, band: str, unit: str, fields: dict[str, Any]) -
 
 def _stated_nodata(source: pystac.Asset) -> float | None:
     """Value of missing pixels that an asset states, itself or for its first band."""
-    bands = [source.extra_fields.get(key) or [{}] for key in ("raster:bands", "bands")]
-    for fields in (source.extra_fields, *(first for first, *_ in bands)):
-        with suppress(TypeError, ValueError):
-            return float(fields.get("nodata", ""))
-    return None
+    bands = (source.extra_fields.get(key, []) for key in ("raster:bands", "bands"))
+    stated = [source.extra_fields, *(first for first, *_ in filter(None, bands))]
+    values = (fields["nodata"] for fields in stated if fields.get("nodata") is not None)
+    return next(map(float, values), None)
 
 
 def _set_properties(item: pystac.Item, metadata: dict[MetadataField, str]) -> None:
