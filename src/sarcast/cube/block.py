@@ -3,14 +3,17 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
+import zarr
 from odc.geo.geobox import GeoBox
 
 from sarcast.arrays import Float
+from sarcast.cube.chunks import WRITE_ALL
 from sarcast.cube.filtering import read_filtered
 from sarcast.cube.schema import SHARD, pack
-from sarcast.cube.store import write_block
 from sarcast.ingest.scenes.acquisition import TRUTH, Acquisition
 from sarcast.ingest.scenes.fuse import Layer, ReadStatistics, read_layer, with_companions
 from sarcast.io.grid import conditions_grid
@@ -78,9 +81,9 @@ class BlockStatistics:
         return BlockStatistics(valid, self.reading + other.reading)
 
 
-def block_slices(grid: GeoBox, side: int = SHARD) -> list[Slices]:
-    """Split a grid into blocks of ``side`` pixels a side, each covering one or several shards."""
-    rows, columns = ([slice(s, min(s + side, n)) for s in range(0, n, side)] for n in grid.shape)
+def block_slices(shape: tuple[int, int], side: int = SHARD) -> list[Slices]:
+    """Split rows and columns into blocks of ``side`` pixels a side, of one or several shards."""
+    rows, columns = ([slice(s, min(s + side, n)) for s in range(0, n, side)] for n in shape)
     return [(row, column) for row in rows for column in columns]
 
 
@@ -89,8 +92,9 @@ def layers_by_variable(
 ) -> dict[str, tuple[tuple[Layer, ...], ...]]:
     """Rasters of an acquisition by variable and band; none of a band that it lacks."""
     layers = {"backscatter": with_companions([acquisition.layers(band) for band in bands])}
-    if with_truth and acquisition.has_truth:
-        layers["expected"] = tuple(acquisition.layers(key) for key in TRUTH)
+    if with_truth:
+        has_truth = acquisition.has_truth
+        layers["expected"] = tuple(acquisition.layers(key) if has_truth else () for key in TRUTH)
     return layers
 
 
@@ -122,8 +126,27 @@ def _process_variable(block: Block, name: str) -> BlockStatistics:
         valid.append(int(np.isfinite(values).sum()))
         reading += read
     step = slice(block.step, block.step + 1)
-    write_block(block.path, name, packed, step, slice(None), *block.slices)
+    _write(block.path, name, packed, step, slice(None), *block.slices)
     return BlockStatistics(tuple(valid), reading)
+
+
+def _write(path: Path, name: str, values: npt.NDArray[Any], *slices: slice) -> None:
+    """Write a block of images, from any process, at steps that may lie beyond the array's end.
+
+    Parameters
+    ----------
+    path
+        Path of the store.
+    name
+        Name of the variable.
+    values
+        Dims of the variable.
+    slices
+        One for each dim, time steps first.
+    """
+    array = zarr.open_array(path / name, mode="r+")
+    extended: Any = array.metadata.update_shape((slices[0].stop, *array.shape[1:]))
+    zarr.Array(zarr.AsyncArray(extended, array.store_path, config=WRITE_ALL))[slices] = values
 
 
 def read_incidence(acquisition: Acquisition, grid: GeoBox, remote: RemoteOptions) -> Float:

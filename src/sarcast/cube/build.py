@@ -4,8 +4,7 @@ Steps are stored in the order in which they were written; ``open_cube`` sorts th
 """
 
 import logging
-import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +19,7 @@ from sarcast.cube.block import block_slices
 from sarcast.cube.executor import WorkerOptions, start_workers
 from sarcast.cube.schema import PART
 from sarcast.cube.steps import BuildPlan, BuildSummary, StepWriter
-from sarcast.cube.store import RESAMPLING, Store, is_empty, stored_bands
+from sarcast.cube.store import RESAMPLING, Store, discard, is_empty, stored_bands
 from sarcast.cube.weather import StepWeather, write_weather
 from sarcast.errors import SarcastError
 from sarcast.ingest.cover import CoverOptions, LandCover
@@ -120,11 +119,13 @@ def build_cube(
         attrs = {RESAMPLING: options.resampling, **filtering.filter_attributes(speckle)}
         store = Store.open(path, grid, bands=bands, has_truth=has_truth, attrs=attrs)
         present = store.read("scene_id").tolist()
+        incomplete = {step: present[step] for step in store.incomplete_steps()}
         plan = BuildPlan(
             path=path,
             grid=grid,
             bands=bands,
             acquisitions=[each for each in wanted if each.scene_id not in set(present)],
+            repairs=_repairs(incomplete, wanted),
             earlier=filtering.earlier_acquisitions(wanted, speckle),
             speckle=speckle,
             resampling=options.resampling,
@@ -135,7 +136,7 @@ def build_cube(
         weather = _step_weather(opened.weather, store, plan)
         _write_static(store, grid, opened)
         write_weather(store, weather)
-        if not plan.acquisitions:
+        if not plan.acquisitions and not plan.repairs:
             _log.info(f"{path} already has all {len(wanted)} acquisitions")
         summary = _write_steps(plan, store, weather, workers)
         summary.check(store.steps)
@@ -147,14 +148,31 @@ def build_cube(
 def _write_steps(
     plan: BuildPlan, store: Store, weather: StepWeather, workers: WorkerOptions
 ) -> BuildSummary:
-    done = store.steps
-    total = done + len(plan.acquisitions)
-    with (
-        start_workers(workers) as started,
-        closing(StepWriter(plan, store, started, weather).run()) as steps,
-    ):
-        outcomes = list(track(steps, "building the cube", total, done=done))
+    total = store.steps + len(plan.acquisitions)
+    done = store.steps - len(plan.repairs)
+    try:
+        with (
+            start_workers(workers) as started,
+            closing(StepWriter(plan, store, started, weather).run()) as steps,
+        ):
+            outcomes = list(track(steps, "building the cube", total, done=done))
+    finally:  # after the last worker has ended
+        store.roll_back()
     return BuildSummary(outcomes)
+
+
+def _repairs(
+    incomplete: Mapping[int, str], wanted: Sequence[Acquisition]
+) -> dict[int, Acquisition]:
+    """By time step, the acquisitions that are written again, since the cube lost files of them."""
+    found = {each.scene_id: each for each in wanted}
+    lost = [scene_id for scene_id in incomplete.values() if scene_id not in found]
+    if lost:
+        _log.warning(
+            f"{len(lost)} dates are incomplete in the cube and stay so, since their scenes were "
+            f"not given ({lost[0]} first); give these scenes to have them written again"
+        )
+    return {step: found[name] for step, name in incomplete.items() if name in found}
 
 
 @contextmanager
@@ -165,7 +183,7 @@ def _remove_if_empty_on_error(path: Path) -> Iterator[None]:
         yield
     except Exception:
         if not existed and is_empty(path):
-            shutil.rmtree(path, ignore_errors=True)
+            discard(path)
         raise
 
 
@@ -242,7 +260,7 @@ def _step_weather(source: Weather | None, store: Store, plan: BuildPlan) -> Step
 def _write_static(store: Store, grid: GeoBox, opened: _OpenedSources) -> None:
     """Write terrain and land cover, a part at a time; readers see them after the next commit."""
     dem, cover = opened.dem, opened.cover
-    for slices in block_slices(grid, PART):
+    for slices in block_slices(grid.shape, PART):
         for name, layer in ({} if cover is None else cover.read(grid[slices])).items():
             store.add_variable(str(name), *grid.shape)
             store.write(str(name), layer.values, *slices)

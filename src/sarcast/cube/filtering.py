@@ -11,7 +11,7 @@ import xarray as xr
 from odc.geo.geobox import GeoBox
 
 from sarcast.arrays import Float
-from sarcast.cube.store import read_attributes
+from sarcast.cube.metadata import read_attributes
 from sarcast.errors import SarcastError
 from sarcast.ingest.scenes.acquisition import Acquisition
 from sarcast.ingest.scenes.fuse import Layer, ReadStatistics, read_fused, with_companions

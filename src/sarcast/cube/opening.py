@@ -11,8 +11,10 @@ import xarray as xr
 from xarray.backends import BackendArray
 from xarray.core import indexing
 
-from sarcast.cube.schema import COORDINATES, VERSION
-from sarcast.cube.store import is_half_created, read_attributes
+from sarcast.cube.chunks import check_never_empty
+from sarcast.cube.metadata import read_metadata, visible_arrays
+from sarcast.cube.schema import COORDINATES, VERSIONS
+from sarcast.cube.store import is_half_created
 from sarcast.errors import SarcastError
 from sarcast.ingest.scenes.acquisition import PASS_GAP
 
@@ -45,12 +47,12 @@ def open_cube(path: Path | str) -> xr.Dataset:
         cube = open_cube("area.zarr")
         cube["backscatter"].sel(band="VH").isel(time=-1).mean()
     """
-    path = Path(path)
-    version = read_attributes(path).get("sarcast_cube")
-    if is_half_created(path):
-        raise SarcastError(f"{path} is empty: its build was stopped at the start; run it again")
-    if version != VERSION:
-        raise SarcastError(f"{path} is a cube of version {version}, not {VERSION}: build it again")
+    return open_with_steps(Path(path))[0]
+
+
+def open_with_steps(path: Path) -> tuple[xr.Dataset, npt.NDArray[np.intp]]:
+    """Open a cube as ``open_cube``; also give the index in the store of each of its dates."""
+    _check_can_open(path)
     try:
         packed = xr.open_zarr(
             path, chunks=None, consolidated=True, mask_and_scale=False, decode_times=False
@@ -71,7 +73,21 @@ def open_cube(path: Path | str) -> xr.Dataset:
     for name in ("forest", "open_land"):
         if name in cube:
             cube[name] = cube[name].astype(bool)
-    return cube
+    return cube, order
+
+
+def _check_can_open(path: Path) -> None:
+    """Make sure that the metadata describes a cube, and that its coordinates exist."""
+    metadata = read_metadata(path)
+    if is_half_created(path):
+        raise SarcastError(f"{path} is empty: its build was stopped at the start; run it again")
+    version = metadata["attributes"]["sarcast_cube"]
+    if version not in VERSIONS:
+        raise SarcastError(
+            f"{path} is a cube of version {version}, expected {' or '.join(map(str, VERSIONS))}: "
+            f"build it again, or use the version of sarcast that wrote it"
+        )
+    check_never_empty(path, visible_arrays(path, metadata))
 
 
 def _time_order(cube: xr.Dataset) -> npt.NDArray[np.intp]:

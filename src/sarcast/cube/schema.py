@@ -11,8 +11,11 @@ from sarcast.arrays import Float
 from sarcast.sensor import units
 from sarcast.sensor.conditions import RANGES
 
-VERSION = 1
-"""Version of the schema, in the store's attribute ``sarcast_cube``."""
+VERSIONS = (1, 2)
+"""Versions of the schema that can be read and extended. From 2 on, everything has a checksum, and
+every chunk is a file, also without data."""
+VERSION = VERSIONS[-1]
+"""Version of new cubes, in the store's attribute ``sarcast_cube``."""
 CHUNK = 256
 """Pixels a side of an inner chunk."""
 SHARD = 2048

@@ -25,6 +25,7 @@ from sarcast.ingest.scenes.acquisition import Acquisition
 from sarcast.ingest.scenes.fuse import UnreadableError
 from sarcast.ingest.scenes.values import impossible_lines, zero_lines
 from sarcast.io.remote import RemoteOptions
+from sarcast.sensor.conditions import WEATHER
 from sarcast.speckle import SpeckleOptions
 
 _log = logging.getLogger(__name__)
@@ -47,6 +48,8 @@ class BuildPlan:
         Names of the cube's bands.
     acquisitions
         Acquisitions to be added, oldest first.
+    repairs
+        By time step of the store, acquisitions to be written again, since the step is incomplete.
     earlier
         By scene id, the acquisitions before it that its speckle filter uses, oldest first.
     speckle
@@ -65,6 +68,7 @@ class BuildPlan:
     grid: GeoBox
     bands: tuple[str, ...]
     acquisitions: Sequence[Acquisition]
+    repairs: Mapping[int, Acquisition]
     earlier: Mapping[str, Sequence[Acquisition]]
     speckle: SpeckleOptions
     resampling: str
@@ -91,7 +95,7 @@ class BuildPlan:
                 speckle=self.speckle,
                 earlier=tuple(earlier),
             )
-            for slices in block.block_slices(self.grid)
+            for slices in block.block_slices(self.grid.shape)
         ]
 
 
@@ -108,9 +112,13 @@ class StepOutcome:
 
 @dataclass(frozen=True)
 class _PendingStep:
-    """An acquisition whose blocks are being processed."""
+    """An acquisition whose blocks are being processed.
+
+    ``time_index`` is that of its weather; ``step`` the time step of the store that it becomes.
+    """
 
     time_index: int
+    step: int
     acquisition: Acquisition
     blocks: list[Future[BlockStatistics]]
     incidence: Future[Float]
@@ -118,6 +126,8 @@ class _PendingStep:
 
 class StepWriter:
     """Writes the steps of a plan: several in progress at a time, each made visible whole.
+
+    Where a run ends early, what it wrote beyond the visible steps is left to ``Store.roll_back``.
 
     Parameters
     ----------
@@ -135,29 +145,32 @@ class StepWriter:
         self, plan: BuildPlan, store: Store, workers: Workers, weather: StepWeather
     ) -> None:
         self._plan, self._store, self._workers, self._weather = plan, store, workers, weather
+        self._stored = store.steps
         self._left_out: set[str] = set()
 
     def run(self) -> Generator[StepOutcome, None, None]:
         """Write the steps in order; yield each once it is visible, or known to be left out.
 
-        Closing the generator cancels what is in progress and keeps the steps that are visible.
+        Closing the generator cancels what is in progress.
 
         Raises
         ------
         UnreadableError
             If a raster cannot be read and the plan leaves no acquisition out.
         """
-        done = self._store.steps
-        waiting = deque(enumerate(self._plan.acquisitions, start=done))
+        done = self._stored
+        new = enumerate(self._plan.acquisitions, start=done)
+        waiting = deque([*self._plan.repairs.items(), *new])
         pending: deque[_PendingStep] = deque()
         try:
             while waiting or pending:
                 while waiting and self._has_room(pending):
-                    pending.append(self._submit(*waiting.popleft(), done + len(pending)))
+                    ahead = sum(self._is_new(step.time_index) for step in pending)
+                    pending.append(self._submit(*waiting.popleft(), done + ahead))
                 statistics = None
                 try:
-                    statistics = self._commit(pending[0], done)
-                    done += 1
+                    statistics = self._commit(pending[0])
+                    done += self._is_new(pending[0].time_index)
                 except UnreadableError as error:
                     self._leave_out(pending[0].acquisition, error)
                     _cancel(pending)
@@ -167,37 +180,43 @@ class StepWriter:
                 yield StepOutcome(pending.popleft().acquisition, statistics)
         finally:
             _cancel(pending)
-            self._store.resize(done)
-            self._store.delete_images_beyond()
+
+    def _is_new(self, time_index: int) -> bool:
+        return time_index >= self._stored
 
     def _has_room(self, pending: Collection[_PendingStep]) -> bool:
         tasks = sum(len(step.blocks) + 1 for step in pending)
         return tasks < TASKS_PER_WORKER * self._workers.size
 
-    def _submit(self, time_index: int, acquisition: Acquisition, step: int) -> _PendingStep:
-        """Hand the blocks of an acquisition to the workers."""
-        plan = self._plan
+    def _submit(self, time_index: int, acquisition: Acquisition, free: int) -> _PendingStep:
+        """Hand the blocks of an acquisition to the workers; a new one takes the ``free`` step."""
+        plan, step = self._plan, free if self._is_new(time_index) else time_index
         blocks = [
             self._workers.submit(block.process_block, each)
             for each in plan.blocks(acquisition, step, self._left_out)
         ]
         incidence = self._workers.submit(block.read_incidence, acquisition, plan.grid, plan.remote)
-        return _PendingStep(time_index, acquisition, blocks, incidence)
+        return _PendingStep(time_index, step, acquisition, blocks, incidence)
 
-    def _commit(self, pending: _PendingStep, step: int) -> BlockStatistics:
+    def _commit(self, pending: _PendingStep) -> BlockStatistics:
         """Wait for the blocks of a step, write its conditions and metadata, make it visible."""
         statistics = reduce(add, (future.result() for future in pending.blocks))
-        store, acquisition = self._store, pending.acquisition
-        store.resize(step + 1)
-        store.write("incidence", pending.incidence.result(), step)
-        store.write("seen", statistics.valid, step)
-        for name, layer in self._weather.layers(pending.time_index).items():
-            store.write(name, layer, step)
+        incidence = pending.incidence.result()
+        store, acquisition, step = self._store, pending.acquisition, pending.step
+        store.extend(step + 1)
+        store.write("incidence", incidence, step)
+        if "seen" in store:
+            store.write("seen", statistics.valid, step)
+        weather = self._weather.layers(pending.time_index)
+        for name in WEATHER:
+            store.write_known(name, weather.get(name, np.float32(np.nan)), step)
         for name in COORDINATES:
             attribute = "heading_deg" if name == "heading" else name
             store.write(name, getattr(acquisition, attribute), step)
         store.write("time", acquisition.time.astype(np.int64), step)
         store.commit()
+        if not self._is_new(pending.time_index):
+            _log.warning(f"{acquisition.time} was incomplete in the cube and was written again")
         return statistics
 
     def _leave_out(self, acquisition: Acquisition, error: UnreadableError) -> None:

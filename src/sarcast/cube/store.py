@@ -2,12 +2,12 @@
 
 The images of a step are written beyond the end of their arrays. Once they are complete, the arrays
 are resized, and the store's consolidated metadata, one file that is replaced atomically, is
-rewritten to include the step. A build that is killed therefore leaves the complete steps and no
-part of the others, and can be run again.
+rewritten to include the step. A build that is killed or interrupted therefore leaves the complete
+steps and no part of the others, and can be run again. What is discarded depends on that file alone,
+never on what a running build believes.
 """
 
-import shutil
-import warnings
+import asyncio
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,14 +15,26 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import zarr
-import zarr.errors
 from odc.geo.geobox import GeoBox
 from odc.geo.xr import xr_coords
 from zarr.codecs import ZstdCodec
+from zarr.core.sync import sync
 
 from sarcast.arrays import Float
 from sarcast.catalogue.scene import BANDS
-from sarcast.cube.schema import CHUNK, OPTIONAL, SCHEMA, SHARD, VERSION, Variable, describe_grid
+from sarcast.cube import chunks, metadata
+from sarcast.cube.block import block_slices
+from sarcast.cube.schema import (
+    CHUNK,
+    MISSING,
+    OPTIONAL,
+    PART,
+    SCHEMA,
+    SHARD,
+    VERSION,
+    Variable,
+    describe_grid,
+)
 from sarcast.errors import SarcastError
 from sarcast.io.grid import axes, conditions_grid
 from sarcast.sensor.conditions import LAGS
@@ -39,14 +51,11 @@ class Store:
     ----------
     path
         Path of the store.
-    group
-        Its Zarr group, opened for writing.
     """
 
-    def __init__(self, path: Path, group: zarr.Group) -> None:
+    def __init__(self, path: Path) -> None:
         self.path = path
-        self._group = group
-        self._arrays: dict[str, zarr.Array[Any]] = dict(group.arrays())
+        self._arrays: dict[str, zarr.Array[Any]] = {}
 
     @classmethod
     def open(
@@ -65,33 +74,27 @@ class Store:
         Raises
         ------
         SarcastError
-            If something else is at the path, or a cube on another grid or of another resampling.
+            If something else is at the path, a cube on another grid or of another resampling, or
+            one that is damaged so that it cannot be extended.
         """
         if is_half_created(path):
-            _clear_folder(path)
-        if not (path / "zarr.json").exists():
+            discard(path)
+        store = cls(path)
+        if not (path / metadata.METADATA).exists():
             _check_can_create(path)
-            _delete_partial_files(path)
-            return cls._create(path, grid, bands, has_truth=has_truth, attrs=attrs or {})
+            chunks.delete_partial_files(path)
+            store._create(grid, bands, has_truth=has_truth, attrs=attrs or {})
+            return store
         _check_compatible(path, grid, attrs or {})
-        _delete_partial_files(path)
-        store = cls(path, zarr.open_group(path, mode="r+", use_consolidated=False))
-        store._roll_back()
+        _check_whole(path)
+        store.roll_back()
         return store
 
-    @classmethod
     def _create(
-        cls,
-        path: Path,
-        grid: GeoBox,
-        bands: Sequence[str],
-        *,
-        has_truth: bool,
-        attrs: Mapping[str, Any],
-    ) -> "Store":
+        self, grid: GeoBox, bands: Sequence[str], *, has_truth: bool, attrs: Mapping[str, Any]
+    ) -> None:
         schema = {"Conventions": "CF-1.11", "sarcast_cube": VERSION, "grid": describe_grid(grid)}
-        group = zarr.create_group(path, zarr_format=3, attributes={**schema, **attrs})
-        store = cls(path, group)
+        group = zarr.create_group(self.path, zarr_format=3, attributes={**schema, **attrs})
         coarse = conditions_grid(grid)
         sizes = {
             "time": 0,
@@ -102,23 +105,33 @@ class Store:
         }
         for name, variable in SCHEMA.items():
             if name not in OPTIONAL or (name == "expected" and has_truth):
-                store._create_array(name, variable, sizes)
-        store._write_coordinates(grid, coarse, bands)
-        store.commit()
-        return store
+                self._create_array(group, name, variable, sizes)
+        for slices in block_slices(grid.shape, PART):
+            self.write("elevation", np.nan, *slices)
+        _write_coordinates(group, grid, coarse, bands)
+        self.commit()
 
-    def _roll_back(self) -> None:
-        """Discard steps that were not committed."""
+    def roll_back(self) -> None:
+        """Discard everything that is not visible to readers: steps, arrays, partial files."""
+        _finish_interrupted_calls()
+        visible = _visible(self.path)
+        metadata.restore_array_metadata(self.path, visible)
+        for name in chunks.own_arrays(self.path):
+            if name in OPTIONAL and name not in visible:
+                chunks.delete(self.path / name)
+            elif name in SCHEMA and SCHEMA[name].varies_in_time:
+                chunks.delete_chunks_beyond(self.path, name, visible[name])
+        chunks.delete_partial_files(self.path)
+        self._arrays = {name: self._open_array(name) for name in SCHEMA if name in visible}
+
+    def _open_array(self, name: str) -> "zarr.Array[Any]":
         try:
-            visible = zarr.open_group(self.path, mode="r", use_consolidated=True)["time"]
-        except (ValueError, KeyError) as error:
-            raise SarcastError(
-                f"{self.path} is a damaged cube: its zarr.json does not list its arrays; remove it "
-                f"and build it again"
-            ) from error
-        assert isinstance(visible, zarr.Array)
-        self.resize(visible.shape[0])
-        self.delete_images_beyond()
+            array = zarr.open_array(self.path / name, mode="r+").async_array
+            return zarr.Array(
+                zarr.AsyncArray(array.metadata, array.store_path, config=chunks.WRITE_ALL)
+            )
+        except Exception as error:  # Zarr may raise anything on damaged metadata
+            raise _damaged(self.path, name, error) from error
 
     def __contains__(self, name: str) -> bool:
         """Whether the store has a variable of this name."""
@@ -131,7 +144,10 @@ class Store:
 
     def read(self, name: str, *index: int | slice) -> npt.NDArray[Any]:
         """Values of a variable at an index on its leading dims; all of them without an index."""
-        return np.asarray(self._arrays[name][index or ...])
+        try:
+            return np.asarray(self._arrays[name][index or ...])
+        except Exception as error:  # a codec may raise anything on damaged bytes
+            raise _damaged(self.path, name, error) from error
 
     def write(self, name: str, value: Any, *index: int | slice) -> None:
         """Write values of a variable at an index on its leading dims."""
@@ -145,123 +161,174 @@ class Store:
     def add_variable(self, name: str, rows: int, columns: int) -> None:
         """Create a variable that is constant in time, unless the store has it."""
         if name not in self:
-            self._create_array(name, SCHEMA[name], {"y": rows, "x": columns})
+            group = zarr.open_group(self.path, mode="r+", use_consolidated=False)
+            self._create_array(group, name, SCHEMA[name], {"y": rows, "x": columns})
 
-    def resize(self, steps: int) -> None:
-        """Make room for ``steps`` time steps; data of later ones is deleted."""
-        for name, variable in SCHEMA.items():
-            if variable.varies_in_time and name in self:
-                array = self._arrays[name]
-                if array.shape[0] != steps:
-                    array.resize((steps, *array.shape[1:]))
-
-    def delete_images_beyond(self) -> None:
-        """Delete images of steps beyond the end of the arrays."""
-        for name, variable in SCHEMA.items():
-            if variable.varies_in_time and "y" in variable.dims:
-                for step in (self.path / name / "c").glob("*"):
-                    if int(step.name) >= self.steps:
-                        shutil.rmtree(step)
+    def extend(self, steps: int) -> None:
+        """Make room for ``steps`` time steps, if there is less."""
+        for name, array in self._arrays.items():
+            if SCHEMA[name].varies_in_time and array.shape[0] < steps:
+                array.resize((steps, *array.shape[1:]))
 
     def commit(self) -> None:
         """Make everything that was written visible to readers, by replacing one file."""
-        with warnings.catch_warnings():
-            # Readers that ignore consolidated metadata use that of each array, which agrees with it
-            # whenever no build is running.
-            warnings.filterwarnings("ignore", "Consolidated metadata", zarr.errors.ZarrUserWarning)
-            zarr.consolidate_metadata(self._group.store)
+        metadata.write_metadata(self.path, chunks.own_arrays(self.path))
 
-    def _create_array(self, name: str, variable: Variable, sizes: dict[str, int]) -> None:
-        chunks, shards = [], []
+    def incomplete_steps(self) -> list[int]:
+        """Visible time steps that lost files, or of which a build wrote less than it states."""
+        visible = _visible(self.path)
+        every = metadata.has_checksums(metadata.read_attributes(self.path))
+        lacking: set[int] = set()
+        for name in SCHEMA if every else ("backscatter",):
+            if name in visible and chunks.has_own_chunk_per_step(visible[name]):
+                lacking |= chunks.incomplete_steps(self.path, name, visible[name])
+        return [step for step in sorted(lacking) if every or self._lost_pixels(step)]
+
+    def _lost_pixels(self, step: int) -> bool:
+        """Whether a step has fewer valid pixels than were written; unknown in the oldest cubes."""
+        if "seen" not in self:
+            return False
+        images = self._arrays["backscatter"]
+        counts = [
+            np.sum(self.read("backscatter", step, slice(None), *slices) != MISSING, axis=(1, 2))
+            for slices in block_slices(images.shape[-2:])
+        ]
+        return bool(np.any(np.sum(counts, axis=0) < self.read("seen", step)))
+
+    def _create_array(
+        self, group: zarr.Group, name: str, variable: Variable, sizes: dict[str, int]
+    ) -> None:
+        inner, shards = [], []
         for dim in variable.dims:
             whole = max(sizes[dim], 1)
             if dim in ("y", "x"):
-                chunks.append(CHUNK)
+                inner.append(CHUNK)
                 shards.append(min(SHARD, -(-whole // CHUNK) * CHUNK))
             else:
-                chunks.append((1 if len(variable.dims) > 2 else CHUNK) if dim == "time" else whole)
-                shards.append(chunks[-1])
+                inner.append((1 if len(variable.dims) > 2 else CHUNK) if dim == "time" else whole)
+                shards.append(inner[-1])
         fill: Any = {"str": "", "float32": np.nan}.get(variable.dtype, 0)
-        self._arrays[name] = self._group.create_array(
+        self._arrays[name] = group.create_array(
             name,
             shape=[sizes[dim] for dim in variable.dims],
             dtype=variable.dtype,
-            chunks=tuple(chunks),
+            chunks=tuple(inner),
             shards=tuple(shards) if variable.dims[-2:] == ("y", "x") else None,
             compressors=_ZSTD,
             fill_value=variable.attrs.get("_FillValue", fill),
             dimension_names=variable.dims,
             attributes=variable.attrs,
+            config=chunks.WRITE_ALL,
         )
 
-    def _write_coordinates(self, grid: GeoBox, coarse: GeoBox, bands: Sequence[str]) -> None:
-        coordinates = xr_coords(grid).values()
-        for name, coordinate in zip(("y", "x", "spatial_ref"), coordinates, strict=True):
-            dims = (name,) if coordinate.dims else ()
-            self._create_coordinate(name, np.asarray(coordinate.values), dims, coordinate.attrs)
-        for name, values in zip(("cy", "cx"), axes(coarse), strict=True):
-            self._create_coordinate(name, values, (name,), {"units": grid.crs.units[0]})
-        days = {"units": "days", "long_name": "days before"}
-        self._create_coordinate("lag", np.arange(LAGS), ("lag",), days)
-        band = self._group.create_array(
-            "band", shape=(len(bands),), dtype="str", dimension_names=("band",)
-        )
-        band[:] = np.array(bands, dtype=object)
 
-    def _create_coordinate(
-        self,
-        name: str,
-        values: npt.NDArray[Any],
-        dims: tuple[str, ...],
-        attrs: dict[Any, Any],
-    ) -> None:
-        plain = {
-            key: value.item() if isinstance(value, np.generic) else value
-            for key, value in attrs.items()
-        }
-        self._group.create_array(name, data=values, dimension_names=dims, attributes=plain)
+def _write_coordinates(
+    group: zarr.Group, grid: GeoBox, coarse: GeoBox, bands: Sequence[str]
+) -> None:
+    coordinates = xr_coords(grid).values()
+    for name, coordinate in zip(("y", "x", "spatial_ref"), coordinates, strict=True):
+        _create_coordinate(group, name, np.asarray(coordinate.values), coordinate.attrs)
+    for name, values in zip(("cy", "cx"), axes(coarse), strict=True):
+        _create_coordinate(group, name, values, {"units": grid.crs.units[0]})
+    days = {"units": "days", "long_name": "days before"}
+    _create_coordinate(group, "lag", np.arange(LAGS), days)
+    _create_coordinate(group, "band", np.array(bands, dtype=object), {})
+
+
+def _create_coordinate(
+    group: zarr.Group, name: str, values: npt.NDArray[Any], attrs: Mapping[Any, Any]
+) -> None:
+    plain = {
+        key: value.item() if isinstance(value, np.generic) else value
+        for key, value in attrs.items()
+    }
+    array = group.create_array(
+        name,
+        shape=values.shape,
+        dtype="str" if values.dtype == object else values.dtype,
+        compressors=_ZSTD,
+        dimension_names=(name,) if values.ndim else (),
+        attributes=plain,
+        config=chunks.WRITE_ALL,
+    )
+    array[...] = values
+
+
+def _finish_interrupted_calls() -> None:
+    """Wait for calls of Zarr that were interrupted: its own thread carries them to their end."""
+
+    async def finish() -> None:
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        if others:
+            await asyncio.wait(others)
+
+    sync(finish())
+
+
+def _visible(path: Path) -> dict[str, metadata.Json]:
+    return metadata.visible_arrays(path, metadata.read_metadata(path))
+
+
+def _damaged(path: Path, name: str, error: Exception) -> SarcastError:
+    first = (str(error).splitlines() or [type(error).__name__])[0]
+    return SarcastError(
+        f"{path} is damaged: {name} cannot be read ({first}); check it with "
+        f"sarcast cube --check {path}, or remove it and build it again"
+    )
 
 
 def stored_bands(path: Path) -> tuple[str, ...]:
     """Names of the bands of a store; none if there is no store, or its creation was stopped."""
-    if not (path / "zarr.json").exists() or is_half_created(path):
+    if not (path / metadata.METADATA).exists() or is_half_created(path):
         return ()
-    array = zarr.open_group(path, mode="r").get("band")
-    return tuple(map(str, np.asarray(array[:]))) if isinstance(array, zarr.Array) else ()
+    try:
+        return tuple(map(str, np.asarray(zarr.open_array(path / "band", mode="r")[:])))
+    except Exception as error:  # a codec may raise anything on damaged bytes
+        raise _damaged(path, "band", error) from error
 
 
 def is_half_created(path: Path) -> bool:
     """Whether a build was stopped while it created the store, so that no step is visible."""
-    if not (path / "zarr.json").exists() or (path / "backscatter" / "c").exists():
+    if not (path / metadata.METADATA).exists() or (path / "backscatter" / "c").exists():
         return False
-    read_attributes(path)
-    return zarr.open_group(path, mode="r").metadata.consolidated_metadata is None
+    return not metadata.is_listed(metadata.read_metadata(path))
 
 
 def is_empty(path: Path) -> bool:
     """Whether there is a store in which no step is visible."""
-    if not (path / "zarr.json").exists() or is_half_created(path):
-        return (path / "zarr.json").exists()
-    time = zarr.open_group(path, mode="r")["time"]
-    return isinstance(time, zarr.Array) and time.shape[0] == 0
+    if not (path / metadata.METADATA).exists() or is_half_created(path):
+        return (path / metadata.METADATA).exists()
+    return bool(_visible(path)["time"]["shape"] == [0])
+
+
+def discard(path: Path) -> None:
+    """Delete a store without steps, but neither its folder, which may be locked, nor foreign files.
+
+    Whenever this is interrupted, what is left counts as a store whose creation was stopped.
+    """
+    chunks.delete(path / "backscatter")
+    metadata.hide_arrays(path)
+    for name in chunks.own_arrays(path):
+        chunks.delete(path / name)
+    chunks.delete_partial_files(path)
+    (path / metadata.METADATA).unlink()
 
 
 def _check_can_create(path: Path) -> None:
     """Make sure that the path has nothing but what a build killed at its start may have left."""
-    names = {p.name for p in path.iterdir() if p.suffix != ".partial"} if path.is_dir() else set()
-    variables = sorted({*SCHEMA} & names)
+    variables = chunks.own_arrays(path)
     if variables:
         raise SarcastError(
             f"{path} is a damaged cube: it contains {', '.join(variables)} but no zarr.json, which "
             f"describes them; restore that file, or remove {path} and build it again"
         )
-    if names or path.is_file():
+    if chunks.foreign_names(path) or path.is_file():
         raise SarcastError(f"{path} exists and is not a cube; give another path for the cube")
 
 
 def _check_compatible(path: Path, grid: GeoBox, attrs: Mapping[str, Any]) -> None:
     """Make sure that an existing cube has the grid and resampling of this build."""
-    stored = read_attributes(path)
+    stored = metadata.read_attributes(path)
     if stored.get("grid") != describe_grid(grid):
         raise SarcastError(
             f"{path} is a cube on another grid ({stored.get('grid')}) than requested "
@@ -275,61 +342,19 @@ def _check_compatible(path: Path, grid: GeoBox, attrs: Mapping[str, Any]) -> Non
         )
 
 
-def _clear_folder(path: Path) -> None:
-    """Delete the contents of a folder, but not the folder itself, which may be locked."""
-    for entry in path.iterdir():
-        if entry.is_dir():
-            shutil.rmtree(entry)
-        else:
-            entry.unlink()
-
-
-def _delete_partial_files(path: Path) -> None:
-    """Delete files that were being written when a build was killed."""
-    for partial in path.rglob("*.partial"):
-        partial.unlink(missing_ok=True)
-
-
-def read_attributes(path: Path) -> dict[str, Any]:
-    """Read the attributes of a store.
-
-    Raises
-    ------
-    SarcastError
-        If there is no cube, or its metadata cannot be read.
-    """
-    cause: Exception | None = None
-    try:
-        attrs = dict(zarr.open_group(path, mode="r").attrs)
-        if "sarcast_cube" in attrs:
-            return attrs
-    except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError) as error:
-        cause = error
-    if (path / "backscatter").is_dir():
-        fault = "cannot be read" if (path / "zarr.json").exists() else "is missing"
+def _check_whole(path: Path) -> None:
+    """Make sure that an existing cube is not damaged in what an extension relies on."""
+    visible = _visible(path)
+    chunks.check_never_empty(path, visible)
+    missing = sorted({*SCHEMA} - {*OPTIONAL, "seen"} - {*visible})
+    fault = f"its zarr.json does not list {missing[0]}" if missing else ""
+    if not metadata.is_unchanged(metadata.read_metadata(path)):
+        fault = "its zarr.json is not as sarcast wrote it"
+    elif not metadata.has_checksums(metadata.read_attributes(path)):
+        for name in metadata.contradictions(path, visible):
+            fault = f"its zarr.json and {name}/zarr.json contradict each other"
+    if fault:
         raise SarcastError(
-            f"{path} is a damaged cube: its zarr.json {fault}; restore it, or remove {path} and "
-            f"build it again"
-        ) from cause
-    raise SarcastError(
-        f"{path} is not a cube; build one with: sarcast cube CATALOGUE --to {path}"
-    ) from cause
-
-
-def write_block(path: Path, name: str, values: npt.NDArray[Any], *slices: slice) -> None:
-    """Write a block of images, from any process, at steps that may lie beyond the array's end.
-
-    Parameters
-    ----------
-    path
-        Path of the store.
-    name
-        Name of the variable.
-    values
-        Dims of the variable.
-    slices
-        One for each dim, time steps first.
-    """
-    array = zarr.open_array(path / name, mode="r+")
-    extended: Any = array.metadata.update_shape((slices[0].stop, *array.shape[1:]))
-    zarr.Array(zarr.AsyncArray(extended, array.store_path))[slices] = values
+            f"{path} is a damaged cube, so it is not extended: {fault}; restore the file, or "
+            f"remove {path} and build it again"
+        )

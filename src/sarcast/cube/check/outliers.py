@@ -14,7 +14,7 @@ from scipy.stats import theilslopes
 from sarcast.arrays import Double, Times
 from sarcast.cube.check.statistics import HIGHEST_DB, LOWEST_DB, DateStatistics
 from sarcast.sensor import units
-from sarcast.sensor.conditions import RANGES, WEATHER
+from sarcast.sensor.conditions import PLATFORMS, RANGES, WEATHER
 
 FIRST_LAUNCH = np.datetime64("2014-04-03")
 """Launch of Sentinel-1A (ESA): no acquisition is older."""
@@ -65,6 +65,9 @@ def date_warnings(cube: xr.Dataset) -> Iterator[str]:
             f"no acquisition for {days[index]:.0f} days from {format_time(times[index])} to "
             f"{format_time(times[index + 1])}, where {usual:.0f} days are usual"
         )
+    unknown = sorted({*cube["platform"].values.tolist()} - {*PLATFORMS, ""})
+    if unknown:
+        yield f"{' and '.join(map(repr, unknown))} is no known platform; it counts as missing"
     quantities = sorted({*cube["quantity"].values.tolist()} - {""})
     if len(quantities) > 1:
         yield f"its dates are of {' and '.join(quantities)}, whose levels differ with the slopes"

@@ -106,7 +106,11 @@ def compare(series: PlatformSeries, read_images: ReadImages) -> tuple[PlatformCo
     """
     comparisons = []
     for reference, platform in combinations(sorted(set(series.platforms) - {""}), 2):
-        views = [view for view in set(series.views) if _shared(series, platform, reference, view)]
+        views = [
+            view
+            for view in dict.fromkeys(series.views)
+            if _shared(series, platform, reference, view)
+        ]
         if views:
             levels = np.concatenate([_levels(series, platform, reference, v) for v in views])
             shift = _shift(series, platform, reference, views, read_images)

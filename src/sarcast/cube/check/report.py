@@ -1,23 +1,27 @@
 """A cube checked: its schema, every chunk, its dates and conditions, and its platforms."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import partial, reduce
+from dataclasses import dataclass, replace
+from functools import partial
 from itertools import product
-from operator import add
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
-import zarr
 
 from sarcast.arrays import Float, Floating
-from sarcast.cube.block import Slices, block_slices
+from sarcast.cube.check.integrity import (
+    StoredArrays,
+    damaged_chunk_faults,
+    first_line,
+    lost_chunk_faults,
+    region,
+    value_faults,
+)
 from sarcast.cube.check.outliers import (
     condition_warnings,
     date_warnings,
-    format_time,
     value_warnings,
 )
 from sarcast.cube.check.platforms import (
@@ -28,10 +32,9 @@ from sarcast.cube.check.platforms import (
     compare,
 )
 from sarcast.cube.check.statistics import DateStatistics, PixelStatistics, cell_side, read_block
+from sarcast.cube.chunks import present_chunks
 from sarcast.cube.executor import WorkerOptions, Workers, start_workers
-from sarcast.cube.opening import open_cube
-from sarcast.cube.schema import OPTIONAL, PART, SCHEMA
-from sarcast.errors import SarcastError
+from sarcast.cube.opening import open_with_steps
 from sarcast.io.progress import track
 
 _WINDOW = 512
@@ -65,7 +68,7 @@ class CubeReport:
 
 
 def check_cube(path: Path, *, workers: WorkerOptions = WorkerOptions()) -> CubeReport:  # noqa: B008 - frozen
-    """Check a cube: every chunk is read.
+    """Check a cube: its metadata, and every chunk of every array.
 
     Parameters
     ----------
@@ -79,72 +82,50 @@ def check_cube(path: Path, *, workers: WorkerOptions = WorkerOptions()) -> CubeR
     SarcastError
         If it is not a cube, or its metadata cannot be read.
     """
-    cube = open_cube(path)
-    faults = list(_schema_faults(cube, path))
+    path = path.resolve()
+    cube, steps = open_with_steps(path)
+    arrays = StoredArrays(path)
+    faults = list(arrays.metadata_faults())
+    if cube.odc.geobox is None:
+        faults.append("the cube has no grid: its coordinates or its spatial_ref are damaged")
     if faults:
         return CubeReport(tuple(faults), (), (), ())
     with start_workers(workers) as started:
-        statistics = _read(path.resolve(), cube, started)
+        faults += [*lost_chunk_faults(arrays), *damaged_chunk_faults(arrays, started)]
+        statistics = _read(arrays, started)
+    faults += statistics.faults
+    faults += [] if faults else [*value_faults(arrays), *_count_faults(arrays, statistics)]
+    return _report(cube, faults, statistics.select(steps), _store_warnings(arrays))
+
+
+def _report(
+    cube: xr.Dataset, faults: list[str], statistics: "_CubeStatistics", about_store: list[str]
+) -> CubeReport:
+    """The report of an opened cube and the statistics of its dates."""
     present = statistics.bands
     bands = tuple(map(str, cube["band"].values[present]))
-    faults += [*statistics.faults, *_read_faults(cube), *_count_faults(cube, statistics)]
     dates = _date_statistics(cube, statistics)
     if faults:
         return CubeReport(tuple(faults), (), dates, (), bands)
     images = partial(_mean_images, cube.isel(band=present))
     comparisons = compare(_series(cube, statistics), images)
-    warnings = [*date_warnings(cube), *value_warnings(dates), *condition_warnings(cube)]
+    warnings = [*about_store, *date_warnings(cube), *value_warnings(dates)]
+    warnings += condition_warnings(cube)
     warnings += [line for each in comparisons for line in _platform_warnings(each)]
     return CubeReport((), tuple(warnings), dates, comparisons, bands)
 
 
-# --- the store ------------------------------------------------------------------------------------
-
-
-def _schema_faults(cube: xr.Dataset, path: Path) -> Iterator[str]:
-    """Where the arrays on disk differ from the schema."""
-    store = zarr.open_group(path, mode="r")
-    for name, variable in SCHEMA.items():
-        if name not in store:
-            if name not in (*OPTIONAL, "seen"):
-                yield f"{name} is missing"
-            continue
-        array = store[name]
-        assert isinstance(array, zarr.Array)
-        if not (path / name / "zarr.json").is_file():
-            yield f"{name} has lost its files"
-        elif name == "time" and array.size and not (path / name / "c").is_dir():
-            yield "time has lost its values"
-        dims = array.metadata.dimension_names  # type: ignore[union-attr]
-        if dims != variable.dims:
-            yield f"{name} has the dims {dims}, not {variable.dims}"
-        if variable.dtype != "str" and array.dtype != np.dtype(variable.dtype):
-            yield f"{name} is of type {array.dtype}, not {variable.dtype}"
-        for key in ("units", "scale_factor", "_FillValue"):
-            stored, expected = array.attrs.get(key), variable.attrs.get(key)
-            if stored != expected:
-                yield f"{name} has {key} {stored!r}, not {expected!r}"
-    if cube.odc.geobox is None:
-        yield "the cube has no grid: its coordinates or its spatial_ref are damaged"
-
-
-def _read_faults(cube: xr.Dataset) -> Iterator[str]:
-    """Variables that cannot be read, other than the backscatter, which is read by blocks."""
-    for name in cube.variables:
-        if name in SCHEMA and name not in ("backscatter", "expected"):
-            try:
-                for part in _parts(cube, str(name)):
-                    part.load()
-            except SarcastError as error:
-                yield str(error)
-
-
-def _parts(cube: xr.Dataset, name: str) -> Iterator[xr.DataArray]:
-    """A variable whole, or in parts if it has the dims (y, x), since it may be large."""
-    if cube[name].dims == ("y", "x"):
-        yield from (cube[name][slices] for slices in block_slices(cube.odc.geobox, PART))
-    else:
-        yield cube[name]
+def _store_warnings(arrays: StoredArrays) -> list[str]:
+    lines = []
+    if arrays.is_unfinished():
+        lines.append("a build is running or was stopped; run it again to see its later dates")
+    if not arrays.is_complete:
+        unchecked = ", ".join(arrays.unchecked()) or "no arrays"
+        lines.append(
+            f"it was built by an earlier version: damages of {unchecked} and of the attributes may "
+            f"pass unnoticed, and lost files of conditions too; build it again to have all checked"
+        )
+    return lines
 
 
 # --- backscatter ----------------------------------------------------------------------------------
@@ -152,7 +133,7 @@ def _parts(cube: xr.Dataset, name: str) -> Iterator[xr.DataArray]:
 
 @dataclass(frozen=True)
 class _CubeStatistics:
-    """Statistics of all dates, in the order of the opened cube.
+    """Statistics of dates, in the order of the store or of the opened cube.
 
     ``fields`` has dims (time, band, cy, cx), mean dB of coarse cells; NaN without data.
     """
@@ -167,34 +148,34 @@ class _CubeStatistics:
         counts = np.sum([each.count for each in self.pixels], axis=0)
         return np.flatnonzero((counts > 0) | (np.max(counts) == 0))
 
+    def select(self, steps: npt.NDArray[np.intp]) -> "_CubeStatistics":
+        """The statistics of some dates, in this order."""
+        return replace(self, pixels=[self.pixels[k] for k in steps], fields=self.fields[steps])
 
-def _read(path: Path, cube: xr.Dataset, workers: Workers) -> _CubeStatistics:
-    rows, columns = cube.sizes["y"], cube.sizes["x"]
+
+def _read(arrays: StoredArrays, workers: Workers) -> _CubeStatistics:
+    """Read every chunk of the backscatter, also of dates that were written again later."""
+    entry = arrays.entries["backscatter"]
+    steps, bands, rows, columns = entry["shape"]
     side = cell_side(rows, columns)
-    blocks = block_slices(cube.odc.geobox)
-    steps = _steps(path, cube)
-    bands, cells = cube.sizes["band"], (-(-rows // side), -(-columns // side))
-    fields = np.full((len(steps), bands, *cells), np.nan, dtype=np.float32)
-    parts: list[list[PixelStatistics]] = [[] for _ in steps]
+    fields = np.full(
+        (steps, bands, -(-rows // side), -(-columns // side)), np.nan, dtype=np.float32
+    )
+    pixels = [PixelStatistics.zero(bands) for _ in range(steps)]
     faults = []
-    calls = [(path, step, slices, side) for step in steps for slices in blocks]
+    present = sorted(present_chunks(arrays.path, "backscatter", entry))
+    blocks = [(index[0], region(entry, index)[2:]) for index in present]
+    calls = [(arrays.path, step, slices, side) for step, slices in blocks]
     futures = workers.submit_each(read_block, track(calls, "reading the cube", len(calls)))
-    for (index, slices), future in zip(product(range(len(steps)), blocks), futures, strict=True):
+    for (step, slices), future in zip(blocks, futures, strict=True):
         try:
             part, means = future.result()
         except Exception as error:  # a codec may raise anything on damaged bytes
-            faults.append(_block_fault(cube, index, slices, error))
+            faults.append(_block_fault(arrays, step, slices, error))
             continue
-        parts[index].append(part)
-        fields[index, :, _cells(slices[0], side), _cells(slices[1], side)] = means
-    pixels = [reduce(add, each, PixelStatistics.zero(bands)) for each in parts]
+        pixels[step] += part
+        fields[step, :, _cells(slices[0], side), _cells(slices[1], side)] = means
     return _CubeStatistics(pixels, fields, faults)
-
-
-def _steps(path: Path, cube: xr.Dataset) -> list[int]:
-    """Indices in the store of the dates of an opened cube."""
-    stored = np.asarray(zarr.open_array(path / "scene_id", mode="r")[:]).tolist()
-    return [stored.index(scene_id) for scene_id in cube["scene_id"].values.tolist()]
 
 
 def _cells(pixels: slice, side: int) -> slice:
@@ -202,26 +183,27 @@ def _cells(pixels: slice, side: int) -> slice:
     return slice(pixels.start // side, -(-pixels.stop // side))
 
 
-def _block_fault(cube: xr.Dataset, index: int, slices: Slices, error: Exception) -> str:
+def _block_fault(
+    arrays: StoredArrays, step: int, slices: tuple[slice, ...], error: Exception
+) -> str:
     rows, columns = slices
-    cause = (str(error).splitlines() or [type(error).__name__])[0]
     return (
-        f"backscatter of {format_time(cube['time'].values[index])} cannot be read in rows "
-        f"{rows.start} to {rows.stop - 1}, columns {columns.start} to {columns.stop - 1} ({cause})"
+        f"backscatter of {arrays.time_of(step)} cannot be read in rows {rows.start} to "
+        f"{rows.stop - 1}, columns {columns.start} to {columns.stop - 1} ({first_line(error)})"
     )
 
 
-def _count_faults(cube: xr.Dataset, statistics: _CubeStatistics) -> Iterator[str]:
+def _count_faults(arrays: StoredArrays, statistics: _CubeStatistics) -> Iterator[str]:
     """Dates whose number of valid pixels is not the one that was written."""
-    if "seen" not in cube or statistics.faults:
+    if "seen" not in arrays.entries:
         return
-    for time, written, pixels in zip(
-        cube["time"].values, cube["seen"].values, statistics.pixels, strict=True
+    for step, (written, pixels) in enumerate(
+        zip(arrays.values("seen"), statistics.pixels, strict=True)
     ):
         if np.any(written != pixels.count):
             yield (
-                f"backscatter of {format_time(time)} has {pixels.count.tolist()} valid pixels, not "
-                f"the {written.tolist()} that were written: chunks were deleted or changed"
+                f"backscatter of {arrays.time_of(step)} has {pixels.count.tolist()} valid pixels, "
+                f"not the {written.tolist()} that were written: chunks were deleted or changed"
             )
 
 
