@@ -131,6 +131,14 @@ def test_the_greatest_of_several_statistics_is_corrected_for_their_number() -> N
         assert share == pytest.approx(10.0**-evidence, rel=0.25)
 
 
+def test_a_past_full_of_change_gives_finite_evidence() -> None:
+    counts = np.zeros(BINS, dtype=np.int64)
+    counts[[300, -1]] = 1000, 60
+    table = combined_table(counts)
+    assert np.isfinite(table).all()
+    assert table[-1] == pytest.approx(-np.log10(60 / 1060))
+
+
 def test_each_stratum_and_number_of_looks_has_its_own_distribution() -> None:
     strata, looks = one_stratum(), np.ones((SIDE, SIDE), dtype=np.uint8)
     strata[:, SIDE // 2 :] = 1

@@ -41,6 +41,8 @@ MOST_PEAKS = 60
 """Peaks of false regions, the highest, that the rate of false events is fitted to."""
 PRIOR_PEAKS, PRIOR_SCALE = 5.0, float(np.log10(np.e))
 """The scale of peaks before any is seen, which is that of exact p-values, and its weight."""
+LEAST_SCALE = 1e-6
+"""Scale of a tail whose values all lie in one bin, where real changes fill it."""
 KM2_PER_UNIT = 1000.0
 UNKNOWN_SEASON = 3.0
 """Times as many false events came as were asked for in worlds of half a year (docs/results.md)."""
@@ -277,7 +279,7 @@ def _exponential_tail(counts: Counts, bins: Bins) -> Double:
     seen = exceedances.cumsum()
     last = int(np.searchsorted(seen, (1.0 - CENSORED_SHARE) * seen[-1]))
     kept = (exceedances[: last + 1] * excess[: last + 1]).sum()
-    scale = (kept + (seen[-1] - seen[last]) * excess[last]) / seen[last]
+    scale = max((kept + (seen[-1] - seen[last]) * excess[last]) / seen[last], LEAST_SCALE)
     table[tail:] = table[tail] + excess / scale * np.log10(np.e)
     return np.asarray(table, dtype=np.float64)
 
