@@ -9,7 +9,6 @@ QGIS user manual, appendix C, 3.3: the QML style format. QGIS 3.22 and later rea
 here.
 """
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from xml.etree import ElementTree as ET
@@ -59,7 +58,8 @@ CHANGE = (
 )
 """Classes of ``change.tif``; those from 1 to 3 are the directions of events."""
 
-DIRECTIONS = {stop.label: stop for stop in CHANGE[1:4]}
+_DIRECTIONS = CHANGE[1:4]
+DIRECTIONS = {stop.label: stop for stop in _DIRECTIONS}
 """Class by direction of an event."""
 
 DIFFERENCE = (
@@ -167,15 +167,23 @@ def ramp_qml(stops: Sequence[Stop]) -> str:
     return _text(root)
 
 
-def events_qml() -> str:
-    """QGIS style that draws the outline of each event in the colour of its direction."""
+def events_qml(column: str = "direction", classes: Sequence[Stop] = _DIRECTIONS) -> str:
+    """QGIS style that draws the outline of each event in the colour of its class.
+
+    Parameters
+    ----------
+    column
+        Column of the events that names the class.
+    classes
+        Classes, by their labels.
+    """
     root = _root()
     renderer = ET.SubElement(
         root,
         "renderer-v2",
         {
             "type": "categorizedSymbol",
-            "attr": "direction",
+            "attr": column,
             "forceraster": "0",
             "symbollevels": "0",
             "enableorderby": "0",
@@ -183,7 +191,7 @@ def events_qml() -> str:
         },
     )
     categories, symbols = (ET.SubElement(renderer, name) for name in ("categories", "symbols"))
-    for number, stop in zip(itertools.count(), DIRECTIONS.values()):
+    for number, stop in enumerate(classes):
         name = str(number)
         ET.SubElement(
             categories,

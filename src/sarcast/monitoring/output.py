@@ -1,0 +1,316 @@
+"""The files of a monitoring folder: layers, events, QGIS styles and STAC item, from the state."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pystac
+import shapely
+from odc.geo.geobox import GeoBox
+
+from sarcast.detection import styles
+from sarcast.detection.event_files import LAYER, feature_collection
+from sarcast.detection.output import Product, classes_of, dates_since, write_item
+from sarcast.io.files import explain_full_disk, scratch_folder
+from sarcast.io.outlines import outlines_of
+from sarcast.io.rasters import write_cog
+from sarcast.monitoring.encoding import (
+    DIST_EPOCH,
+    DIST_NO_DATA,
+    GFW_EPOCH,
+    encode_days,
+    encode_gfw,
+)
+from sarcast.monitoring.events import AREAS, DISMISSED, MERGED, Tracked
+from sarcast.monitoring.layers import NO_DAY, NO_PERCENTAGE, Int, Layers, Status
+from sarcast.monitoring.options import Encoding
+from sarcast.monitoring.state import State
+
+if TYPE_CHECKING:
+    import geopandas
+
+_SCRATCH = ".outputs"
+ITEM = "item.json"
+STATUS = (
+    styles.Stop(Status.NONE, "#ffffff", "none", alpha=0),
+    styles.Stop(Status.FIRST_LOW, "#fde68a", "first low"),
+    styles.Stop(Status.PROVISIONAL_LOW, "#fbbf24", "provisional low"),
+    styles.Stop(Status.CONFIRMED_LOW, "#ea580c", "confirmed low"),
+    styles.Stop(Status.FIRST_HIGH, "#f9a8d4", "first high"),
+    styles.Stop(Status.PROVISIONAL_HIGH, "#ec4899", "provisional high"),
+    styles.Stop(Status.CONFIRMED_HIGH, "#be123c", "confirmed high"),
+    styles.Stop(Status.FINISHED_LOW, "#94a3b8", "finished low"),
+    styles.Stop(Status.FINISHED_HIGH, "#475569", "finished high"),
+    styles.Stop(Status.NO_DATA, "#d4d4d4", "not seen", alpha=0),
+)
+"""Classes of ``status.tif`` and ``status-acquisition.tif``."""
+EVENT_STATES = (
+    styles.Stop(0, "#fbbf24", "alert"),
+    styles.Stop(1, "#be123c", "confirmed"),
+    styles.Stop(2, "#475569", "finished"),
+)
+"""Colours of events by their state."""
+METRIC = tuple(styles.Stop(s.value, s.colour, f"{s.value:g}", s.alpha) for s in styles.EVIDENCE)
+_NO_BYTE = 255
+_NO_COUNT = int(np.iinfo(np.uint16).max)
+DAY_LAYERS = {
+    "first-date": ("first_day", "first detection of the present alert"),
+    "confirmation-date": ("confirmed_day", "acquisition that confirmed it"),
+    "last-date": ("last_day", "last acquisition that saw the pixel"),
+}
+"""Layers of dates, by file."""
+_COG = pystac.MediaType.COG
+
+
+def products(encoding: Encoding) -> dict[str, Product]:
+    """Files that become assets of the STAC item."""
+    dates = dates_since(epoch_of(encoding))
+    status = classes_of(STATUS)
+    rasters = {
+        "status": ("Status of each pixel", status),
+        "status-acquisition": ("Status of each pixel in the last acquisition alone", status),
+        "metric": ("Metric of the last acquisition", {}),
+        "greatest-metric": ("Greatest metric of the present alert", {}),
+        "confidence": ("What the rule compares with its threshold of confirmation", {}),
+        **{name: (f"Date: {text}", dates) for name, (_, text) in DAY_LAYERS.items()},
+        "count": ("Detections of the present alert", {}),
+        "percentage": ("Share of detections of the acquisitions since the first, %", {}),
+        "duration": ("Days from the first to the last detection", {"unit": "d"}),
+        "magnitude": ("Mean of actual - expected over the detections, dB", {"unit": "dB"}),
+        "event": ("Id of the event", {}),
+    }
+    if encoding == "gfw":
+        rasters["alert"] = ("Integrated-alert code of Global Forest Watch", {})
+    return {
+        **{f"{k}.tif": Product(k, _COG, "data", *v) for k, v in rasters.items()},
+        "events.gpkg": Product("events", pystac.MediaType.GEOPACKAGE, "data", "Events"),
+        "events.geojson": Product("events-geojson", pystac.MediaType.GEOJSON, "data", "Events"),
+    }
+
+
+def epoch_of(encoding: Encoding) -> np.datetime64:
+    """Day 0 of the dates."""
+    return GFW_EPOCH if encoding == "gfw" else DIST_EPOCH
+
+
+def is_current(folder: Path, state_id: str) -> bool:
+    """Whether the files of a folder are those of a state."""
+    try:
+        item = json.loads((folder / ITEM).read_text(encoding="utf-8"))
+        return bool(item["properties"]["sarcast:state"] == state_id)
+    except (OSError, ValueError, LookupError, TypeError):
+        return False
+
+
+def write_outputs(
+    folder: Path,
+    state: State,
+    grid: GeoBox,
+    encoding: Encoding,
+    provenance: Mapping[str, Any],
+) -> None:
+    """Write all files beside their targets, then rename them, the STAC item last.
+
+    Parameters
+    ----------
+    folder
+        The monitoring folder, locked.
+    state
+        What is known.
+    grid
+        Of the layers.
+    encoding
+        Of the dates.
+    provenance
+        Further properties of the item.
+
+    Raises
+    ------
+    SarcastError
+        If a date is out of the range of the encoding, or the disk is full.
+    """
+    with explain_full_disk(folder), scratch_folder(folder / _SCRATCH) as scratch:
+        _write_layers(scratch, state, grid, encoding)
+        _write_events(scratch, state.tracked, grid)
+        _write_styles(scratch)
+        record = state.record
+        times = np.array([each.time.removesuffix("Z") for each in record.known], "datetime64[s]")
+        properties = {"sarcast:state": record.id, "sarcast:previous": record.previous, **provenance}
+        stem = f"monitor-{record.known[-1].time}"
+        assets = products(encoding)
+        write_item(scratch, stem, grid, times[-1], properties, watched=times, products=assets)
+        for path in sorted(scratch.iterdir(), key=lambda path: (path.name == ITEM, path.name)):
+            path.replace(folder / path.name)
+
+
+def _write_layers(folder: Path, state: State, grid: GeoBox, encoding: Encoding) -> None:
+    layers, bands = state.layers, [band.upper() for band in state.tracked.bands]
+    _write_status(folder, layers, grid)
+    _write_dates(folder, layers, grid, encoding)
+    for name, values, text in (
+        ("metric", layers.metric, "metric of the last acquisition"),
+        ("greatest-metric", layers.greatest_metric, "greatest metric of the present alert"),
+        ("confidence", layers.confidence, "confidence"),
+    ):
+        write_cog(folder / f"{name}.tif", values, grid, bands=[text])
+    names = [f"{band} mean of actual - expected, dB" for band in bands]
+    write_cog(folder / "magnitude.tif", layers.magnitude, grid, bands=names)
+    unseen = layers.status == Status.NO_DATA
+    for name, numbers, none, text in (
+        ("count", layers.count, _NO_COUNT, "detections of the present alert"),
+        ("percentage", layers.percentage, NO_PERCENTAGE, "detections, % of acquisitions"),
+        ("duration", _limited(layers.duration), DIST_NO_DATA, "days of detections"),
+    ):
+        known = np.where(unseen, numbers.dtype.type(none), numbers)
+        write_cog(folder / f"{name}.tif", known, grid, nodata=none, bands=[text])
+    names = ["id of the event"]
+    write_cog(folder / "event.tif", state.tracked.labels, grid, nodata=0, bands=names)
+
+
+def _write_status(folder: Path, layers: Layers, grid: GeoBox) -> None:
+    text = ", ".join(f"{stop.value:.0f} {stop.label}" for stop in STATUS)
+    colours = {int(stop.value): stop.rgba for stop in STATUS}
+    for name, values in (
+        ("status", layers.status),
+        ("status-acquisition", layers.acquisition_status),
+    ):
+        path = folder / f"{name}.tif"
+        write_cog(path, values, grid, nodata=_NO_BYTE, bands=[text], colours=colours)
+
+
+def _write_dates(folder: Path, layers: Layers, grid: GeoBox, encoding: Encoding) -> None:
+    """Write dates as int16, days since the epoch of the encoding."""
+    epoch = epoch_of(encoding)
+    tags = {"EPOCH": str(epoch), "UNIT": "day", "ENCODING": encoding}
+    for name, (layer, text) in DAY_LAYERS.items():
+        days = encode_dates(getattr(layers, layer), layers.status, encoding)
+        names = [f"{text}, days since {epoch}, 0 none, -1 not seen"]
+        path = folder / f"{name}.tif"
+        write_cog(path, days, grid, nodata=DIST_NO_DATA, bands=names, tags=tags)
+    if encoding == "gfw":
+        code = encode_gfw(layers.status, layers.first_day)
+        names = [f"2 alert or 3 confirmed, then four digits: days since {epoch}; 0 none"]
+        write_cog(folder / "alert.tif", code, grid, nodata=0, bands=names, tags=tags)
+
+
+def encode_dates(days: Int, status: Int, encoding: Encoding) -> npt.NDArray[np.int16]:
+    """Days since the epoch of an encoding from days since 1970-01-01; 0 none, -1 not seen.
+
+    Raises
+    ------
+    SarcastError
+        If a day is out of the range of the encoding.
+    """
+    if encoding == "opera":
+        return encode_days(days, status)
+    later = int((DIST_EPOCH - GFW_EPOCH).astype(np.int64))
+    shifted = np.where(days == NO_DAY, NO_DAY, days.astype(np.int64) + later)
+    return encode_days(shifted.astype(np.int32), status)
+
+
+def _limited(values: Int) -> npt.NDArray[np.int16]:
+    most = np.iinfo(np.int16).max
+    return np.clip(values, 0, most).astype(np.int16)
+
+
+# --- events ---------------------------------------------------------------------------------------
+
+
+def events_frame(
+    tracked: Tracked, grid: GeoBox, among: Sequence[int] | None = None
+) -> "geopandas.GeoDataFrame":
+    """Events that are alerts, confirmed or finished, with their outlines; columns do not vary.
+
+    Parameters
+    ----------
+    tracked
+        The events.
+    grid
+        Of their labels.
+    among
+        Only events of these ids.
+    """
+    import geopandas
+
+    table = tracked.table[~tracked.table["state"].isin((DISMISSED, MERGED))]
+    table = table if among is None else table[table.index.isin(among)]
+    pixel_ha = pixel_area_ha(grid)
+    days = {
+        "first_date": table["first_day"],
+        "confirmed_date": table["confirmed_day"],
+        "last_date": table["last_day"],
+        "finished_date": table["ended_day"],
+    }
+    total = sum(table[name] for name in AREAS)
+    columns = {
+        "id": table.index.to_numpy(dtype=np.int64),
+        "state": table["state"].astype("str"),
+        **{name: _as_dates(values) for name, values in days.items()},
+        "area_ha": (total * pixel_ha).astype(np.float64),
+        **{n.replace("_px", "_ha"): (table[n] * pixel_ha).astype(np.float64) for n in AREAS},
+        **{f"mean_{band}_db": table[f"mean_{band}_db"] for band in tracked.bands},
+        "evidence": table["evidence"],
+        "parents": table["parents"].astype("str"),
+    }
+    geometry = geopandas.GeoSeries(
+        _outlines(tracked, table, grid), index=table.index, crs=grid.crs and grid.crs.to_wkt()
+    )
+    return geopandas.GeoDataFrame(columns, geometry=geometry).reset_index(drop=True)
+
+
+def pixel_area_ha(grid: GeoBox) -> float:
+    """Area of a pixel, hectares."""
+    from sarcast.detection.regions import M2_PER_HA
+    from sarcast.io.footprint import pixel_size_m
+
+    height, width = pixel_size_m(grid)
+    return height * width / M2_PER_HA
+
+
+def _outlines(tracked: Tracked, table: pd.DataFrame, grid: GeoBox) -> list[Any]:
+    """Outlines of events: those kept at their end, or those of their pixels."""
+    stored = table["outline"] != b""
+    live = table.index[~stored]
+    numbers = np.zeros(max([0, *tracked.table.index]) + 1, dtype=np.int32)
+    numbers[live] = np.arange(1, len(live) + 1)
+    drawn = dict(zip(live, outlines_of(numbers[tracked.labels], len(live), grid), strict=True))
+    kept = table.loc[stored, "outline"].map(shapely.from_wkb)
+    return [kept[number] if number in kept.index else drawn[number] for number in table.index]
+
+
+def _as_dates(days: "pd.Series[int]") -> "pd.Series[str]":
+    """ISO dates of days since 1970-01-01; empty where there is none."""
+    known = days != NO_DAY
+    dates = days.where(known, 0).to_numpy().astype("datetime64[D]").astype(str)
+    return pd.Series(dates, days.index).where(known, "").astype("str")
+
+
+def _write_events(folder: Path, tracked: Tracked, grid: GeoBox) -> None:
+    events = events_frame(tracked, grid)
+    events.to_file(
+        folder / "events.gpkg",
+        layer=LAYER,
+        driver="GPKG",
+        geometry_type="MultiPolygon",
+        promote_to_multi=True,
+    )
+    text = json.dumps(feature_collection(events), indent=1, allow_nan=False)
+    (folder / "events.geojson").write_text(text + "\n", encoding="utf-8")
+
+
+def _write_styles(folder: Path) -> None:
+    status, metric = styles.palette_qml(STATUS), styles.ramp_qml(METRIC)
+    texts = {
+        "status": status,
+        "status-acquisition": status,
+        "metric": metric,
+        "greatest-metric": metric,
+        "magnitude": styles.ramp_qml(styles.DIFFERENCE),
+        "events": styles.events_qml("state", EVENT_STATES),
+    }
+    for name, text in texts.items():
+        (folder / f"{name}.qml").write_text(text, encoding="utf-8")

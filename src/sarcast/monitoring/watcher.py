@@ -1,0 +1,129 @@
+"""What an acquisition shows: evidence of its last acquisitions, each pixel by its baseline."""
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import xarray as xr
+from scipy import ndimage
+
+from sarcast.arrays import Bool, Float
+from sarcast.detection import difference as di
+from sarcast.detection.evidence import SHIFT_SCALES_M, Residuals
+from sarcast.detection.null import Null
+from sarcast.detection.regions import CONNECTIVITY, Regions
+from sarcast.detection.replay import Observer
+from sarcast.detection.smoothing import smooth
+from sarcast.detection.watch import Watch
+from sarcast.errors import SarcastError
+from sarcast.monitoring.baselines import Baselines
+from sarcast.windows import PreviousOptions
+
+_log = logging.getLogger(__name__)
+
+CROP_MARGIN_PX = 128
+"""Pixels around those of a fixed baseline that are predicted with them, and level them."""
+Box = tuple[slice, slice]
+
+
+@dataclass(frozen=True)
+class Sight:
+    """What an acquisition shows, with the acquisitions watched before it.
+
+    Attributes
+    ----------
+    evidence
+        Dims (y, x), -log10 of the p-value; NaN where the acquisition does not see the pixel.
+    regions
+        Of the evidence.
+    z
+        Dims (band, y, x): residuals of the acquisition over their standard deviation.
+    difference
+        Dims (band, y, x): actual - expected of the acquisition, averaged over 25 m, dB.
+    """
+
+    evidence: Float
+    regions: Regions
+    z: Float
+    difference: Float
+
+
+@dataclass(frozen=True)
+class Watcher:
+    """Looks at the acquisitions of a cube.
+
+    Attributes
+    ----------
+    observer
+        Makes statistics of residuals.
+    null
+        Null distributions of watches of as many acquisitions.
+    """
+
+    observer: Observer
+    null: Null
+
+    def look_at(self, watch: Watch, baselines: Baselines) -> Sight:
+        """Measure the evidence of the last watched acquisition and those before it."""
+        z, difference, correlation = self._residuals(watch)
+        for code in baselines.in_use:
+            before = baselines.end_of(code, watch.before)
+            where = baselines.code == code
+            for box in _boxes(where):
+                observer = self._of(box, latest=baselines.is_latest(code))
+                try:
+                    fixed = Watcher(observer, self.null)._residuals(replace(watch, before=before))
+                except SarcastError as error:
+                    _log.warning(f"the moving baseline replaces a fixed one: {error}")
+                    continue
+                inside = where[box]
+                for whole, part in zip((z, difference), fixed[:2], strict=True):
+                    whole[(..., *box)][..., inside] = part[..., inside]
+        return self._sight(z, difference, correlation)
+
+    def _residuals(self, watch: Watch) -> tuple[Float, Float, float]:
+        """Residuals in standard deviations, dims (time, band, y, x), and the last ones in dB."""
+        images = self.observer.reader.images(watch)
+        residuals = self.observer.reader.residuals(images)
+        last = images.isel(time=-1)
+        difference = di.subtract(last["actual"].values, last["expected"].values)
+        return residuals.z, difference, residuals.correlation
+
+    def _sight(self, z: Float, difference: Float, correlation: float) -> Sight:
+        observed = self.observer.observe_residuals(Residuals(z, correlation))
+        evidence = self.null.evidence(observed.statistics, observed.looks)
+        regions = self.observer.regions_of(evidence, observed.shift)
+        seen = np.isfinite(z[-1]).all(axis=0)
+        finest = tuple(SHIFT_SCALES_M[0] / size for size in self.observer.pixel_m)
+        difference = smooth(np.where(seen, difference, np.float32(np.nan)), finest)
+        return Sight(np.where(seen, evidence, np.float32(np.nan)), regions, z[-1], difference)
+
+    def _of(self, box: Box, *, latest: bool) -> Observer:
+        """Observer of a part of the cube."""
+        reader = self.observer.reader
+        previous = reader.previous
+        if latest:
+            previous = PreviousOptions(previous=previous.previous, chooser="recent")
+        cube: xr.Dataset = reader.cube.isel(y=box[0], x=box[1])
+        part = replace(reader, cube=cube, strata=reader.strata[box], previous=previous)
+        return replace(self.observer, reader=part)
+
+
+def _boxes(where: Bool) -> Iterator[Box]:
+    """Rows and columns around pixels; those whose margins overlap share a box."""
+    around = ndimage.binary_dilation(_coarse(where), CONNECTIVITY)
+    labels, _ = ndimage.label(around, CONNECTIVITY)
+    for rows, columns in ndimage.find_objects(labels):
+        yield tuple(
+            slice(part.start * CROP_MARGIN_PX, min(part.stop * CROP_MARGIN_PX, pixels))
+            for part, pixels in zip((rows, columns), where.shape, strict=True)
+        )
+
+
+def _coarse(where: Bool) -> Bool:
+    """Blocks of ``CROP_MARGIN_PX`` that hold such pixels."""
+    rows, columns = (-(-pixels // CROP_MARGIN_PX) for pixels in where.shape)
+    coarse = np.zeros((rows, columns), dtype=bool)
+    coarse[tuple(index // CROP_MARGIN_PX for index in np.nonzero(where))] = True
+    return coarse

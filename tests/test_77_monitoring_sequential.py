@@ -1,0 +1,171 @@
+"""The rule ``sequential`` and the baselines, pixel by pixel, by hand."""
+
+import numpy as np
+import pytest
+
+from sarcast.detection.regions import Regions
+from sarcast.monitoring.baselines import FIRST_FIXED, MOVING, RENEWED, Baselines
+from sarcast.monitoring.confirmation import ConfirmationRule
+from sarcast.monitoring.layers import NO_DAY, Layers, Look, Status, day_of
+from sarcast.monitoring.sequential import Sequential, SequentialOptions, region_metric
+
+RULE = Sequential(4.0, 6.0, SequentialOptions(misses=2, longest_days=100, high_db=3.0))
+START = np.datetime64("2021-03-01T04:51:02", "s")
+NOTHING, ALERT, SURE = 3.0, 5.0, 7.0
+
+
+def look(*metrics: float, day: int, loss_db: float = 1.0) -> Look:
+    """One acquisition of a row of pixels, ``day`` days after the first."""
+    metric = np.array([metrics], dtype=np.float32)
+    magnitude = np.where(np.isnan(metric), np.nan, np.float32(-loss_db))
+    return Look(START + np.timedelta64(day, "D"), metric, np.stack([magnitude, 0.0 * magnitude]))
+
+
+def history(*metrics: float, days: int = 6, loss_db: float = 1.0) -> list[Layers]:
+    """Layers of one pixel after each of several acquisitions."""
+    layers, found = Layers.empty((1, 1), 2), []
+    for index, metric in enumerate(metrics):
+        layers = RULE.advance(layers, look(metric, day=index * days, loss_db=loss_db))
+        found.append(layers)
+    return found
+
+
+def statuses(*metrics: float, **settings: float) -> list[int]:
+    return [int(layers.status[0, 0]) for layers in history(*metrics, **settings)]
+
+
+def test_it_is_a_rule() -> None:
+    assert isinstance(RULE, ConfirmationRule)
+
+
+def test_two_detections_and_one_of_the_accepted_rate_confirm() -> None:
+    none, first = Status.NONE, Status.FIRST_LOW
+    provisional, confirmed = Status.PROVISIONAL_LOW, Status.CONFIRMED_LOW
+    assert statuses(NOTHING, ALERT, ALERT, ALERT) == [none, first, provisional, provisional]
+    assert statuses(SURE, ALERT) == [first, confirmed]
+    assert statuses(ALERT, NOTHING, SURE) == [first, first, confirmed]
+    assert statuses(SURE, NOTHING) == [first, first]
+    # what equals a threshold does not exceed it
+    assert statuses(RULE.alert, ALERT, RULE.sure) == [none, first, provisional]
+
+
+def test_misses_in_a_row_dismiss_or_finish() -> None:
+    assert statuses(ALERT, NOTHING, ALERT, NOTHING, NOTHING)[-1] == Status.NONE
+    assert statuses(ALERT, NOTHING, ALERT, NOTHING)[-1] == Status.PROVISIONAL_LOW
+    assert statuses(SURE, ALERT, NOTHING, NOTHING)[-1] == Status.FINISHED_LOW
+    finished = statuses(SURE, ALERT, NOTHING, NOTHING, NOTHING, ALERT)
+    assert finished[-2:] == [Status.FINISHED_LOW, Status.FIRST_LOW]
+
+
+def test_an_alert_ends_after_its_longest_time() -> None:
+    assert statuses(SURE, SURE, SURE, days=50)[-1] == Status.FINISHED_LOW
+    assert statuses(ALERT, ALERT, ALERT, days=50)[-1] == Status.NONE
+    assert statuses(SURE, SURE, SURE, days=49)[-1] == Status.CONFIRMED_LOW
+
+
+def test_magnitude_is_high_by_the_mean_difference() -> None:
+    assert statuses(SURE, SURE, loss_db=3.0) == [Status.FIRST_HIGH, Status.CONFIRMED_HIGH]
+    assert statuses(SURE, SURE, NOTHING, NOTHING, loss_db=3.0)[-1] == Status.FINISHED_HIGH
+    assert statuses(SURE, SURE, loss_db=2.9)[-1] == Status.CONFIRMED_LOW
+    mixed = RULE.advance(Layers.empty((1, 1), 2), look(SURE, day=0, loss_db=4.0))
+    mixed = RULE.advance(mixed, look(SURE, day=6, loss_db=1.0))
+    assert mixed.status[0, 0] == Status.CONFIRMED_LOW
+    np.testing.assert_allclose(mixed.magnitude[:, 0, 0], [-2.5, 0.0])
+
+
+def test_dates_counts_and_days_are_kept() -> None:
+    *_, last = history(NOTHING, ALERT, np.nan, SURE, NOTHING)
+    first = day_of(START)
+    assert last.first_day[0, 0] == first + 6
+    assert last.confirmed_day[0, 0] == first + 18
+    assert last.last_day[0, 0] == first + 24
+    assert last.count[0, 0] == 2
+    assert last.percentage[0, 0] == 66
+    assert last.duration[0, 0] == 13
+    assert last.greatest_metric[0, 0] == last.confidence[0, 0] == SURE
+    assert last.acquisition_status[0, 0] == Status.NONE
+
+
+def test_an_acquisition_that_does_not_see_a_pixel_leaves_its_status() -> None:
+    assert statuses(np.nan, ALERT, np.nan, np.nan, np.nan, SURE) == [
+        Status.NO_DATA, *[Status.FIRST_LOW] * 4, Status.CONFIRMED_LOW,
+    ]  # fmt: skip
+
+
+def test_blocks_are_advanced_as_the_whole() -> None:
+    rng = np.random.default_rng(0)
+    whole = Layers.empty((1, 40), 2)
+    parts = [whole.block(slice(0, 1), columns) for columns in (slice(0, 17), slice(17, 40))]
+    for day in range(0, 160, 6):
+        metric = np.where(rng.random(40) < 0.2, np.nan, rng.uniform(1.0, 8.0, 40))
+        shown = look(*metric, day=day, loss_db=float(rng.uniform(1.0, 4.0)))
+        whole = RULE.advance(whole, shown)
+        parts = [
+            RULE.advance(part, shown.block(slice(0, 1), columns))
+            for part, columns in zip(parts, (slice(0, 17), slice(17, 40)), strict=True)
+        ]
+    assert len(np.unique(whole.status)) > 3
+    for name, values in whole.arrays().items():
+        joined = np.concatenate([part.arrays()[name] for part in parts], axis=-1)
+        np.testing.assert_array_equal(joined, values, err_msg=name)
+
+
+def test_the_metric_of_a_region_is_its_peak() -> None:
+    evidence = np.array([[8.0, 5.0, 4.0, 1.0, np.nan]], dtype=np.float32)
+    regions = Regions(np.array([[1, 1, 0, 0, 0]], dtype=np.int32), np.array([8.0]))
+    # a region that is too small is none, however great its evidence
+    np.testing.assert_array_equal(region_metric(evidence, regions), [[8.0, 8.0, 3.0, 1.0, np.nan]])
+
+
+# --- baselines ------------------------------------------------------------------------------------
+
+
+def time(day: int) -> np.datetime64:
+    return START + np.timedelta64(day, "D")
+
+
+def after(baselines: Baselines, *statuses: int, day: int) -> Baselines:
+    """Baselines of a row of pixels; the moving one ends 12 days before the acquisition."""
+    return baselines.after(np.array([statuses], dtype=np.uint8), time(day), time(day - 12))
+
+
+def test_a_baseline_stays_under_an_alert_and_moves_on_without() -> None:
+    first = after(Baselines.moving((1, 2)), Status.FIRST_LOW, Status.NONE, day=0)
+    later = after(first, Status.CONFIRMED_HIGH, Status.NONE, day=60)
+    assert later.code.tolist() == [[FIRST_FIXED, MOVING]]
+    assert later.end_of(FIRST_FIXED, time(48)) == time(-12)
+    assert later.end_of(MOVING, time(48)) == time(48)
+    assert after(later, Status.NONE, Status.NONE, day=66).in_use == []
+
+
+def test_alerts_of_about_one_time_share_a_baseline() -> None:
+    none, first = Status.NONE, Status.FIRST_LOW
+    one = after(Baselines.moving((1, 3)), first, none, none, day=0)
+    two = after(one, first, first, none, day=24)
+    three = after(two, first, first, first, day=25)
+    assert three.code.tolist() == [[FIRST_FIXED, FIRST_FIXED, FIRST_FIXED + 1]]
+    # never an end that is later than the own one: the change would be in the baseline
+    assert [three.end_of(code, time(0)) for code in three.in_use] == [time(-12), time(13)]
+
+
+def test_the_latest_images_follow_a_finished_alert_for_a_year() -> None:
+    fixed = after(Baselines.moving((1, 1)), Status.CONFIRMED_LOW, day=0)
+    finished = after(fixed, Status.FINISHED_LOW, day=30)
+    assert finished.code.tolist() == [[RENEWED]]
+    assert finished.is_latest(RENEWED)
+    assert finished.renewed_day[0, 0] == day_of(time(30))
+    assert after(finished, Status.FINISHED_LOW, day=30 + 365).in_use == [RENEWED]
+    assert after(finished, Status.FINISHED_LOW, day=30 + 366).in_use == []
+    again = after(finished, Status.FIRST_LOW, day=90)
+    (code,) = again.in_use
+    assert code >= FIRST_FIXED
+    assert again.is_latest(code)
+    assert again.end_of(code, time(90)) == time(78)
+    assert not fixed.is_latest(FIRST_FIXED)
+    assert Baselines.moving((1, 1)).renewed_day[0, 0] == NO_DAY
+
+
+@pytest.mark.parametrize("setting", [{"misses": 0}, {"alert_factor": 0.5}, {"high_db": -1.0}])
+def test_impossible_options_are_refused(setting: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match=next(iter(setting))):
+        SequentialOptions(**setting)
