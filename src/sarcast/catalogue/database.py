@@ -1,15 +1,11 @@
 """Catalogue in PostgreSQL with pgstac, for more items than a folder serves (extra ``pgstac``)."""
 
-import math
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-import psycopg
 import pystac
 from odc.geo.geom import Geometry
-from psycopg.conninfo import conninfo_to_dict
 from pypgstac import __version__ as PYPGSTAC
 from pypgstac.db import PgstacDB
 from pypgstac.load import Loader, Methods
@@ -20,7 +16,8 @@ from sarcast.catalogue.location import with_location
 from sarcast.catalogue.parse import parse_items
 from sarcast.catalogue.protocol import TimeRange
 from sarcast.catalogue.unusable import LeftOut
-from sarcast.errors import SarcastError, UsageError
+from sarcast.errors import SarcastError
+from sarcast.io.database import Database
 from sarcast.io.footprint import canonical
 from sarcast.io.remote import RemoteOptions
 
@@ -28,6 +25,7 @@ COLLECTION = "sentinel-1"
 """Collection of items without one; pgstac requires one."""
 PAGE = 1000
 """Items per page."""
+ADVICE = "check that the user may read and write in the schema pgstac"
 
 
 class DatabaseCatalogue:
@@ -56,19 +54,8 @@ class DatabaseCatalogue:
     ) -> None:
         self.collections = tuple(collections)
         self._places = Places(allowed=tuple(allow), any_place=True)
-        self._url = url
-        self._options = options
-        try:
-            parameters = conninfo_to_dict(url)
-        except psycopg.ProgrammingError:
-            raise UsageError(
-                "the URL of the database cannot be parsed; expected "
-                "postgresql://HOST:PORT/DATABASE, with special characters of user and password "
-                "percent-encoded"
-            ) from None
-        name = parameters.get("dbname") or os.environ.get("PGDATABASE", "of the user's name")
-        host = parameters.get("host") or os.environ.get("PGHOST", "localhost")
-        self._label = f"{name} at {host}"
+        self._database = Database(url, options.timeout)
+        self._label = self._database.label
 
     def check(self) -> None:
         """Check that the database can be reached and contains pgstac."""
@@ -112,24 +99,12 @@ class DatabaseCatalogue:
     @contextmanager
     def _connect(self) -> Iterator[PgstacDB]:
         """Connect to the database, and check its version of pgstac."""
-        seconds = math.ceil(self._options.timeout)
-        try:
-            with psycopg.connect(self._url, autocommit=True, connect_timeout=seconds) as connection:
-                connection.execute("SET search_path TO pgstac, public")
-                db = PgstacDB(connection=connection)
-                with db.get_pool():  # stays empty, since a connection was given
-                    self._check(db.version)
-                    yield db
-        except psycopg.OperationalError as error:
-            raise SarcastError(
-                f"the database {self._label} cannot be reached: check that it runs, and host, "
-                f"name, user and password ({_one_line(error)})"
-            ) from error
-        except psycopg.Error as error:
-            raise SarcastError(
-                f"the database {self._label} refused a command of pgstac ({_one_line(error)}); "
-                f"check that the user may read and write in the schema pgstac"
-            ) from error
+        with self._database.connect(ADVICE, autocommit=True) as connection:
+            connection.execute("SET search_path TO pgstac, public")
+            db = PgstacDB(connection=connection)
+            with db.get_pool():  # stays empty, since a connection was given
+                self._check(db.version)
+                yield db
 
     def _check(self, version: str | None) -> None:
         if version is not None and version.split(".")[:2] == PYPGSTAC.split(".")[:2]:
@@ -160,10 +135,10 @@ def _to_content(item: pystac.Item) -> dict[str, Any]:
 
 
 def _collection(name: str) -> dict[str, Any]:
-    """A collection of Sentinel-1 scenes; its extent is computed in the database."""
+    """A collection of scenes or results; its extent is computed in the database."""
     world = pystac.SpatialExtent([[-180.0, -90.0, 180.0, 90.0]])
     everywhere = pystac.Extent(world, pystac.TemporalExtent([None, None]))
-    collection = pystac.Collection(name, "Sentinel-1 scenes, indexed by sarcast", everywhere)
+    collection = pystac.Collection(name, "Scenes of Sentinel-1, or results of sarcast", everywhere)
     content: dict[str, Any] = collection.to_dict(include_self_link=False)
     return {**content, "links": []}
 
@@ -178,7 +153,3 @@ def _update_extent(db: PgstacDB, name: str) -> int:
     )
     counts = connection.execute("SELECT count(*) FROM items WHERE collection = %s", (name,))
     return int(next(counts)[0])
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
