@@ -5,7 +5,7 @@
 References
 ----------
 OPERA Land Surface Disturbance Alert from Sentinel-1 (DIST-ALERT-S1), confirmation of products:
-github.com/opera-adt/dist-s1, version 2.0.6. The rule was written from its behaviour.
+github.com/opera-adt/dist-s1 (``confirmation.py``), version 2.0.6; written anew, not copied.
 """
 
 from dataclasses import dataclass, field
@@ -131,17 +131,18 @@ class Opera:
 
     Notes
     -----
-    Where descriptions of the rule and its products disagree, this is what the products show:
+    Descriptions call the confidence the mean metric of the detections times the square of their
+    count. The products show that the mean includes acquisitions without detection, that the
+    confidence before a detection is divided by a count which includes it, and that the result is
+    truncated from the second acquisition on. They also show that an acquisition that does not see
+    a pixel, though not counted, has the status derived again from what is known.
 
-    - The confidence is not the mean metric of the detections times the square of their count. The
-      mean includes acquisitions without detection, a detection's own c takes part in dividing the
-      confidence before it, and the result is truncated from the second detection on.
-    - n is derived from the count and the percentage, which is truncated to a whole number. It is
-      exact for few acquisitions only.
-    - An acquisition that does not see a pixel is not counted, but the status is derived again from
-      what is known: the greatest metric, the confidence, the day.
-    - A confirmed alert of low magnitude whose greatest metric reaches the high threshold while its
-      confidence is below the threshold of confirmation is provisional again.
+    Ten products within 36 days finish no alert and reach neither the caps nor the limits of days,
+    percentage and acquisitions without detection: there the rule follows the published source. So
+    it does where n is derived from the count and the percentage, a whole number, and is exact for
+    few acquisitions only; and where a confirmed alert of low magnitude is provisional again because
+    its greatest metric reaches the high threshold while its confidence is below that of
+    confirmation.
 
     Attributes
     ----------
