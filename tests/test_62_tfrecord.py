@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from fuzz.fuzz_tfrecord import fuzz, plain, simulated
+from fuzz.fuzz_tfrecord import plain, simulated
 from sarcast.errors import SarcastError
 from sarcast.sensor.conditions import PaperScaling, paper_vector
 from sarcast.tfrecord import (
@@ -216,12 +216,6 @@ def test_missing_conditions_are_read_as_written():
     sample.window.conditions[0, 0] = np.nan
     bare = replace(sample, window=replace(sample.window, forest=None))
     assert_same(decode(encode(bare)), bare)
-
-
-def test_fuzzed_input_gives_errors_and_no_crash():
-    found = fuzz(400, np.random.default_rng(7))
-    assert sum(found.values()) == 400
-    assert len(found) > 5
 
 
 def test_a_bad_sample_is_named_or_skipped(tmp_path):

@@ -41,9 +41,10 @@ MEMORY_BYTES = 2 << 30
 LONGEST_LINE = 2000
 """Most characters of an error line; file names are part of it."""
 OUTCOMES = (
-    "ok", "refused", "TRACEBACK", "HANG", "MEMORY", "CRASH", "LITTER", "LINE", "ACCEPTED",
+    "ok", "refused", "NOISE", "TRACEBACK", "HANG", "MEMORY", "CRASH", "LITTER", "LINE", "ACCEPTED",
 )  # fmt: skip
-FAULTS = OUTCOMES[2:]
+"""NOISE is what a library in C prints besides: reported, but no fault."""
+FAULTS = OUTCOMES[3:]
 
 Call = list[str] | Callable[[], object]
 """Arguments of the command line, or a function that it calls; paths are relative to the case."""
@@ -109,7 +110,7 @@ class Tally:
 
     def add(self, result: Result) -> None:
         self.counts[result.outcome] += 1
-        if result.outcome in FAULTS:
+        if result.outcome in (*FAULTS, "NOISE"):
             self.groups.setdefault((result.outcome, result.group), []).append(result)
 
     @property
@@ -151,7 +152,7 @@ def try_input(kind: Kind, number: int, seed: int, work: Path) -> Result:
         raise MutatorError(f"input {number} of {kind.name} cannot be made: {error!r}") from error
     before = _listing(work)
     peak = _peak_bytes()
-    status, shown, error = _run(call, folder)
+    status, shown, printed, error = _run(call, folder)
     if _peak_bytes() > max(peak, MEMORY_BYTES):
         return Result(number, "MEMORY", _first_words(shown), f"{_peak_bytes() >> 20} MB")
     if isinstance(error, AcceptedError):
@@ -163,11 +164,13 @@ def try_input(kind: Kind, number: int, seed: int, work: Path) -> Result:
         return Result(number, "LINE", f"{fault}: {_first_words(shown)}", repr(shown[:300]))
     if litter := _litter(before, work, writes=status == 0):
         return Result(number, "LITTER", _without_digits(litter), shown.strip())
+    if printed:
+        return Result(number, "NOISE", _first_words(printed), repr(printed[:300]))
     return Result(number, "refused" if status else "ok", detail=shown.strip())
 
 
-def _run(call: Call, folder: Path) -> tuple[int, str, BaseException | None]:
-    """Exit status, all that was written to stderr, and the error that would show a traceback."""
+def _run(call: Call, folder: Path) -> tuple[int, str, str, BaseException | None]:
+    """Exit status, what Python and C wrote to stderr, and the error that would be a traceback."""
     shown = StringIO()
     status, error = 0, None
     with chdir(folder), _native_stderr() as native, redirect_stderr(shown):
@@ -178,8 +181,8 @@ def _run(call: Call, folder: Path) -> tuple[int, str, BaseException | None]:
                 status = ended.code if isinstance(ended.code, int) else 1
             except BaseException as caught:
                 error = caught
-        text = shown.getvalue() + native()
-    return status, text, error
+        printed = native()
+    return status, shown.getvalue(), printed, error
 
 
 def _call(call: Call) -> None:
