@@ -1,7 +1,10 @@
 import errno
 import os
+import resource
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +15,12 @@ from odc.geo.geobox import GeoBox
 from rasterio.enums import ColorInterp
 from rio_cogeo.cogeo import cog_validate
 
+from interrupts import interrupted_runs
 from sarcast.errors import SarcastError
-from sarcast.io import files
+from sarcast.io import files, locks, partials, results
 from sarcast.io.files import exclusive, new_file, new_folder
 from sarcast.io.folders import walk
+from sarcast.io.partials import remove_stale
 from sarcast.io.rasters import write_cog
 
 
@@ -52,6 +57,39 @@ def test_a_folder_that_is_no_result_is_never_replaced(tmp_path: Path) -> None:
     assert (tmp_path / "thesis.txt").read_text() == "years of work"
 
 
+MODEL_CARD = "format: 2\nnetwork: unet\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "is_ours"),
+    [
+        ("run.yaml", "detect:\n  at: '2020-01-01'\n", True),
+        ("run.yaml", "tfrecord:\n  import:\n    to: x\n", True),
+        ("run.yaml", "model:\n  depth: 3\n", False),
+        ("run.yaml", "detect: everything\n", False),
+        ("run.yaml", "demo:\n  - {", False),
+        ("model.yaml", MODEL_CARD, True),
+        ("model.yaml", "format: onnx\nnetwork: unet\n", False),
+        ("model.yaml", "layers: 3\n", False),
+    ],
+)
+def test_a_result_is_known_by_its_content(
+    tmp_path: Path, name: str, content: str, is_ours: bool
+) -> None:
+    target = tmp_path / "target"
+    target.mkdir()
+    (target / name).write_text(content)
+    opened = new_folder(target, overwrite=True)
+    if is_ours:
+        with opened as folder:
+            (folder / "new").touch()
+        assert [path.name for path in target.iterdir()] == ["new"]
+    else:
+        with pytest.raises(SarcastError, match="not a result of sarcast and is not replaced"):
+            opened.__enter__()
+        assert (target / name).read_text() == content
+
+
 def test_a_file_where_a_folder_is_expected(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(SarcastError, match="is a file"):
@@ -62,6 +100,20 @@ def test_a_full_disk_is_named(tmp_path: Path) -> None:
     with pytest.raises(SarcastError, match="no space left on the disk of .*result"):  # noqa: SIM117
         with new_folder(tmp_path / "result", overwrite=False):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_is_too_large_for_the_disk_is_named(tmp_path: Path) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        with (
+            pytest.raises(SarcastError, match="too large for the disk of .*result, or for the lim"),
+            new_file(tmp_path / "result") as path,
+        ):
+            path.write_bytes(bytes(2000))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -134,12 +186,6 @@ def test_inputs_are_never_replaced(tmp_path: Path) -> None:
     assert (tmp_path / "model" / "model.yaml").read_text() == "weights"
 
 
-def test_a_folder_with_a_foreign_run_yaml_is_not_replaced(tmp_path: Path) -> None:
-    (tmp_path / "run.yaml").write_text("name: my experiment\n")
-    with pytest.raises(SarcastError, match="not a result of sarcast and is not replaced"):
-        new_folder(tmp_path, overwrite=True).__enter__()
-
-
 def test_a_link_to_a_folder_stays_a_link(tmp_path: Path) -> None:
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "real")
@@ -156,18 +202,26 @@ def make_stale(target: Path, end: str, *, name: str) -> Path:
     return stale
 
 
-def test_folders_of_killed_runs_are_deleted_and_those_of_live_ones_kept(tmp_path: Path) -> None:
+def test_folders_of_killed_runs_are_deleted_and_those_of_other_targets_kept(
+    tmp_path: Path,
+) -> None:
     target = tmp_path / "result.v1"
-    with new_folder(target, overwrite=False) as live:
-        stale = make_stale(target, "partial", name="half")
-        other = make_stale(tmp_path / "result.v2", "partial", name="half")
-        with new_folder(target, overwrite=False) as folder:
-            (folder / "whole").write_text("whole")
-        assert live.is_dir()
+    stale = make_stale(target, "partial", name="half")
+    nested = tmp_path / ".result.v1-0123abcd.partial-4567cdef.partial"  # of earlier versions
+    nested.mkdir()
+    other = make_stale(tmp_path / "result.v2", "partial", name="half")
+    with new_folder(target, overwrite=False) as folder:
         assert not stale.exists()
-        assert other.is_dir()
-        (target / "whole").unlink()
+        (folder / "whole").write_text("whole")
     assert sorted(path.name for path in tmp_path.iterdir()) == [other.name, "result.v1"]
+
+
+def test_what_killed_runs_left_in_a_locked_folder_is_deleted(tmp_path: Path) -> None:
+    make_stale(tmp_path / "items.parquet", "partial", name="items.parquet")
+    make_stale(tmp_path / "detection", "replaced", name="older")
+    with exclusive(tmp_path):
+        names = sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*"))
+    assert names == ["detection", "detection/older"]
 
 
 def test_the_next_run_deletes_what_a_killed_run_left(tmp_path: Path) -> None:
@@ -180,10 +234,28 @@ def test_the_next_run_deletes_what_a_killed_run_left(tmp_path: Path) -> None:
     )
     ended = subprocess.run([sys.executable, "-c", killed, str(target)], check=False)
     assert ended.returncode < 0
-    assert [path.suffix for path in tmp_path.iterdir()] == [".partial"]
+    assert {path.suffix for path in tmp_path.iterdir()} == {".partial", ""}
     with new_folder(target, overwrite=False) as folder:
         (folder / "whole").write_text("whole")
     assert [path.name for path in tmp_path.iterdir()] == ["result"]
+
+
+def test_a_folder_that_a_thread_still_writes_is_deleted_in_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As that of an interrupted run whose arrays are written in the background."""
+    rmtree, attempts = shutil.rmtree, []
+
+    def disturbed(folder: Path, *, ignore_errors: bool) -> None:
+        attempts.append(folder)
+        rmtree(folder, ignore_errors=ignore_errors)
+        if len(attempts) < 3:
+            (folder / "chunk").mkdir(parents=True)
+
+    monkeypatch.setattr(shutil, "rmtree", disturbed)
+    with pytest.raises(ZeroDivisionError), new_folder(tmp_path / "result", overwrite=False):
+        _ = 1 / 0
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_result_that_a_killed_run_moved_away_is_restored(tmp_path: Path) -> None:
@@ -192,6 +264,7 @@ def test_a_result_that_a_killed_run_moved_away_is_restored(tmp_path: Path) -> No
     with pytest.raises(SarcastError, match="not empty; add --overwrite"):
         new_folder(target, overwrite=False).__enter__()
     assert [path.name for path in target.iterdir()] == ["model.yaml"]
+    (target / "model.yaml").write_text(MODEL_CARD)
     stale = make_stale(target, "replaced", name="older")
     with new_folder(target, overwrite=True) as folder:
         (folder / "new").write_text("new")
@@ -213,8 +286,8 @@ def test_an_unwritable_target_is_named_in_the_error(tmp_path: Path) -> None:
 
 HOLD = """
 import sys, time; from pathlib import Path
-from sarcast.io import files
-files._FOLDERS_OPEN = sys.argv[1] == "True"
+from sarcast.io import files, locks
+locks.FOLDERS_OPEN = sys.argv[1] == "True"
 with getattr(files, sys.argv[2])(Path(sys.argv[3]), **eval(sys.argv[4])):
     print("locked", flush=True)
     time.sleep(60)
@@ -224,7 +297,7 @@ with getattr(files, sys.argv[2])(Path(sys.argv[3]), **eval(sys.argv[4])):
 @pytest.fixture(params=[True, False], ids=["lock of the folder", "lock file beside it"])
 def folders_open(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
     """Both ways to lock a folder: that of Linux and macOS, and that of Windows."""
-    monkeypatch.setattr(files, "_FOLDERS_OPEN", request.param)
+    monkeypatch.setattr(locks, "FOLDERS_OPEN", request.param)
     opened: bool = request.param
     return opened
 
@@ -259,19 +332,286 @@ def test_a_locked_folder_is_refused_until_its_process_is_killed(
     assert [path.name for path in tmp_path.rglob("*")] == ["cube.zarr", "data"]
 
 
-def test_the_partial_folder_of_a_living_process_is_kept(tmp_path: Path, folders_open: bool) -> None:
+@pytest.mark.parametrize("exists", [True, False])
+@pytest.mark.parametrize("first", ["new_folder", "exclusive"])
+def test_a_target_is_locked_for_the_whole_run(
+    tmp_path: Path, folders_open: bool, first: str, exists: bool
+) -> None:
     target = tmp_path / "result"
-    process = hold(folders_open, "new_folder", target, overwrite=False)
-    (partial,) = tmp_path.glob(".*.partial")
+    if exists:
+        target.mkdir()
+        (target / "run.yaml").write_text("demo:\n")
+    process = hold(folders_open, first, target, **({"overwrite": True} if first[0] == "n" else {}))
     try:
-        with new_folder(target, overwrite=False) as folder:
-            (folder / "run.yaml").write_text("demo:\n")
-        assert partial.is_dir()
+        for second in (new_folder(target, overwrite=True), exclusive(target)):
+            with (
+                pytest.raises(SarcastError, match=f"another run is writing {target}; wait"),
+                second,
+            ):
+                pytest.fail("two runs write one target")
     finally:
         kill(process)
     with new_folder(target, overwrite=True) as folder:
         (folder / "new").touch()
     assert [path.name for path in tmp_path.rglob("*")] == ["result", "new"]
+
+
+def test_a_run_that_is_about_to_replace_its_target_is_not_disturbed(
+    tmp_path: Path, folders_open: bool
+) -> None:
+    """Between its two renames a run has no folder of the target's name."""
+    target = tmp_path / "result"
+    process = hold(folders_open, "new_folder", target, overwrite=False)
+    try:
+        target.rename(tmp_path / "elsewhere")
+        with pytest.raises(SarcastError, match="another run is writing"), exclusive(target):
+            pytest.fail("two runs write one target")
+    finally:
+        kill(process)
+
+
+# --- a target that changes during the run, and the files of others in it --------------------------
+
+
+def write_result(target: Path, name: str, *, overwrite: bool = False) -> None:
+    with new_folder(target, overwrite=overwrite) as folder:
+        (folder / "run.yaml").write_text("detect:\n")
+        (folder / name).write_text(name)
+
+
+def tree(folder: Path) -> dict[str, str]:
+    """Content of all files below a folder, by their path."""
+    return {
+        path.relative_to(folder).as_posix(): path.read_text()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def test_files_of_others_stay_in_a_result_that_is_replaced(tmp_path: Path) -> None:
+    target = tmp_path / "result"
+    write_result(target, "change.tif")
+    mine = {".DS_Store": "", "map.qgz": "a map", "notes/today.md": "wind", "x.tif.aux.xml": "mine"}
+    for name, content in mine.items():
+        (target / name).parent.mkdir(exist_ok=True)
+        (target / name).write_text(content)
+    (target / "linked").symlink_to("notes")
+    for name in ("change.tif.aux.xml", "change.tif-wal"):  # of no use to the new raster
+        (target / name).write_text("of the older raster")
+    write_result(target, "change-date.tif", overwrite=True)
+    left = tree(target)
+    assert "- change-date.tif" in left.pop("run.yaml")
+    assert left == {**mine, "change-date.tif": "change-date.tif"}
+    assert (target / "linked").readlink() == Path("notes")
+    write_result(target, "change.tif", overwrite=True)
+    assert tree(target).keys() == {*mine, "run.yaml", "change.tif"}
+    assert [path.name for path in tmp_path.iterdir()] == ["result"]
+
+
+def test_a_record_without_a_list_keeps_all_that_the_new_result_lacks(tmp_path: Path) -> None:
+    target = tmp_path / "result"
+    target.mkdir()
+    for name in ("change.tif", "map.qgz"):
+        (target / name).write_text("older")
+    (target / "run.yaml").write_text("detect:\n  to: result\n")
+    write_result(target, "change.tif", overwrite=True)
+    left = tree(target)
+    del left["run.yaml"]
+    assert left == {"change.tif": "change.tif", "map.qgz": "older"}
+
+
+def test_a_zarr_store_of_a_result_is_replaced_as_a_whole(tmp_path: Path) -> None:
+    target = tmp_path / "samples"
+    for chunk in ("0", "1"):
+        with new_folder(target, overwrite=True) as folder:
+            (folder / "run.yaml").write_text("tfrecord:\n  import:\n")
+            (folder / "arrays.zarr").mkdir()
+            for name in ("zarr.json", chunk):
+                (folder / "arrays.zarr" / name).touch()
+    assert tree(target).keys() == {"run.yaml", "arrays.zarr/zarr.json", "arrays.zarr/1"}
+    assert "- arrays.zarr/\n" in (target / "run.yaml").read_text()
+
+
+def test_the_logs_of_a_model_go_with_it(tmp_path: Path) -> None:
+    logs = tmp_path / "model" / "training" / "logs"
+    logs.mkdir(parents=True)
+    (logs / "events").touch()
+    (tmp_path / "model" / "training" / "mine.txt").touch()
+    (tmp_path / "model" / "model.yaml").write_text(MODEL_CARD)
+    with new_folder(tmp_path / "model", overwrite=True) as folder:
+        (folder / "model.yaml").write_text(MODEL_CARD)
+    assert tree(tmp_path / "model").keys() == {"model.yaml", "training/mine.txt"}
+
+
+def fill(target: Path) -> None:
+    (target / "thesis.txt").write_text("years of work")
+
+
+def replace(target: Path) -> None:
+    target.rmdir()
+    target.mkdir()
+    (target / "run.yaml").write_text("detect:\n")
+
+
+def replace_by_link(target: Path) -> None:
+    target.rmdir()
+    (target.parent / "elsewhere").mkdir()
+    target.symlink_to("elsewhere")
+
+
+def remove(target: Path) -> None:
+    target.rmdir()
+
+
+@pytest.mark.parametrize("change", [fill, replace, replace_by_link, remove])
+@pytest.mark.parametrize("overwrite", [True, False])
+def test_a_target_that_changes_during_the_run_is_left_as_it_is(
+    tmp_path: Path, folders_open: bool, change: Callable[[Path], None], overwrite: bool
+) -> None:
+    target = tmp_path / "result"
+    message = f"{target} was changed during the run.*the new result is in {target}-new: move it"
+    with (
+        pytest.raises(SarcastError, match=message),
+        new_folder(target, overwrite=overwrite) as folder,
+    ):
+        (folder / "whole").write_text("whole")
+        change(target)
+        changed = tree(tmp_path / "result")
+    assert tree(target) == changed
+    assert tree(tmp_path / "result-new") == {"whole": "whole"}
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+
+
+def test_a_file_of_the_user_with_the_name_of_a_new_one(tmp_path: Path) -> None:
+    target = tmp_path / "result"
+    write_result(target, "a.tif")
+    (target / "b.tif").write_text("mine")
+    (tmp_path / "result-new").mkdir()
+    with pytest.raises(SarcastError, match=r"has a file b.tif that sarcast .* is in .*-new-2: "):
+        write_result(target, "b.tif", overwrite=True)
+    assert tree(target)["b.tif"] == "mine"
+    assert tree(tmp_path / "result-new-2")["b.tif"] == "b.tif"
+
+
+@pytest.mark.parametrize("failing", [1, 2])
+def test_a_result_that_cannot_be_renamed_is_kept_beside_the_older_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: int
+) -> None:
+    """As where a file of the older result is open on Windows, or it lies on another disk."""
+    target, renames = tmp_path / "result", []
+    write_result(target, "older")
+    rename = Path.rename
+
+    def fail_once(path: Path, to: Path) -> Path:
+        renames.append(to)
+        if len(renames) == failing:
+            raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+        return rename(path, to)
+
+    monkeypatch.setattr(Path, "rename", fail_once)
+    with pytest.raises(SarcastError, match="could not be replaced .*cross-device.*result-new"):
+        write_result(target, "newer", overwrite=True)
+    assert "older" in tree(target)
+    assert "newer" in tree(tmp_path / "result-new")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["result", "result-new"]
+
+
+def test_folders_that_cannot_be_renamed_are_refused_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "inside").mkdir()
+    monkeypatch.chdir(tmp_path / "inside")
+    for target in (Path(), tmp_path / "inside"):
+        with pytest.raises(SarcastError, match="this command runs in it; name a folder inside it"):
+            new_folder(target, overwrite=False).__enter__()
+    monkeypatch.setattr(os.path, "ismount", lambda path: Path(path).name == "disk")
+    (tmp_path / "disk").mkdir()
+    with pytest.raises(SarcastError, match="a disk is mounted there; name a folder inside it"):
+        new_folder(tmp_path / "disk", overwrite=False).__enter__()
+
+
+def test_parents_that_were_missing_are_removed_if_the_work_fails(
+    tmp_path: Path, folders_open: bool
+) -> None:
+    with pytest.raises(ZeroDivisionError), new_folder(tmp_path / "a" / "b", overwrite=False):
+        _ = 1 / 0
+    assert list(tmp_path.iterdir()) == []
+    write_result(tmp_path / "a" / "b", "whole")
+    assert "b/whole" in tree(tmp_path / "a")
+
+
+def test_an_older_result_is_put_back_where_the_newer_did_not_take_its_place(
+    tmp_path: Path,
+) -> None:
+    """Killed between its renames; then somebody makes a folder of the target's name."""
+    target = tmp_path / "result"
+    make_stale(target, "replaced", name="older")
+    make_stale(target, "partial", name="newer")
+    target.mkdir()
+    (target / "mine").write_text("mine")
+    with exclusive(target):
+        pass
+    assert tree(tmp_path) == {"result/mine": "mine", "result-2/older": "older"}
+
+
+# --- interrupts -----------------------------------------------------------------------------------
+
+
+def replace_result(target: Path) -> None:
+    write_result(target, "newer", overwrite=True)
+
+
+def replace_file(target: Path) -> None:
+    with new_file(target / "older") as partial:
+        partial.write_text("newer")
+
+
+def clear(target: Path) -> None:
+    remove_stale(target)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize(
+    ("work", "exists", "folders_open"),
+    [
+        (replace_result, True, True),
+        (replace_result, False, False),
+        (replace_file, True, True),
+        (clear, True, True),
+    ],
+    indirect=["folders_open"],
+)
+def test_an_interrupt_at_any_line_loses_nothing(
+    tmp_path: Path, folders_open: bool, work: Callable[[Path], None], exists: bool
+) -> None:
+    target, descriptors = tmp_path / "here" / "result", opened()
+    prepare(target, exists=exists)
+    for line in interrupted_runs(lambda: work(target), files, locks, partials, results):
+        for descriptor in opened() - descriptors:  # as at the end of a process
+            os.close(descriptor)
+        if exists:
+            assert tree(target).get("mine") == "mine", line
+            assert tree(target).get("older") or tree(target).get("newer"), line
+        replace_result(target)
+        assert tree(target).keys() == {"run.yaml", "newer", *(["mine"] if exists else [])}, line
+        assert [path.name for path in target.parent.iterdir()] == ["result"], line
+        shutil.rmtree(target.parent)
+        prepare(target, exists=exists)
+
+
+def prepare(target: Path, *, exists: bool) -> None:
+    """A result with a file of the user, and what killed runs left beside it."""
+    target.parent.mkdir()
+    if exists:
+        target.mkdir()
+        (target / "run.yaml").write_text("detect:\nfiles: [older, run.yaml]\n")
+        for name in ("older", "mine"):
+            (target / name).write_text(name)
+    make_stale(target, "partial", name="half")
+
+
+def opened() -> set[int]:
+    return {int(path.name) for path in Path("/proc/self/fd").iterdir() if path.exists()}
 
 
 # --- folders searched recursively -----------------------------------------------------------------

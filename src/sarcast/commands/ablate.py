@@ -1,7 +1,6 @@
 """``sarcast ablate``: networks trained without each condition in turn, on the same windows."""
 
 import logging
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal
@@ -30,9 +29,11 @@ from sarcast.evaluation.report.scenarios import expected_scenarios
 from sarcast.evaluation.report.tables import show_comparison, show_table
 from sarcast.evaluation.simulation.changes import Offset
 from sarcast.evaluation.targets import WindowOptions, windows_to_evaluate
-from sarcast.io.files import RECORD, check_target
+from sarcast.io.files import check_target, exclusive
+from sarcast.io.results import RECORD
 from sarcast.prediction import Model, load_model
 from sarcast.prediction.strategies import STRATEGIES, Oracle
+from sarcast.prediction.training.folder import discard_model, is_finished
 from sarcast.sensor.conditions import CONDITIONS
 from sarcast.tfrecord import Sample, SampleStore, is_store, open_samples
 from sarcast.windows import Predictor
@@ -85,8 +86,14 @@ def ablate(source: Path, *, config: Annotated[AblateConfig, FLAT]) -> None:
         raise SarcastError(
             f"there is no condition {sorted(unknown)[0]!r}; known are {', '.join(CONDITIONS)}"
         )
-    _prepare_folder(source, config)
-    models = {name: _model_without(name, source, config) for name in (None, *config.conditions)}
+    with exclusive(config.to):
+        _prepare_folder(source, config)
+        models = {n: _model_without(n, source, config) for n in (None, *config.conditions)}
+        _evaluate(source, models, config)
+
+
+def _evaluate(source: Path, models: dict[str | None, Model], config: AblateConfig) -> None:
+    """Evaluate the networks, and write and show the results."""
     rng = np.random.default_rng(config.training.seed)
     on_samples = config.test is not None or is_store(source)
     evaluate = _evaluate_samples if on_samples else _evaluate_cube
@@ -120,7 +127,8 @@ def _prepare_folder(source: Path, config: AblateConfig) -> None:
     if config.test is not None:
         open_samples(config.test)
     if config.overwrite:
-        shutil.rmtree(config.to, ignore_errors=True)
+        for condition in (None, *CONDITIONS):
+            discard_model(_model_folder(condition, config))
     config.to.mkdir(parents=True, exist_ok=True)
     write_record(config.to, "ablate", {"source": source}, config)
 
@@ -138,10 +146,14 @@ def _label(condition: str | None) -> str:
     return "all conditions" if condition is None else f"without {condition}"
 
 
+def _model_folder(condition: str | None, config: AblateConfig) -> Path:
+    return config.to / _label(condition).replace(" ", "-")
+
+
 def _model_without(condition: str | None, source: Path, config: AblateConfig) -> Model:
     """Train a network without a condition, unless an earlier run did."""
-    folder = config.to / _label(condition).replace(" ", "-")
-    if not (folder / "model.yaml").is_file():
+    folder = _model_folder(condition, config)
+    if not is_finished(folder):
         _log.info(f"training {_label(condition)}")
         update = {"to": folder, "without": _left_out(condition, config), "overwrite": False}
         train_on_cubes([source], _training_config(config).model_copy(update=update))

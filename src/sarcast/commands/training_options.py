@@ -1,8 +1,8 @@
 """Training on cubes or samples, with options that ``train`` and ``ablate`` share."""
 
 import logging
-import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -14,7 +14,8 @@ from pydantic import Field, ValidationError, model_validator
 from sarcast.commands.config import FLAT, Config, differing_options, non_default_flags, write_record
 from sarcast.cube import moment_of, open_cube
 from sarcast.errors import SarcastError
-from sarcast.io.files import RECORD, check_target, explain_full_disk
+from sarcast.io.files import check_target, exclusive, explain_full_disk
+from sarcast.io.results import RECORD
 from sarcast.prediction.model import Model
 from sarcast.prediction.model_folder import load_model
 from sarcast.prediction.networks.base import Network
@@ -22,7 +23,7 @@ from sarcast.prediction.networks.temporal import Temporal, TemporalOptions
 from sarcast.prediction.networks.unet import UNet, UNetLayers, UNetOptions, paper_scaling
 from sarcast.prediction.training.adapt import adaptation_options, plan_adaptation
 from sarcast.prediction.training.fit import is_first_process
-from sarcast.prediction.training.folder import is_finished, work_folder
+from sarcast.prediction.training.folder import discard_training, is_finished, work_folder
 from sarcast.prediction.training.options import TrainOptions
 from sarcast.prediction.training.scratch import plan_from_scratch
 from sarcast.prediction.training.train import train
@@ -135,11 +136,11 @@ def train_on_cubes(sources: Sequence[Path], config: CubeTrainingConfig) -> Model
     shape = WindowShape.of(config, start)
     config = _resolved(config, shape, start)
     samplers = open_samplers(sources, config, shape)
-    prepare_folder("train", {"cubes": list(sources)}, config)
     trained, validated = (" to ".join(dates) for dates in (samplers.trained, samplers.validated))
-    _log.info(f"training on target dates {trained}, validating on {validated}")
     record = _record(sources, samplers, config, start)
-    with explain_full_disk(config.to):
+    with model_folder_locked(config.to):
+        prepare_folder("train", {"cubes": list(sources)}, config)
+        _log.info(f"training on target dates {trained}, validating on {validated}")
         if start is not None:
             start = replace(start, network=start.network.with_ignored(config.without))
             plan = plan_adaptation(
@@ -154,6 +155,13 @@ def train_on_cubes(sources: Sequence[Path], config: CubeTrainingConfig) -> Model
                 record=record,
             )
         return train(plan, to=config.to, overwrite=config.overwrite)
+
+
+@contextmanager
+def model_folder_locked(folder: Path) -> Iterator[None]:
+    """Lock a model folder for the process that writes it; a full disk becomes one line."""
+    with explain_full_disk(folder), exclusive(folder) if is_first_process() else nullcontext():
+        yield
 
 
 def prepare_folder(verb: str, inputs: Mapping[str, Any], config: ModelFolderConfig) -> None:
@@ -184,7 +192,7 @@ def prepare_folder(verb: str, inputs: Mapping[str, Any], config: ModelFolderConf
             f"the same to resume it, --overwrite to start again, or another --to"
         )
     if others or not stopped:
-        shutil.rmtree(work, ignore_errors=True)
+        discard_training(config.to)
     work.mkdir(parents=True, exist_ok=True)
     write_record(work, verb, inputs, config)
 

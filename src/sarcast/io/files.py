@@ -1,27 +1,45 @@
-"""Atomic outputs: written to a hidden folder beside the target, then renamed. Folder locks."""
+"""Atomic outputs: written to a hidden folder beside the target, then renamed.
+
+A run locks its target. Whatever a killed run left beside it is removed by the next one.
+"""
 
 import errno
 import os
-import re
 import shutil
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
-
-from filelock import lock_descriptor
+from typing import NoReturn
 
 from sarcast.errors import SarcastError
-
-RECORD = "run.yaml"
-"""File beside a result that contains its resolved options."""
-RESULTS = (RECORD, "model.yaml")
-"""Every result folder contains one of these; a folder without them is never replaced."""
+from sarcast.io import locks
+from sarcast.io.partials import (
+    PARTIAL,
+    REPLACED,
+    put_beside,
+    remove,
+    remove_stale,
+    remove_stale_in,
+    restore,
+)
+from sarcast.io.results import (
+    RESULTS,
+    add_file_list,
+    foreign_files,
+    is_free,
+    is_result,
+    link_files,
+    taken_name,
+)
 
 
 @contextmanager
 def new_folder(target: Path, *, overwrite: bool, inputs: Sequence[Path] = ()) -> Iterator[Path]:
     """Give a folder to write into; it replaces ``target`` if the block ends without an error.
+
+    The target is locked meanwhile. Files in it that are not of the result stay.
 
     Parameters
     ----------
@@ -35,25 +53,22 @@ def new_folder(target: Path, *, overwrite: bool, inputs: Sequence[Path] = ()) ->
     Raises
     ------
     SarcastError
-        If the target is not empty and may not be replaced, or if the disk is full.
+        If the target is not empty and may not be replaced, another run is writing it, it was
+        changed meanwhile, or the disk is full.
     """
     target = target.resolve()
-    remove_stale(target)
+    restore(target)
     check_target(target, overwrite=overwrite, inputs=inputs)
-    with _hidden_folder(target) as partial:
+    _check_replaceable(target)
+    with ExitStack() as stack:
+        with _name_target(target, target):
+            stack.enter_context(exclusive(target))
+        check_target(target, overwrite=overwrite)
+        found = _Found.of(target)
+        partial = stack.enter_context(_hidden_folder(target))
         yield partial
-        _replace(partial, target)
-
-
-def _is_result(folder: Path) -> bool:
-    if any((folder / name).exists() for name in RESULTS if name != RECORD):
-        return True
-    record = folder / RECORD
-    return record.is_file() and _FIRST_LINE.match(record.read_text(errors="replace")) is not None
-
-
-_FIRST_LINE = re.compile(r"[a-z]+:\n")
-"""First line of a record of options: the verb alone."""
+        add_file_list(partial)
+        _replace(partial, target, found)
 
 
 @contextmanager
@@ -76,109 +91,129 @@ def check_target(target: Path, *, overwrite: bool, inputs: Sequence[Path] = ()) 
             )
     if target.is_file():
         raise SarcastError(f"{target} is a file, expected a folder; name another target")
-    if not target.is_dir() or not any(target.iterdir()):
+    if not target.is_dir() or is_free(target):
         return
     if not overwrite:
         raise SarcastError(f"{target} exists and is not empty; add --overwrite to replace it")
-    if not _is_result(target):
+    if not is_result(target):
         raise SarcastError(
-            f"{target} contains none of {', '.join(RESULTS)}, so it is not a result of sarcast and "
-            f"is not replaced; name another folder, or empty it yourself"
+            f"{target} contains no {' or '.join(RESULTS)} that sarcast wrote, so it is not a "
+            f"result of sarcast and is not replaced; name another folder, or empty it yourself"
         )
 
 
-# --- hidden folders beside a target ---------------------------------------------------------------
+def _check_replaceable(target: Path) -> None:
+    """Raise if a target cannot be renamed, or is the current folder of the shell."""
+    reason = ""
+    if target.is_dir() and os.path.ismount(target):
+        reason = "a disk is mounted there"
+    elif Path.cwd().is_relative_to(target):
+        reason = "this command runs in it"
+    if reason:
+        raise SarcastError(
+            f"{target} cannot be replaced as a whole, since {reason}; name a folder inside it"
+        )
 
 
-_PARTIAL, _REPLACED = "partial", "replaced"
-"""Suffixes of hidden folders: a result being written, and an older result being replaced."""
+# --- a finished result takes its place ------------------------------------------------------------
 
 
-def is_partial(path: Path) -> bool:
-    """Whether a path lies in a hidden folder of an unfinished result, of a live or killed run."""
-    return any(part.startswith(".") and part.endswith(f".{_PARTIAL}") for part in path.parts)
+@dataclass(frozen=True)
+class _Found:
+    """A target as it was found at first.
 
-
-def remove_stale(target: Path) -> None:
-    """Delete hidden folders of killed runs beside a target; restore a result they had moved away.
-
-    A run locks its hidden folder, and the system releases the lock however the run ends. Locked
-    folders are kept.
+    Attributes
+    ----------
+    identity
+        Which folder it was.
+    is_free
+        Whether it was empty; otherwise it held a result, which may be replaced.
     """
-    pattern = re.compile(rf"\.{re.escape(target.name)}-[0-9a-f]{{8}}\.({_PARTIAL}|{_REPLACED})")
-    with suppress(OSError):
-        for stale in [path for path in target.parent.iterdir() if pattern.fullmatch(path.name)]:
-            with suppress(OSError), _locked(stale) as is_ours:
-                if not is_ours:
-                    continue
-                if stale.suffix == f".{_REPLACED}" and not target.exists():
-                    stale.rename(target)
-                else:
-                    shutil.rmtree(stale, ignore_errors=True)
+
+    identity: os.stat_result
+    is_free: bool
+
+    @classmethod
+    def of(cls, target: Path) -> "_Found":
+        return cls(target.stat(), is_free(target))
+
+    def is_unchanged(self, target: Path) -> bool:
+        """Whether a target is the same folder, and as empty as before or a result as before."""
+        try:
+            is_same = os.path.samestat(self.identity, target.lstat())
+        except FileNotFoundError:
+            return False
+        return is_same and (is_free(target) if self.is_free else is_result(target))
+
+
+def _replace(partial: Path, target: Path, found: _Found) -> None:
+    """Put a finished result in the place of its target, and the files of others into it.
+
+    Raises
+    ------
+    SarcastError
+        If the target was changed meanwhile, cannot be renamed, or has a file of the user with the
+        name of a new one; then the result is kept beside it.
+    """
+    if not found.is_unchanged(target):
+        _keep_beside(partial, target, "was changed during the run")
+    foreign = foreign_files(target, partial)
+    if name := taken_name(foreign, partial):
+        _keep_beside(partial, target, f"has a file {name} that sarcast did not write")
+    try:
+        link_files(foreign, target, partial)
+        if any(target.iterdir()):
+            _swap(partial, target)
+        else:
+            _fill(partial, target)
+    except OSError as error:
+        if _disk_limit(error):
+            raise
+        _keep_beside(partial, target, f"could not be replaced ({error.strerror})")
+
+
+def _fill(partial: Path, target: Path) -> None:
+    """Put a result in the place of an empty folder."""
+    if not locks.FOLDERS_OPEN:
+        target.rmdir()
+    partial.rename(target)
+
+
+def _swap(partial: Path, target: Path) -> None:
+    """Put a result in the place of an older one, which is deleted then."""
+    replaced = partial.with_suffix(f".{REPLACED}")
+    try:
+        target.rename(replaced)
+        partial.rename(target)
+    finally:
+        if not partial.exists():
+            shutil.rmtree(replaced, ignore_errors=True)
+        elif replaced.exists():
+            put_beside(replaced, target)
+
+
+def _keep_beside(partial: Path, target: Path, reason: str) -> NoReturn:
+    kept = put_beside(partial, target.with_name(f"{target.name}-new"))
+    raise SarcastError(
+        f"{target} {reason}, so it was left as it is; the new result is in {kept}: "
+        f"move it to where you want it"
+    )
+
+
+# --- folders that are deleted at the end ----------------------------------------------------------
 
 
 @contextmanager
 def _hidden_folder(target: Path) -> Iterator[Path]:
     """Give a new, locked, hidden folder beside a target; it is deleted at the end."""
-    partial = target.with_name(f".{target.name}-{uuid.uuid4().hex[:8]}.{_PARTIAL}")
+    partial = target.with_name(f".{target.name}-{uuid.uuid4().hex[:8]}.{PARTIAL}")
     try:
         with explain_full_disk(target), _name_target(target, partial):
             partial.mkdir(parents=True)
-            with _locked(partial):
+            with locks.locked(partial):
                 yield partial
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
-
-
-_FOLDERS_OPEN = os.name != "nt"
-"""Whether the system opens a folder as a file, so that the folder itself can carry the lock."""
-
-
-def _lock_path(folder: Path) -> Path:
-    """Path whose lock stands for a folder.
-
-    The folder itself; on Windows a hidden file beside it, which is deleted at the end and stays
-    empty beside it after a kill. A hidden folder and the one that it replaces share that file.
-    """
-    if _FOLDERS_OPEN:
-        return folder
-    name = folder.name.removesuffix(f".{_PARTIAL}").removesuffix(f".{_REPLACED}")
-    return folder.with_name(f".{name.removeprefix('.')}.lock")
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[bool | None]:
-    """Try to lock a folder without waiting; the system releases the lock of a killed process.
-
-    Yields
-    ------
-    bool or None
-        True if this process has the lock. False if another has it, or deleted the folder
-        meanwhile. None if the disk has no locks.
-    """
-    path = _lock_path(folder)
-    if not folder.exists():
-        yield False
-        return
-    descriptor = os.open(path, os.O_RDONLY if path == folder else os.O_RDWR | os.O_CREAT)
-    is_ours = _try_lock(descriptor, path)
-    try:
-        yield is_ours
-    finally:
-        os.close(descriptor)
-        if path != folder and is_ours is not False:
-            with suppress(OSError):  # Windows keeps a file that another process has open
-                path.unlink()
-
-
-def _try_lock(descriptor: int, path: Path) -> bool | None:
-    try:
-        locked = lock_descriptor(descriptor, blocking=False)
-        return locked and os.path.samestat(os.fstat(descriptor), path.stat())
-    except FileNotFoundError:
-        return False
-    except OSError:  # a disk without locks
-        return None
+        remove(partial)
 
 
 @contextmanager
@@ -187,17 +222,20 @@ def scratch_folder(folder: Path) -> Iterator[Path]:
 
     For use inside a folder that is locked by ``exclusive``.
     """
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
     try:
+        remove(folder)
+        folder.mkdir(parents=True)
         yield folder
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        remove(folder)
+
+
+# --- locked targets -------------------------------------------------------------------------------
 
 
 @contextmanager
 def exclusive(folder: Path) -> Iterator[None]:
-    """Lock a folder for this process, if its disk has locks.
+    """Lock a folder for this process, if its disk has locks, and clear what killed runs left.
 
     Parameters
     ----------
@@ -213,30 +251,50 @@ def exclusive(folder: Path) -> Iterator[None]:
     if folder.is_file():
         yield
         return
-    is_new = not folder.exists()
-    folder.mkdir(parents=True, exist_ok=True)
-    with _locked(folder) as is_ours:
-        if is_ours is False:
-            raise SarcastError(
-                f"another run is writing {folder}; wait for it to end, or name another target"
-            )
-        try:
+    folder = folder.resolve()
+    restore(folder)
+    made: list[Path] = []
+    is_refused = False
+    try:
+        _make(folder, made)
+        with locks.locked(folder) as has_lock:
+            is_refused = has_lock is False or remove_stale(folder)
+            if is_refused:
+                raise SarcastError(
+                    f"another run is writing {folder}; wait for it to end, or name another target"
+                )
+            remove_stale_in(folder)
             yield
-        finally:
+    finally:
+        if not is_refused:
             with suppress(OSError):
-                if is_new:
-                    folder.rmdir()
+                for path in made:
+                    path.rmdir()
+
+
+def _make(folder: Path, made: list[Path]) -> None:
+    """Create a folder and its parents; put those created into ``made``, innermost first."""
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    for path in reversed(missing):
+        made.insert(0, path)
+        try:
+            path.mkdir()
+        except FileExistsError:  # another run created it meanwhile
+            made.remove(path)
+
+
+# --- errors of the disk ---------------------------------------------------------------------------
 
 
 @contextmanager
-def _name_target(target: Path, partial: Path) -> Iterator[None]:
+def _name_target(target: Path, hidden: Path) -> Iterator[None]:
     """Name the target, not the hidden folder, when the system cannot write there."""
     try:
         yield
     except OSError as error:
         path = Path(error.filename or "")
-        is_hidden = path.is_relative_to(partial) or (path.name and partial.is_relative_to(path))
-        if _is_full_disk(error) or not is_hidden:
+        is_hidden = path.is_relative_to(hidden) or (path.name and hidden.is_relative_to(path))
+        if _disk_limit(error) or not is_hidden:
             raise
         raise SarcastError(
             f"{target} cannot be written: {error.strerror}; name another target, or make its "
@@ -246,34 +304,38 @@ def _name_target(target: Path, partial: Path) -> Iterator[None]:
 
 @contextmanager
 def explain_full_disk(target: Path) -> Iterator[None]:
-    """Turn the system's error for a full disk into one line that names the target."""
+    """Turn the system's error for a full disk, or a file too large for it, into one line.
+
+    The line names the target.
+    """
     try:
         yield
     except Exception as error:
-        if _is_full_disk(error):
-            raise SarcastError(
-                f"no space left on the disk of {target}; unfinished output was not kept: "
-                f"free some space or name a target on another disk, and run it again"
-            ) from error
+        limit = _disk_limit(error)
+        if limit is not None:
+            raise SarcastError(limit.format(target=target)) from error
         raise
 
 
-def _is_full_disk(error: BaseException | None) -> bool:
+_FULL = (
+    "no space left on the disk of {target}; unfinished output was not kept: free some space or "
+    "name a target on another disk, and run it again"
+)
+_TOO_LARGE = (
+    "a file is too large for the disk of {target}, or for the limit of this process (ulimit -f); "
+    "unfinished output was not kept: name a target on another disk, or raise the limit, and run "
+    "it again"
+)
+_LIMITS = {errno.ENOSPC: _FULL, errno.EDQUOT: _FULL, errno.EFBIG: _TOO_LARGE}
+
+
+def _disk_limit(error: BaseException | None) -> str | None:
+    """Line for an error that a limit of the disk caused, directly or not; None for others."""
     while error is not None:
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-            return True
-        if os.strerror(errno.ENOSPC) in str(error):
-            return True
+        if isinstance(error, OSError) and error.errno in _LIMITS:
+            return _LIMITS[error.errno]
+        for number, line in _LIMITS.items():
+            if os.strerror(number) in str(error):
+                return line
         error = error.__cause__ or error.__context__
-    return False
-
-
-def _replace(partial: Path, target: Path) -> None:
-    if target.exists():
-        replaced = partial.with_suffix(f".{_REPLACED}")
-        with _locked(target):
-            target.rename(replaced)
-            partial.rename(target)
-            shutil.rmtree(replaced)
-    else:
-        partial.rename(target)
+    return None

@@ -2,9 +2,11 @@
 
 import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
-from sarcast.io.files import RECORD, check_target
+from sarcast.io.files import check_target
+from sarcast.io.results import RECORD
 from sarcast.prediction.model import Model
 from sarcast.prediction.model_folder import write_model
 
@@ -85,3 +87,23 @@ def write_finished(model: Model, folder: Path, *, half: bool) -> None:
     (work / RECORD).unlink(missing_ok=True)
     for checkpoints in _checkpoints(work):
         shutil.rmtree(checkpoints, ignore_errors=True)
+
+
+def discard_training(folder: Path) -> None:
+    """Delete what a training left in a model folder besides the model; files of others stay."""
+    work = work_folder(folder)
+    for part in (*work.glob("stage-*"), work):
+        for name in ("checkpoints", "logs", "model"):
+            shutil.rmtree(part / name, ignore_errors=True)
+        (part / RECORD).unlink(missing_ok=True)
+        with suppress(OSError):
+            part.rmdir()
+
+
+def discard_model(folder: Path) -> None:
+    """Delete a model and its training from a model folder; files of others stay."""
+    for name in reversed(MODEL_FILES):
+        (folder / name).unlink(missing_ok=True)
+    discard_training(folder)
+    with suppress(OSError):
+        folder.rmdir()
