@@ -21,7 +21,7 @@ from typing import Any
 
 import requests
 
-from sarcast.errors import SarcastError
+from sarcast.errors import SarcastError, without_credentials
 from sarcast.io.files import new_file
 from sarcast.monitoring.state import Record
 
@@ -123,10 +123,11 @@ def deliver(alerts: Path, target: str) -> int:
         reason = " ".join(str(error).split())
     left = len(waiting(alerts))
     if left:
-        _log.warning(
+        line = (
             f"{left} notifications were not delivered to {target} ({reason}): they are kept in "
             f"{alerts / OUTBOX} and sent again by the next run"
         )
+        _log.warning(without_credentials(line))
     return left
 
 
