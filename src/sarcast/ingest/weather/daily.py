@@ -11,6 +11,7 @@ from sarcast.sensor.conditions import RANGES
 WATER_DENSITY = "1000 kg m-3"
 """Density that converts an amount of water, kg m-2, to a depth of water."""
 DAY = np.timedelta64(1, "D")
+SHORTEST_STEP = np.timedelta64(1, "m")
 
 
 def to_condition(
@@ -74,12 +75,17 @@ def step_of(times: Times, source: str) -> np.timedelta64:
     Raises
     ------
     SarcastError
-        If it is longer than a day, or a time occurs twice.
+        If it is longer than a day or shorter than a minute, or a time occurs twice.
     """
-    check_unique(times, source)
+    check_times(times, source)
     if times.size < 2:
         return DAY
     step: np.timedelta64 = np.median(np.diff(np.sort(times.astype("datetime64[s]"))))
+    if step < SHORTEST_STEP:
+        raise SarcastError(
+            f"{source} has steps of {step / np.timedelta64(1, 's'):g} s, expected a minute or "
+            f"more; check the unit of its times"
+        )
     if step / DAY > 1.5:
         raise SarcastError(
             f"{source} must be daily or finer, but its steps are {step / DAY:g} days; give daily "
@@ -88,8 +94,12 @@ def step_of(times: Times, source: str) -> np.timedelta64:
     return step
 
 
-def check_unique(times: Times, source: str) -> None:
-    """Raise if a time occurs twice."""
+def check_times(times: Times, source: str) -> None:
+    """Raise if a time is missing or occurs twice."""
+    if np.isnat(times).any():
+        raise SarcastError(
+            f"{source} has {np.isnat(times).sum()} times that are no dates; correct or delete them"
+        )
     repeated = times.size - np.unique(times).size
     if repeated:
         raise SarcastError(

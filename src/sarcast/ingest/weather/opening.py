@@ -140,7 +140,7 @@ def _source(
 ) -> WeatherSource:
     for member in members:
         for version in joining.versions(member):
-            daily.check_unique(version["time"].values, name)
+            daily.check_times(version["time"].values, name)
     steps = {}
     for condition, field in profile.match(_names(members)).items():
         times = [member["time"].values for member in members if field in member]
@@ -175,7 +175,9 @@ def _on_grid_of(first: xr.Dataset, data: xr.Dataset) -> xr.Dataset:
 
 def _grid_spacing(data: xr.Dataset) -> float | None:
     for name in ("lon", "longitude", "x"):
-        if name in data.coords and data[name].ndim == 1 and data[name].size > 1:
+        if name not in data.coords or data[name].dtype.kind not in "fiu":
+            continue
+        if data[name].ndim == 1 and data[name].size > 1:
             return float(abs(np.median(np.diff(data[name].values))))
     return None
 
@@ -194,6 +196,7 @@ def _canonical(data: xr.Dataset, profile: WeatherProfile, source: str) -> xr.Dat
         if match != target:
             renamed[match] = target
     canonical = data.rename(renamed)
+    _check_axes(canonical, source)
     if not np.issubdtype(canonical["time"].dtype, np.datetime64):
         raise SarcastError(
             f"the times of {source} are no dates: expected a CF unit such as "
@@ -206,7 +209,7 @@ def _canonical(data: xr.Dataset, profile: WeatherProfile, source: str) -> xr.Dat
         )
     if canonical["x"].ndim == 1 and canonical["x"].dims == canonical["y"].dims:
         return _as_stations(canonical, crs)
-    if canonical["x"].ndim != 1 or canonical["y"].ndim != 1:
+    if canonical["x"].dims != ("x",) or canonical["y"].dims != ("y",):
         raise SarcastError(
             f"{source} has a grid that is not rectilinear in its CRS; "
             f"regrid it to one with one-dimensional x and y"
@@ -214,6 +217,29 @@ def _canonical(data: xr.Dataset, profile: WeatherProfile, source: str) -> xr.Dat
     if canonical["x"].size == 1 and canonical["y"].size == 1:
         return _as_stations(canonical.stack(station=("y", "x"), create_index=False), crs)
     return canonical.assign_attrs({CRS_KEY: crs.to_wkt()})
+
+
+def _check_axes(data: xr.Dataset, source: str) -> None:
+    """Raise if a dim is empty, or a coordinate in space is no number or does not run one way."""
+    if data["time"].dims != ("time",):
+        raise SarcastError(
+            f"{source} has times along {', '.join(map(str, data['time'].dims)) or 'no dim'}, "
+            f"expected along their own dim; fetch it again, or rename the dim"
+        )
+    for name in ("time", "y", "x"):
+        if data[name].size == 0:
+            raise SarcastError(f"{source} is empty: its {name} has no values; fetch it again")
+    for name in ("y", "x"):
+        values = data[name].values
+        if values.dtype.kind not in "fiu" or not np.isfinite(values).all():
+            raise SarcastError(
+                f"{source} has a coordinate {name} with values that are no numbers; fetch it again"
+            )
+        steps = np.diff(values.astype(float)) if data[name].dims == (name,) else np.ones(1)
+        if not ((steps > 0).all() or (steps < 0).all()):
+            raise SarcastError(
+                f"{source} has a coordinate {name} that neither rises nor falls; fetch it again"
+            )
 
 
 def _crs(data: xr.Dataset, renamed: Mapping[str, str], profile: WeatherProfile) -> CRS | None:

@@ -10,6 +10,7 @@ from odc.geo.geobox import GeoBox
 
 from sarcast.arrays import Double, Times
 from sarcast.errors import SarcastError
+from sarcast.ingest.cf import load
 from sarcast.ingest.weather import daily, grids, joining
 from sarcast.ingest.weather.layouts import (
     Condition,
@@ -224,7 +225,11 @@ def _array(part: xr.Dataset, name: str, source: str) -> Double:
             f"{name} in {source} must have dims {', '.join(dims)}, but has "
             f"{', '.join(map(str, field.dims))}"
         )
-    return field.transpose(*dims).values.astype(np.float64)
+    if field.dtype.kind not in "fiub":
+        raise SarcastError(
+            f"{name} in {source} must have numbers, but has values of type {field.dtype}"
+        )
+    return load(field.transpose(*dims), source).astype(np.float64)
 
 
 def _unit(field: xr.DataArray, profile: WeatherProfile, variable: WeatherVariable) -> str | None:

@@ -23,6 +23,8 @@ MAX_DISTANCE_KM = 100.0
 """Distance beyond which a station has no weight, km."""
 MIN_DISTANCE_KM = 1e-3
 """Shorter distances are weighted as this one, km."""
+MOST_VALUES = 5e7
+"""Most values of a condition, at all stations and times: ten years of hours at 570 stations."""
 EARTH_RADIUS_KM = 6371.0
 """Radius of the sphere on which distances are measured, km."""
 
@@ -69,6 +71,7 @@ def read_table(path: Path, options: WeatherOptions) -> tuple[xr.Dataset, Weather
         frame[name] = _numbers(frame[name], path, decimal)
     _check_positions(frame, path)
     frame[_TIME] = _times(frame[profile.table.time], profile.table, path)
+    _check_number(frame, path)
     return _dataset(frame, columns), profile
 
 
@@ -94,9 +97,10 @@ def _frame(path: Path, separator: str, table: StationTable, decimal: str) -> pd.
             encoding="utf-8-sig",
             skipinitialspace=True,
         )
-    except (ValueError, UnicodeDecodeError) as error:
-        first = str(error).splitlines()[0]
+    except Exception as error:  # pandas raises many kinds
+        first = (str(error).splitlines() or [type(error).__name__])[0]
         raise SarcastError(f"{path} cannot be read as a CSV file: {first}") from error
+    frame.columns = frame.columns.str.strip().str.strip('"')
     if not isinstance(frame.index, pd.RangeIndex):
         raise SarcastError(
             f"{path} has lines with more fields than its first line has names; use decimal "
@@ -129,6 +133,11 @@ def _times(column: "pd.Series[str]", table: StationTable, path: Path) -> "pd.Ser
             f"{column.name} in {path} must have times, ISO 8601 or in the time_format of its "
             f"profile: {str(error).splitlines()[0]}"
         ) from error
+    if times.isna().any():
+        raise SarcastError(
+            f"{column.name} in {path} has no time in line {int(times.isna().idxmax()) + 2}; "
+            f"correct or delete it"
+        )
     return times.dt.tz_localize(None)
 
 
@@ -154,6 +163,17 @@ def _check_positions(frame: pd.DataFrame, path: Path) -> None:
         raise SarcastError(
             f"{path} does not specify where the station of line {int(wrong.index[0]) + 2} is: "
             f"expected its latitude and longitude in degrees"
+        )
+
+
+def _check_number(frame: pd.DataFrame, path: Path) -> None:
+    """Raise if a value for each time and station would take much memory: each has its own time."""
+    number = frame[_TIME].nunique() * len(frame.drop_duplicates([_LAT, _LON]))
+    if number > MOST_VALUES:
+        raise SarcastError(
+            f"{path} has {frame[_TIME].nunique()} times and "
+            f"{len(frame.drop_duplicates([_LAT, _LON]))} stations, expected at most "
+            f"{MOST_VALUES:.0g} values of each condition; split it by stations"
         )
 
 
