@@ -1,11 +1,14 @@
 """The command line as a user meets it: all steps on bursts of scenes, and its errors."""
 
+import errno
 import importlib
 import json
+import os
 import pkgutil
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -25,6 +28,7 @@ from scipy.ndimage import gaussian_filter
 
 import sarcast
 from conftest import GRID, opera_name
+from fuzz.fuzz_tfrecord import plain
 from sarcast import commands
 from sarcast.cli import VERBS, _system_error, main
 from sarcast.commands.ablate import AblateConfig
@@ -33,13 +37,17 @@ from sarcast.commands.evaluate import _describe_network
 from sarcast.cube import open_cube
 from sarcast.detection.output import PRODUCTS
 from sarcast.evaluation.metrics import Evaluation
+from sarcast.io.files import exclusive
 from sarcast.io.rasters import write_cog
+from sarcast.io.results import RECORDED
 from sarcast.prediction import load_model
 from sarcast.prediction.predict import predict
 from sarcast.prediction.training.augment import AugmentOptions
 from sarcast.prediction.training.options import TrainOptions
+from sarcast.tfrecord import write_samples
 from test_31_ingest import plane
 
+RECIPE = Path(__file__).parents[1] / "recipes" / "base.yaml"
 QUICK = [
     *("--network", "unet"),
     *("--window", "16", "--previous", "2", "--unet.filters", "8", "--unet.filters", "16"),
@@ -548,15 +556,162 @@ def test_a_damaged_catalogue(
     assert "is damaged or no stac-geoparquet" in message
 
 
-def test_an_interrupt_is_one_line(
-    area: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def stop(*_: object) -> None:
-        raise KeyboardInterrupt
+def interrupt() -> None:
+    raise KeyboardInterrupt
 
-    monkeypatch.setattr("sarcast.cube.steps.StepWriter._commit", stop)
-    message = fails(capsys, 130, "cube", area / "catalogue", "--to", tmp_path / "c")
-    assert "interrupted; no half-written result is left" in message
+
+def terminate() -> None:
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+@pytest.mark.parametrize(
+    ("end", "status", "word"), [(interrupt, 130, "interrupted"), (terminate, 143, "terminated")]
+)
+def test_a_stopped_run_is_one_line_and_leaves_nothing(
+    area: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    end: Callable[[], None],
+    status: int,
+    word: str,
+) -> None:
+    handler = signal.getsignal(signal.SIGTERM)
+    for stopped, words in {
+        "sarcast.cube.steps.StepWriter._commit": (
+            "cube",
+            area / "catalogue",
+            "--to",
+            tmp_path / "c",
+        ),
+        "sarcast.commands.world.write_world": ("world", tmp_path / "world"),
+    }.items():
+        monkeypatch.setattr(stopped, lambda *_, **__: end())
+        message = fails(capsys, status, *words)
+        assert f"{word}; no half-written result is left: run the same command again" in message
+    assert [path.name for path in tmp_path.iterdir()] == ["c"]
+    assert signal.getsignal(signal.SIGTERM) == handler
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (MemoryError(), "out of memory; no half-written result is left"),
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"), "out of memory; "),
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), "out of mem"),
+        (RuntimeError("can't start new thread"), "out of memory; "),
+        (OSError(errno.ENOMEM, os.strerror(errno.ENOMEM)), "out of memory; "),
+        (OSError(errno.EFBIG, os.strerror(errno.EFBIG), "/a/x"), "a file is too large for"),
+        (OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), "/a/x"), "File name too lo"),
+        (OSError(errno.ELOOP, os.strerror(errno.ELOOP), "/a/x"), "symbolic links: /a/x"),
+        (OSError(errno.EIO, os.strerror(errno.EIO), "/a/x"), "Input/output error: /a/x"),
+        (OSError(errno.EBUSY, os.strerror(errno.EBUSY), "/a/x"), "busy: /a/x"),
+    ],
+)
+def test_a_limit_of_the_machine_is_one_line(
+    error: Exception,
+    line: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("sarcast.commands.world.write_world", fail)
+    assert line in fails(capsys, 1, "world", tmp_path / "to")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_fault_of_the_program_keeps_its_traceback(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("shapes differ")
+
+    monkeypatch.setattr("sarcast.commands.world.write_world", fail)
+    with pytest.raises(RuntimeError, match="shapes differ"):
+        main(["world", str(tmp_path / "to")])
+
+
+def test_memory_that_numpy_cannot_get_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "sarcast.commands.world.write_world", lambda *_, **__: np.empty((1 << 50,), np.float64)
+    )
+    assert "out of memory; " in fails(capsys, 1, "world", tmp_path / "to")
+
+
+def test_a_target_that_another_run_writes_is_refused_by_every_verb(
+    area: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cube, to = area / "cube.zarr", tmp_path / "to"
+    model = ("--model", area / "model")
+    write_samples(tmp_path / "a.tfrecord.GZIP", [plain()])
+    (tmp_path / "X.SAFE").mkdir()
+    (tmp_path / "X.SAFE" / "manifest.safe").touch()
+    write_cog(tmp_path / "dem.tif", np.zeros(GRID.shape, np.float32), GRID)
+    commands = {
+        "detect": ("detect", cube, *model, "--at", "2020-03-10", "--to", to),
+        "predict": ("predict", cube, *model, "--at", "2020-03-10", "--to", to),
+        "evaluate": ("evaluate", cube, *model, "--to", to),
+        "train": ("train", cube, "--to", to, *QUICK),
+        "train --recipe": ("train", "--recipe", RECIPE, "--to", to),
+        "ablate": ("ablate", cube, "--to", to, *QUICK),
+        "bench": ("bench", "--to", to),
+        "demo": ("demo", "--to", to),
+        "world": ("world", to),
+        "import": ("tfrecord", "import", tmp_path / "a.tfrecord.GZIP", "--to", to),
+        "export": ("tfrecord", "export", cube, "--to", to),
+        "cube": ("cube", area / "catalogue", "--to", to),
+        "index": ("index", area / "scenes", "--to", to),
+        "rtc": ("rtc", tmp_path / "X.SAFE", "--dem", tmp_path / "dem.tif", "--to", to),
+    }
+    assert {name.split()[0] for name in commands} >= VERBS.keys() - {"monitor", "publish"}
+    with exclusive(to):
+        for name, words in commands.items():
+            refused = fails(capsys, 1, *words)
+            assert f"another run is writing {to}; wait for it to end" in refused, name
+    assert not to.exists()
+
+
+def test_every_verb_that_writes_a_record_is_known_by_it() -> None:
+    written = set()
+    for path in Path(commands.__file__).parent.glob("*.py"):
+        found = re.findall(
+            r'(?:write_record|prepare_folder)\((?:[\w.]+, )?"(\w+)', path.read_text()
+        )
+        written |= {*found}
+    assert written - {"monitor"} == {*RECORDED}
+
+
+def test_overwriting_keeps_the_files_of_the_user(area: Path, tmp_path: Path) -> None:
+    """As a nightly run does, whose record can be run again in spite of the list of files in it."""
+    to = tmp_path / "to"
+    words = ("--quiet", "predict", area / "cube.zarr", "--model", area / "model",
+             "--at", "2020-03-09", "--to", to)  # fmt: skip
+    run(*words)
+    mine = {"map.qgz": "a map", ".DS_Store": "x", "expected.tif.aux.xml": "statistics"}
+    for name, content in mine.items():
+        (to / name).write_text(content)
+    run("--quiet", "predict", "--config", to / "run.yaml", "--overwrite")
+    assert (to / "map.qgz").read_text() == "a map"
+    assert (to / ".DS_Store").read_text() == "x"
+    assert not (to / "expected.tif.aux.xml").exists()
+    listed = yaml.safe_load((to / "run.yaml").read_text())["files"]
+    assert {*listed, "map.qgz", ".DS_Store"} == {path.name for path in to.iterdir()}
+
+
+def test_training_again_keeps_the_files_of_the_user(area: Path, tmp_path: Path) -> None:
+    to = tmp_path / "to"
+    run("--quiet", "train", area / "cube.zarr", "--to", to, *QUICK)
+    for name in ("notes.txt", "training/notes.txt"):
+        (to / name).write_text("mine")
+    run("--quiet", "train", area / "cube.zarr", "--to", to, *QUICK, "--seed", "3", "--overwrite")
+    assert yaml.safe_load((to / "run.yaml").read_text())["train"]["seed"] == 3
+    for name in ("notes.txt", "training/notes.txt"):
+        assert (to / name).read_text() == "mine"
 
 
 @pytest.mark.parametrize(

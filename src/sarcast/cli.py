@@ -2,9 +2,13 @@
 
 import errno
 import logging
+import re
+import signal
 import sys
+import threading
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,7 +24,7 @@ from sarcast.io.progress import show_progress
 
 _log = logging.getLogger(__name__)
 
-WORK_FAILED, BAD_USAGE, INTERRUPTED = 1, 2, 130
+WORK_FAILED, BAD_USAGE, INTERRUPTED, TERMINATED = 1, 2, 130, 143
 
 app = App(
     name="sarcast",
@@ -81,9 +85,9 @@ def _run(
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line; exit with status 0, 1 (the work failed), 2 (bad usage) or 130."""
+    """Run the command line; exit with status 0, 1 (work failed), 2 (bad usage), 130 or 143."""
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), _terminated_like_interrupted():
             warnings.filterwarnings("default", category=UserWarning, module="sarcast")
             warnings.showwarning = _warn
             app.meta(arguments, exit_on_error=False, print_error=False)
@@ -93,25 +97,63 @@ def main(arguments: list[str] | None = None) -> None:
         _fail(str(error), BAD_USAGE)
     except SarcastError as error:
         _fail(str(error), WORK_FAILED)
+    except _Terminated:
+        _fail(f"terminated; {_STOPPED}", TERMINATED)
     except KeyboardInterrupt:
-        _fail(_INTERRUPTED, INTERRUPTED)
+        _fail(f"interrupted; {_STOPPED}", INTERRUPTED)
     except BrokenPipeError:
         sys.exit(WORK_FAILED)
-    except OSError as error:
-        if error.errno not in _SYSTEM_ERRORS:
+    except Exception as error:
+        line = _limit_reached(error)
+        if line is None:
             raise
-        _fail(_system_error(error), WORK_FAILED)
-    except RuntimeError as error:
-        if not str(error).startswith(_SYMLINK_LOOP):
-            raise
-        _fail(f"{error}: name another path", WORK_FAILED)
+        _fail(line, WORK_FAILED)
+
+
+class _Terminated(KeyboardInterrupt):
+    """The process was asked to end, by SIGTERM; it cleans up as after an interrupt."""
+
+
+@contextmanager
+def _terminated_like_interrupted() -> Iterator[None]:
+    """Raise ``_Terminated`` in the main thread on SIGTERM, unless something else handles it."""
+
+    def terminate(*_: object) -> None:
+        raise _Terminated
+
+    is_ours = (
+        threading.current_thread() is threading.main_thread()
+        and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    )
+    if is_ours:
+        signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        if is_ours:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+_STOPPED = (
+    "no half-written result is left: run the same command again "
+    "(a cube and a training resume where they stopped)"
+)
+
+
+# --- limits of the machine ------------------------------------------------------------------------
 
 
 _SYMLINK_LOOP = "Symlink loop"
 """Start of pathlib's message about links that form a loop, before Python 3.13."""
-_INTERRUPTED = (
-    "interrupted; no half-written result is left: run the same command again "
-    "(a cube and a training resume where they stopped)"
+_NO_MEMORY = re.compile(
+    r"out of memory|not enough memory|can't allocate memory|cannot allocate memory"
+    r"|unable to allocate|can't start new thread",
+    re.IGNORECASE,
+)
+"""Messages of torch, GDAL, HDF5 and the system about memory, which have no type of their own."""
+_OUT_OF_MEMORY = (
+    "out of memory; no half-written result is left: use fewer --workers, a smaller --tile, --batch "
+    "or --area, or a machine with more memory, and run the same command again"
 )
 _SYSTEM_ERRORS = (
     errno.EACCES,
@@ -119,16 +161,45 @@ _SYSTEM_ERRORS = (
     errno.EROFS,
     errno.ENOSPC,
     errno.EDQUOT,
+    errno.EFBIG,
     errno.ENOTDIR,
     errno.ENOENT,
+    errno.ENOTEMPTY,
+    errno.EEXIST,
     errno.ENAMETOOLONG,
     errno.ELOOP,
     errno.EISDIR,
+    errno.EBUSY,
+    errno.EXDEV,
     errno.EIO,
+    errno.ENXIO,
+    errno.ENODEV,
     errno.EMFILE,
+    errno.ENFILE,
+    errno.ENOLCK,
     errno.ESTALE,
+    errno.ETIMEDOUT,
 )
 """Errors of the file system and its limits, which are not faults of the program."""
+
+
+def _limit_reached(error: Exception) -> str | None:
+    """One line about an error of the file system or of memory; None for faults of the program."""
+    if _is_out_of_memory(error):
+        return _OUT_OF_MEMORY
+    if isinstance(error, OSError) and error.errno in _SYSTEM_ERRORS:
+        return _system_error(error)
+    if isinstance(error, RuntimeError) and str(error).startswith(_SYMLINK_LOOP):
+        return f"{error}: name another path"
+    return None
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    if isinstance(error, MemoryError):
+        return True
+    if isinstance(error, OSError) and error.errno == errno.ENOMEM:
+        return True
+    return isinstance(error, RuntimeError | OSError) and bool(_NO_MEMORY.search(str(error)))
 
 
 def _system_error(error: OSError) -> str:

@@ -21,7 +21,7 @@ from sarcast.commands.evaluate import EvaluateConfig, evaluate
 from sarcast.commands.world import WorldConfig, world
 from sarcast.detection.detect import DetectOptions
 from sarcast.evaluation.detection.evaluate import DetectionTestOptions
-from sarcast.io.files import check_target
+from sarcast.io.files import check_target, exclusive
 from sarcast.world.options import ChangeKind, WorldOptions
 
 _log = logging.getLogger(__name__)
@@ -29,6 +29,7 @@ _log = logging.getLogger(__name__)
 
 SOURCES = {"dem": "dem.tif", "weather": "weather.nc", "cover": "cover.tif"}
 """Files of a world besides its scenes, by the option of ``sarcast cube``."""
+CUBE = "cube.zarr"
 FIRST_CHANGE = dt.date(2020, 8, 25)
 ACQUISITIONS, WATCHES = 4, 12
 """Watched acquisitions after each change, in the evaluation, and times of it at most."""
@@ -64,21 +65,30 @@ _DEFAULT = DemoConfig()
 def demo(*, config: Annotated[DemoConfig, FLAT] = _DEFAULT) -> None:
     """Run all steps on a synthetic area: world, cube, detection, and how much of it is true."""
     started = time.monotonic()
-    folder = _new_folder(config)
-    area, store, base = folder / "world", folder / "cube.zarr", Path("base")
+    with exclusive(config.to):
+        _prepare_folder(config)
+        _run_steps(config, config.to)
+    seconds = time.monotonic() - started
+    _log.info(f"finished in {seconds:.0f} s; open {config.to}/evaluation/report.html")
+
+
+def _run_steps(config: DemoConfig, folder: Path) -> None:
+    area, store, base = folder / "world", folder / CUBE, Path("base")
+    overwrite = config.overwrite
     with _step("1 of 4: a synthetic area, written in the layout of real scenes"):
-        world(area, config=WorldConfig(world=config.world, seed=config.seed))
+        world(area, config=WorldConfig(world=config.world, seed=config.seed, overwrite=overwrite))
     with _step("2 of 4: the cube"):
         sources = {name: (str(area / file),) for name, file in SOURCES.items()}
         cube(str(area), config=CubeConfig(to=store, **sources))
     since = config.world.changes_from or config.world.start
     with _step(f"3 of 4: what changed since {since}"):
         options = DetectOptions(since=str(since))
-        detect(store, config=DetectConfig(model=base, detection=options, to=folder / "detection"))
+        to = folder / "detection"
+        detect(
+            store, config=DetectConfig(model=base, detection=options, to=to, overwrite=overwrite)
+        )
     with _step("4 of 4: which changes are found, and how many events are false"):
         evaluate(store, config=_evaluation(config, folder))
-    seconds = time.monotonic() - started
-    _log.info(f"finished in {seconds:.0f} s; open {folder}/evaluation/report.html")
 
 
 def _evaluation(config: DemoConfig, folder: Path) -> EvaluateConfig:
@@ -91,16 +101,15 @@ def _evaluation(config: DemoConfig, folder: Path) -> EvaluateConfig:
         detect=DetectOptions(acquisitions=ACQUISITIONS),
         seed=config.seed,
         to=folder / "evaluation",
+        overwrite=config.overwrite,
     )
 
 
-def _new_folder(config: DemoConfig) -> Path:
-    """Make the folder, with the record of the options in it."""
+def _prepare_folder(config: DemoConfig) -> None:
+    """Make the folder with the record of the options; of an older demo, the cube is deleted."""
     check_target(config.to, overwrite=config.overwrite)
-    shutil.rmtree(config.to, ignore_errors=True)
-    config.to.mkdir(parents=True)
+    shutil.rmtree(config.to / CUBE, ignore_errors=True)
     write_record(config.to, "demo", {}, config)
-    return config.to
 
 
 @contextmanager

@@ -19,10 +19,10 @@ from sarcast.tfrecord import (
     Faults,
     Sample,
     SampleStore,
+    fill_store,
     is_store,
     read_samples,
     tfrecord_files,
-    write_store,
 )
 from sarcast.tfrecord import write_samples as write_file
 from sarcast.windows import PixelOffset, target_dates, tile_windows
@@ -64,7 +64,7 @@ def import_samples(files: tuple[Path, ...], *, config: Annotated[ImportConfig, F
     unique = {path.resolve(): path for paths in by_argument.values() for path in paths}
     samples = read_samples(track(unique.values(), "importing", len(unique)), config.faults)
     with new_folder(config.to, overwrite=config.overwrite, inputs=files) as folder:
-        count = write_store(folder, samples)
+        count = fill_store(folder, samples)
         write_record(folder, "tfrecord import", {"files": list(files)}, config)
     _log.info(f"imported {count} samples of {len(unique)} files: {config.to}")
 

@@ -11,11 +11,11 @@ from sarcast.commands.training_options import (
     CubeTrainingConfig,
     ModelFolderConfig,
     TrainingConfig,
+    model_folder_locked,
     prepare_folder,
     train_on_cubes,
 )
 from sarcast.errors import UsageError
-from sarcast.io.files import explain_full_disk
 from sarcast.prediction.model import Model
 from sarcast.prediction.training.fit import is_first_process
 from sarcast.prediction.training.folder import check_model_folder
@@ -112,16 +112,16 @@ def train_by_recipe(cubes: tuple[Path, ...], config: TrainConfig) -> Model:
         recipe=config.recipe,
         first_stage=config.first_stage,
     )
-    if is_first_process():
-        check_model_folder(config.to, overwrite=config.overwrite, inputs=cubes)
-    plan = plan_recipe(
-        recipe,
-        cubes=open_cubes(cubes),
-        start=config.start_from,
-        first_stage=config.first_stage or 1,
-    )
-    prepare_folder("train", {"cubes": list(cubes)}, options)
-    with explain_full_disk(config.to):
+    with model_folder_locked(config.to):
+        if is_first_process():
+            check_model_folder(config.to, overwrite=config.overwrite, inputs=cubes)
+        plan = plan_recipe(
+            recipe,
+            cubes=open_cubes(cubes),
+            start=config.start_from,
+            first_stage=config.first_stage or 1,
+        )
+        prepare_folder("train", {"cubes": list(cubes)}, options)
         return train_recipe(plan, to=config.to, overwrite=config.overwrite)
 
 

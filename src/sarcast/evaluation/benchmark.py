@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial, reduce
 from itertools import chain, tee
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from operator import add
 from typing import Any
 
@@ -188,8 +188,15 @@ def _parallel_map(workers: int) -> Iterator[ParallelMap]:
         with one_torch_thread(), threadpool_limits(1):
             yield map
         return
+    others = {*active_children()}
     with ProcessPoolExecutor(workers, get_context("spawn"), _limit_threads) as pool:
-        yield pool.map
+        try:
+            yield pool.map
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            for process in {*active_children()} - others:
+                process.terminate()
+            raise
 
 
 def _limit_threads() -> None:

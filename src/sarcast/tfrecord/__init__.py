@@ -3,7 +3,13 @@
 from sarcast.tfrecord.opening import open_samples, tfrecord_files
 from sarcast.tfrecord.records import Faults, read_records, write_records
 from sarcast.tfrecord.samples import Sample, decode, encode, read_samples, write_samples
-from sarcast.tfrecord.store import SampleSampler, SampleStore, is_store, write_store
+from sarcast.tfrecord.store import (
+    SampleSampler,
+    SampleStore,
+    fill_store,
+    is_store,
+    write_store,
+)
 
 __all__ = [
     "Faults",
@@ -12,6 +18,7 @@ __all__ = [
     "SampleStore",
     "decode",
     "encode",
+    "fill_store",
     "is_store",
     "open_samples",
     "read_records",

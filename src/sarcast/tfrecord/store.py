@@ -43,19 +43,22 @@ def write_store(folder: Path, samples: Iterable[Sample]) -> int:
     SarcastError
         If there is no sample, or schemas or sizes differ.
     """
-    count = 0
     with new_folder(folder, overwrite=False) as partial:
-        root = zarr.open_group(partial / ARRAYS, mode="w", attributes=FORMAT)
-        with (partial / TEXTS).open("w", encoding="utf-8") as texts:
-            for sample in samples:
-                _append(root, _arrays(sample), count)
-                line = {name: getattr(sample, name) for name in TEXT_PARTS}
-                texts.write(json.dumps(line) + "\n")
-                count += 1
-        if count == 0:
-            raise SarcastError(
-                "there is no sample to import; name TFRecord files that contain samples"
-            )
+        return fill_store(partial, samples)
+
+
+def fill_store(folder: Path, samples: Iterable[Sample]) -> int:
+    """Write samples into an existing, empty folder; as ``write_store``."""
+    count = 0
+    root = zarr.open_group(folder / ARRAYS, mode="w", attributes=FORMAT)
+    with (folder / TEXTS).open("w", encoding="utf-8") as texts:
+        for sample in samples:
+            _append(root, _arrays(sample), count)
+            line = {name: getattr(sample, name) for name in TEXT_PARTS}
+            texts.write(json.dumps(line) + "\n")
+            count += 1
+    if count == 0:
+        raise SarcastError("there is no sample to import; name TFRecord files that contain samples")
     return count
 
 
