@@ -213,7 +213,7 @@ def _kinds(bands: tuple[str, ...]) -> dict[str, Any]:
 
 def _with_new(table: pd.DataFrame, match: Match) -> pd.DataFrame:
     """Add rows of new events, and the parents of those that others are merged into."""
-    blank = {
+    blank: dict[Any, Any] = {
         "state": ALERT,
         **dict.fromkeys(("first_day", "confirmed_day", "last_day", "ended_day"), NO_DAY),
         **{"parents": "", "outline": b""},
@@ -227,7 +227,7 @@ def _with_new(table: pd.DataFrame, match: Match) -> pd.DataFrame:
     new.index = pd.Index(match.new, dtype=np.int64, name="id")
     table = pd.concat([table, new]) if len(table) else new
     for event, parents in match.parents.items():
-        known = [*table.at[event, "parents"].split(), *map(str, parents)]
+        known = [*str(table.at[event, "parents"]).split(), *map(str, parents)]
         table.at[event, "parents"] = " ".join(dict.fromkeys(known))
     return table
 
@@ -237,7 +237,7 @@ def _measure(table: pd.DataFrame, labels: Labels, layers: Layers, bands: tuple[s
     live = table["state"].isin(LIVE)
     table.loc[live, list(AREAS)] = 0
     most = int(table.index.max()) if len(table) else 0
-    inside = _among(table.index[live], most)[labels]
+    inside = _among(table.index[live].to_numpy(), most)[labels]
     numbers = np.flatnonzero(np.bincount(labels[inside]))
     positions = np.searchsorted(numbers, np.arange(most + 1))
     pixels = _Pixels(layers, inside, positions[labels[inside]], len(numbers))
@@ -279,7 +279,8 @@ class _Pixels:
         known = np.isfinite(values)
         count = np.bincount(self.positions[known], minlength=self.events)
         total = np.bincount(self.positions[known], values[known], minlength=self.events)
-        return np.divide(total, count, out=np.full(self.events, np.nan), where=count > 0)
+        mean: Double = np.divide(total, count, out=np.full(self.events, np.nan), where=count > 0)
+        return mean
 
     def _extreme(self, function: np.ufunc, start: float, layer: npt.NDArray[Any]) -> Double:
         found = np.full(self.events, start)

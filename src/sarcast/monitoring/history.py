@@ -6,6 +6,7 @@ cut off by the next one.
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -20,8 +21,8 @@ def rows_of(step: Step, time: str, pixel_ha: float) -> pd.DataFrame:
     """Rows of an acquisition: date, event, state, areas in hectares, evidence, mean by band."""
     touched = step.touched
     areas = {name.replace("_px", "_ha"): (touched[name] * pixel_ha).round(4) for name in AREAS}
-    means = {name: touched[name].round(3) for name in touched if name.startswith("mean_")}
-    rows = {
+    means = {name: touched[name].round(3) for name in map(str, touched) if name.startswith("mean_")}
+    rows: dict[str, Any] = {
         "date": time,
         "id": touched.index,
         "state": touched["state"],

@@ -245,7 +245,7 @@ def events_frame(
         "last_date": table["last_day"],
         "finished_date": table["ended_day"],
     }
-    total = sum(table[name] for name in AREAS)
+    total = table[list(AREAS)].sum(axis=1)
     columns = {
         "id": table.index.to_numpy(dtype=np.int64),
         "state": table["state"].astype("str"),

@@ -114,11 +114,12 @@ def _boxes(where: Bool) -> Iterator[Box]:
     """Rows and columns around pixels; those whose margins overlap share a box."""
     around = ndimage.binary_dilation(_coarse(where), CONNECTIVITY)
     labels, _ = ndimage.label(around, CONNECTIVITY)
-    for rows, columns in ndimage.find_objects(labels):
-        yield tuple(
+    for box in ndimage.find_objects(labels):
+        rows, columns = (
             slice(part.start * CROP_MARGIN_PX, min(part.stop * CROP_MARGIN_PX, pixels))
-            for part, pixels in zip((rows, columns), where.shape, strict=True)
+            for part, pixels in zip(box, where.shape, strict=True)
         )
+        yield rows, columns
 
 
 def _coarse(where: Bool) -> Bool:
