@@ -18,7 +18,7 @@ $(STAMP): pyproject.toml constraints.txt
 
 # What the tests need besides: the extras, whose systems they start.
 $(TESTED): $(STAMP)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,grd,pgstac]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,grd,pgstac,postgis]'
 	touch $@
 
 demo: $(STAMP)

@@ -10,11 +10,12 @@ import tempfile
 import threading
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qsl, quote, urlsplit
 
 import pytest
@@ -78,6 +79,26 @@ def postgresql() -> Iterator[Database]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def sql(url: str, command: str) -> list[Any]:
+    """Run statements; rows of the last one."""
+    import psycopg
+
+    with psycopg.connect(url, autocommit=True) as connection:
+        cursor = connection.execute(command)
+        while cursor.nextset():
+            pass
+        return cursor.fetchall() if cursor.description else []
+
+
+def create_database(server: Database, name: str, extension: str) -> str:
+    """Create a database with an extension; its URL."""
+    if not sql(server.url(), f"SELECT 1 FROM pg_available_extensions WHERE name = '{extension}'"):
+        required(f"extension {extension} of PostgreSQL")
+    sql(server.url(), f"CREATE DATABASE {name}")
+    sql(server.url(name), f"CREATE EXTENSION {extension}")
+    return server.url(name)
+
+
 def _programs() -> Path:
     programs = Path(os.environ.get("SARCAST_POSTGRESQL", "/usr/lib/postgresql/15/bin"))
     if not (programs / "initdb").exists():
@@ -103,19 +124,50 @@ def _run(owner: str | None, *command: object) -> None:
 def stac_api(database: Database, name: str) -> Iterator[str]:
     """Run stac-fastapi-pgstac on a database; yields its URL."""
     port = free_port()
-    settings = {"PGHOST": "127.0.0.1", "PGPORT": str(database.port), "PGDATABASE": name,
+    settings = _login(database, name)
+    app = ("--factory", "stac_fastapi.pgstac.app:create_app")
+    with _served(app, port, settings, "_mgmt/ping") as url:
+        yield url
+
+
+@contextmanager
+def features_api(database: Database, name: str, configuration: Path) -> Iterator[str]:
+    """Run pygeoapi with a configuration on a database; yields its URL."""
+    port = free_port()
+    with tempfile.TemporaryDirectory() as folder:
+        description = Path(folder) / "openapi.yml"
+        settings = {
+            **_login(database, name),
+            "PYGEOAPI_URL": f"http://127.0.0.1:{port}",
+            "PYGEOAPI_CONFIG": str(configuration),
+            "PYGEOAPI_OPENAPI": str(description),
+        }
+        command = [Path(sys.executable).with_name("pygeoapi"), "openapi", "generate", configuration,
+                   "--output-file", description]  # fmt: skip
+        subprocess.run(command, check=True, capture_output=True, env={**os.environ, **settings})
+        with _served(("pygeoapi.starlette_app:APP",), port, settings, "conformance") as url:
+            yield url
+
+
+def _login(database: Database, name: str) -> dict[str, str]:
+    return {"PGHOST": "127.0.0.1", "PGPORT": str(database.port), "PGDATABASE": name,
             "PGUSER": USER, "PGPASSWORD": PASSWORD}  # fmt: skip
+
+
+@contextmanager
+def _served(app: Sequence[str], port: int, settings: dict[str, str], ping: str) -> Iterator[str]:
+    """Run a web application in uvicorn; yields its URL when it answers."""
     with tempfile.TemporaryFile() as log:
         server = subprocess.Popen(
-            [sys.executable, "-m", "uvicorn", "--factory", "stac_fastapi.pgstac.app:create_app",
+            [sys.executable, "-m", "uvicorn", *app,
              "--host", "127.0.0.1", "--port", str(port), "--log-level", "warning"],
             env={**os.environ, **settings}, stdout=log, stderr=log,
         )  # fmt: skip
         try:
             url = f"http://127.0.0.1:{port}/"
-            if not _answers(f"{url}_mgmt/ping", server):
+            if not _answers(f"{url}{ping}", server):
                 log.seek(0)
-                pytest.fail(f"the STAC API did not start:\n{log.read().decode()}")
+                pytest.fail(f"{app[-1]} did not start:\n{log.read().decode()}")
             yield url
         finally:
             server.terminate()

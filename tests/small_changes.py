@@ -55,6 +55,17 @@ def changed_cube(
     return cube
 
 
+def acquired_cube(first: int) -> xr.Dataset:
+    """``changed_cube`` with the labels of acquisitions that the verbs record."""
+    by_time = {
+        "platform": np.full(DATES, "sentinel-1a"),
+        "orbit_direction": np.full(DATES, "descending"),
+        "scene_id": np.array([f"scene {index}" for index in range(DATES)]),
+    }
+    labels = {name: ("time", values) for name, values in by_time.items()}
+    return changed_cube(first).assign_coords(labels)
+
+
 def as_cube(values: np.ndarray) -> xr.Dataset:
     """A cube in EPSG:32635 from values of dims (time, band, y, x), dB."""
     dates, _, rows, columns = values.shape

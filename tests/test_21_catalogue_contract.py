@@ -22,7 +22,7 @@ from sarcast.catalogue import Catalogue, open_catalogue, open_writable
 from sarcast.cli import main
 from sarcast.errors import SarcastError, UsageError
 from sarcast.io.footprint import canonical_box
-from services import PASSWORD, Database, postgresql, required, stac_api
+from services import PASSWORD, Database, postgresql, required, sql, stac_api
 
 KINDS = ("folder", "database", "api")
 COLLECTIONS = ("rtc", "grd")
@@ -47,15 +47,14 @@ def server() -> Iterator[Database]:
 def database(server: Database) -> Database:
     """The server with pgstac in ``catalogue``, set up as in the README."""
     if not sql(
-        server, "postgres", "SELECT name FROM pg_available_extensions WHERE name = 'postgis'"
+        server.url("postgres"), "SELECT name FROM pg_available_extensions WHERE name = 'postgis'"
     ):
         required("PostGIS")
     for name in ("empty", "older", "catalogue"):
-        sql(server, "postgres", f"CREATE DATABASE {name}")
-    sql(server, "older", "CREATE SCHEMA pgstac")
+        sql(server.url("postgres"), f"CREATE DATABASE {name}")
+    sql(server.url("older"), "CREATE SCHEMA pgstac")
     sql(
-        server,
-        "older",
+        server.url("older"),
         "CREATE TABLE pgstac.migrations AS SELECT '0.6.13' AS version, now() AS datetime",
     )
     command = [Path(sys.executable).with_name("pypgstac"), "migrate", "--dsn"]
@@ -67,14 +66,6 @@ def database(server: Database) -> Database:
 def api(database: Database) -> Iterator[str]:
     with stac_api(database, "catalogue") as url:
         yield url
-
-
-def sql(server: Database, name: str, command: str) -> list[Any]:
-    import psycopg
-
-    with psycopg.connect(server.url(name), autocommit=True) as connection:
-        cursor = connection.execute(command)
-        return cursor.fetchall() if cursor.description else []
 
 
 # --- the items ----------------------------------------------------------------------------------
@@ -317,7 +308,7 @@ def test_adding_again_replaces(kind: str, tmp_path: Path, request: pytest.Fixtur
     assert growing.add(first) == 4
     if kind == "database":  # a collection of somebody else, kept in a table a month
         monthly = "UPDATE pgstac.collections SET partition_trunc = 'month' WHERE id = 'again'"
-        sql(request.getfixturevalue("database"), "catalogue", monthly)
+        sql(request.getfixturevalue("database").url("catalogue"), monthly)
     moved = item(1, here, START + dt.timedelta(days=400), platform="sentinel-1b")
     other = item(1, here, START, platform="sentinel-1c")
     other.collection_id = moved.collection_id = "again"
@@ -401,12 +392,12 @@ def test_a_wrong_database(database: Database, name: str, password: str, message:
 
 @pytest.mark.service
 def test_a_user_without_rights(database: Database) -> None:
-    sql(database, "catalogue", "CREATE ROLE guest LOGIN PASSWORD 'guest'")
+    sql(database.url("catalogue"), "CREATE ROLE guest LOGIN PASSWORD 'guest'")
     guest = database.url("catalogue").replace("sarcast:", "guest:", 1)
     guest = guest.replace(guest.split(":")[2].split("@")[0], "guest")
     with pytest.raises(SarcastError, match="may read and write in the schema pgstac"):
         open_writable(guest)
-    sql(database, "catalogue", "GRANT pgstac_read TO guest")
+    sql(database.url("catalogue"), "GRANT pgstac_read TO guest")
     with pytest.raises(SarcastError, match="may read and write in the schema pgstac"):
         open_writable(guest).add(ITEMS)
 

@@ -12,7 +12,7 @@ import yaml
 
 import sarcast
 from sarcast.prediction.strategies import STRATEGIES
-from small_changes import DATES, changed_cube, disc, times
+from small_changes import DATES, acquired_cube, disc, times
 from test_90_cli import fails, run
 
 FIRST = DATES - 2
@@ -20,13 +20,7 @@ FIRST = DATES - 2
 
 @pytest.fixture(scope="module")
 def cube() -> xr.Dataset:
-    plain = changed_cube(FIRST)
-    by_time = {
-        "platform": np.full(DATES, "sentinel-1a"),
-        "orbit_direction": np.full(DATES, "descending"),
-        "scene_id": np.array([f"scene {index}" for index in range(DATES)]),
-    }
-    return plain.assign_coords({name: ("time", values) for name, values in by_time.items()})
+    return acquired_cube(FIRST)
 
 
 @pytest.fixture

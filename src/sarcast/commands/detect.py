@@ -14,6 +14,8 @@ from sarcast.detection.detect import Detection, DetectOptions
 from sarcast.detection.detect import detect as detect_change
 from sarcast.detection.null_file import FILE, read_null, write_null
 from sarcast.detection.output import write_detection
+from sarcast.detection.publish import open_event_database, publish_events
+from sarcast.detection.runs import INPUTS, inputs_hash
 from sarcast.io.files import new_folder
 from sarcast.prediction import DEFAULT_CONTEXT, DEFAULT_PRECISION, Model
 
@@ -36,6 +38,11 @@ class DetectConfig(Config):
     )
     precision: Computed = DEFAULT_PRECISION
     context: Context = DEFAULT_CONTEXT
+    events: str | None = Field(
+        None,
+        description="postgresql:// URL of a database with PostGIS that receives the run and its "
+        "events, besides the folder; the password is better kept in PGPASSWORD or ~/.pgpass.",
+    )
     overwrite: bool = Field(False, description="Replace the folder if it exists.")
 
 
@@ -47,6 +54,9 @@ def detect(cube: Path, *, config: Annotated[DetectConfig, FLAT]) -> None:
     cube
         A cube, as ``sarcast cube`` builds it.
     """
+    database = None if config.events is None else open_event_database(config.events)
+    if database is not None:
+        database.check()
     inputs = [path for path in (cube, config.model, config.null) if path is not None]
     with new_folder(config.to, overwrite=config.overwrite, inputs=inputs) as folder:
         opened = open_cube(cube)
@@ -56,14 +66,18 @@ def detect(cube: Path, *, config: Annotated[DetectConfig, FLAT]) -> None:
         null = None if config.null is None else read_null(config.null)
         detection = detect_change(opened, predictor, options=config.detection, null=null)
         last = str(np.datetime_as_string(detection.watched[-1], "s"))
+        made_by = item_properties(opened, predictor, time_index_of(opened, last))
         properties = {
-            **item_properties(opened, predictor, time_index_of(opened, last)),
+            **made_by,
             **_properties(detection),
+            INPUTS: inputs_hash(opened, detection.watched[-1], made_by),
         }
         write_detection(detection, folder, f"change-{last}", properties)
         write_null(detection.null, folder / FILE)
         write_record(folder, "detect", {"cube": cube}, config)
     _log.info(_summary(detection, config.to))
+    if database is not None:
+        publish_events(config.to, database)
 
 
 def _properties(detection: Detection) -> dict[str, object]:

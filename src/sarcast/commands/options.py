@@ -12,6 +12,7 @@ from sarcast.prediction import (
     DEFAULT_CONTEXT,
     DEFAULT_PRECISION,
     ContextSource,
+    Model,
     Precision,
     load_model,
 )
@@ -91,8 +92,10 @@ def item_properties(cube: xr.Dataset, model: Predictor, index: int) -> dict[str,
         "platform": str(step["platform"].item()),
         "sat:orbit_state": str(step["orbit_direction"].item()),
     }
+    weights = {"sarcast:model_sha256": model.weights_sha256} if isinstance(model, Model) else {}
     return {
         **{name: value for name, value in optional.items() if value},
         "sarcast:model": model.name,
+        **weights,
         "sarcast:scene": str(step["scene_id"].item()),
     }

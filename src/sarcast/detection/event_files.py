@@ -9,6 +9,7 @@ import shapely
 from shapely.geometry.base import BaseGeometry
 from shapely.geometry.polygon import orient
 
+from sarcast.errors import SarcastError
 from sarcast.io.footprint import WGS84, canonical_shape, wrap
 
 if TYPE_CHECKING:
@@ -52,6 +53,26 @@ def write_events(events: "geopandas.GeoDataFrame", folder: Path) -> None:
     with_points(typed).to_csv(folder / "events.csv", index=False, lineterminator="\n")
 
 
+def read_events(folder: Path) -> "geopandas.GeoDataFrame":
+    """Read the events that ``write_events`` wrote into a folder.
+
+    Raises
+    ------
+    SarcastError
+        If there are none, or the file is damaged.
+    """
+    import geopandas
+    from pyogrio.errors import DataSourceError
+
+    path = folder / "events.gpkg"
+    if not path.is_file():
+        raise SarcastError(f"{path} does not exist: expected a folder that sarcast detect wrote")
+    try:
+        return geopandas.read_file(path, layer=LAYER)
+    except (DataSourceError, ValueError) as error:
+        raise SarcastError(f"{path} cannot be read ({error}); run sarcast detect again") from error
+
+
 def with_types(events: "geopandas.GeoDataFrame") -> "geopandas.GeoDataFrame":
     """Events whose columns are int64, text or float64, as a frame without rows leaves open."""
     types = {
@@ -70,17 +91,21 @@ def feature_collection(events: "geopandas.GeoDataFrame") -> dict[str, Any]:
     RFC 7946, The GeoJSON Format, 3.1.6 (rings), 3.1.9 (180 degrees) and 4 (longitude, latitude).
     """
     rows = events.drop(columns=events.geometry.name).to_dict("records")
-    outlines = events.geometry.to_crs(WGS84)
     features = [
         {
             "type": "Feature",
             "id": row["id"],
             "properties": {name: _json_value(value) for name, value in row.items()},
-            "geometry": shapely.geometry.mapping(_in_geojson(outline)),
+            "geometry": shapely.geometry.mapping(outline),
         }
-        for row, outline in zip(rows, outlines, strict=True)
+        for row, outline in zip(rows, outlines_in_degrees(events), strict=True)
     ]
     return {"type": "FeatureCollection", "features": features}
+
+
+def outlines_in_degrees(events: "geopandas.GeoDataFrame") -> list[BaseGeometry]:
+    """Outlines of events as in their GeoJSON."""
+    return [_in_geojson(outline) for outline in events.geometry.to_crs(WGS84)]
 
 
 def with_points(events: "geopandas.GeoDataFrame") -> Any:

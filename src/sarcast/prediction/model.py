@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from hashlib import sha256
 from itertools import groupby
 from typing import Any
 
@@ -84,6 +85,15 @@ class Model:
     context: ContextSource = DEFAULT_CONTEXT
     compile_after: float = COMPILE_PIXELS
     warned: set[str] = field(default_factory=set, repr=False, compare=False)
+
+    @property
+    def weights_sha256(self) -> str:
+        """Hash of the weights, by which a result says which model made it."""
+        digest = sha256()
+        for name, tensor in sorted(self.network.state_dict().items()):
+            digest.update(name.encode())
+            digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()
 
     @property
     def size(self) -> int | None:
