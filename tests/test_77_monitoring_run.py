@@ -163,11 +163,12 @@ def test_a_fixed_baseline_keeps_the_evidence_that_a_moving_one_loses() -> None:
     )
     assert fixed.in_use == [FIRST_FIXED]
     plain, kept = (watcher.look_at(plan, each) for each in (moving, fixed))
-    assert np.median(plain.evidence[SQUARE]) < 1.5 < 4.0 < np.median(kept.evidence[SQUARE])
+    low, high = (np.median(watcher.evidence(each)[0][SQUARE]) for each in (plain, kept))
+    assert low < 1.5 < 4.0 < high
     # each pixel has the residuals of its own baseline, exactly
     whole = watcher.look_at(replace(plan, before=times()[FIRST]), moving)
-    np.testing.assert_array_equal(kept.z[:, inside], whole.z[:, inside])
-    np.testing.assert_array_equal(kept.z[:, ~inside], plain.z[:, ~inside])
+    np.testing.assert_array_equal(kept.residuals.z[..., inside], whole.residuals.z[..., inside])
+    np.testing.assert_array_equal(kept.residuals.z[..., ~inside], plain.residuals.z[..., ~inside])
 
 
 def test_null_distributions_are_renewed_after_some_days(tmp_path: Path) -> None:

@@ -1,7 +1,6 @@
 """Monitoring: every new acquisition of a cube, in order, from the state that earlier runs left."""
 
 import datetime as dt
-import hashlib
 import logging
 import math
 from collections.abc import Sequence
@@ -14,12 +13,16 @@ import numpy as np
 import xarray as xr
 from odc.geo.geobox import GeoBox
 
+from sarcast.arrays import Float
 from sarcast.cube.dates import moment_of
 from sarcast.cube.schema import describe_grid
 from sarcast.detection import difference as di
 from sarcast.detection.event_files import with_points
 from sarcast.detection.judged import Part, crop
+from sarcast.detection.null import Null
+from sarcast.detection.output import model_properties
 from sarcast.detection.prepare import in_memory, observer_of
+from sarcast.detection.runs import MONITOR
 from sarcast.detection.watch import plan_watch
 from sarcast.errors import SarcastError, UsageError
 from sarcast.io.files import exclusive
@@ -42,7 +45,6 @@ from sarcast.monitoring.sequential import Sequential, region_metric
 from sarcast.monitoring.state import Known, Record, State, StateFolder, seconds_of
 from sarcast.monitoring.watcher import Sight, Watcher
 from sarcast.prediction.model import Model
-from sarcast.prediction.model_folder import weights
 from sarcast.windows import Predictor, bands_of
 
 if TYPE_CHECKING:
@@ -234,13 +236,9 @@ def _opened(
 
 def _identity(predictor: Predictor) -> dict[str, str]:
     """Name of a predictor, and digest of its weights."""
-    digest = hashlib.sha256()
-    if isinstance(predictor, Model):
-        for name, tensor in sorted(weights(predictor.network).items()):
-            digest.update(name.encode() + tensor.numpy().tobytes())
     return {
         "model": predictor.name,
-        "weights": digest.hexdigest()[:16],
+        "weights": predictor.weights_sha256[:16] if isinstance(predictor, Model) else "none",
         "scene context": str(predictor.uses_target),
     }
 
@@ -260,7 +258,8 @@ def _finished(setting: "_Setting", state: State, processed: list[dict[str, Any]]
     record = state.record
     if processed or not is_current(alerts, record.id):
         provenance = {
-            "sarcast:model": setting.predictor.name,
+            MONITOR: record.monitor,
+            **model_properties(setting.predictor),
             "sarcast:rule": options.rule,
             "sarcast:encoding": options.encoding,
         }
@@ -298,9 +297,10 @@ class _Setting:
         watch = plan_watch(self.part.cube, watch_options(time, self.options.acquisitions))
         null, number, since = keeper.of(before, watch, time)
         observer = observer_of(self.part.cube, self.predictor, null.strata, self.options)
-        sight = Watcher(observer, null).look_at(watch, state.baselines)
+        watcher = Watcher(observer, null)
+        sight = watcher.look_at(watch, state.baselines)
         rule = self._rule(null)
-        look = self._look(sight, seconds_of(time))
+        look = Look(seconds_of(time), self._metric(watcher, sight), sight.difference)
         layers = rule.advance(state.layers, look)
         step = state.tracked.advance(layers, look.day, self.min_pixels, self.grid)
         baselines = state.baselines.after(layers.status, look.time, watch.before)
@@ -323,17 +323,16 @@ class _Setting:
         _write_log(self.folder.alerts, summary, renewed=number == record.number)
         return new, summary
 
-    def _rule(self, null: Any) -> ConfirmationRule:
+    def _rule(self, null: Null) -> ConfirmationRule:
         if self.options.rule == "opera":
             return Opera(self.options.opera)
         return Sequential.of(null, self.options.false_events, self.options)
 
-    def _look(self, sight: Sight, time: np.datetime64) -> Look:
+    def _metric(self, watcher: Watcher, sight: Sight) -> Float:
+        """Metric of the rule, dims (y, x); NaN where the acquisition does not see the pixel."""
         if self.options.rule == "opera":
-            metric = np.where(np.isnan(sight.evidence), np.float32(np.nan), di.norm(sight.z))
-        else:
-            metric = region_metric(sight.evidence, sight.regions)
-        return Look(time, metric.astype(np.float32), sight.difference)
+            return di.norm(sight.residuals.z[-1])
+        return region_metric(*watcher.evidence(sight))
 
 
 def _notices(step: Step, grid: GeoBox, time: str, previous: str) -> list[dict[str, Any]]:

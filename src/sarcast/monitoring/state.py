@@ -106,6 +106,12 @@ class Record:
         return seconds_of(self.known[-1].time)
 
     @property
+    def monitor(self) -> str:
+        """Id of the monitor, which all of its states share: digest of what it was begun with."""
+        begun = {**self.made_from, "first acquisition": self.known[0].time}
+        return hashlib.sha256(_json(begun).encode()).hexdigest()[:16]
+
+    @property
     def id(self) -> str:
         """Digest of all of it, and so of every state before."""
         return hashlib.sha256(_json(asdict(self)).encode()).hexdigest()[:16]

@@ -33,20 +33,20 @@ class Sight:
 
     Attributes
     ----------
-    evidence
-        Dims (y, x), -log10 of the p-value; NaN where the acquisition does not see the pixel.
-    regions
-        Of the evidence.
-    z
-        Dims (band, y, x): residuals of the acquisition over their standard deviation.
+    residuals
+        Of all watched acquisitions, each pixel by its baseline; the last one is the acquisition.
     difference
-        Dims (band, y, x): actual - expected of the acquisition, averaged over 25 m, dB.
+        Dims (band, y, x): actual - expected of the acquisition, averaged over 25 m, dB; NaN where
+        it does not see the pixel.
     """
 
-    evidence: Float
-    regions: Regions
-    z: Float
+    residuals: Residuals
     difference: Float
+
+    @property
+    def seen(self) -> Bool:
+        """Where the acquisition itself is judged, dims (y, x)."""
+        return np.asarray(np.isfinite(self.residuals.z[-1]).all(axis=0))
 
 
 @dataclass(frozen=True)
@@ -65,39 +65,41 @@ class Watcher:
     null: Null
 
     def look_at(self, watch: Watch, baselines: Baselines) -> Sight:
-        """Measure the evidence of the last watched acquisition and those before it."""
-        z, difference, correlation = self._residuals(watch)
+        """Compare the last watched acquisition, and those before it, with their baselines."""
+        z, difference, correlation = self._residuals(self.observer, watch)
         for code in baselines.in_use:
-            before = baselines.end_of(code, watch.before)
+            fixed = replace(watch, before=baselines.end_of(code, watch.before))
             where = baselines.code == code
             for box in _boxes(where):
                 observer = self._of(box, latest=baselines.is_latest(code))
                 try:
-                    fixed = Watcher(observer, self.null)._residuals(replace(watch, before=before))
+                    found = self._residuals(observer, fixed)
                 except SarcastError as error:
                     _log.warning(f"the moving baseline replaces a fixed one: {error}")
                     continue
-                inside = where[box]
-                for whole, part in zip((z, difference), fixed[:2], strict=True):
-                    whole[(..., *box)][..., inside] = part[..., inside]
-        return self._sight(z, difference, correlation)
+                for whole, part in zip((z, difference), found[:2], strict=True):
+                    whole[(..., *box)][..., where[box]] = part[..., where[box]]
+        return self._smoothed(Sight(Residuals(z, correlation), difference))
 
-    def _residuals(self, watch: Watch) -> tuple[Float, Float, float]:
+    def evidence(self, sight: Sight) -> tuple[Float, Regions]:
+        """Evidence, dims (y, x), NaN where the acquisition does not see the pixel; its regions."""
+        observed = self.observer.observe_residuals(sight.residuals)
+        evidence = self.null.evidence(observed.statistics, observed.looks)
+        regions = self.observer.regions_of(evidence, observed.shift)
+        return np.where(sight.seen, evidence, np.float32(np.nan)), regions
+
+    def _residuals(self, observer: Observer, watch: Watch) -> tuple[Float, Float, float]:
         """Residuals in standard deviations, dims (time, band, y, x), and the last ones in dB."""
-        images = self.observer.reader.images(watch)
-        residuals = self.observer.reader.residuals(images)
+        images = observer.reader.images(watch)
+        residuals = observer.reader.residuals(images)
         last = images.isel(time=-1)
         difference = di.subtract(last["actual"].values, last["expected"].values)
         return residuals.z, difference, residuals.correlation
 
-    def _sight(self, z: Float, difference: Float, correlation: float) -> Sight:
-        observed = self.observer.observe_residuals(Residuals(z, correlation))
-        evidence = self.null.evidence(observed.statistics, observed.looks)
-        regions = self.observer.regions_of(evidence, observed.shift)
-        seen = np.isfinite(z[-1]).all(axis=0)
+    def _smoothed(self, sight: Sight) -> Sight:
         finest = tuple(SHIFT_SCALES_M[0] / size for size in self.observer.pixel_m)
-        difference = smooth(np.where(seen, difference, np.float32(np.nan)), finest)
-        return Sight(np.where(seen, evidence, np.float32(np.nan)), regions, z[-1], difference)
+        seen = np.where(sight.seen, sight.difference, np.float32(np.nan))
+        return replace(sight, difference=smooth(seen, finest))
 
     def _of(self, box: Box, *, latest: bool) -> Observer:
         """Observer of a part of the cube."""
