@@ -140,7 +140,7 @@ def _warp(path: Path, case: BuildCase, target: Path) -> None:
         WarpedVRT(source, resampling=Resampling.bilinear, **target_grid) as warped,
         rasterio.open(target / path.name, "w", **profile) as written,
     ):
-        for slices in block_slices(grid):
+        for slices in block_slices(grid.shape):
             window = Window.from_slices(*slices)
             written.write(pack(units.to_db(warped.read(1, window=window))), 1, window=window)
 

@@ -159,7 +159,7 @@ def test_blocks_equal_the_whole(grid: GeoBox, tmp_path: Path) -> None:
     layer = Layer(str(tmp_path / "vv.tif"), 1, "linear power", "scene")
     whole, _ = read_fused([layer], GRID, "bilinear", REMOTE)
     pieces = np.full(GRID.shape, np.nan, dtype=np.float32)
-    for slices in block_slices(GRID, 32):
+    for slices in block_slices(GRID.shape, 32):
         pieces[slices], _ = read_fused([layer], GRID[slices], "bilinear", REMOTE)
     np.testing.assert_allclose(pieces, whole, atol=0.01)
     assert np.isfinite(whole).mean() > 0.95

@@ -100,6 +100,7 @@ def test_each_step_of_a_plan_is_visible_when_its_outcome_is_known(
         grid=GRID,
         bands=("VV", "VH"),
         acquisitions=wanted,
+        repairs={},
         earlier={},
         speckle=SpeckleOptions(),
         resampling="nearest",

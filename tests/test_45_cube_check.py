@@ -258,7 +258,7 @@ def test_a_truncated_chunk_is_reported(small: Path) -> None:
 def test_a_deleted_chunk_is_reported(small: Path) -> None:
     image(small, 4).unlink()
     (fault,) = check_cube(small).faults
-    assert "2020-03-05T15:40:05 has [0, 0] valid pixels, not the [4800, 4800]" in fault
+    assert fault == ("backscatter has lost 1 of its files, on 1 dates (2020-03-05T15:40:05 first)")
 
 
 @pytest.mark.parametrize("name", ["time", "platform", "scene_id", "x"])
@@ -293,6 +293,7 @@ def test_the_schema_is_checked(small: Path) -> None:
         zarr.consolidate_metadata(small)
     found = check_cube(small).faults
     assert found == (
+        "zarr.json is not as sarcast wrote it: what it states was changed",
         "backscatter has units 'linear power', not 'dB'",
         "snow_depth is missing",
     )

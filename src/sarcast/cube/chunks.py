@@ -9,15 +9,16 @@ import re
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
-from sarcast.cube.metadata import METADATA, OWN_ARRAYS, Json, chunk_shape
+from sarcast.cube.metadata import METADATA, OWN_ARRAYS, Json, chunk_shape, dims_of
 from sarcast.errors import SarcastError
 
 Index = tuple[int, ...]
 """Indices of a chunk, one for each dim of its array."""
 NEVER_EMPTY = ("time", "scene_id", "band", "y", "x", "cy", "cx", "lag")
 """Arrays without a chunk of nothing but fill values, so that no cube may lack a file of theirs."""
-WRITE_ALL = {"write_empty_chunks": True}
+WRITE_ALL: Any = {"write_empty_chunks": True}
 """Configuration of Zarr arrays that write every chunk."""
 _CHUNKS = "c"
 """Folder of an array's chunks; the file of a chunk without dims."""
@@ -85,7 +86,7 @@ def check_never_empty(path: Path, visible: Mapping[str, Json]) -> None:
 
 def has_own_chunk_per_step(entry: Json) -> bool:
     """Whether each time step of an array has files of its own."""
-    return bool(entry["dimension_names"][:1] == ["time"] and chunk_shape(entry)[0] == 1)
+    return dims_of(entry)[:1] == ("time",) and chunk_shape(entry)[0] == 1
 
 
 def incomplete_steps(path: Path, name: str, entry: Json) -> set[int]:

@@ -118,7 +118,7 @@ def _layout_faults(listed: Mapping[str, Json]) -> Iterator[str]:
         if name not in OWN_ARRAYS:
             continue
         shape, chunk = entry["shape"], chunk_shape(entry)
-        dims = entry.get("dimension_names") or ()
+        dims = dims_of(entry)
         if not _are_sizes(shape, least=0) or not _are_sizes(chunk, least=1):
             yield f"{name} has the shape {shape} and chunks of {chunk}"
         elif len({len(shape), len(chunk), len(dims)}) != 1:
@@ -133,6 +133,11 @@ def _layout_faults(listed: Mapping[str, Json]) -> Iterator[str]:
 
 def _are_sizes(found: object, *, least: int) -> bool:
     return isinstance(found, list) and all(type(each) is int and each >= least for each in found)
+
+
+def dims_of(entry: Json) -> tuple[str, ...]:
+    """Names of the dims of an array; Zarr leaves them out where there is none."""
+    return tuple(entry.get("dimension_names") or ())
 
 
 def chunk_shape(entry: Json) -> list[int]:
@@ -215,7 +220,7 @@ def replace_json(path: Path, content: Json) -> None:
 
 def has_checksums(attributes: Mapping[str, Any]) -> bool:
     """Whether a cube of this version has checksums of everything, and every chunk as a file."""
-    return attributes["sarcast_cube"] != 1
+    return bool(attributes["sarcast_cube"] != 1)
 
 
 def is_unchanged(metadata: Json) -> bool:

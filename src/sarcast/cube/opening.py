@@ -71,7 +71,7 @@ def open_with_steps(path: Path) -> tuple[xr.Dataset, npt.NDArray[np.intp]]:
     except Exception as error:  # a codec may raise anything on damaged bytes
         raise SarcastError(_damaged(path, "its coordinates", error)) from error
     for name in ("forest", "open_land"):
-        if name in cube:
+        if name in cube and cube[name].dtype != bool:  # else decoded already, when it is read
             cube[name] = cube[name].astype(bool)
     return cube, order
 

@@ -208,8 +208,9 @@ class StepWriter:
         if "seen" in store:
             store.write("seen", statistics.valid, step)
         weather = self._weather.layers(pending.time_index)
+        unknown = np.full(incidence.shape, np.nan, dtype=np.float32)
         for name in WEATHER:
-            store.write_known(name, weather.get(name, np.float32(np.nan)), step)
+            store.write_known(name, weather.get(name, unknown), step)
         for name in COORDINATES:
             attribute = "heading_deg" if name == "heading" else name
             store.write(name, getattr(acquisition, attribute), step)

@@ -188,10 +188,10 @@ class Store:
         """Whether a step has fewer valid pixels than were written; unknown in the oldest cubes."""
         if "seen" not in self:
             return False
-        images = self._arrays["backscatter"]
+        *_, rows, columns = self._arrays["backscatter"].shape
         counts = [
             np.sum(self.read("backscatter", step, slice(None), *slices) != MISSING, axis=(1, 2))
-            for slices in block_slices(images.shape[-2:])
+            for slices in block_slices((rows, columns))
         ]
         return bool(np.any(np.sum(counts, axis=0) < self.read("seen", step)))
 

@@ -82,7 +82,7 @@ def _schema_faults(entries: Mapping[str, Json]) -> Iterator[str]:
             if name not in (*OPTIONAL, "seen"):
                 yield f"{name} is missing"
             continue
-        dims, attrs = tuple(entries[name]["dimension_names"]), entries[name]["attributes"]
+        dims, attrs = metadata.dims_of(entries[name]), entries[name]["attributes"]
         if dims != variable.dims:
             yield f"{name} has the dims {dims}, not {variable.dims}"
         dtype = _TYPE_NAMES.get(variable.dtype, variable.dtype)
@@ -117,17 +117,16 @@ def lost_chunk_faults(arrays: StoredArrays) -> Iterator[str]:
 def damaged_chunk_faults(arrays: StoredArrays, workers: Workers) -> Iterator[str]:
     """Read every chunk but those of the backscatter, and name those that cannot be read."""
     calls = [
-        (arrays.path, name, index, region(entry, index))
+        (arrays.path, name, region(entry, index))
         for name, entry in arrays.entries.items()
         if name != "backscatter"
         for index in sorted(chunks.present_chunks(arrays.path, name, entry))
     ]
     futures = workers.submit_each(_read_error, track(calls, "reading conditions", len(calls)))
-    for (_, name, index, where), future in zip(calls, futures, strict=True):
+    for (_, name, where), future in zip(calls, futures, strict=True):
         error = future.result()
         if error:
-            steps = where[0] if arrays.entries[name]["dimension_names"][:1] == ["time"] else None
-            yield f"{name} cannot be read{_dates(arrays, steps)} in chunk {index} ({error})"
+            yield f"{name} cannot be read{_date_of(arrays, name, where)} ({error})"
 
 
 def region(entry: Json, index: Index) -> tuple[slice, ...]:
@@ -136,7 +135,7 @@ def region(entry: Json, index: Index) -> tuple[slice, ...]:
     return tuple(slice(i * size, min((i + 1) * size, end)) for i, size, end in sizes)
 
 
-def _read_error(path: Path, name: str, _index: Index, where: tuple[slice, ...]) -> str:
+def _read_error(path: Path, name: str, where: tuple[slice, ...]) -> str:
     """First line of the error of reading a part of an array; empty if it can be read."""
     try:
         _ = zarr.open_array(path / name, mode="r")[where]
@@ -150,10 +149,10 @@ def first_line(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
-def _dates(arrays: StoredArrays, steps: slice | None) -> str:
-    if steps is None or steps.stop - steps.start != 1:
+def _date_of(arrays: StoredArrays, name: str, where: tuple[slice, ...]) -> str:
+    if not chunks.has_own_chunk_per_step(arrays.entries[name]):
         return ""
-    return f" on {arrays.time_of(steps.start)}"
+    return f" on {arrays.time_of(where[0].start)}"
 
 
 # --- values ---------------------------------------------------------------------------------------
