@@ -30,9 +30,11 @@ from sarcast.detection.runs import inputs_hash, read_run
 from sarcast.errors import SarcastError, UsageError
 from sarcast.prediction import load_model
 from services import PASSWORD, USER, Database, create_database, postgresql, required, sql
+from small_alerts import DATES, FIRST, alert_cube, day
 from small_changes import acquired_cube
 from small_detections import WATCHED, by_hand, event_image
 from test_90_cli import fails, run
+from test_94_monitor_cli import FLAGS
 
 pytestmark = pytest.mark.service
 TABLES = ("runs", "events", "event_history")
@@ -343,6 +345,39 @@ def test_a_monitor_that_was_replayed(url: str, tmp_path: Path) -> None:
     assert history(url) == {name: replayed[name] for name in ("2020-09-03", "2020-09-09")}
     assert {row["id"] for row in rows(url, "events")} == {1}
     assert max(row["last_acquisition"] for row in rows(url, "runs")).startswith("2020-09-09")
+
+
+def test_monitor_writes_its_events_and_their_history(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two nights, and the second once more from an earlier state."""
+    monkeypatch.setattr(
+        "sarcast.commands.monitor.open_cube", lambda path: alert_cube(int(path.stem))
+    )
+    alerts, nights = tmp_path / "alerts", [tmp_path / f"{count}.zarr" for count in (FIRST, DATES)]
+    for cube, more in (
+        (nights[0], ()),
+        (nights[1], ()),
+        (nights[1], ("--replay-from", day(FIRST))),
+    ):
+        cube.mkdir(exist_ok=True)
+        run("--quiet", "monitor", cube, "--model", "mean", "--to", alerts, *FLAGS, *more,
+            "--events", url)  # fmt: skip
+        features = json.loads((alerts / "events.geojson").read_text())["features"]
+        stated = [each["properties"] for each in features]
+        for event, row in zip(stated, rows(url, "events"), strict=True):
+            assert (row["id"], row["state"], row["area_ha"]) == (
+                event["id"], event["state"], pytest.approx(event["area_ha"]),
+            )  # fmt: skip
+            assert row["first_date"] == f"{event['first_date']}T00:00:00+00:00"
+        written = pd.read_csv(alerts / "history.csv")
+        assert [row["evidence"] for row in rows(url, "event_history")] == list(written["evidence"])
+        found = rows(url, "runs")
+        assert len({row["series_id"] for row in found}) == 1
+        last = max(row["last_acquisition"] for row in found)
+        assert last.startswith(day(int(cube.stem) - 1))
+    assert stated[0]["state"] == "confirmed"
+    publish_events(alerts, open_event_database(url))
 
 
 # --- databases with faults ------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from sarcast.detection.detect import Detection, DetectOptions
 from sarcast.detection.detect import detect as detect_change
 from sarcast.detection.null_file import FILE, read_null, write_null
 from sarcast.detection.output import write_detection
-from sarcast.detection.publish import open_event_database, publish_events
+from sarcast.detection.publish import checked_event_database, publish_events
 from sarcast.detection.runs import INPUTS, inputs_hash
 from sarcast.io.files import new_folder
 from sarcast.prediction import DEFAULT_CONTEXT, DEFAULT_PRECISION, Model
@@ -54,9 +54,7 @@ def detect(cube: Path, *, config: Annotated[DetectConfig, FLAT]) -> None:
     cube
         A cube, as ``sarcast cube`` builds it.
     """
-    database = None if config.events is None else open_event_database(config.events)
-    if database is not None:
-        database.check()
+    database = checked_event_database(config.events)
     inputs = [path for path in (cube, config.model, config.null) if path is not None]
     with new_folder(config.to, overwrite=config.overwrite, inputs=inputs) as folder:
         opened = open_cube(cube)

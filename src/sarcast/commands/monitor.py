@@ -12,6 +12,7 @@ from pydantic import Field
 from sarcast.commands.config import FLAT, Config, write_record
 from sarcast.commands.options import Computed, Context, load_predictor
 from sarcast.cube import open_cube
+from sarcast.detection.publish import checked_event_database, publish_events
 from sarcast.errors import SarcastError
 from sarcast.io.files import new_file
 from sarcast.io.results import RECORD
@@ -34,6 +35,12 @@ class MonitorConfig(Config):
     monitoring: Annotated[MonitorOptions, FLAT] = Field(default_factory=MonitorOptions)
     precision: Computed = DEFAULT_PRECISION
     context: Context = DEFAULT_CONTEXT
+    events: str | None = Field(
+        None,
+        description="postgresql:// URL of a database with PostGIS that receives the run, its "
+        "events and their history, besides the folder; the password is better kept in PGPASSWORD "
+        "or ~/.pgpass.",
+    )
     as_json: Annotated[bool, Parameter(name="--json")] = Field(
         False, description="Print a summary of the run as JSON."
     )
@@ -48,6 +55,7 @@ def monitor(cube: Path, *, config: Annotated[MonitorConfig, FLAT]) -> None:
         A cube, as ``sarcast cube`` builds and extends it.
     """
     _check_apart(cube, config)
+    database = checked_event_database(config.events)
     opened = open_cube(cube)
     predictor = load_predictor(config.model, precision=config.precision, context=config.context)
     if isinstance(predictor, Model):
@@ -58,6 +66,9 @@ def monitor(cube: Path, *, config: Annotated[MonitorConfig, FLAT]) -> None:
         sys.stdout.write(json.dumps(alerts.summary(), indent=1) + "\n")
     elif alerts.processed:
         _log.info(_line(alerts))
+    if database is not None:
+        replayed = config.monitoring.replay_from is not None
+        publish_events(config.to, database, overwrite=replayed)
 
 
 def _write_record(cube: Path, config: MonitorConfig) -> None:

@@ -7,12 +7,12 @@ import xarray as xr
 from pydantic import Field
 
 from sarcast.commands.config import FLAT, Config
+from sarcast.detection.output import model_properties
 from sarcast.errors import SarcastError
 from sarcast.prediction import (
     DEFAULT_CONTEXT,
     DEFAULT_PRECISION,
     ContextSource,
-    Model,
     Precision,
     load_model,
 )
@@ -92,10 +92,8 @@ def item_properties(cube: xr.Dataset, model: Predictor, index: int) -> dict[str,
         "platform": str(step["platform"].item()),
         "sat:orbit_state": str(step["orbit_direction"].item()),
     }
-    weights = {"sarcast:model_sha256": model.weights_sha256} if isinstance(model, Model) else {}
     return {
         **{name: value for name, value in optional.items() if value},
-        "sarcast:model": model.name,
-        **weights,
+        **model_properties(model),
         "sarcast:scene": str(step["scene_id"].item()),
     }

@@ -22,8 +22,11 @@ from sarcast.detection import styles
 from sarcast.detection.detect import Detection
 from sarcast.detection.event_files import write_events
 from sarcast.detection.quicklook import backscatter_range, write_quicklook
+from sarcast.detection.runs import ITEM, MODEL, MODEL_SHA256
 from sarcast.io.footprint import footprint, geojson
 from sarcast.io.rasters import write_cog
+from sarcast.prediction.model import Model
+from sarcast.windows import Predictor
 
 EPOCH = np.datetime64("1970-01-01", "D")
 """Day 0 of ``change-date.tif``."""
@@ -227,6 +230,14 @@ def qgis_styles(detection: Detection) -> dict[str, str]:
     }
 
 
+def model_properties(predictor: Predictor) -> dict[str, str]:
+    """Properties of an item: name of a model or strategy, and hash of its weights if it has any."""
+    named = {MODEL: predictor.name}
+    if isinstance(predictor, Model):
+        named[MODEL_SHA256] = predictor.weights_sha256
+    return named
+
+
 def write_item(
     folder: Path,
     item_id: str,
@@ -275,7 +286,7 @@ def write_item(
     if any(_CLASSES in asset.extra_fields for asset in item.assets.values()):
         item.stac_extensions.append(CLASSIFICATION)
     text = json.dumps(item.to_dict(include_self_link=False), indent=1, allow_nan=False)
-    (folder / "item.json").write_text(text + "\n", encoding="utf-8")
+    (folder / ITEM).write_text(text + "\n", encoding="utf-8")
 
 
 def _product(path: Path, products: Mapping[str, Product]) -> Product | None:

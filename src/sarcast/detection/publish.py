@@ -47,6 +47,20 @@ def open_event_database(url: str) -> "EventDatabase":
     return EventDatabase(url)
 
 
+def checked_event_database(url: str | None) -> "EventDatabase | None":
+    """Open a database and check that it takes events, before the work of finding them.
+
+    Parameters
+    ----------
+    url
+        As for ``open_event_database``; None gives None.
+    """
+    database = None if url is None else open_event_database(url)
+    if database is not None:
+        database.check()
+    return database
+
+
 def publish_events(folder: Path, database: "EventDatabase", *, overwrite: bool = False) -> None:
     """Write the run and the events of a result folder to a database, all or nothing.
 

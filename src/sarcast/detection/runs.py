@@ -21,8 +21,8 @@ from sarcast.io.documents import parse_json, read_yaml
 from sarcast.io.results import FILES, RECORD
 
 ITEM = "item.json"
-MODEL, INPUTS = "sarcast:model", "sarcast:inputs"
-"""Properties of the item of a run: name of its model, hash of what it read."""
+MODEL, MODEL_SHA256, INPUTS = "sarcast:model", "sarcast:model_sha256", "sarcast:inputs"
+"""Properties of the item of a run: name of its model, hash of its weights, of what it read."""
 MONITOR, STATE = "sarcast:monitor", "sarcast:state"
 """Further ones of a monitor: its id, which all of its runs share, and the id of its state."""
 ID_DIGITS = 16
@@ -135,7 +135,7 @@ def read_run(folder: Path) -> Run:
             grid={k: v for k, v in item.properties.items() if k.startswith("proj:")},
             footprint=shapely.geometry.shape(item.geometry),
             model=str(item.properties[MODEL]),
-            model_sha256=item.properties.get(f"{MODEL}_sha256"),
+            model_sha256=item.properties.get(MODEL_SHA256),
             options=options,
             inputs=str(item.properties.get(INPUTS, item.properties.get(STATE, options["cube"]))),
             first=first,

@@ -15,6 +15,7 @@ from odc.geo.geobox import GeoBox
 from sarcast.detection import styles
 from sarcast.detection.event_files import LAYER, feature_collection
 from sarcast.detection.output import Product, classes_of, dates_since, write_item
+from sarcast.detection.runs import ITEM
 from sarcast.io.files import explain_full_disk, scratch_folder
 from sarcast.io.outlines import outlines_of
 from sarcast.io.rasters import write_cog
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     import geopandas
 
 _SCRATCH = ".outputs"
-ITEM = "item.json"
 STATUS = (
     styles.Stop(Status.NONE, "#ffffff", "none", alpha=0),
     styles.Stop(Status.FIRST_LOW, "#fde68a", "first low"),
