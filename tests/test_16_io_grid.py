@@ -13,7 +13,7 @@ from shapely.geometry import Polygon, box
 from conftest import GRID
 from sarcast.catalogue import Raster, Scene
 from sarcast.catalogue.scene import grid_fields
-from sarcast.errors import UsageError
+from sarcast.errors import SarcastError, UsageError
 from sarcast.ingest.scenes.index import IndexOptions, find_items
 from sarcast.io.grid import conditions_grid, item_grid, make_grid, read_area
 from sarcast.io.rasters import write_cog
@@ -203,3 +203,20 @@ def test_the_grid_of_conditions_is_no_finer_than_the_pixels() -> None:
 def _flat_item() -> pystac.Item:
     fields = grid_fields(GRID)
     return pystac.Item("one", None, None, dt.datetime(2020, 1, 1, tzinfo=dt.UTC), fields)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"proj:transform": [10.0, 20.0, 5e5, 5.0, 10.0, 6e6]}, "pixels have no area"),
+        ({"proj:transform": [float("nan"), 0.0, 5e5, 0.0, -10.0, 6e6]}, "pixels have no area"),
+        ({"proj:code": "EPSG:4326", "proj:transform": [1.0, 0.0, 1e9, 0.0, -1.0, 60.0]}, "nowhere"),
+        ({"proj:code": "EPSG:0"}, "states the CRS 'EPSG:0', which is unknown"),
+    ],
+)
+def test_an_item_whose_pixels_lie_nowhere_is_named(
+    items: list, fields: dict[str, object], message: str
+) -> None:
+    items[0].properties.update(fields)
+    with pytest.raises(SarcastError, match=message):
+        item_grid(items[0])

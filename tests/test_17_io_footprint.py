@@ -1,5 +1,7 @@
 """Footprints and areas at 180 degrees, around the poles, and in longitudes of any turn."""
 
+import time
+
 import antimeridian
 import numpy as np
 import pytest
@@ -285,3 +287,12 @@ def test_a_raster_in_degrees_is_found_in_every_turn() -> None:
     assert turns_within(utm, utm) == [(utm, utm)]
     paris = raster(-5.0, 5.0, "EPSG:4807")
     assert turns_within(paris, grid)[0][0] is paris
+
+
+@pytest.mark.parametrize("longitude", [1e4, -1e9, 1e300])
+def test_longitudes_of_no_turn_are_refused_at_once(longitude: float) -> None:
+    shape = shapely.box(min(0.0, longitude), 0.0, max(0.0, longitude), 1.0)
+    start = time.process_time()
+    with pytest.raises(SarcastError, match=r"has longitudes of .* degrees, expected -180\.\.180"):
+        canonical(Geometry(shape, "EPSG:4326"))
+    assert time.process_time() - start < 2.0

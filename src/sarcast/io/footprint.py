@@ -21,6 +21,7 @@ from odc.geo.crs import CRS
 from odc.geo.geobox import GeoBox
 from odc.geo.geom import BoundingBox, Geometry
 from pyproj import Geod
+from pyproj.exceptions import ProjError
 from shapely.affinity import translate
 from shapely.geometry.base import BaseGeometry
 from shapely.geometry.polygon import orient
@@ -32,6 +33,8 @@ WGS84 = "EPSG:4326"
 TURN_DEG = 360.0
 """One turn around the globe, degrees of longitude."""
 HALF_TURN_DEG = 180.0
+FARTHEST_DEG = 3600.0
+"""Longitudes beyond this are no notation of any turn, but coordinates of another CRS."""
 
 _PARTS_A_SIDE = 64
 """Edges are straight in their own CRS and bent in degrees: the longest is cut into so many."""
@@ -240,12 +243,22 @@ def _needs_splitting(bounds: tuple[float, float, float, float]) -> bool:
 def _in_degrees(shape: Geometry) -> BaseGeometry:
     if shape.crs is None:
         raise SarcastError("an area or footprint has no CRS; add one")
+    try:
+        return _finite(_to_degrees(shape))
+    except ProjError as error:
+        raise SarcastError(
+            f"an area or footprint cannot be converted to degrees: {' '.join(str(error).split())}; "
+            f"write its true CRS into its file"
+        ) from error
+
+
+def _to_degrees(shape: Geometry) -> BaseGeometry:
     if shape.crs.geographic:
-        return _finite(shape.to_crs(WGS84).geom)
+        return shape.to_crs(WGS84).geom
     west, south, east, north = shape.geom.bounds
     spacing = max(east - west, north - south) / _PARTS_A_SIDE
     dense = shapely.segmentize(shape.geom, spacing) if spacing > 0.0 else shape.geom
-    return _finite(Geometry(dense, shape.crs).to_crs(WGS84).geom)
+    return Geometry(dense, shape.crs).to_crs(WGS84).geom
 
 
 def _finite(shape: BaseGeometry) -> BaseGeometry:
@@ -305,6 +318,11 @@ def _split(polygons: Iterable[shapely.Polygon]) -> BaseGeometry:
     for polygon in polygons:
         whole = polygon if polygon.is_valid else shapely.make_valid(polygon)
         west, _, east, _ = whole.bounds
+        if not max(abs(west), abs(east)) <= FARTHEST_DEG:
+            raise SarcastError(
+                f"an area or footprint has longitudes of {west:g} to {east:g} degrees, expected "
+                f"-180..180 or 0..360; check that its CRS is that of its coordinates"
+            )
         first = int(np.floor((west + HALF_TURN_DEG) / TURN_DEG))
         for turn in range(first, int(np.ceil((east + HALF_TURN_DEG) / TURN_DEG))):
             middle = turn * TURN_DEG

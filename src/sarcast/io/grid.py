@@ -21,6 +21,7 @@ from shapely.geometry.base import BaseGeometry
 from sarcast.arrays import Double
 from sarcast.errors import SarcastError, UsageError
 from sarcast.io.footprint import (
+    FARTHEST_DEG,
     TURN_DEG,
     WGS84,
     bounds_in,
@@ -36,6 +37,7 @@ from sarcast.io.footprint import (
     wrap,
 )
 from sarcast.io.polygons import NoPolygonsError, read_polygons
+from sarcast.io.raster_checks import FARTHEST, is_degenerate
 from sarcast.io.rasters import grid_of
 
 if TYPE_CHECKING:
@@ -326,8 +328,19 @@ def item_grid(item: pystac.Item) -> GeoBox:
     crs = fields.get("proj:code") or fields.get("proj:wkt2") or fields.get("proj:epsg")
     if not crs or "proj:shape" not in fields or "proj:transform" not in fields:
         return _raster_grid(item)
-    rows, columns = fields["proj:shape"]
-    return GeoBox((rows, columns), Affine(*fields["proj:transform"][:6]), CRS(crs))
+    shape, transform = tuple(fields["proj:shape"]), Affine(*fields["proj:transform"][:6])
+    try:
+        found = CRS(crs)
+    except CRSError as error:
+        raise SarcastError(
+            f"{item.id} states the CRS {crs!r}, which is unknown; correct its proj:code"
+        ) from error
+    if is_degenerate(transform, shape, FARTHEST_DEG if found.geographic else FARTHEST):
+        raise SarcastError(
+            f"{item.id} states the proj:transform {list(transform)[:6]}, in which pixels have no "
+            f"area or lie nowhere; correct it"
+        )
+    return GeoBox(shape, transform, found)
 
 
 def _raster_grid(item: pystac.Item) -> GeoBox:

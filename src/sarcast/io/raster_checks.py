@@ -8,11 +8,12 @@ from affine import Affine
 from rasterio.enums import Interleaving
 
 from sarcast.errors import SarcastError
+from sarcast.io.footprint import FARTHEST_DEG
 
 MOST_BLOCK_BYTES = 2**29
 """Largest block, all of which is decoded to read one pixel of it: 11 585 pixels square, float32."""
-_WIDEST = 1e9
-"""Coordinates beyond this, in units of the CRS, lie nowhere on Earth."""
+FARTHEST = 1e9
+"""Coordinates beyond this, in units of a projected CRS, lie nowhere on Earth."""
 _FLATTEST = 1e-6
 """Least sine of the angle between the rows and the columns of a raster."""
 
@@ -55,7 +56,8 @@ def _location_fault(source: rasterio.DatasetReader) -> str | None:
             "has a CRS but no geotransform, so the location of its pixels is unknown; "
             "write it into the file (gdal_edit.py -a_ullr) or leave the file out"
         )
-    if is_degenerate(source.transform, source.shape):
+    farthest = FARTHEST_DEG if source.crs.is_geographic else FARTHEST
+    if is_degenerate(source.transform, source.shape, farthest):
         return (
             f"has the geotransform {tuple(source.transform)[:6]}, in which pixels have no area or "
             f"lie nowhere; write the true one into the file (gdal_edit.py -a_ullr) or leave the "
@@ -64,13 +66,13 @@ def _location_fault(source: rasterio.DatasetReader) -> str | None:
     return None
 
 
-def is_degenerate(transform: Affine, shape: tuple[int, int]) -> bool:
-    """Whether the pixels of a raster have no area, or have coordinates that lie nowhere."""
+def is_degenerate(transform: Affine, shape: tuple[int, int], farthest: float = FARTHEST) -> bool:
+    """Whether the pixels of a raster have no area, or coordinates beyond the farthest."""
     rows, columns = shape
     corners = [transform * corner for corner in ((0, 0), (columns, 0), (0, rows), (columns, rows))]
     reach = max(abs(value) for corner in corners for value in corner)
     across, down = math.hypot(transform.a, transform.d), math.hypot(transform.b, transform.e)
-    if not reach <= _WIDEST:  # NaN as well
+    if not reach <= farthest:  # NaN as well
         return True
     flat = abs(transform.determinant) <= _FLATTEST * across * down
     return flat or min(across, down) <= np.spacing(reach)
