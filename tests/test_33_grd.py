@@ -32,6 +32,7 @@ from sarcast.ingest import grd
 from sarcast.ingest.grd import image as images
 from sarcast.ingest.grd import product as products
 from sarcast.ingest.grd import rtc, view
+from sarcast.ingest.grd.checks import check_product
 from sarcast.io.files import exclusive
 from sarcast.io.footprint import bounding_box
 from sarcast.io.rasters import write_cog
@@ -925,3 +926,155 @@ def test_index_sends_level_1_products_to_rtc(tmp_path, capsys):
     product.mkdir()
     assert run("index", tmp_path, "--to", tmp_path / "made") == 1
     assert "for SAFE folders use sarcast rtc" in capsys.readouterr().err
+
+
+# --- products that lead elsewhere -----------------------------------------------------------------
+
+
+def whole_product(safe: Path, folder: Path) -> Path:
+    copied = folder / safe.name
+    shutil.copytree(safe, copied)
+    for path in [copied, *copied.rglob("*")]:
+        path.chmod(0o755)
+    return copied
+
+
+def crafted(annotation: Path, folder: Path, href: str) -> Path:
+    """The product whose manifest names another file as its annotation."""
+    copied = whole_product(annotation, folder)
+    manifest = copied / "manifest.safe"
+    text = manifest.read_text()
+    name = re.search(r'href="(\./annotation/s1b-[^"]*vv[^"]*\.xml)"', text)
+    assert name is not None
+    manifest.write_text(text.replace(name[1], href))
+    return copied
+
+
+@pytest.mark.parametrize("up", ["../../../evil/", "/tmp/evil/", "a/../../../../evil/", "C:/evil/"])
+@pytest.mark.parametrize("packed", [True, False])
+def test_no_name_in_a_manifest_leads_out_of_the_product(
+    annotation: Path, tmp_path: Path, up: str, packed: bool
+) -> None:
+    href = f"{up}s1b-iw-grd-vv-20211223t051122-20211223t051147-030148-039993-001.xml"
+    safe = crafted(annotation, tmp_path / "in", href)
+    path = zip_product(safe, tmp_path / "in" / "a.zip") if packed else safe
+    before = set(tmp_path.rglob("*"))
+    with (
+        pytest.raises(SarcastError, match="refers to .* which does not lie in it"),
+        grd.unzipped(path, tmp_path / "work" / "product") as folder,
+    ):
+        grd.open_product(folder)
+    assert set(tmp_path.rglob("*")) - before <= {tmp_path / "work"}
+
+
+def test_a_link_out_of_the_product_is_refused(annotation: Path, tmp_path: Path) -> None:
+    safe = whole_product(annotation, tmp_path)
+    file = next((safe / "annotation").glob("*vv*.xml"))
+    other = file.rename(tmp_path / "other.xml")
+    file.symlink_to(other)
+    with pytest.raises(SarcastError, match=r"is a link to .*other\.xml, outside of"):
+        grd.open_product(safe)
+
+
+def test_a_measurement_that_is_a_virtual_raster_is_not_followed(
+    annotation: Path, tmp_path: Path
+) -> None:
+    safe = whole_product(annotation, tmp_path)
+    image = next(safe.glob("measurement/*vv*.tiff"))
+    with images.open_measurement(image) as source:
+        rows, columns = source.shape
+    other = image.rename(tmp_path / "other.tiff")
+    image.write_text(
+        f'<VRTDataset rasterXSize="{columns}" rasterYSize="{rows}"><VRTRasterBand '
+        f'dataType="UInt16" band="1"><SimpleSource><SourceFilename>{other}</SourceFilename>'
+        f"</SimpleSource></VRTRasterBand></VRTDataset>"
+    )
+    with pytest.raises(SarcastError, match="is damaged, fetch it again"):
+        grd.open_product(safe)
+
+
+def test_an_impossible_number_of_a_product_is_named(annotation: Path, tmp_path: Path) -> None:
+    safe = whole_product(annotation, tmp_path)
+    file = next((safe / "annotation").glob("*vv*.xml"))
+    text = re.sub("<numberOfLines>[^<]*<", "<numberOfLines>999999999<", file.read_text())
+    file.write_text(text)
+    with pytest.raises(SarcastError, match=r"is damaged, .* its annotation \(999999999, "):
+        grd.open_product(safe)
+
+
+def with_points(product: grd.GrdProduct, **changes: np.ndarray) -> grd.GrdProduct:
+    return replace(product, points=replace(product.points, **changes))
+
+
+def with_vectors(product: grd.GrdProduct, **changes: object) -> grd.GrdProduct:
+    image = product.images["VV"]
+    changed = replace(image, calibration=replace(image.calibration, **changes))
+    return replace(product, images={"VV": changed})
+
+
+IMPOSSIBLE: dict[str, tuple[Callable[[grd.GrdProduct], grd.GrdProduct], str]] = {
+    "latitude": (
+        lambda p: with_points(p, latitude=p.points.latitude + 90.0),
+        "latitude of the geolocation points must lie in -90..90",
+    ),
+    "incidence": (
+        lambda p: with_points(p, incidence=p.points.incidence * np.nan),
+        "incidenceAngle of the geolocation points must lie in 10..60, but is nan",
+    ),
+    "one line": (lambda p: with_points(p, lines=p.points.lines[:1]), "expected a grid"),
+    "interval": (
+        lambda p: replace(p, attrs={**p.attrs, "azimuth_time_interval": 0.0}),
+        "azimuth_time_interval must lie in",
+    ),
+    "year": (
+        lambda p: replace(p, attrs={**p.attrs, "start_time": "0001-01-01T00:00:00"}),
+        "the acquisition started in the year 1",
+    ),
+    "orbit": (lambda p: replace(p, position=p.position * 2.0), "distance of the satellite"),
+    "states": (
+        lambda p: replace(p, position=p.position.isel(azimuth_time=slice(2))),
+        "expected 4 state vectors, found 2",
+    ),
+    "states in disorder": (
+        lambda p: replace(p, position=p.position.isel(azimuth_time=slice(None, None, -1))),
+        "the times of the state vectors do not ascend",
+    ),
+    "range": (lambda p: replace(p, conversion=p.conversion * np.inf), "sr0 must lie in"),
+    "heading": (lambda p: replace(p, heading_deg=np.nan), "platformHeading must lie in"),
+    "calibration": (
+        lambda p: with_vectors(p, values=[0.0 * v for v in p.images["VV"].calibration.values]),
+        "the calibration of VV must lie in",
+    ),
+    "vectors in disorder": (
+        lambda p: with_vectors(p, lines=p.images["VV"].calibration.lines[::-1]),
+        "the lines of the calibration of VV do not ascend",
+    ),
+    "vectors": (
+        lambda p: with_vectors(p, lines=np.arange(10_001.0)),
+        "the calibration of VV has 10001 vectors, over 10000",
+    ),
+}
+
+
+@pytest.mark.parametrize(("change", "message"), IMPOSSIBLE.values(), ids=IMPOSSIBLE)
+def test_impossible_numbers_of_a_product_are_found(
+    product: grd.GrdProduct, change: Callable[[grd.GrdProduct], grd.GrdProduct], message: str
+) -> None:
+    check_product(product)
+    with pytest.raises(ValueError, match=message):
+        check_product(change(product))
+
+
+def test_a_second_product_in_the_same_place_is_read_anew(annotation: Path, tmp_path: Path) -> None:
+    """As zips of one name are unpacked: the manifest is not that of the first one."""
+    safe = whole_product(annotation, tmp_path)
+    first = grd.open_product(safe)
+    manifest = safe / "manifest.safe"
+    number = first.attrs["relative_orbit_number"]
+    text = re.sub(
+        rf">{number}</safe:relativeOrbitNumber>",
+        ">7</safe:relativeOrbitNumber>",
+        manifest.read_text(),
+    )
+    manifest.write_text(text)
+    assert grd.open_product(safe).attrs["relative_orbit_number"] == 7 != number
