@@ -125,7 +125,17 @@ def long_directory(path: Path) -> None:
     path.write_bytes(content)
 
 
+def before_the_start(path: Path) -> None:
+    """A member whose place, by the offset of the list, lies before the start of the file."""
+    content = bytearray(pack(path, PLAIN).read_bytes())
+    start = content.rindex(b"PK\x05\x06") + 16
+    offset = struct.unpack_from("<L", content, start)[0]
+    struct.pack_into("<L", content, start, offset + 5000)
+    path.write_bytes(content)
+
+
 HOSTILE = {
+    "before the start": (before_the_start, "is a damaged zip"),
     "encrypted": (encrypted, "is an encrypted zip"),
     "deflate": (damaged(zipfile.ZIP_DEFLATED), "is a damaged zip"),
     "lzma": (damaged(zipfile.ZIP_LZMA), "is a damaged zip"),

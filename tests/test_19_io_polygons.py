@@ -140,3 +140,18 @@ def test_a_shape_without_a_place_in_a_projection_is_named() -> None:
     far = Geometry(shapely.box(1e300, 0.0, 2e300, 1.0), "EPSG:32633")
     with pytest.raises(SarcastError, match="it cannot be projected to EPSG:3031"):
         to_crs(far, CRS("EPSG:3031"), "it")
+
+
+def test_heights_of_vertices_are_left_out(tmp_path: Path) -> None:
+    """As some writers add them; an area with and without them is the same."""
+    flat = read_area(str(geojson(tmp_path / "a.geojson", polygon(RING))))
+    solid = [[x, y, 7.0] for x, y in RING]
+    path = geojson(tmp_path / "b.geojson", polygon(solid))
+    assert not read_polygons(path).geometry.has_z.any()
+    assert to_crs(read_area(str(path)), GRID.crs, "it") == to_crs(flat, GRID.crs, "it")
+
+
+def test_an_area_of_latitudes_beyond_the_poles_is_refused(tmp_path: Path) -> None:
+    ring = [[15.0, 60.0], [15.0, 1e10], [16.0, 1e10], [15.0, 60.0]]
+    with pytest.raises(SarcastError, match="lies outside the Earth"):
+        read_area(str(geojson(tmp_path / "a.geojson", polygon(ring))))

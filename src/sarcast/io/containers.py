@@ -4,6 +4,7 @@ A name from a manifest, a header or a zip is data of somebody else. It may point
 ``..``, by an absolute path, or through a link.
 """
 
+import errno
 import lzma
 import re
 import shutil
@@ -107,7 +108,7 @@ def opened_zip(path: Path) -> Iterator[zipfile.ZipFile]:
         reason = " ".join(str(error).split())
         raise SarcastError(f"{path} is a damaged zip, fetch it again ({reason})") from error
     except OSError as error:
-        if error.errno is not None:
+        if error.errno not in (None, errno.EINVAL):  # of bz2, and of a place before the start
             raise
         raise SarcastError(f"{path} is a damaged zip, fetch it again ({error})") from error
 

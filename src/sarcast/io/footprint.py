@@ -262,7 +262,9 @@ def _to_degrees(shape: Geometry) -> BaseGeometry:
 
 
 def _finite(shape: BaseGeometry) -> BaseGeometry:
-    if not shape.is_empty and not np.isfinite(shape.bounds).all():
+    _, south, _, north = shape.bounds
+    is_on_earth = np.isfinite(shape.bounds).all() and max(-south, north) <= HALF_TURN_DEG
+    if not shape.is_empty and not is_on_earth:
         raise SarcastError(
             "an area or footprint lies outside the Earth; check that its CRS is that of its "
             "coordinates"

@@ -41,7 +41,8 @@ def read_polygons(path: Path, *, is_area: bool = True) -> "geopandas.GeoDataFram
     Returns
     -------
     GeoDataFrame
-        Rows without a shape, or with an empty one, are left out; shapes may be invalid.
+        Rows without a shape, or with an empty one, are left out; shapes may be invalid, and have
+        no heights.
 
     Raises
     ------
@@ -70,7 +71,7 @@ def read_polygons(path: Path, *, is_area: bool = True) -> "geopandas.GeoDataFram
     if frame.empty and is_area:
         raise SarcastError(f"{path} holds no polygons; name a file with at least one")
     _check_coordinates(frame.geometry.to_numpy(), path, is_area=is_area)
-    return frame
+    return frame.set_geometry(shapely.force_2d(frame.geometry.to_numpy()), crs=frame.crs)
 
 
 def _read(path: Path) -> "geopandas.GeoDataFrame":

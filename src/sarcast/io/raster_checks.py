@@ -111,7 +111,7 @@ def block_bytes(source: rasterio.DatasetReader) -> int:
     """Most bytes that are decoded to read one pixel."""
     together = source.count if source.interleaving == Interleaving.pixel else 1
     shapes = set(zip(source.block_shapes, source.dtypes, strict=True))
-    return max(rows * cols * _itemsize(dtype) * together for (rows, cols), dtype in shapes)
+    return max(int(rows * cols) * _itemsize(dtype) * together for (rows, cols), dtype in shapes)
 
 
 def _itemsize(dtype: str) -> int:

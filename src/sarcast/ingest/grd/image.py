@@ -193,7 +193,8 @@ def open_measurement(path: Path) -> Iterator[rasterio.DatasetReader]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         try:
-            with rasterio.open(path, driver="GTiff") as source:  # a VRT could lead elsewhere
+            # not a virtual raster, which could lead elsewhere; with Env, GDAL prints no warnings
+            with rasterio.Env(), rasterio.open(path, driver="GTiff") as source:
                 check_blocks(source)
                 yield source
         except RasterioError as error:

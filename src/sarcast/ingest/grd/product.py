@@ -15,6 +15,7 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
+import rasterio
 import xarray as xr
 from rasterio.windows import Window
 
@@ -248,7 +249,7 @@ def _is_complete(path: Path, band: str, folder: Path, files: Mapping[str, str]) 
 
 def _group(path: Path, attrs: Mapping[str, Any], band: str, name: str = "") -> xr.Dataset:
     group = "/".join([attrs["swaths"][0], band, *([name] if name else [])])
-    with warnings.catch_warnings():
+    with rasterio.Env(), warnings.catch_warnings():
         warnings.filterwarnings(
             "ignore", "Dataset has no geotransform"
         )  # it has geolocation points instead

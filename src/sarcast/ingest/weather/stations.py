@@ -135,7 +135,7 @@ def _times(column: "pd.Series[str]", table: StationTable, path: Path) -> "pd.Ser
         ) from error
     if times.isna().any():
         raise SarcastError(
-            f"{column.name} in {path} has no time in line {int(times.isna().idxmax()) + 2}; "
+            f"{column.name} in {path} has no time in line {int(np.argmax(times.isna())) + 2}; "
             f"correct or delete it"
         )
     return times.dt.tz_localize(None)
