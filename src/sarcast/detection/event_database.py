@@ -293,9 +293,13 @@ def _add_columns(connection: psycopg.Connection[Any], rows: _Rows) -> None:
 
 def _remove_absent(connection: psycopg.Connection[Any], run: Run, rows: _Rows) -> int:
     """Remove what a table holds of a series and is not among the rows; number of rows removed."""
+    same = sql.SQL(" AND ").join(
+        sql.SQL("new.{0} = known.{0}").format(sql.Identifier(name)) for name in rows.key
+    )
     command = sql.SQL(
-        "DELETE FROM {} WHERE series_id = %s AND ({}) NOT IN (SELECT {} FROM {})"
-    ).format(rows.target, _names(rows.key), _names(rows.key), rows.incoming)
+        "DELETE FROM {} AS known WHERE series_id = %s "
+        "AND NOT EXISTS (SELECT FROM {} AS new WHERE {})"
+    ).format(rows.target, rows.incoming, same)
     return connection.execute(command, (run.series_id,)).rowcount
 
 

@@ -102,7 +102,7 @@ def inputs_hash(cube: xr.Dataset, last: np.datetime64, model: Mapping[str, Any])
     scenes = seen["scene_id"].values if "scene_id" in seen.coords else np.array([])
     return _hash(
         [
-            grid_fields(cube.odc.geobox),
+            grid_fields(cube["backscatter"].odc.geobox),
             cube["band"].values.tolist(),
             {name: cube.attrs.get(name) for name in ("resampling", "speckle_filter")},
             [iso_time(time) for time in seen["time"].values],
