@@ -1,7 +1,9 @@
 import logging
+import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,10 +11,11 @@ import rasterio
 from rasterio.errors import RasterioError
 
 from conftest import GRID
+from fuzz.fuzz_secrets import leaks
 from sarcast.catalogue import open_catalogue
 from sarcast.cli import main
 from sarcast.commands.config import Config, write_record
-from sarcast.errors import SarcastError, UsageError, without_credentials
+from sarcast.errors import SarcastError, UsageError, hide, without_credentials
 from sarcast.io.rasters import write_cog
 from sarcast.io.remote import TRANSIENT_STATUS, RemoteOptions, gdal_settings, is_remote, retry
 from services import Answer, Request, web
@@ -29,6 +32,18 @@ CLEANED = {
     f"https://{SECRET}@example.org and http://x.y/": "https://example.org and http://x.y/",
     "write to me@example.org; a/b?c is no query": "write to me@example.org; a/b?c is no query",
     "https://example.org/a,b/c.tif": "https://example.org/a,b/c.tif",
+    f"postgresql://me:it's {SECRET}@h/db": "postgresql://h/db",
+    f'https://me:"{SECRET}@h/a.tif': "https://h/a.tif",
+    f"https://h/a?b={SECRET}'{SECRET}#{SECRET}": "https://h/a?b=***",
+    f"https://h/a?b=c@{SECRET}": "https://***",
+    f"host=h password='a \\'{SECRET}' dbname=x": "host=h password=*** dbname=x",
+    f"host=h password={SECRET} dbname=x": "host=h password=*** dbname=x",
+    f"PGPASSWORD={SECRET} psql": "PGPASSWORD=*** psql",
+    f"aws_secret_access_key={SECRET}/x y": "aws_secret_access_key=*** y",
+    f"{{'Authorization': 'Bearer {SECRET}.x'}}": "{'Authorization': '***'}",
+    f"Authorization: Basic {SECRET}== next": "Authorization: *** next",
+    "password authentication failed for user me": "password authentication failed for user me",
+    "http://127.0.0.1:8080 failed for me@x.y": "http://127.0.0.1:8080 failed for me@x.y",
 }
 
 
@@ -151,7 +166,7 @@ def test_gdal_logs_no_credentials(caplog: pytest.LogCaptureFixture) -> None:
     with web(Faulty(b"", Answer(b"", status=503), 99)) as (url, _), pytest.raises(RasterioError):
         keyed = url.replace("://", f"://me:{SECRET}@") + f"/keyed.tif?sig={SECRET}"
         read(keyed, RemoteOptions(tries=2, pause=0.05))
-    assert "/keyed.tif?sig=*** Retrying again" in caplog.text
+    assert "/keyed.tif?sig=***. Retrying again" in caplog.text
     assert SECRET not in caplog.text
 
 
@@ -187,3 +202,44 @@ def test_an_invalid_url() -> None:
     with pytest.raises(UsageError, match="is no URL") as error:
         open_catalogue("https://me:secret@[half")
     assert "secret" not in str(error.value)
+
+
+def test_a_url_whose_password_has_no_clear_end_is_refused() -> None:
+    for place in ("http", "https", "postgresql"):
+        for url in (
+            f"{SECRET}/x@h/a",
+            f"me:{SECRET}#x@h/a",
+            f"me:a@{SECRET}@h/a",
+            f"me:{SECRET}?@h",
+        ):
+            with pytest.raises(UsageError, match="percent-encode|percent-encoded") as error:
+                open_catalogue(f"{place}://me:{url}")
+            assert SECRET not in str(error.value)
+
+
+def test_the_message_of_a_library_is_free_of_known_credentials() -> None:
+    """In any quoting, and of any part of them."""
+    url = f"postgresql://me:{SECRET}'a b/{SECRET}@h/db?sslpassword={SECRET}%2Fx"
+    for text in (f"invalid port {SECRET!r}", f"{url!r}", f"at '{SECRET}''a b'", f"{SECRET}/x"):
+        assert SECRET not in hide(text, url)
+    assert hide("name me not known at h", url) == "name me not known at h"
+
+
+def test_a_traceback_shows_no_credentials(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """That of a fault of the program, as the interpreter shows it at the end."""
+    url = f"postgresql://me:it's {SECRET}@h/db"
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    monkeypatch.setattr("sarcast.cli.app", SimpleNamespace(meta=lambda *_, **__: {}[url]))
+    with pytest.raises(KeyError) as error:
+        main(["cube", url])
+    sys.excepthook(error.type, error.value, error.tb)
+    shown = capsys.readouterr().err
+    assert "KeyError" in shown and "test_15_io_remote.py" in shown
+    assert SECRET not in shown
+
+
+def test_hostile_passwords_are_never_shown(tmp_path: Path) -> None:
+    """Through the paths of the command line and the library; more by ``fuzz.fuzz_secrets``."""
+    assert leaks(20, 0, tmp_path) == []

@@ -6,10 +6,13 @@ import re
 import signal
 import sys
 import threading
+import traceback
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from types import TracebackType
 from typing import Annotated, Any
 
 import cyclopts.config
@@ -19,7 +22,7 @@ from rich.console import Console
 
 import sarcast
 from sarcast.commands.config import read_record
-from sarcast.errors import SarcastError, UsageError, without_credentials
+from sarcast.errors import SarcastError, UsageError, hide, one_line
 from sarcast.io.progress import show_progress
 
 _log = logging.getLogger(__name__)
@@ -93,7 +96,7 @@ def main(arguments: list[str] | None = None) -> None:
             warnings.showwarning = _warn
             app.meta(arguments, exit_on_error=False, print_error=False)
     except CycloptsError as error:
-        _fail(_usage(error), BAD_USAGE)
+        _fail(hide(_usage(error), *(arguments or sys.argv[1:])), BAD_USAGE)
     except UsageError as error:
         _fail(str(error), BAD_USAGE)
     except SarcastError as error:
@@ -107,6 +110,7 @@ def main(arguments: list[str] | None = None) -> None:
     except Exception as error:
         line = _limit_reached(error)
         if line is None:
+            sys.excepthook = partial(_show_traceback, arguments or sys.argv[1:])
             raise
         _fail(line, WORK_FAILED)
 
@@ -264,9 +268,20 @@ def _warn(message: Warning | str, *_where: Any, **_more: Any) -> None:
     _log.warning("%s", message)
 
 
+def _show_traceback(
+    arguments: Sequence[str],
+    kind: type[BaseException],
+    error: BaseException,
+    trace: TracebackType | None,
+) -> None:
+    """Show the traceback of a fault of the program, without the credentials of the arguments."""
+    for line in "".join(traceback.format_exception(kind, error, trace)).splitlines():
+        sys.stderr.write(f"{hide(line, *arguments)}\n")
+
+
 def _fail(line: str, status: int) -> None:
     console = Console(stderr=True, highlight=False, soft_wrap=True)
-    console.print(f"sarcast: {without_credentials(line)}", markup=False)
+    console.print(f"sarcast: {one_line(line)}", markup=False)
     sys.exit(status)
 
 

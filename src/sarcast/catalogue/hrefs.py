@@ -18,16 +18,17 @@ from pathlib import Path
 from urllib.parse import unquote, urljoin, urlsplit
 
 from sarcast.catalogue.unusable import UnusableError
-from sarcast.errors import without_credentials
+from sarcast.errors import hide
 
 FORBIDDEN = "href that may not be opened; allow it with --allow-href"
 REMOTE_SCHEMES = frozenset({"http", "https", "s3", "gs", "az", "abfs"})
 VIRTUAL = ".vrt"
 """Suffix of GDAL's virtual rasters, which name other files and URLs."""
 
-_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):")
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+|[A-Z][A-Z0-9_]+):")
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f<>{}|\\^`]")
 _HOST = re.compile(r"[a-z0-9._-]+|\[[0-9a-f:.]+\]")
+_SHOWN = 200
 _LOCAL_NAMES = ("localhost", "internal", "local")
 
 
@@ -245,7 +246,7 @@ def _is_special(path: str) -> bool:
 
 def _shown(found: str, is_url: bool) -> tuple[str, str]:
     """An href and the place to allow, for a message."""
-    shown = without_credentials(found)[:200]
+    shown = hide(found, found)[:_SHOWN]
     if not is_url:
         return shown, os.path.dirname(shown) or "FOLDER"  # noqa: PTH120
     scheme, divider, rest = shown.partition("://")

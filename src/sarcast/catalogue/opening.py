@@ -1,12 +1,13 @@
 """Opens a catalogue: a folder, the URL of a STAC API, or the URL of a database."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from sarcast.catalogue.folder import FolderCatalogue
 from sarcast.catalogue.protocol import Catalogue, WritableCatalogue
-from sarcast.errors import SarcastError, UsageError
+from sarcast.errors import SarcastError, UsageError, hide
 from sarcast.io.remote import RemoteOptions
 
 _API = ("http", "https")
@@ -57,12 +58,24 @@ def open_catalogue(
 
 
 def _check_url(url: str) -> None:
+    """Check that no part of a password can be taken for the host, port or path of a URL.
+
+    Nothing of such a URL is shown, since it is not clear where the password ends.
+    """
+    authority, rest = re.fullmatch(r"[^/]*//([^/?#]*)(.*)", url, re.DOTALL).groups()  # type: ignore[union-attr]
+    is_login = ":" in authority or "@" in authority
+    if authority.count("@") > 1 or (is_login and "@" in rest) or not url.isprintable():
+        raise UsageError(
+            "the URL of the catalogue cannot be parsed; percent-encode special characters of user "
+            "and password, such as %40 for @ and %2F for /"
+        )
     try:
         _ = urlsplit(url).port
-    except ValueError as error:
+    except ValueError:
         if url.startswith(_API):
             raise UsageError(
-                f"{url} is no URL ({error}); give one such as https://HOST/PATH"
+                f"{hide(url, url)} is no URL; give one such as https://HOST:PORT/PATH, with "
+                f"special characters of user and password percent-encoded"
             ) from None
 
 
@@ -92,8 +105,8 @@ def open_writable(target: Path | str) -> WritableCatalogue:
     catalogue = open_catalogue(target)
     if not isinstance(catalogue, WritableCatalogue):
         raise UsageError(
-            f"{target} is a STAC API, which is read-only; give the folder of a catalogue, "
-            f"or postgresql:// of the database behind the API"
+            f"{hide(str(target), str(target))} is a STAC API, which is read-only; give the folder "
+            f"of a catalogue, or postgresql:// of the database behind the API"
         )
     catalogue.check()
     return catalogue

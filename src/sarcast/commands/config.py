@@ -21,7 +21,7 @@ from cyclopts import Parameter
 from pydantic import BaseModel, ConfigDict
 from pydantic.fields import FieldInfo
 
-from sarcast.errors import UsageError, without_credentials
+from sarcast.errors import LONGEST, UsageError, hide, without_credentials
 from sarcast.io.documents import MalformedError, parse_yaml, read_yaml
 from sarcast.io.results import RECORD
 
@@ -221,9 +221,21 @@ def read_settings(settings: tuple[str, ...]) -> dict[str, str]:
 
 
 def _entry(name: str, value: Any) -> str:
-    dumped = yaml.safe_dump(_plain(value), default_flow_style=True, allow_unicode=True, width=10000)
+    shown = _without_credentials(_plain(value))
+    dumped = yaml.safe_dump(shown, default_flow_style=True, allow_unicode=True, width=10000)
     plain = dumped.removesuffix("...\n").strip()
-    return without_credentials(f"{name}: {plain}")
+    return f"{name}: {plain}"
+
+
+def _without_credentials(value: Any) -> Any:
+    """A plain value whose texts are free of credentials, before YAML quotes them."""
+    if isinstance(value, list):
+        return [_without_credentials(item) for item in value]
+    if isinstance(value, dict):
+        return {name: _without_credentials(item) for name, item in value.items()}
+    if not isinstance(value, str):
+        return value
+    return hide(value, value) if len(value) <= LONGEST else without_credentials(value)
 
 
 def _plain(value: Any) -> Any:

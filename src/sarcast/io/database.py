@@ -10,7 +10,7 @@ import psycopg
 from psycopg import errors
 from psycopg.conninfo import conninfo_to_dict
 
-from sarcast.errors import SarcastError, UsageError
+from sarcast.errors import SarcastError, UsageError, hide
 
 SCHEMES = ("postgresql://", "postgres://")
 EXPECTED = (
@@ -72,16 +72,21 @@ class Database:
         except psycopg.Error as error:
             raise SarcastError(
                 f"the database {self.label} cannot be reached: check that it runs, and host, "
-                f"name, user and password ({_one_line(error)})"
+                f"name, user and password ({self._reason(error)})"
             ) from error
         try:
             with connection:
                 yield connection
         except psycopg.Error as error:
             raise SarcastError(
-                f"the database {self.label} refused a command ({_one_line(error)}); "
+                f"the database {self.label} refused a command ({self._reason(error)}); "
                 f"{_advice(error, advice)}"
             ) from error
+
+    def _reason(self, error: psycopg.Error) -> str:
+        """Message without details, which quote the rows."""
+        text = error.diag.message_primary or str(error)
+        return hide(" ".join(text.split()), self._url) or type(error).__name__
 
 
 def _parsed(url: str) -> dict[str, object]:
@@ -103,9 +108,3 @@ def _advice(error: psycopg.Error, advice: str) -> str:
     if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
         return "check that it still runs, and run this again"
     return advice
-
-
-def _one_line(error: psycopg.Error) -> str:
-    """Message without details, which quote the rows."""
-    text = error.diag.message_primary or str(error)
-    return " ".join(text.split()) or type(error).__name__

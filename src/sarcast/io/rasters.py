@@ -15,8 +15,9 @@ from rasterio.shutil import copy
 from rasterio.windows import Window
 
 from sarcast.arrays import Float
-from sarcast.errors import SarcastError
+from sarcast.errors import SarcastError, hide
 from sarcast.io.files import new_file
+from sarcast.io.formats import open_dataset
 from sarcast.io.masks import MissingMarks
 from sarcast.io.raster_checks import block_bytes, check_raster
 from sarcast.io.remote import is_remote
@@ -40,7 +41,7 @@ def open_raster(path: Path | str) -> rasterio.DatasetReader:
         If it cannot be read, lacks one of them, or is laid out in a way that cannot be used.
     """
     try:
-        source = rasterio.open(path)
+        source = open_dataset(str(path))
     except (RasterioError, *_ODD) as error:
         raise SarcastError(unreadable(path, error)) from error
     try:
@@ -295,4 +296,5 @@ def unreadable(path: Path | str, error: Exception) -> str:
     if not is_remote(str(path)) and not Path(path).exists():
         return f"{path} does not exist; name a raster file"
     reason = " ".join(str(error).split())
-    return f"{path} cannot be read, it may be truncated or damaged: fetch it again ({reason})"
+    line = f"{path} cannot be read, it may be truncated or damaged: fetch it again ({reason})"
+    return hide(line, str(path))

@@ -15,7 +15,7 @@ LONGEST_PAUSE_S = 60.0
 """Longest pause between tries, seconds."""
 TRANSIENT_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
 """HTTP status codes of transient faults (RFC 9110, RFC 8470, RFC 6585)."""
-_SCHEMES = ("http://", "https://", "s3://", "gs://", "az://", "/vsi")
+_SCHEMES = ("http://", "https://", "s3://", "gs://", "az://", "abfs://", "/vsi")
 
 
 class RemoteOptions(BaseModel):

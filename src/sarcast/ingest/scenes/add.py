@@ -7,6 +7,7 @@ from pathlib import Path
 
 from sarcast.catalogue import FolderCatalogue, open_writable
 from sarcast.catalogue.location import time_range
+from sarcast.errors import hide
 from sarcast.ingest.scenes.index import IndexOptions, find_items
 from sarcast.io.files import exclusive
 
@@ -62,5 +63,7 @@ def add_scenes(
         total = catalogue.add(items)
     times = sorted(time_range(item)[0] for item in items)
     noun = "scene" if len(items) == 1 else "scenes"
-    _log.info(f"{len(items)} {noun} found ({times[0]} to {times[-1]}); {to} now holds {total}")
+    _log.info(
+        f"{len(items)} {noun} found ({times[0]} to {times[-1]}); {hide(to, to)} now holds {total}"
+    )
     return {item.id for item in items}

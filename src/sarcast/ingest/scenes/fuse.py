@@ -10,7 +10,7 @@ from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
 from sarcast.arrays import Bool, Float
-from sarcast.errors import SarcastError
+from sarcast.errors import SarcastError, hide
 from sarcast.ingest.scenes.values import (
     Excluded,
     exclude,
@@ -18,6 +18,7 @@ from sarcast.ingest.scenes.values import (
     marks_missing,
     trust_overview,
 )
+from sarcast.io.formats import open_dataset
 from sarcast.io.masks import MissingMarks
 from sarcast.io.rasters import decode, read_thinned
 from sarcast.io.remote import RemoteOptions, gdal_settings, is_remote
@@ -207,7 +208,10 @@ def _read(
     """As ``read_layer``, and what was taken as missing."""
     settings = gdal_settings(remote) if is_remote(layer.href) else {}
     try:
-        with rasterio.Env(GDAL_CACHEMAX=CACHE_MIB, **settings), rasterio.open(layer.href) as source:
+        with (
+            rasterio.Env(GDAL_CACHEMAX=CACHE_MIB, **settings),
+            open_dataset(layer.href) as source,
+        ):
             converter = _Converter(layer, source)
             values = warp_onto(
                 source,
@@ -224,9 +228,9 @@ def _read(
     except RasterioError as error:
         retries = f" after {remote.tries} tries" if settings else ""
         raise UnreadableError(
-            f"{layer.href} cannot be read{retries}; it may be missing, truncated or damaged: fetch "
-            f"it again, or build without its date with --allow-missing "
-            f"({' '.join(str(error).split())})"
+            f"{hide(layer.href, layer.href)} cannot be read{retries}; it may be missing, truncated "
+            f"or damaged: fetch it again, or build without its date with --allow-missing "
+            f"({hide(' '.join(str(error).split()), layer.href)})"
         ) from error
 
 
@@ -275,7 +279,7 @@ class _Converter:
             if href == self._layer.href:
                 read.append(self._read_companion(self._source, band, values, window))
                 continue
-            with rasterio.open(href) as other:
+            with open_dataset(href) as other:
                 grid = (self._source.shape, self._source.transform, self._source.crs)
                 if (other.shape, other.transform, other.crs) == grid:
                     read.append(self._read_companion(other, band, values, window))
