@@ -1,5 +1,6 @@
 """A build that is interrupted, at every line that decides what stays, and run again."""
 
+import asyncio
 import json
 import shutil
 from contextlib import suppress
@@ -10,6 +11,7 @@ import pystac
 import pytest
 import xarray as xr
 import zarr
+import zarr.core.sync
 
 from conftest import GRID, opera_name
 from interrupts import interrupt_at_line, interrupted_runs
@@ -26,6 +28,7 @@ from sarcast.cube import (
 from sarcast.cube.check.report import check_cube
 from sarcast.cube.executor import WorkerOptions
 from sarcast.cube.store import Store
+from sarcast.errors import SarcastError
 from sarcast.ingest.scenes.index import IndexOptions, find_items
 from sarcast.io.rasters import write_cog
 
@@ -141,6 +144,20 @@ def test_a_second_interrupt_while_rolling_back(
     assert number > 10
 
 
+def test_calls_of_zarr_that_outlive_their_interrupt_end_before_a_store_is_rolled_back(
+    tmp_path: Path,
+) -> None:
+    created, ended = Store.open(tmp_path / "cube.zarr", TINY, has_truth=False), []
+
+    async def write() -> None:
+        await asyncio.sleep(0.3)
+        ended.append(True)
+
+    asyncio.run_coroutine_threadsafe(write(), zarr.core.sync._get_loop())
+    created.roll_back()
+    assert ended
+
+
 def test_an_interrupt_at_any_line_of_a_creation(tmp_path: Path) -> None:
     """Also while the next run deletes what it left: the store is created in the end."""
     Store.open(tmp_path / "whole.zarr", TINY, has_truth=False)
@@ -216,6 +233,33 @@ def test_a_date_that_lost_a_file_is_written_again(
     assert check_cube(to).faults == ()
 
 
+def test_lost_conditions_stay_missing_and_are_named(
+    items: list[pystac.Item], whole: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A build without weather does not put missing values in their place."""
+    to = tmp_path / "cube.zarr"
+    shutil.copytree(whole, to)
+    (to / "temperature" / "c" / "0" / "0" / "0").unlink()
+    (to / "backscatter" / "c" / "0" / "0" / "0" / "0").unlink()
+    build(items[:2], to)
+    assert "has lost files of temperature, which stay missing: give its scenes" in caplog.text
+    assert "temperature has lost 1 of its files" in check_cube(to).faults[0]
+
+
+@pytest.mark.parametrize("name", ["heading", "seen", "spatial_ref"])
+def test_a_cube_that_lost_values_of_all_dates_is_not_extended(
+    items: list[pystac.Item], whole: Path, tmp_path: Path, name: str
+) -> None:
+    to = tmp_path / "cube.zarr"
+    shutil.copytree(whole, to)
+    shutil.rmtree(to / name / "c", ignore_errors=True)
+    (to / name / "c").unlink(missing_ok=True)
+    before = files(to)
+    with pytest.raises(SarcastError, match=rf"{name} is stated to have the shape .* are missing"):
+        build(items, to)
+    assert files(to) == before
+
+
 def test_the_weather_of_a_repaired_date_is_kept(
     items: list[pystac.Item], whole: Path, tmp_path: Path
 ) -> None:
@@ -228,10 +272,14 @@ def test_the_weather_of_a_repaired_date_is_kept(
 
 
 def as_version_1(path: Path) -> None:
-    """Make a cube look like one of version 1: no checksum of its metadata, no empty chunks."""
+    """Make a cube look like one of version 1: few checksums, no chunks without data."""
+    shutil.rmtree(path / "lag")
+    zarr.create_array(path / "lag", data=np.arange(4), dimension_names=("lag",))
     root = json.loads((path / "zarr.json").read_text())
     root["attributes"].update(sarcast_cube=1)
     del root["attributes"]["checksum"]
+    lag = json.loads((path / "lag" / "zarr.json").read_text())
+    root["consolidated_metadata"]["metadata"]["lag"] = lag
     (path / "zarr.json").write_text(json.dumps(root))
     for name in ("temperature", "precipitation", "snow_depth", "elevation", "incidence"):
         shutil.rmtree(path / name / "c")
@@ -245,9 +293,7 @@ def test_a_cube_of_version_1_is_read_checked_extended_and_repaired(
     as_version_1(to)
     report = check_cube(to)
     assert report.faults == ()
-    assert (
-        "it was built by an earlier version: damages of no arrays and of the" in report.warnings[0]
-    )
+    assert "it was built by an earlier version: damages of lag and of the" in report.warnings[0]
     assert build(items[:2], to) == 0
     assert build(items, to) == 1
     shutil.rmtree(to / "backscatter" / "c" / "1")

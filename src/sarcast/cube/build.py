@@ -140,6 +140,7 @@ def build_cube(
             _log.info(f"{path} already has all {len(wanted)} acquisitions")
         summary = _write_steps(plan, store, weather, workers)
         summary.check(store.steps)
+        _warn_of_lost_files(store)
         weather.summarise()
         summary.log()
         return store.steps - len(present)
@@ -159,6 +160,16 @@ def _write_steps(
     finally:  # after the last worker has ended
         store.roll_back()
     return BuildSummary(outcomes)
+
+
+def _warn_of_lost_files(store: Store) -> None:
+    """Name what a damaged cube still lacks, since its source was not given."""
+    lost = store.lost_arrays()
+    if lost:
+        _log.warning(
+            f"{store.path} has lost files of {', '.join(lost)}, which stay missing: give its "
+            f"scenes, --weather, --dem and --cover again to have them written anew"
+        )
 
 
 def _repairs(

@@ -67,16 +67,26 @@ def missing_count(path: Path, name: str, entry: Json) -> int:
     return math.prod(chunk_counts(entry)) - len(present_chunks(path, name, entry))
 
 
-def check_never_empty(path: Path, visible: Mapping[str, Json]) -> None:
-    """Make sure that the arrays have their chunks without which nothing can be read.
+def check_small_arrays(path: Path, visible: Mapping[str, Json], *, every: bool) -> None:
+    """Make sure that no chunk of a coordinate is missing.
+
+    Parameters
+    ----------
+    path
+        Path of the store.
+    visible
+        Metadata of its arrays.
+    every
+        Whether every chunk should be a file, as from version 2 on.
 
     Raises
     ------
     SarcastError
         If a chunk is missing.
     """
-    for name in NEVER_EMPTY:
-        if name in visible and missing_count(path, name, visible[name]):
+    for name in OWN_ARRAYS if every else NEVER_EMPTY:
+        is_small = name in visible and (len(visible[name]["shape"]) < 2 or name == "seen")
+        if is_small and missing_count(path, name, visible[name]):
             raise SarcastError(
                 f"{path} is a damaged cube: {name} is stated to have the shape "
                 f"{visible[name]['shape']}, but values of it are missing; restore "

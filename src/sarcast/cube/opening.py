@@ -11,8 +11,8 @@ import xarray as xr
 from xarray.backends import BackendArray
 from xarray.core import indexing
 
-from sarcast.cube.chunks import check_never_empty
-from sarcast.cube.metadata import read_metadata, visible_arrays
+from sarcast.cube.chunks import check_small_arrays
+from sarcast.cube.metadata import has_checksums, read_metadata, visible_arrays
 from sarcast.cube.schema import COORDINATES, VERSIONS
 from sarcast.cube.store import is_half_created
 from sarcast.errors import SarcastError
@@ -87,7 +87,8 @@ def _check_can_open(path: Path) -> None:
             f"{path} is a cube of version {version}, expected {' or '.join(map(str, VERSIONS))}: "
             f"build it again, or use the version of sarcast that wrote it"
         )
-    check_never_empty(path, visible_arrays(path, metadata))
+    every = has_checksums(metadata["attributes"])
+    check_small_arrays(path, visible_arrays(path, metadata), every=every)
 
 
 def _time_order(cube: xr.Dataset) -> npt.NDArray[np.intp]:

@@ -151,7 +151,12 @@ class Store:
 
     def write(self, name: str, value: Any, *index: int | slice) -> None:
         """Write values of a variable at an index on its leading dims."""
-        self._arrays[name][index or ...] = value
+        try:
+            self._arrays[name][index or ...] = value
+        except OSError:
+            raise
+        except Exception as error:  # a codec may raise anything on damaged bytes around the index
+            raise _damaged(self.path, name, error) from error
 
     def write_known(self, name: str, values: Float, *index: int | slice) -> None:
         """Write the finite values at an index; where they are NaN, stored values are kept."""
@@ -175,14 +180,21 @@ class Store:
         metadata.write_metadata(self.path, chunks.own_arrays(self.path))
 
     def incomplete_steps(self) -> list[int]:
-        """Visible time steps that lost files, or of which a build wrote less than it states."""
+        """Visible time steps that lost files which their scenes are written into."""
         visible = _visible(self.path)
         every = metadata.has_checksums(metadata.read_attributes(self.path))
         lacking: set[int] = set()
-        for name in SCHEMA if every else ("backscatter",):
-            if name in visible and chunks.has_own_chunk_per_step(visible[name]):
+        for name in ("backscatter", "expected", "incidence") if every else ("backscatter",):
+            if name in visible:
                 lacking |= chunks.incomplete_steps(self.path, name, visible[name])
         return [step for step in sorted(lacking) if every or self._lost_pixels(step)]
+
+    def lost_arrays(self) -> list[str]:
+        """Names of the visible arrays that lost files; unknown in cubes of version 1."""
+        if not metadata.has_checksums(metadata.read_attributes(self.path)):
+            return []
+        visible = _visible(self.path)
+        return [n for n in self._arrays if chunks.missing_count(self.path, n, visible[n])]
 
     def _lost_pixels(self, step: int) -> bool:
         """Whether a step has fewer valid pixels than were written; unknown in the oldest cubes."""
@@ -345,12 +357,13 @@ def _check_compatible(path: Path, grid: GeoBox, attrs: Mapping[str, Any]) -> Non
 def _check_whole(path: Path) -> None:
     """Make sure that an existing cube is not damaged in what an extension relies on."""
     visible = _visible(path)
-    chunks.check_never_empty(path, visible)
+    every = metadata.has_checksums(metadata.read_attributes(path))
+    chunks.check_small_arrays(path, visible, every=every)
     missing = sorted({*SCHEMA} - {*OPTIONAL, "seen"} - {*visible})
     fault = f"its zarr.json does not list {missing[0]}" if missing else ""
     if not metadata.is_unchanged(metadata.read_metadata(path)):
         fault = "its zarr.json is not as sarcast wrote it"
-    elif not metadata.has_checksums(metadata.read_attributes(path)):
+    elif not every:
         for name in metadata.contradictions(path, visible):
             fault = f"its zarr.json and {name}/zarr.json contradict each other"
     if fault:
