@@ -1,7 +1,7 @@
 """Mutated inputs of each kind, read as a user's would be; run in the folder ``tests``.
 
-    python -m fuzz [KIND...] [--number 20000] [--seed 0] [--save DIR]
-    python -m fuzz KIND --only NUMBER [--seed 0] [--save DIR]
+python -m fuzz [KIND...] [--number 20000] [--seed 0] [--save DIR]
+python -m fuzz KIND --only NUMBER [--seed 0] [--save DIR]
 """
 
 import argparse
@@ -19,6 +19,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", type=int)
     parser.add_argument("--save", type=Path)
+    parser.add_argument("--refusals", action="store_true", help="show the most frequent ones")
     arguments = parser.parse_args()
     faults = 0
     for name in arguments.kinds or KINDS:
@@ -28,6 +29,8 @@ def main() -> None:
             continue
         tally = campaign(KINDS[name], numbers, arguments.seed, save=arguments.save, say=_say)
         _show(tally, arguments.seed)
+        for line, count in tally.refusals.most_common(20 if arguments.refusals else 0):
+            _say(f"{count:6d} refused: {line}")
         faults += tally.faults
     sys.exit(bool(faults))
 

@@ -49,9 +49,11 @@ class Cube(Kind):
         shutil.copytree(self.seeds / "cube.zarr", cube, copy_function=os.link)
         files = sorted(path for path in cube.rglob("*") if path.is_file())
         metadata = [path for path in files if path.name == "zarr.json"]
-        for _ in range(int(rng.integers(1, 3))):
-            among = metadata if rng.integers(2) else files
-            path = cube / "zarr.json" if rng.integers(4) == 0 else among[rng.integers(len(among))]
+        damaged = {
+            cube / "zarr.json" if rng.integers(4) == 0 else among[rng.integers(len(among))]
+            for among in (files, metadata)[: int(rng.integers(1, 3))]
+        }
+        for path in sorted(damaged):
             _damage(path, rng)
         what = rng.integers(20)
         if what == 0:
@@ -74,8 +76,6 @@ def _predict() -> None:
 
 
 def _damage(path: Path, rng: Rng) -> None:
-    if not path.is_file():
-        return
     data, kind = path.read_bytes(), int(rng.integers(12))
     path.unlink()
     if kind == 0:

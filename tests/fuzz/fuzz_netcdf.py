@@ -88,7 +88,9 @@ def _changed(data: xr.Dataset, rng: Rng) -> xr.Dataset:
         changed[name].attrs[keys[rng.integers(len(keys))]] = value
         return changed
     if kind == 3:
-        return data.rename({name: ("t2m", "tp", "sd", "x", "valid_time", text[:40])[rng.integers(6)]})
+        return data.rename(
+            {name: ("t2m", "tp", "sd", "x", "valid_time", text[:40])[rng.integers(6)]}
+        )
     if kind == 4:
         return data.assign({name: (data[name].dims, np.full(data[name].shape, text[:40]))})
     if kind == 5 and isinstance(number, float):

@@ -88,7 +88,7 @@ def _odd_shape(tree: dict[str, Any], rng: Rng) -> dict[str, Any]:
         ("Polygon", [[[500000, 6900000], [500100, 6900000], [500100, 6899900], [500000, 6900000]]]),
         ("Polygon", [[near[0], near[2], near[1], [27.0002, 62.2323], near[0]]]),
         ("Polygon", [many]), ("Point", inside), ("LineString", near), ("GeometryCollection", []),
-        ("MultiPolygon", [[[*near, near[0]]], []]), ("Polygon", [[*near, near[0]], [*near, near[0]]]),
+        ("MultiPolygon", [[[*near, near[0]]], []]), ("Polygon", [[*near, near[0]]] * 2),
         ("Polygon", [[[*p, 5, 6, 7] for p in [*near, near[0]]]]), ("Unknown", near),
     ]  # fmt: skip
     kind, coordinates = kinds[rng.integers(len(kinds))]

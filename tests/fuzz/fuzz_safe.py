@@ -102,17 +102,15 @@ class Safe(Kind):
         safe = folder / "in" / NAME
         shutil.copytree(self.seeds / NAME, safe, copy_function=os.link)
         files = sorted(path for path in safe.rglob("*") if path.is_file())
-        for _ in range(int(rng.integers(1, 3))):
-            _mutate_file(files[rng.integers(len(files))], safe, rng)
+        for index in sorted(set(rng.integers(len(files), size=int(rng.integers(1, 3))).tolist())):
+            _mutate_file(files[index], rng)
         if rng.integers(20) == 0:
             dem = str(self.seeds / "dem.tif")
             return ["rtc", "in", "--to", "out", "--dem", dem, "--area", ELSEWHERE]
         return lambda: _open(Path("in") / NAME)
 
 
-def _mutate_file(path: Path, safe: Path, rng: Rng) -> None:
-    if not path.exists():
-        return
+def _mutate_file(path: Path, rng: Rng) -> None:
     data, kind = path.read_bytes(), int(rng.integers(12))
     path.unlink()
     if kind == 0:

@@ -36,7 +36,7 @@ class StacFeature(Kind):
                 asset["href"] = f"{URL}/data/{asset['href']}"
         (self.seeds / "items.json").write_text(json.dumps(items))
 
-    def case(self, folder: Path, rng: Rng) -> Call:
+    def case(self, folder: Path, rng: Rng) -> Call:  # noqa: ARG002 - nothing is on disk
         items = json.loads((self.seeds / "items.json").read_text())
         next_link = {"rel": "next", "href": f"{URL}/search?token=1", "method": "GET"}
         pages = [_page(items[:2], next_link), _page(items[2:])]

@@ -16,7 +16,10 @@ from .seeds import TIMES, items_of, link_all, write_scene
 
 
 class StacItem(Kind):
-    """JSON of one item, or of a collection of two of which one is mutated."""
+    """JSON of one item, or of a collection of two of which one is mutated.
+
+    The names of the rasters match no profile, so that a scene is found by its item alone.
+    """
 
     name = "stac-item"
 
@@ -24,7 +27,13 @@ class StacItem(Kind):
         scenes = self.seeds / "scenes"
         for number, time in enumerate(TIMES[:2]):
             write_scene(scenes, time, number)
-        (self.seeds / "items.json").write_text(json.dumps(items_of(scenes)))
+        items = items_of(scenes)
+        for number, item in enumerate(items):
+            for key, asset in item["assets"].items():
+                named = f"./{number}-{'co' if key == 'vv' else 'cross'}.tif"
+                (scenes / asset["href"]).rename(scenes / named)
+                asset["href"] = named
+        (self.seeds / "items.json").write_text(json.dumps(items))
 
     def case(self, folder: Path, rng: Rng) -> Call:
         items = json.loads((self.seeds / "items.json").read_text())
@@ -33,8 +42,8 @@ class StacItem(Kind):
         if rng.integers(3) == 0:
             content = {"type": "FeatureCollection", "features": items}
         (folder / "in").mkdir()
-        (folder / "in" / "item.json").write_bytes(as_json(content, rng))
         link_all(self.seeds / "scenes", folder / "in")
+        (folder / "in" / "item.json").write_bytes(as_json(content, rng))
         if rng.integers(20) == 0:
             return ["index", "in/item.json", "--to", "out"]
         return _index_and_plan

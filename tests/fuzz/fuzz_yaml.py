@@ -6,13 +6,13 @@ from pathlib import Path
 import yaml
 
 import sarcast
+from sarcast.commands.config import write_record
 from sarcast.commands.cube import CubeConfig
 from sarcast.commands.detect import DetectConfig
 from sarcast.commands.evaluate import EvaluateConfig
 from sarcast.commands.index import IndexConfig
 from sarcast.commands.predict import PredictConfig
 from sarcast.commands.rtc import RtcConfig
-from sarcast.commands.config import write_record
 from sarcast.ingest.cover import CoverTable
 from sarcast.ingest.profiles import read_profile
 from sarcast.ingest.scenes.index import IndexOptions, find_items

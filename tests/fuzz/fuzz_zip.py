@@ -1,6 +1,8 @@
 """Mutated zips: of a SAFE folder for ``sarcast rtc``, and of weather."""
 
+import re
 import struct
+import warnings
 import zipfile
 from io import BytesIO
 from pathlib import Path
@@ -17,6 +19,7 @@ from .harness import Call, Kind
 from .mutate import Rng, mutate_bytes
 from .seeds import GRID
 
+_CENTRAL, _LOCAL = b"PK\x01\x02", b"PK\x03\x04"
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
 
 
@@ -74,8 +77,6 @@ def _zip(entries: dict[str, bytes], rng: Rng) -> bytes:
 
 
 def _add_hostile(file: zipfile.ZipFile, names: list[str], rng: Rng) -> None:
-    import warnings
-
     first = names[rng.integers(len(names))]
     hostile = [
         "../escaped", "../../escaped", "/tmp/escaped", "C:\\escaped", "..\\escaped", "a/../../b",
@@ -96,9 +97,9 @@ def _add_hostile(file: zipfile.ZipFile, names: list[str], rng: Rng) -> None:
 def _with_lies(data: bytes, rng: Rng) -> bytes:
     """Change a field of an entry of the central directory, or of its local header."""
     changed = bytearray(data)
-    signature, fields = ((b"PK\x01\x02", (8, 10, 16, 20, 24, 28, 30, 38, 42)),
-                         (b"PK\x03\x04", (4, 6, 8, 14, 18, 22, 26, 28)))[rng.integers(2)]  # fmt: skip
-    starts = [at for at in range(len(data) - 4) if data[at] == 80 and data[at : at + 4] == signature]
+    places = ((_CENTRAL, (8, 10, 16, 20, 24, 28, 30, 38, 42)), (_LOCAL, (4, 6, 8, 14, 18, 22, 26)))
+    signature, fields = places[rng.integers(2)]
+    starts = [match.start() for match in re.finditer(re.escape(signature), data)]
     at = starts[rng.integers(len(starts))] + fields[rng.integers(len(fields))]
     values = (0, 1, 8, 9, 12, 14, 93, 99, 0xFFFF, 0x7FFFFFFF, 0xFFFFFFFF, 2**31)
     value = int(values[rng.integers(len(values))])

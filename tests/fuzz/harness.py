@@ -106,10 +106,14 @@ class Tally:
     kind: str
     counts: Counter[str] = field(default_factory=Counter)
     groups: dict[tuple[str, str], list[Result]] = field(default_factory=dict)
+    refusals: Counter[str] = field(default_factory=Counter)
+    """Ends of the lines of refusal: what the inputs reached."""
     cpu_s: float = 0.0
 
     def add(self, result: Result) -> None:
         self.counts[result.outcome] += 1
+        if result.outcome == "refused":
+            self.refusals[_without_digits(result.detail)[:40] + " ... " + result.detail[-60:]] += 1
         if result.outcome in (*FAULTS, "NOISE"):
             self.groups.setdefault((result.outcome, result.group), []).append(result)
 
