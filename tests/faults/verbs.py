@@ -56,7 +56,9 @@ VERBS: Mapping[str, Verb] = {
     "extension": Verb(_CUBE, before=(*_CUBE, "--end", "2020-01-20"), resumes=True),
     "train": Verb(("train", "../in/cube", *_TO, *QUICK), resumes=True),
     "detect": Verb(("detect", "../in/cube", *TRAINED, *_AT, *_TO, "--replays", "2")),
-    "evaluate": Verb(("evaluate", "../in/cube", *TRAINED, *_TO)),
+    "evaluate": Verb(
+        ("evaluate", "../in/cube", *TRAINED, *_TO, "--start", "2020-02-05", "--panels", "1")
+    ),
     "index": Verb(("index", "../in/scenes", *_TO)),
     "import": Verb(("tfrecord", "import", "../in/samples", *_TO)),
     "rtc": Verb(("rtc", "../in/products", *_TO, "--dem", "../in/dem.tif", "--area", _AREA)),
