@@ -24,6 +24,7 @@ from sarcast.monitoring.baselines import FIRST_FIXED, Baselines
 from sarcast.monitoring.layers import Status, day_of
 from sarcast.monitoring.monitor import Monitored
 from sarcast.monitoring.options import FREE, MonitorOptions
+from sarcast.monitoring.schedule import first_of
 from sarcast.monitoring.state import KEPT, StateFolder
 from sarcast.monitoring.watcher import Watcher
 from small_alerts import (
@@ -487,3 +488,20 @@ def test_the_rule_of_dist_alert_runs_on_the_norm_of_z(tmp_path: Path) -> None:
     assert np.nanmedian(layers.metric[SQUARE]) > 4.5
     assert (layers.status[SQUARE] == Status.CONFIRMED_HIGH).mean() > 0.8
     assert len(done.events) >= 1
+
+
+def test_monitoring_begins_where_the_past_has_seen_every_season(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("INFO")
+    options = MonitorOptions(acquisitions=2, previous=4)
+    dates = 90
+    long = xr.Dataset(coords={"time": times()[0] + np.arange(dates) * np.timedelta64(6, "D")})
+    first = first_of(long, options, 4)
+    assert first[:10] == str((times()[0] + np.timedelta64(366, "D")).astype("datetime64[D]"))
+    assert "a year that can be replayed precedes it" in caplog.text
+    # 4 images, 2 acquisitions, and 4 replays of 2 of them before
+    assert first_of(long.isel(time=slice(0, 40)), options, 4)[:10] == day(4 + 4 * 2 + 1)
+    assert "has not seen all seasons" in caplog.text
+    assert first_of(long.isel(time=slice(0, 8)), options, 4)[:10] == day(6)
+    assert "the last quarter of the cube is taken" in caplog.text

@@ -141,11 +141,11 @@ def test_a_baseline_stays_under_an_alert_and_moves_on_without() -> None:
 def test_alerts_of_about_one_time_share_a_baseline() -> None:
     none, first = Status.NONE, Status.FIRST_LOW
     one = after(Baselines.moving((1, 3)), first, none, none, day=0)
-    two = after(one, first, first, none, day=24)
-    three = after(two, first, first, first, day=25)
+    two = after(one, first, first, none, day=48)
+    three = after(two, first, first, first, day=49)
     assert three.code.tolist() == [[FIRST_FIXED, FIRST_FIXED, FIRST_FIXED + 1]]
     # never an end that is later than the own one: the change would be in the baseline
-    assert [three.end_of(code, time(0)) for code in three.in_use] == [time(-12), time(13)]
+    assert [three.end_of(code, time(0)) for code in three.in_use] == [time(-12), time(37)]
 
 
 def test_the_latest_images_follow_a_finished_alert_for_a_year() -> None:

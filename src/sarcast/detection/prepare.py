@@ -28,6 +28,8 @@ FEWEST_REPLAYS = 2
 """With fewer replays than this, p-values come from the table of the weights."""
 VALUES_A_STRATUM = 2500
 """Pixels of all replays together that a stratum should have: small areas have fewer strata."""
+IMAGES = ("backscatter", "expected")
+"""Variables of a cube that have a layer of all pixels at each acquisition."""
 MOST_BYTES_IN_MEMORY = 2**31
 """Size of a cube's images up to which they are kept in memory, bytes."""
 
@@ -59,12 +61,16 @@ class EvidenceOptions(JudgedOptions, RegionOptions, StrataOptions, PreviousOptio
 
 
 def in_memory(part: Part) -> Part:
-    """Read a small part once: its images are used many times, by replays and baselines."""
-    backscatter = part.cube["backscatter"]
-    if backscatter.size * np.dtype(np.float32).itemsize > MOST_BYTES_IN_MEMORY:
-        return part
-    read = backscatter.astype(np.float32, keep_attrs=True).compute()
-    return replace(part, cube=part.cube.assign(backscatter=read))
+    """Read terrain and conditions once and, of a small part, the images: all are used many times.
+
+    The oracle of a world, which is used once if ever, is not read.
+    """
+    cube = part.cube
+    read = {name: cube[name].compute() for name in set(cube.data_vars) - {*IMAGES}}
+    backscatter = cube["backscatter"]
+    if backscatter.size * np.dtype(np.float32).itemsize <= MOST_BYTES_IN_MEMORY:
+        read["backscatter"] = backscatter.astype(np.float32, keep_attrs=True).compute()
+    return replace(part, cube=cube.assign(read))
 
 
 def observer_of(

@@ -19,7 +19,7 @@ from sarcast.sensor.units import YEAR_DAYS
 
 MOVING, RENEWED, FIRST_FIXED = 0, 1, 2
 """Codes of pixels: the moving baseline, that of the latest images alone, the first fixed one."""
-SHARED_DAYS = 24.0
+SHARED_DAYS = 48.0
 """Days by which a baseline may end earlier than it must, to share the end of others."""
 
 

@@ -23,7 +23,7 @@ from sarcast.detection.null import Null
 from sarcast.detection.output import model_properties
 from sarcast.detection.prepare import in_memory, observer_of
 from sarcast.detection.runs import MONITOR
-from sarcast.detection.watch import plan_watch
+from sarcast.detection.watch import Watch, plan_watch
 from sarcast.errors import SarcastError, UsageError
 from sarcast.io.files import exclusive
 from sarcast.io.progress import track
@@ -298,7 +298,7 @@ class _Setting:
         null, number, since = keeper.of(before, watch, time)
         observer = observer_of(self.part.cube, self.predictor, null.strata, self.options)
         watcher = Watcher(observer, null)
-        sight = watcher.look_at(watch, state.baselines)
+        sight = watcher.look_at(self._needed(watch), state.baselines)
         rule = self._rule(null)
         look = Look(seconds_of(time), self._metric(watcher, sight), sight.difference)
         layers = rule.advance(state.layers, look)
@@ -322,6 +322,10 @@ class _Setting:
         summary = {"time": time, **step.changed, "seen": round(float(look.seen.mean()), 4)}
         _write_log(self.folder.alerts, summary, renewed=number == record.number)
         return new, summary
+
+    def _needed(self, watch: Watch) -> Watch:
+        """Leave out the acquisitions that the rule does not look at; the baseline stays."""
+        return replace(watch, targets=watch.targets[-1:]) if self.options.rule == "opera" else watch
 
     def _rule(self, null: Null) -> ConfirmationRule:
         if self.options.rule == "opera":

@@ -28,8 +28,8 @@ class MonitorOptions(EvidenceOptions, SequentialOptions):
     start: IsoDate | None = Field(
         None,
         description="First acquisition to process, ISO 8601, at the first run; default: the first "
-        "one whose past has room for 4 replays or, if none has, that of the last quarter of the "
-        "cube.",
+        "one after a year of the cube, else the first one whose past has room for 4 replays, else "
+        "the last quarter of the cube.",
     )
     rule: RuleName = Field(
         "sequential",

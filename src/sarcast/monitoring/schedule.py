@@ -6,12 +6,14 @@ from collections.abc import Sequence
 import numpy as np
 import xarray as xr
 
+from sarcast.arrays import Times
 from sarcast.cube.dates import iso_time, moment_of
 from sarcast.detection.watch import FEW_REPLAYS, WatchOptions, plan_replays, plan_watch
 from sarcast.errors import SarcastError
 from sarcast.ingest.scenes.acquisition import PASS_GAP
 from sarcast.monitoring.options import MonitorOptions
 from sarcast.monitoring.state import Known, seconds_of
+from sarcast.sensor.units import YEAR_DAYS
 
 _log = logging.getLogger(__name__)
 
@@ -65,17 +67,30 @@ def first_of(cube: xr.Dataset, options: MonitorOptions, previous: int) -> str:
             f"{earliest + 1} acquisitions are needed, {previous} of them as the first baseline "
             f"(--previous), but the cube has {len(times)}"
         )
-    for index in range(earliest, len(times)):
-        watch = plan_watch(cube, watch_options(iso_time(times[index]), options.acquisitions))
-        if len(plan_replays(times, watch, previous=previous, most=FEW_REPLAYS)) >= FEW_REPLAYS:
-            _log.info(f"monitoring begins at {iso_time(times[index])}: its past can be replayed")
-            return iso_time(times[index])
-    index = max(earliest, int(LAST_SHARE * len(times)))
-    _log.info(
-        f"monitoring begins at {iso_time(times[index])}: the past is too short for "
-        f"{FEW_REPLAYS} replays, so that the last quarter of the cube is taken"
-    )
+    index, reason = _default_start(cube, times, options, previous, earliest)
+    _log.info(f"monitoring begins at {iso_time(times[index])}: {reason}")
     return iso_time(times[index])
+
+
+def _default_start(
+    cube: xr.Dataset, times: Times, options: MonitorOptions, previous: int, earliest: int
+) -> tuple[int, str]:
+    """Index of the first acquisition that is processed, and why it is that one."""
+    year = np.timedelta64(round(YEAR_DAYS * 24), "h")
+    candidates = range(max(earliest, int(np.searchsorted(times, times[0] + year))), len(times))
+    for indices, reason in (
+        (candidates, "a year that can be replayed precedes it"),
+        (range(earliest, len(times)), "its past can be replayed, but has not seen all seasons"),
+    ):
+        for index in indices:
+            watch = plan_watch(cube, watch_options(iso_time(times[index]), options.acquisitions))
+            replays = plan_replays(cube["time"].values, watch, previous=previous, most=FEW_REPLAYS)
+            if len(replays) >= FEW_REPLAYS:
+                return index, reason
+    return max(earliest, int(LAST_SHARE * len(times))), (
+        f"the past is too short for {FEW_REPLAYS} replays, so that the last quarter of the cube "
+        f"is taken"
+    )
 
 
 def watch_options(time: str, acquisitions: int) -> WatchOptions:
