@@ -233,18 +233,21 @@ def _changes_of(area: Path, series: xr.Dataset) -> gpd.GeoDataFrame:
 
 
 def _world(options: argparse.Namespace, preset: str, seed: int) -> Path:
-    """Write a world and its cube, unless they are there; of the world, keep the truth alone."""
-    folder: Path = options.to / f"{preset}-{seed}"
-    store = folder / "cube.zarr"
-    if store.exists():
-        return folder
-    area = folder / "world"
     drawn = WorldOptions(
         preset=preset,
         start=options.start,
         changes_per_km2=options.changes_per_km2,
         size_km=options.size_km,
     )
+    return make_world(options.to / f"{preset}-{seed}", drawn, seed)
+
+
+def make_world(folder: Path, drawn: WorldOptions, seed: int) -> Path:
+    """Write a world and its cube, unless they are there; of the world, keep the truth alone."""
+    store = folder / "cube.zarr"
+    if store.exists():
+        return folder
+    area = folder / "world"
     world(area, config=WorldConfig(world=drawn, seed=seed, overwrite=True))
     sources = {name: (str(area / file),) for name, file in SOURCES.items()}
     if not (read_classes(area / SOURCES["cover"]) == FOREST).any():
