@@ -55,14 +55,14 @@ class Cube(Kind):
         }
         for path in sorted(damaged):
             _damage(path, rng)
-        what = rng.integers(20)
+        what = rng.integers(50)
         if what == 0:
             return ["detect", "cube.zarr", "--model", "mean", "--to", "out"]
         if what == 1:
             return ["cube", "--check", "cube.zarr"]
-        if what < 8:
+        if what < 15:
             return lambda: check_cube(Path("cube.zarr"), workers=_WORKERS)
-        if what < 12:
+        if what < 22:
             return _predict
         return lambda: open_cube(Path("cube.zarr"))
 

@@ -31,8 +31,8 @@ class GeoParquet(Kind):
 
     def prepare(self) -> None:
         for number, time in enumerate(TIMES[:3]):
-            write_scene(self.seeds / "scenes", time, number)
-        add_scenes((self.seeds / "scenes",), str(self.seeds / "ours"), IndexOptions())
+            write_scene(self.seeds / "ours" / "scenes", time, number)
+        add_scenes((self.seeds / "ours" / "scenes",), str(self.seeds / "ours"), IndexOptions())
         for folder in ("foreign", "json"):
             (self.seeds / folder).mkdir()
         table = pq.read_table(self.seeds / "ours" / "items.parquet")
@@ -58,16 +58,15 @@ class GeoParquet(Kind):
     def case(self, folder: Path, rng: Rng) -> Call:
         source = self.seeds / ("ours", "ours", "foreign", "json")[rng.integers(4)]
         data = (source / "items.parquet").read_bytes()
-        (folder / "out").mkdir()
+        (folder / "out" / "scenes").mkdir(parents=True)
+        link_all(self.seeds / "ours" / "scenes", folder / "out" / "scenes")
         target = folder / "out" / "items.parquet"
         if rng.integers(3) == 0:
             target.write_bytes(mutate_bytes(data, rng))
         else:
             _write_mutated(pq.read_table(source / "items.parquet"), target, rng)
         if rng.integers(8) == 0:
-            (folder / "in").mkdir()
-            link_all(self.seeds / "scenes", folder / "in")
-            return lambda: add_scenes((Path("in"),), "out", IndexOptions())
+            return lambda: add_scenes((Path("out/scenes"),), "out", IndexOptions())
         return lambda: _search(rng)
 
 

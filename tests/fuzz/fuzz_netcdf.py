@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import cf_xarray.units  # noqa: F401 - takes seconds, so it is imported before workers are forked
 import numpy as np
 import xarray as xr
 from odc.geo.geobox import GeoBox

@@ -241,12 +241,12 @@ def _litter(before: dict[str, tuple[int, ...]], work: Path, *, writes: bool) -> 
 def _listing(folder: Path) -> dict[str, tuple[int, ...]]:
     """Every file below a folder with its size and time, every folder and link."""
     listed: dict[str, tuple[int, ...]] = {}
-    stack = [str(folder)]
+    stack, start = [str(folder)], len(str(folder)) + 1
     while stack:
         with os.scandir(stack.pop()) as entries:
             for entry in entries:
                 state = entry.stat(follow_symlinks=False)
-                path = os.path.relpath(entry.path, folder)
+                path = entry.path[start:]
                 if entry.is_dir(follow_symlinks=False):
                     listed[path] = (state.st_mode,)
                     stack.append(entry.path)
