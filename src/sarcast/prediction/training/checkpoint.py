@@ -95,7 +95,8 @@ def read_latest(folder: Path, described: dict[str, Any]) -> Checkpoint | None:
         If it is damaged, has another format, or belongs to a run that differs in
         ``described``.
     """
-    checkpoints = sorted(folder.glob("step-*"))
+    # an empty one is the locked target of a run that was killed while it wrote beside it
+    checkpoints = sorted(path for path in folder.glob("step-*") if any(path.iterdir()))
     if not checkpoints:
         return None
     latest = checkpoints[-1]
