@@ -22,7 +22,7 @@ import numpy as np
 
 from .contents import Contents, contents, differences, states
 from .verbs import MOST, VERBS, Verb, has_product, prepare
-from .zygote import ESCAPED, Ended, preload, run, start
+from .zygote import ESCAPED, Ended, forked, preload, run, start
 
 SIGNALS = {"KILL": signal.SIGKILL, "INT": signal.SIGINT, "TERM": signal.SIGTERM}
 STATUS = {"KILL": -signal.SIGKILL, "INT": 130, "TERM": 143}
@@ -90,11 +90,15 @@ class Bench:
 
     def _undisturbed(self, verb: Verb) -> Undisturbed:
         folder = self.fresh(verb)
-        before = contents(folder)
+        before = self.contents(folder)
         ended = run(("--quiet", *verb.words), folder, self.folder / "log")
         if ended.status:
             raise AssertionError(f"{verb.words} ended with {ended.status}: {ended.output}")
-        return Undisturbed(verb, ended.seconds, before, contents(folder))
+        return Undisturbed(verb, ended.seconds, before, self.contents(folder))
+
+    def contents(self, folder: Path) -> Contents:
+        """Contents of a folder, read in a child."""
+        return forked(lambda: contents(folder), self.folder / "contents")
 
     def fresh(self, verb: Verb) -> Path:
         """Give a new folder with the inputs, and what the verb needs to be there before it."""
@@ -132,7 +136,7 @@ class Bench:
         died = died and ended.status != 0
         faults = [f"{fault} after {delay:.3f} s" for fault in _faults_of(ended, name)]
         if died and name != "KILL":
-            faults += _leftovers_at_once(contents(folder), case)
+            faults += _leftovers_at_once(self.contents(folder), case)
         faults += self._again(case, folder)
         if changed := differences(states(self.folder / "in"), self._inputs):
             faults.append(f"lost: inputs changed: {changed[:5]}")
@@ -143,12 +147,12 @@ class Bench:
         words = ("--quiet", *case.verb.words)
         ended = run(words, folder, self.folder / "log")
         if ended.status == 1 and "add --overwrite" in ended.output:
-            if differing := differences(contents(folder), case.after):
+            if differing := differences(self.contents(folder), case.after):
                 return [f"lost: a finished result differs: {differing[:9]}"]
             ended = run((*words, "--overwrite"), folder, self.folder / "log")
         if ended.status:
             return [f"lost: the next run ended with {ended.status}: {ended.output[-2000:]}"]
-        return _compare(contents(folder), case)
+        return _compare(self.contents(folder), case)
 
 
 def _faults_of(ended: Ended, name: str) -> list[str]:

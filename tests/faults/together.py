@@ -18,7 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from .contents import contents, differences
+from .contents import differences
 from .kills import Bench, Undisturbed, say
 from .verbs import VERBS, Verb, has_product
 from .zygote import Child, preload, run, start
@@ -52,7 +52,7 @@ def pair(bench: Bench, first: Verb, case: Undisturbed | None, second: Verb) -> l
     if case is not None:
         if ended.status:
             faults.append(f"disturbed: {ended.status}, {ended.output[-1000:]}")
-        elif differing := differences(contents(folder), case.after):
+        elif differing := differences(bench.contents(folder), case.after):
             faults.append(f"mixed: {differing[:9]}")
     return faults
 
@@ -74,7 +74,7 @@ def race(bench: Bench, case: Undisturbed) -> list[str]:
         REFUSED in line or "--overwrite" in line for line in said
     ):
         return [f"statuses {dict(statuses)}: {[each.output[-500:] for each in ended]}"]
-    if differing := differences(contents(folder), case.after):
+    if differing := differences(bench.contents(folder), case.after):
         return [f"mixed: {differing[:9]}"]
     return []
 

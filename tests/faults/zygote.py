@@ -7,14 +7,18 @@ hang.
 import gc
 import importlib
 import os
+import pickle
 import pkgutil
 import signal
 import sys
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
+
+T = TypeVar("T")
 
 ESCAPED = 99
 """Exit status of a child whose command line raised anything but SystemExit."""
@@ -107,6 +111,19 @@ def start(
 def run(words: Sequence[str], folder: Path, log: Path) -> Ended:
     """Run ``sarcast`` to the end; see ``start``."""
     return start(words, folder, log).wait()
+
+
+def forked(function: Callable[[], T], log: Path) -> T:
+    """Call a function in a child, since it may start threads; its result is pickled."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            log.write_bytes(pickle.dumps(function()))
+        finally:
+            os._exit(0)
+    os.waitpid(pid, 0)
+    result: T = pickle.loads(log.read_bytes())
+    return result
 
 
 def _run(words: Sequence[str], folder: Path, log: Path, gate: tuple[int, int] | None) -> None:
