@@ -485,6 +485,22 @@ def test_geoparquet_that_lacks_a_part_of_items(
         FolderCatalogue(folder).search()
 
 
+@pytest.mark.parametrize("crs", ["EPSG:0", {"type": "GeographicCRS", "name": "none"}])
+def test_geoparquet_with_an_unknown_crs(
+    crs: object, frame: gpd.GeoDataFrame, tmp_path: Path
+) -> None:
+    file = tmp_path / "items.parquet"
+    frame.to_parquet(file)
+    table = pq.read_table(file)
+    metadata = dict(table.schema.metadata)
+    described = json.loads(metadata[b"geo"])
+    described["columns"][described["primary_column"]]["crs"] = crs
+    metadata[b"geo"] = json.dumps(described).encode()
+    pq.write_table(table.replace_schema_metadata(metadata), file)
+    with pytest.raises(SarcastError, match="states a CRS in its metadata that PROJ does not know"):
+        FolderCatalogue(tmp_path).search()
+
+
 def changed(**columns: object) -> Change:
     """Replace columns of the first row."""
 

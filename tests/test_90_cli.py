@@ -303,6 +303,23 @@ def test_unknown_keys_are_refused(
     assert "must hold the options under the key 'detect', but holds predict" in message
 
 
+@pytest.mark.parametrize(
+    ("option", "status", "expected"),
+    [
+        ("dem: null", 1, "nowhere does not exist"),
+        ("allow_missing: null", 1, "nowhere does not exist"),
+        ("dem: [a.tif, null]", 2, "no null in a list, found ['dem']"),
+    ],
+)
+def test_null_in_a_file_of_options(
+    option: str, status: int, expected: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It leaves an option at its default, but has no meaning in a list."""
+    (tmp_path / "run.yaml").write_text(f"cube:\n  to: {tmp_path / 'cube.zarr'}\n  {option}\n")
+    words = ("cube", tmp_path / "nowhere", "--config", tmp_path / "run.yaml")
+    assert expected in fails(capsys, status, *words)
+
+
 def test_extending_a_cube(area: Path, tmp_path: Path) -> None:
     for end, dates in (("2020-03-04", 4), ("2020-03-10", 10)):
         run("--quiet", "cube", area / "catalogue", "--to", tmp_path / "cube.zarr", "--end", end)

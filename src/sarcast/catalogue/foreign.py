@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import pystac
 import shapely
 import stac_geoparquet.arrow
+from pyproj.exceptions import CRSError
 
 from sarcast.catalogue.location import MALFORMED, utc
 from sarcast.catalogue.parse import name_of, validate
@@ -127,13 +128,19 @@ def _shapes(path: Path, table: pa.Table) -> list[Any] | None:
 def _geometry(path: Path, table: pa.Table) -> gpd.GeoSeries:
     """The primary geometry; None in rows whose geometry is damaged."""
     try:
-        return gpd.read_parquet(path).geometry
-    except shapely.errors.ShapelyError:
-        described = parse_json(table.schema.metadata[b"geo"])
-        name = described["primary_column"]
-        crs = described["columns"][name].get("crs", "EPSG:4326")
-        stored = table[name].to_numpy(zero_copy_only=False)
-        return gpd.GeoSeries(shapely.from_wkb(stored, on_invalid="ignore"), crs=crs)
+        try:
+            return gpd.read_parquet(path).geometry
+        except shapely.errors.ShapelyError:
+            described = parse_json(table.schema.metadata[b"geo"])
+            name = described["primary_column"]
+            crs = described["columns"][name].get("crs", "EPSG:4326")
+            stored = table[name].to_numpy(zero_copy_only=False)
+            return gpd.GeoSeries(shapely.from_wkb(stored, on_invalid="ignore"), crs=crs)
+    except CRSError as error:
+        raise SarcastError(
+            f"{path} states a CRS in its metadata that PROJ does not know; write it again with "
+            f"stac-geoparquet, or index the scenes themselves with sarcast index"
+        ) from error
 
 
 def _shape(stored: Any) -> Any:

@@ -92,7 +92,7 @@ def _record(verb: str, inputs: Mapping[str, Any], config: Config) -> str:
 
 
 def read_record(path: Path, verb: str) -> dict[str, Any]:
-    """Read a file of options; it must hold those of a verb.
+    """Read a file of options; it must hold those of a verb. Options that are null are left out.
 
     Raises
     ------
@@ -113,11 +113,16 @@ def read_record(path: Path, verb: str) -> dict[str, Any]:
             f"--config {path} must hold the options under the key {verb!r}, but holds {found}"
         )
     options = content[verb]
-    if isinstance(options, dict):
-        invalid = [key for key in options if not isinstance(key, str)]
-        if invalid:
-            raise UsageError(f"--config {path} must hold names and plain values, found {invalid}")
-    return content
+    if not isinstance(options, dict):
+        return content
+    invalid = [key for key in options if not isinstance(key, str)]
+    invalid += [key for key, value in options.items() if isinstance(value, list) and None in value]
+    if invalid:
+        raise UsageError(
+            f"--config {path} must hold names and plain values, and no null in a list, found "
+            f"{invalid}"
+        )
+    return {**content, verb: {key: value for key, value in options.items() if value is not None}}
 
 
 def flat(config: BaseModel) -> Iterator[tuple[str, FieldInfo, Any]]:
