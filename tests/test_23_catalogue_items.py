@@ -15,9 +15,12 @@ from sarcast.catalogue.hrefs import Places
 from sarcast.catalogue.parse import parse_item, parse_items
 from sarcast.catalogue.unusable import LeftOut, UnusableError
 from sarcast.cli import main
+from sarcast.errors import SarcastError
 from sarcast.ingest.scenes.add import add_scenes
+from sarcast.ingest.scenes.fuse import Layer, read_layer
 from sarcast.ingest.scenes.index import IndexOptions, find_items
 from sarcast.io.rasters import write_cog
+from sarcast.io.remote import RemoteOptions
 
 BASE = "https://example.org/items/one.json"
 CORNERS = [[26.9, 62.2], [27.1, 62.2], [27.1, 62.3], [26.9, 62.3], [26.9, 62.2]]
@@ -104,6 +107,10 @@ MALFORMED: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "geometry of metres": (
         changed("geometry/coordinates", [[[5e5, 6e6], [6e5, 6e6], [6e5, 7e6], [5e5, 6e6]]]),
+        "expected degrees",
+    ),
+    "a vertex that is NaN": (
+        changed("geometry/coordinates", [[*CORNERS[:2], [27.1, "NaN"], *CORNERS[3:]]]),
         "expected degrees",
     ),
     "geometry null": (changed("geometry", None), "no footprint"),
@@ -195,6 +202,43 @@ def test_a_malformed_row_of_our_own_layout_is_left_out(tmp_path: Path) -> None:
     assert [item.id for item in found] == ["good"]
     with pytest.raises(Exception, match="one is not a valid STAC item: .*relative_orbit"):
         left_out.report(any_used=False, strict=True)
+
+
+UNSTORABLE = {
+    "a list of two types": {"a": [1, "b"]},
+    "another type": "text",
+}
+
+
+@pytest.mark.parametrize("case", UNSTORABLE)
+def test_an_item_with_a_field_of_another_type_is_left_out(
+    case: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A field that is not read; it comes first, and most items have the other type."""
+    write_cog(tmp_path / "vv.tif", np.full(GRID.shape, 0.1, np.float32), GRID)
+    made = [{**content(**{"other:field": UNSTORABLE[case], "none": {}}), "id": "a"}]
+    made += [{**content(), "id": name} for name in "bc"]
+    (tmp_path / "items.json").write_text(
+        json.dumps({"type": "FeatureCollection", "features": made})
+    )
+    to = tmp_path / "catalogue"
+    with pytest.raises(SarcastError, match="a field has values of two types"):
+        add_scenes((tmp_path,), str(to), IndexOptions(strict=True))
+    assert not (to / "items.parquet").exists()
+    assert add_scenes((tmp_path,), str(to), IndexOptions()) == {"b", "c"}
+    assert {item.id for item in FolderCatalogue(to).search()} == {"b", "c"}
+    assert "1 left out (field of another type than in the other items): a" in caplog.text
+
+
+def test_an_item_that_states_more_bands_than_its_file_is_left_out(tmp_path: Path) -> None:
+    write_cog(tmp_path / "vv.tif", np.full(GRID.shape, 0.1, np.float32), GRID)
+    bands = [{"name": name, "unit": "linear power"} for name in ("VV", "VH")]
+    (tmp_path / "item.json").write_text(json.dumps(changed("assets/vv/bands", bands)))
+    with pytest.raises(SarcastError, match="has 1 bands, but band 2 of it is asked"):
+        add_scenes((tmp_path,), str(tmp_path / "catalogue"), IndexOptions())
+    layer = Layer(str(tmp_path / "vv.tif"), 2, "linear power", "one")
+    with pytest.raises(SarcastError, match="has 1 bands, but band 2"):
+        read_layer(layer, GRID, "nearest", RemoteOptions())
 
 
 # --- linked files -------------------------------------------------------------------------------

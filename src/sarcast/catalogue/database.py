@@ -62,7 +62,7 @@ class DatabaseCatalogue:
         with self._connect():
             pass
 
-    def add(self, items: Iterable[pystac.Item]) -> int:
+    def add(self, items: Iterable[pystac.Item], left_out: LeftOut | None = None) -> int:  # noqa: ARG002 - a database stores all
         """Add items, replacing those of the same collection and id; returns the new total.
 
         Missing collections are created, and the extents of the collections are updated.

@@ -1,5 +1,6 @@
 """Embedded catalogue: a folder with one stac-geoparquet file."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,7 +23,7 @@ from sarcast.catalogue.location import MALFORMED, are_on_earth, sort_items, utc,
 from sarcast.catalogue.parse import parse_items
 from sarcast.catalogue.protocol import TimeRange
 from sarcast.catalogue.record import record_folders, recorded_folders
-from sarcast.catalogue.unusable import LeftOut
+from sarcast.catalogue.unusable import OTHER_TYPES, LeftOut
 from sarcast.errors import SarcastError
 from sarcast.io.files import new_file
 from sarcast.io.footprint import HALF_TURN_DEG, TURN_DEG, canonical, canonical_shapes
@@ -66,8 +67,16 @@ class FolderCatalogue:
                 if self._read_foreign(file) is None:
                     file.read(["id"])
 
-    def add(self, items: Iterable[pystac.Item]) -> int:
+    def add(self, items: Iterable[pystac.Item], left_out: LeftOut | None = None) -> int:
         """Add items, replacing those of the same collection and id; returns the new total.
+
+        Parameters
+        ----------
+        items
+            The items.
+        left_out
+            Collects items in which a field has another type than in the others; None to refuse
+            them.
 
         Raises
         ------
@@ -80,7 +89,7 @@ class FolderCatalogue:
         existing = self._read_table() if self._file.exists() else None
         if not added and not existing:
             raise SarcastError(f"no items to write to {self.folder}; give at least one")
-        table = existing if not added else self._merge(existing, added)
+        table = existing if not added else self._merge(existing, added, left_out)
         assert table is not None
         ordered = table.take(_spatial_order(table))
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -183,16 +192,18 @@ class FolderCatalogue:
             collected.report(any_used=True, strict=True)
         return table
 
-    def _merge(self, existing: pa.Table | None, items: Sequence[dict[str, Any]]) -> pa.Table:
+    def _merge(
+        self,
+        existing: pa.Table | None,
+        items: Sequence[dict[str, Any]],
+        left_out: LeftOut | None,
+    ) -> pa.Table:
         try:
-            new = stac_geoparquet.arrow.parse_stac_items_to_arrow(items).read_all()
-            if existing is None:
-                return new
-            replaced = set(_keys(new))
-            is_kept = [key not in replaced for key in _keys(existing)]
-            kept = existing.filter(pa.array(is_kept, pa.bool_()))
-            return pa.concat_tables([kept, new], promote_options="permissive")
+            return _merged(existing, items)
         except (pa.ArrowException, ValueError) as error:
+            fitting = [] if left_out is None else _fitting(existing, items, left_out)
+            if fitting:
+                return self._merge(existing, fitting, None)
             raise SarcastError(
                 f"the items do not fit into one table in {self.folder}, a field has values of two "
                 f"types ({_first_line(error)}); put them into separate catalogues"
@@ -203,11 +214,67 @@ class FolderCatalogue:
         content: dict[str, Any] = item.to_dict(include_self_link=False, transform_hrefs=False)
         content["links"] = []
         content["bbox"] = item.bbox
+        content["properties"] = _without_empty(content["properties"])
+        content["assets"] = {key: _without_empty(asset) for key, asset in content["assets"].items()}
         for asset in content["assets"].values():
             path = Path(asset["href"])
             if path.is_absolute() and path.is_relative_to(self.folder.resolve()):
                 asset["href"] = "./" + path.relative_to(self.folder.resolve()).as_posix()
         return content
+
+
+# --- the table ----------------------------------------------------------------------------------
+
+
+def _merged(existing: pa.Table | None, items: Sequence[dict[str, Any]]) -> pa.Table:
+    """The rows of a table, and those of items, which replace rows of the same id."""
+    new = stac_geoparquet.arrow.parse_stac_items_to_arrow(items).read_all()
+    if existing is None:
+        return new
+    replaced = set(_keys(new))
+    is_kept = [key not in replaced for key in _keys(existing)]
+    kept = existing.filter(pa.array(is_kept, pa.bool_()))
+    return pa.concat_tables([kept, new], promote_options="permissive")
+
+
+def _fitting(
+    existing: pa.Table | None, items: Sequence[dict[str, Any]], left_out: LeftOut
+) -> list[dict[str, Any]]:
+    """The items whose fields have the types of the table, or else of most items."""
+    schemas = [_schema(item) for item in items]
+    counts = Counter(str(schema) for schema in schemas)
+    by_frequency = sorted(range(len(items)), key=lambda index: -counts[str(schemas[index])])
+    common, fitting = None if existing is None else existing.schema, []
+    for index in by_frequency:
+        try:
+            known = [schema for schema in (common, schemas[index]) if schema is not None]
+            if schemas[index] is None:
+                raise ValueError("a list has values of two types")
+            common = pa.unify_schemas(known, promote_options="permissive")
+            fitting.append(items[index])
+        except (pa.ArrowException, ValueError) as error:
+            name = str(items[index]["id"])
+            line = f"{name} has a field of another type than other items: {_first_line(error)}"
+            left_out.add(OTHER_TYPES, name, line)
+    return fitting
+
+
+def _schema(item: dict[str, Any]) -> pa.Schema | None:
+    """Types of the fields of an item; None if it fits into no table."""
+    try:
+        return stac_geoparquet.arrow.parse_stac_items_to_arrow([item]).schema
+    except (pa.ArrowException, ValueError):
+        return None
+
+
+def _without_empty(value: Any) -> Any:
+    """A value without empty objects, which Parquet cannot store."""
+    if isinstance(value, dict):
+        parts = {key: _without_empty(part) for key, part in value.items()}
+        return {key: part for key, part in parts.items() if part != {}}
+    if isinstance(value, list):
+        return [part for part in map(_without_empty, value) if part != {}]
+    return value
 
 
 # --- columns of the table -------------------------------------------------------------------------

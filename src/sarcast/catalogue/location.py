@@ -110,7 +110,8 @@ def are_on_earth(shapes: npt.NDArray[np.object_]) -> Bool:
 
 
 def _is_on_earth(shape: BaseGeometry) -> bool:
-    return bool(are_on_earth(np.array([shape]))[0])
+    finite = np.isfinite(shapely.get_coordinates(shape)).all()
+    return bool(finite and are_on_earth(np.array([shape]))[0])
 
 
 def with_canonical_footprint(item: pystac.Item) -> pystac.Item:
@@ -128,7 +129,8 @@ def with_canonical_footprint(item: pystac.Item) -> pystac.Item:
     if item.geometry is None:
         return item
     try:
-        stated = shapely.geometry.shape(item.geometry)
+        with np.errstate(invalid="ignore"):  # NaN, which is refused below
+            stated = shapely.geometry.shape(item.geometry)
         if not (stated.is_empty or _is_on_earth(stated)):
             raise ValueError(f"its bounds are {stated.bounds}, expected degrees")
         shape = _not_too_wide(item, canonical_shape(stated))

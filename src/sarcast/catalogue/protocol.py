@@ -64,6 +64,10 @@ class WritableCatalogue(Catalogue, Protocol):
         """Check that items can be added, before the work of making them."""
         ...
 
-    def add(self, items: Iterable[pystac.Item]) -> int:
-        """Add items, replacing those of the same collection and id; returns the new total."""
+    def add(self, items: Iterable[pystac.Item], left_out: LeftOut | None = None) -> int:
+        """Add items, replacing those of the same collection and id; returns the new total.
+
+        Those that cannot be stored beside the others are left out, or refused if ``left_out`` is
+        None.
+        """
         ...

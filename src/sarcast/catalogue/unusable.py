@@ -22,6 +22,7 @@ UNKNOWN_SOURCE = "collection without a profile; describe it with --profile"
 UNKNOWN_BANDS = "polarisation unknown"
 OTHER_BANDS = "no VV, VH, HH or HV"
 NO_UNIT = "unit or quantity unknown"
+OTHER_TYPES = "field of another type than in the other items"
 OTHER_UNIT = "values that contradict the declared unit"
 COMPLEX = "complex image, not backscatter"
 
@@ -92,6 +93,10 @@ class LeftOut:
         group = self._groups.setdefault(reason, _Group(refused))
         group.names.append(name)
         group.line = group.line or line
+
+    def names(self) -> set[str]:
+        """Names of all that was left out and not reported yet."""
+        return {name for group in self._groups.values() for name in group.names}
 
     @contextmanager
     def unusable(self, name: str) -> Iterator[None]:

@@ -32,6 +32,15 @@ def check_raster(source: rasterio.DatasetReader) -> None:
     check_blocks(source)
 
 
+def check_band(source: rasterio.DatasetReader, band: int) -> None:
+    """Check that a raster has a band, whose number somebody else states."""
+    if band > source.count:
+        raise SarcastError(
+            f"{source.name} has {source.count} bands, but band {band} of it is asked for; check "
+            f"that its item states the bands of the file"
+        )
+
+
 def _location_fault(source: rasterio.DatasetReader) -> str | None:
     if source.count == 0:
         return "holds no band of its own; name one of its subdatasets, or convert it (gdalwarp)"

@@ -19,7 +19,7 @@ from sarcast.errors import SarcastError, hide
 from sarcast.io.files import new_file
 from sarcast.io.formats import open_dataset
 from sarcast.io.masks import MissingMarks
-from sarcast.io.raster_checks import block_bytes, check_raster
+from sarcast.io.raster_checks import block_bytes, check_band, check_raster
 from sarcast.io.remote import is_remote
 
 MOST_SEARCHED = 2**30
@@ -118,6 +118,7 @@ def read_sample(
         If the file is truncated or damaged.
     """
     with open_raster(path) as source:
+        check_band(source, band)
         try:
             for number in {band, *range(max(1, source.count - _LAST_BANDS), source.count + 1)}:
                 source.read(number, window=_last_block(source, number))

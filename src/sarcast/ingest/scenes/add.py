@@ -7,6 +7,7 @@ from pathlib import Path
 
 from sarcast.catalogue import FolderCatalogue, open_writable
 from sarcast.catalogue.location import time_range
+from sarcast.catalogue.unusable import LeftOut
 from sarcast.errors import hide
 from sarcast.ingest.scenes.index import IndexOptions, find_items
 from sarcast.io.files import exclusive
@@ -45,7 +46,7 @@ def add_scenes(
     Returns
     -------
     set of str
-        Ids of the scenes found.
+        Ids of the scenes added.
 
     Raises
     ------
@@ -60,10 +61,13 @@ def add_scenes(
         items = find_items(paths, options, unpack_to=unpack_to, any_kind=any_kind)
         for item in items:
             item.collection_id = collection or item.collection_id
-        total = catalogue.add(items)
-    times = sorted(time_range(item)[0] for item in items)
-    noun = "scene" if len(items) == 1 else "scenes"
+        left_out = LeftOut()
+        total = catalogue.add(items, None if options.strict else left_out)
+    added = [item for item in items if item.id not in left_out.names()]
+    left_out.report(bool(added), strict=options.strict)
+    times = sorted(time_range(item)[0] for item in added)
+    noun = "scene" if len(added) == 1 else "scenes"
     _log.info(
-        f"{len(items)} {noun} found ({times[0]} to {times[-1]}); {hide(to, to)} now holds {total}"
+        f"{len(added)} {noun} found ({times[0]} to {times[-1]}); {hide(to, to)} now holds {total}"
     )
-    return {item.id for item in items}
+    return {item.id for item in added}

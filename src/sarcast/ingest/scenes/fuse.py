@@ -20,6 +20,7 @@ from sarcast.ingest.scenes.values import (
 )
 from sarcast.io.formats import open_dataset
 from sarcast.io.masks import MissingMarks
+from sarcast.io.raster_checks import check_band
 from sarcast.io.rasters import decode, read_thinned
 from sarcast.io.remote import RemoteOptions, gdal_settings, is_remote
 from sarcast.io.warp import warp_onto
@@ -212,6 +213,7 @@ def _read(
             rasterio.Env(GDAL_CACHEMAX=CACHE_MIB, **settings),
             open_dataset(layer.href) as source,
         ):
+            check_band(source, layer.band)
             converter = _Converter(layer, source)
             values = warp_onto(
                 source,
