@@ -343,7 +343,8 @@ def test_a_target_is_locked_for_the_whole_run(
         (target / "run.yaml").write_text("demo:\n")
     process = hold(folders_open, first, target, **({"overwrite": True} if first[0] == "n" else {}))
     try:
-        for second in (new_folder(target, overwrite=True), exclusive(target)):
+        (target / "in place").touch()
+        for second in (new_folder(target, overwrite=False), exclusive(target)):
             with (
                 pytest.raises(SarcastError, match=f"another run is writing {target}; wait"),
                 second,
@@ -351,6 +352,7 @@ def test_a_target_is_locked_for_the_whole_run(
                 pytest.fail("two runs write one target")
     finally:
         kill(process)
+    (target / "in place").unlink()
     with new_folder(target, overwrite=True) as folder:
         (folder / "new").touch()
     assert [path.name for path in tmp_path.rglob("*")] == ["result", "new"]

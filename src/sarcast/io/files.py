@@ -57,13 +57,12 @@ def new_folder(target: Path, *, overwrite: bool, inputs: Sequence[Path] = ()) ->
         changed meanwhile, or the disk is full.
     """
     target = target.resolve()
-    restore(target)
-    check_target(target, overwrite=overwrite, inputs=inputs)
-    _check_replaceable(target)
+    _check_inputs(target, inputs)
     with ExitStack() as stack:
         with _name_target(target, target):
             stack.enter_context(exclusive(target))
         check_target(target, overwrite=overwrite)
+        _check_replaceable(target)
         found = _Found.of(target)
         partial = stack.enter_context(_hidden_folder(target))
         yield partial
@@ -83,12 +82,7 @@ def new_file(target: Path) -> Iterator[Path]:
 
 def check_target(target: Path, *, overwrite: bool, inputs: Sequence[Path] = ()) -> None:
     """Raise if ``target`` is a file, or a folder that is not empty and may not be replaced."""
-    resolved = target.resolve()
-    for source in (path.resolve() for path in inputs):
-        if resolved == source or resolved in source.parents or source in resolved.parents:
-            raise SarcastError(
-                f"{target} is, contains or lies in {source}, which is an input; name another target"
-            )
+    _check_inputs(target, inputs)
     if target.is_file():
         raise SarcastError(f"{target} is a file, expected a folder; name another target")
     if not target.is_dir() or is_free(target):
@@ -100,6 +94,16 @@ def check_target(target: Path, *, overwrite: bool, inputs: Sequence[Path] = ()) 
             f"{target} contains no {' or '.join(RESULTS)} that sarcast wrote, so it is not a "
             f"result of sarcast and is not replaced; name another folder, or empty it yourself"
         )
+
+
+def _check_inputs(target: Path, inputs: Sequence[Path]) -> None:
+    """Raise if a target is, contains or lies in one of the inputs."""
+    resolved = target.resolve()
+    for source in (path.resolve() for path in inputs):
+        if resolved == source or resolved in source.parents or source in resolved.parents:
+            raise SarcastError(
+                f"{target} is, contains or lies in {source}, which is an input; name another target"
+            )
 
 
 def _check_replaceable(target: Path) -> None:
