@@ -49,6 +49,13 @@ def test_two_detections_and_one_of_the_accepted_rate_confirm() -> None:
     assert statuses(RULE.alert, ALERT, RULE.sure) == [none, first, provisional]
 
 
+def test_the_share_of_detections_holds_beyond_655_of_them() -> None:
+    layers = RULE.advance(Layers.empty((1, 1), 2), look(ALERT, day=0))
+    many = np.full((1, 1), 699, dtype=np.uint16)
+    layers = layers.updated(np.ones((1, 1), dtype=bool), count=many, looks=many)
+    assert RULE.advance(layers, look(ALERT, day=1)).percentage[0, 0] == 100
+
+
 def test_misses_in_a_row_dismiss_or_finish() -> None:
     assert statuses(ALERT, NOTHING, ALERT, NOTHING, NOTHING)[-1] == Status.NONE
     assert statuses(ALERT, NOTHING, ALERT, NOTHING)[-1] == Status.PROVISIONAL_LOW

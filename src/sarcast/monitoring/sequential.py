@@ -123,7 +123,7 @@ class Sequential:
             count=np.minimum(layers.count.astype(np.int64) + 1, np.iinfo(np.uint16).max),
             confidence=layers.greatest_metric,
         )
-        share = counted.count * 100 // np.maximum(counted.looks, 1)
+        share = counted.count.astype(np.int64) * 100 // np.maximum(counted.looks, 1)
         alive = look.seen & np.isin(counted.status, ACTIVE)
         return counted.updated(alive | hit, percentage=np.minimum(share, 100).astype(np.uint8))
 
