@@ -215,6 +215,8 @@ def test_a_url_whose_password_has_no_clear_end_is_refused() -> None:
             with pytest.raises(UsageError, match="percent-encode|percent-encoded") as error:
                 open_catalogue(f"{place}://me:{url}")
             assert SECRET not in str(error.value)
+        with pytest.raises(UsageError, match="percent-encode"):
+            open_catalogue(f"{place}://{SECRET}?x@h/a")
 
 
 def test_the_message_of_a_library_is_free_of_known_credentials() -> None:

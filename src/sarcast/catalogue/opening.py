@@ -63,11 +63,10 @@ def _check_url(url: str) -> None:
     Nothing of such a URL is shown, since it is not clear where the password ends.
     """
     authority, rest = re.fullmatch(r"[^/]*//([^/?#]*)(.*)", url, re.DOTALL).groups()  # type: ignore[union-attr]
-    is_login = ":" in authority or "@" in authority
-    if authority.count("@") > 1 or (is_login and "@" in rest) or not url.isprintable():
+    if authority.count("@") > 1 or "@" in rest or not url.isprintable():
         raise UsageError(
-            "the URL of the catalogue cannot be parsed; percent-encode special characters of user "
-            "and password, such as %40 for @ and %2F for /"
+            "the URL of the catalogue cannot be parsed; percent-encode special characters of user, "
+            "password and path, such as %40 for @ and %2F for /"
         )
     try:
         _ = urlsplit(url).port
