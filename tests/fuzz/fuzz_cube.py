@@ -22,12 +22,13 @@ from .harness import Call, Kind
 from .mutate import Rng, as_json, mutate_bytes, mutate_tree
 from .seeds import GRID, power, write_scene
 
-DATES = 10
+FEW, DATES = 3, 10
+"""Dates of the cubes that are opened and checked, and of those in which a date is predicted."""
 _WORKERS = WorkerOptions(workers=1)
 
 
 class Cube(Kind):
-    """A cube of ten dates in which one or two files are damaged, gone, or other things."""
+    """A cube in which one or two files are damaged, gone, or other things."""
 
     name = "cube"
 
@@ -42,11 +43,13 @@ class Cube(Kind):
         names = {"dem": "dem.tif", "weather": "weather.nc", "cover": "cover.tif"}
         sources = Sources(**{key: (str(self.seeds / name),) for key, name in names.items()})
         items = find_items([self.seeds / "scenes"], IndexOptions())
-        build_cube(items, self.seeds / "cube.zarr", GRID, CubeOptions(), sources)
+        for name, dates in (("few", FEW), ("many", DATES)):
+            build_cube(items[:dates], self.seeds / name, GRID, CubeOptions(), sources)
 
     def case(self, folder: Path, rng: Rng) -> Call:
-        cube = folder / "cube.zarr"
-        shutil.copytree(self.seeds / "cube.zarr", cube, copy_function=os.link)
+        what, cube = rng.integers(50), folder / "cube.zarr"
+        seed = self.seeds / ("many" if what < 9 else "few")
+        shutil.copytree(seed, cube, copy_function=os.link)
         files = sorted(path for path in cube.rglob("*") if path.is_file())
         metadata = [path for path in files if path.name == "zarr.json"]
         damaged = {
@@ -55,15 +58,14 @@ class Cube(Kind):
         }
         for path in sorted(damaged):
             _damage(path, rng)
-        what = rng.integers(50)
         if what == 0:
             return ["detect", "cube.zarr", "--model", "mean", "--to", "out"]
         if what == 1:
             return ["cube", "--check", "cube.zarr"]
-        if what < 15:
-            return lambda: check_cube(Path("cube.zarr"), workers=_WORKERS)
-        if what < 22:
+        if what < 9:
             return _predict
+        if what < 20:
+            return lambda: check_cube(Path("cube.zarr"), workers=_WORKERS)
         return lambda: open_cube(Path("cube.zarr"))
 
 

@@ -91,7 +91,7 @@ def _write_mutated(table: pa.Table, path: Path, rng: Rng) -> None:
             changed = change(table, rng)
             pq.write_table(changed, path)
             table = changed
-        except (pa.ArrowException, ValueError, TypeError, OverflowError, KeyError, UnicodeError):
+        except (pa.ArrowException, ValueError, TypeError, OverflowError, LookupError):
             continue
     pq.write_table(table, path)
 

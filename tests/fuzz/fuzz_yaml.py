@@ -59,7 +59,7 @@ class Yaml(Kind):
         dataset().to_netcdf(self.seeds / "weather.nc", engine="scipy")
 
     def case(self, folder: Path, rng: Rng) -> Call:
-        uses = ("config", "config", "recipe", "scenes", "weather", "cover")
+        uses = ("config", "recipe", "recipe", "scenes", "weather", "cover")
         use = uses[rng.integers(len(uses))]
         paths = sorted(path for path in (self.seeds / use).rglob("*.yaml"))
         path = paths[rng.integers(len(paths))]

@@ -442,6 +442,7 @@ def _work(
         faulthandler.register(signal.SIGUSR1, file=file, all_threads=False)
         tempfile.tempdir = str(base / "work" / "tmp")
         os.environ["TMPDIR"] = tempfile.tempdir
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(base)
         os.environ["HOME"] = os.environ["XDG_CACHE_HOME"] = str(base)
         state = kind(base / "seeds")
         for number in numbers:
