@@ -237,7 +237,7 @@ def _check(path: Path, workers: WorkerOptions) -> None:
         _log.info(f"fault: {line}")
     if report.faults:
         raise SarcastError(
-            f"{path} has {len(report.faults)} faults, listed above; the sarcast cube that built it, "
+            f"{path} has {len(report.faults)} faults (above); the sarcast cube that built it, "
             f"run again, repairs dates that lost files; otherwise remove it and build it again"
         )
     _log.info(f"{path}: no fault in {len(report.dates)} dates, {len(report.warnings)} warnings")
