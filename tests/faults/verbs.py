@@ -57,7 +57,7 @@ VERBS: Mapping[str, Verb] = {
     "train": Verb(("train", "../in/cube", *_TO, *QUICK), resumes=True),
     "detect": Verb(("detect", "../in/cube", *TRAINED, *_AT, *_TO, "--replays", "2")),
     "evaluate": Verb(
-        ("evaluate", "../in/cube", *TRAINED, *_TO, "--start", "2020-02-05", "--panels", "1")
+        ("evaluate", "../in/cube", *TRAINED, *_TO, "--start", "2020-02-05", "--panels", "0")
     ),
     "index": Verb(("index", "../in/scenes", *_TO)),
     "import": Verb(("tfrecord", "import", "../in/samples", *_TO)),

@@ -23,7 +23,15 @@ T = TypeVar("T")
 ESCAPED = 99
 """Exit status of a child whose command line raised anything but SystemExit."""
 _LAZY = (
-    *("dask.array", "distributed", "h5netcdf", "matplotlib.figure", "rich.progress", "rioxarray"),
+    *(
+        "cf_xarray.units",
+        "dask.array",
+        "distributed",
+        "h5netcdf",
+        "matplotlib.figure",
+        "rich.progress",
+        "rioxarray",
+    ),
     *("matplotlib.backends.backend_agg", "numba", "pyogrio", "sarsen", "skimage.measure"),
     *("sklearn.svm", "stac_geoparquet.arrow", "torch._dynamo", "xarray_sentinel", "jinja2"),
 )
