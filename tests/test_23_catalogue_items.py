@@ -137,7 +137,7 @@ def test_a_malformed_item_is_left_out_with_its_field(case: str) -> None:
     made, line = MALFORMED[case]
     before = copy.deepcopy(made)
     with pytest.raises(UnusableError, match=f"is not a valid STAC item: .*({line})") as error:
-        parse_item(made, Places(), BASE)
+        parse_item(made, Places(), BASE, LeftOut())
     assert "\n" not in str(error.value)
     assert len(str(error.value)) < 300
     assert made == before
@@ -148,7 +148,7 @@ def test_a_malformed_item_is_left_out_with_its_field(case: str) -> None:
 
 def test_unknown_fields_pass_and_null_is_absent() -> None:
     stated = content(**{"view:azimuth": None, "sat:relative_orbit": 58.0, "odd": float("nan")})
-    item = parse_item(stated, Places(), BASE)
+    item = parse_item(stated, Places(), BASE, LeftOut())
     assert item.properties["other:field"] == {"a": [1, 2], "b": None}
     assert item.properties["odd"] is None
     assert "view:azimuth" not in item.properties

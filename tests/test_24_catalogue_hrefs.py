@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pystac
 import pytest
 import rasterio.shutil
 
@@ -186,6 +187,24 @@ def test_an_item_with_rasters_elsewhere_is_indexed_where_they_are_named(
         find_items([items], IndexOptions())
     assert len(find_items([items], IndexOptions(allow_href=(str(scenes),)))) == 1
     assert len(find_items([items, scenes], IndexOptions())) == 1
+
+
+def test_an_asset_that_is_no_image_and_lies_elsewhere_is_left_off(
+    tmp_path: Path, scene_folder: Callable[..., Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    """A world's items name their truth, which lies beside the folder of the scenes."""
+    scenes = scene_folder({opera_name("20200301T154005"): np.full((2, *GRID.shape), 0.1)})
+    (made,) = find_items([scenes], IndexOptions())
+    made.add_asset("truth", pystac.Asset("../truth.tif", roles=["truth"]))
+    (scenes / "item.json").write_text(json.dumps(made.to_dict(transform_hrefs=False)))
+    (item,) = find_items([scenes], IndexOptions(strict=True))
+    assert sorted(item.assets) == sorted({*made.assets} - {"truth"})
+    assert "asset truth: " in caplog.text
+    assert "lies outside the catalogue" in caplog.text
+    made.assets["truth"].roles = ["truth", "data"]
+    (scenes / "item.json").write_text(json.dumps(made.to_dict(transform_hrefs=False)))
+    with pytest.raises(SarcastError, match="strict refuses .* may not be opened"):
+        find_items([scenes], IndexOptions(strict=True))
 
 
 # --- formats --------------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ from sarcast.catalogue.unusable import UnusableError
 from sarcast.errors import hide
 
 FORBIDDEN = "href that may not be opened; allow it with --allow-href"
+OTHER_ASSET = "not images, and their hrefs may not be opened; allow them with --allow-href"
 REMOTE_SCHEMES = frozenset({"http", "https", "s3", "gs", "az", "abfs"})
 VIRTUAL = ".vrt"
 """Suffix of GDAL's virtual rasters, which name other files and URLs."""

@@ -12,7 +12,7 @@ from typing import Any
 import pystac
 from pydantic import ValidationError
 
-from sarcast.catalogue.hrefs import Places, base_of
+from sarcast.catalogue.hrefs import OTHER_ASSET, Places, base_of
 from sarcast.catalogue.item_fields import AssetFields, ItemFields, PropertyFields, fault_of
 from sarcast.catalogue.location import MALFORMED, sort_items, with_location
 from sarcast.catalogue.unusable import NO_ITEM, LeftOut, UnusableError
@@ -51,7 +51,7 @@ def parse_items(
     items = []
     for number, content in enumerate(contents):
         with collected.unusable(name_of(content, number)):
-            items.append(parse_item(content, places, base(content)))
+            items.append(parse_item(content, places, base(content), collected))
     found = sort_items(items)
     if left_out is None:
         collected.report(bool(found), strict=False)
@@ -66,7 +66,7 @@ def name_of(content: Any, number: int = 0) -> str:
     return f"item {number + 1} without an id"
 
 
-def parse_item(content: Any, places: Places, base: str) -> pystac.Item:
+def parse_item(content: Any, places: Places, base: str, left_out: LeftOut) -> pystac.Item:
     """Make an item from its JSON.
 
     Parameters
@@ -77,15 +77,18 @@ def parse_item(content: Any, places: Places, base: str) -> pystac.Item:
         Where assets may lie.
     base
         File, folder with a final ``/``, or URL that relative hrefs are relative to.
+    left_out
+        Collects assets that are no image of the scene and may not be opened: the item is used
+        without them.
 
     Raises
     ------
     UnusableError
         If a field that is read has another type, unit or range than the specifications state, if
-        the item has no time or footprint, or an href that may not be opened.
+        the item has no time or footprint, or the href of an image may not be opened.
     """
     located = validate(content)
-    _place_assets(located, places, base)
+    _place_assets(located, places, base, left_out)
     return located
 
 
@@ -106,9 +109,18 @@ def _make(content: Any, make: Callable[[dict[str, Any]], pystac.Item]) -> pystac
         raise _malformed(name, " ".join(str(error).split()) or type(error).__name__) from error
 
 
-def _place_assets(item: pystac.Item, places: Places, base: str) -> None:
-    for key, asset in item.assets.items():
-        asset.href = places.check(asset.href, base, f"{name_of({'id': item.id})}, asset {key}")
+def _place_assets(
+    item: pystac.Item, places: Places, base: str, left_out: LeftOut | None = None
+) -> None:
+    for key, asset in list(item.assets.items()):
+        name = f"{name_of({'id': item.id})}, asset {key}"
+        try:
+            asset.href = places.check(asset.href, base, name)
+        except UnusableError as error:
+            if left_out is None or not asset.roles or "data" in asset.roles:
+                raise
+            left_out.add(OTHER_ASSET, name, str(error), refused=False)
+            del item.assets[key]
 
 
 def _malformed(name: str, reason: str) -> UnusableError:

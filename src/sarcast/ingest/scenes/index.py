@@ -176,7 +176,7 @@ def _read_items(path: Path, places: Places, left_out: LeftOut) -> Iterator[pysta
             continue
         base, allowed = _base(path, feature, places)
         try:
-            yield parse_item(feature, allowed, base)
+            yield parse_item(feature, allowed, base, left_out)
         except UnusableError as error:
             left_out.add(error.reason, name_of(feature, number), f"{path}: {error}")
 
