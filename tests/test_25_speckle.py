@@ -315,7 +315,8 @@ def test_filtering_in_decibels_equals_filtering_power(name):
     )
     assert decibels.attrs["units"] == units.DB
     assert decibels.attrs["speckle_filter"] == EVERY[name].label
-    inner = {"y": slice(1, -1), "x": slice(1, -1)}  # edges tie at the corners, so rounding decides
+    # edges tie where the window reaches over the border, so that rounding decides
+    inner = {"y": slice(3, -3), "x": slice(3, -3)}
     xr.testing.assert_allclose(decibels[inner], units.to_db(power)[inner], rtol=0.0, atol=2e-4)
     assert (decibels.isnull() == np.isnan(stack[:, None])).all()
     assert decibels.dims == ("time", "band", "y", "x")

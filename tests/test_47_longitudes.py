@@ -110,7 +110,7 @@ def item_on(grid: GeoBox, name: str = "one", day: int = 1) -> pystac.Item:
     geometry, bbox = geojson(footprint(grid).geom)
     time = dt.datetime(2020, 1, day, tzinfo=dt.UTC)
     item = pystac.Item(name, geometry, bbox, time, grid_fields(grid))
-    item.add_asset("vv", pystac.Asset(f"/data/{name}.tif"))
+    item.add_asset("vv", pystac.Asset(f"https://example.org/{name}.tif"))
     return item
 
 
