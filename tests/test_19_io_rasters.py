@@ -1,5 +1,6 @@
 """Rasters that are damaged, lie nowhere or are laid out without bounds: one line, at once."""
 
+import struct
 import time
 from pathlib import Path
 from typing import Any
@@ -185,3 +186,14 @@ def test_data_in_one_pixel_of_any_part_are_found(
         path = write(tmp_path / f"{row}-{column}.tif", values)
         assert has_data(path)
     assert not has_data(write(tmp_path / "none.tif", np.zeros((300, 280))))
+
+
+def test_metadata_that_gdal_finds_damaged_after_opening(tmp_path: Path) -> None:
+    """The number of missing pixels becomes the offset of a tile, in a file of strips."""
+    path = write(tmp_path / "a.tif", np.ones((16, 16)), compress="lzw", nodata=0)
+    missing, offsets = (struct.pack("<HH", tag, 2) for tag in (42113, 324))
+    data = path.read_bytes()
+    assert data.count(missing) == 1
+    path.write_bytes(data.replace(missing, offsets))
+    with rasterio.Env(), pytest.raises(SarcastError, match='a.tif cannot be read.*"TileOffsets"'):
+        open_raster(path)

@@ -320,6 +320,17 @@ def test_null_in_a_file_of_options(
     assert expected in fails(capsys, status, *words)
 
 
+def test_a_message_that_rasterio_cannot_log_is_not_shown(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """GDAL's message about damaged metadata quotes bytes that are not UTF-8."""
+    path = tmp_path / "in" / f"{opera_name('20200301T051122')}_VV.tif"
+    write_cog(path, np.full(GRID.shape, 0.1, np.float32), GRID, tags={"a": "b"})
+    path.write_bytes(path.read_bytes().replace(b"<GDALMetadata>", b"<GDALMeta\xff\xffta>"))
+    run("--quiet", "index", tmp_path / "in", "--to", tmp_path / "out")
+    assert "Unicode" not in capfd.readouterr().err
+
+
 def test_extending_a_cube(area: Path, tmp_path: Path) -> None:
     for end, dates in (("2020-03-04", 4), ("2020-03-10", 10)):
         run("--quiet", "cube", area / "catalogue", "--to", tmp_path / "cube.zarr", "--end", end)

@@ -92,7 +92,7 @@ def _run(
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; exit with status 0, 1 (work failed), 2 (bad usage), 130 or 143."""
     try:
-        with warnings.catch_warnings(), _terminated_like_interrupted():
+        with warnings.catch_warnings(), _terminated_like_interrupted(), _log_unraisable():
             warnings.filterwarnings("default", category=UserWarning, module="sarcast")
             warnings.showwarning = _warn
             app.meta(arguments, exit_on_error=False, print_error=False)
@@ -138,6 +138,22 @@ def _terminated_like_interrupted() -> Iterator[None]:
     finally:
         if is_ours:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+@contextmanager
+def _log_unraisable() -> Iterator[None]:
+    """Log errors that cannot be raised, of callbacks and of files closed at the end, as details.
+
+    They are those of libraries given a damaged file, which is reported by its own error. Cython
+    shows such an error twice, first by the hook for errors that end the process.
+    """
+    before = sys.excepthook, sys.unraisablehook
+    sys.excepthook = lambda _, error, __: _log.debug("ignored: %r", error)
+    sys.unraisablehook = lambda ignored: _log.debug("ignored: %r", ignored.exc_value)
+    try:
+        yield
+    finally:
+        sys.excepthook, sys.unraisablehook = before
 
 
 _STOPPED = (

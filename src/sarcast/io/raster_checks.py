@@ -26,6 +26,8 @@ def check_raster(source: rasterio.DatasetReader) -> None:
     SarcastError
         Names what is missing, and what to do.
     """
+    # GDAL looks for a mask only now; if it finds damage, the call after that raises the error
+    _ = source.mask_flag_enums, source.colorinterp
     fault = _location_fault(source) or _scale_fault(source)
     if fault is not None:
         raise SarcastError(f"{source.name} {fault}")

@@ -9,6 +9,7 @@ import numpy.typing as npt
 import rasterio
 from odc.geo.geobox import GeoBox
 from pyproj.exceptions import ProjError
+from rasterio._err import CPLE_BaseError
 from rasterio.errors import RasterioError
 from rasterio.io import MemoryFile
 from rasterio.shutil import copy
@@ -55,8 +56,8 @@ def open_raster(path: Path | str) -> rasterio.DatasetReader:
     return source
 
 
-_ODD = (ValueError, LookupError, TypeError)
-"""What rasterio raises for metadata that it cannot represent."""
+_ODD = (ValueError, LookupError, TypeError, CPLE_BaseError)
+"""What rasterio raises for metadata that it cannot represent, and GDAL for damaged metadata."""
 
 
 def grid_of(path: Path | str) -> GeoBox:
