@@ -224,7 +224,7 @@ def _opened(
     made_from = {
         **options.fixed,
         **_identity(predictor),
-        "grid": describe_grid(grid),
+        "grid": _describe(grid),
         "bands": " ".join(bands),
     }
     setting = _Setting(folder, part, predictor, options.model_copy(update={"bands": bands}))
@@ -232,6 +232,14 @@ def _opened(
         return setting, State.initial(grid.shape.yx, bands, made_from)
     _check_same(folder, folder.record(numbers[-1]), made_from)
     return setting, folder.read(numbers[-1], bands)
+
+
+def _describe(grid: GeoBox) -> str:
+    """A grid in one line, with the EPSG code of its CRS if it has one."""
+    epsg = grid.crs.epsg if grid.crs is not None else None
+    return describe_grid(
+        grid if epsg is None else GeoBox(grid.shape, grid.transform, f"EPSG:{epsg}")
+    )
 
 
 def _identity(predictor: Predictor) -> dict[str, str]:
