@@ -1,5 +1,6 @@
 """Damaged weather: every file that cannot be used is named, with its fault, in one line."""
 
+import struct
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ from sarcast.errors import SarcastError
 from sarcast.ingest import cf
 from sarcast.ingest.weather import read_weather, stations
 from sarcast.io.grid import conditions_grid
+from sarcast.io.hdf5 import check_heaps
 from small_weather import DAYS, degrees
 
 AT = conditions_grid(GRID)
@@ -66,6 +68,23 @@ def test_a_damaged_chunk_is_named(tmp_path: Path) -> None:
     content[start : start + 200] = bytes(200)
     path.write_bytes(content)
     refused(path, r"temperature in .*a\.nc cannot be read, fetch it again")
+
+
+def test_free_space_of_no_size_among_strings_is_refused(tmp_path: Path) -> None:
+    """HDF5 2.0 itself reads it for ever."""
+    path = tmp_path / "a.nc"
+    fields().to_netcdf(path, engine="h5netcdf")
+    check_heaps(path)
+    content = bytearray(path.read_bytes())
+    at = content.index(b"GCOL") + 16
+    while index := struct.unpack_from("<H", content, at)[0]:
+        assert index > 0
+        at += 16 + -(-struct.unpack_from("<Q", content, at + 8)[0] // 8) * 8
+    content[at + 8 : at + 16] = bytes(8)
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="free space"):
+        check_heaps(path)
+    refused(path, r"a\.nc cannot be read as NetCDF: the free space among its strings is damaged")
 
 
 ODD: dict[str, tuple[Callable[[xr.Dataset], xr.Dataset], str]] = {
@@ -182,3 +201,9 @@ def test_names_with_spaces_around_them_are_columns(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text(f"{HEADER.replace(',', ' , ')}\n2020-03-05,a,62.2,27.0,3.5\n")
     assert (read_weather(path, AT, DATES)["temperature"][0] == 3.5).all()
+
+
+def test_a_number_beyond_all_floats_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text(f"{HEADER}\n2020-03-05,a,62.2,27.0,{'9' * 400}\n2020-03-06,a,62.2,27.0,1\n")
+    refused(path, r"temperature in .*a\.csv has a number of more than 300 digits")

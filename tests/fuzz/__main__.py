@@ -14,7 +14,7 @@ from .kinds import KINDS
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("kinds", nargs="*", choices=[[], *KINDS], metavar="KIND")
+    parser.add_argument("kinds", nargs="*", default=[*KINDS], metavar="KIND[:NUMBER]")
     parser.add_argument("--number", type=int, default=20_000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", type=int)
@@ -22,8 +22,12 @@ def main() -> None:
     parser.add_argument("--refusals", action="store_true", help="show the most frequent ones")
     arguments = parser.parse_args()
     faults = 0
-    for name in arguments.kinds or KINDS:
-        numbers = range(arguments.number) if arguments.only is None else [arguments.only]
+    for argument in arguments.kinds:
+        name, _, number = argument.partition(":")
+        if name not in KINDS:
+            parser.error(f"{name} is none of {', '.join(KINDS)}")
+        some = range(int(number or arguments.number))
+        numbers = some if arguments.only is None else [arguments.only]
         if lacking := KINDS[name].missing():
             _say(f"{name}: left out, it needs {lacking}")
             continue

@@ -30,6 +30,12 @@ def _write(path: str, *, then_refuse: bool = False) -> None:
         _refuse("too late")
 
 
+def _say(line: str, *, then_refuse: bool = False) -> None:
+    sys.stderr.write(line + "\n")
+    if then_refuse:
+        _refuse("one line")
+
+
 def _accept() -> None:
     raise AcceptedError("nonsense")
 
@@ -45,8 +51,8 @@ BEHAVIOURS: list[tuple[str, Callable[[], object]]] = [
     ("refused", lambda: _refuse("one line")),
     ("refused", _misuse),
     ("TRACEBACK", lambda: 1 / 0),
-    ("LINE", lambda: _refuse("two\nlines")),
-    ("LINE", lambda: _refuse("x" * 5000)),
+    ("LINE", lambda: _say("a second line", then_refuse=True)),
+    ("LINE", lambda: _say("a success that speaks")),
     ("LITTER", lambda: _write("out/result", then_refuse=True)),
     ("LITTER", lambda: _write("../escaped")),
     ("LITTER", lambda: _write("input")),

@@ -13,6 +13,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from sarcast.errors import SarcastError
+from sarcast.io.hdf5 import check_heaps
 
 MOST_COORDINATE_BYTES = 2**28
 """Largest coordinates of a file together; a century of hours has 7 MB."""
@@ -72,6 +73,7 @@ def _check_hdf5(source: str) -> None:
     path = Path(source)
     if not (path.is_file() and h5py.is_hdf5(path)):
         return
+    check_heaps(path)
     with h5py.File(path) as file:
         file.visititems(lambda _, item: len(list(item.attrs.items())))
         list(file.attrs.items())

@@ -110,7 +110,12 @@ def _frame(path: Path, separator: str, table: StationTable, decimal: str) -> pd.
 
 
 def _numbers(column: "pd.Series[float]", path: Path, decimal: str) -> "pd.Series[float]":
-    numbers = pd.to_numeric(column, errors="coerce")
+    try:
+        numbers = pd.to_numeric(column, errors="coerce")
+    except OverflowError as error:
+        raise SarcastError(
+            f"{column.name} in {path} has a number of more than 300 digits; correct it"
+        ) from error
     wrong = column[numbers.isna() & column.notna()]
     if wrong.empty:
         return numbers
