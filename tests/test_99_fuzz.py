@@ -16,7 +16,7 @@ from fuzz.harness import FAULTS, rng_of
 from fuzz.kinds import KINDS
 
 SLOW = {"cube", "geotiff", "geoparquet", "safe", "zip"}
-SOME, MANY = 30, 100
+SOME, MANY = 20, 80
 SEED = 1
 
 
