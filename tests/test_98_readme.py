@@ -50,6 +50,7 @@ def _run(*words: object) -> None:
     assert not ended.value.code
 
 
+@pytest.mark.timeout(900)
 def test_the_commands_and_the_python_of_the_readme_run_as_they_stand(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
