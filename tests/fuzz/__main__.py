@@ -5,6 +5,7 @@ python -m fuzz KIND --only NUMBER [--seed 0] [--save DIR]
 """
 
 import argparse
+import signal
 import sys
 from pathlib import Path
 
@@ -21,6 +22,7 @@ def main() -> None:
     parser.add_argument("--save", type=Path)
     parser.add_argument("--refusals", action="store_true", help="show the most frequent ones")
     arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the worker ends, too
     faults = 0
     for argument in arguments.kinds:
         name, _, number = argument.partition(":")

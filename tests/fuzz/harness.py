@@ -7,6 +7,7 @@ crashes or takes too much memory is replaced, and the input counts as the cause.
 Input ``number`` of a kind and a seed is always the same, so that a fault can be repeated.
 """
 
+import faulthandler
 import multiprocessing
 import os
 import resource
@@ -435,8 +436,7 @@ def _work(
     current: Any,
 ) -> None:
     """Try inputs one after another; the end of a worker that is not tired is announced by None."""
-    import faulthandler
-
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     stack = Path(tempfile.gettempdir()) / f"sarcast-fuzz-{os.getpid()}"
     with stack.open("w") as file:
         faulthandler.register(signal.SIGUSR1, file=file, all_threads=False)
