@@ -384,7 +384,8 @@ def test_a_parquet_file_without_items(tmp_path: Path) -> None:
 
 def test_a_database_without_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "psycopg", None)
-    monkeypatch.delitem(sys.modules, "sarcast.catalogue.database", raising=False)
+    for name in ("sarcast.catalogue.database", "sarcast.io.database"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
     with pytest.raises(SarcastError, match=r"needs psycopg; .*'sarcast\[pgstac\]'"):
         open_catalogue("postgresql://localhost/scenes")
 

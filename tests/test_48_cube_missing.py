@@ -419,7 +419,7 @@ def test_a_band_overrides_the_grid_of_its_item(tmp_path: Path) -> None:
         ({"raster:bands": [{"nodata": -5.5}]}, -5.5),
         ({"nodata": 3}, 3.0),
         ({"bands": [{"name": "vv", "nodata": "-5.5"}]}, -5.5),
-        ({"raster:bands": [{"nodata": "nan"}], "nodata": "none"}, "nan"),
+        ({"raster:bands": [{"nodata": "nan"}]}, "nan"),
         ({"raster:bands": []}, None),
     ],
 )

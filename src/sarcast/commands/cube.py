@@ -28,7 +28,7 @@ from sarcast.ingest.scenes.profile import scene_profiles
 from sarcast.ingest.scenes.stac import declare_nodata, normalise_items
 from sarcast.ingest.weather import WeatherOptions
 from sarcast.io.footprint import footprint
-from sarcast.io.grid import describe_spacing, make_grid, read_area
+from sarcast.io.grid import by_code, describe_spacing, make_grid, read_area
 from sarcast.io.remote import RemoteOptions
 
 _log = logging.getLogger(__name__)
@@ -140,17 +140,10 @@ def _grid(
     config: CubeConfig,
 ) -> GeoBox:
     """The grid requested; what was not specified is that of the existing cube, if there is one."""
-    like = None if existing is None else _grid_of(existing)
+    like = None if existing is None else by_code(existing.odc.geobox)
     if like is not None and (area, config.crs, config.resolution) == (None, None, None):
         return like
     return make_grid(area, items, crs=config.crs, resolution=config.resolution, like=like)
-
-
-def _grid_of(cube: xr.Dataset) -> GeoBox:
-    """Grid of a cube; its CRS is given by its EPSG code if it has one, as for scenes."""
-    grid: GeoBox = cube.odc.geobox
-    code = grid.crs.epsg
-    return grid if code is None else GeoBox(grid.shape, grid.transform, f"EPSG:{code}")
 
 
 def _catalogue_of(

@@ -22,6 +22,7 @@ from sarcast.detection.residuals import looks_of, mean_over_looks, watched_bands
 from sarcast.detection.strata import cover_masks
 from sarcast.detection.watch import Watch, WatchOptions, plan_watch
 from sarcast.errors import SarcastError, UsageError
+from sarcast.io.grid import by_code
 from sarcast.windows import Predictor
 
 if TYPE_CHECKING:
@@ -178,7 +179,7 @@ def _conditions_of(
     cube: xr.Dataset, predictor: Predictor, watch: Watch, options: DetectOptions
 ) -> dict[str, str]:
     """What null distributions hold for."""
-    grid: GeoBox = cube["backscatter"].odc.geobox
+    grid = by_code(cube["backscatter"].odc.geobox)
     chosen = (
         *("previous", "chooser", "gap", "direction", "bands", "min_area"),
         *("area", "within", "outside"),
