@@ -122,6 +122,11 @@ def one_line(text: str) -> str:
     return f"{shown[: half + odd]}{mark}{shown[-half:]}"
 
 
+def first_line(error: BaseException) -> str:
+    """First line of the message of an error; its type where it has none."""
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
 def _ends(text: str) -> str:
     """A text, or the start and the end of a long one, which could take long to search.
 

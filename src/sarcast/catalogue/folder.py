@@ -24,7 +24,7 @@ from sarcast.catalogue.parse import parse_items
 from sarcast.catalogue.protocol import TimeRange
 from sarcast.catalogue.record import record_folders, recorded_folders
 from sarcast.catalogue.unusable import OTHER_TYPES, LeftOut
-from sarcast.errors import SarcastError
+from sarcast.errors import SarcastError, first_line
 from sarcast.io.files import new_file
 from sarcast.io.footprint import HALF_TURN_DEG, TURN_DEG, canonical, canonical_shapes
 
@@ -169,7 +169,7 @@ class FolderCatalogue:
                 raise  # an error of the disk or of permissions, not of the file's content
             raise SarcastError(
                 f"{self._file} is damaged or no stac-geoparquet; remove it and index again "
-                f"({_first_line(error)})"
+                f"({first_line(error)})"
             ) from error
 
     def _read_table(self) -> pa.Table:
@@ -206,7 +206,7 @@ class FolderCatalogue:
                 return self._merge(existing, fitting, None)
             raise SarcastError(
                 f"the items do not fit into one table in {self.folder}, a field has values of two "
-                f"types ({_first_line(error)}); put them into separate catalogues"
+                f"types ({first_line(error)}); put them into separate catalogues"
             ) from error
 
     def _portable(self, item: pystac.Item) -> dict[str, Any]:
@@ -254,7 +254,7 @@ def _fitting(
             fitting.append(items[index])
         except (pa.ArrowException, ValueError) as error:
             name = str(items[index]["id"])
-            line = f"{name} has a field of another type than other items: {_first_line(error)}"
+            line = f"{name} has a field of another type than other items: {first_line(error)}"
             left_out.add(OTHER_TYPES, name, line)
     return fitting
 
@@ -370,7 +370,3 @@ def _local_files(items: Iterable[pystac.Item]) -> Iterator[Path]:
     """Files of the assets of items, links followed."""
     hrefs = (asset.href for item in items for asset in item.assets.values())
     return (Path(href).resolve() for href in hrefs if Path(href).is_absolute())
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 from pydantic import BaseModel, ConfigDict, Field
 from rasterio.errors import NotGeoreferencedWarning
 
-from sarcast.errors import SarcastError
+from sarcast.errors import SarcastError, first_line
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -133,8 +133,7 @@ def _connect(address: str) -> "Client":
     try:
         return Client(address, timeout=CONNECT_TIMEOUT_S, set_as_default=False)
     except (OSError, TimeoutError, ValueError) as error:
-        first = (str(error).splitlines() or [type(error).__name__])[0]
         raise SarcastError(
-            f"no Dask scheduler answers at {address} ({first}); give the address that "
+            f"no Dask scheduler answers at {address} ({first_line(error)}); give the address that "
             f"'dask scheduler' prints, such as tcp://host:8786"
         ) from error

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from sarcast.cube.schema import SCHEMA
-from sarcast.errors import SarcastError
+from sarcast.errors import SarcastError, first_line
 
 METADATA = "zarr.json"
 """File with the metadata of a store or of an array."""
@@ -144,6 +144,14 @@ def chunk_shape(entry: Json) -> list[int]:
     """Shape of the chunks of an array that are files of their own."""
     shape: list[int] = entry["chunk_grid"]["configuration"]["chunk_shape"]
     return shape
+
+
+def damaged(path: Path, part: str, error: Exception) -> SarcastError:
+    """The error for a part of a cube that cannot be read."""
+    return SarcastError(
+        f"{path} is damaged: {part} cannot be read ({first_line(error)}); check it with "
+        f"sarcast cube --check {path}, or remove it and build it again"
+    )
 
 
 # --- write ----------------------------------------------------------------------------------------

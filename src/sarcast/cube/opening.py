@@ -12,7 +12,7 @@ from xarray.backends import BackendArray
 from xarray.core import indexing
 
 from sarcast.cube.chunks import check_small_arrays
-from sarcast.cube.metadata import has_checksums, read_metadata, visible_arrays
+from sarcast.cube.metadata import damaged, has_checksums, read_metadata, visible_arrays
 from sarcast.cube.schema import COORDINATES, VERSIONS
 from sarcast.cube.store import is_half_created
 from sarcast.errors import SarcastError
@@ -69,7 +69,7 @@ def open_with_steps(path: Path) -> tuple[xr.Dataset, npt.NDArray[np.intp]]:
     except SarcastError:
         raise
     except Exception as error:  # a codec may raise anything on damaged bytes
-        raise SarcastError(_damaged(path, "its coordinates", error)) from error
+        raise damaged(path, "its coordinates", error) from error
     for name in ("forest", "open_land"):
         if name in cube and cube[name].dtype != bool:  # else decoded already, when it is read
             cube[name] = cube[name].astype(bool)
@@ -129,7 +129,7 @@ class _CheckedArray(BackendArray):
         try:
             return np.asarray(self._inner[key].values)
         except Exception as error:  # a codec may raise anything on damaged bytes
-            raise SarcastError(_damaged(self._path, self._name, error)) from error
+            raise damaged(self._path, self._name, error) from error
 
 
 def _checked(variable: xr.Variable, name: str, path: Path) -> xr.Variable:
@@ -138,11 +138,3 @@ def _checked(variable: xr.Variable, name: str, path: Path) -> xr.Variable:
         attrs["scale_factor"] = np.float32(attrs["scale_factor"])
     lazy = indexing.LazilyIndexedArray(_CheckedArray(variable, name, path))
     return xr.Variable(variable.dims, indexing.MemoryCachedArray(lazy), attrs)  # type: ignore[no-untyped-call]
-
-
-def _damaged(path: Path, part: str, error: Exception) -> str:
-    first = (str(error).splitlines() or [type(error).__name__])[0]
-    return (
-        f"{path} is damaged: {part} cannot be read ({first}); check it with "
-        f"sarcast cube --check {path}, or remove it and build it again"
-    )

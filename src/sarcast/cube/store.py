@@ -131,7 +131,7 @@ class Store:
                 zarr.AsyncArray(array.metadata, array.store_path, config=chunks.WRITE_ALL)
             )
         except Exception as error:  # Zarr may raise anything on damaged metadata
-            raise _damaged(self.path, name, error) from error
+            raise metadata.damaged(self.path, name, error) from error
 
     def __contains__(self, name: str) -> bool:
         """Whether the store has a variable of this name."""
@@ -147,7 +147,7 @@ class Store:
         try:
             return np.asarray(self._arrays[name][index or ...])
         except Exception as error:  # a codec may raise anything on damaged bytes
-            raise _damaged(self.path, name, error) from error
+            raise metadata.damaged(self.path, name, error) from error
 
     def write(self, name: str, value: Any, *index: int | slice) -> None:
         """Write values of a variable at an index on its leading dims."""
@@ -156,7 +156,7 @@ class Store:
         except OSError:
             raise
         except Exception as error:  # a codec may raise anything on damaged bytes around the index
-            raise _damaged(self.path, name, error) from error
+            raise metadata.damaged(self.path, name, error) from error
 
     def write_known(self, name: str, values: Float, *index: int | slice) -> None:
         """Write the finite values at an index; where they are NaN, stored values are kept."""
@@ -281,14 +281,6 @@ def _visible(path: Path) -> dict[str, metadata.Json]:
     return metadata.visible_arrays(path, metadata.read_metadata(path))
 
 
-def _damaged(path: Path, name: str, error: Exception) -> SarcastError:
-    first = (str(error).splitlines() or [type(error).__name__])[0]
-    return SarcastError(
-        f"{path} is damaged: {name} cannot be read ({first}); check it with "
-        f"sarcast cube --check {path}, or remove it and build it again"
-    )
-
-
 def stored_bands(path: Path) -> tuple[str, ...]:
     """Names of the bands of a store; none if there is no store, or its creation was stopped."""
     if not (path / metadata.METADATA).exists() or is_half_created(path):
@@ -296,7 +288,7 @@ def stored_bands(path: Path) -> tuple[str, ...]:
     try:
         return tuple(map(str, np.asarray(zarr.open_array(path / "band", mode="r")[:])))
     except Exception as error:  # a codec may raise anything on damaged bytes
-        raise _damaged(path, "band", error) from error
+        raise metadata.damaged(path, "band", error) from error
 
 
 def is_half_created(path: Path) -> bool:

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from sarcast.errors import SarcastError
+from sarcast.errors import SarcastError, first_line
 from sarcast.io.hdf5 import check_heaps
 
 MOST_COORDINATE_BYTES = 2**28
@@ -51,7 +51,7 @@ def open_cf(source: str, called: str = "") -> xr.Dataset:
         # decode_coords="all" fails on attributes such as bounds that refer to no variable
         opened = xr.open_dataset(source, create_default_indexes=False, **options)
     except Exception as error:  # engines raise many kinds
-        reason = _first_line(error)
+        reason = first_line(error)
         if "IO backends" in reason:
             reason = _other_format(source)
         kind = "Zarr" if zarr else "NetCDF"
@@ -123,11 +123,7 @@ def load(field: xr.DataArray, source: str) -> npt.NDArray[np.generic]:
 
 def damaged(source: str, error: Exception) -> SarcastError:
     """The error for content that cannot be read, although the file was opened."""
-    return SarcastError(f"{source} cannot be read, fetch it again ({_first_line(error)})")
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
+    return SarcastError(f"{source} cannot be read, fetch it again ({first_line(error)})")
 
 
 def _other_format(source: str) -> str:

@@ -16,6 +16,7 @@ from sarcast.cube.chunks import Index
 from sarcast.cube.executor import Workers
 from sarcast.cube.metadata import OWN_ARRAYS, Json
 from sarcast.cube.schema import OPTIONAL, SCHEMA
+from sarcast.errors import first_line
 from sarcast.io.progress import track
 from sarcast.sensor.conditions import LAGS
 from sarcast.sensor.polarisations import PAIRS
@@ -142,11 +143,6 @@ def _read_error(path: Path, name: str, where: tuple[slice, ...]) -> str:
     except Exception as error:  # a codec may raise anything on damaged bytes
         return first_line(error)
     return ""
-
-
-def first_line(error: Exception) -> str:
-    """First line of an error, or its type."""
-    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def _date_of(arrays: StoredArrays, name: str, where: tuple[slice, ...]) -> str:

@@ -14,7 +14,6 @@ from sarcast.arrays import Float, Floating
 from sarcast.cube.check.integrity import (
     StoredArrays,
     damaged_chunk_faults,
-    first_line,
     lost_chunk_faults,
     region,
     value_faults,
@@ -35,6 +34,7 @@ from sarcast.cube.check.statistics import DateStatistics, PixelStatistics, cell_
 from sarcast.cube.chunks import present_chunks
 from sarcast.cube.executor import WorkerOptions, Workers, start_workers
 from sarcast.cube.opening import open_with_steps
+from sarcast.errors import first_line
 from sarcast.io.progress import track
 
 _WINDOW = 512

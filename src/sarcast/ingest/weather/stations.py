@@ -9,7 +9,7 @@ import pandas as pd
 import xarray as xr
 
 from sarcast.arrays import Double
-from sarcast.errors import SarcastError
+from sarcast.errors import SarcastError, first_line
 from sarcast.ingest.weather.layouts import (
     StationTable,
     WeatherOptions,
@@ -98,8 +98,7 @@ def _frame(path: Path, separator: str, table: StationTable, decimal: str) -> pd.
             skipinitialspace=True,
         )
     except Exception as error:  # pandas raises many kinds
-        first = (str(error).splitlines() or [type(error).__name__])[0]
-        raise SarcastError(f"{path} cannot be read as a CSV file: {first}") from error
+        raise SarcastError(f"{path} cannot be read as a CSV file: {first_line(error)}") from error
     frame.columns = frame.columns.str.strip().str.strip('"')
     if not isinstance(frame.index, pd.RangeIndex):
         raise SarcastError(
