@@ -15,9 +15,8 @@ from typing import NoReturn
 
 from sarcast.errors import SarcastError
 from sarcast.io import locks
+from sarcast.io.locks import PARTIAL, REPLACED
 from sarcast.io.partials import (
-    PARTIAL,
-    REPLACED,
     put_beside,
     remove,
     remove_stale,
@@ -57,7 +56,7 @@ def new_folder(target: Path, *, overwrite: bool, inputs: Sequence[Path] = ()) ->
         changed meanwhile, or the disk is full.
     """
     target = target.resolve()
-    _check_inputs(target, inputs)
+    check_inputs(target, inputs)
     with ExitStack() as stack:
         with _name_target(target, target):
             stack.enter_context(exclusive(target))
@@ -82,7 +81,7 @@ def new_file(target: Path) -> Iterator[Path]:
 
 def check_target(target: Path, *, overwrite: bool, inputs: Sequence[Path] = ()) -> None:
     """Raise if ``target`` is a file, or a folder that is not empty and may not be replaced."""
-    _check_inputs(target, inputs)
+    check_inputs(target, inputs)
     if target.is_file():
         raise SarcastError(f"{target} is a file, expected a folder; name another target")
     if not target.is_dir() or is_free(target):
@@ -96,7 +95,7 @@ def check_target(target: Path, *, overwrite: bool, inputs: Sequence[Path] = ()) 
         )
 
 
-def _check_inputs(target: Path, inputs: Sequence[Path]) -> None:
+def check_inputs(target: Path, inputs: Sequence[Path]) -> None:
     """Raise if a target is, contains or lies in one of the inputs."""
     resolved = target.resolve()
     for source in (path.resolve() for path in inputs):
@@ -185,7 +184,7 @@ def _fill(partial: Path, target: Path) -> None:
 
 def _swap(partial: Path, target: Path) -> None:
     """Put a result in the place of an older one, which is deleted then."""
-    replaced = partial.with_suffix(f".{REPLACED}")
+    replaced = partial.with_suffix(REPLACED)
     try:
         target.rename(replaced)
         partial.rename(target)
@@ -210,7 +209,7 @@ def _keep_beside(partial: Path, target: Path, reason: str) -> NoReturn:
 @contextmanager
 def _hidden_folder(target: Path) -> Iterator[Path]:
     """Give a new, locked, hidden folder beside a target; it is deleted at the end."""
-    partial = target.with_name(f".{target.name}-{uuid.uuid4().hex[:8]}.{PARTIAL}")
+    partial = target.with_name(f".{target.name}-{uuid.uuid4().hex[:8]}{PARTIAL}")
     try:
         with explain_full_disk(target), _name_target(target, partial):
             partial.mkdir(parents=True)

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from filelock import lock_descriptor
 
+PARTIAL, REPLACED = ".partial", ".replaced"
+"""Suffixes of hidden folders: a result being written, and an older result being replaced."""
 FOLDERS_OPEN = os.name != "nt"
 """Whether the system opens a folder as a file, so that the folder itself can carry the lock.
 
@@ -54,7 +56,7 @@ def _lock_path(folder: Path) -> Path:
     """
     if FOLDERS_OPEN:
         return folder
-    name = folder.name.removesuffix(".partial").removesuffix(".replaced")
+    name = folder.name.removesuffix(PARTIAL).removesuffix(REPLACED)
     return folder.with_name(f".{name.removeprefix('.')}.lock")
 
 
@@ -72,5 +74,5 @@ def remove_unused(target: Path) -> None:
     """Delete the lock files of hidden folders of a target that are gone."""
     with suppress(OSError):
         for path in target.parent.glob(f".{escape(target.name)}-{'[0-9a-f]' * 8}.lock"):
-            if not any(path.with_suffix(end).exists() for end in (".partial", ".replaced")):
+            if not any(path.with_suffix(end).exists() for end in (PARTIAL, REPLACED)):
                 path.unlink(missing_ok=True)

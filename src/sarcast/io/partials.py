@@ -10,20 +10,20 @@ from itertools import chain, count
 from pathlib import Path
 
 from sarcast.io import locks
+from sarcast.io.locks import PARTIAL, REPLACED
 
 _log = logging.getLogger(__name__)
 
-PARTIAL, REPLACED = "partial", "replaced"
-"""Suffixes of hidden folders: a result being written, and an older result being replaced."""
+_UNFINISHED = rf"-[0-9a-f]{{8}}{re.escape(PARTIAL)}"
 _HIDDEN = re.compile(
-    rf"\.+(?P<name>.+?)(-[0-9a-f]{{8}}\.{PARTIAL})*-[0-9a-f]{{8}}\.({PARTIAL}|{REPLACED})"
+    rf"\.+(?P<name>.+?)({_UNFINISHED})*({_UNFINISHED}|-[0-9a-f]{{8}}{re.escape(REPLACED)})"
 )
 """Names of hidden folders of the target ``name``; earlier versions nested them."""
 
 
 def is_partial(path: Path) -> bool:
     """Whether a path lies in a hidden folder of an unfinished result, of a live or killed run."""
-    return any(part.startswith(".") and part.endswith(f".{PARTIAL}") for part in path.parts)
+    return any(part.startswith(".") and part.endswith(PARTIAL) for part in path.parts)
 
 
 def remove_stale(target: Path) -> bool:
@@ -73,9 +73,9 @@ def _remove_hidden(folder: Path) -> bool:
 def restore(target: Path) -> None:
     """Put an older result back that a killed run had moved away before the newer took its place."""
     for stale in _hidden_folders(target):
-        if stale.suffix != f".{REPLACED}":
+        if stale.suffix != REPLACED:
             continue
-        is_lost = not target.exists() or stale.with_suffix(f".{PARTIAL}").exists()
+        is_lost = not target.exists() or stale.with_suffix(PARTIAL).exists()
         with suppress(OSError), locks.locked(stale) as is_ours:
             if is_ours and is_lost and put_beside(stale, target) != target:
                 _log.warning(f"an older result that a killed run had moved away is beside {target}")
