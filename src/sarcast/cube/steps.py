@@ -203,16 +203,17 @@ class StepWriter:
         statistics = reduce(add, (future.result() for future in pending.blocks))
         incidence = pending.incidence.result()
         store, acquisition, step = self._store, pending.acquisition, pending.step
-        unknown = np.full(incidence.shape, np.nan, dtype=np.float32)
         store.extend(step + 1)
         store.write("incidence", incidence, step)
         if "seen" in store:
             store.write("seen", statistics.valid, step)
         weather = self._weather.layers(pending.time_index)
         if self._is_new(step):
-            weather = {name: weather.get(name, unknown) for name in WEATHER}
-        for name, layer in weather.items():
-            store.write_known(name, layer, step)
+            for name in WEATHER:
+                store.write(name, weather.get(name, np.nan), step)
+        else:
+            for name, layer in weather.items():
+                store.write_known(name, layer, step)
         for name in COORDINATES:
             attribute = "heading_deg" if name == "heading" else name
             store.write(name, getattr(acquisition, attribute), step)
