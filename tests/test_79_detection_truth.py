@@ -13,11 +13,11 @@ from odc.geo.xr import xr_coords
 from shapely.geometry import Point, box
 
 from sarcast.cube import open_cube
+from sarcast.detection.regions import pixel_ha
 from sarcast.errors import SarcastError
 from sarcast.evaluation.detection.truth import (
     counted_changes,
     no_changes,
-    pixel_ha,
     rasterized,
     read_truth,
     truth_frame,

@@ -8,7 +8,13 @@ import numpy as np
 from pydantic import Field
 
 from sarcast.commands.config import FLAT, Config, write_record
-from sarcast.commands.options import Computed, Context, item_properties, load_predictor
+from sarcast.commands.options import (
+    Computed,
+    Context,
+    ModelOrStrategy,
+    item_properties,
+    load_predictor,
+)
 from sarcast.cube import open_cube, time_index_of
 from sarcast.detection.detect import Detection, DetectOptions
 from sarcast.detection.detect import detect as detect_change
@@ -25,10 +31,7 @@ _log = logging.getLogger(__name__)
 class DetectConfig(Config):
     """Options of ``sarcast detect``."""
 
-    model: Path = Field(
-        description="Model folder, 'base' for the shipped weights, or a conventional strategy, "
-        "such as mean or season-mean."
-    )
+    model: ModelOrStrategy
     to: Path = Field(description="Folder for the result.")
     detection: Annotated[DetectOptions, FLAT] = Field(default_factory=DetectOptions)
     null: Path | None = Field(

@@ -10,11 +10,10 @@ from cyclopts import Parameter
 from pydantic import Field
 
 from sarcast.commands.config import FLAT, Config, write_record
-from sarcast.commands.options import Computed, Context, load_predictor
+from sarcast.commands.options import Computed, Context, ModelOrStrategy, load_predictor
 from sarcast.cube import open_cube
 from sarcast.detection.publish import checked_event_database, publish_events
-from sarcast.errors import SarcastError
-from sarcast.io.files import new_file
+from sarcast.io.files import check_inputs, new_file
 from sarcast.io.results import RECORD
 from sarcast.monitoring.monitor import Monitored
 from sarcast.monitoring.monitor import monitor as monitor_cube
@@ -27,10 +26,7 @@ _log = logging.getLogger(__name__)
 class MonitorConfig(Config):
     """Options of ``sarcast monitor``."""
 
-    model: Path = Field(
-        description="Model folder, 'base' for the shipped weights, or a conventional strategy, "
-        "such as mean or season-mean."
-    )
+    model: ModelOrStrategy
     to: Path = Field(description="Folder of the alerts; a new one at the first run.")
     monitoring: Annotated[MonitorOptions, FLAT] = Field(default_factory=MonitorOptions)
     precision: Computed = DEFAULT_PRECISION
@@ -54,7 +50,7 @@ def monitor(cube: Path, *, config: Annotated[MonitorConfig, FLAT]) -> None:
     cube
         A cube, as ``sarcast cube`` builds and extends it.
     """
-    _check_apart(cube, config)
+    check_inputs(config.to, (cube, config.model))
     database = checked_event_database(config.events)
     opened = open_cube(cube)
     predictor = load_predictor(config.model, precision=config.precision, context=config.context)
@@ -77,17 +73,6 @@ def _write_record(cube: Path, config: MonitorConfig) -> None:
     with new_file(config.to / RECORD) as partial:
         kept = config.model_copy(update={"monitoring": again})
         write_record(partial.parent, "monitor", {"cube": cube}, kept)
-
-
-def _check_apart(cube: Path, config: MonitorConfig) -> None:
-    """Refuse to write into what is read."""
-    target = config.to.resolve()
-    for source in (cube.resolve(), config.model.resolve()):
-        if target == source or target in source.parents or source in target.parents:
-            raise SarcastError(
-                f"{config.to} is, contains or lies in {source}, which is an input; name another "
-                f"folder (--to)"
-            )
 
 
 def _line(alerts: Monitored) -> str:

@@ -21,6 +21,14 @@ from sarcast.prediction.predict import TileOptions
 from sarcast.prediction.strategies import STRATEGIES
 from sarcast.windows import Predictor, PreviousOptions
 
+ModelOrStrategy = Annotated[
+    Path,
+    Field(
+        description="Model folder, 'base' for the shipped weights, or a conventional strategy, "
+        "such as mean or season-mean."
+    ),
+]
+
 Context = Annotated[
     ContextSource,
     Field(

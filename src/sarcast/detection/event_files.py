@@ -41,16 +41,21 @@ def write_events(events: "geopandas.GeoDataFrame", folder: Path) -> None:
         Receives the files.
     """
     typed = with_types(events)
-    typed.to_file(
+    write_outlines(typed, folder)
+    with_points(typed).to_csv(folder / "events.csv", index=False, lineterminator="\n")
+
+
+def write_outlines(events: "geopandas.GeoDataFrame", folder: Path) -> None:
+    """Write ``events.gpkg`` and ``events.geojson`` of events whose columns have their types."""
+    events.to_file(
         folder / "events.gpkg",
         layer=LAYER,
         driver="GPKG",
         geometry_type="MultiPolygon",
         promote_to_multi=True,
     )
-    text = json.dumps(feature_collection(typed), indent=1, allow_nan=False)
+    text = json.dumps(feature_collection(events), indent=1, allow_nan=False)
     (folder / "events.geojson").write_text(text + "\n", encoding="utf-8")
-    with_points(typed).to_csv(folder / "events.csv", index=False, lineterminator="\n")
 
 
 def read_events(folder: Path) -> "geopandas.GeoDataFrame":

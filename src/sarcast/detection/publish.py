@@ -8,7 +8,7 @@ import pandas as pd
 
 from sarcast.catalogue import open_writable
 from sarcast.detection.event_files import read_events
-from sarcast.detection.runs import read_item, read_run
+from sarcast.detection.runs import HISTORY, read_item, read_run
 from sarcast.errors import SarcastError
 
 if TYPE_CHECKING:
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-HISTORY = "history.csv"
-"""History of the events of a monitor."""
 COLLECTION = "sarcast-detections"
 """Collection of the items of detections."""
 

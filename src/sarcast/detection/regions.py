@@ -3,10 +3,12 @@
 from dataclasses import dataclass
 
 import numpy as np
+from odc.geo.geobox import GeoBox
 from pydantic import BaseModel, ConfigDict, Field
 from scipy import ndimage
 
 from sarcast.arrays import Bool, Double, Float, Labels
+from sarcast.io.footprint import pixel_size_m
 
 CONNECTIVITY = np.ones((3, 3), dtype=int)
 """A pixel is connected to its 8 neighbours."""
@@ -19,6 +21,12 @@ CORE_SHARE = 0.7
 EDGE_SHARE = 0.4
 """A change ends where this share of its core's shift, or of its peak's evidence, is left."""
 M2_PER_HA = 1e4
+
+
+def pixel_ha(grid: GeoBox) -> float:
+    """Area of a pixel, hectares."""
+    height, width = pixel_size_m(grid)
+    return height * width / M2_PER_HA
 
 
 class RegionOptions(BaseModel):

@@ -75,6 +75,11 @@ class Observer:
         return pixel_size_m(self.reader.cube.odc.geobox)
 
     @property
+    def finest_px(self) -> tuple[float, ...]:
+        """Finest scale of a shift in rows and columns, pixels."""
+        return tuple(SHIFT_SCALES_M[0] / size for size in self.pixel_m)
+
+    @property
     def pixel_area_m2(self) -> float:
         """Area of a pixel."""
         height, width = self.pixel_m
@@ -86,10 +91,9 @@ class Observer:
 
     def observe_residuals(self, residuals: Residuals) -> Observation:
         """Compute the statistics of the residuals of a watch."""
-        pixel_m = self.pixel_m
-        found = statistics(residuals, pixel_m, self.reader.strata, self.direction)
-        finest = tuple(SHIFT_SCALES_M[0] / size for size in pixel_m)
-        return Observation(found, smooth(shift(residuals), finest), looks_of(residuals.seen))
+        found = statistics(residuals, self.pixel_m, self.reader.strata, self.direction)
+        shifts = smooth(shift(residuals), self.finest_px)
+        return Observation(found, shifts, looks_of(residuals.seen))
 
     def regions_of(self, evidence: Float, shifts: Float) -> Regions:
         """Find regions from evidence, dims (y, x), and the ``shift`` of an observation."""

@@ -21,6 +21,8 @@ from sarcast.io.documents import parse_json, read_yaml
 from sarcast.io.results import FILES, RECORD
 
 ITEM = "item.json"
+HISTORY = "history.csv"
+"""History of the events of a monitor."""
 MODEL, MODEL_SHA256, INPUTS = "sarcast:model", "sarcast:model_sha256", "sarcast:inputs"
 """Properties of the item of a run: name of its model, hash of its weights, of what it read."""
 MONITOR, STATE = "sarcast:monitor", "sarcast:state"

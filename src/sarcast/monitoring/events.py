@@ -7,8 +7,9 @@ keeps the id and the others are new events with it as their parent. A finished e
 alert in its place is a new event.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +22,9 @@ from sarcast.detection.regions import CONNECTIVITY
 from sarcast.io.outlines import outlines_of
 from sarcast.monitoring.layers import CONFIRMED, FINISHED, NO_DAY, Layers
 from sarcast.monitoring.sequential import ACTIVE
+
+if TYPE_CHECKING:
+    from shapely.geometry.base import BaseGeometry
 
 ALERT, EVENT_CONFIRMED, EVENT_FINISHED = "alert", "confirmed", "finished"
 DISMISSED, MERGED = "dismissed", "merged"
@@ -91,7 +95,9 @@ class Tracked:
         _measure(table, labels, layers, self.bands)
         changed = _judge(table, match, day, min_pixels)
         changed |= {"new": list(match.new)}
-        _outline(table, self.labels, changed[EVENT_FINISHED], grid)
+        finished = changed[EVENT_FINISHED]
+        for number, outline in zip(finished, draw(self.labels, finished, grid), strict=True):
+            table.at[number, "outline"] = outline.wkb  # the last one that it had
         return Step(Tracked(labels, table, self.bands), changed)
 
     def _labels(self, parts: Labels, match: "Match", layers: Layers) -> npt.NDArray[np.int32]:
@@ -310,11 +316,10 @@ def _judge(table: pd.DataFrame, match: Match, day: int, min_pixels: int) -> dict
     return changed
 
 
-def _outline(table: pd.DataFrame, labels: Labels, ids: list[int], grid: GeoBox) -> None:
-    """Keep the outlines of events that have just finished: their last ones."""
-    if not ids:
-        return
-    numbers = np.zeros(int(table.index.max()) + 1 if len(table) else 1, dtype=np.int32)
+def draw(labels: Labels, ids: Sequence[int] | Labels, grid: GeoBox) -> list["BaseGeometry"]:
+    """Outlines of events in their labels, in the order of their ids."""
+    if len(ids) == 0:
+        return []
+    numbers = np.zeros(max(int(labels.max(initial=0)), *ids) + 1, dtype=np.int32)
     numbers[ids] = np.arange(1, len(ids) + 1)
-    for number, outline in zip(ids, outlines_of(numbers[labels], len(ids), grid), strict=True):
-        table.at[number, "outline"] = outline.wkb
+    return outlines_of(numbers[labels], len(ids), grid)

@@ -10,11 +10,10 @@ from typing import Any
 
 import pandas as pd
 
+from sarcast.detection.runs import HISTORY
 from sarcast.errors import SarcastError
 from sarcast.io.files import explain_full_disk
 from sarcast.monitoring.events import AREAS, Step
-
-FILE = "history.csv"
 
 
 def rows_of(step: Step, time: str, pixel_ha: float) -> pd.DataFrame:
@@ -42,7 +41,7 @@ def append(folder: Path, valid_bytes: int, rows: pd.DataFrame) -> int:
     SarcastError
         If the file is shorter than that: somebody changed it; or if the disk is full.
     """
-    path = folder / FILE
+    path = folder / HISTORY
     length = path.stat().st_size if path.exists() else 0
     if length < valid_bytes:
         raise SarcastError(

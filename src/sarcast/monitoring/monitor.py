@@ -22,10 +22,12 @@ from sarcast.detection.judged import Part, crop
 from sarcast.detection.null import Null
 from sarcast.detection.output import model_properties
 from sarcast.detection.prepare import in_memory, observer_of
+from sarcast.detection.regions import pixel_ha
 from sarcast.detection.runs import MONITOR
 from sarcast.detection.watch import Watch, plan_watch
 from sarcast.errors import SarcastError, UsageError
 from sarcast.io.files import exclusive
+from sarcast.io.grid import by_code
 from sarcast.io.progress import track
 from sarcast.monitoring import history, notify
 from sarcast.monitoring.confirmation import ConfirmationRule, Opera
@@ -37,7 +39,6 @@ from sarcast.monitoring.output import (
     epoch_of,
     events_frame,
     is_current,
-    pixel_area_ha,
     write_outputs,
 )
 from sarcast.monitoring.schedule import acquisitions_of, first_of, new_acquisitions, watch_options
@@ -224,7 +225,7 @@ def _opened(
     made_from = {
         **options.fixed,
         **_identity(predictor),
-        "grid": _describe(grid),
+        "grid": describe_grid(by_code(grid)),
         "bands": " ".join(bands),
     }
     setting = _Setting(folder, part, predictor, options.model_copy(update={"bands": bands}))
@@ -232,14 +233,6 @@ def _opened(
         return setting, State.initial(grid.shape.yx, bands, made_from)
     _check_same(folder, folder.record(numbers[-1]), made_from)
     return setting, folder.read(numbers[-1], bands)
-
-
-def _describe(grid: GeoBox) -> str:
-    """A grid in one line, with the EPSG code of its CRS if it has one."""
-    epsg = grid.crs.epsg if grid.crs is not None else None
-    return describe_grid(
-        grid if epsg is None else GeoBox(grid.shape, grid.transform, f"EPSG:{epsg}")
-    )
 
 
 def _identity(predictor: Predictor) -> dict[str, str]:
@@ -295,7 +288,7 @@ class _Setting:
     @property
     def min_pixels(self) -> int:
         """Fewest pixels of an event."""
-        return max(1, math.ceil(self.options.min_area / pixel_area_ha(self.grid)))
+        return max(1, math.ceil(self.options.min_area / pixel_ha(self.grid)))
 
     def process(
         self, state: State, acquisition: Known, keeper: NullKeeper
@@ -312,7 +305,7 @@ class _Setting:
         layers = rule.advance(state.layers, look)
         step = state.tracked.advance(layers, look.day, self.min_pixels, self.grid)
         baselines = state.baselines.after(layers.status, look.time, watch.before)
-        rows = history.rows_of(step, time, pixel_area_ha(self.grid))
+        rows = history.rows_of(step, time, pixel_ha(self.grid))
         previous = before.id if before.number else ""
         record = Record(
             before.number + 1,

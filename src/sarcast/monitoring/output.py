@@ -13,11 +13,11 @@ import shapely
 from odc.geo.geobox import GeoBox
 
 from sarcast.detection import styles
-from sarcast.detection.event_files import LAYER, feature_collection
+from sarcast.detection.event_files import write_outlines
 from sarcast.detection.output import Product, classes_of, dates_since, write_item
+from sarcast.detection.regions import pixel_ha
 from sarcast.detection.runs import ITEM
 from sarcast.io.files import explain_full_disk, scratch_folder
-from sarcast.io.outlines import outlines_of
 from sarcast.io.rasters import write_cog
 from sarcast.monitoring.encoding import (
     DIST_EPOCH,
@@ -26,7 +26,7 @@ from sarcast.monitoring.encoding import (
     encode_days,
     encode_gfw,
 )
-from sarcast.monitoring.events import AREAS, DISMISSED, MERGED, Tracked
+from sarcast.monitoring.events import AREAS, DISMISSED, MERGED, Tracked, draw
 from sarcast.monitoring.layers import NO_DAY, NO_PERCENTAGE, Int, Layers, Status
 from sarcast.monitoring.options import Encoding
 from sarcast.monitoring.state import State
@@ -135,7 +135,7 @@ def write_outputs(
     """
     with explain_full_disk(folder), scratch_folder(folder / _SCRATCH) as scratch:
         _write_layers(scratch, state, grid, encoding)
-        _write_events(scratch, state.tracked, grid)
+        write_outlines(events_frame(state.tracked, grid), scratch)
         _write_styles(scratch)
         record = state.record
         times = np.array([each.time.removesuffix("Z") for each in record.known], "datetime64[s]")
@@ -238,7 +238,7 @@ def events_frame(
 
     table = tracked.table[~tracked.table["state"].isin((DISMISSED, MERGED))]
     table = table if among is None else table[table.index.isin(among)]
-    pixel_ha = pixel_area_ha(grid)
+    hectares = pixel_ha(grid)
     days = {
         "first_date": table["first_day"],
         "confirmed_date": table["confirmed_day"],
@@ -250,8 +250,8 @@ def events_frame(
         "id": table.index.to_numpy(dtype=np.int64),
         "state": table["state"].astype("str"),
         **{name: _as_dates(values) for name, values in days.items()},
-        "area_ha": (total * pixel_ha).astype(np.float64),
-        **{n.replace("_px", "_ha"): (table[n] * pixel_ha).astype(np.float64) for n in AREAS},
+        "area_ha": (total * hectares).astype(np.float64),
+        **{n.replace("_px", "_ha"): (table[n] * hectares).astype(np.float64) for n in AREAS},
         **{f"mean_{band}_db": table[f"mean_{band}_db"] for band in tracked.bands},
         "evidence": table["evidence"],
         "parents": table["parents"].astype("str"),
@@ -262,22 +262,11 @@ def events_frame(
     return geopandas.GeoDataFrame(columns, geometry=geometry).reset_index(drop=True)
 
 
-def pixel_area_ha(grid: GeoBox) -> float:
-    """Area of a pixel, hectares."""
-    from sarcast.detection.regions import M2_PER_HA
-    from sarcast.io.footprint import pixel_size_m
-
-    height, width = pixel_size_m(grid)
-    return height * width / M2_PER_HA
-
-
 def _outlines(tracked: Tracked, table: pd.DataFrame, grid: GeoBox) -> list[Any]:
     """Outlines of events: those kept at their end, or those of their pixels."""
     stored = table["outline"] != b""
-    live = table.index[~stored]
-    numbers = np.zeros(max([0, *tracked.table.index]) + 1, dtype=np.int32)
-    numbers[live] = np.arange(1, len(live) + 1)
-    drawn = dict(zip(live, outlines_of(numbers[tracked.labels], len(live), grid), strict=True))
+    live = table.index[~stored].to_numpy(dtype=np.int64)
+    drawn = dict(zip(live, draw(tracked.labels, live, grid), strict=True))
     kept = table.loc[stored, "outline"].map(shapely.from_wkb)
     return [kept[number] if number in kept.index else drawn[number] for number in table.index]
 
@@ -287,19 +276,6 @@ def _as_dates(days: "pd.Series[int]") -> "pd.Series[str]":
     known = days != NO_DAY
     dates = days.where(known, 0).to_numpy().astype("datetime64[D]").astype(str)
     return pd.Series(dates, days.index).where(known, "").astype("str")
-
-
-def _write_events(folder: Path, tracked: Tracked, grid: GeoBox) -> None:
-    events = events_frame(tracked, grid)
-    events.to_file(
-        folder / "events.gpkg",
-        layer=LAYER,
-        driver="GPKG",
-        geometry_type="MultiPolygon",
-        promote_to_multi=True,
-    )
-    text = json.dumps(feature_collection(events), indent=1, allow_nan=False)
-    (folder / "events.geojson").write_text(text + "\n", encoding="utf-8")
 
 
 def _write_styles(folder: Path) -> None:

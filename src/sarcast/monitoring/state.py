@@ -264,13 +264,11 @@ class StateFolder:
 
     def prune(self) -> None:
         """Remove states that need not be kept, and null distributions that no state needs."""
-        numbers = self.numbers()
-        months = {
-            str(self.record(number).time.astype("datetime64[M]")): number for number in numbers
-        }
-        kept = {*numbers[-KEPT:], *months.values()}
-        self.remove(set(numbers) - kept)
-        needed = {self.null_path(self.record(number).null_number) for number in kept}
+        records = {number: self.record(number) for number in self.numbers()}
+        months = {str(each.time.astype("datetime64[M]")): n for n, each in records.items()}
+        kept = {*list(records)[-KEPT:], *months.values()}
+        self.remove(set(records) - kept)
+        needed = {self.null_path(records[number].null_number) for number in kept}
         for path in self.path.glob("null-*.npz"):
             if path not in needed:
                 path.unlink()

@@ -10,7 +10,7 @@ from scipy import ndimage
 
 from sarcast.arrays import Bool, Float
 from sarcast.detection import difference as di
-from sarcast.detection.evidence import SHIFT_SCALES_M, Residuals
+from sarcast.detection.evidence import Residuals
 from sarcast.detection.null import Null
 from sarcast.detection.regions import CONNECTIVITY, Regions
 from sarcast.detection.replay import Observer
@@ -97,9 +97,8 @@ class Watcher:
         return residuals.z, difference, residuals.correlation
 
     def _smoothed(self, sight: Sight) -> Sight:
-        finest = tuple(SHIFT_SCALES_M[0] / size for size in self.observer.pixel_m)
         seen = np.where(sight.seen, sight.difference, np.float32(np.nan))
-        return replace(sight, difference=smooth(seen, finest))
+        return replace(sight, difference=smooth(seen, self.observer.finest_px))
 
     def _of(self, box: Box, *, latest: bool) -> Observer:
         """Observer of a part of the cube."""

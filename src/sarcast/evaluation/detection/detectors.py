@@ -11,9 +11,9 @@ import xarray as xr
 from sarcast.arrays import Times
 from sarcast.detection.detect import Detection, DetectOptions, detect
 from sarcast.detection.null import Null
+from sarcast.detection.regions import pixel_ha
 from sarcast.evaluation.detection.rivals import rule_findings, series_of
 from sarcast.evaluation.detection.rules import Rule, Series
-from sarcast.evaluation.detection.truth import pixel_ha
 from sarcast.evaluation.detection.watches import Findings, WatchCase
 from sarcast.evaluation.metrics.events import DetectorRole, DetectorScores
 from sarcast.prediction.predict import TileOptions, predict_targets

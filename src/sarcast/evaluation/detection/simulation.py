@@ -16,8 +16,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from scipy import ndimage
 
 from sarcast.arrays import Bool, Float, Times
+from sarcast.detection.regions import pixel_ha
 from sarcast.errors import SarcastError
-from sarcast.evaluation.detection.truth import pixel_ha
 from sarcast.evaluation.simulation.changes import Change, Gaussian, Offset, Statistical
 from sarcast.evaluation.simulation.image import LandImage
 from sarcast.evaluation.simulation.shapes import ShapeOptions, filled, random_polygon

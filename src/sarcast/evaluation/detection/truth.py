@@ -307,12 +307,6 @@ def area_ha(frame: "geopandas.GeoDataFrame") -> Double:
     return area
 
 
-def pixel_ha(grid: GeoBox) -> float:
-    """Area of a pixel, hectares."""
-    height, width = pixel_size_m(grid)
-    return height * width / M2_PER_HA
-
-
 def _dates(frame: "geopandas.GeoDataFrame", name: str) -> tuple[Times, Times]:
     """When each change happened at the earliest and at the latest."""
     columns = ("earliest", "latest") if "date" not in frame else ("date", "date")

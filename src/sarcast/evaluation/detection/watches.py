@@ -9,12 +9,10 @@ import pandas as pd
 import xarray as xr
 
 from sarcast.arrays import Bool, Float, Times
+from sarcast.detection.regions import pixel_ha
 from sarcast.evaluation.detection.scores import Match, MatchOptions, date_errors, match
 from sarcast.evaluation.detection.simulation import PersistentOptions, with_persistent_changes
-from sarcast.evaluation.detection.truth import (
-    counted_changes,
-    pixel_ha,
-)
+from sarcast.evaluation.detection.truth import counted_changes
 from sarcast.evaluation.metrics import count_scores, roc
 from sarcast.evaluation.metrics.events import DetectorScores, TruthScore, WatchScore
 from sarcast.evaluation.simulation.changes import Change
