@@ -34,8 +34,8 @@ from odc.geo.geobox import GeoBox
 from benchmarks.detection import make_world
 from sarcast.commands.options import load_predictor
 from sarcast.cube import open_cube
+from sarcast.detection.runs import HISTORY
 from sarcast.evaluation.detection.truth import no_changes, read_truth, with_magnitudes
-from sarcast.monitoring import history
 from sarcast.monitoring.baselines import Baselines
 from sarcast.monitoring.layers import Layers, Status
 from sarcast.monitoring.monitor import Monitored, monitor
@@ -167,7 +167,7 @@ def confirmed_events(found: Monitored) -> gpd.GeoDataFrame:
     """Confirmed and finished events with the time of their confirmation."""
     frame = events_frame(found.state.tracked, found.grid)
     frame = frame[frame["confirmed_date"] != ""].reset_index(drop=True)
-    table = pd.read_csv(found.folder / history.FILE)
+    table = pd.read_csv(found.folder / HISTORY)
     table = table[table["state"] == "confirmed"].groupby("id")["date"].min()
     dates = [table[number].removesuffix("Z") for number in frame["id"]]
     return frame.assign(confirmed=np.array(dates, dtype="datetime64[s]"))
