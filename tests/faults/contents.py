@@ -14,8 +14,8 @@ Contents = Mapping[str, str]
 
 _VARYING = re.compile(rb"\b(seconds|created|updated|inode|overwrite)(['\"]?: ?)['\"]?[^\s,'\"}]+")
 """What differs between runs in text: times, and the flag that a message may ask for."""
-_LOGS = re.compile(r"training/(stage-\d+/)?logs/")
-"""TensorBoard logs, each named by the time and process of its run."""
+_LOGS = re.compile(r"training/(stage-\d+/)?logs/|(^|/)monitor\.log$")
+"""Logs: of TensorBoard, each named by the time and process of its run, and of monitoring."""
 
 
 def contents(folder: Path) -> Contents:

@@ -5,7 +5,7 @@ Run it in the folder ``tests``::
     python -m faults.kills [--verbs cube,train] [--number 100] [--seed 0] [--signals KILL,INT]
     python -m faults.kills --verbs VERB --signals KILL --seed 0 --only NUMBER
 
-Further verbs are export, predict and world, a further signal is TERM.
+Further verbs are export, monitor, predict and world, a further signal is TERM.
 """
 
 import argparse

@@ -21,6 +21,14 @@ QUICK = (
 )
 TRAINED = ("--model", "../in/model", "--previous", "2")
 WORLD = ("--size-km", "0.64", "--start", "2020-01-01", "--end", "2020-02-06", "--tracks", "1")
+SEASON = ("--size-km", "0.64", "--start", "2021-04-01", "--end", "2021-09-30", "--tracks", "1",
+          "--changes-per-km2", "10", "--changes-from", "2021-07-20")  # fmt: skip
+"""A world that is monitored from July on, with changes."""
+WATCHED = (
+    *("--previous", "4", "--acquisitions", "2", "--replays", "3", "--strata", "1"),
+    *("--min-area", "0.05", "--false-events", "3000", "--misses", "2", "--start", "2021-07-10"),
+    *("--renew-days", "45", "--notify", "notes.jsonl"),
+)
 SOURCES = ("--dem", "../in/world/dem.tif", "--weather", "../in/world/weather.nc", "--cover",
            "../in/world/cover.tif")  # fmt: skip
 
@@ -62,6 +70,9 @@ VERBS: Mapping[str, Verb] = {
     "index": Verb(("index", "../in/scenes", *_TO)),
     "import": Verb(("tfrecord", "import", "../in/samples", *_TO)),
     "rtc": Verb(("rtc", "../in/products", *_TO, "--dem", "../in/dem.tif", "--area", _AREA)),
+    "monitor": Verb(
+        ("monitor", "../in/season-cube", "--model", "mean", *_TO, *WATCHED), resumes=True
+    ),
     "export": Verb(("tfrecord", "export", "../in/cube", *_TO, "--window", "32", "--previous", "2")),
     "predict": Verb(("predict", "../in/cube", *TRAINED, *_AT, *_TO)),
     "world": Verb(("world", "out", *WORLD)),
@@ -83,6 +94,8 @@ def prepare(folder: Path) -> None:
     for words in (
         ("world", "../in/world", *WORLD),
         ("cube", "../in/world", "--to", "../in/cube", *SOURCES),
+        ("world", "../in/season", *SEASON),
+        ("cube", "../in/season", "--to", "../in/season-cube"),
         ("train", "../in/cube", "--to", "../in/model", "--end", "2020-01-24", *QUICK),
         ("tfrecord", "export", "../in/cube", "--to", "../in/samples", "--window", "32",
          "--previous", "2", "--samples", "9"),
