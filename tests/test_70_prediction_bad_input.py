@@ -12,7 +12,8 @@ import xarray as xr
 from sarcast.errors import SarcastError
 from sarcast.prediction import Model
 from sarcast.prediction.networks.temporal import Temporal, TemporalOptions
-from sarcast.prediction.predict import TileOptions, predict
+from sarcast.prediction.predict import predict
+from sarcast.prediction.tiles import TileOptions
 from sarcast.prediction.training.batches import sampled
 from sarcast.prediction.training.fit import fit
 from sarcast.prediction.training.options import TrainOptions

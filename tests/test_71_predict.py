@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 
 from sarcast.errors import SarcastError
 from sarcast.prediction import load_model
-from sarcast.prediction.predict import TileOptions, predict, predict_targets
+from sarcast.prediction.predict import predict, predict_targets
 from sarcast.prediction.strategies import STRATEGIES
+from sarcast.prediction.tiles import TileOptions
 from sarcast.windows import Expected, PreviousOptions, TrainedPredictor, Window
 from sarcast.windows.masking import MaskedPredictor
 from small_cubes import coordinate_cube

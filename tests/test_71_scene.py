@@ -8,8 +8,9 @@ import xarray as xr
 from sarcast.prediction.model import Model
 from sarcast.prediction.networks.context import BLOCK_PX, TABLE_SHAPE
 from sarcast.prediction.networks.temporal import Temporal, TemporalOptions
-from sarcast.prediction.predict import TileOptions, predict
+from sarcast.prediction.predict import predict
 from sarcast.prediction.scene import Scene
+from sarcast.prediction.tiles import TileOptions
 from sarcast.windows import CubeReader
 
 SIDE, DATES, TILE = 160, 6, 64
@@ -57,7 +58,7 @@ def test_blocks_are_means_of_pixels(wet: xr.Dataset, model: Model) -> None:
     reader = CubeReader.from_cube(wet)
     offsets = [(row, column) for row in (0, 48, 96) for column in (0, 48, 96)]
     windows = [reader.cut(DATES - 1, at, (TILE, TILE), range(DATES - 1)) for at in offsets]
-    scene = Scene((SIDE, SIDE))
+    scene = Scene((slice(0, SIDE), slice(0, SIDE)))
     for window in windows:
         scene.add(window.offset, model.scene_blocks(window))
     images = wet["backscatter"].values.astype(float)
@@ -69,7 +70,7 @@ def test_blocks_are_means_of_pixels(wet: xr.Dataset, model: Model) -> None:
 def test_tiles_of_one_region_have_one_table(wet: xr.Dataset, model: Model) -> None:
     reader = CubeReader.from_cube(wet)
     window = reader.cut(DATES - 1, (0, 0), (SIDE, SIDE), range(DATES - 1))
-    scene = Scene((SIDE, SIDE))
+    scene = Scene((slice(0, SIDE), slice(0, SIDE)))
     scene.add(window.offset, model.scene_blocks(window))
     first, last = scene.context((0, 0), TILE), scene.context((96, 96), TILE)
     assert first.shape == TABLE_SHAPE
@@ -78,7 +79,7 @@ def test_tiles_of_one_region_have_one_table(wet: xr.Dataset, model: Model) -> No
 
 
 def test_a_scene_without_data_has_no_context() -> None:
-    assert np.isnan(Scene((SIDE, SIDE)).context((0, 0), TILE)).all()
+    assert np.isnan(Scene((slice(0, SIDE), slice(0, SIDE))).context((0, 0), TILE)).all()
 
 
 def test_a_tile_cannot_explain_itself(wet: xr.Dataset, model: Model) -> None:

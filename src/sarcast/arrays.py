@@ -15,3 +15,5 @@ Times = npt.NDArray[np.datetime64]
 """Times, UTC."""
 Labels = npt.NDArray[np.integer]
 """Numbers of groups or regions, by pixel."""
+Box = tuple[slice, slice]
+"""Rows and columns of a part of an image."""

@@ -17,8 +17,8 @@ from sarcast.prediction import (
     load_model,
 )
 from sarcast.prediction.model_folder import SHIPPED
-from sarcast.prediction.predict import TileOptions
 from sarcast.prediction.strategies import STRATEGIES
+from sarcast.prediction.tiles import TileOptions
 from sarcast.windows import Predictor, PreviousOptions
 
 ModelOrStrategy = Annotated[

@@ -4,26 +4,25 @@ Tiles are read, predicted and blended a few at a time, so that only the result g
 """
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 
 import numpy as np
 import xarray as xr
-from pydantic import BaseModel, ConfigDict, Field
 
-from sarcast.arrays import Float
+from sarcast.arrays import Box
 from sarcast.cube import Date, moment_of, time_index_of
 from sarcast.errors import SarcastError
 from sarcast.io.progress import track
+from sarcast.io.scratch import Scratch
 from sarcast.prediction.model import Model
 from sarcast.prediction.scene import Scene, ScenePredictor, with_context_of
+from sarcast.prediction.tiles import Blend, TileOptions, Tiling
 from sarcast.sensor.units import DB
 from sarcast.windows import (
     CubeReader,
     Expected,
-    PixelOffset,
-    PixelShape,
     Predictor,
     PreviousOptions,
     Window,
@@ -33,25 +32,6 @@ from sarcast.windows import (
 _log = logging.getLogger(__name__)
 
 TILES_PER_BATCH = 4
-
-
-class TileOptions(BaseModel):
-    """How a cube is cut into tiles."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    tile: int = Field(
-        512,
-        ge=16,
-        le=8192,
-        description="Side of a tile in pixels, for predictors that take any size.",
-    )
-    overlap: float = Field(
-        0.25,
-        ge=0.0,
-        le=0.75,
-        description="Share of a tile that overlaps its neighbour in each direction.",
-    )
 
 
 def predict(
@@ -154,39 +134,130 @@ def predict_targets(
     SarcastError
         As ``predict`` does.
     """
-    baseline = baseline or PreviousOptions()
+    chosen = Chosen(cube, predictor, baseline or PreviousOptions(), tiles or TileOptions())
+    return predict_tiles(chosen, targets, before=before, conditions=conditions).read()
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """What is predicted, by what, and from which images.
+
+    Attributes
+    ----------
+    cube, predictor, baseline, tiles
+        As in ``predict``.
+    """
+
+    cube: xr.Dataset
+    predictor: Predictor
+    baseline: PreviousOptions
+    tiles: TileOptions
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """Expected images of several targets, read by parts.
+
+    Attributes
+    ----------
+    like
+        Actual images of the targets, dims (time, band, y, x), with their coordinates.
+    blend
+        Their tiles.
+    """
+
+    like: xr.DataArray
+    blend: Blend
+
+    @property
+    def bands(self) -> tuple[str, ...]:
+        """Bands in which something was predicted at any date; all if that is none."""
+        names = self.like["band"].values
+        some = names[self.blend.bands]
+        return tuple(map(str, some if some.size else names))
+
+    def read(self, box: Box | None = None) -> xr.Dataset:
+        """Read a part of a region that was predicted, by default of all that there is.
+
+        Returns
+        -------
+        Dataset
+            As ``predict_targets`` gives.
+        """
+        box = box or (slice(0, self.like.sizes["y"]), slice(0, self.like.sizes["x"]))
+        like = self.like.isel(y=box[0], x=box[1])
+        layers = zip(("expected", "std"), self.blend.read(box), strict=True)
+        images = xr.Dataset(
+            {
+                name: xr.DataArray(values, like.coords, like.dims, attrs={"units": DB})
+                for name, values in layers
+            }
+        )
+        return images.sel(band=list(self.bands))
+
+
+def predict_tiles(
+    chosen: Chosen,
+    targets: Sequence[int],
+    *,
+    before: Date | None = None,
+    conditions: Mapping[str, float] | None = None,
+    regions: Sequence[Box] | None = None,
+    scratch: Scratch | None = None,
+) -> Predicted:
+    """Predict the expected images of parts of a cube at several dates, from one baseline.
+
+    Parameters
+    ----------
+    chosen
+        What is predicted.
+    targets, before, conditions
+        As in ``predict_targets``.
+    regions
+        Parts of the cube that do not touch; default: all of it. Each has tiles and scene context of
+        its own.
+    scratch
+        Where tiles are kept; default: in memory.
+
+    Raises
+    ------
+    SarcastError
+        As ``predict`` does.
+    """
+    predictor, baseline = chosen.predictor, chosen.baseline
     if predictor.previous is not None:
         baseline = baseline.model_copy(update={"previous": predictor.previous})
-    reader = CubeReader.from_cube(cube)
+    reader = CubeReader.from_cube(chosen.cube)
     first = min(targets, key=lambda target: reader.times[target])
     end = reader.times[first] if before is None else min(reader.times[first], moment_of(before))
     choose_previous(reader.times, first, baseline.previous, chooser=baseline.chooser, before=end)
     if conditions and predictor.uses_target:
         predictor = _without_context(predictor)
-    series = _Series(reader, targets, baseline, end, tiles or TileOptions(), predictor.size)
-    blends = {t: _Blend(reader.bands, reader.shape, series.size) for t in targets}
+    rows, columns = reader.shape
+    regions = regions or [(slice(0, rows), slice(0, columns))]
+    tiling = Tiling.of(regions, chosen.tiles, predictor.size)
+    scratch = scratch or Scratch()
+    series = _Series(reader, targets, baseline, end, tiling, scratch)
+    blend = Blend.of(tiling, len(targets), len(reader.bands), scratch)
     for batch in series.predicted(predictor, conditions or {}):
-        for target, offset, expected in batch:
-            blends[target].add(offset, expected)
-    if all(blend.is_empty for blend in blends.values()):
+        for tile, target, expected in batch:
+            blend.add(tile, target, expected)
+    if not blend.predicted:
         date = np.datetime_as_string(end, "D")
         raise SarcastError(
             f"no part of the cube has {baseline.previous} previous images before {date}; choose a "
             f"later date, a later --before, or fewer images (--previous)"
         )
-    mean, std = (
-        np.stack(each) for each in zip(*(blends[t].result() for t in targets), strict=True)
-    )
-    like, units = reader.backscatter.isel(time=list(targets)), {"units": DB}
-    layers = {"expected": mean, "std": std}
-    return _in_predicted_bands(
-        xr.Dataset(
-            {
-                name: xr.DataArray(values, like.coords, like.dims, attrs=units)
-                for name, values in layers.items()
-            }
-        )
-    )
+    return Predicted(reader.backscatter.isel(time=list(targets)), blend)
+
+
+@dataclass(frozen=True)
+class _Cut:
+    """A window of a tile at a target, with the numbers of both."""
+
+    tile: int
+    target: int
+    window: Window
 
 
 @dataclass(frozen=True)
@@ -197,69 +268,68 @@ class _Series:
     targets: Sequence[int]
     baseline: PreviousOptions
     before: np.datetime64
-    tiles: TileOptions
-    only_size: int | None
-
-    @property
-    def size(self) -> int:
-        """Side of a tile, pixels."""
-        return self.only_size or min(self.tiles.tile, max(self.reader.shape))
+    tiling: Tiling
+    scratch: Scratch
 
     def predicted(
         self, predictor: Predictor, conditions: Mapping[str, float]
-    ) -> Iterator[list[tuple[int, PixelOffset, Expected]]]:
-        """Predict a few tiles at a time: target, offset and expected image of each."""
-        offsets = list(_tile_offsets(self.reader.shape, self.size, self.tiles.overlap))
-        scenes: dict[int, Scene] = {}
-        if predictor.uses_target and len(offsets) > 1 and isinstance(predictor, ScenePredictor):
-            scenes = self._scenes(predictor, offsets)
-        one = len(offsets) == 1
-        tracked = offsets if one else track(offsets, "predicting", len(offsets))
-        pairs = (pair for cut in self._cut(tracked) for pair in cut)
-        while batch := list(islice(pairs, TILES_PER_BATCH * len(self.targets))):
-            windows = [window.with_conditions(conditions) for _, window in batch]
+    ) -> Iterator[list[tuple[int, int, Expected]]]:
+        """Predict a few tiles at a time: numbers of tile and target, expected image of each."""
+        count = len(self.tiling)
+        scenes: dict[tuple[int, int], Scene] = {}
+        if predictor.uses_target and count > 1 and isinstance(predictor, ScenePredictor):
+            scenes = self._scenes(predictor)
+        tracked = range(count) if count == 1 else track(range(count), "predicting", count)
+        cuts = (cut for tile in tracked for cut in self._cut(tile))
+        while batch := list(islice(cuts, TILES_PER_BATCH * len(self.targets))):
+            windows = [cut.window.with_conditions(conditions) for cut in batch]
             if scenes:
                 windows = [
-                    with_context_of(window, scenes[target])
-                    for (target, _), window in zip(batch, windows, strict=True)
+                    with_context_of(window, scenes[self._region(cut), cut.target])
+                    for cut, window in zip(batch, windows, strict=True)
                 ]
             results = zip(batch, predictor.expect(windows), strict=True)
-            yield [(target, window.offset, expected) for (target, window), expected in results]
+            yield [(cut.tile, cut.target, expected) for cut, expected in results]
 
-    def _scenes(
-        self, predictor: ScenePredictor, offsets: Sequence[PixelOffset]
-    ) -> dict[int, Scene]:
-        """Read the blocks of the whole scene of each target."""
-        scenes = {target: Scene(self.reader.shape) for target in self.targets}
-        for cut in self._cut(track(offsets, "reading the scene", len(offsets))):
-            for target, window in cut:
-                scenes[target].add(window.offset, predictor.scene_blocks(window))
+    def _scenes(self, predictor: ScenePredictor) -> dict[tuple[int, int], Scene]:
+        """Read the blocks of the whole scene of each region and target."""
+        scenes = {
+            (region, target): Scene(box, self.scratch)
+            for region, box in enumerate(self.tiling.regions)
+            for target in range(len(self.targets))
+        }
+        tiles = range(len(self.tiling))
+        for tile in track(tiles, "reading the scene", len(tiles)):
+            for cut in self._cut(tile):
+                blocks = predictor.scene_blocks(cut.window)
+                scenes[self._region(cut), cut.target].add(cut.window.offset, blocks)
         return scenes
 
-    def _cut(self, offsets: Iterable[PixelOffset]) -> Iterator[list[tuple[int, Window]]]:
-        """Cut the tiles that a target sees and of which there are enough previous images."""
-        shape = (self.size, self.size)
-        for offset in offsets:
-            seen = [t for t in self.targets if self.reader.valid_share(t, offset, shape) > 0.0]
-            if not seen:
-                continue
-            previous = self.reader.choose_previous(
-                seen[0],
-                offset,
-                shape,
-                self.baseline.previous,
-                chooser=self.baseline.chooser,
-                before=self.before,
-            )
-            if len(previous) == self.baseline.previous:
-                windows = self.reader.cut_targets(seen, offset, shape, previous)
-                yield list(zip(seen, windows, strict=True))
+    def _region(self, cut: _Cut) -> int:
+        return self.tiling.region_of_tile(cut.tile)
 
-
-def _in_predicted_bands(images: xr.Dataset) -> xr.Dataset:
-    """Leave out bands in which nothing was predicted at any date, unless that is all of them."""
-    predicted = np.isfinite(images["expected"].values).any(axis=(0, 2, 3))
-    return images.isel(band=predicted) if predicted.any() else images
+    def _cut(self, tile: int) -> Iterator[_Cut]:
+        """Cut a tile at the targets that see it, if there are enough previous images of it."""
+        offset, shape = self.tiling.offsets[tile], (self.tiling.size, self.tiling.size)
+        seen = [
+            number
+            for number, target in enumerate(self.targets)
+            if self.reader.valid_share(target, offset, shape) > 0.0
+        ]
+        if not seen:
+            return
+        previous = self.reader.choose_previous(
+            self.targets[seen[0]],
+            offset,
+            shape,
+            self.baseline.previous,
+            chooser=self.baseline.chooser,
+            before=self.before,
+        )
+        if len(previous) == self.baseline.previous:
+            targets = [self.targets[number] for number in seen]
+            windows = self.reader.cut_targets(targets, offset, shape, previous)
+            yield from (_Cut(tile, *pair) for pair in zip(seen, windows, strict=True))
 
 
 def _without_context(predictor: Predictor) -> Predictor:
@@ -268,59 +338,3 @@ def _without_context(predictor: Predictor) -> Predictor:
         return predictor
     _log.info("conditions are set: the scene context, which shows the actual ones, is not used")
     return replace(predictor, context="none")
-
-
-def _tile_offsets(shape: PixelShape, size: int, overlap: float) -> Iterator[PixelOffset]:
-    step = max(1, round(size * (1.0 - overlap)))
-    for row in _tile_starts(shape[0], size, step):
-        for column in _tile_starts(shape[1], size, step):
-            yield row, column
-
-
-def _tile_starts(pixels: int, size: int, step: int) -> list[int]:
-    """Compute the starts of tiles along one axis; the last tile ends at the edge."""
-    last = max(pixels - size, 0)
-    return sorted({*range(0, last, step), last})
-
-
-class _Blend:
-    """Mean of overlapping tiles, weighted by the distance of a pixel to the edges of its tile."""
-
-    def __init__(self, bands: Sequence[str], shape: PixelShape, size: int) -> None:
-        ramp = np.minimum(np.arange(size) + 1, size - np.arange(size)).astype(np.float32)
-        self._tile_weight: Float = np.outer(ramp, ramp) / ramp.max() ** 2
-        self._mean = np.zeros((len(bands), *shape), dtype=np.float32)
-        self._std = np.zeros_like(self._mean)
-        self._weight = np.zeros_like(self._mean)
-        self._has_std = False
-        self.is_empty = True
-
-    def add(self, offset: PixelOffset, expected: Expected) -> None:
-        """Add the expected image of one tile; pixels beyond the edge of the cube are ignored."""
-        rows, columns = self._weight.shape[1:]
-        size = len(self._tile_weight)
-        height, width = min(size, rows - offset[0]), min(size, columns - offset[1])
-        in_tile = (slice(None), slice(0, height), slice(0, width))
-        in_cube = (
-            slice(None),
-            slice(offset[0], offset[0] + height),
-            slice(offset[1], offset[1] + width),
-        )
-        mean = expected.mean[in_tile]
-        weight = np.where(np.isfinite(mean), self._tile_weight[in_tile[1:]], np.float32(0.0))
-        self._mean[in_cube] += weight * np.nan_to_num(mean)
-        self._weight[in_cube] += weight
-        if expected.std is not None:
-            self._std[in_cube] += weight * np.nan_to_num(expected.std[in_tile])
-            self._has_std = True
-        self.is_empty = False
-
-    def result(self) -> tuple[Float, Float]:
-        """Give the weighted means of expected image and standard deviation."""
-        mean = self._weighted_mean(self._mean)
-        std = self._weighted_mean(self._std) if self._has_std else np.full_like(mean, np.nan)
-        return mean, std
-
-    def _weighted_mean(self, total: Float) -> Float:
-        empty = np.full_like(total, np.nan)
-        return np.divide(total, self._weight, out=empty, where=self._weight > 0.0)

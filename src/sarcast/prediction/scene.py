@@ -11,9 +11,10 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 import torch
 
-from sarcast.arrays import Float
+from sarcast.arrays import Box, Float
+from sarcast.io.scratch import Scratch
 from sarcast.prediction.networks.context import BLOCK_PX, PROPERTIES, Blocks, fit
-from sarcast.windows import BANDS, PixelOffset, PixelShape, Predictor, Window
+from sarcast.windows import BANDS, PixelOffset, Predictor, Window
 
 MARGIN_PX = 512
 """Pixels by which a region reaches beyond its tile on every side."""
@@ -30,17 +31,20 @@ class ScenePredictor(Predictor, Protocol):
 
 
 class Scene:
-    """Blocks of a whole scene.
+    """Blocks of a whole scene, or of a region of it.
 
     Parameters
     ----------
-    shape
-        Rows and columns of the scene, pixels.
+    region
+        Rows and columns of the region in the cube.
+    scratch
+        Where the blocks are kept; default: in memory.
     """
 
-    def __init__(self, shape: PixelShape) -> None:
-        rows, columns = (-(-pixels // BLOCK_PX) for pixels in shape)
-        self._blocks = np.full((sum(_PARTS), rows, columns), np.nan, dtype=np.float32)
+    def __init__(self, region: Box, scratch: Scratch | None = None) -> None:
+        self._origin = tuple(part.start for part in region)
+        rows, columns = (-(-(part.stop - part.start) // BLOCK_PX) for part in region)
+        self._blocks = (scratch or Scratch()).images((sum(_PARTS), rows, columns), np.float32)
 
     def add(self, offset: PixelOffset, blocks: Blocks) -> None:
         """Add the blocks of a tile; where tiles overlap, the later one stays.
@@ -48,24 +52,33 @@ class Scene:
         Parameters
         ----------
         offset
-            Row and column of the tile, pixels, rounded to the block that contains it.
+            Row and column of the tile in the cube, pixels, rounded to the block that contains it.
         blocks
             Of one window.
         """
         part = torch.cat(blocks, dim=1)[0].cpu().numpy()
-        row, column = (pixels // BLOCK_PX for pixels in offset)
-        inside = self._blocks[:, row : row + part.shape[1], column : column + part.shape[2]]
-        inside[...] = part[:, : inside.shape[1], : inside.shape[2]]
+        row, column = (pixels // BLOCK_PX for pixels in self._in_region(offset))
+        height, width = (
+            min(side, whole - first)
+            for side, whole, first in zip(
+                part.shape[1:], self._blocks.shape[1:], (row, column), strict=True
+            )
+        )
+        self._blocks[:, row : row + height, column : column + width] = part[:, :height, :width]
 
     def context(self, offset: PixelOffset, size: int) -> Float:
         """Fit the table of the region around a tile, dims as ``Window.context``."""
         rows, columns = (
             slice(max(first - MARGIN_PX, 0) // BLOCK_PX, (first + size + MARGIN_PX) // BLOCK_PX)
-            for first in offset
+            for first in self._in_region(offset)
         )
         region = torch.from_numpy(self._blocks[:, rows, columns])[None]
         table: Float = fit(Blocks(*torch.split(region, _PARTS, dim=1)))[0].numpy()
         return table
+
+    def _in_region(self, offset: PixelOffset) -> PixelOffset:
+        row, column = (pixels - first for pixels, first in zip(offset, self._origin, strict=True))
+        return row, column
 
 
 def with_context_of(window: Window, scene: Scene) -> Window:

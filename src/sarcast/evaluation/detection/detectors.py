@@ -16,8 +16,9 @@ from sarcast.evaluation.detection.rivals import rule_findings, series_of
 from sarcast.evaluation.detection.rules import Rule, Series
 from sarcast.evaluation.detection.watches import Findings, WatchCase
 from sarcast.evaluation.metrics.events import DetectorRole, DetectorScores
-from sarcast.prediction.predict import TileOptions, predict_targets
+from sarcast.prediction.predict import predict_targets
 from sarcast.prediction.strategies import STRATEGIES, Strategy
+from sarcast.prediction.tiles import TileOptions
 from sarcast.windows import Chooser, Predictor, PreviousOptions
 
 if TYPE_CHECKING:

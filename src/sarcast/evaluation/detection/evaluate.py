@@ -28,8 +28,8 @@ from sarcast.evaluation.detection.truth import watches_of, with_magnitudes
 from sarcast.evaluation.detection.watches import WatchCase, simulated_watches, true_watches
 from sarcast.evaluation.targets import dates_to_evaluate
 from sarcast.prediction.model import Model
-from sarcast.prediction.predict import TileOptions
 from sarcast.prediction.strategies import STRATEGIES
+from sarcast.prediction.tiles import TileOptions
 from sarcast.windows import Predictor, PreviousOptions, bands_of
 
 if TYPE_CHECKING:

@@ -1,0 +1,108 @@
+"""Arrays of intermediate results, which grow with an area: in memory, or on disk."""
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from typing import Any, Protocol, Self
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+from xarray.backends import BackendArray
+from xarray.core import indexing
+
+CHUNK_PX = 512
+"""Side of the chunks of images on disk, at most, pixels."""
+
+
+class Array(Protocol):
+    """What a NumPy and a Zarr array have in common."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Size of each dimension."""
+        ...
+
+    def __getitem__(self, key: Any) -> Any:
+        """Read a part."""
+        ...
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        """Write a part."""
+        ...
+
+
+@dataclass(frozen=True)
+class Scratch:
+    """Makes arrays of intermediate results.
+
+    Attributes
+    ----------
+    folder
+        Where they are kept, and stay until it is deleted; None to keep them in memory.
+    chunk_px
+        Side of the chunks of images on disk, pixels: parts that are written at the same time must
+        not share one.
+    """
+
+    folder: Path | None = None
+    chunk_px: int = CHUNK_PX
+    _numbers: "count[int]" = field(default_factory=count, init=False, repr=False, compare=False)
+
+    def images(self, shape: Sequence[int], dtype: npt.DTypeLike) -> Array:
+        """Make an array of dims (..., y, x), read and written by parts of its rows and columns.
+
+        Until they are written, floats are NaN, dates NaT and other numbers 0.
+        """
+        chunk = [min(side, self.chunk_px) for side in shape[-2:]]
+        return self.array(shape, dtype, (*shape[:-2], *chunk))
+
+    def array(self, shape: Sequence[int], dtype: npt.DTypeLike, chunk: Sequence[int]) -> Array:
+        """Make an array whose parts of the shape ``chunk`` lie in a file each, where on disk."""
+        kind = np.dtype(dtype).kind
+        fill = {"f": np.nan, "M": np.datetime64("NaT")}.get(kind, 0)
+        if self.folder is None:
+            return np.full(shape, fill, dtype=dtype)
+        import zarr
+
+        made: Array = zarr.create_array(
+            self.folder / str(next(self._numbers)),
+            shape=tuple(shape),
+            dtype=np.dtype(dtype),
+            chunks=tuple(max(1, side) for side in chunk),
+            compressors=None,
+            fill_value=fill,
+        )
+        return made
+
+    @contextmanager
+    def part(self) -> Iterator[Self]:
+        """Give a part whose arrays on disk are deleted at the end."""
+        if self.folder is None:
+            yield self
+            return
+        with tempfile.TemporaryDirectory(dir=self.folder) as folder:
+            yield type(self)(Path(folder), self.chunk_px)
+
+
+class _Lazy(BackendArray):
+    """An array whose parts are read when they are used."""
+
+    def __init__(self, inner: Array, dtype: np.dtype[Any]) -> None:
+        self._inner = inner
+        self.shape, self.dtype = inner.shape, dtype
+
+    def __getitem__(self, key: indexing.ExplicitIndexer) -> npt.NDArray[Any]:
+        return indexing.explicit_indexing_adapter(  # type: ignore[no-any-return]
+            key, self.shape, indexing.IndexingSupport.BASIC, self._inner.__getitem__
+        )
+
+
+def as_variable(dims: Sequence[str], array: Array, dtype: npt.DTypeLike) -> xr.Variable:
+    """Give an array as a variable of xarray; one on disk is read when it is used."""
+    if isinstance(array, np.ndarray):
+        return xr.Variable(dims, array)
+    return xr.Variable(dims, indexing.LazilyIndexedArray(_Lazy(array, np.dtype(dtype))))

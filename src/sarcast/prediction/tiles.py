@@ -1,0 +1,184 @@
+"""Tiles: an area is predicted in overlapping squares, which are blended where they are read."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from sarcast.arrays import Bool, Box, Float
+from sarcast.io.scratch import Array, Scratch
+from sarcast.windows import Expected, PixelOffset
+
+
+class TileOptions(BaseModel):
+    """How a cube is cut into tiles."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    tile: int = Field(
+        512,
+        ge=16,
+        le=8192,
+        description="Side of a tile in pixels, for predictors that take any size.",
+    )
+    overlap: float = Field(
+        0.25,
+        ge=0.0,
+        le=0.75,
+        description="Share of a tile that overlaps its neighbour in each direction.",
+    )
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """The tiles of some regions of a cube; regions share none.
+
+    Attributes
+    ----------
+    regions
+        Rows and columns of each.
+    size
+        Side of a tile, pixels.
+    offsets
+        Row and column of each tile, region by region, row by row.
+    counts
+        Number of tiles of each region.
+    """
+
+    regions: tuple[Box, ...]
+    size: int
+    offsets: tuple[PixelOffset, ...]
+    counts: tuple[int, ...]
+
+    @classmethod
+    def of(cls, regions: Sequence[Box], options: TileOptions, only_size: int | None) -> "Tiling":
+        """Cut regions into tiles, of the size that the predictor takes if it takes one alone."""
+        longest = max(part.stop - part.start for region in regions for part in region)
+        size = only_size or min(options.tile, longest)
+        offsets = [list(_offsets(region, size, options.overlap)) for region in regions]
+        return cls(tuple(regions), size, sum(map(tuple, offsets), ()), tuple(map(len, offsets)))
+
+    def __len__(self) -> int:
+        """Number of tiles."""
+        return len(self.offsets)
+
+    def region_of(self, box: Box) -> int:
+        """Number of the region that a box lies in."""
+        return next(
+            number
+            for number, region in enumerate(self.regions)
+            if all(
+                a.start <= b.start and b.stop <= a.stop for a, b in zip(region, box, strict=True)
+            )
+        )
+
+    def region_of_tile(self, tile: int) -> int:
+        """Number of the region of a tile."""
+        return int(np.searchsorted(np.cumsum(self.counts), tile, side="right"))
+
+    def tiles_of(self, region: int) -> range:
+        """Numbers of the tiles of a region."""
+        first = sum(self.counts[:region])
+        return range(first, first + self.counts[region])
+
+
+@dataclass
+class Blend:
+    """Tiles of several targets, and their means where they overlap.
+
+    Tiles are weighted by the distance of a pixel to their edges.
+
+    Attributes
+    ----------
+    tiling
+        Which tiles.
+    layers
+        Dims (tile, target, 2, band, y, x): expected image and standard deviation; NaN where
+        nothing is predicted.
+    """
+
+    tiling: Tiling
+    layers: Array
+    has_std: bool = False
+    predicted: set[int] = field(default_factory=set)
+    bands: Bool = field(init=False)
+
+    @classmethod
+    def of(cls, tiling: Tiling, targets: int, bands: int, scratch: Scratch) -> "Blend":
+        """Make one without tiles."""
+        tile = (targets, 2, bands, tiling.size, tiling.size)
+        return cls(tiling, scratch.array((len(tiling), *tile), np.float32, (1, *tile)))
+
+    def __post_init__(self) -> None:
+        """Start without bands."""
+        self.bands = np.zeros(self.layers.shape[3], dtype=bool)
+
+    def add(self, tile: int, target: int, expected: Expected) -> None:
+        """Keep the expected image of one tile."""
+        self.layers[tile, target, 0] = expected.mean
+        if expected.std is not None:
+            self.layers[tile, target, 1] = expected.std
+            self.has_std = True
+        self.bands |= np.isfinite(expected.mean).any(axis=(1, 2))
+        self.predicted.add(tile)
+
+    def read(self, box: Box) -> tuple[Float, Float]:
+        """Expected image and standard deviation of a part of a region.
+
+        Returns
+        -------
+        mean, std
+            Dims (target, band, y, x); ``std`` is NaN where the predictor gives none.
+        """
+        shape = [part.stop - part.start for part in box]
+        targets, _, bands, *_ = self.layers.shape[1:]
+        total = np.zeros((2, targets, bands, *shape), dtype=np.float32)
+        weight = np.zeros(total.shape[1:], dtype=np.float32)
+        for tile in self.tiling.tiles_of(self.tiling.region_of(box)):
+            if tile in self.predicted and (found := self._overlap(tile, box)):
+                self._add_part(total, weight, tile, *found)
+        mean, std = (
+            np.divide(each, weight, out=np.full_like(each, np.nan), where=weight > 0.0)
+            for each in total
+        )
+        return mean, std if self.has_std else np.full_like(mean, np.nan)
+
+    def _overlap(self, tile: int, box: Box) -> tuple[Box, Box] | None:
+        """Rows and columns that a tile and a box share, counted in the tile and in the box."""
+        in_tile, in_box = [], []
+        for start, part in zip(self.tiling.offsets[tile], box, strict=True):
+            first, last = max(start, part.start), min(start + self.tiling.size, part.stop)
+            if first >= last:
+                return None
+            in_tile.append(slice(first - start, last - start))
+            in_box.append(slice(first - part.start, last - part.start))
+        return (in_tile[0], in_tile[1]), (in_box[0], in_box[1])
+
+    def _add_part(self, total: Float, weight: Float, tile: int, in_tile: Box, in_box: Box) -> None:
+        mean, std = np.moveaxis(self.layers[(tile, ..., *in_tile)], 1, 0)
+        part = np.where(np.isfinite(mean), self._weights()[in_tile], np.float32(0.0))
+        inside = (..., *in_box)
+        total[(0, *inside)] += part * np.nan_to_num(mean)
+        total[(1, *inside)] += part * np.nan_to_num(std)
+        weight[inside] += part
+
+    def _weights(self) -> Float:
+        size = self.tiling.size
+        ramp = np.minimum(np.arange(size) + 1, size - np.arange(size)).astype(np.float32)
+        weights: Float = np.outer(ramp, ramp) / ramp.max() ** 2
+        return weights
+
+
+def _offsets(region: Box, size: int, overlap: float) -> Iterator[PixelOffset]:
+    step = max(1, round(size * (1.0 - overlap)))
+    rows, columns = (_starts(part, size, step) for part in region)
+    for row in rows:
+        for column in columns:
+            yield row, column
+
+
+def _starts(part: slice, size: int, step: int) -> list[int]:
+    """Compute the starts of tiles along one axis; the last tile ends at the edge."""
+    last = max(part.stop - size, part.start)
+    return sorted({*range(part.start, last, step), last})
