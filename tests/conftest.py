@@ -10,7 +10,7 @@ import pytest
 from affine import Affine
 from odc.geo.geobox import GeoBox
 
-from sarcast.io.rasters import write_cog
+from sarcast.io.cogs import write_cog
 
 GRID = GeoBox((60, 80), Affine(10.0, 0.0, 500_000.0, 0.0, -10.0, 6_900_000.0), "EPSG:32635")
 """A small grid in Finland: 60 rows and 80 columns of 10 m."""

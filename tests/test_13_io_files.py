@@ -18,10 +18,10 @@ from rio_cogeo.cogeo import cog_validate
 from interrupts import interrupted_runs
 from sarcast.errors import SarcastError
 from sarcast.io import files, locks, partials, results
+from sarcast.io.cogs import write_cog
 from sarcast.io.files import exclusive, new_file, new_folder
 from sarcast.io.folders import walk
 from sarcast.io.partials import remove_stale
-from sarcast.io.rasters import write_cog
 
 
 def test_a_folder_is_complete_or_absent(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from sarcast.catalogue import open_catalogue
 from sarcast.cli import main
 from sarcast.commands.config import Config, write_record
 from sarcast.errors import SarcastError, UsageError, hide, without_credentials
-from sarcast.io.rasters import write_cog
+from sarcast.io.cogs import write_cog
 from sarcast.io.remote import TRANSIENT_STATUS, RemoteOptions, gdal_settings, is_remote, retry
 from services import Answer, Request, web
 

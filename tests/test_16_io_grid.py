@@ -15,8 +15,8 @@ from sarcast.catalogue import Raster, Scene
 from sarcast.catalogue.scene import grid_fields
 from sarcast.errors import SarcastError, UsageError
 from sarcast.ingest.scenes.index import IndexOptions, find_items
+from sarcast.io.cogs import write_cog
 from sarcast.io.grid import conditions_grid, item_grid, make_grid, read_area
-from sarcast.io.rasters import write_cog
 
 
 @pytest.fixture

@@ -24,8 +24,8 @@ from conftest import GRID
 from sarcast.catalogue import FolderCatalogue, Raster, Scene, open_catalogue
 from sarcast.catalogue.scene import grid_fields
 from sarcast.errors import SarcastError
+from sarcast.io.cogs import write_cog
 from sarcast.io.grid import item_grid
-from sarcast.io.rasters import write_cog
 from sarcast.sensor.orbits import heading_deg
 
 

@@ -19,7 +19,7 @@ from sarcast.errors import SarcastError
 from sarcast.ingest.scenes.add import add_scenes
 from sarcast.ingest.scenes.fuse import Layer, read_layer
 from sarcast.ingest.scenes.index import IndexOptions, find_items
-from sarcast.io.rasters import write_cog
+from sarcast.io.cogs import write_cog
 from sarcast.io.remote import RemoteOptions
 
 BASE = "https://example.org/items/one.json"

@@ -19,7 +19,8 @@ from sarcast.errors import SarcastError
 from sarcast.ingest.scenes.add import add_scenes
 from sarcast.ingest.scenes.fuse import Layer, UnreadableError, read_layer
 from sarcast.ingest.scenes.index import IndexOptions, find_items
-from sarcast.io.rasters import open_raster, write_cog
+from sarcast.io.cogs import write_cog
+from sarcast.io.rasters import open_raster
 from sarcast.io.remote import RemoteOptions
 from services import Answer, Request, web
 

@@ -11,7 +11,7 @@ from rasterio.control import GroundControlPoint
 from conftest import GRID, opera_name
 from sarcast.errors import SarcastError, UsageError
 from sarcast.ingest.scenes.index import IndexOptions, find_items
-from sarcast.io.rasters import write_cog
+from sarcast.io.cogs import write_cog
 
 DEFAULTS = IndexOptions()
 

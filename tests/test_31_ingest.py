@@ -16,8 +16,9 @@ from sarcast.errors import SarcastError, UsageError
 from sarcast.ingest.cover import CoverOptions, LandCover, read_cover
 from sarcast.ingest.dem import Dem, read_dem
 from sarcast.ingest.scenes.index import IndexOptions, find_items
+from sarcast.io.cogs import write_cog
 from sarcast.io.grid import axes
-from sarcast.io.rasters import grid_of, write_cog
+from sarcast.io.rasters import grid_of
 
 
 def plane(grid: GeoBox) -> np.ndarray:

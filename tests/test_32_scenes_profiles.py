@@ -29,7 +29,7 @@ from sarcast.ingest.scenes.profile import (
 )
 from sarcast.ingest.scenes.stac import normalise_item, normalise_items
 from sarcast.ingest.weather.layouts import WeatherProfile
-from sarcast.io.rasters import write_cog
+from sarcast.io.cogs import write_cog
 from sarcast.io.remote import RemoteOptions
 from sarcast.sensor.orbits import heading_deg
 

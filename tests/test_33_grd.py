@@ -33,9 +33,9 @@ from sarcast.ingest.grd import image as images
 from sarcast.ingest.grd import product as products
 from sarcast.ingest.grd import rtc, view
 from sarcast.ingest.grd.checks import check_product
+from sarcast.io.cogs import write_cog
 from sarcast.io.files import exclusive
 from sarcast.io.footprint import bounding_box
-from sarcast.io.rasters import write_cog
 
 DN = 200
 BRIGHT = 60_000

@@ -13,8 +13,8 @@ from odc.geo.geobox import GeoBox
 from conftest import GRID
 from sarcast.cli import main
 from sarcast.cube import open_cube
+from sarcast.io.cogs import write_cog
 from sarcast.io.grid import conditions_grid
-from sarcast.io.rasters import write_cog
 from small_weather import COARSE, degrees, slope, weather
 from test_31_ingest import plane
 

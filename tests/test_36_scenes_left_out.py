@@ -20,7 +20,7 @@ from sarcast.errors import SarcastError
 from sarcast.ingest.scenes.index import IndexOptions, find_items
 from sarcast.ingest.scenes.profile import scene_profiles
 from sarcast.ingest.scenes.stac import normalise_items
-from sarcast.io.rasters import write_cog
+from sarcast.io.cogs import write_cog
 
 POWER = 0.1 * np.random.default_rng(5).gamma(20.0, 1 / 20.0, (2, *GRID.shape)).astype(np.float32)
 DECIBELS = 10.0 * np.log10(POWER)

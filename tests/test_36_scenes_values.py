@@ -14,8 +14,8 @@ from sarcast.ingest.scenes.fuse import Layer, read_layer
 from sarcast.ingest.scenes.index import IndexOptions, find_items
 from sarcast.ingest.scenes.products import check_values
 from sarcast.ingest.scenes.values import Excluded, exclude, implausible
+from sarcast.io.cogs import write_cog
 from sarcast.io.masks import is_mask_name
-from sarcast.io.rasters import write_cog
 from sarcast.io.remote import RemoteOptions
 from small_rasters import write_raster
 

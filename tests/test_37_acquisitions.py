@@ -12,7 +12,7 @@ import pytest
 from conftest import GRID
 from sarcast.ingest.scenes.acquisition import acquisitions, newest_versions
 from sarcast.ingest.scenes.index import IndexOptions, find_items
-from sarcast.io.rasters import write_cog
+from sarcast.io.cogs import write_cog
 
 START = dt.datetime(2026, 3, 1, 5, 11, 22, tzinfo=dt.UTC)
 POWER = np.full(GRID.shape, 0.1, np.float32)

@@ -18,7 +18,7 @@ from sarcast.ingest.scenes.acquisition import acquisitions
 from sarcast.ingest.scenes.fuse import read_fused
 from sarcast.ingest.scenes.index import IndexOptions, find_items
 from sarcast.ingest.scenes.profile import SceneProfile, scene_profiles
-from sarcast.io.rasters import write_cog
+from sarcast.io.cogs import write_cog
 from sarcast.io.remote import RemoteOptions
 from sarcast.sensor.conditions import PLATFORMS
 from sarcast.sensor.orbits import relative_orbit

@@ -27,7 +27,7 @@ from sarcast.cube.store import Store, is_half_created
 from sarcast.errors import SarcastError, UsageError
 from sarcast.ingest.scenes.acquisition import acquisitions
 from sarcast.ingest.scenes.index import IndexOptions, find_items
-from sarcast.io.rasters import write_cog
+from sarcast.io.cogs import write_cog
 from sarcast.sensor.orbits import heading_deg
 from small_weather import weather
 from test_31_ingest import plane

@@ -26,7 +26,8 @@ from sarcast.ingest.scenes.acquisition import newest_versions
 from sarcast.ingest.scenes.fuse import Layer, Overlap, read_fused, read_layer
 from sarcast.ingest.scenes.index import IndexOptions, find_items
 from sarcast.ingest.weather import Weather
-from sarcast.io.rasters import has_data, open_raster, read_sample, write_cog
+from sarcast.io.cogs import write_cog
+from sarcast.io.rasters import has_data, open_raster, read_sample
 from sarcast.io.remote import RemoteOptions
 from sarcast.io.warp import warp_onto
 from small_weather import weather as daily_weather

@@ -30,7 +30,7 @@ from sarcast.cube.executor import WorkerOptions
 from sarcast.cube.store import Store
 from sarcast.errors import SarcastError
 from sarcast.ingest.scenes.index import IndexOptions, find_items
-from sarcast.io.rasters import write_cog
+from sarcast.io.cogs import write_cog
 
 TINY = GRID[:8, :8]
 

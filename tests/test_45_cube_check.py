@@ -23,8 +23,9 @@ from sarcast.cube.check.statistics import read_block
 from sarcast.cube.executor import WorkerOptions
 from sarcast.errors import SarcastError
 from sarcast.ingest.scenes.index import IndexOptions, find_items
+from sarcast.io.cogs import write_cog
 from sarcast.io.grid import make_grid
-from sarcast.io.rasters import grid_of, write_cog
+from sarcast.io.rasters import grid_of
 from sarcast.world.options import WorldOptions
 from sarcast.world.writer import write_world
 

@@ -19,7 +19,7 @@ from sarcast.cube.check.statistics import DateStatistics
 from sarcast.errors import SarcastError
 from sarcast.ingest.scenes.index import IndexOptions, find_items
 from sarcast.ingest.scenes.products import check_values
-from sarcast.io.rasters import write_cog
+from sarcast.io.cogs import write_cog
 
 Scenes = Callable[..., Path]
 BELGIUM = "00002806639B424A"

@@ -31,6 +31,7 @@ from sarcast.detection.output import write_item
 from sarcast.errors import UsageError
 from sarcast.ingest.cover import CoverOptions, LandCover
 from sarcast.ingest.dem import Dem
+from sarcast.io.cogs import write_cog
 from sarcast.io.footprint import (
     bounding_box,
     canonical_box,
@@ -39,7 +40,6 @@ from sarcast.io.footprint import (
     footprint,
 )
 from sarcast.io.grid import item_grid, make_grid, read_area
-from sarcast.io.rasters import write_cog
 from sarcast.io.warp import read_onto
 from sarcast.world import writer
 from sarcast.world.options import WorldOptions

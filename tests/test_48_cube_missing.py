@@ -23,8 +23,8 @@ from sarcast.ingest.scenes.fuse import Layer, read_fused, read_layer
 from sarcast.ingest.scenes.index import IndexOptions, find_items
 from sarcast.ingest.scenes.profile import scene_profiles
 from sarcast.ingest.scenes.stac import normalise_item
+from sarcast.io.cogs import write_cog
 from sarcast.io.grid import item_grid, make_grid
-from sarcast.io.rasters import write_cog
 from sarcast.io.remote import RemoteOptions
 from small_rasters import MARKS, write_marked, write_raster
 

@@ -20,7 +20,7 @@ from sarcast.cube.check.report import check_cube
 from sarcast.errors import SarcastError
 from sarcast.evaluation.metrics import Evaluation
 from sarcast.ingest.scenes.index import IndexOptions, find_items
-from sarcast.io.rasters import write_cog
+from sarcast.io.cogs import write_cog
 from sarcast.prediction.strategies import STRATEGIES
 from sarcast.windows import bands_of
 

@@ -37,8 +37,8 @@ from sarcast.commands.evaluate import _describe_network
 from sarcast.cube import open_cube
 from sarcast.detection.output import PRODUCTS
 from sarcast.evaluation.metrics import Evaluation
+from sarcast.io.cogs import write_cog
 from sarcast.io.files import exclusive
-from sarcast.io.rasters import write_cog
 from sarcast.io.results import RECORDED
 from sarcast.prediction import load_model
 from sarcast.prediction.predict import predict

@@ -14,7 +14,7 @@ from conftest import GRID, opera_name
 from sarcast.commands.training_options import CubeTrainingConfig, WindowShape, open_samplers
 from sarcast.cube import open_cube
 from sarcast.evaluation.metrics import Evaluation
-from sarcast.io.rasters import write_cog
+from sarcast.io.cogs import write_cog
 from sarcast.prediction import Model, save_model
 from sarcast.prediction.networks.temporal import Temporal, TemporalOptions
 from sarcast.windows import PreviousOptions

@@ -13,7 +13,7 @@ from sarcast.cube.check.report import check_cube
 from sarcast.cube.executor import WorkerOptions
 from sarcast.errors import SarcastError
 from sarcast.ingest.scenes.index import IndexOptions, find_items
-from sarcast.io.rasters import write_cog
+from sarcast.io.cogs import write_cog
 from sarcast.prediction.predict import predict
 from sarcast.prediction.strategies import STRATEGIES
 

@@ -11,7 +11,7 @@ from sarcast.ingest.cover import read_cover
 from sarcast.ingest.dem import read_dem
 from sarcast.ingest.scenes.add import add_scenes
 from sarcast.ingest.scenes.index import IndexOptions
-from sarcast.io.rasters import write_cog
+from sarcast.io.cogs import write_cog
 
 from .harness import Call, Kind
 from .mutate import Rng, mutate_tiff

@@ -12,7 +12,7 @@ from affine import Affine
 from rasterio.control import GroundControlPoint
 
 from sarcast.ingest.grd import open_product, product_grid
-from sarcast.io.rasters import write_cog
+from sarcast.io.cogs import write_cog
 
 from .harness import Call, Kind
 from .mutate import Rng, mutate_tiff, mutate_xml

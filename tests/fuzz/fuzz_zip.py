@@ -11,7 +11,7 @@ import numpy as np
 
 from sarcast.ingest.grd import find_products, open_product, unzipped
 from sarcast.ingest.weather import read_weather
-from sarcast.io.rasters import write_cog
+from sarcast.io.cogs import write_cog
 
 from . import fuzz_safe
 from .fuzz_netcdf import AT, DATES, dataset

@@ -10,7 +10,7 @@ from affine import Affine
 from odc.geo.geobox import GeoBox
 
 from sarcast.ingest.scenes.index import IndexOptions, find_items
-from sarcast.io.rasters import write_cog
+from sarcast.io.cogs import write_cog
 
 stac_geoparquet.arrow._api.memlog = lambda _: None
 """It measures the process for a log that nobody reads, which takes half of the time of an input."""

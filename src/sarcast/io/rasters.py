@@ -1,23 +1,19 @@
-"""Raster files: opened, described, sampled, and written as COGs."""
+"""Raster files: opened, described and sampled."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import rasterio
 from odc.geo.geobox import GeoBox
 from pyproj.exceptions import ProjError
 from rasterio._err import CPLE_BaseError
 from rasterio.errors import RasterioError
-from rasterio.io import MemoryFile
-from rasterio.shutil import copy
 from rasterio.windows import Window
 
 from sarcast.arrays import Float
 from sarcast.errors import SarcastError, hide
-from sarcast.io.files import new_file
 from sarcast.io.formats import open_dataset
 from sarcast.io.masks import MissingMarks
 from sarcast.io.raster_checks import block_bytes, check_band, check_raster
@@ -230,67 +226,6 @@ def _parts(source: rasterio.DatasetReader, band: int) -> Iterator[Window]:
 def any_data(values: Float) -> bool:
     """Whether any value is finite and not 0, which many files contain instead of no data."""
     return bool((np.isfinite(values) & (values != 0.0)).any())
-
-
-def write_cog(
-    path: Path,
-    array: npt.NDArray[np.generic],
-    grid: GeoBox,
-    *,
-    nodata: float | None = float("nan"),
-    bands: Sequence[str] = (),
-    tags: Mapping[str, str] | None = None,
-    colours: Mapping[int, tuple[int, int, int, int]] | None = None,
-) -> None:
-    """Write a cloud-optimised GeoTIFF atomically.
-
-    Parameters
-    ----------
-    path
-        Target; an existing file is replaced.
-    array
-        Dims (y, x) or (band, y, x).
-    grid
-        Grid of the array.
-    nodata
-        Value of pixels without data; None if all pixels have data.
-    bands
-        Descriptions of the bands.
-    tags
-        TIFF tags.
-    colours
-        Colour table of a single band of uint8: red, green, blue and alpha, 0..255, by value. TIFF
-        stores no alpha: a reader gives 0 for ``nodata`` and 255 for all other values.
-    """
-    layers = array[np.newaxis] if array.ndim == 2 else array
-    profile = {
-        "driver": "GTiff",
-        "count": layers.shape[0],
-        "height": layers.shape[1],
-        "width": layers.shape[2],
-        "dtype": layers.dtype.name,
-        "crs": grid.crs.to_wkt(),
-        "transform": grid.transform,
-        "nodata": nodata,
-    }
-    layout = _QUANTITIES if layers.dtype.kind == "f" else _CLASSES
-    # GDAL does not report a full disk as such, so it writes to memory and Python to the disk.
-    with MemoryFile() as memory, MemoryFile(ext=".tif") as cog, new_file(path) as partial:
-        with memory.open(**profile) as target:
-            target.write(layers)
-            target.update_tags(**(tags or {}))
-            for number, name in enumerate(bands, start=1):
-                target.set_band_description(number, name)
-            if colours:
-                target.write_colormap(1, colours)
-        with rasterio.open(memory.name) as source:
-            copy(source, cog.name, driver="COG", compress="DEFLATE", **layout)
-        partial.write_bytes(cog.getbuffer())
-
-
-# GDAL's default for overviews, cubic, gives negative power and classes that do not occur
-_QUANTITIES = {"predictor": "FLOATING_POINT", "overview_resampling": "AVERAGE"}
-_CLASSES = {"predictor": "STANDARD", "overview_resampling": "MODE"}
 
 
 def unreadable(path: Path | str, error: Exception) -> str:

@@ -17,8 +17,8 @@ from sarcast.detection.event_files import write_outlines
 from sarcast.detection.output import Product, classes_of, dates_since, write_item
 from sarcast.detection.regions import pixel_ha
 from sarcast.detection.runs import ITEM
+from sarcast.io.cogs import write_cog
 from sarcast.io.files import explain_full_disk, scratch_folder
-from sarcast.io.rasters import write_cog
 from sarcast.monitoring.encoding import (
     DIST_EPOCH,
     DIST_NO_DATA,

@@ -24,11 +24,11 @@ from sarcast.arrays import Float
 from sarcast.catalogue import FolderCatalogue
 from sarcast.catalogue.scene import BANDS, Raster, Scene
 from sarcast.errors import SarcastError
+from sarcast.io.cogs import write_cog
 from sarcast.io.files import explain_full_disk, new_file
 from sarcast.io.footprint import utm_crs
 from sarcast.io.outlines import outlines_of
 from sarcast.io.progress import track
-from sarcast.io.rasters import write_cog
 from sarcast.sensor.conditions import PLATFORMS
 from sarcast.sensor.orbits import ASCENDING, DESCENDING
 from sarcast.sensor.units import DB_PER_NEPER, LINEAR_POWER, YEAR_DAYS

@@ -33,10 +33,10 @@ from sarcast.ingest.grd.image import Image
 from sarcast.ingest.grd.product import GrdProduct
 from sarcast.ingest.grd.view import ImageCoordinates, ViewGeometry, footprint
 from sarcast.ingest.scenes.products import PROCESSED
+from sarcast.io.cogs import write_cog
 from sarcast.io.files import explain_full_disk, new_file, scratch_folder
 from sarcast.io.footprint import bounding_box, bounds_in, canonical, centre, utm_crs
 from sarcast.io.progress import track
-from sarcast.io.rasters import write_cog
 from sarcast.io.warp import read_onto
 from sarcast.sensor import units
 

@@ -11,8 +11,8 @@ from sarcast.catalogue.scene import BANDS
 from sarcast.errors import SarcastError
 from sarcast.ingest.cf import open_cf
 from sarcast.ingest.scenes.profile import SceneProfile
+from sarcast.io.cogs import write_cog
 from sarcast.io.progress import track
-from sarcast.io.rasters import write_cog
 
 
 def unpack(path: Path, profile: SceneProfile, folder: Path) -> Iterator[tuple[dt.datetime, Path]]:

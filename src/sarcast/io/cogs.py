@@ -1,0 +1,204 @@
+"""Cloud-optimised GeoTIFFs: written in memory or, if they are large, part by part."""
+
+import math
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import rasterio
+from odc.geo.geobox import GeoBox
+from rasterio.errors import RasterioError
+from rasterio.io import MemoryFile
+from rasterio.shutil import copy
+from rasterio.windows import Window
+
+from sarcast.arrays import Box
+from sarcast.errors import SarcastError
+from sarcast.io.files import new_file
+
+MOST_IN_MEMORY = 2**27
+"""Size of an image up to which its file is made in memory, bytes."""
+_PART_SIDE = 2048
+_CACHE_MB = 256
+# GDAL's default for overviews, cubic, gives negative power and classes that do not occur
+_QUANTITIES = {"predictor": "FLOATING_POINT", "overview_resampling": "AVERAGE"}
+_CLASSES = {"predictor": "STANDARD", "overview_resampling": "MODE"}
+
+
+@dataclass(frozen=True)
+class Parts:
+    """An image that is read by parts, since it may not fit into memory.
+
+    Attributes
+    ----------
+    shape
+        Bands, rows and columns.
+    dtype
+        Type of the values.
+    read
+        Gives the values of some rows and columns, dims (band, y, x) or (y, x).
+    """
+
+    shape: tuple[int, int, int]
+    dtype: npt.DTypeLike
+    read: Callable[[Box], npt.NDArray[Any]]
+
+    @property
+    def nbytes(self) -> int:
+        """Size of the whole image."""
+        return math.prod(self.shape) * np.dtype(self.dtype).itemsize
+
+    def layers(self, box: Box | None = None) -> npt.NDArray[Any]:
+        """Read a part, by default all of it, dims (band, y, x)."""
+        _, rows, columns = self.shape
+        box = box or (slice(0, rows), slice(0, columns))
+        shape = (self.shape[0], *(part.stop - part.start for part in box))
+        return np.asarray(self.read(box), dtype=self.dtype).reshape(shape)
+
+
+def write_cog(
+    path: Path,
+    array: npt.NDArray[np.generic] | Parts,
+    grid: GeoBox,
+    *,
+    nodata: float | None = float("nan"),
+    bands: Sequence[str] = (),
+    tags: Mapping[str, str] | None = None,
+    colours: Mapping[int, tuple[int, int, int, int]] | None = None,
+) -> None:
+    """Write a cloud-optimised GeoTIFF atomically.
+
+    Parameters
+    ----------
+    path
+        Target; an existing file is replaced.
+    array
+        Dims (y, x) or (band, y, x), or an image that is read by parts.
+    grid
+        Grid of the array.
+    nodata
+        Value of pixels without data; None if all pixels have data.
+    bands
+        Descriptions of the bands.
+    tags
+        TIFF tags.
+    colours
+        Colour table of a single band of uint8: red, green, blue and alpha, 0..255, by value. TIFF
+        stores no alpha: a reader gives 0 for ``nodata`` and 255 for all other values.
+
+    Raises
+    ------
+    SarcastError
+        If the disk is full.
+    """
+    parts = array if isinstance(array, Parts) else _parts_of(array)
+    profile = {
+        "driver": "GTiff",
+        "count": parts.shape[0],
+        "height": parts.shape[1],
+        "width": parts.shape[2],
+        "dtype": np.dtype(parts.dtype).name,
+        "crs": grid.crs.to_wkt(),
+        "transform": grid.transform,
+        "nodata": nodata,
+    }
+    plan = _Cog(parts, profile, tuple(bands), tags or {}, colours or {})
+    with new_file(path) as partial:
+        if parts.nbytes <= MOST_IN_MEMORY:
+            plan.write_in_memory(partial)
+        else:
+            plan.write_by_parts(partial, path)
+
+
+def _parts_of(array: npt.NDArray[np.generic]) -> Parts:
+    layers = array[np.newaxis] if array.ndim == 2 else array
+    count, rows, columns = layers.shape
+    return Parts((count, rows, columns), layers.dtype, lambda box: layers[(slice(None), *box)])
+
+
+@dataclass(frozen=True)
+class _Cog:
+    """What a cloud-optimised GeoTIFF contains."""
+
+    parts: Parts
+    profile: Mapping[str, Any]
+    bands: tuple[str, ...]
+    tags: Mapping[str, str]
+    colours: Mapping[int, tuple[int, int, int, int]]
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Options of GDAL's driver."""
+        layout = _QUANTITIES if np.dtype(self.parts.dtype).kind == "f" else _CLASSES
+        return {"driver": "COG", "compress": "DEFLATE", **layout}
+
+    def write_in_memory(self, partial: Path) -> None:
+        """Write it from memory: GDAL does not report a full disk as such, but Python does."""
+        with MemoryFile() as memory, MemoryFile(ext=".tif") as cog:
+            with memory.open(**self.profile) as target:
+                target.write(self.parts.layers())
+                self._describe(target)
+            with rasterio.open(memory.name) as source:
+                copy(source, cog.name, **self.options)
+            partial.write_bytes(cog.getbuffer())
+
+    def write_by_parts(self, partial: Path, path: Path) -> None:
+        """Write it part by part, over a file beside it; read it once again, and compare.
+
+        GDAL may not notice that a disk is full.
+        """
+        plain = partial.with_name(f"{partial.name}.tif")
+        tiled = {"tiled": True, "blockxsize": 512, "blockysize": 512, "bigtiff": "IF_SAFER"}
+        try:
+            with rasterio.Env(GDAL_CACHEMAX=_CACHE_MB, GDAL_NUM_THREADS="ALL_CPUS"):
+                with rasterio.open(plain, "w", **self.profile, **tiled) as target:
+                    sums = [self._write_part(target, box) for box in self._boxes()]
+                    self._describe(target)
+                with rasterio.open(plain) as source:
+                    copy(source, str(partial), bigtiff="IF_SAFER", **self.options)
+                if not self._has(sums, partial):
+                    raise SarcastError(_unwritable(path))
+        except RasterioError as error:
+            raise SarcastError(_unwritable(path, f" ({' '.join(str(error).split())})")) from error
+        finally:
+            plain.unlink(missing_ok=True)
+
+    def _write_part(self, target: Any, box: Box) -> int:
+        """Write a part, and give its checksum."""
+        values = self.parts.layers(box)
+        target.write(values, window=Window.from_slices(*box))
+        return zlib.crc32(values.tobytes())
+
+    def _has(self, sums: Sequence[int], path: Path) -> bool:
+        """Whether a file has parts of these checksums."""
+        with rasterio.open(path) as written:
+            found = (written.read(window=Window.from_slices(*box)) for box in self._boxes())
+            return all(
+                zlib.crc32(part.tobytes()) == sum_ for part, sum_ in zip(found, sums, strict=True)
+            )
+
+    def _describe(self, target: Any) -> None:
+        target.update_tags(**self.tags)
+        for number, name in enumerate(self.bands, start=1):
+            target.set_band_description(number, name)
+        if self.colours:
+            target.write_colormap(1, self.colours)
+
+    def _boxes(self) -> Iterator[Box]:
+        """Rows and columns of parts that fill the image."""
+        _, rows, columns = self.parts.shape
+        for top in range(0, rows, _PART_SIDE):
+            for left in range(0, columns, _PART_SIDE):
+                right = min(left + _PART_SIDE, columns)
+                yield slice(top, min(top + _PART_SIDE, rows)), slice(left, right)
+
+
+def _unwritable(path: Path, reason: str = "") -> str:
+    return (
+        f"{path} could not be written completely, the disk may be full{reason}: free some space or "
+        f"name a target on another disk, and run it again"
+    )
