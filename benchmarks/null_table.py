@@ -19,17 +19,19 @@ import xarray as xr
 from sarcast.commands.cube import CubeConfig
 from sarcast.commands.cube import cube as build_cube
 from sarcast.cube import open_cube
+from sarcast.detection.area import Area
 from sarcast.detection.detect import DetectOptions
 from sarcast.detection.evidence import Direction
 from sarcast.detection.judged import Part, find_judged
 from sarcast.detection.null_file import SHIPPED_LOOKS, write_shipped
-from sarcast.detection.replay import Observation, Observer, null_of, packed
+from sarcast.detection.observation import ObservationLayers, Observer
+from sarcast.detection.replay import Seen, null_of, packed
 from sarcast.detection.residuals import Reader
 from sarcast.detection.strata import Past
 from sarcast.detection.watch import Watch
 from sarcast.io.progress import track
 from sarcast.prediction import load_model
-from sarcast.prediction.predict import TileOptions
+from sarcast.prediction.tiles import TileOptions
 from sarcast.windows import Predictor, PreviousOptions
 from sarcast.world.options import PresetName, WorldOptions
 from sarcast.world.writer import write_world
@@ -49,14 +51,14 @@ def main() -> None:
     parser.add_argument("--to", type=Path, required=True)
     options = parser.parse_args()
     model = load_model(options.model, precision="float32")
-    seen: dict[tuple[Direction, int], list[tuple[Observer, Observation]]] = {}
+    seen: dict[tuple[Direction, int], list[Seen]] = {}
     for cube in [*bursts(options.series), *worlds()]:
-        for direction, looks, pair in observations(cube, model):
-            seen.setdefault((direction, looks), []).append(pair)
+        for direction, looks, one in observations(cube, model):
+            seen.setdefault((direction, looks), []).append(one)
     kinds: dict[str, tuple[Direction, ...]] = {"both": ("both",), "signed": ("loss", "gain")}
     for kind, directions in kinds.items():
         tables = {
-            looks: null_of([pair for each in directions for pair in seen[each, looks]])
+            looks: null_of([one for each in directions for one in seen[each, looks]])
             for looks in SHIPPED_LOOKS
         }
         write_shipped(tables, options.to / f"null-{kind}.npz")
@@ -91,9 +93,7 @@ def worlds() -> Iterator[xr.Dataset]:
             yield open_cube(store).load()
 
 
-def observations(
-    cube: xr.Dataset, model: Predictor
-) -> Iterator[tuple[Direction, int, tuple[Observer, Observation]]]:
+def observations(cube: xr.Dataset, model: Predictor) -> Iterator[tuple[Direction, int, Seen]]:
     """Observe the first 1, 2, ... targets of watches that do not overlap."""
     options = DetectOptions()
     times = cube["time"].values
@@ -102,8 +102,8 @@ def observations(
     whole = Part(cube, np.ones((cube.sizes["y"], cube.sizes["x"]), dtype=bool))
     judged = find_judged(whole, past, options)
     previous = PreviousOptions(previous=options.previous, chooser=options.chooser)
-    strata = np.where(judged, 0, -1).astype(np.int16)
-    reader = Reader(cube, model, previous, TileOptions(), strata)
+    strata = np.where(judged, 0, -1).astype(np.int8)
+    reader, area = Reader(cube, model, previous, TileOptions(), strata), Area(whole)
     most = max(SHIPPED_LOOKS)
     starts = range(options.previous, len(order) - most + 1, most)
     for start in track(starts, "watching", len(starts)):
@@ -113,7 +113,8 @@ def observations(
             residuals = reader.residuals(images.isel(time=slice(looks)))
             for direction in DIRECTIONS:
                 observer = Observer(reader, direction, options)
-                yield direction, looks, (observer, packed(observer.observe_residuals(residuals)))
+                found = ObservationLayers.of(observer.observe_residuals(residuals))
+                yield direction, looks, packed(Seen(observer, found, area, observer.plots(area)))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Events measured from images in which everything is known."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import geopandas
 import numpy as np
@@ -36,6 +36,27 @@ BASELINE = np.datetime64("2020-04-29T15:40:05", "ns")
 LOSS, GAIN = disc((15, 15), 8, SIDE), disc((42, 40), 10, SIDE) & ~disc((42, 40), 4, SIDE)
 
 
+@dataclass(frozen=True)
+class Whole:
+    """A series that is read by parts."""
+
+    series: Series
+
+    @property
+    def bands(self) -> tuple[str, ...]:
+        return self.series.bands
+
+    def read(self, box: tuple[slice, slice]) -> Series:
+        series = self.series
+        return Series(
+            series.images.isel(y=box[0], x=box[1]),
+            Residuals(series.residuals.z[..., box[0], box[1]], 0.0),
+            series.evidence[box],
+            {name: mask[box] for name, mask in series.cover.items()},
+            series.before,
+        )
+
+
 def series_of(
     changes: dict[int, tuple[np.ndarray, int, tuple[float, ...]]] | None = None,
     bands: tuple[str, ...] = ("VV", "VH"),
@@ -63,7 +84,7 @@ def series_of(
     evidence = np.where(labels > 0, 9.0 - labels, 0.5).astype(np.float32)
     peaks = 9.0 - np.arange(1.0, len(changes) + 1)
     series = Series(images, Residuals(z, 0.0), evidence, cover or {}, BASELINE)
-    return Regions(labels, peaks), series
+    return Regions.of(labels, peaks), series
 
 
 CHANGES = {1: (LOSS, 2, (-3.0, -1.5)), 2: (GAIN, 0, (2.0, 1.0))}
@@ -72,7 +93,7 @@ CHANGES = {1: (LOSS, 2, (-3.0, -1.5)), 2: (GAIN, 0, (2.0, 1.0))}
 def described(
     regions: Regions, series: Series, grid: GeoBox = UTM
 ) -> tuple[geopandas.GeoDataFrame, np.ndarray]:
-    return describe_events(regions, series, grid)
+    return describe_events(regions, Whole(series), grid)
 
 
 # --- what is measured -----------------------------------------------------------------------------

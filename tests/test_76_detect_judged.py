@@ -11,7 +11,7 @@ from shapely.geometry import Polygon, box
 from sarcast.detection.judged import JudgedOptions, crop, find_judged, trim
 from sarcast.detection.strata import Past, cover_masks
 from sarcast.errors import SarcastError
-from sarcast.io.rasters import write_cog
+from sarcast.io.cogs import write_cog
 from sarcast.prediction.scene import MARGIN_PX
 from small_changes import PIXEL_M, SIDE, as_cube
 

@@ -49,7 +49,12 @@ def null_of(
     """Null distributions of samples of unchanged ground, one a replay."""
     strata = one_stratum() if strata is None else strata
     looks = np.ones(strata.shape, dtype=np.uint8) if looks is None else looks
-    counts = np.stack([count_values(each, strata, looks, int(looks.max())) for each in samples])
+    counts = np.stack(
+        [
+            count_values(each, strata, looks, (int(strata.max()) + 1, int(looks.max())))
+            for each in samples
+        ]
+    )
     tables = evidence_tables(counts.sum(axis=0))
     combined = []
     for each in samples:
@@ -160,7 +165,7 @@ def test_small_groups_borrow_from_their_stratum_and_small_strata_from_all() -> N
     groups = [(strata == 0) & (looks == 2), strata == 1, strata == 2]
     assert max(group.sum() for group in groups) < FEWEST_VALUES
     values = exponential(0)
-    counts = count_values({"shift": values}, strata, looks, 2)
+    counts = count_values({"shift": values}, strata, looks, (int(strata.max()) + 1, 2))
     tables = evidence_tables(counts)
     of_stratum = evidence_tables(counts[:, :1].sum(axis=2, keepdims=True))[0, 0, 0]
     of_all = evidence_tables(counts.sum(axis=(1, 2), keepdims=True))[0, 0, 0]
@@ -200,7 +205,7 @@ def test_values_are_counted_in_their_bins() -> None:
     values = rng.normal(2.0, 30.0, (40, 50)).astype(np.float32)
     values[rng.random((40, 50)) < 0.1] = np.nan
     values[0, 0] = np.inf
-    counts = count_values({"a": values}, strata, looks, 3)
+    counts = count_values({"a": values}, strata, looks, (int(strata.max()) + 1, 3))
     assert counts.shape == (1, 3, 3, BINS)
     for stratum, look in np.ndindex(3, 3):
         inside = (strata == stratum) & (looks == look + 1) & np.isfinite(values)
@@ -389,7 +394,7 @@ def test_the_table_of_the_weights_is_that_of_the_nearest_number_of_looks(
     monkeypatch.setattr("sarcast.detection.null_file.files", lambda _: tmp_path)
     nearest = min(tables, key=lambda number: abs(number - looks))
     for direction in ("both", "loss", "gain"):
-        found = shipped_null(looks, direction, np.eye(4, dtype=bool))
+        found = shipped_null(looks, direction, np.eye(4, dtype=np.int8) - 1)
         assert found.looks == nearest
         np.testing.assert_array_equal(found.counts, tables[nearest].counts)
         np.testing.assert_array_equal(found.strata, np.where(np.eye(4), 0, -1))
@@ -403,7 +408,7 @@ def test_the_table_of_the_weights(direction: str) -> None:
         pytest.skip("the weights have no table yet")
     judged = np.zeros((4, 5), dtype=bool)
     judged[1:3] = True
-    null = shipped_null(3, direction, judged)
+    null = shipped_null(3, direction, np.where(judged, 0, -1).astype(np.int8))
     np.testing.assert_array_equal(null.strata >= 0, judged)
     assert null.looks >= 1
     assert LEAST_PEAK < null.threshold(1.0) < 20.0

@@ -1,19 +1,24 @@
 """Regions of evidence around changes of known shape."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from sarcast.detection.blocks import blocks_of
 from sarcast.detection.regions import (
     LEAST_PEAK,
     LOW_EVIDENCE,
+    RegionFinder,
     RegionOptions,
     Regions,
     find_regions,
 )
 from sarcast.detection.smoothing import smooth
+from sarcast.io.scratch import Scratch
 from small_changes import disc
 
 SIDE = 80
@@ -140,7 +145,7 @@ def test_regions_above_a_threshold(threshold: float) -> None:
     rng = np.random.default_rng(0)
     peaks = rng.uniform(3.0, 25.0, 9)
     labels = rng.integers(0, 10, (30, 30)).astype(np.int32)
-    above = Regions(labels, peaks).above(threshold)
+    above = Regions.of(labels, peaks).above(threshold)
     wanted = np.sort(peaks[peaks > threshold])[::-1]
     np.testing.assert_array_equal(above.peaks, wanted)
     for number, peak in enumerate(wanted, start=1):
@@ -169,3 +174,28 @@ def test_the_least_area_is_above_0() -> None:
     for area in (0.0, -1.0, np.nan, np.inf):
         with pytest.raises(ValueError, match="min_area"):
             RegionOptions(min_area=area)
+
+
+@pytest.mark.parametrize("side", [64, 37, 20])
+def test_regions_are_the_same_however_the_image_is_cut(side: int, tmp_path: Path) -> None:
+    rng = np.random.default_rng(3)
+    shape = (96, 130)
+    shift = smooth(rng.normal(size=(2, *shape)).astype(np.float32), (3.0, 3.0)) * 25.0
+    evidence = np.square(np.linalg.norm(shift, axis=0)) / 4.0
+    evidence[20:24, 30:40] = np.nan
+    whole = find_regions(evidence, shift, 100.0, RegionOptions(min_area=0.1))
+    scratch = Scratch(tmp_path)
+    layers = [scratch.images(each.shape, np.float32) for each in (evidence, shift)]
+    for layer, values in zip(layers, (evidence, shift), strict=True):
+        layer[...] = values
+    ids = scratch.images(shape, np.int32)
+    finder = RegionFinder(*layers, ids, 100.0, RegionOptions(min_area=0.1))
+    found = finder.find(blocks_of(shape, side, (0, 0)))
+    assert len(whole) > 20
+    np.testing.assert_array_equal(found.labels, whole.labels)
+    np.testing.assert_array_equal(found.peaks, whole.peaks)
+    assert found.boxes == whole.boxes
+    for number, box in enumerate(whole.boxes, start=1):
+        rows, columns = np.nonzero(whole.labels == number)
+        assert (rows.min(), rows.max() + 1) == (box[0].start, box[0].stop)
+        assert (columns.min(), columns.max() + 1) == (box[1].start, box[1].stop)

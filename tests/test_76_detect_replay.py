@@ -7,18 +7,22 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from sarcast.detection.evidence import Residuals, standardise, statistics
+from sarcast.detection.area import Area
+from sarcast.detection.blocks import whole
+from sarcast.detection.evidence import standardise, statistics
+from sarcast.detection.judged import Part
 from sarcast.detection.null import Null
+from sarcast.detection.observation import Observation, Observer
 from sarcast.detection.regions import RegionOptions
-from sarcast.detection.replay import Observer, replay
+from sarcast.detection.replay import replay
 from sarcast.detection.residuals import Reader
 from sarcast.detection.watch import Watch
 from sarcast.errors import SarcastError
 from sarcast.prediction.model import Model
 from sarcast.prediction.networks.unet import UNet, UNetOptions, paper_scaling
-from sarcast.prediction.predict import TileOptions
 from sarcast.prediction.scores import ValidationScores
 from sarcast.prediction.strategies import STRATEGIES
+from sarcast.prediction.tiles import TileOptions
 from sarcast.windows import PreviousOptions, cut_window
 from small_changes import as_cube, disc, quiet_cube, times
 
@@ -37,19 +41,37 @@ class NoiseReader:
     failing: tuple[int, ...] = ()
     cube: xr.Dataset = field(default_factory=lambda: GRID_CUBE)
 
-    def images(self, watch: Watch) -> int:
+    predictor: object = STRATEGIES["mean"]
+
+    def watched(self, watch: Watch, *_: object) -> "NoiseImages":
         if watch.targets[0] in self.failing:
             raise SarcastError("too few previous images")
-        return watch.targets[0]
+        return NoiseImages(self.residuals(watch.targets[0]))
 
-    def residuals(self, first: int) -> Residuals:
+    def residuals(self, first: int) -> np.ndarray:
         z = np.random.default_rng(first).normal(size=(TARGETS, 2, SIDE, SIDE)).astype(np.float32)
         for target in self.hidden.get(first, []):
             z[target] = np.nan
         if first in self.changed:
             z -= 6.0 * self.changed[first]
         z[..., self.strata < 0] = np.nan
-        return Residuals(z, 0.0)
+        return z
+
+
+@dataclass
+class NoiseImages:
+    """Images of a watch, of which only the residuals are known."""
+
+    z: np.ndarray
+    bands: tuple[str, ...] = ("VV", "VH")
+    has_std: bool = True
+
+    @property
+    def times(self) -> np.ndarray:
+        return times(TARGETS)
+
+    def residuals(self, box: tuple[slice, slice], _: np.ndarray) -> np.ndarray:
+        return self.z[..., box[0], box[1]]
 
 
 def one_stratum() -> np.ndarray:
@@ -61,18 +83,32 @@ def observer(**words: object) -> Observer:
     return Observer(NoiseReader(**words), "both", RegionOptions(min_area=0.1))
 
 
+def area_of(watching: Observer, **words: object) -> Area:
+    return Area(Part(watching.reader.cube, np.ones(watching.strata.shape, bool)), **words)
+
+
+def observed(watching: Observer, watch: Watch) -> Observation:
+    area = area_of(watching)
+    found = watching.observe(watch, area, watching.plots(area)).observation
+    return found.read(whole(area.shape), watching.strata)
+
+
+def replayed(watching: Observer, watched: list[Watch], **words: object) -> Null:
+    return replay(watching, watched, area_of(watching, **words))
+
+
 def watches(count: int = 8) -> list[Watch]:
     return [Watch((10 * k, 10 * k + 1, 10 * k + 2), times(99)[10 * k]) for k in range(count)]
 
 
 @pytest.fixture(scope="module")
 def noise_null() -> Null:
-    return replay(observer(), watches())
+    return replayed(observer(), watches())
 
 
 @pytest.mark.parametrize("first", [1001, 1002])
 def test_p_values_of_unchanged_ground_are_uniform(noise_null: Null, first: int) -> None:
-    found = observer().observe(Watch((first,), times(2)[0]))
+    found = observed(observer(), Watch((first,), times(2)[0]))
     evidence = noise_null.evidence(found.statistics, found.looks)
     assert np.isfinite(evidence).all()
     for level, tolerance in ((0.3, 0.1), (1.0, 0.3), (2.0, 0.6)):
@@ -85,7 +121,7 @@ def test_the_rate_of_false_events_holds_in_new_noise(noise_null: Null) -> None:
     threshold = noise_null.threshold(asked)
     events = 0
     for first in range(2000, 2000 + watched):
-        found = observer().observe(Watch((first,), times(2)[0]))
+        found = observed(observer(), Watch((first,), times(2)[0]))
         evidence = noise_null.evidence(found.statistics, found.looks)
         events += len(observer().regions_of(evidence, found.shift).above(threshold).peaks)
     exposure = watched * SIDE**2 * PIXEL_KM2 / 1000.0 * TARGETS
@@ -99,7 +135,7 @@ def test_the_area_and_the_looks_that_were_replayed(noise_null: Null) -> None:
     assert noise_null.looks == TARGETS
     strata = one_stratum()
     strata[:40] = -1
-    half = replay(observer(strata=strata, hidden={0: [1], 10: [0, 1]}), watches(4))
+    half = replayed(observer(strata=strata, hidden={0: [1], 10: [0, 1]}), watches(4))
     assert half.area_km2 == pytest.approx((0.75 * SIDE**2 * PIXEL_KM2,) * 4, rel=2e-3)
     by_looks = half.counts.sum(axis=(1, 2, 4)) / (0.75 * SIDE**2 * len(half.names))
     wanted = [[0.0, 1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, 0.0, 1.0]]
@@ -110,7 +146,7 @@ def test_the_area_and_the_looks_that_were_replayed(noise_null: Null) -> None:
 def test_a_replay_is_judged_by_all_others() -> None:
     """A change in one of them is a peak of that one alone."""
     changed = observer(changed={30: disc((80, 80), 6, SIDE)})
-    null = replay(changed, watches(5))
+    null = replayed(changed, watches(5))
     greatest = [each.max(initial=0.0) for each in null.peaks]
     assert greatest[3] > 10.0
     assert max(greatest[:3] + greatest[4:]) < 7.0
@@ -119,15 +155,15 @@ def test_a_replay_is_judged_by_all_others() -> None:
 def test_a_change_in_the_past_does_not_hide_the_next(noise_null: Null) -> None:
     """The same disc changes in one replay and, again, in the watched acquisitions."""
     mask = disc((80, 80), 2, SIDE)
-    found = observer(changed={1001: mask}).observe(Watch((1001,), times(2)[0]))
-    stained = replay(observer(changed={30: mask}), watches())
+    found = observed(observer(changed={1001: mask}), Watch((1001,), times(2)[0]))
+    stained = replayed(observer(changed={30: mask}), watches())
     for null in (noise_null, stained):
         evidence = null.evidence(found.statistics, found.looks)
         assert evidence[mask].max() > null.threshold(1.0) + 3.0
 
 
 def test_the_order_of_the_replays_has_no_effect(noise_null: Null) -> None:
-    other = replay(observer(), watches()[::-1])
+    other = replayed(observer(), watches()[::-1])
     np.testing.assert_array_equal(other.counts[::-1], noise_null.counts)
     np.testing.assert_array_equal(other.combined[::-1], noise_null.combined)
     assert other.threshold(1.0) == pytest.approx(noise_null.threshold(1.0))
@@ -136,14 +172,14 @@ def test_the_order_of_the_replays_has_no_effect(noise_null: Null) -> None:
 def test_replays_that_cannot_be_judged_are_left_out(caplog: pytest.LogCaptureFixture) -> None:
     blind = {20: [0, 1, 2]}
     with caplog.at_level(logging.INFO):
-        null = replay(observer(failing=(10,), hidden=blind), watches(4))
+        null = replayed(observer(failing=(10,), hidden=blind), watches(4))
     assert len(null.peaks) == len(null.counts) == len(null.area_km2) == 2
     assert "a replay is left out: too few previous images" in caplog.text
     with pytest.raises(SarcastError, match="no replay of the past could be judged") as error:
-        replay(observer(hidden={0: [0, 1, 2], 10: [0, 1, 2]}), watches(2))
+        replayed(observer(hidden={0: [0, 1, 2], 10: [0, 1, 2]}), watches(2))
     assert "\n" not in str(error.value)
     with pytest.raises(SarcastError, match="^too few previous images$"):
-        replay(observer(failing=(0, 10)), watches(2))
+        replayed(observer(failing=(0, 10)), watches(2))
 
 
 # --- of a cube ------------------------------------------------------------------------------------
@@ -170,7 +206,7 @@ def test_residuals_are_those_of_one_baseline() -> None:
     assert images["expected"].dims == ("time", "band", "y", "x")
     residuals = reader(cube).residuals(images)
     plain = standardise(
-        values[9:] - wanted, np.full_like(wanted, np.nan), np.zeros(wanted[0, 0].shape)
+        values[9:] - wanted, np.full_like(wanted, np.nan), np.zeros(wanted[0, 0].shape, int)
     )
     np.testing.assert_allclose(residuals.z, plain, atol=1e-3)
     assert residuals.correlation == 0.0
@@ -212,7 +248,7 @@ def test_an_observation_has_the_statistics_of_the_residuals() -> None:
     used = reader(cube)
     watching = Observer(used, "loss", RegionOptions())
     watch = Watch((10, 11), times(12)[10])
-    found = watching.observe(watch)
+    found = observed(watching, watch)
     residuals = used.residuals(used.images(watch))
     plain = statistics(residuals, watching.pixel_m, used.strata, "loss")
     assert list(found.statistics) == list(plain)

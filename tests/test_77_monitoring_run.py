@@ -15,6 +15,7 @@ import rasterio
 import xarray as xr
 
 import sarcast
+from sarcast.detection.area import Area
 from sarcast.detection.judged import Part
 from sarcast.detection.prepare import measure_null, observer_of
 from sarcast.detection.watch import Watch, WatchOptions, plan_watch
@@ -154,7 +155,7 @@ def plan_at(index: int) -> Watch:
 def test_a_fixed_baseline_keeps_the_evidence_that_a_moving_one_loses() -> None:
     options = MonitorOptions(**{**SETTINGS, "previous": 1, "bands": ("VV", "VH")})
     part = Part(CUBE, np.ones((SIDE, SIDE), dtype=bool))
-    null = measure_null(part, MEAN, plan_at(START), options)
+    null = measure_null(Area(part), MEAN, plan_at(START), options)
     watcher, plan = Watcher(observer_of(CUBE, MEAN, null.strata, options), null), plan_at(DATES - 1)
     moving = Baselines.moving((SIDE, SIDE))
     inside = np.zeros((SIDE, SIDE), dtype=bool)

@@ -119,7 +119,7 @@ def test_blocks_are_advanced_as_the_whole() -> None:
 
 def test_the_metric_of_a_region_is_its_peak() -> None:
     evidence = np.array([[8.0, 5.0, 4.0, 1.0, np.nan]], dtype=np.float32)
-    regions = Regions(np.array([[1, 1, 0, 0, 0]], dtype=np.int32), np.array([8.0]))
+    regions = Regions.of(np.array([[1, 1, 0, 0, 0]], dtype=np.int32), np.array([8.0]))
     # a region that is too small is none, however great its evidence
     np.testing.assert_array_equal(region_metric(evidence, regions), [[8.0, 8.0, 3.0, 1.0, np.nan]])
 

@@ -20,6 +20,7 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
+STOPS = (signal.SIGINT, signal.SIGTERM)
 ESCAPED = 99
 """Exit status of a child whose command line raised anything but SystemExit."""
 _LAZY = (
@@ -110,9 +111,12 @@ def start(
     gate
         The two ends of a pipe: the run starts when all others have closed the second.
     """
+    # a signal within fork would leave locks as they are in this process
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
     pid = os.fork()
     if pid == 0:
         _run(words, folder, log, gate)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
     return Child(pid, log, time.monotonic())
 
 
@@ -148,9 +152,18 @@ def _run(words: Sequence[str], folder: Path, log: Path, gate: tuple[int, int] | 
 
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.default_int_handler)
+        begun = False
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
+        begun = True
         main(list(words))
     except SystemExit as ended:
         status = int(ended.code or 0)
+    except KeyboardInterrupt:
+        if begun:
+            traceback.print_exc()
+        else:
+            sys.stdout.write("sarcast: interrupted before it began\n")
+            status = 128 + signal.SIGINT
     except BaseException:
         traceback.print_exc()
     finally:

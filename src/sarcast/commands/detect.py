@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
+import xarray as xr
 from pydantic import Field
 
 from sarcast.commands.config import FLAT, Config, write_record
@@ -22,9 +23,12 @@ from sarcast.detection.null_file import FILE, read_null, write_null
 from sarcast.detection.output import write_detection
 from sarcast.detection.publish import checked_event_database, publish_events
 from sarcast.detection.runs import INPUTS, inputs_hash
-from sarcast.io.files import new_folder
+from sarcast.io.files import new_folder, scratch_folder
 from sarcast.prediction import DEFAULT_CONTEXT, DEFAULT_PRECISION, Model
+from sarcast.windows import Predictor
 
+SCRATCH = ".scratch"
+"""Folder for the intermediate results of a large area, within the unfinished result."""
 _log = logging.getLogger(__name__)
 
 
@@ -65,20 +69,28 @@ def detect(cube: Path, *, config: Annotated[DetectConfig, FLAT]) -> None:
         if isinstance(predictor, Model):
             config = config.model_copy(update={"precision": predictor.precision})
         null = None if config.null is None else read_null(config.null)
-        detection = detect_change(opened, predictor, options=config.detection, null=null)
-        last = str(np.datetime_as_string(detection.watched[-1], "s"))
-        made_by = item_properties(opened, predictor, time_index_of(opened, last))
-        properties = {
-            **made_by,
-            **_properties(detection),
-            INPUTS: inputs_hash(opened, detection.watched[-1], made_by),
-        }
-        write_detection(detection, folder, f"change-{last}", properties)
-        write_null(detection.null, folder / FILE)
+        with scratch_folder(folder / SCRATCH) as scratch:
+            detection = detect_change(
+                opened, predictor, options=config.detection, null=null, scratch=scratch
+            )
+            _write(opened, predictor, detection, folder)
         write_record(folder, "detect", {"cube": cube}, config)
     _log.info(_summary(detection, config.to))
     if database is not None:
         publish_events(config.to, database)
+
+
+def _write(cube: xr.Dataset, predictor: Predictor, detection: Detection, folder: Path) -> None:
+    """Write all but the record."""
+    last = str(np.datetime_as_string(detection.watched[-1], "s"))
+    made_by = item_properties(cube, predictor, time_index_of(cube, last))
+    properties = {
+        **made_by,
+        **_properties(detection),
+        INPUTS: inputs_hash(cube, detection.watched[-1], made_by),
+    }
+    write_detection(detection, folder, f"change-{last}", properties)
+    write_null(detection.null, folder / FILE)
 
 
 def _properties(detection: Detection) -> dict[str, object]:

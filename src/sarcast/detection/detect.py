@@ -1,8 +1,11 @@
 """Detection: from a cube and an expected image to events, dated and outlined."""
 
 import warnings
+import weakref
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,19 +13,21 @@ import xarray as xr
 from odc.geo.geobox import GeoBox
 from pydantic import ConfigDict, Field
 
-from sarcast.arrays import Bool, Labels, Times
-from sarcast.detection import difference as di
-from sarcast.detection.events import Series, describe_events
-from sarcast.detection.evidence import Residuals
+from sarcast.arrays import Bool, Box, Labels, Times
+from sarcast.cube.executor import WorkerOptions
+from sarcast.detection.area import Area, Plots, open_area
+from sarcast.detection.blocks import BlockOptions
+from sarcast.detection.events import describe_events
 from sarcast.detection.judged import crop, trim
-from sarcast.detection.null import Null
-from sarcast.detection.prepare import EvidenceOptions, in_memory, measure_null, observer_of
-from sarcast.detection.regions import Regions
-from sarcast.detection.residuals import looks_of, mean_over_looks, watched_bands
-from sarcast.detection.strata import cover_masks
+from sarcast.detection.layers import SeriesLayers, images_of
+from sarcast.detection.null import Counts, Null
+from sarcast.detection.observation import Sighting
+from sarcast.detection.prepare import EvidenceOptions, measure_null, observer_of
+from sarcast.detection.residuals import watched_bands
 from sarcast.detection.watch import Watch, WatchOptions, plan_watch
 from sarcast.errors import SarcastError, UsageError
 from sarcast.io.grid import by_code
+from sarcast.io.scratch import Array
 from sarcast.windows import Predictor
 
 if TYPE_CHECKING:
@@ -32,7 +37,7 @@ PARTLY_SEEN_SHARE = 0.05
 """Share of the judged pixels from which on missing looks are worth a warning."""
 
 
-class DetectOptions(WatchOptions, EvidenceOptions):
+class DetectOptions(WatchOptions, EvidenceOptions, BlockOptions, WorkerOptions):
     """What is watched, from which baseline, where, and how much evidence makes an event."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -104,6 +109,7 @@ def detect(
     *,
     options: DetectOptions | None = None,
     null: Null | None = None,
+    scratch: Path | None = None,
     **settings: Any,
 ) -> Detection:
     """Find what changed on the ground during the last acquisitions of a cube.
@@ -124,6 +130,9 @@ def detect(
     null
         Null distributions of an earlier detection in the same cube, with the same predictor and
         number of acquisitions: the past is not replayed then.
+    scratch
+        Folder for the intermediate results and images of an area larger than a block, which are
+        deleted with the detection; default: that of the system for temporary files.
     **settings
         Fields of ``DetectOptions``, in place of ``options``.
 
@@ -152,27 +161,65 @@ def detect(
         raise UsageError(f"give options, or {', '.join(settings)} alone: not both")
     options = options or DetectOptions(**settings)
     part = crop(cube, options.area)
-    part = in_memory(part) if null is None else part
-    watch = plan_watch(part.cube, options)
-    bands = watched_bands(part.cube, watch, options.bands)
-    options = options.model_copy(update={"bands": bands})
-    conditions = _conditions_of(part.cube, predictor, watch, options)
+    kept = ExitStack()
+    try:
+        area = kept.enter_context(open_area(part, options, options, scratch))
+        found = _detect(area, predictor, options, null)
+    except BaseException:
+        kept.close()
+        raise
+    weakref.finalize(found, kept.close)  # images on disk stay as long as the detection does
+    return found
+
+
+def _detect(
+    area: Area, predictor: Predictor, options: DetectOptions, null: Null | None
+) -> Detection:
+    cube = area.part.cube
+    watch = plan_watch(cube, options)
+    options = options.model_copy(update={"bands": watched_bands(cube, watch, options.bands)})
+    conditions = _conditions_of(cube, predictor, watch, options)
     if null is None:
-        null = replace(measure_null(part, predictor, watch, options), made_from=conditions)
+        null = replace(measure_null(area, predictor, watch, options), made_from=conditions)
     _check_same(null, conditions)
-    observer = observer_of(part.cube, predictor, null.strata, options)
-    images = observer.reader.images(watch)
-    residuals = observer.reader.residuals(images)
-    _check_looks(residuals, null.strata >= 0)
-    observed = observer.observe_residuals(residuals)
-    evidence = null.evidence(observed.statistics, observed.looks)
+    observer = observer_of(cube, predictor, null.strata, options)
+    plots = observer.plots(area)
+    sighting = observer.observe(watch, area, plots)
+    evidence = _evidence(sighting, null, area, plots)
     threshold = _threshold(null, options)
-    regions = observer.regions_of(evidence, observed.shift).above(threshold)
-    before = part.cube["time"].values[part.cube["time"].values < watch.before].max()
-    series = Series(images, residuals, evidence, cover_masks(part.cube), before)
-    events, onsets = describe_events(regions, series, part.cube["backscatter"].odc.geobox)
-    final = trim(_images(series, regions, onsets), part.inside)
-    return Detection(final, events, series.times, before, threshold, null, options)
+    shifts = sighting.observation.shift
+    regions = observer.regions_in(area, plots, evidence, shifts).above(threshold)
+    before = cube["time"].values[cube["time"].values < watch.before].max()
+    source = SeriesLayers(sighting, evidence, null.strata, cube, before)
+    events, onsets = describe_events(regions, source, area.grid)
+    images = trim(images_of(source, regions, onsets, area), area.part.inside)
+    return Detection(images, events, source.times, before, threshold, null, options)
+
+
+def _evidence(sighting: Sighting, null: Null, area: Area, plots: Plots) -> Array:
+    """Evidence of all pixels, dims (y, x)."""
+    layer = area.scratch.images(area.shape, np.float32)
+    task = _Judge(sighting, null, layer)
+    calls = [(block.core, null.strata[block.core]) for block in plots.blocks]
+    counts = np.sum(list(area.each(task, calls, "judging")), axis=0)
+    _check_looks(counts, len(sighting.images.times))
+    return layer
+
+
+@dataclass(frozen=True)
+class _Judge:
+    """Gives the pixels of a part their p-values."""
+
+    sighting: Sighting
+    null: Null
+    layer: Array
+
+    def __call__(self, core: Box, strata: Labels) -> Counts:
+        """Keep the evidence; give the number of pixels that could be judged, by looks from 0 on."""
+        part = self.sighting.observation.read(core, strata)
+        self.layer[core] = self.null.evidence(part.statistics, part.looks, strata)
+        targets = len(self.sighting.images.times)
+        return np.bincount(part.looks[strata >= 0], minlength=targets + 1)
 
 
 def _conditions_of(
@@ -207,50 +254,17 @@ def _threshold(null: Null, options: DetectOptions) -> float:
     return null.threshold(options.false_events)
 
 
-def _images(series: Series, regions: Regions, onsets: Labels) -> xr.Dataset:
-    """Images of a ``Detection``."""
-    seen = series.residuals.seen
-    actual, expected, std = (
-        mean_over_looks(series.images[name].values, seen) for name in ("actual", "expected", "std")
-    )
-    by_band = {
-        "expected": expected,
-        "actual": actual,
-        "difference": di.subtract(actual, expected),
-        "std": std,
-        "z": mean_over_looks(series.residuals.z, seen),
-    }
-    dates = np.concatenate([[np.datetime64("NaT")], series.times[onsets]]).astype("datetime64[s]")
-    by_pixel = {
-        "evidence": series.evidence,
-        "p_value": series.p_value,
-        "looks": looks_of(seen),
-        "changed": regions.labels > 0,
-        "event": regions.labels.astype(np.int32),
-        "change_date": dates[regions.labels],
-    }
-    like = series.images["expected"].isel(time=-1).transpose("band", "y", "x")
-    images = {name: like.copy(data=values) for name, values in by_band.items()}
-    images["z"].attrs = {}
-    flat = like.isel(band=0, drop=True)
-    masks = {
-        name: flat.copy(data=values).drop_attrs(deep=False) for name, values in by_pixel.items()
-    }
-    return xr.Dataset({**images, **masks})
-
-
-def _check_looks(residuals: Residuals, judged: Bool) -> None:
-    looks = residuals.seen.sum(axis=0)[judged]
-    count = len(residuals.z)
-    if not looks.any():
+def _check_looks(counts: Counts, targets: int) -> None:
+    """Check the number of pixels by looks, from 0 on."""
+    if not counts[1:].any():
         raise SarcastError(
             "no pixel has data both in the watched acquisitions and in their baseline; choose "
             "another date (--until) or fewer previous images (--previous)"
         )
-    share = float((looks < count).mean())
+    share = float(counts[:targets].sum() / counts.sum())
     if share >= PARTLY_SEEN_SHARE:
         warnings.warn(
-            f"{100.0 * share:.0f} % of the judged pixels are seen by fewer than the {count} "
+            f"{100.0 * share:.0f} % of the judged pixels are seen by fewer than the {targets} "
             f"watched acquisitions: change is harder to find there",
-            stacklevel=3,
+            stacklevel=4,
         )

@@ -1,16 +1,15 @@
 """Events: when and how the ground changed in a region, and its outline."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-import numpy.typing as npt
 import xarray as xr
 from odc.geo.crs import CRS
 from odc.geo.geobox import GeoBox
-from scipy import ndimage
 
-from sarcast.arrays import Bool, Double, Float, Labels, Times
+from sarcast.arrays import Bool, Box, Double, Float, Labels, Times
 from sarcast.cube.dates import iso_time
 from sarcast.detection.evidence import Residuals
 from sarcast.detection.regions import M2_PER_HA, Regions
@@ -83,9 +82,22 @@ def find_onset(series: Double) -> Onset:
     return Onset(int(seen[best]), (int(seen[likely[0]]), int(seen[likely[-1]])))
 
 
+class Source(Protocol):
+    """What events are measured from, read by parts."""
+
+    @property
+    def bands(self) -> tuple[str, ...]:
+        """Names of the bands."""
+        ...
+
+    def read(self, box: Box) -> "Series":
+        """Read a part."""
+        ...
+
+
 @dataclass(frozen=True)
 class Series:
-    """What the events are measured from.
+    """What the events of a part of the images are measured from.
 
     Attributes
     ----------
@@ -119,9 +131,14 @@ class Series:
         times: Times = self.images["time"].values
         return times
 
+    @property
+    def bands(self) -> tuple[str, ...]:
+        """Names of the bands."""
+        return tuple(map(str, self.images["band"].values))
+
 
 def describe_events(
-    regions: Regions, series: Series, grid: GeoBox
+    regions: Regions, source: Source, grid: GeoBox
 ) -> tuple["geopandas.GeoDataFrame", Labels]:
     """Outline, date and measure regions.
 
@@ -129,7 +146,7 @@ def describe_events(
     ----------
     regions
         In the order of the rows.
-    series
+    source
         What they are measured from.
     grid
         Grid of the images.
@@ -149,35 +166,22 @@ def describe_events(
     import geopandas
     import pandas as pd
 
-    count = len(regions.peaks)
-    boxes = ndimage.find_objects(regions.labels, count)
-    members = [_Members(box, regions.labels[box] == n) for n, box in enumerate(boxes, start=1)]
-    onsets = [find_onset(_mean(member.of(series.residuals.z))) for member in members]
-    rows = [_row(series, *pair) for pair in zip(members, onsets, strict=True)]
-    names = _columns(series)
+    rows, onsets, shapes = [], [], []
+    for number, box in enumerate(regions.boxes, start=1):
+        series, mask = source.read(box), regions.numbered(box) == number
+        onset = find_onset(_mean(series.residuals.z[..., mask]))
+        rows.append(_row(series, mask, onset))
+        onsets.append(onset.first)
+        shapes += outlines_of(mask, 1, grid[box])
     data: dict[str, Any] = {
-        name: pd.Series([row[name] for row in rows], dtype=kind) for name, kind in names.items()
+        name: pd.Series([row[name] for row in rows], dtype=kind)
+        for name, kind in _columns(source.bands).items()
     }
-    outlines = geopandas.GeoSeries(
-        outlines_of(regions.labels, count, grid), crs=grid.crs and grid.crs.to_wkt()
-    )
+    outlines = geopandas.GeoSeries(shapes, crs=grid.crs and grid.crs.to_wkt())
     frame = geopandas.GeoDataFrame(data, geometry=_simplified(outlines, grid))
-    frame.insert(0, "id", np.arange(1, count + 1, dtype=np.int32))
+    frame.insert(0, "id", np.arange(1, len(regions) + 1, dtype=np.int32))
     frame.insert(1, "area_ha", _areas_ha(outlines))
-    return frame, np.array([onset.first for onset in onsets], dtype=np.int64)
-
-
-@dataclass(frozen=True)
-class _Members:
-    """Pixels of a region, in its bounding box."""
-
-    box: tuple[slice, slice]
-    mask: Bool
-
-    def of(self, images: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Values of images, dims (..., y, x), in the region: dims (..., pixel)."""
-        values: npt.NDArray[Any] = images[(..., *self.box)][..., self.mask]
-        return values
+    return frame, np.array(onsets, dtype=np.int64)
 
 
 def _mean(values: Float) -> Double:
@@ -189,18 +193,19 @@ def _mean(values: Float) -> Double:
     return mean
 
 
-def _row(series: Series, members: _Members, onset: Onset) -> dict[str, Any]:
+def _row(series: Series, mask: Bool, onset: Onset) -> dict[str, Any]:
+    """Columns of the pixels of an event, a mask of dims (y, x)."""
     times = series.times
     first, last = onset.likely
-    z = members.of(series.residuals.z)
-    seen = np.isfinite(z).all(axis=1)
-    actual, expected = (members.of(series.images[name].values) for name in ("actual", "expected"))
+    z = series.residuals.z[..., mask]
+    seen: Bool = np.asarray(np.isfinite(z).all(axis=1))
+    actual, expected = (series.images[name].values[..., mask] for name in ("actual", "expected"))
     actual, expected, shifts = (
         _mean(np.where(seen[:, np.newaxis], each, np.nan)[onset.first :])
         for each in (actual, expected, z)
     )
     looks = seen.sum(axis=0)
-    evidence = float(np.nanmax(members.of(series.evidence)))
+    evidence = float(np.nanmax(series.evidence[mask]))
     return {
         "date": iso_time(times[onset.first]),
         "previous_date": iso_time(_before(series, seen, onset.first)),
@@ -211,7 +216,7 @@ def _row(series: Series, members: _Members, onset: Onset) -> dict[str, Any]:
         "evidence": evidence,
         "p_value": 10.0**-evidence,
         "looks": float(looks.mean()),
-        "cover": _cover(series.cover, members),
+        "cover": _cover(series.cover, mask),
     }
 
 
@@ -225,7 +230,7 @@ def _before(series: Series, seen: Bool, index: int) -> np.datetime64:
 def _by_band(series: Series, actual: Double, expected: Double) -> dict[str, float]:
     """Means over the targets, dims (time, band), by band."""
     columns: dict[str, float] = {}
-    for index, band in enumerate(_bands(series)):
+    for index, band in enumerate(map(str.lower, series.bands)):
         before, after = np.nanmean(expected[:, index]), np.nanmean(actual[:, index])
         columns[f"mean_{band}_{DB.lower()}"] = float(after - before)
         columns[f"before_{band}_{DB.lower()}"] = float(before)
@@ -233,15 +238,11 @@ def _by_band(series: Series, actual: Double, expected: Double) -> dict[str, floa
     return columns
 
 
-def _bands(series: Series) -> list[str]:
-    return [str(band).lower() for band in series.images["band"].values]
-
-
-def _columns(series: Series) -> dict[str, Any]:
+def _columns(bands: Sequence[str]) -> dict[str, Any]:
     """Names and types of the columns between area and outline."""
     measures = [
-        f"{what}_{band}_{DB.lower()}"
-        for band in _bands(series)
+        f"{what}_{band.lower()}_{DB.lower()}"
+        for band in bands
         for what in ("mean", "before", "after")
     ]
     texts = ["date", "previous_date", "earliest", "latest", "direction"]
@@ -261,9 +262,9 @@ def _direction(shift: Double) -> str:
     return "loss" if total < 0.0 else "gain"
 
 
-def _cover(cover: dict[str, Bool], members: _Members) -> str:
+def _cover(cover: dict[str, Bool], mask: Bool) -> str:
     """Name of the cover of most of a region; empty where there is none."""
-    shares = {name: members.of(mask).mean() for name, mask in cover.items()}
+    shares = {name: where[mask].mean() for name, where in cover.items()}
     best = max(shares, key=lambda name: shares[name], default="")
     return best if best and shares[best] >= 0.5 else ""
 

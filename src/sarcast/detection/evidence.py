@@ -16,6 +16,8 @@ shift is also taken over the last half of four or more acquisitions, and over th
 eight or more. The distribution of all of these where nothing changed comes from ``replay``.
 """
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -23,7 +25,8 @@ import numpy as np
 
 from sarcast.arrays import Bool, Float, Labels
 from sarcast.detection import difference as di
-from sarcast.detection.smoothing import smooth
+from sarcast.detection.blocks import Sampling, whole
+from sarcast.detection.smoothing import TRUNCATE, smooth
 
 Direction = Literal["loss", "gain", "both"]
 
@@ -74,6 +77,28 @@ class Residuals:
         return independent.astype(np.float32)
 
 
+@dataclass(frozen=True)
+class Levels:
+    """Level and spread of the residuals of each target, by stratum: weather of all of it.
+
+    Attributes
+    ----------
+    level, spread
+        Dims (stratum, time, band): what is subtracted, and what is then divided by.
+    """
+
+    level: Float
+    spread: Float
+
+    def apply(self, residuals: Float, strata: Labels) -> Float:
+        """Level residuals as ``raw`` gives them, dims (time, band, y, x)."""
+        z = np.empty_like(residuals, dtype=np.float32)
+        for time, band in np.ndindex(z.shape[:2]):
+            level, spread = (part[:, time, band][strata] for part in (self.level, self.spread))
+            z[time, band] = (residuals[time, band] - level) / spread
+        return z
+
+
 def standardise(difference: Float, std: Float, strata: Labels) -> Float:
     """Divide residuals by their standard deviation and level them within each stratum.
 
@@ -95,19 +120,49 @@ def standardise(difference: Float, std: Float, strata: Labels) -> Float:
         Dims as ``difference``.
     """
     known_std = bool(np.isfinite(std).any())
-    z: Float = difference.copy()
-    if known_std:
-        z /= np.maximum(std, LEAST_STD)
-    z[..., strata < 0] = np.nan
-    groups = _groups(strata)
-    large = [bool(members.sum() >= FEWEST_PIXELS) for members in groups]
-    # before any stratum is levelled
-    scene = [] if all(large) else [_level_and_spread(z[..., strata >= 0])]
-    for members, alone in zip(groups, large, strict=True):
-        level, spread = _level_and_spread(z[..., members]) if alone else scene[0]
-        spread = np.maximum(spread, 1.0 if known_std else LEAST_STD)
-        z[..., members] = (z[..., members] - level) / spread
-    return z.astype(np.float32, copy=False)
+    residuals = raw(difference, std if known_std else None, strata)
+    sampling, box = Sampling.of(strata.size), whole(strata.shape)
+    levels = levels_of(sampling.take(residuals, box), sampling.take(strata, box), known_std)
+    return levels.apply(residuals, strata)
+
+
+def raw(difference: Float, std: Float | None, strata: Labels) -> Float:
+    """Divide residuals by their standard deviation, if it is known, before they are levelled.
+
+    Parameters
+    ----------
+    difference, std
+        Dims (time, band, y, x), dB.
+    strata
+        Dims (y, x), -1 outside: NaN there.
+    """
+    residuals: Float = difference.astype(np.float32)
+    if std is not None:
+        residuals /= np.maximum(std, LEAST_STD)
+    residuals[..., strata < 0] = np.nan
+    return residuals
+
+
+def levels_of(residuals: Float, strata: Labels, known_std: bool) -> Levels:
+    """Find level and spread of the pixels of each stratum.
+
+    Parameters
+    ----------
+    residuals
+        Dims (time, band, pixel), as ``raw`` gives them.
+    strata
+        Dims (pixel); strata of few pixels are levelled with the whole scene.
+    known_std
+        Whether residuals are divided by their standard deviation: what they spread less than it
+        says is then left.
+    """
+    scene = _level_and_spread(residuals[..., strata >= 0])
+    groups = [
+        _level_and_spread(residuals[..., members]) if members.sum() >= FEWEST_PIXELS else scene
+        for members in _groups(strata)
+    ]
+    level, spread = (np.stack(each)[..., 0] for each in zip(*(groups or [scene]), strict=True))
+    return Levels(level, np.maximum(spread, np.float32(1.0 if known_std else LEAST_STD)))
 
 
 def shift(residuals: Residuals) -> Float:
@@ -122,14 +177,34 @@ def shift(residuals: Residuals) -> Float:
     return result
 
 
-def spread(residuals: Residuals) -> Float:
-    """Mean over the targets of the norm of z over its median at the target, dims (y, x)."""
+def typical_norms(z: Float) -> list[float]:
+    """Median over the pixels that are seen of the norm of z, of each target; NaN if none is.
+
+    Parameters
+    ----------
+    z
+        Dims (time, band, pixel).
+    """
+    norms = di.norm(z[..., np.newaxis, :])[:, 0]
+    known = [norm[np.isfinite(norm)] for norm in norms]
+    return [float(np.median(norm)) if norm.size else float("nan") for norm in known]
+
+
+def spread(residuals: Residuals, typical: Sequence[float]) -> Float:
+    """Mean over the targets of the norm of z over its median at the target, dims (y, x).
+
+    Parameters
+    ----------
+    residuals
+        Of the watched acquisitions.
+    typical
+        That median, as ``typical_norms`` gives it for the whole area.
+    """
     seen = residuals.seen
     total = np.zeros(seen.shape[1:], dtype=np.float32)
-    for z, known in zip(residuals.z, seen, strict=True):
+    for z, known, size in zip(residuals.z, seen, typical, strict=True):
         if known.any():
-            norm = di.norm(z)
-            total[known] += norm[known] / max(float(np.median(norm[known])), LEAST_STD)
+            total[known] += di.norm(z)[known] / max(size, LEAST_STD)
     looks = seen.sum(axis=0)
     mean: Float = np.divide(total, looks, out=np.full_like(total, np.nan), where=looks > 0)
     return mean
@@ -163,6 +238,29 @@ def statistics(
     dict
         Dims (y, x), greater where there is more evidence; NaN where no target is judged.
     """
+    sampling, box = Sampling.of(strata.size), whole(strata.shape)
+    typical = typical_norms(sampling.take(residuals.z, box))
+    maps = unscaled(residuals, pixel_m, typical, direction)
+    names, sampled = list(maps), sampling.take(strata, box)
+    sizes = sizes_of(np.stack([sampling.take(maps[name], box) for name in names]), sampled)
+    return {name: relative(maps[name], sizes[k], strata) for k, name in enumerate(names)}
+
+
+def unscaled(
+    residuals: Residuals,
+    pixel_m: tuple[float, float],
+    typical: Sequence[float],
+    direction: Direction,
+) -> dict[str, Float]:
+    """Compute every statistic at every scale, not yet divided by its size in the stratum.
+
+    Parameters
+    ----------
+    residuals, pixel_m, direction
+        As in ``statistics``.
+    typical
+        As in ``spread``.
+    """
     maps: dict[str, Float] = {}
     for last in spans(len(residuals.z)):
         shifts = shift(Residuals(residuals.z[-last:], residuals.correlation))
@@ -173,25 +271,58 @@ def statistics(
         smoothed = smooth(shifts, _pixels(SHIFT_SCALES_M[-1], pixel_m))
         maps[f"shift of {last} with background"] = _pooled(smoothed, direction)
     if direction == "both":
-        sizes = spread(residuals)
+        sizes = spread(residuals, typical)
         for scale in SPREAD_SCALES_M:
             maps[f"spread {scale:g} m"] = smooth(sizes, _pixels(scale, pixel_m))
-    return {name: _relative(values, strata) for name, values in maps.items()}
+    return maps
 
 
-def _relative(statistic: Float, strata: Labels) -> Float:
-    """Divide a statistic by its median size in each stratum, or of all where few pixels are."""
-    relative = statistic.copy()
-    whole = _median_size(statistic[strata >= 0])
-    for members in _groups(strata):
-        values = statistic[members]
-        relative[members] /= _median_size(values) if len(values) >= FEWEST_PIXELS else whole
-    return relative
+def names_of(targets: int, direction: Direction) -> tuple[str, ...]:
+    """Names of the statistics of a watch of so many targets."""
+    nothing = Residuals(np.full((targets, 1, 1, 1), np.nan, dtype=np.float32), 0.0)
+    return tuple(unscaled(nothing, (1.0, 1.0), [1.0] * targets, direction))
+
+
+def sizes_of(statistics: Float, strata: Labels) -> Float:
+    """Median size of each statistic in each stratum, or of all where few pixels are.
+
+    Parameters
+    ----------
+    statistics
+        Dims (statistic, pixel).
+    strata
+        Dims (pixel), -1 outside.
+
+    Returns
+    -------
+    ndarray of float32
+        Dims (statistic, stratum), at least one stratum.
+    """
+    groups = _groups(strata)
+    sizes = np.ones((len(statistics), max(1, len(groups))), dtype=np.float32)
+    for size, values in zip(sizes, statistics, strict=True):
+        size[:] = _median_size(values[strata >= 0])
+        for stratum, members in enumerate(groups):
+            if members.sum() >= FEWEST_PIXELS:
+                size[stratum] = _median_size(values[members])
+    return sizes
+
+
+def relative(statistic: Float, sizes: Float, strata: Labels) -> Float:
+    """Divide a statistic, dims (y, x), by its size in each stratum, dims (stratum)."""
+    divided: Float = statistic / sizes[strata]
+    return divided
 
 
 def _median_size(values: Float) -> float:
     known = np.abs(values[np.isfinite(values)])
     return max(float(np.median(known)), LEAST_STD) if len(known) else 1.0
+
+
+def halo_px(pixel_m: tuple[float, float]) -> tuple[int, ...]:
+    """Rows and columns around a pixel that its statistics depend on."""
+    reach_m = TRUNCATE * (BACKGROUND_M + max(SHIFT_SCALES_M))
+    return tuple(math.ceil(reach) + 2 for reach in _pixels(reach_m, pixel_m))
 
 
 def background(shifts: Float, pixel_m: tuple[float, float]) -> Float:

@@ -130,8 +130,17 @@ class Null:
     def _combined_table(self) -> Double:
         return combined_table(self.combined.sum(axis=0))
 
-    def evidence(self, statistics: Mapping[str, Floating], looks: Labels) -> Float:
+    def evidence(
+        self, statistics: Mapping[str, Floating], looks: Labels, strata: Labels | None = None
+    ) -> Float:
         """Compute -log10 of the p-value of each pixel, dims (y, x); NaN where not judged.
+
+        Parameters
+        ----------
+        statistics, looks
+            Of an observation, or of a part of it.
+        strata
+            Of that part; default: all.
 
         Raises
         ------
@@ -143,7 +152,8 @@ class Null:
                 f"these null distributions are those of {len(self.names)} statistics, but there "
                 f"are {len(statistics)}: another version made them; replay the past anew"
             )
-        greatest = greatest_evidence(self._tables, statistics, self.strata, looks)
+        strata = self.strata if strata is None else strata
+        greatest = greatest_evidence(self._tables, statistics, strata, looks)
         return exact_evidence(self._combined_table, greatest)
 
     def threshold(self, false_events: float) -> float:
@@ -197,7 +207,7 @@ class Null:
 
 
 def count_values(
-    statistics: Mapping[str, Floating], strata: Labels, looks: Labels, most_looks: int
+    statistics: Mapping[str, Floating], strata: Labels, looks: Labels, shape: Sequence[int]
 ) -> Counts:
     """Count the pixels by statistic, stratum, looks and bin.
 
@@ -207,15 +217,15 @@ def count_values(
         Dims (y, x); NaN where not judged.
     strata, looks
         Dims (y, x), from 0 (-1 outside) and from 1 on.
-    most_looks
-        Greatest number of looks.
+    shape
+        Numbers of strata and of looks.
 
     Returns
     -------
     ndarray
         Dims (statistic, stratum, looks, bin).
     """
-    groups = int(strata.max(initial=-1)) + 1
+    groups, most_looks = shape
     counts = np.zeros((len(statistics), groups, most_looks, BINS), dtype=np.int64)
     for index, values in enumerate(statistics.values()):
         judged = np.isfinite(values) & (strata >= 0) & (looks > 0)

@@ -9,7 +9,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from sarcast.arrays import Bool
+from sarcast.arrays import Labels
 from sarcast.detection.evidence import Direction
 from sarcast.detection.null import BINS, Null
 from sarcast.errors import SarcastError
@@ -73,7 +73,7 @@ def read_null(path: Path) -> Null:
         ) from error
 
 
-def shipped_null(looks: int, direction: Direction, judged: Bool) -> Null:
+def shipped_null(looks: int, direction: Direction, strata: Labels) -> Null:
     """Read the table that ships with the weights, for a cube whose past is too short.
 
     Parameters
@@ -82,8 +82,8 @@ def shipped_null(looks: int, direction: Direction, judged: Bool) -> Null:
         Number of watched acquisitions; the table with the nearest number is taken.
     direction
         Of the changes.
-    judged
-        Dims (y, x).
+    strata
+        Dims (y, x): 0 where judged, -1 elsewhere.
     """
     kind = "both" if direction == "both" else "signed"
     source = files("sarcast").joinpath(SHIPPED.format(direction=kind))
@@ -93,13 +93,13 @@ def shipped_null(looks: int, direction: Direction, judged: Bool) -> Null:
         prefix = f"{nearest}/"
         names = [name for name in stored.files if name.startswith(prefix)]
         part = {name.removeprefix(prefix): stored[name] for name in names}
-        return _null(part).with_strata(np.where(judged, 0, -1).astype(np.int16))
+        return _null(part).with_strata(strata)
 
 
 def _stored(null: Null) -> dict[str, Any]:
     return {
         "version": np.array(VERSION),
-        "strata": null.strata.astype(np.int16),
+        "strata": null.strata,
         "names": np.array(null.names),
         # histograms are mostly empty: their cells, and the counts there
         "cells": np.flatnonzero(null.counts),

@@ -1,10 +1,10 @@
 """The detection folder: rasters, events, styles, quicklook and STAC item on disk."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,18 +15,21 @@ from odc.geo.geobox import GeoBox
 from pystac.extensions.projection import ProjectionExtension
 
 import sarcast
-from sarcast.arrays import Times
+from sarcast.arrays import Box, Times
 from sarcast.catalogue.scene import grid_fields
 from sarcast.cube.dates import iso_time, utc_datetime
 from sarcast.detection import styles
 from sarcast.detection.detect import Detection
 from sarcast.detection.event_files import write_events
-from sarcast.detection.quicklook import backscatter_range, write_quicklook
+from sarcast.detection.quicklook import backscatter_range, thinned, write_quicklook
 from sarcast.detection.runs import ITEM, MODEL, MODEL_SHA256
+from sarcast.io.cogs import Parts, write_cog
 from sarcast.io.footprint import footprint, geojson
-from sarcast.io.rasters import write_cog
 from sarcast.prediction.model import Model
 from sarcast.windows import Predictor
+
+if TYPE_CHECKING:
+    import geopandas
 
 EPOCH = np.datetime64("1970-01-01", "D")
 """Day 0 of ``change-date.tif``."""
@@ -146,36 +149,34 @@ def write_detection(
 
 def write_expected(folder: Path, images: xr.Dataset) -> None:
     """Write ``expected.tif`` and ``uncertainty.tif`` of ``expected`` and ``std``, (band, y, x)."""
-    grid = images["expected"].odc.geobox
     for file, name, label in (
         ("expected.tif", "expected", "mean"),
         ("uncertainty.tif", "std", "standard deviation"),
     ):
         names = [f"{band} {label}, dB" for band in images["band"].values]
-        write_cog(folder / file, images[name].values, grid, bands=names)
+        write_cog(folder / file, _stacked(images, (name,)), _grid(images), bands=names)
 
 
 def write_evidence(folder: Path, images: xr.Dataset) -> None:
     """Write ``difference.tif`` and ``evidence.tif``; images as in ``Detection.images``."""
-    grid, bands = images["expected"].odc.geobox, images["band"].values
+    grid, bands = _grid(images), images["band"].values
     names = [
         *(f"{band} actual - expected, dB" for band in bands),
         *(f"{band} z, standard deviations" for band in bands),
     ]
-    layers = np.concatenate([images["difference"].values, images["z"].values])
-    write_cog(folder / "difference.tif", layers, grid, bands=names)
-    layers = np.stack([images["evidence"].values, images["p_value"].values])
+    write_cog(folder / "difference.tif", _stacked(images, ("difference", "z")), grid, bands=names)
     names = ["evidence, -log10 of the p-value", "p-value"]
+    layers = _stacked(images, ("evidence", "p_value"))
     write_cog(folder / "evidence.tif", layers, grid, bands=names)
 
 
 def write_changes(folder: Path, detection: Detection) -> None:
     """Write ``change.tif``, ``change-date.tif`` and ``looks.tif``."""
     images = detection.images
-    grid = images["expected"].odc.geobox
+    grid = _grid(images)
     write_cog(
         folder / "change.tif",
-        change_map(detection),
+        _layer(images, np.uint8, lambda part: change_map(part, detection.events)),
         grid,
         nodata=styles.NOT_JUDGED,
         bands=[", ".join(f"{stop.value:.0f} {stop.label}" for stop in styles.CHANGE)],
@@ -183,20 +184,51 @@ def write_changes(folder: Path, detection: Detection) -> None:
     )
     write_cog(
         folder / "change-date.tif",
-        days_since_epoch(images["change_date"].values),
+        _layer(images, np.int32, lambda part: days_since_epoch(part["change_date"].values)),
         grid,
         nodata=NO_DATE,
         bands=[f"first acquisition with the change, days since {EPOCH}"],
         tags={"EPOCH": str(EPOCH), "UNIT": "day"},
     )
-    looks = images["looks"].values.astype(np.uint8)
+    looks = _layer(images, np.uint8, lambda part: part["looks"].values)
     names = ["watched acquisitions that see the pixel"]
     write_cog(folder / "looks.tif", looks, grid, nodata=None, bands=names)
 
 
-def change_map(detection: Detection) -> npt.NDArray[np.uint8]:
-    """Class of each pixel as in ``styles.CHANGE``, dims (y, x): the direction of its event."""
-    images, events = detection.images, detection.events
+def _grid(images: xr.Dataset) -> GeoBox:
+    return images["expected"].odc.geobox
+
+
+def _stacked(images: xr.Dataset, names: Sequence[str]) -> Parts:
+    """Images one above the other, to be read by parts, float32."""
+    sizes = images.sizes
+    count = sum(sizes["band"] if "band" in images[name].dims else 1 for name in names)
+
+    def read(box: Box) -> npt.NDArray[Any]:
+        parts = [images[name].isel(y=box[0], x=box[1]).values for name in names]
+        return np.concatenate([part.reshape(-1, *part.shape[-2:]) for part in parts])
+
+    return Parts((count, sizes["y"], sizes["x"]), np.float32, read)
+
+
+def _layer(
+    images: xr.Dataset, dtype: npt.DTypeLike, made: Callable[[xr.Dataset], npt.NDArray[Any]]
+) -> Parts:
+    """A layer that is made of a part of the images."""
+    shape = 1, images.sizes["y"], images.sizes["x"]
+    return Parts(shape, dtype, lambda box: made(images.isel(y=box[0], x=box[1])))
+
+
+def change_map(images: xr.Dataset, events: "geopandas.GeoDataFrame") -> npt.NDArray[np.uint8]:
+    """Class of each pixel as in ``styles.CHANGE``, dims (y, x): the direction of its event.
+
+    Parameters
+    ----------
+    images
+        ``event`` and ``evidence`` as in ``Detection.images``, or a part of them.
+    events
+        As in ``Detection.events``.
+    """
     event = images["event"].values
     codes = np.zeros(1 + max([0, *events["id"]]), dtype=np.uint8)
     codes[events["id"].to_numpy(dtype=np.int64)] = [
@@ -216,7 +248,8 @@ def days_since_epoch(dates: Times) -> npt.NDArray[np.int32]:
 def qgis_styles(detection: Detection) -> dict[str, str]:
     """QGIS style by name of the raster or vector files, without suffix."""
     images = detection.images
-    grey = styles.grey_ramp(*backscatter_range(images["expected"].values[0]))
+    first = thinned(images["expected"].isel(band=0))
+    grey = styles.grey_ramp(*backscatter_range(first.values))
     days = days_since_epoch(detection.watched).tolist()
     return {
         "expected": styles.ramp_qml(grey),

@@ -5,21 +5,23 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 
-import numpy as np
 import xarray as xr
 from pydantic import ConfigDict, Field
 
 from sarcast.arrays import Labels, Times
+from sarcast.detection.area import Area
 from sarcast.detection.evidence import Direction
-from sarcast.detection.judged import JudgedOptions, Part, find_judged
+from sarcast.detection.ground import survey
+from sarcast.detection.judged import JudgedOptions
 from sarcast.detection.null import Null
 from sarcast.detection.null_file import shipped_null
+from sarcast.detection.observation import Observer
 from sarcast.detection.regions import RegionOptions
-from sarcast.detection.replay import Observer, replay
+from sarcast.detection.replay import replay
 from sarcast.detection.residuals import Reader
-from sarcast.detection.strata import Past, StrataOptions, find_strata
+from sarcast.detection.strata import StrataOptions
 from sarcast.detection.watch import Watch, knows_season, plan_replays
-from sarcast.prediction.predict import TileOptions
+from sarcast.prediction.tiles import TileOptions
 from sarcast.windows import CHOOSER_HELP, Chooser, Predictor, PreviousOptions
 
 _log = logging.getLogger(__name__)
@@ -28,10 +30,6 @@ FEWEST_REPLAYS = 2
 """With fewer replays than this, p-values come from the table of the weights."""
 VALUES_A_STRATUM = 2500
 """Pixels of all replays together that a stratum should have: small areas have fewer strata."""
-IMAGES = ("backscatter", "expected")
-"""Variables of a cube that have a layer of all pixels at each acquisition."""
-MOST_BYTES_IN_MEMORY = 2**31
-"""Size of a cube's images up to which they are kept in memory, bytes."""
 
 
 class EvidenceOptions(JudgedOptions, RegionOptions, StrataOptions, PreviousOptions, TileOptions):
@@ -60,19 +58,6 @@ class EvidenceOptions(JudgedOptions, RegionOptions, StrataOptions, PreviousOptio
     )
 
 
-def in_memory(part: Part) -> Part:
-    """Read terrain and conditions once and, of a small part, the images: all are used many times.
-
-    The oracle of a world, which is used once if ever, is not read.
-    """
-    cube = part.cube
-    read = {name: cube[name].compute() for name in set(cube.data_vars) - {*IMAGES}}
-    backscatter = cube["backscatter"]
-    if backscatter.size * np.dtype(np.float32).itemsize <= MOST_BYTES_IN_MEMORY:
-        read["backscatter"] = backscatter.astype(np.float32, keep_attrs=True).compute()
-    return replace(part, cube=cube.assign(read))
-
-
 def observer_of(
     cube: xr.Dataset, predictor: Predictor, strata: Labels, options: EvidenceOptions
 ) -> Observer:
@@ -83,13 +68,13 @@ def observer_of(
     return Observer(reader, options.direction, options)
 
 
-def measure_null(part: Part, predictor: Predictor, watch: Watch, options: EvidenceOptions) -> Null:
+def measure_null(area: Area, predictor: Predictor, watch: Watch, options: EvidenceOptions) -> Null:
     """Measure null distributions by replay or, where the past is too short, take the shipped ones.
 
     Parameters
     ----------
-    part
-        The cube; acquisitions from the end of the baseline on are not used.
+    area
+        The area of the cube; acquisitions from the end of the baseline on are not used.
     predictor
         The expected image.
     watch
@@ -107,16 +92,15 @@ def measure_null(part: Part, predictor: Predictor, watch: Watch, options: Eviden
     UserWarning
         If the past is too short for replays.
     """
-    past = Past(part.cube, watch.before)
-    judged = find_judged(part, past, options)
+    cube = area.part.cube
+    ground = survey(area, watch.before, options)
     previous = predictor.previous or options.previous
-    times = part.cube["time"].values
+    times = cube["time"].values
     watches = plan_replays(times, watch, previous=previous, most=options.replays)
     if len(watches) >= FEWEST_REPLAYS:
-        room = int(judged.sum()) * len(watches) // VALUES_A_STRATUM
-        options = options.model_copy(update={"strata": max(1, min(options.strata, room))})
-        strata = np.where(judged, find_strata(past, options), -1)
-        null = replay(observer_of(part.cube, predictor, strata, options), watches)
+        room = ground.pixels * len(watches) // VALUES_A_STRATUM
+        strata = ground.strata(max(1, min(options.strata, room)))
+        null = replay(observer_of(cube, predictor, strata, options), watches, area)
         return replace(null, knows_season=_knows_season(times, watch, watches))
     if options.replays > 0:
         warnings.warn(
@@ -125,7 +109,7 @@ def measure_null(part: Part, predictor: Predictor, watch: Watch, options: Eviden
             f"the weights, which does not know this area",
             stacklevel=3,
         )
-    return shipped_null(len(watch.targets), options.direction, judged)
+    return shipped_null(len(watch.targets), options.direction, ground.one_stratum())
 
 
 def _knows_season(times: Times, watch: Watch, replays: Sequence[Watch]) -> bool:

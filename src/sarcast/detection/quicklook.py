@@ -28,6 +28,9 @@ STRETCH = (2.0, 98.0)
 NUMBERED_EVENTS = 12
 """Events whose id is shown, from the one of greatest evidence on."""
 
+MOST_SHOWN = 2**22
+"""Pixels that the range of the colours is found from, at most."""
+_STRIP_PIXELS = 2**22
 _DPI = 100
 _TITLES_INCHES = 1.0
 _BARS_INCHES = 2.2
@@ -96,10 +99,24 @@ def downsampled(images: xr.Dataset, most: int = PANEL_PIXELS) -> tuple[xr.Datase
         Dims (y, x), dB, and the side of a block in pixels, 1 if the images are small.
     """
     factor = max(1, math.ceil(max(images.sizes["y"], images.sizes["x"]) / most))
-    flat = images.transpose("band", "y", "x").mean("band")
-    if factor > 1:
-        flat = flat.coarsen(y=factor, x=factor, boundary="pad").mean()
-    return flat, factor
+    images = images.transpose("band", "y", "x")
+    if factor == 1:
+        return images.mean("band"), 1
+    rows = factor * max(1, _STRIP_PIXELS // (factor * images.sizes["x"]))
+    strips = [
+        images.isel(y=slice(start, start + rows))
+        .mean("band")
+        .coarsen(y=factor, x=factor, boundary="pad")
+        .mean()
+        for start in range(0, images.sizes["y"], rows)
+    ]
+    return xr.concat(strips, "y"), factor
+
+
+def thinned(image: xr.DataArray) -> xr.DataArray:
+    """Evenly spaced pixels of an image, at most ``MOST_SHOWN`` or all, dims (y, x)."""
+    step = max(1, math.ceil(math.sqrt(image.size / MOST_SHOWN)))
+    return image.isel(y=slice(None, None, step), x=slice(None, None, step))
 
 
 def backscatter_range(*images: Float) -> tuple[float, float]:

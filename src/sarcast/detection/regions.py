@@ -1,14 +1,18 @@
 """Regions: connected pixels of high evidence, and how far the change that they show extends."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 from odc.geo.geobox import GeoBox
 from pydantic import BaseModel, ConfigDict, Field
 from scipy import ndimage
 
-from sarcast.arrays import Bool, Double, Float, Labels
+from sarcast.arrays import Bool, Box, Double, Float, Labels
+from sarcast.detection.blocks import Block, Each, each_in_turn, whole
 from sarcast.io.footprint import pixel_size_m
+from sarcast.io.scratch import Array
 
 CONNECTIVITY = np.ones((3, 3), dtype=int)
 """A pixel is connected to its 8 neighbours."""
@@ -41,37 +45,62 @@ class RegionOptions(BaseModel):
 
 @dataclass(frozen=True)
 class Regions:
-    """Regions of an evidence image.
+    """Regions of an image.
 
     Attributes
     ----------
-    labels
-        Dims (y, x): 1, 2, ... in each region, 0 elsewhere.
+    ids
+        Dims (y, x): in each region its id; elsewhere 0, or anything that is not in ``known``.
+    known
+        Dims (region): their ids.
     peaks
         Dims (region): greatest evidence of each.
+    boxes
+        Rows and columns of each.
     """
 
-    labels: Labels
+    ids: Array
+    known: Labels
     peaks: Double
+    boxes: tuple[Box, ...]
+
+    @classmethod
+    def of(cls, labels: Labels, peaks: Double) -> "Regions":
+        """Give the regions of an image of labels 1, 2, ... in the order of the peaks."""
+        boxes = ndimage.find_objects(labels, len(peaks))
+        return cls(labels, np.arange(1, len(peaks) + 1), peaks, tuple(boxes))
+
+    def __len__(self) -> int:
+        """Number of regions."""
+        return len(self.peaks)
 
     def above(self, threshold: float) -> "Regions":
-        """Return the regions whose peak exceeds a threshold, numbered by falling peak."""
-        kept = np.flatnonzero(self.peaks > threshold)
-        kept = kept[np.argsort(-self.peaks[kept], kind="stable")]
-        numbers = np.zeros(len(self.peaks) + 1, dtype=np.int32)
-        numbers[kept + 1] = np.arange(1, len(kept) + 1)
-        return Regions(numbers[self.labels], self.peaks[kept])
+        """Return the regions whose peak exceeds a threshold, the highest first."""
+        order = np.lexsort((self.known, -self.peaks))
+        kept = order[self.peaks[order] > threshold]
+        boxes = tuple(self.boxes[index] for index in kept)
+        return Regions(self.ids, self.known[kept], self.peaks[kept], boxes)
+
+    def numbered(self, box: Box) -> Labels:
+        """Number of each pixel's region in a part of the image, dims (y, x): 1, 2, ... or 0."""
+        ids = np.asarray(self.ids[box])
+        numbers = np.zeros(ids.shape, dtype=np.int32)
+        if len(self):
+            order = np.argsort(self.known)
+            found = order[np.searchsorted(self.known[order], ids).clip(max=len(self) - 1)]
+            numbers = np.where(self.known[found] == ids, found + 1, 0).astype(np.int32)
+        return numbers
+
+    @property
+    def labels(self) -> Labels:
+        """``numbered`` of the whole image, which must fit into memory."""
+        return self.numbered(whole(self.ids.shape))
 
 
 def find_regions(
     evidence: Float, shift: Float, pixel_area_m2: float, options: RegionOptions
 ) -> Regions:
-    """Find connected changes.
-
-    Pixels above ``LOW_EVIDENCE`` are connected; of each such region whose peak is high enough,
-    the change is the part where the shift, projected on that of the region's core, is at least
-    ``EDGE_SHARE`` of the core's: about midway between unchanged and changed. Where the core has no
-    shift to speak of, it is the part with at least that share of the peak's evidence.
+    """Find connected changes in an image, as ``RegionFinder`` does.
 
     Parameters
     ----------
@@ -87,24 +116,241 @@ def find_regions(
     Returns
     -------
     Regions
-        In no particular order.
+        The highest first.
     """
-    evidence = np.nan_to_num(evidence, nan=0.0)
-    shift = np.nan_to_num(shift, nan=0.0)
-    joined, count = ndimage.label(evidence > LOW_EVIDENCE, CONNECTIVITY)
-    labels = np.zeros(evidence.shape, dtype=np.int32)
-    peaks: list[float] = []
-    fewest = max(1, int(np.ceil(options.min_area * M2_PER_HA / pixel_area_m2)))
-    highest = np.atleast_1d(ndimage.maximum(evidence, joined, np.arange(1, count + 1)))
-    for number, box in enumerate(ndimage.find_objects(joined), start=1):
-        if count and highest[number - 1] > LEAST_PEAK:
-            inside = joined[box] == number
-            changed = _extent(inside, evidence[box], shift[(slice(None), *box)])
-            for part in _parts(changed, fewest):
-                peaks.append(float(evidence[box][part].max()))
-                labels[box][part] = len(peaks)
-    found = Regions(labels, np.array(peaks, dtype=np.float64))
-    return found.above(LEAST_PEAK)
+    ids = np.zeros(evidence.shape, dtype=np.int32)
+    box = whole(evidence.shape)
+    return RegionFinder(evidence, shift, ids, pixel_area_m2, options).find([Block(box, box)])
+
+
+@dataclass(frozen=True)
+class _Region:
+    """A region: its id, the evidence of its peak, its rows and columns."""
+
+    id: int
+    peak: float
+    box: Box
+
+
+@dataclass(frozen=True)
+class _Open:
+    """Connected pixels of a block that reach an edge where another block begins.
+
+    Attributes
+    ----------
+    edges
+        Their numbers, which are negative, in the first and last row and the first and last column
+        of the block; 0 elsewhere.
+    peaks, boxes
+        By number: greatest evidence, and rows and columns.
+    """
+
+    edges: tuple[Labels, ...]
+    peaks: dict[int, float]
+    boxes: dict[int, Box]
+
+
+@dataclass(frozen=True)
+class RegionFinder:
+    """Finds connected changes block by block, and joins those that reach into several blocks.
+
+    Pixels above ``LOW_EVIDENCE`` are connected; of each such region whose peak is high enough,
+    the change is the part where the shift, projected on that of the region's core, is at least
+    ``EDGE_SHARE`` of the core's: about midway between unchanged and changed. Where the core has no
+    shift to speak of, it is the part with at least that share of the peak's evidence.
+
+    Attributes
+    ----------
+    evidence
+        Dims (y, x), -log10 of p; NaN where not judged.
+    shift
+        Dims (band, y, x): smoothed shift in standard deviations.
+    ids
+        Dims (y, x), 0: receives the ids of regions, 1 + the number of their first pixel row by row.
+    pixel_area_m2
+        Area of a pixel.
+    options
+        Smallest region.
+    """
+
+    evidence: Array
+    shift: Array
+    ids: Array
+    pixel_area_m2: float
+    options: RegionOptions
+
+    def find(self, blocks: Sequence[Block], each: Each = each_in_turn) -> Regions:
+        """Find the regions of an image.
+
+        Parameters
+        ----------
+        blocks
+            Their cores fill it, row by row.
+        each
+            Does a task for each of some arguments.
+
+        Returns
+        -------
+        Regions
+            The highest first; the same however the image is cut.
+        """
+        found = list(each(self._within, [(block,) for block in blocks], "finding regions"))
+        regions = [region for closed, _ in found for region in closed]
+        regions += self._across(blocks, [parts for _, parts in found])
+        return Regions(
+            self.ids,
+            np.array([region.id for region in regions], dtype=np.int64),
+            np.array([region.peak for region in regions], dtype=np.float64),
+            tuple(region.box for region in regions),
+        ).above(LEAST_PEAK)
+
+    def _within(self, block: Block) -> tuple[list[_Region], _Open]:
+        """Regions that end within a block, and the connected pixels that may not."""
+        core = block.core
+        evidence, shift = self._read(core)
+        joined, count = ndimage.label(evidence > LOW_EVIDENCE, CONNECTIVITY)
+        peaks = np.atleast_1d(ndimage.maximum(evidence, joined, np.arange(1, count + 1)))
+        is_open = np.zeros(count + 1, dtype=bool)
+        is_open[np.concatenate(_edges(joined, core, self.ids.shape))] = True
+        ids = np.zeros(joined.shape, dtype=np.int32)
+        regions: list[_Region] = []
+        opened: dict[int, tuple[float, Box]] = {}
+        for number, box in enumerate(ndimage.find_objects(joined), start=1):
+            inside, peak, place = joined[box] == number, float(peaks[number - 1]), _moved(box, core)
+            if is_open[number]:
+                key = -self._id(inside, place)
+                ids[box][inside] = key
+                opened[key] = peak, place
+            elif peak > LEAST_PEAK:
+                parts = self._parts(inside, evidence[box], shift[(slice(None), *box)], place)
+                for region, part in parts:
+                    ids[box][part] = region.id
+                    regions.append(region)
+        self.ids[core] = ids
+        edges = tuple(np.minimum(edge, 0) for edge in _edges(ids, core, self.ids.shape))
+        return regions, _Open(
+            edges,
+            {key: peak for key, (peak, _) in opened.items()},
+            {key: box for key, (_, box) in opened.items()},
+        )
+
+    def _across(self, blocks: Sequence[Block], opened: Sequence[_Open]) -> list[_Region]:
+        """Regions of the connected pixels that reach an edge of a block, joined across it."""
+        peaks = {key: peak for parts in opened for key, peak in parts.peaks.items()}
+        boxes = {key: box for parts in opened for key, box in parts.boxes.items()}
+        regions = []
+        for keys in _connected(list(peaks), _touching(blocks, opened, self.ids.shape)):
+            if max(peaks[key] for key in keys) > LEAST_PEAK:
+                regions += self._of_parts(keys, _around([boxes[key] for key in keys]))
+        return regions
+
+    def _of_parts(self, keys: Sequence[int], box: Box) -> list[_Region]:
+        evidence, shift = self._read(box)
+        ids = np.array(self.ids[box])
+        regions = []
+        inside = np.isin(ids, keys)
+        ids[inside] = 0
+        for region, part in self._parts(inside, evidence, shift, box):
+            ids[part] = region.id
+            regions.append(region)
+        self.ids[box] = ids
+        return regions
+
+    def _read(self, box: Box) -> tuple[Float, Float]:
+        """Evidence and shift of a part of the image, 0 where unknown."""
+        evidence, shift = self.evidence[box], self.shift[(slice(None), *box)]
+        return np.nan_to_num(evidence, nan=0.0), np.nan_to_num(shift, nan=0.0)
+
+    def _parts(
+        self, inside: Bool, evidence: Float, shift: Float, place: Box
+    ) -> Iterator[tuple[_Region, Bool]]:
+        """Regions of connected pixels, and which pixels of their box belong to each."""
+        fewest = max(1, int(np.ceil(self.options.min_area * M2_PER_HA / self.pixel_area_m2)))
+        labels, _ = ndimage.label(_extent(inside, evidence, shift), CONNECTIVITY)
+        sizes = np.bincount(labels.ravel())
+        for number, box in enumerate(ndimage.find_objects(labels), start=1):
+            if sizes[number] >= fewest:
+                part = labels == number
+                tight = _moved(box, place)
+                peak = float(evidence[part].max())
+                yield _Region(self._id(part[box], tight), peak, tight), part
+
+    def _id(self, inside: Bool, place: Box) -> int:
+        """Id of pixels in their box: 1 + the number of the first, row by row."""
+        columns: int = self.ids.shape[1]
+        return int(1 + place[0].start * columns + place[1].start + np.argmax(inside[0]))
+
+
+def _edges(image: Labels, core: Box, shape: Sequence[int]) -> tuple[Labels, ...]:
+    """First and last row and column of a block; 0 where no other block follows."""
+    rows, columns = core
+    edges = image[0], image[-1], image[:, 0], image[:, -1]
+    ends = rows.start > 0, rows.stop < shape[0], columns.start > 0, columns.stop < shape[1]
+    return tuple(np.where(follows, edge, 0) for edge, follows in zip(edges, ends, strict=True))
+
+
+def _touching(
+    blocks: Sequence[Block], opened: Sequence[_Open], shape: Sequence[int]
+) -> npt.NDArray[np.int64]:
+    """Pairs of numbers of pixels that touch across the edges of blocks, dims (pair, 2)."""
+    lines: dict[tuple[bool, int], npt.NDArray[np.int64]] = {}
+    for block, parts in zip(blocks, opened, strict=True):
+        rows, columns = block.core
+        keys = (
+            (False, rows.start),
+            (False, rows.stop - 1),
+            (True, columns.start),
+            (True, columns.stop - 1),
+        )
+        along = columns, columns, rows, rows
+        for key, edge, part in zip(keys, parts.edges, along, strict=True):
+            line = lines.setdefault(key, np.zeros(shape[0 if key[0] else 1], dtype=np.int64))
+            line[part] = np.minimum(line[part], edge)
+    pairs = [np.zeros((0, 2), dtype=np.int64)]
+    for (is_column, position), line in lines.items():
+        other = lines.get((is_column, position + 1))
+        if other is not None:
+            pairs += [np.stack(pair, axis=1) for pair in _neighbours(line, other)]
+    found = np.concatenate(pairs)
+    return found[(found < 0).all(axis=1)]
+
+
+def _neighbours(line: Labels, other: Labels) -> list[tuple[Labels, Labels]]:
+    """Each pixel of a row or column with the three next to it in the next one."""
+    return [(line, other), (line[1:], other[:-1]), (line[:-1], other[1:])]
+
+
+def _connected(keys: Sequence[int], pairs: npt.NDArray[np.int64]) -> list[list[int]]:
+    """Groups of numbers that are connected by pairs."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    order = np.sort(np.array(keys, dtype=np.int64))
+    ends = np.searchsorted(order, pairs)
+    links = coo_array((np.ones(len(ends)), (ends[:, 0], ends[:, 1])), shape=(len(order),) * 2)
+    _, groups = connected_components(links, directed=False)
+    by_group: dict[int, list[int]] = {}
+    for key, group in zip(order.tolist(), groups.tolist(), strict=True):
+        by_group.setdefault(group, []).append(key)
+    return list(by_group.values())
+
+
+def _around(boxes: Sequence[Box]) -> Box:
+    """The box around boxes."""
+    rows, columns = (
+        slice(min(part.start for part in parts), max(part.stop for part in parts))
+        for parts in zip(*boxes, strict=True)
+    )
+    return rows, columns
+
+
+def _moved(box: Box, place: Box) -> Box:
+    """A box within another, in the rows and columns that the other is counted in."""
+    rows, columns = (
+        slice(start.start + part.start, start.start + part.stop)
+        for part, start in zip(box, place, strict=True)
+    )
+    return rows, columns
 
 
 def _extent(inside: Bool, evidence: Float, shift: Float) -> Bool:
@@ -123,10 +369,3 @@ def _extent(inside: Bool, evidence: Float, shift: Float) -> Bool:
     filled: Bool = ndimage.binary_closing(np.pad(changed, 1), CONNECTIVITY)[1:-1, 1:-1] & inside
     changed_and_core: Bool = filled | core
     return changed_and_core
-
-
-def _parts(changed: Bool, fewest: int) -> list[Bool]:
-    """Connected parts of at least so many pixels."""
-    labels, _ = ndimage.label(changed, CONNECTIVITY)
-    sizes = np.bincount(labels.ravel())
-    return [labels == part for part in np.flatnonzero(sizes >= fewest) if part > 0]

@@ -1,18 +1,21 @@
 """Residuals of watched acquisitions against the expected images of their baseline."""
 
 import warnings
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import xarray as xr
 
-from sarcast.arrays import Bool, Float, Labels, Times
+from sarcast.arrays import Bool, Box, Float, Labels, Times
 from sarcast.detection import difference as di
-from sarcast.detection.evidence import Residuals, standardise
+from sarcast.detection.evidence import Residuals, raw, standardise
 from sarcast.detection.watch import Watch
 from sarcast.errors import SarcastError, UsageError
+from sarcast.io.scratch import Scratch
 from sarcast.prediction.model import Model
-from sarcast.prediction.predict import TileOptions, predict_targets
+from sarcast.prediction.predict import Chosen, Predicted, predict_tiles
+from sarcast.prediction.tiles import TileOptions
 from sarcast.prediction.uncertainty import with_validation_std
 from sarcast.windows import Predictor, PreviousOptions, bands_of
 from sarcast.windows.bands import join_names
@@ -54,25 +57,33 @@ class Reader:
             ``actual``, ``expected`` and ``std``, dims (time, band, y, x), dB, in the bands that
             could be predicted.
         """
-        predicted = predict_targets(
-            self.cube,
-            self.predictor,
-            watch.targets,
-            baseline=self.previous,
-            before=watch.before,
-            tiles=self.tiles,
-        ).transpose(*IMAGES)
-        if isinstance(self.predictor, Model):
-            predicted = with_validation_std(predicted, self.predictor)
-        if self.bands is not None:
-            predicted = predicted.sel(band=self._chosen(predicted))
-        actual = self.cube["backscatter"].isel(time=list(watch.targets))
-        actual = actual.sel(band=predicted["band"]).transpose(*IMAGES).astype(np.float32)
-        return predicted.assign(actual=(IMAGES, actual.values))
+        return self.watched(watch).read()
 
-    def _chosen(self, predicted: xr.Dataset) -> list[str]:
-        bands = list(self.bands or ())
-        lost = [band for band in bands if band not in predicted["band"].values]
+    def watched(
+        self, watch: Watch, regions: Sequence[Box] | None = None, scratch: Scratch | None = None
+    ) -> "WatchedImages":
+        """Predict the targets of a watch, to be read by parts.
+
+        Parameters
+        ----------
+        watch
+            What is watched.
+        regions, scratch
+            As in ``predict_tiles``.
+        """
+        predicted = predict_tiles(
+            Chosen(self.cube, self.predictor, self.previous, self.tiles),
+            watch.targets,
+            before=watch.before,
+            regions=regions,
+            scratch=scratch,
+        )
+        images = WatchedImages(self.cube, self.predictor, predicted, watch.targets)
+        return images if self.bands is None else replace(images, bands=self._chosen(images))
+
+    def _chosen(self, images: "WatchedImages") -> tuple[str, ...]:
+        bands = tuple(self.bands or ())
+        lost = [band for band in bands if band not in images.bands]
         if lost:
             raise SarcastError(
                 f"{join_names(lost)} has no data in the baseline; choose other bands (--bands)"
@@ -84,6 +95,64 @@ class Reader:
         difference = di.subtract(images["actual"].values, images["expected"].values)
         z = standardise(difference, images["std"].values, self.strata)
         return Residuals(z, mean_correlation(self.predictor, images["time"].values))
+
+
+@dataclass(frozen=True)
+class WatchedImages:
+    """Actual and expected images of the targets of a watch, read by parts.
+
+    Attributes
+    ----------
+    cube, predictor
+        As in ``Reader``.
+    predicted
+        Expected images.
+    targets
+        Indices on ``time``.
+    bands
+        Those that are read; default: all that could be predicted.
+    """
+
+    cube: xr.Dataset
+    predictor: Predictor
+    predicted: Predicted
+    targets: Sequence[int]
+    bands: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Take the bands that could be predicted."""
+        if not self.bands:
+            object.__setattr__(self, "bands", self.predicted.bands)
+
+    @property
+    def times(self) -> Times:
+        """Acquisition times of the targets."""
+        times: Times = self.predicted.like["time"].values
+        return times
+
+    @property
+    def has_std(self) -> bool:
+        """Whether the standard deviation of the expected images is known."""
+        return self.predicted.blend.has_std or (
+            isinstance(self.predictor, Model) and self.predictor.scores is not None
+        )
+
+    def read(self, box: Box | None = None) -> xr.Dataset:
+        """Read a part, by default all: ``actual``, ``expected`` and ``std`` as in ``images``."""
+        predicted = self.predicted.read(box).transpose(*IMAGES)
+        if isinstance(self.predictor, Model) and not self.predicted.blend.has_std:
+            predicted = with_validation_std(predicted, self.predictor)
+        predicted = predicted.sel(band=list(self.bands))
+        actual = self.cube["backscatter"].isel(time=list(self.targets))
+        actual = actual if box is None else actual.isel(y=box[0], x=box[1])
+        actual = actual.sel(band=predicted["band"]).transpose(*IMAGES).astype(np.float32)
+        return predicted.assign(actual=(IMAGES, actual.values))
+
+    def residuals(self, box: Box, strata: Labels) -> Float:
+        """Residuals of a part before they are levelled, as ``raw`` gives them."""
+        images = self.read(box)
+        difference = di.subtract(images["actual"].values, images["expected"].values)
+        return raw(difference, images["std"].values if self.has_std else None, strata)
 
 
 def watched_bands(cube: xr.Dataset, watch: Watch, wanted: tuple[str, ...]) -> tuple[str, ...]:

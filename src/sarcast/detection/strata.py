@@ -5,16 +5,19 @@ would let the fields hide every clear-cut. Pixels are therefore grouped by what 
 shows, and by land cover where the cube has it.
 """
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 import xarray as xr
+from odc.geo.geobox import GeoBox
 from pydantic import BaseModel, ConfigDict, Field
 from scipy import ndimage
 
 from sarcast.arrays import Bool, Double, Float, Labels
-from sarcast.detection.smoothing import smooth
+from sarcast.detection.blocks import Sampling, whole
+from sarcast.detection.smoothing import TRUNCATE, smooth
 from sarcast.io.footprint import pixel_size_m
 
 COVERS = ("forest", "open_land")
@@ -62,21 +65,57 @@ def find_strata(past: "Past", options: StrataOptions) -> Labels:
 
     Returns
     -------
-    ndarray of int16
+    ndarray of int8
         Dims (y, x): 0, 1, ...; -1 where no past image has data.
     """
-    from sklearn.cluster import KMeans
-
-    columns, known = _features(past)
-    labels = np.full(known.shape, -1, dtype=np.int16)
+    features = features_of(past)
+    known = np.isfinite(features[0])
     if not known.any():
+        return np.full(known.shape, -1, dtype=np.int8)
+    sampling, box = Sampling.of(known.size), whole(known.shape)
+    return Groups.of(sampling.take(features, box), options.strata).assign(features)
+
+
+@dataclass(frozen=True)
+class Groups:
+    """Groups of pixels, by their features.
+
+    Attributes
+    ----------
+    middle, spread
+        Dims (feature): what features are scaled by.
+    centres
+        Dims (group, feature): scaled features of the middle of each group.
+    """
+
+    middle: Double
+    spread: Double
+    centres: Float
+
+    @classmethod
+    def of(cls, features: Float, most: int) -> "Groups":
+        """Find the groups, at most so many, of sampled pixels, dims (feature, pixel)."""
+        from sklearn.cluster import KMeans
+
+        columns = features[:, np.isfinite(features[0])].T.astype(np.float64)
+        low, middle, high = np.quantile(columns, (0.16, 0.5, 0.84), axis=0)
+        spread = np.maximum(high - low, 1e-3)
+        scaled = _scaled(columns, middle, spread)
+        rng = np.random.default_rng(0)
+        sample = scaled[rng.choice(len(scaled), min(SAMPLE, len(scaled)), replace=False)]
+        groups = min(most, len(np.unique(sample, axis=0)))
+        means = KMeans(groups, n_init=3, random_state=0).fit(sample)
+        return cls(middle, spread, means.cluster_centers_)
+
+    def assign(self, features: Float) -> Labels:
+        """Group pixels, dims (feature, y, x): 0, 1, ..., dims (y, x); -1 where unknown."""
+        known = np.isfinite(features[0])
+        labels = np.full(known.shape, -1, dtype=np.int8)
+        scaled = _scaled(features[:, known].T.astype(np.float64), self.middle, self.spread)
+        # not k-means' own prediction, which rounds by how many pixels it is asked for
+        distances = [np.square(scaled - centre).sum(axis=1) for centre in self.centres]
+        labels[known] = np.argmin(distances, axis=0)
         return labels
-    scaled = _scaled(columns)
-    rng = np.random.default_rng(0)
-    sample = scaled[rng.choice(len(scaled), min(SAMPLE, len(scaled)), replace=False)]
-    groups = min(options.strata, len(np.unique(sample, axis=0)))
-    labels[known] = KMeans(groups, n_init=3, random_state=0).fit(sample).predict(scaled)
-    return labels
 
 
 def cover_masks(cube: xr.Dataset) -> dict[str, Bool]:
@@ -105,13 +144,39 @@ def find_water(past: "Past") -> Bool:
     if not cross or not co:
         return np.zeros(past.shape[1:], dtype=bool)
     dark = (past.mean[cross[0]] < WATER_VH_DB) & (past.std[co[0]] > WATER_STD_DB)
-    shore = max(1, round(max(past.sigma_px)))
-    water: Bool = ndimage.binary_dilation(dark, iterations=shore)
+    water: Bool = ndimage.binary_dilation(dark, iterations=_shore_px(past.sigma_px))
     return water
 
 
-def _features(past: "Past") -> tuple[Double, Bool]:
-    """Features of the known pixels, dims (pixel, feature), and which these are, dims (y, x)."""
+def _shore_px(sigma_px: tuple[float, float]) -> int:
+    return max(1, round(max(sigma_px)))
+
+
+def past_halo_px(grid: GeoBox) -> tuple[int, ...]:
+    """Rows and columns around a pixel that its features, and whether it is water, depend on."""
+    sigma_px = smoothing_px(grid)
+    return tuple(math.ceil(TRUNCATE * sigma) + 1 + _shore_px(sigma_px) for sigma in sigma_px)
+
+
+def smoothing_px(grid: GeoBox) -> tuple[float, float]:
+    """Standard deviation of the smoothing of past images in rows and columns, pixels."""
+    height, width = pixel_size_m(grid)
+    return SMOOTHING_M / height, SMOOTHING_M / width
+
+
+def feature_count(cube: xr.Dataset) -> int:
+    """Number of features of each pixel."""
+    return 4 * cube.sizes["band"] + sum(name in cube for name in COVERS)
+
+
+def features_of(past: "Past") -> Float:
+    """Features of each pixel, as ``find_strata`` lists them.
+
+    Returns
+    -------
+    ndarray of float32
+        Dims (feature, y, x); NaN where no past image has data.
+    """
     half = QUARTERS // 2
     with np.errstate(invalid="ignore"):
         trend = past.mean_of(slice(half, None)) - past.mean_of(slice(0, half))
@@ -121,7 +186,9 @@ def _features(past: "Past") -> tuple[Double, Bool]:
     maps = [np.where(np.isfinite(layer), layer, 0.0) for image in images for layer in image]
     for mask in cover_masks(past.cube).values():
         maps.append(smooth(mask.astype(np.float32), past.sigma_px))
-    return np.stack([layer[known] for layer in maps], axis=1).astype(np.float64), known
+    features = np.stack(maps).astype(np.float32)
+    features[:, ~known] = np.nan
+    return features
 
 
 @dataclass(frozen=True)
@@ -148,8 +215,7 @@ class Past:
     @property
     def sigma_px(self) -> tuple[float, float]:
         """Standard deviation of the smoothing in rows and columns, pixels."""
-        height, width = pixel_size_m(self.cube["backscatter"].odc.geobox)
-        return SMOOTHING_M / height, SMOOTHING_M / width
+        return smoothing_px(self.cube["backscatter"].odc.geobox)
 
     @cached_property
     def _moments(self) -> Double:
@@ -191,8 +257,7 @@ class Past:
         return std
 
 
-def _scaled(columns: Double) -> Float:
+def _scaled(columns: Double, middle: Double, spread: Double) -> Float:
     """Features over their spread (84 % - 16 % quantile), limited to 3 spreads from the median."""
-    low, middle, high = np.quantile(columns, (0.16, 0.5, 0.84), axis=0)
-    scaled: Float = np.clip((columns - middle) / np.maximum(high - low, 1e-3), -3.0, 3.0)
+    scaled: Float = np.clip((columns - middle) / spread, -3.0, 3.0)
     return scaled.astype(np.float32)

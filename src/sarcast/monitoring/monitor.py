@@ -17,11 +17,12 @@ from sarcast.arrays import Float
 from sarcast.cube.dates import moment_of
 from sarcast.cube.schema import describe_grid
 from sarcast.detection import difference as di
+from sarcast.detection.area import in_memory
 from sarcast.detection.event_files import with_points
 from sarcast.detection.judged import Part, crop
 from sarcast.detection.null import Null
 from sarcast.detection.output import model_properties
-from sarcast.detection.prepare import in_memory, observer_of
+from sarcast.detection.prepare import observer_of
 from sarcast.detection.regions import pixel_ha
 from sarcast.detection.runs import MONITOR
 from sarcast.detection.watch import Watch, plan_watch

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from sarcast.detection.area import Area
 from sarcast.detection.judged import Part
 from sarcast.detection.null import Null
 from sarcast.detection.null_file import read_null, write_null
@@ -74,7 +75,7 @@ class NullKeeper:
         return bool(now - then >= np.timedelta64(self.options.renew_days, "D"))
 
     def _measured(self, number: int, watch: Watch) -> Null:
-        null = measure_null(self.part, self.predictor, watch, self.options)
+        null = measure_null(Area(self.part), self.predictor, watch, self.options)
         self.folder.path.mkdir(parents=True, exist_ok=True)
         write_null(null, self.folder.null_path(number))
         self._known = {number: null}

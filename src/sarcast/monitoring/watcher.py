@@ -12,8 +12,8 @@ from sarcast.arrays import Bool, Float
 from sarcast.detection import difference as di
 from sarcast.detection.evidence import Residuals
 from sarcast.detection.null import Null
+from sarcast.detection.observation import Observer
 from sarcast.detection.regions import CONNECTIVITY, Regions
-from sarcast.detection.replay import Observer
 from sarcast.detection.smoothing import smooth
 from sarcast.detection.watch import Watch
 from sarcast.errors import SarcastError

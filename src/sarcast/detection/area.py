@@ -1,0 +1,201 @@
+"""An area that is processed by blocks: its cube, its intermediate results, and its workers."""
+
+import math
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+from odc.geo.geobox import GeoBox
+
+from sarcast.arrays import Box, Labels
+from sarcast.cube.executor import WorkerOptions, Workers, start_workers
+from sarcast.detection.blocks import Block, BlockOptions, Sampling, Scalar, blocks_of, whole
+from sarcast.detection.judged import Part
+from sarcast.io.footprint import pixel_size_m
+from sarcast.io.progress import track
+from sarcast.io.scratch import CHUNK_PX, Scratch
+from sarcast.windows import PixelShape
+
+R = TypeVar("R")
+
+MOST_BYTES_IN_MEMORY = 2**31
+"""Size of a cube's variable up to which it is kept in memory, bytes."""
+MOST_REPLAYED = 2**24
+"""Pixels of an area up to which all of it is replayed."""
+SQUARE_PX = 1024
+"""Side of the squares that are replayed of a larger area."""
+LEAST_JUDGED = 0.1
+"""Least share of a square that must be judged, unless a stratum lies nowhere else."""
+ENOUGH_PIXELS = 20_000
+"""Pixels of a stratum that the squares should have together."""
+
+
+@dataclass(frozen=True)
+class Area:
+    """A part of a cube, and how it is processed.
+
+    Attributes
+    ----------
+    part
+        The part with its margin.
+    side
+        Of a block, pixels.
+    scratch
+        Where intermediate results are kept; in memory where the area is one block.
+    workers
+        Who works on the blocks; None for this thread.
+    """
+
+    part: Part
+    side: int = field(default_factory=lambda: BlockOptions().block)
+    scratch: Scratch = field(default_factory=Scratch)
+    workers: Workers | None = None
+
+    @property
+    def grid(self) -> GeoBox:
+        """Grid of the part."""
+        return self.part.cube["backscatter"].odc.geobox
+
+    @property
+    def shape(self) -> PixelShape:
+        """Rows and columns."""
+        rows, columns = self.part.inside.shape
+        return rows, columns
+
+    @property
+    def pixel_m(self) -> tuple[float, float]:
+        """Height and width of a pixel, metres."""
+        return pixel_size_m(self.grid)
+
+    @property
+    def is_one_block(self) -> bool:
+        """Whether the area is one block."""
+        return max(self.shape) <= self.side
+
+    def blocks(self, halo: Sequence[int] = (0, 0)) -> tuple[Block, ...]:
+        """Its blocks, with a halo of so many rows and columns."""
+        return blocks_of(self.shape, self.side, halo)
+
+    @property
+    def sampling(self) -> Sampling:
+        """The pixels that medians are taken from."""
+        return Sampling.of(self.shape[0] * self.shape[1])
+
+    @contextmanager
+    def with_scratch(self) -> Iterator[Self]:
+        """Give the same area, whose intermediate results are deleted at the end."""
+        with self.scratch.part() as scratch:
+            yield replace(self, scratch=scratch)
+
+    def each(
+        self, task: Callable[..., R], calls: Sequence[tuple[Any, ...]], label: str
+    ) -> Iterator[R]:
+        """Do a task for each of the calls' arguments, and give the results in their order."""
+        if self.workers is None or len(calls) == 1:
+            yield from (task(*arguments) for arguments in calls)
+            return
+        futures = self.workers.submit_each(task, calls)
+        for future in track(futures, label, len(calls)):
+            yield future.result()
+
+
+@contextmanager
+def open_area(
+    part: Part, blocks: BlockOptions, workers: WorkerOptions, folder: Path | None = None
+) -> Iterator[Area]:
+    """Prepare a part of a cube: start workers, and make room for intermediate results.
+
+    Parameters
+    ----------
+    part
+        The part with its margin.
+    blocks, workers
+        How it is processed.
+    folder
+        Folder for a new one with the results of an area larger than a block, which is deleted at
+        the end; default: that of the system for temporary files.
+    """
+    with ExitStack() as stack:
+        area = Area(part, blocks.block)
+        if area.is_one_block and workers.scheduler is None:
+            yield replace(area, part=in_memory(part))
+            return
+        made = tempfile.TemporaryDirectory(prefix="sarcast-", dir=folder)
+        scratch = Scratch(Path(stack.enter_context(made)), math.gcd(blocks.block, CHUNK_PX))
+        started = stack.enter_context(start_workers(workers))
+        yield replace(area, part=in_memory(part), scratch=scratch, workers=started)
+
+
+def in_memory(part: Part) -> Part:
+    """Read what is used many times and is small: conditions and, of a small part, all images.
+
+    The oracle of a world, which is used once if ever, is not read.
+    """
+    cube = part.cube
+    most = MOST_BYTES_IN_MEMORY / np.dtype(np.float32).itemsize
+    chosen = [name for name in cube.data_vars if name != "expected" and cube[name].size <= most]
+    read = {name: cube[name].compute() for name in chosen}
+    if "backscatter" in read:
+        read["backscatter"] = read["backscatter"].astype(np.float32, keep_attrs=True)
+    return replace(part, cube=cube.assign(read))
+
+
+@dataclass(frozen=True)
+class Plots:
+    """The parts of an area that are observed.
+
+    Attributes
+    ----------
+    blocks
+        The parts.
+    regions
+        Rows and columns that are predicted as one, each with tiles of its own; every block lies in
+        one of them.
+    sampling
+        The pixels that medians are taken from.
+    """
+
+    blocks: tuple[Block, ...]
+    regions: tuple[Box, ...]
+    sampling: Sampling
+
+    @classmethod
+    def all_of(cls, area: Area, halo: Sequence[int]) -> Self:
+        """All of an area, in blocks with a halo."""
+        return cls(area.blocks(halo), (whole(area.shape),), area.sampling)
+
+    @classmethod
+    def sample_of(cls, area: Area, strata: Labels) -> Self | None:
+        """Squares of a large area, drawn among those that are judged in part; None if it is small.
+
+        For every stratum that they miss, the square with most of it is added. Each square is seen
+        as if nothing lay around it.
+        """
+        if area.shape[0] * area.shape[1] <= MOST_REPLAYED:
+            return None
+        squares = [block.core for block in blocks_of(area.shape, SQUARE_PX, (0, 0))]
+        groups = int(strata.max(initial=-1)) + 1
+        counts = np.array(
+            [np.bincount(strata[square].ravel() + 1, minlength=groups + 1) for square in squares]
+        )[:, 1:]
+        judged = np.flatnonzero(counts.sum(axis=1) > LEAST_JUDGED * SQUARE_PX**2)
+        rng = np.random.default_rng(0)
+        chosen = set(rng.permutation(judged)[: MOST_REPLAYED // SQUARE_PX**2].tolist())
+        for stratum in range(groups):
+            if counts[[*chosen], stratum].sum() < ENOUGH_PIXELS:
+                chosen.add(int(counts[:, stratum].argmax()))
+        drawn = tuple(squares[index] for index in sorted(chosen))
+        if not drawn:
+            return None
+        blocks = tuple(Block(square, square) for square in drawn)
+        return cls(blocks, drawn, Sampling.of(len(drawn) * SQUARE_PX**2))
+
+    def sample(self, image: npt.NDArray[Scalar]) -> npt.NDArray[Scalar]:
+        """Values of the sampled pixels of an image, dims (..., y, x): dims (..., pixel)."""
+        cores = [block.core for block in self.blocks]
+        return np.concatenate([self.sampling.take(image[core], core) for core in cores], axis=-1)

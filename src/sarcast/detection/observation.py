@@ -1,0 +1,268 @@
+"""Observations: the statistics of any watch of a cube, made in one way, part by part."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from sarcast.arrays import Box, Float, Floating, Labels
+from sarcast.detection.area import Area, Plots
+from sarcast.detection.blocks import Block, Sampling
+from sarcast.detection.evidence import (
+    SHIFT_SCALES_M,
+    Direction,
+    Levels,
+    Residuals,
+    halo_px,
+    levels_of,
+    names_of,
+    relative,
+    shift,
+    sizes_of,
+    statistics,
+    typical_norms,
+    unscaled,
+)
+from sarcast.detection.regions import RegionFinder, RegionOptions, Regions, find_regions
+from sarcast.detection.residuals import Reader, WatchedImages, looks_of, mean_correlation
+from sarcast.detection.smoothing import smooth
+from sarcast.detection.watch import Watch
+from sarcast.io.footprint import pixel_size_m
+from sarcast.io.scratch import Array
+
+
+@dataclass(frozen=True)
+class Observation:
+    """Statistics of one watch.
+
+    Attributes
+    ----------
+    statistics
+        By name, dims (y, x); NaN where not judged.
+    shift
+        Dims (band, y, x), smoothed at the finest scale.
+    looks
+        Dims (y, x): targets that see a pixel.
+    """
+
+    statistics: Mapping[str, Floating]
+    shift: Floating
+    looks: Labels
+
+
+@dataclass(frozen=True)
+class ObservationLayers:
+    """An observation, read by parts.
+
+    Attributes
+    ----------
+    statistics, shift, looks
+        As in ``Observation``; the statistics are still to be divided by their sizes.
+    sizes
+        Dims (statistic, stratum); None if they are divided already.
+    """
+
+    statistics: Mapping[str, Array]
+    shift: Array
+    looks: Array
+    sizes: Float | None = None
+
+    @classmethod
+    def of(cls, observation: Observation) -> "ObservationLayers":
+        """Give an observation in memory as one that is read by parts."""
+        return cls(observation.statistics, observation.shift, observation.looks)
+
+    def read(self, box: Box, strata: Labels) -> Observation:
+        """Read a part; strata of dims (y, x)."""
+        found = {name: np.asarray(values[box]) for name, values in self.statistics.items()}
+        if self.sizes is not None:
+            sized = zip(found.items(), self.sizes, strict=True)
+            found = {name: relative(values, size, strata) for (name, values), size in sized}
+        return Observation(found, self.shift[(slice(None), *box)], self.looks[box])
+
+
+@dataclass(frozen=True)
+class ResidualLayers:
+    """Residuals of a watch, read by parts.
+
+    Attributes
+    ----------
+    raw
+        Dims (time, band, y, x), before they are levelled.
+    levels
+        Their levels.
+    correlation
+        As in ``Residuals``.
+    """
+
+    raw: Array
+    levels: Levels
+    correlation: float
+
+    def read(self, box: Box, strata: Labels) -> Residuals:
+        """Levelled residuals of a part; strata of dims (y, x)."""
+        z = self.levels.apply(self.raw[(slice(None), slice(None), *box)], strata)
+        return Residuals(z, self.correlation)
+
+
+@dataclass(frozen=True)
+class Sighting:
+    """A watch by parts: its images, their residuals, and the statistics of these."""
+
+    images: WatchedImages
+    residuals: ResidualLayers
+    observation: ObservationLayers
+
+
+@dataclass(frozen=True)
+class Observer:
+    """Makes the statistics of any watch of a cube in one way.
+
+    Attributes
+    ----------
+    reader
+        Predicts the targets.
+    direction
+        Of the changes that are looked for.
+    regions
+        Which regions are events.
+    """
+
+    reader: Reader
+    direction: Direction
+    regions: RegionOptions
+
+    @property
+    def strata(self) -> Labels:
+        """Strata of the cube, dims (y, x), -1 outside."""
+        return self.reader.strata
+
+    @property
+    def pixel_m(self) -> tuple[float, float]:
+        """Height and width of a pixel, metres."""
+        return pixel_size_m(self.reader.cube.odc.geobox)
+
+    @property
+    def finest_px(self) -> tuple[float, ...]:
+        """Finest scale of a shift in rows and columns, pixels."""
+        return tuple(SHIFT_SCALES_M[0] / size for size in self.pixel_m)
+
+    @property
+    def pixel_area_m2(self) -> float:
+        """Area of a pixel."""
+        height, width = self.pixel_m
+        return height * width
+
+    def plots(self, area: Area) -> Plots:
+        """All of an area, in blocks with the halo that the statistics need."""
+        return Plots.all_of(area, halo_px(self.pixel_m))
+
+    def observe(self, watch: Watch, area: Area, plots: Plots) -> Sighting:
+        """Predict the targets of a watch and compute its statistics.
+
+        Parameters
+        ----------
+        watch
+            What is watched.
+        area
+            The area of the cube, and where the results are kept.
+        plots
+            The parts of it that are observed.
+        """
+        images = self.reader.watched(watch, plots.regions, area.scratch)
+        residuals, typical = self._levelled(images, area, plots)
+        return Sighting(images, residuals, self._measured(residuals, typical, area, plots))
+
+    def observe_residuals(self, residuals: Residuals) -> Observation:
+        """Compute the statistics of the residuals of a watch, of the whole cube at once."""
+        found = statistics(residuals, self.pixel_m, self.strata, self.direction)
+        shifts = smooth(shift(residuals), self.finest_px)
+        return Observation(found, shifts, looks_of(residuals.seen))
+
+    def regions_of(self, evidence: Float, shifts: Floating) -> Regions:
+        """Find regions from evidence, dims (y, x), and the ``shift`` of an observation."""
+        return find_regions(evidence, shifts.astype(np.float32), self.pixel_area_m2, self.regions)
+
+    def regions_in(self, area: Area, plots: Plots, evidence: Array, shifts: Array) -> Regions:
+        """Find the regions of an area, part by part."""
+        ids = area.scratch.images(area.shape, np.int32)
+        finder = RegionFinder(evidence, shifts, ids, self.pixel_area_m2, self.regions)
+        return finder.find(plots.blocks, area.each)
+
+    def _levelled(
+        self, images: WatchedImages, area: Area, plots: Plots
+    ) -> tuple[ResidualLayers, list[float]]:
+        """Residuals with their levels, and the typical norm at each target."""
+        shape = (len(images.times), len(images.bands), *area.shape)
+        raw = area.scratch.images(shape, np.float32)
+        task = _ReadResiduals(images, raw, plots.sampling)
+        calls = [(block.core, self.strata[block.core]) for block in plots.blocks]
+        sample = np.concatenate([*area.each(task, calls, "comparing")], axis=-1)
+        strata = plots.sample(self.strata)
+        levels = levels_of(sample, strata, images.has_std)
+        correlation = mean_correlation(self.reader.predictor, images.times)
+        return ResidualLayers(raw, levels, correlation), typical_norms(levels.apply(sample, strata))
+
+    def _measured(
+        self, residuals: ResidualLayers, typical: Sequence[float], area: Area, plots: Plots
+    ) -> ObservationLayers:
+        targets, bands, *shape = residuals.raw.shape
+        names = names_of(targets, self.direction)
+        found = ObservationLayers(
+            {name: area.scratch.images(shape, np.float32) for name in names},
+            area.scratch.images((bands, *shape), np.float32),
+            area.scratch.images(shape, np.uint8),
+        )
+        measures = _Measures(self.pixel_m, tuple(typical), self.direction, self.finest_px)
+        task = _Measure(measures, residuals, found, plots.sampling)
+        calls = [(block, self.strata[block.outer]) for block in plots.blocks]
+        sample = np.concatenate([*area.each(task, calls, "measuring evidence")], axis=-1)
+        sizes = sizes_of(sample, plots.sample(self.strata))
+        return replace(found, sizes=sizes)
+
+
+@dataclass(frozen=True)
+class _ReadResiduals:
+    """Compares actual and expected images of a part, and keeps the residuals."""
+
+    images: WatchedImages
+    raw: Array
+    sampling: Sampling
+
+    def __call__(self, core: Box, strata: Labels) -> Float:
+        """Give the residuals of the sampled pixels, dims (time, band, pixel)."""
+        raw = self.images.residuals(core, strata)
+        self.raw[(slice(None), slice(None), *core)] = raw
+        return self.sampling.take(raw, core)
+
+
+@dataclass(frozen=True)
+class _Measures:
+    """How residuals are measured: arguments of ``unscaled``, and the finest scale in pixels."""
+
+    pixel_m: tuple[float, float]
+    typical: tuple[float, ...]
+    direction: Direction
+    finest_px: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class _Measure:
+    """Computes the statistics of a block, and keeps them."""
+
+    measures: _Measures
+    residuals: ResidualLayers
+    found: ObservationLayers
+    sampling: Sampling
+
+    def __call__(self, block: Block, strata: Labels) -> Float:
+        """Give the statistics of the sampled pixels, dims (statistic, pixel)."""
+        how, inner, core = self.measures, block.inner, block.core
+        residuals = self.residuals.read(block.outer, strata)
+        maps = unscaled(residuals, how.pixel_m, how.typical, how.direction)
+        for name, values in maps.items():
+            self.found.statistics[name][core] = values[inner]
+        smoothed = smooth(shift(residuals), how.finest_px)
+        self.found.shift[(slice(None), *core)] = smoothed[(slice(None), *inner)]
+        self.found.looks[core] = looks_of(residuals.seen)[inner]
+        return np.stack([self.sampling.take(values[inner], core) for values in maps.values()])
