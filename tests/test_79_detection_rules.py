@@ -14,6 +14,8 @@ from sarcast.evaluation.detection.rules import (
     pixel_t,
     pooled_t,
 )
+from sarcast.monitoring.confirmation import Opera
+from sarcast.monitoring.layers import Layers, Look, Status
 
 
 def series(z=None, residual=None, images=None, tracks=None, spacing_m=10.0) -> Series:
@@ -74,17 +76,32 @@ def test_pixel_t_needs_two_images_of_a_track_before() -> None:
     assert np.isnan(pixel_t(series(np.zeros((3, 1, 6, 6), np.float32), images=images))).all()
 
 
-def test_opera_confidence_is_mean_times_count_squared() -> None:
-    z = np.zeros((3, 2, 1, 4), dtype=np.float32)
-    z[:, 0, 0, 0] = [2.5, -2.5, 2.5]  # just confirmed
-    z[:, 1, 0, 1] = [6.0, 1.0, -3.0]  # two detections
-    z[:, :, 0, 2] = np.nan
-    z[0, 0, 0, 3] = 500.0  # capped
-    confidence = opera_confidence(series(z))[0]
-    assert confidence[0] == pytest.approx(OPERA_CONFIRMED)
-    assert confidence[1] == pytest.approx(4.5 * 4)
-    assert np.isnan(confidence[2])
-    assert confidence[3] == pytest.approx(100.0)
+def test_opera_confidence_by_hand() -> None:
+    """C' = trunc(c² (C / c² (c + n) + m) / (c + n + 1)) from the first detection's metric on."""
+    z = np.zeros((3, 2, 1, 7), dtype=np.float32)
+    z[:, 0, 0, 0] = [2.5, -2.5, 2.5]  # 2.5, 5, 9
+    z[:, 1, 0, 1] = [7.0, -7.0, 7.0]  # 7, 14, 26: confirmed
+    z[:, 1, 0, 2] = [9.0, 1.0, 0.0]  # ends at the second acquisition
+    z[2, 0, 0, 3] = 50.0  # the rule confirms nothing on its first day
+    z[1:, 0, 0, 4] = 500.0  # capped at 100: 100, 200
+    z[:, 0, 0, 5] = [8.0, 8.0, 0.0]  # 8, 16, and less after the third: the greatest counts
+    z[:, :, 0, 6] = np.nan
+    found = opera_confidence(series(z))[0]
+    np.testing.assert_array_equal(found, [9.0, 26.0, 0.0, 0.0, 200.0, 16.0, np.nan])
+    assert above(found, OPERA_CONFIRMED).tolist() == [False, True, False, False, True, False, False]
+
+
+def test_opera_confidence_confirms_what_the_rule_confirms() -> None:
+    """Of low magnitude, where the rule never takes a confirmation back."""
+    rng = np.random.default_rng(4)
+    z = rng.normal(3.1, 0.6, size=(6, 1, 60, 60)).clip(0.0, 4.4).astype(np.float32)
+    given = series(z)
+    layers = Layers.empty((60, 60), 1)
+    for time, each in zip(given.times[-6:], z, strict=True):
+        layers = Opera().advance(layers, Look(time, each[0], each))
+    confirmed = layers.status == Status.CONFIRMED_LOW
+    assert 0.1 < confirmed.mean() < 0.9
+    np.testing.assert_array_equal(above(opera_confidence(given), OPERA_CONFIRMED), confirmed)
 
 
 def test_one_date_takes_the_last_residual() -> None:

@@ -1,15 +1,15 @@
 """Published rules of detection, as rivals: each turns a series into one image of a statistic.
 
 One date (this package until version 0.1; the paper): the norm over the bands of actual − expected
-of the last acquisition. OPERA DIST-S1: a distance in standard deviations per acquisition, and a
-confidence that grows with the square of the number of detections. PWTT: Student's t of the
-acquisitions after against those before, by orbit.
+of the last acquisition. OPERA DIST-ALERT: the rule that ``monitor --rule opera`` has, which gives
+all layers of its products. PWTT: Student's t of the acquisitions after against those before, by
+orbit.
 
 References
 ----------
 Ballinger 2025, "Open Access Battle Damage Detection via Pixel-Wise T-Test on Sentinel-1 Imagery",
 Remote Sensing of Environment, arXiv:2405.06323; code at github.com/oballinger/PWTT, version 0.1.0.
-OPERA DIST-S1: github.com/opera-adt/dist-s1 (``processing.py``, ``data_models/defaults.py``).
+OPERA DIST-ALERT: see ``sarcast.monitoring.confirmation``.
 """
 
 import math
@@ -23,12 +23,12 @@ from scipy import ndimage
 
 from sarcast.arrays import Bool, Float, Times
 from sarcast.detection import difference as di
+from sarcast.monitoring.confirmation import Opera, OperaOptions
+from sarcast.monitoring.layers import Layers, Look, Status
+from sarcast.monitoring.sequential import ACTIVE
 
-OPERA_DETECTION = 2.5
-"""Distance from which on an acquisition counts as a detection, standard deviations."""
-OPERA_GREATEST_DISTANCE = 100.0
-OPERA_CONFIRMED = 3**2 * OPERA_DETECTION
-"""Confidence from which on a change is confirmed: three detections at the threshold."""
+OPERA_CONFIRMED = OperaOptions().confirmation_confidence_threshold
+"""Confidence from which on a change is confirmed."""
 PWTT_DAMAGE = 3.3
 """Value of t that the published code calls damage."""
 PWTT_BEFORE_DAYS = 365.25
@@ -103,18 +103,23 @@ def one_date_norm(series: Series) -> Float:
 
 
 def opera_confidence(series: Series) -> Float:
-    """Confidence of OPERA DIST-S1: mean distance of the detections times their number squared.
+    """Confidence of OPERA DIST-ALERT, dims (y, x), of alerts that it can confirm.
 
-    The distance of an acquisition is the greatest |z| of its bands, at most 100; a detection is one
-    of 2.5 or more. A change is confirmed from 22.5 on.
+    ``Opera`` is given the watched acquisitions in order, of each the greatest |z| of its bands. The
+    statistic is the greatest confidence of the present alert after the day of its first detection:
+    the rule confirms none on that day, and one that is confirmed stays so. It is 0 where there is
+    no alert, or one of the last acquisition alone, and NaN where nothing was seen.
     """
-    distance = np.minimum(_largest(np.abs(series.z), axis=1), np.float32(OPERA_GREATEST_DISTANCE))
-    detected = distance >= OPERA_DETECTION
-    count = detected.sum(axis=0, dtype=np.float32)
-    total = np.where(detected, distance, np.float32(0.0)).sum(axis=0, dtype=np.float32)
-    known = np.isfinite(distance).any(axis=0)
-    confidence: Float = np.where(known, total * count, np.float32(np.nan))
-    return confidence
+    rule, layers = Opera(), Layers.empty(series.z.shape[-2:], series.z.shape[1])
+    confidence = np.zeros(layers.shape, dtype=np.float32)
+    watched = zip(series.times[-series.watched :], series.z, series.residual, strict=True)
+    for time, z, residual in watched:
+        layers = rule.advance(layers, Look(time, _largest(np.abs(z), axis=0), residual))
+        later = np.isin(layers.status, ACTIVE) & (layers.duration > 1)
+        confidence = np.where(later, np.fmax(confidence, layers.confidence), np.float32(0.0))
+    known = layers.status != Status.NO_DATA
+    result: Float = np.where(known, confidence, np.float32(np.nan))
+    return result
 
 
 def pixel_t(series: Series) -> Float:
