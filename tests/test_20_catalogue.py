@@ -376,6 +376,16 @@ def test_damaged_bytes_give_one_error_line_or_no_harm(tmp_path: Path) -> None:
     assert refused > 50
 
 
+def test_a_parquet_file_with_two_columns_of_one_name(tmp_path: Path) -> None:
+    catalogue, item = FolderCatalogue(tmp_path), scene(tmp_path, 0).to_item()
+    catalogue.add([item])
+    table = pq.read_table(tmp_path / "items.parquet")
+    pq.write_table(table.append_column("id", table["id"]), tmp_path / "items.parquet")
+    for attempt in (lambda: catalogue.search(GRID.extent), lambda: catalogue.add([item])):
+        with pytest.raises(SarcastError, match="is damaged.*2 columns have the name id"):
+            attempt()
+
+
 def test_a_parquet_file_without_items(tmp_path: Path) -> None:
     pq.write_table(pa.table({"id": ["a"], "value": [1.0]}), tmp_path / "items.parquet")
     with pytest.raises(SarcastError, match="lacks assets, geometry, datetime, so"):

@@ -161,6 +161,18 @@ def test_unknown_fields_pass_and_null_is_absent() -> None:
     }
 
 
+def test_a_property_with_the_name_of_a_field_of_the_item_is_left_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """A table has one column for both; its library would warn of it."""
+    item = parse_item(content(type="other", id="two"), Places(), BASE, LeftOut())
+    assert item.id == "one"
+    assert not {"type", "id"} & item.properties.keys()
+    FolderCatalogue(tmp_path).add([item])
+    assert capsys.readouterr().err == ""
+    assert not caplog.records
+
+
 POISON = ("bands as text", "relative orbit as text", "EPSG:0", "empty geometry", "huge integer")
 
 

@@ -134,9 +134,11 @@ def test_a_network_larger_than_its_file_takes_no_memory(unet: Path) -> None:
     [
         (
             {"normalisation__band_low": [float("nan"), -36.0]},
-            r"normalisation.band_low \(must be fin",
+            r"normalisation.band_low \(must be from -1e\+09 to 1e\+09\)",
         ),
         ({"normalisation__elevation_max": float("inf")}, r"normalisation.elevation_max \(must be"),
+        ({"normalisation__band_high": [5.0, 1e308]}, r"normalisation.band_high \(must be"),
+        ({"std_factor": 1e30}, r"std_factor \(must be"),
         ({"normalisation__band_low": [10.0, 10.0]}, "must lie below band_high"),
         ({"std_factor": float("inf")}, "std_factor"),
         ({"error_correlation": 2.0}, "error_correlation"),

@@ -320,6 +320,17 @@ def test_null_in_a_file_of_options(
     assert expected in fails(capsys, status, *words)
 
 
+def test_null_in_a_group_of_options(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    record = tmp_path / "run.yaml"
+    words = ("evaluate", tmp_path / "nowhere", "--config", record)
+    for group, status, expected in (
+        ("{radius_px: null, share: null}", 1, "nowhere is not a cube"),
+        ("{radius_px: [1.0, null]}", 2, "no null in a list, found ['radius_px']"),
+    ):
+        record.write_text(f"evaluate:\n  to: {tmp_path / 'to'}\n  persistent: {group}\n")
+        assert expected in fails(capsys, status, *words)
+
+
 def test_a_message_that_rasterio_cannot_log_is_not_shown(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -422,6 +433,20 @@ def test_a_band_without_data(
         assert (
             "no pixel of the validation windows has data in VH; sarcast needs VV and VH" in message
         )
+        shutil.rmtree(tmp_path / "to")
+
+
+def test_a_training_that_was_killed_before_it_began_is_run_again(
+    area: Path, tmp_path: Path
+) -> None:
+    """When its folder was there but not, or only in part, the record of its options."""
+    work = tmp_path / "to" / "training"
+    for leftover in ("", ".run.yaml-0123abcd.partial"):
+        (work / leftover).mkdir(parents=True)
+        if leftover:
+            (work / leftover / "run.yaml").write_text("train: {fro")
+        run("train", area / "cube.zarr", "--to", tmp_path / "to", *QUICK)
+        assert {path.name for path in work.iterdir()} == {"logs"}
         shutil.rmtree(tmp_path / "to")
 
 

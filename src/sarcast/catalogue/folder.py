@@ -157,6 +157,7 @@ class FolderCatalogue:
             )
         try:
             with pq.ParquetFile(self._file) as file:
+                _check_columns(file.schema_arrow.names)
                 yield file
         except (
             pa.ArrowException,
@@ -344,6 +345,13 @@ def _collections(table: pa.Table) -> list[str | None]:
         return [None] * len(table)
     names: list[str | None] = table["collection"].to_pylist()
     return names
+
+
+def _check_columns(names: Sequence[str]) -> None:
+    """Raise ValueError if two columns have one name."""
+    name, count = Counter(names).most_common(1)[0] if names else ("", 0)
+    if count > 1:
+        raise ValueError(f"{count} columns have the name {name}")
 
 
 def _keys(table: pa.Table) -> list[tuple[str | None, str]]:

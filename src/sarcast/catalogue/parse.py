@@ -21,6 +21,12 @@ from sarcast.io.documents import MOST_DEPTH, parse_json
 
 _INTEGERS = range(-(2**63), 2**63)
 _LONGEST_NAME = 80
+_ITEM_FIELDS = frozenset(
+    (
+        *("type", "stac_version", "stac_extensions", "id", "geometry", "bbox", "links", "assets"),
+        *("collection", "properties"),
+    )
+)
 
 
 def parse_items(
@@ -102,11 +108,20 @@ def _make(content: Any, make: Callable[[dict[str, Any]], pystac.Item]) -> pystac
     try:
         plain = _plain(content, MOST_DEPTH)
         ItemFields.model_validate(plain)
-        return make(plain)
+        return make(_without_collisions(plain))
     except ValidationError as error:
         raise _malformed(name, fault_of(error)) from error
     except (SarcastError, *MALFORMED) as error:
         raise _malformed(name, " ".join(str(error).split()) or type(error).__name__) from error
+
+
+def _without_collisions(plain: dict[str, Any]) -> dict[str, Any]:
+    """Leave out properties with the name of a field of the item: a table has one column for both.
+
+    STAC gives them no meaning.
+    """
+    properties = {k: v for k, v in plain["properties"].items() if k not in _ITEM_FIELDS}
+    return {**plain, "properties": properties}
 
 
 def _place_assets(

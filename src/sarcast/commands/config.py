@@ -23,6 +23,7 @@ from pydantic.fields import FieldInfo
 
 from sarcast.errors import LONGEST, UsageError, hide, without_credentials
 from sarcast.io.documents import MalformedError, parse_yaml, read_yaml
+from sarcast.io.files import new_file
 from sarcast.io.results import RECORD
 
 FLAT = Parameter(name="*")
@@ -40,6 +41,8 @@ class Config(BaseModel):
 def write_record(folder: Path, verb: str, inputs: Mapping[str, Any], config: Config) -> None:
     """Write ``run.yaml``: the resolved options of a verb with comments, readable by ``--config``.
 
+    It is written at once: a killed run leaves the whole record or none.
+
     Parameters
     ----------
     folder
@@ -51,7 +54,8 @@ def write_record(folder: Path, verb: str, inputs: Mapping[str, Any], config: Con
     config
         Options of the verb.
     """
-    (folder / RECORD).write_text(_record(verb, inputs, config), encoding="utf-8")
+    with new_file(folder / RECORD) as partial:
+        partial.write_text(_record(verb, inputs, config), encoding="utf-8")
 
 
 def differing_options(
@@ -115,14 +119,28 @@ def read_record(path: Path, verb: str) -> dict[str, Any]:
     options = content[verb]
     if not isinstance(options, dict):
         return content
-    invalid = [key for key in options if not isinstance(key, str)]
-    invalid += [key for key, value in options.items() if isinstance(value, list) and None in value]
+    invalid: list[Any] = []
+    given = _given(options, invalid)
     if invalid:
         raise UsageError(
             f"--config {path} must hold names and plain values, and no null in a list, found "
             f"{invalid}"
         )
-    return {**content, verb: {key: value for key, value in options.items() if value is not None}}
+    return {**content, verb: given}
+
+
+def _given(options: Mapping[Any, Any], invalid: list[Any]) -> dict[str, Any]:
+    """Options that are not null, also those of nested groups; collects the names of invalid ones.
+
+    A name that is no text, or a null in a list, is invalid.
+    """
+    given: dict[str, Any] = {}
+    for key, value in options.items():
+        if not isinstance(key, str) or (isinstance(value, list) and None in value):
+            invalid.append(key)
+        elif value is not None:
+            given[key] = _given(value, invalid) if isinstance(value, dict) else value
+    return given
 
 
 def flat(config: BaseModel) -> Iterator[tuple[str, FieldInfo, Any]]:

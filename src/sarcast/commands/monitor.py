@@ -20,9 +20,8 @@ from sarcast.detection.publish import checked_event_database, publish_events
 from sarcast.errors import SarcastError, UsageError, hide
 from sarcast.ingest.scenes.index import IndexOptions
 from sarcast.ingest.weather import WeatherOptions
-from sarcast.io.files import check_inputs, new_file
+from sarcast.io.files import check_inputs
 from sarcast.io.remote import RemoteOptions
-from sarcast.io.results import RECORD
 from sarcast.monitoring.follow import Feed, follow
 from sarcast.monitoring.monitor import Monitored
 from sarcast.monitoring.monitor import monitor as monitor_cube
@@ -190,9 +189,8 @@ def _write_record(cube: Path, config: MonitorConfig) -> None:
     What is watched is one of them: its URL may have credentials.
     """
     again = config.monitoring.model_copy(update={"replay_from": None, "renew_null": False})
-    with new_file(config.to / RECORD) as partial:
-        kept = config.model_copy(update={"monitoring": again, "watching": WatchConfig()})
-        write_record(partial.parent, "monitor", {"cube": cube}, kept)
+    kept = config.model_copy(update={"monitoring": again, "watching": WatchConfig()})
+    write_record(config.to, "monitor", {"cube": cube}, kept)
 
 
 def _line(alerts: Monitored) -> str:

@@ -23,7 +23,12 @@ from sarcast.prediction.networks.temporal import Temporal, TemporalOptions
 from sarcast.prediction.networks.unet import UNet, UNetLayers, UNetOptions, paper_scaling
 from sarcast.prediction.training.adapt import adaptation_options, plan_adaptation
 from sarcast.prediction.training.fit import is_first_process
-from sarcast.prediction.training.folder import discard_training, is_finished, work_folder
+from sarcast.prediction.training.folder import (
+    discard_empty,
+    discard_training,
+    is_finished,
+    work_folder,
+)
 from sarcast.prediction.training.options import TrainOptions
 from sarcast.prediction.training.scratch import plan_from_scratch
 from sarcast.prediction.training.train import train
@@ -180,6 +185,7 @@ def prepare_folder(verb: str, inputs: Mapping[str, Any], config: ModelFolderConf
     if not is_first_process():
         return
     work = work_folder(config.to)
+    discard_empty(config.to)
     stopped = (work / RECORD).is_file()
     others = differing_options(work, verb, inputs, config) if stopped else []
     if not stopped or is_finished(config.to):

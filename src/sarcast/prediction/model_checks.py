@@ -16,6 +16,8 @@ LARGEST_WEIGHT = 1e4
 """Larger weights overflow within a few layers; those of trained networks stay below 10."""
 LARGEST_STATISTIC = 1e12
 """Largest mean or variance of a batch norm."""
+LARGEST_NUMBER = 1e9
+"""Largest number in the options and the scaling of a network, and in its scores: pixels."""
 LONGEST_NAME = 200
 """Longest name of a model, characters."""
 
@@ -45,17 +47,17 @@ def check_name(name: object) -> str:
     return name
 
 
-def check_finite(entries: object, name: str = "") -> None:
-    """Raise ValueError if any number in nested lists and dictionaries is not finite."""
+def check_numbers(entries: object, name: str = "") -> None:
+    """Raise ValueError if any number in nested lists and dictionaries is not of a possible size."""
     if isinstance(entries, Mapping):
         for key, value in entries.items():
-            check_finite(key, name)
-            check_finite(value, f"{name}.{key}" if name else str(key))
+            check_numbers(key, name)
+            check_numbers(value, f"{name}.{key}" if name else str(key))
     elif isinstance(entries, list | tuple):
         for value in entries:
-            check_finite(value, name)
-    elif isinstance(entries, float) and not math.isfinite(entries):
-        raise ValueError(f"{name} (must be finite, not {entries})")
+            check_numbers(value, name)
+    elif isinstance(entries, int | float) and not abs(entries) <= LARGEST_NUMBER:  # NaN as well
+        raise ValueError(f"{name} (must be from -{LARGEST_NUMBER:g} to {LARGEST_NUMBER:g})")
 
 
 # --- weights --------------------------------------------------------------------------------------

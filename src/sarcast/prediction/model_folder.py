@@ -22,8 +22,8 @@ from sarcast.prediction.deviation import Deviation
 from sarcast.prediction.model import Model
 from sarcast.prediction.model_checks import (
     TrainingRecord,
-    check_finite,
     check_name,
+    check_numbers,
     check_shapes,
     check_values,
     expected_weights,
@@ -178,7 +178,7 @@ def _read_model(folder: Path) -> Model:
     path = folder / "model.safetensors"
     try:
         card = _read_card(folder)
-        check_finite({name: card.get(name) for name in ("options", "normalisation", "scores")})
+        check_numbers({name: part for name, part in card.items() if name != "training"})
         expected = expected_weights(lambda: _network(card))
         with _explain_weights(path):
             check_shapes(expected, path)

@@ -6,6 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from sarcast.io.files import check_target
+from sarcast.io.partials import remove_stale
 from sarcast.io.results import RECORD
 from sarcast.prediction.model import Model
 from sarcast.prediction.model_folder import write_model
@@ -87,6 +88,14 @@ def write_finished(model: Model, folder: Path, *, half: bool) -> None:
     (work / RECORD).unlink(missing_ok=True)
     for checkpoints in _checkpoints(work):
         shutil.rmtree(checkpoints, ignore_errors=True)
+
+
+def discard_empty(folder: Path) -> None:
+    """Delete a work folder in which a run was killed before it wrote anything."""
+    work = work_folder(folder)
+    remove_stale(work / RECORD)
+    with suppress(OSError):
+        work.rmdir()
 
 
 def discard_training(folder: Path) -> None:
