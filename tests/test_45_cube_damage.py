@@ -88,6 +88,35 @@ def test_claims_of_gigantic_sizes_are_refused_at_once(
     assert time.monotonic() - start < 20.0
 
 
+@pytest.mark.parametrize(
+    ("name", "key", "value", "message"),
+    [
+        ("incidence", "dimension_names", ["time", None, "cx"], "incidence has the dims .*not"),
+        ("backscatter", "dimension_names", ["time", "b", "y", "x"], "backscatter has the dims"),
+        ("y", "dimension_names", ["why"], "y has the dims"),
+        ("heading", "attributes", "none", "heading lacks its attributes"),
+        ("forest", "attributes", None, "forest lacks its attributes"),
+        (
+            "spatial_ref",
+            "attributes",
+            {"spatial_ref": "PROJCRS["},
+            "its coordinates cannot be read",
+        ),
+    ],
+)
+def test_metadata_that_no_build_writes_is_refused(
+    cube: Path, name: str, key: str, value: object, message: str
+) -> None:
+    def edit(array: str, entry: dict[str, Any]) -> None:
+        if array == name:
+            entry[key] = value
+
+    change(cube, edit)
+    for read in (open_cube, check_cube):
+        with pytest.raises(SarcastError, match=message):
+            read(cube)
+
+
 def test_a_gigantic_cube_without_images_is_checked_quickly(cube: Path) -> None:
     """Its coordinates are really as long as it claims, and only its images are not there."""
     change(cube, resized({"y": 10**6, "x": 10**6}))

@@ -11,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -36,6 +37,7 @@ from sarcast.commands.config import FLAT, Config, command, flags
 from sarcast.commands.evaluate import _describe_network
 from sarcast.cube import open_cube
 from sarcast.detection.output import PRODUCTS
+from sarcast.errors import SarcastError
 from sarcast.evaluation.metrics import Evaluation
 from sarcast.io.cogs import write_cog
 from sarcast.io.files import exclusive
@@ -789,3 +791,26 @@ def test_circular_links_are_named(
     (tmp_path / "one").symlink_to(tmp_path / "two")
     (tmp_path / "two").symlink_to(tmp_path / "one")
     assert str(tmp_path) in fails(capsys, 1, "cube", area, "--to", tmp_path / "one")
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize("turned_into", [None, ValueError, SarcastError])
+def test_a_stop_that_a_library_turns_into_another_error_is_a_stop(
+    number: int,
+    status: int,
+    turned_into: type[Exception] | None,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    def open_slowly(_: object) -> None:
+        try:
+            os.kill(os.getpid(), number)
+            time.sleep(5.0)
+        except KeyboardInterrupt as stop:
+            raise (turned_into or type(stop))("of a library") from stop
+
+    monkeypatch.setattr("sarcast.commands.detect.open_cube", open_slowly)
+    line = fails(capsys, status, "detect", "x", "--model", "mean", "--to", tmp_path / "to")
+    assert line.startswith("sarcast: interrupted" if number == signal.SIGINT else "sarcast: termi")
+    assert not (tmp_path / "to").exists()

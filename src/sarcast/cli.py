@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import cyclopts.config
 import pydantic
@@ -92,52 +92,72 @@ def _run(
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; exit with status 0, 1 (work failed), 2 (bad usage), 130 or 143."""
     try:
-        with warnings.catch_warnings(), _terminated_like_interrupted(), _log_unraisable():
+        with warnings.catch_warnings(), _stopped_by_signals(), _log_unraisable():
             warnings.filterwarnings("default", category=UserWarning, module="sarcast")
             warnings.showwarning = _warn
             app.meta(arguments, exit_on_error=False, print_error=False)
-    except CycloptsError as error:
-        _fail(hide(_usage(error), *(arguments or sys.argv[1:])), BAD_USAGE)
-    except UsageError as error:
-        _fail(str(error), BAD_USAGE)
-    except SarcastError as error:
-        _fail(str(error), WORK_FAILED)
-    except _Terminated:
-        _fail(f"terminated; {_STOPPED}", TERMINATED)
-    except KeyboardInterrupt:
-        _fail(f"interrupted; {_STOPPED}", INTERRUPTED)
-    except BrokenPipeError:
-        sys.exit(WORK_FAILED)
+    except KeyboardInterrupt as stop:
+        _stopped(type(stop))
     except Exception as error:
-        line = _limit_reached(error)
-        if line is None:
-            sys.excepthook = partial(_show_traceback, arguments or sys.argv[1:])
-            raise
-        _fail(line, WORK_FAILED)
+        if _stops:  # a library made another error of it
+            _stopped(_stops[-1])
+        _explain(error, arguments or sys.argv[1:])
+
+
+def _explain(error: Exception, arguments: Sequence[str]) -> None:
+    """End with one line about an error, or raise it if it is a fault of the program."""
+    if isinstance(error, CycloptsError):
+        _fail(hide(_usage(error), *arguments), BAD_USAGE)
+    if isinstance(error, SarcastError):
+        _fail(str(error), BAD_USAGE if isinstance(error, UsageError) else WORK_FAILED)
+    if isinstance(error, BrokenPipeError):
+        sys.exit(WORK_FAILED)
+    line = _limit_reached(error)
+    if line is None:
+        sys.excepthook = partial(_show_traceback, arguments)
+        raise error
+    _fail(line, WORK_FAILED)
 
 
 class _Terminated(KeyboardInterrupt):
     """The process was asked to end, by SIGTERM; it cleans up as after an interrupt."""
 
 
+_stops: list[type[KeyboardInterrupt]] = []
+"""Requests to end the process that came while the command line ran."""
+
+
 @contextmanager
-def _terminated_like_interrupted() -> Iterator[None]:
-    """Raise ``_Terminated`` in the main thread on SIGTERM, unless something else handles it."""
+def _stopped_by_signals() -> Iterator[None]:
+    """Raise ``KeyboardInterrupt`` on SIGINT and ``_Terminated`` on SIGTERM in the main thread.
 
-    def terminate(*_: object) -> None:
-        raise _Terminated
+    Signals that something else handles, or that are ignored, are left to it.
+    """
 
-    is_ours = (
-        threading.current_thread() is threading.main_thread()
-        and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-    )
-    if is_ours:
-        signal.signal(signal.SIGTERM, terminate)
+    def stop(number: int, _: object) -> None:
+        _stops.append(_Terminated if number == signal.SIGTERM else KeyboardInterrupt)
+        raise _stops[-1]
+
+    _stops.clear()
+    defaults = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+    is_main = threading.current_thread() is threading.main_thread()
+    ours = {n: each for n, each in defaults.items() if is_main and signal.getsignal(n) is each}
+    for number in ours:
+        signal.signal(number, stop)
     try:
         yield
     finally:
-        if is_ours:
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        for number, default in ours.items():
+            signal.signal(number, default)
+
+
+def _stopped(kind: type[BaseException]) -> NoReturn:
+    """End after a request; what libraries then say of unfinished work is not shown."""
+    warnings.simplefilter("ignore")
+    sys.unraisablehook = lambda ignored: _log.debug("ignored: %r", ignored.exc_value)
+    if issubclass(kind, _Terminated):
+        _fail(f"terminated; {_STOPPED}", TERMINATED)
+    _fail(f"interrupted; {_STOPPED}", INTERRUPTED)
 
 
 @contextmanager
@@ -296,7 +316,7 @@ def _show_traceback(
         sys.stderr.write(f"{hide(line, *arguments)}\n")
 
 
-def _fail(line: str, status: int) -> None:
+def _fail(line: str, status: int) -> NoReturn:
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     console.print(f"sarcast: {one_line(line)}", markup=False)
     sys.exit(status)

@@ -65,7 +65,7 @@ def write_odd(path: Path, rng: Rng) -> None:
         for _ in range(int(rng.integers(1, 3))):
             data = _changed(data, rng)
         data.to_netcdf(path, engine="h5netcdf" if rng.integers(2) else "scipy")
-    except (ValueError, TypeError, OverflowError, KeyError, AttributeError, UnicodeError):
+    except (ValueError, TypeError, OverflowError, LookupError, AttributeError, RuntimeError):
         path.unlink(missing_ok=True)
         dataset().to_netcdf(path, engine="scipy")
 

@@ -23,6 +23,12 @@ COORDINATE_ARRAYS = ("y", "x", "spatial_ref", "cy", "cx", "lag", "band")
 OWN_ARRAYS = (*SCHEMA, *COORDINATE_ARRAYS)
 """Arrays that a build writes; any other in a store is somebody else's."""
 
+_DIMS = {
+    **{name: variable.dims for name, variable in SCHEMA.items()},
+    **{name: (name,) for name in COORDINATE_ARRAYS if name != "spatial_ref"},
+    "spatial_ref": (),
+}
+"""Dims of the arrays that a build writes."""
 _CHECKSUM = "checksum"
 """Attribute of a store: the checksum of its metadata."""
 _LONGEST_AXIS = 10**7
@@ -119,6 +125,11 @@ def _layout_faults(listed: Mapping[str, Json]) -> Iterator[str]:
             continue
         shape, chunk = entry["shape"], chunk_shape(entry)
         dims = dims_of(entry)
+        known_dims = _DIMS.get(name, dims)
+        if not isinstance(entry["attributes"], dict) or "data_type" not in entry:
+            yield f"{name} lacks its attributes or its type"
+        elif dims != known_dims:
+            yield f"{name} has the dims {dims}, not {known_dims}"
         if not _are_sizes(shape, least=0) or not _are_sizes(chunk, least=1):
             yield f"{name} has the shape {shape} and chunks of {chunk}"
         elif len({len(shape), len(chunk), len(dims)}) != 1:

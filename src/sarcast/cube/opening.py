@@ -63,6 +63,8 @@ def open_with_steps(path: Path) -> tuple[xr.Dataset, npt.NDArray[np.intp]]:
         checked = checked.assign_attrs(packed.attrs)
         cube = xr.decode_cf(checked, decode_coords="all", decode_timedelta=False)
         cube = cube.set_coords([name for name in COORDINATES if name in cube])
+        if cube["backscatter"].odc.geobox is None:
+            raise ValueError("y and x are no grid")
         order = _time_order(cube)
         if not np.array_equal(order, np.arange(cube.sizes["time"])):
             cube = cube.isel(time=order)

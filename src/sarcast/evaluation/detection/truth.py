@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+import shapely
 import xarray as xr
 from odc.geo.geobox import GeoBox
 
@@ -90,12 +91,12 @@ def truth_frame(
         raise SarcastError(f"{name} has no CRS; write the polygons with one (ogr2ogr -a_srs)")
     earliest, latest = _dates(frame, name)
     kinds = frame["kind"].astype(str) if "kind" in frame else ["change"] * len(frame)
-    outlines = frame.geometry.make_valid().to_crs(grid.crs.to_wkt())
+    outlines = frame.geometry.make_valid().to_crs(grid.crs.to_wkt()).make_valid()
     if not np.isfinite(outlines.bounds.to_numpy()).all():
         raise SarcastError(f"{name} has a polygon that cannot be projected to {grid.crs}; cut it")
     truth = gpd.GeoDataFrame(
         {"kind": list(kinds), "earliest": earliest, "latest": latest},
-        geometry=list(outlines.intersection(grid.extent.geom)),
+        geometry=_within(outlines, grid, name),
         crs=grid.crs.to_wkt(),
     )
     truth = truth[truth.area > 0.0].reset_index(drop=True)
@@ -103,6 +104,17 @@ def truth_frame(
         raise SarcastError(f"all {len(frame)} polygons of {name} lie outside the area of the cube")
     truth.insert(3, "area_ha", area_ha(truth))
     return truth
+
+
+def _within(outlines: "geopandas.GeoSeries", grid: GeoBox, name: str) -> list["BaseGeometry"]:
+    """Parts of polygons that lie in the area of a cube."""
+    try:
+        return list(outlines.intersection(grid.extent.geom))
+    except shapely.errors.GEOSException as error:
+        raise SarcastError(
+            f"{name} has a polygon that cannot be cut to the area of the cube ({error}); repair it "
+            f"(ogr2ogr -makevalid)"
+        ) from error
 
 
 def no_changes(grid: GeoBox) -> "geopandas.GeoDataFrame":
