@@ -96,12 +96,6 @@ def test_claims_of_gigantic_sizes_are_refused_at_once(
         ("y", "dimension_names", ["why"], "y has the dims"),
         ("heading", "attributes", "none", "heading lacks its attributes"),
         ("forest", "attributes", None, "forest lacks its attributes"),
-        (
-            "spatial_ref",
-            "attributes",
-            {"spatial_ref": "PROJCRS["},
-            "its coordinates cannot be read",
-        ),
     ],
 )
 def test_metadata_that_no_build_writes_is_refused(
