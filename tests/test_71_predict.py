@@ -3,7 +3,8 @@
 import datetime as dt
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,11 +16,12 @@ from hypothesis import strategies as st
 
 from sarcast.errors import SarcastError
 from sarcast.prediction import load_model
-from sarcast.prediction.predict import predict, predict_targets
+from sarcast.prediction.predict import Chosen, predict, predict_targets, predict_tiles
 from sarcast.prediction.strategies import STRATEGIES
 from sarcast.prediction.tiles import TileOptions
 from sarcast.windows import Expected, PreviousOptions, TrainedPredictor, Window
 from sarcast.windows.masking import MaskedPredictor
+from small_changes import quiet_cube
 from small_cubes import coordinate_cube
 
 
@@ -184,3 +186,40 @@ def test_a_target_that_does_not_see_a_tile_leaves_it_empty() -> None:
     assert np.isfinite(seen[0]).all()
     assert np.isnan(seen[1, :, :, :16]).all()
     assert np.isfinite(seen[1, :, :, 25:]).all()
+
+
+# --- large cubes ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("strategy", ["mean", "latest"])
+def test_a_large_cube_is_predicted_on_disk(
+    strategy: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cube = quiet_cube(dates=12)
+    words = (cube, STRATEGIES[strategy], cube["time"][-1].values)
+    tiles = TileOptions(tile=48)
+    whole = predict(*words, tiles=tiles)
+    monkeypatch.setattr("sarcast.prediction.predict.MOST_IN_MEMORY", 100)
+    lazy = predict(*words, tiles=tiles, scratch=tmp_path)
+    assert len([*tmp_path.iterdir()]) == 1
+    for part in (
+        {"y": slice(10, 61), "x": slice(40, None)},
+        {"y": slice(5, 50, 7), "x": slice(0, 128, 5), "band": 1},
+        {"y": 17, "x": [3, 99]},
+        {},
+    ):
+        xr.testing.assert_identical(lazy.isel(part).load(), whole.isel(part))
+    del lazy
+    assert not [*tmp_path.iterdir()]
+
+
+def test_regions_have_tiles_of_their_own() -> None:
+    cube = quiet_cube(dates=12)
+    chosen = Chosen(cube, STRATEGIES["mean"], PreviousOptions(previous=4), TileOptions(tile=32))
+    regions = [(slice(0, 50), slice(8, 100)), (slice(60, 128), slice(30, 62))]
+    found = predict_tiles(chosen, [10, 11], regions=regions)
+    for rows, columns in regions:
+        part = replace(chosen, cube=cube.isel(y=rows, x=columns))
+        alone = predict_tiles(part, [10, 11]).read()
+        xr.testing.assert_identical(found.read((rows, columns)), alone)
+    assert found.blend.tiling.region_of((slice(61, 62), slice(40, 50))) == 1

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from sarcast.commands.config import FLAT, Config, write_record
 from sarcast.commands.options import (
+    SCRATCH,
     Computed,
     Context,
     ModelOrStrategy,
@@ -27,8 +28,6 @@ from sarcast.io.files import new_folder, scratch_folder
 from sarcast.prediction import DEFAULT_CONTEXT, DEFAULT_PRECISION, Model
 from sarcast.windows import Predictor
 
-SCRATCH = ".scratch"
-"""Folder for the intermediate results of a large area, within the unfinished result."""
 _log = logging.getLogger(__name__)
 
 

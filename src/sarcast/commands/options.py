@@ -21,6 +21,8 @@ from sarcast.prediction.strategies import STRATEGIES
 from sarcast.prediction.tiles import TileOptions
 from sarcast.windows import Predictor, PreviousOptions
 
+SCRATCH = ".scratch"
+"""Folder for the intermediate results of a large area, within the unfinished result."""
 ModelOrStrategy = Annotated[
     Path,
     Field(

@@ -7,10 +7,10 @@ from typing import Annotated
 from pydantic import Field
 
 from sarcast.commands.config import FLAT, read_settings, write_record
-from sarcast.commands.options import DateConfig, item_properties
+from sarcast.commands.options import SCRATCH, DateConfig, item_properties
 from sarcast.cube import open_cube, time_index_of
 from sarcast.detection.output import write_expected, write_item
-from sarcast.io.files import new_folder
+from sarcast.io.files import new_folder, scratch_folder
 from sarcast.io.footprint import centre, footprint
 from sarcast.prediction import load_model
 from sarcast.prediction.predict import predict as predict_cube
@@ -46,17 +46,19 @@ def predict(cube: Path, *, config: Annotated[PredictConfig, FLAT]) -> None:
         grid = opened["backscatter"].odc.geobox
         _, latitude = centre(footprint(grid))
         conditions = read_conditions(read_settings(config.set), latitude)
-        images = predict_cube(
-            opened,
-            model,
-            config.at,
-            conditions=conditions,
-            baseline=config.baseline,
-            before=config.before,
-            tiles=config.tiles,
-        )
-        images = with_validation_std(images, model)
-        write_expected(folder, images)
+        with scratch_folder(folder / SCRATCH) as scratch:
+            images = predict_cube(
+                opened,
+                model,
+                config.at,
+                conditions=conditions,
+                baseline=config.baseline,
+                before=config.before,
+                tiles=config.tiles,
+                scratch=scratch,
+            )
+            images = with_validation_std(images, model)
+            write_expected(folder, images)
         provenance = {
             **item_properties(opened, model, index),
             "sarcast:bands": images["band"].values.tolist(),

@@ -1,7 +1,9 @@
 """Arrays of intermediate results, which grow with an area: in memory, or on disk."""
 
+import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+import weakref
+from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
@@ -18,8 +20,8 @@ CHUNK_PX = 512
 """Side of the chunks of images on disk, at most, pixels."""
 
 
-class Array(Protocol):
-    """What a NumPy and a Zarr array have in common."""
+class Readable(Protocol):
+    """An array that is read by parts."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -29,6 +31,10 @@ class Array(Protocol):
     def __getitem__(self, key: Any) -> Any:
         """Read a part."""
         ...
+
+
+class Array(Readable, Protocol):
+    """What a NumPy and a Zarr array have in common."""
 
     def __setitem__(self, key: Any, value: Any) -> None:
         """Write a part."""
@@ -88,10 +94,24 @@ class Scratch:
             yield type(self)(Path(folder), self.chunk_px)
 
 
+class ScratchFolder:
+    """A new folder for arrays, deleted when nothing refers to this object any more.
+
+    Parameters
+    ----------
+    parent
+        Folder of the folder; default: that of the system for temporary files.
+    """
+
+    def __init__(self, parent: Path | None = None) -> None:
+        self.path = Path(tempfile.mkdtemp(prefix="sarcast-", dir=parent))
+        weakref.finalize(self, shutil.rmtree, self.path, ignore_errors=True)
+
+
 class _Lazy(BackendArray):
     """An array whose parts are read when they are used."""
 
-    def __init__(self, inner: Array, dtype: np.dtype[Any]) -> None:
+    def __init__(self, inner: Readable, dtype: np.dtype[Any]) -> None:
         self._inner = inner
         self.shape, self.dtype = inner.shape, dtype
 
@@ -101,7 +121,7 @@ class _Lazy(BackendArray):
         )
 
 
-def as_variable(dims: Sequence[str], array: Array, dtype: npt.DTypeLike) -> xr.Variable:
+def as_variable(dims: Sequence[Hashable], array: Readable, dtype: npt.DTypeLike) -> xr.Variable:
     """Give an array as a variable of xarray; one on disk is read when it is used."""
     if isinstance(array, np.ndarray):
         return xr.Variable(dims, array)

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
+from pathlib import Path
 
 import numpy as np
 import xarray as xr
@@ -15,10 +16,10 @@ from sarcast.arrays import Box
 from sarcast.cube import Date, moment_of, time_index_of
 from sarcast.errors import SarcastError
 from sarcast.io.progress import track
-from sarcast.io.scratch import Scratch
+from sarcast.io.scratch import Scratch, ScratchFolder, as_variable
 from sarcast.prediction.model import Model
 from sarcast.prediction.scene import Scene, ScenePredictor, with_context_of
-from sarcast.prediction.tiles import Blend, TileOptions, Tiling
+from sarcast.prediction.tiles import Blend, BlendLayer, TileOptions, Tiling
 from sarcast.sensor.units import DB
 from sarcast.windows import (
     CubeReader,
@@ -32,6 +33,8 @@ from sarcast.windows import (
 _log = logging.getLogger(__name__)
 
 TILES_PER_BATCH = 4
+MOST_IN_MEMORY = 2**24
+"""Pixels of a cube up to which its expected image is kept in memory."""
 
 
 def predict(
@@ -43,6 +46,7 @@ def predict(
     baseline: PreviousOptions | None = None,
     before: Date | None = None,
     tiles: TileOptions | None = None,
+    scratch: Path | None = None,
 ) -> xr.Dataset:
     """Predict the expected image of a whole cube at one date.
 
@@ -66,12 +70,16 @@ def predict(
         watched.
     tiles
         How the cube is cut.
+    scratch
+        Folder for the tiles of a cube of more than ``MOST_IN_MEMORY`` pixels, which are deleted
+        with the result; default: that of the system for temporary files.
 
     Returns
     -------
     Dataset
-        ``expected`` and ``std``, dims (band, y, x), dB, float32; NaN where nothing can be
-        predicted, ``std`` all NaN from a predictor without standard deviation. ``band`` has the
+        ``expected`` and ``std``, dims (band, y, x), dB, float32, of a large cube read when they are
+        used; NaN where nothing can be predicted, ``std`` all NaN from a predictor without standard
+        deviation. ``band`` has the
         bands that could be predicted: VV alone if the previous images lack VH.
 
     Raises
@@ -89,15 +97,13 @@ def predict(
         expected = sarcast.predict(cube, model, at="2025-07-01")
         warmer = sarcast.predict(cube, model, at="2025-07-01", conditions={"temperature": 25.0})
     """
-    images = predict_targets(
-        cube,
-        predictor,
-        [time_index_of(cube, at)],
-        conditions=conditions,
-        baseline=baseline,
-        before=before,
-        tiles=tiles,
-    )
+    chosen = Chosen(cube, predictor, baseline or PreviousOptions(), tiles or TileOptions())
+    target, folder = [time_index_of(cube, at)], None
+    if cube.sizes["y"] * cube.sizes["x"] > MOST_IN_MEMORY:
+        folder = ScratchFolder(scratch)
+    kept = Scratch(None if folder is None else folder.path)
+    found = predict_tiles(chosen, target, before=before, conditions=conditions, scratch=kept)
+    images = found.read() if folder is None else found.lazily(folder)
     return images.isel(time=0, drop=True)
 
 
@@ -168,6 +174,17 @@ class Predicted:
 
     like: xr.DataArray
     blend: Blend
+
+    def lazily(self, folder: object) -> xr.Dataset:
+        """Images as ``read`` gives them, each part read when it is used; they keep ``folder``."""
+        dims, like = self.like.dims, self.like.sel(band=list(self.bands))
+        bands = np.flatnonzero(np.isin(self.like["band"].values, self.bands))
+        images = {}
+        for number, name in enumerate(("expected", "std")):
+            layer = BlendLayer(self.blend, number, bands, self.like.shape[-2:], folder)
+            images[name] = as_variable(dims, layer, np.float32)
+            images[name].attrs["units"] = DB
+        return xr.Dataset(images, like.coords)
 
     @property
     def bands(self) -> tuple[str, ...]:

@@ -2,8 +2,10 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
 from sarcast.arrays import Bool, Box, Float
@@ -168,6 +170,52 @@ class Blend:
         ramp = np.minimum(np.arange(size) + 1, size - np.arange(size)).astype(np.float32)
         weights: Float = np.outer(ramp, ramp) / ramp.max() ** 2
         return weights
+
+
+@dataclass(frozen=True)
+class BlendLayer:
+    """The expected image or the standard deviation of tiles, as an array that is read by parts.
+
+    Attributes
+    ----------
+    blend
+        The tiles.
+    number
+        0 for the expected image, 1 for the standard deviation.
+    bands
+        Indices of the bands.
+    size
+        Rows and columns.
+    folder
+        What keeps the tiles on disk.
+    """
+
+    blend: Blend
+    number: int
+    bands: npt.NDArray[np.intp]
+    size: tuple[int, ...]
+    folder: object
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Targets, bands, rows and columns."""
+        return self.blend.layers.shape[1], len(self.bands), *self.size
+
+    def __getitem__(self, key: Any) -> Any:
+        """Read a part, by slices and indices of all dims."""
+        targets, bands, rows, columns = map(_as_slice, key, self.shape)
+        box = slice(rows.start, rows.stop), slice(columns.start, columns.stop)
+        image = self.blend.read(box)[self.number][:, self.bands]
+        part = image[targets, bands, :: rows.step, :: columns.step]
+        return part[tuple(slice(None) if isinstance(each, slice) else 0 for each in key)]
+
+
+def _as_slice(key: Any, side: int) -> slice:
+    """An index or a slice as a slice from its first to beyond its last element."""
+    if isinstance(key, slice):
+        return slice(*key.indices(side))
+    first = int(key) % side
+    return slice(first, first + 1, 1)
 
 
 def _offsets(region: Box, size: int, overlap: float) -> Iterator[PixelOffset]:
