@@ -12,7 +12,8 @@ after the change to the one that confirmed it, both included. A confirmed event 
 not touch a change of any size that had happened by then. Each row is one ``NAME.json``; a row that
 exists is not computed anew; ``monitoring.md`` has all rows.
 
-``join``: seconds to join an acquisition to so many events, the state on disk included.
+``join``: seconds and core seconds to join an acquisition to so many events, the state on disk
+included.
 """
 
 import argparse
@@ -36,6 +37,7 @@ from sarcast.commands.options import load_predictor
 from sarcast.cube import open_cube
 from sarcast.detection.runs import HISTORY
 from sarcast.evaluation.detection.truth import no_changes, read_truth, with_magnitudes
+from sarcast.monitoring import history
 from sarcast.monitoring.baselines import Baselines
 from sarcast.monitoring.layers import Layers, Status
 from sarcast.monitoring.monitor import Monitored, monitor
@@ -84,7 +86,8 @@ def main(words: Sequence[str] | None = None) -> None:
     """Run a benchmark; ``words`` default to the command line's."""
     options = _arguments(words)
     if options.what == "join":
-        print(f"{join_time(options.events, options.acquisitions):.2f} s to join an acquisition")
+        seconds, cores = join_time(options.events, options.acquisitions)
+        print(f"{seconds:.2f} s, {cores:.2f} core s, to join an acquisition")
         return
     options.to.mkdir(parents=True, exist_ok=True)
     rows = {
@@ -204,8 +207,8 @@ def markdown(rows: dict[str, list[Score]]) -> str:
 # --- joining many events --------------------------------------------------------------------------
 
 
-def join_time(events: int, acquisitions: int, *, spacing: int = 25) -> float:
-    """Seconds to join an acquisition to so many events of earlier ones, on average of five.
+def join_time(events: int, acquisitions: int, *, spacing: int = 25) -> tuple[float, float]:
+    """Seconds, and core seconds, to join an acquisition to so many events; means of the last five.
 
     The events are squares that grow and shrink; a hundredth of them ends and begins at each
     acquisition.
@@ -219,11 +222,12 @@ def join_time(events: int, acquisitions: int, *, spacing: int = 25) -> float:
         state = State.initial((pixels, pixels), ("VV", "VH"), {})
         seconds = []
         for number, layers in enumerate(_acquisitions(side, spacing, acquisitions)):
-            start = time.perf_counter()
+            started = np.array([time.perf_counter(), time.process_time()])
             state = _joined(folder, state, layers, number, grid)
-            seconds.append(time.perf_counter() - start)
+            seconds.append([time.perf_counter(), time.process_time()] - started)
         print(f"{len(state.tracked.table)} events in all, {len(state.tracked.live)} live")
-    return float(np.mean(seconds[-5:]))
+    wall, cores = np.mean(seconds[-5:], axis=0).tolist()
+    return wall, cores
 
 
 def _acquisitions(side: int, spacing: int, count: int) -> Iterator[Layers]:

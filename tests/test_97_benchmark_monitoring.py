@@ -62,5 +62,5 @@ def test_rows_are_summed() -> None:
 
 
 def test_events_are_joined(capsys: pytest.CaptureFixture[str]) -> None:
-    assert join_time(9, 3) > 0.0
+    assert min(join_time(9, 3)) > 0.0
     assert "9 events in all, 9 live" in capsys.readouterr().out
