@@ -1,9 +1,11 @@
+import asyncio
 import errno
 import os
 import resource
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -669,3 +671,20 @@ def test_a_folder_that_cannot_be_read_is_reported(
 
     monkeypatch.setattr(os, "scandir", refuse)
     assert names_below(tmp_path) == (["open.tif"], [("permission denied", "shut")])
+
+
+def test_what_zarr_still_writes_is_deleted_as_well(tmp_path: Path) -> None:
+    """An interrupt ends the call, but not the thread that Zarr has given it to."""
+    from zarr.core.sync import _get_loop
+
+    folder = tmp_path / "half"
+    folder.mkdir()
+
+    async def write_later() -> None:
+        await asyncio.sleep(0.4)
+        (folder / "array").mkdir(parents=True)
+
+    asyncio.run_coroutine_threadsafe(write_later(), _get_loop())
+    partials.remove(folder)
+    time.sleep(0.6)
+    assert not folder.exists()

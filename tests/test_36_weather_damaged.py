@@ -143,6 +143,14 @@ def test_plain_units_are_read(unit: str) -> None:
     cf.parse_unit(unit, "a")
 
 
+def test_units_that_are_numbers_are_named(tmp_path: Path) -> None:
+    data = fields()
+    for name in set(data.variables) - {"time"}:
+        data[name].attrs["units"] = np.float64(3.0)
+    data.to_netcdf(tmp_path / "a.nc", engine="scipy")
+    refused(tmp_path / "a.nc", "3.0")
+
+
 # --- lying shapes ---------------------------------------------------------------------------------
 
 

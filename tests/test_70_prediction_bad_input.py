@@ -108,7 +108,7 @@ def test_a_warning_comes_once_however_many_tiles(outside: str) -> None:
         cube["temperature"] = cube["temperature"] + 60.0
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("default")
-        tiles = TileOptions(tile=16, overlap=0.0)
+        tiles = TileOptions(tile=16, overlap=0.2)
         predict(cube, Model(network(), "small", {"seen_conditions": known}), DATE, tiles=tiles)
     assert len(caught) == 1
     messages = {

@@ -223,3 +223,14 @@ def test_regions_have_tiles_of_their_own() -> None:
         alone = predict_tiles(part, [10, 11]).read()
         xr.testing.assert_identical(found.read((rows, columns)), alone)
     assert found.blend.tiling.region_of((slice(61, 62), slice(40, 50))) == 1
+
+
+@pytest.mark.parametrize(("overlap", "warned"), [(0.0, True), (0.05, True), (0.25, False)])
+def test_tiles_of_a_network_that_hardly_overlap_are_warned_of(
+    overlap: float, warned: bool, recwarn: pytest.WarningsRecorder
+) -> None:
+    cube, model = quiet_cube(dates=6), load_model("base")
+    tiles = TileOptions(tile=64, overlap=overlap)
+    previous = PreviousOptions(previous=2)
+    predict(cube, model, cube["time"][-1].values, tiles=tiles, baseline=previous)
+    assert any("steps of up to 1.5 dB" in str(each.message) for each in recwarn) == warned

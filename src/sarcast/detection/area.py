@@ -13,7 +13,7 @@ import numpy.typing as npt
 from odc.geo.geobox import GeoBox
 
 from sarcast.arrays import Box, Labels
-from sarcast.cube.executor import WorkerOptions, Workers, start_workers
+from sarcast.cube.executor import WorkerOptions, Workers, cores, start_workers
 from sarcast.detection.blocks import Block, BlockOptions, Sampling, Scalar, blocks_of, whole
 from sarcast.detection.judged import Part
 from sarcast.io.footprint import pixel_size_m
@@ -25,6 +25,8 @@ R = TypeVar("R")
 
 MOST_BYTES_IN_MEMORY = 2**31
 """Size of a cube's variable up to which it is kept in memory, bytes."""
+MOST_WORKERS = 2
+"""Default of blocks processed at a time: each takes up to 1 GB."""
 MOST_REPLAYED = 2**24
 """Pixels of an area up to which all of it is replayed."""
 SQUARE_PX = 1024
@@ -105,29 +107,28 @@ class Area:
 
 
 @contextmanager
-def open_area(
-    part: Part, blocks: BlockOptions, workers: WorkerOptions, folder: Path | None = None
-) -> Iterator[Area]:
+def open_area(part: Part, options: BlockOptions, folder: Path | None = None) -> Iterator[Area]:
     """Prepare a part of a cube: start workers, and make room for intermediate results.
 
     Parameters
     ----------
     part
         The part with its margin.
-    blocks, workers
+    options
         How it is processed.
     folder
         Folder for a new one with the results of an area larger than a block, which is deleted at
         the end; default: that of the system for temporary files.
     """
     with ExitStack() as stack:
-        area = Area(part, blocks.block)
-        if area.is_one_block and workers.scheduler is None:
+        area = Area(part, options.block)
+        if area.is_one_block:
             yield replace(area, part=in_memory(part))
             return
         made = tempfile.TemporaryDirectory(prefix="sarcast-", dir=folder)
-        scratch = Scratch(Path(stack.enter_context(made)), math.gcd(blocks.block, CHUNK_PX))
-        started = stack.enter_context(start_workers(workers))
+        scratch = Scratch(Path(stack.enter_context(made)), math.gcd(options.block, CHUNK_PX))
+        size = options.workers or min(cores(), MOST_WORKERS)
+        started = stack.enter_context(start_workers(WorkerOptions(workers=size)))
         yield replace(area, part=in_memory(part), scratch=scratch, workers=started)
 
 

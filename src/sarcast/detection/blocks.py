@@ -36,6 +36,13 @@ class BlockOptions(BaseModel):
         description="Side of the blocks that are processed at a time, pixels. An area of up to a "
         "block is kept in memory, a larger one on disk.",
     )
+    workers: int | None = Field(
+        None,
+        ge=1,
+        le=64,
+        description="Blocks of a large area that are processed at a time, each in up to 1 GB of "
+        "memory; default: the number of cores, at most 2.",
+    )
 
 
 @dataclass(frozen=True)

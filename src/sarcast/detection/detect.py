@@ -14,7 +14,6 @@ from odc.geo.geobox import GeoBox
 from pydantic import ConfigDict, Field
 
 from sarcast.arrays import Bool, Box, Labels, Times
-from sarcast.cube.executor import WorkerOptions
 from sarcast.detection.area import Area, Plots, open_area
 from sarcast.detection.blocks import BlockOptions
 from sarcast.detection.events import describe_events
@@ -37,7 +36,7 @@ PARTLY_SEEN_SHARE = 0.05
 """Share of the judged pixels from which on missing looks are worth a warning."""
 
 
-class DetectOptions(WatchOptions, EvidenceOptions, BlockOptions, WorkerOptions):
+class DetectOptions(WatchOptions, EvidenceOptions, BlockOptions):
     """What is watched, from which baseline, where, and how much evidence makes an event."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -163,7 +162,7 @@ def detect(
     part = crop(cube, options.area)
     kept = ExitStack()
     try:
-        area = kept.enter_context(open_area(part, options, options, scratch))
+        area = kept.enter_context(open_area(part, options, scratch))
         found = _detect(area, predictor, options, null)
     except BaseException:
         kept.close()

@@ -1,9 +1,13 @@
 """Hidden folders beside a target: results being written, and what killed runs left of them."""
 
+import asyncio
+import concurrent.futures
 import logging
 import os
 import re
 import shutil
+import sys
+import threading
 import time
 from contextlib import suppress
 from itertools import chain, count
@@ -89,6 +93,8 @@ def put_beside(folder: Path, target: Path) -> Path:
 
 def remove(folder: Path) -> None:
     """Delete a folder, into which threads of an interrupted run may still write for a moment."""
+    if os.path.lexists(folder):
+        _await_zarr()
     for _ in range(_ATTEMPTS):
         shutil.rmtree(folder, ignore_errors=True)
         if not os.path.lexists(folder):
@@ -96,5 +102,22 @@ def remove(folder: Path) -> None:
         time.sleep(_PAUSE_S)
 
 
-_ATTEMPTS, _PAUSE_S = 40, 0.05
-"""Attempts to delete a folder, and seconds between them."""
+_ATTEMPTS, _PAUSE_S, _SETTLE_S = 40, 0.05, 5.0
+"""Attempts to delete a folder, seconds between them, and the longest wait for Zarr, seconds."""
+
+
+def _await_zarr() -> None:
+    """Let Zarr's thread finish what an interrupted call left to it: it would write once more."""
+    sync = sys.modules.get("zarr.core.sync")
+    loop = None if sync is None else sync.loop[0]
+    if sync is None or loop is None or not loop.is_running():
+        return
+    if threading.current_thread() is not sync.iothread[0]:
+        with suppress(concurrent.futures.TimeoutError):
+            asyncio.run_coroutine_threadsafe(_all_others(), loop).result(_SETTLE_S)
+
+
+async def _all_others() -> None:
+    """Wait for all other tasks of this loop."""
+    if tasks := asyncio.all_tasks() - {asyncio.current_task()}:
+        await asyncio.wait(tasks, timeout=_SETTLE_S)

@@ -4,6 +4,7 @@ Tiles are read, predicted and blended a few at a time, so that only the result g
 """
 
 import logging
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -33,6 +34,8 @@ from sarcast.windows import (
 _log = logging.getLogger(__name__)
 
 TILES_PER_BATCH = 4
+LEAST_OVERLAP = 0.1
+"""Overlap of tiles below which a network's expected image has seams."""
 MOST_IN_MEMORY = 2**24
 """Pixels of a cube up to which its expected image is kept in memory."""
 
@@ -253,6 +256,12 @@ def predict_tiles(
     rows, columns = reader.shape
     regions = regions or [(slice(0, rows), slice(0, columns))]
     tiling = Tiling.of(regions, chosen.tiles, predictor.size)
+    if chosen.tiles.overlap < LEAST_OVERLAP and tiling.has_seams and isinstance(predictor, Model):
+        warnings.warn(
+            f"tiles overlap by {chosen.tiles.overlap:g} of their side: the expected image has "
+            f"steps of up to 1.5 dB where they meet; give --overlap {TileOptions().overlap:g}",
+            stacklevel=3,
+        )
     scratch = scratch or Scratch()
     series = _Series(reader, targets, baseline, end, tiling, scratch)
     blend = Blend.of(tiling, len(targets), len(reader.bands), scratch)

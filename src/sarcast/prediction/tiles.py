@@ -65,6 +65,11 @@ class Tiling:
         """Number of tiles."""
         return len(self.offsets)
 
+    @property
+    def has_seams(self) -> bool:
+        """Whether tiles meet within a region."""
+        return max(self.counts) > 1
+
     def region_of(self, box: Box) -> int:
         """Number of the region that a box lies in."""
         return next(

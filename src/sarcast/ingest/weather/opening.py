@@ -247,7 +247,7 @@ def _crs(data: xr.Dataset, renamed: Mapping[str, str], profile: WeatherProfile) 
     declared = data.odc.crs if "spatial_ref" in data.coords or _has_mapping(data) else None
     if declared is not None:
         return declared
-    if data["x"].attrs.get("units", "").startswith("degree") or {"lon", "longitude"} & {
+    if str(data["x"].attrs.get("units", "")).startswith("degree") or {"lon", "longitude"} & {
         name.lower() for name in renamed
     }:
         east = data["x"].values
