@@ -79,9 +79,9 @@ class Area:
         """Whether the area is one block."""
         return max(self.shape) <= self.side
 
-    def blocks(self, halo: Sequence[int] = (0, 0)) -> tuple[Block, ...]:
-        """Its blocks, with a halo of so many rows and columns."""
-        return blocks_of(self.shape, self.side, halo)
+    def blocks(self, halo: Sequence[int] = (0, 0), most: int | None = None) -> tuple[Block, ...]:
+        """Its blocks, with a halo of so many rows and columns; of a side of ``most`` at most."""
+        return blocks_of(self.shape, min(self.side, most or self.side), halo)
 
     @property
     def sampling(self) -> Sampling:

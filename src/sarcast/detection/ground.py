@@ -13,6 +13,10 @@ from sarcast.detection.strata import Groups, Past, feature_count, features_of, p
 from sarcast.io.scratch import Array
 
 
+SIDE_PX = 1024
+"""Side of the blocks, at most: their moments over time take 200 bytes a pixel."""
+
+
 @dataclass(frozen=True)
 class Ground:
     """The pixels of an area.
@@ -73,7 +77,7 @@ def survey(area: Area, before: np.datetime64, options: JudgedOptions) -> Ground:
         If a cover is not in the cube, a file cannot be read, or no pixel is left to be judged.
     """
     cube = area.part.cube
-    blocks = area.blocks(past_halo_px(area.grid))
+    blocks = area.blocks(past_halo_px(area.grid), SIDE_PX)
     judged = area.scratch.images(area.shape, bool)
     features = area.scratch.images((feature_count(cube), *area.shape), np.float32)
     task = _Survey(Selection.of(cube, options), before, area.sampling, judged, features)
