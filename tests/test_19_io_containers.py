@@ -189,6 +189,15 @@ def test_a_zip_that_expands_too_far_is_refused(
             members(packed, path, tmp_path)
 
 
+def test_a_file_without_a_name_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w") as packed:
+        packed.writestr("a", b"x")
+        packed.infolist()[0].filename = ""
+    with opened_zip(path) as packed, pytest.raises(SarcastError, match="a file without a name"):
+        members(packed, path, tmp_path)
+
+
 def test_a_member_is_unpacked_no_further_than_it_states(tmp_path: Path) -> None:
     """A member of 5000 bytes that states 10: its rest is not written, its checksum fails."""
     path = pack(tmp_path / "a.zip", PLAIN)

@@ -311,6 +311,8 @@ def campaign(
         while left:
             for result in _worker_results(kind, left, seed, base):
                 tally.add(result)
+                if result.outcome in FAULTS:
+                    say(f"{kind.name} --only {result.number}: {result.outcome} {result.group}")
                 left = left[left.index(result.number) + 1 :] if left else left
                 if save is not None and result.outcome in FAULTS:
                     _keep(base / "work" / "case", save / f"{kind.name}-{result.number}")

@@ -12,7 +12,6 @@ from sarcast.detection.judged import JudgedOptions, Part, Selection, check_judge
 from sarcast.detection.strata import Groups, Past, feature_count, features_of, past_halo_px
 from sarcast.io.scratch import Array
 
-
 SIDE_PX = 1024
 """Side of the blocks, at most: their moments over time take 200 bytes a pixel."""
 

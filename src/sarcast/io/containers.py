@@ -139,9 +139,13 @@ def members(packed: zipfile.ZipFile, path: Path, folder: Path) -> list[zipfile.Z
     Raises
     ------
     SarcastError
-        If a file is encrypted, a link or named twice, or if the files are too many, or expand to
-        more than the disk has free or than ``MOST_RATIO`` times their size.
+        If a file is encrypted, a link, without a name or named twice, or if the files are too many,
+        or expand to more than the disk has free or than ``MOST_RATIO`` times their size.
     """
+    if not all(member.filename for member in packed.infolist()):
+        raise SarcastError(
+            f"{path} is a damaged zip: it contains a file without a name; fetch it again"
+        )
     files = [member for member in packed.infolist() if not member.is_dir()]
     if any(member.flag_bits & 0x1 for member in files):
         raise SarcastError(f"{path} is an encrypted zip; unzip it and name what it contains")
