@@ -14,7 +14,15 @@ from odc.geo.geobox import GeoBox
 
 from sarcast.arrays import Box, Labels
 from sarcast.cube.executor import WorkerOptions, Workers, cores, start_workers
-from sarcast.detection.blocks import Block, BlockOptions, Sampling, Scalar, blocks_of, whole
+from sarcast.detection.blocks import (
+    Block,
+    BlockOptions,
+    Sampling,
+    Scalar,
+    blocks_of,
+    pieces_of,
+    whole,
+)
 from sarcast.detection.judged import Part
 from sarcast.io.footprint import pixel_size_m
 from sarcast.io.progress import track
@@ -29,6 +37,8 @@ MOST_WORKERS = 2
 """Default of blocks processed at a time: each takes up to 1 GB."""
 MOST_REPLAYED = 2**24
 """Pixels of an area up to which all of it is replayed."""
+PIECE_PX = 1024
+"""Side of the pieces, at most, in which images of several acquisitions are read."""
 SQUARE_PX = 1024
 """Side of the squares that are replayed of a larger area."""
 LEAST_JUDGED = 0.1
@@ -196,7 +206,22 @@ class Plots:
         blocks = tuple(Block(square, square) for square in drawn)
         return cls(blocks, drawn, Sampling.of(len(drawn) * SQUARE_PX**2))
 
-    def sample(self, image: npt.NDArray[Scalar]) -> npt.NDArray[Scalar]:
-        """Values of the sampled pixels of an image, dims (..., y, x): dims (..., pixel)."""
-        cores = [block.core for block in self.blocks]
-        return np.concatenate([self.sampling.take(image[core], core) for core in cores], axis=-1)
+    @property
+    def cores(self) -> list[Box]:
+        """The parts without halos, in pieces of at most ``PIECE_PX`` a side."""
+        return [piece for block in self.blocks for piece in pieces_of(block.core, PIECE_PX)]
+
+    def sample(
+        self, image: npt.NDArray[Scalar], boxes: Sequence[Box] | None = None
+    ) -> npt.NDArray[Scalar]:
+        """Values of the sampled pixels of an image, dims (y, x): dims (pixel).
+
+        Parameters
+        ----------
+        image
+            Of the whole area.
+        boxes
+            The parts in the order in which they are sampled; default: those of the blocks.
+        """
+        boxes = boxes or [block.core for block in self.blocks]
+        return np.concatenate([self.sampling.take(image[box], box) for box in boxes])

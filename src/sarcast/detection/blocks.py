@@ -92,6 +92,17 @@ def blocks_of(shape: PixelShape, side: int, halo: Sequence[int]) -> tuple[Block,
     )
 
 
+def pieces_of(box: Box, side: int) -> Iterator[Box]:
+    """Cut a box into smaller ones, row by row."""
+    rows, columns = box
+    for block in blocks_of(shape_of(box), side, (0, 0)):
+        top, left = block.core
+        yield (
+            slice(rows.start + top.start, rows.start + top.stop),
+            slice(columns.start + left.start, columns.start + left.stop),
+        )
+
+
 def each_in_turn(
     task: Callable[..., Any], calls: Sequence[tuple[Any, ...]], _label: str
 ) -> Iterator[Any]:

@@ -199,7 +199,7 @@ def _evidence(sighting: Sighting, null: Null, area: Area, plots: Plots) -> Array
     """Evidence of all pixels, dims (y, x)."""
     layer = area.scratch.images(area.shape, np.float32)
     task = _Judge(sighting, null, layer)
-    calls = [(block.core, null.strata[block.core]) for block in plots.blocks]
+    calls = [(core, null.strata[core]) for core in plots.cores]
     counts = np.sum(list(area.each(task, calls, "judging")), axis=0)
     _check_looks(counts, len(sighting.images.times))
     return layer

@@ -10,7 +10,7 @@ import xarray as xr
 
 from sarcast.arrays import Box, Labels, Times
 from sarcast.detection import difference as di
-from sarcast.detection.area import Area
+from sarcast.detection.area import PIECE_PX, Area
 from sarcast.detection.events import Series
 from sarcast.detection.observation import Sighting
 from sarcast.detection.regions import Regions
@@ -95,7 +95,9 @@ def images_of(source: SeriesLayers, regions: Regions, onsets: Labels, area: Area
         **{name: area.scratch.images(area.shape, kind) for name, kind in BY_PIXEL.items()},
     }
     task = _Draw(source, regions, onsets, layers)
-    for _ in area.each(task, [(block.core,) for block in area.blocks()], "writing images"):
+    for _ in area.each(
+        task, [(block.core,) for block in area.blocks(most=PIECE_PX)], "writing images"
+    ):
         pass
     return _as_dataset(layers, source)
 

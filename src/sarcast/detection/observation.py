@@ -196,9 +196,10 @@ class Observer:
         shape = (len(images.times), len(images.bands), *area.shape)
         raw = area.scratch.images(shape, np.float32)
         task = _ReadResiduals(images, raw, plots.sampling)
-        calls = [(block.core, self.strata[block.core]) for block in plots.blocks]
+        cores = plots.cores
+        calls = [(core, self.strata[core]) for core in cores]
         sample = np.concatenate([*area.each(task, calls, "comparing")], axis=-1)
-        strata = plots.sample(self.strata)
+        strata = plots.sample(self.strata, cores)
         levels = levels_of(sample, strata, images.has_std)
         correlation = mean_correlation(self.reader.predictor, images.times)
         return ResidualLayers(raw, levels, correlation), typical_norms(levels.apply(sample, strata))
