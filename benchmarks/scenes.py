@@ -28,7 +28,7 @@ from sarcast.commands.options import load_predictor
 from sarcast.cube import open_cube
 from sarcast.detection.detect import DetectOptions, detect
 from sarcast.detection.output import write_detection
-from sarcast.io.grid import by_code
+from sarcast.io.footprint import by_code
 from sarcast.prediction import DEFAULT_CONTEXT
 
 

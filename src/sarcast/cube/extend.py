@@ -34,8 +34,8 @@ from sarcast.ingest.scenes.add import add_scenes
 from sarcast.ingest.scenes.index import IndexOptions
 from sarcast.ingest.scenes.profile import scene_profiles
 from sarcast.ingest.scenes.stac import declare_nodata, normalise_items
-from sarcast.io.footprint import footprint
-from sarcast.io.grid import by_code, describe_spacing, make_grid, read_area
+from sarcast.io.footprint import by_code, footprint
+from sarcast.io.grid import describe_spacing, make_grid, read_area
 from sarcast.io.remote import RemoteOptions
 
 _log = logging.getLogger(__name__)

@@ -25,7 +25,7 @@ from sarcast.detection.prepare import EvidenceOptions, measure_null, observer_of
 from sarcast.detection.residuals import watched_bands
 from sarcast.detection.watch import Watch, WatchOptions, plan_watch
 from sarcast.errors import SarcastError, UsageError
-from sarcast.io.grid import by_code
+from sarcast.io.footprint import by_code
 from sarcast.io.scratch import Array
 from sarcast.windows import Predictor
 

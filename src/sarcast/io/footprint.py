@@ -343,6 +343,12 @@ def _wrapped(longitude: float, at_180: float = -HALF_TURN_DEG) -> float:
     return at_180 if abs(wrapped) == HALF_TURN_DEG else wrapped
 
 
+def by_code(grid: GeoBox) -> GeoBox:
+    """The same grid, its CRS given by its EPSG code if it has one, as a cube's need not be."""
+    code = grid.crs.epsg if grid.crs is not None else None
+    return grid if code is None else GeoBox(grid.shape, grid.transform, f"EPSG:{code}")
+
+
 def pixel_size_m(grid: GeoBox) -> tuple[float, float]:
     """Height and width of a pixel in the middle of a grid, metres on the ground.
 

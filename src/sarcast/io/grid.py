@@ -310,12 +310,6 @@ def _is_spread_out(flat: BaseGeometry, projected: BaseGeometry, crs: CRS) -> boo
     return bool(projected.area * metres**2 >= _COLLAPSED * true.area)
 
 
-def by_code(grid: GeoBox) -> GeoBox:
-    """The same grid, its CRS given by its EPSG code if it has one, as a cube's need not be."""
-    code = grid.crs.epsg if grid.crs is not None else None
-    return grid if code is None else GeoBox(grid.shape, grid.transform, f"EPSG:{code}")
-
-
 def describe_spacing(spacing: tuple[float, float]) -> str:
     """Spacing of columns and rows as text: one number if they are equal."""
     across, down = spacing

@@ -28,7 +28,7 @@ from sarcast.detection.runs import MONITOR
 from sarcast.detection.watch import Watch, plan_watch
 from sarcast.errors import SarcastError, UsageError
 from sarcast.io.files import exclusive
-from sarcast.io.grid import by_code
+from sarcast.io.footprint import by_code
 from sarcast.io.progress import track
 from sarcast.monitoring import history, notify
 from sarcast.monitoring.confirmation import ConfirmationRule, Opera
