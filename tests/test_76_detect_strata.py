@@ -6,7 +6,14 @@ import xarray as xr
 from scipy.ndimage import binary_dilation
 
 from sarcast.detection.smoothing import smooth
-from sarcast.detection.strata import MOST_IMAGES, Past, StrataOptions, find_strata, find_water
+from sarcast.detection.strata import (
+    MOST_IMAGES,
+    Groups,
+    Past,
+    StrataOptions,
+    features_of,
+    find_water,
+)
 from small_changes import DATES, SIDE, as_cube, times
 
 LATER = np.datetime64("2030-01-01")
@@ -18,6 +25,14 @@ KINDS = {
     "lake": (slice(HALF, None), slice(HALF, None)),
 }
 LEVELS_DB = {"forest": (-9, -15), "fields": (-11, -18), "town": (-4, -11), "lake": (-17, -26)}
+
+
+def find_strata(past: Past, options: StrataOptions) -> np.ndarray:
+    """Groups of all pixels, -1 where nothing is known."""
+    features = features_of(past)
+    if not np.isfinite(features).any():
+        return np.full(features.shape[1:], -1)
+    return Groups.of(features.reshape(len(features), -1), options.strata).assign(features)
 
 
 def four_kinds(dates: int = DATES, seed: int = 0) -> xr.Dataset:

@@ -24,7 +24,6 @@ from sarcast.detection.blocks import (
     whole,
 )
 from sarcast.detection.judged import Part
-from sarcast.io.footprint import pixel_size_m
 from sarcast.io.progress import track
 from sarcast.io.scratch import CHUNK_PX, Scratch
 from sarcast.windows import PixelShape
@@ -78,11 +77,6 @@ class Area:
         """Rows and columns."""
         rows, columns = self.part.inside.shape
         return rows, columns
-
-    @property
-    def pixel_m(self) -> tuple[float, float]:
-        """Height and width of a pixel, metres."""
-        return pixel_size_m(self.grid)
 
     @property
     def is_one_block(self) -> bool:

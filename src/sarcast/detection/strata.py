@@ -16,7 +16,6 @@ from pydantic import BaseModel, ConfigDict, Field
 from scipy import ndimage
 
 from sarcast.arrays import Bool, Double, Float, Labels
-from sarcast.detection.blocks import Sampling, whole
 from sarcast.detection.smoothing import TRUNCATE, smooth
 from sarcast.io.footprint import pixel_size_m
 
@@ -48,37 +47,9 @@ class StrataOptions(BaseModel):
     )
 
 
-def find_strata(past: "Past", options: StrataOptions) -> Labels:
-    """Group the pixels of a cube by their past.
-
-    Features are, by band, of images smoothed over 30 m: mean and standard deviation over time,
-    the later half against the earlier, and the greatest step between the means of consecutive
-    quarters of the images; and the share of forest and open land around a pixel. They are scaled by
-    their spread and grouped by k-means.
-
-    Parameters
-    ----------
-    past
-        The cube until the end of the baseline.
-    options
-        Number of groups; fewer where there are not so many different pixels.
-
-    Returns
-    -------
-    ndarray of int8
-        Dims (y, x): 0, 1, ...; -1 where no past image has data.
-    """
-    features = features_of(past)
-    known = np.isfinite(features[0])
-    if not known.any():
-        return np.full(known.shape, -1, dtype=np.int8)
-    sampling, box = Sampling.of(known.size), whole(known.shape)
-    return Groups.of(sampling.take(features, box), options.strata).assign(features)
-
-
 @dataclass(frozen=True)
 class Groups:
-    """Groups of pixels, by their features.
+    """Groups of pixels by k-means of their features, each over its spread.
 
     Attributes
     ----------
@@ -94,7 +65,7 @@ class Groups:
 
     @classmethod
     def of(cls, features: Float, most: int) -> "Groups":
-        """Find the groups, at most so many, of sampled pixels, dims (feature, pixel)."""
+        """Find at most so many groups of sampled pixels, dims (feature, pixel), some known."""
         from sklearn.cluster import KMeans
 
         columns = features[:, np.isfinite(features[0])].T.astype(np.float64)
@@ -170,7 +141,11 @@ def feature_count(cube: xr.Dataset) -> int:
 
 
 def features_of(past: "Past") -> Float:
-    """Features of each pixel, as ``find_strata`` lists them.
+    """Features of each pixel, from its past.
+
+    By band, of images smoothed over 30 m: mean and standard deviation over time, the later half
+    against the earlier, and the greatest step between the means of consecutive quarters of the
+    images; and the share of forest and open land around the pixel.
 
     Returns
     -------
