@@ -6,6 +6,7 @@ import geopandas as gpd
 import numpy as np
 import pandas as pd
 import pytest
+import shapely
 import xarray as xr
 from affine import Affine
 from odc.geo.geobox import GeoBox
@@ -225,3 +226,17 @@ def test_the_truth_of_a_world_is_such_a_file(world_cube: Path) -> None:
         return
     truth = with_magnitudes(read_truth(path, cube.odc.geobox), cube, 2)
     np.testing.assert_allclose(truth["area_ha"], given["area_m2"] / 1e4, rtol=1e-3)
+
+
+def test_a_polygon_that_crosses_itself_on_the_plane() -> None:
+    """A vertex far to the east, valid in degrees; GEOS cannot cut what crosses itself."""
+    outline = [
+        *((27.001154278772727, 62.23087243156591), (27.00115431306712, 62.23177005936472)),
+        *((27.0, 62.23177006416517), (255.0, 62.23087243636621)),
+    ]
+    degrees = gpd.GeoDataFrame(
+        {"date": ["2020-03-01"]}, geometry=[shapely.Polygon(outline)], crs="EPSG:4326"
+    )
+    (found,) = truth_frame(degrees, GRID).geometry
+    assert found.is_valid
+    assert 0.0 < found.area <= GRID.extent.geom.area

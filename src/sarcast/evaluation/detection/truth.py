@@ -91,7 +91,7 @@ def truth_frame(
         raise SarcastError(f"{name} has no CRS; write the polygons with one (ogr2ogr -a_srs)")
     earliest, latest = _dates(frame, name)
     kinds = frame["kind"].astype(str) if "kind" in frame else ["change"] * len(frame)
-    outlines = frame.geometry.make_valid().to_crs(grid.crs.to_wkt()).make_valid()
+    outlines = frame.geometry.make_valid().to_crs(grid.crs.to_wkt())
     if not np.isfinite(outlines.bounds.to_numpy()).all():
         raise SarcastError(f"{name} has a polygon that cannot be projected to {grid.crs}; cut it")
     truth = gpd.GeoDataFrame(
@@ -109,7 +109,8 @@ def truth_frame(
 def _within(outlines: "geopandas.GeoSeries", grid: GeoBox, name: str) -> list["BaseGeometry"]:
     """Parts of polygons that lie in the area of a cube."""
     try:
-        return list(outlines.intersection(grid.extent.geom))
+        # what was valid on the globe need not be on the plane
+        return list(outlines.make_valid().intersection(grid.extent.geom))
     except shapely.errors.GEOSException as error:
         raise SarcastError(
             f"{name} has a polygon that cannot be cut to the area of the cube ({error}); repair it "
