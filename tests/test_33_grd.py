@@ -454,6 +454,16 @@ def turn(product: grd.GrdProduct, east_deg: float) -> grd.GrdProduct:
     )
 
 
+def test_a_border_that_crosses_itself_is_refused(product):
+    points = product.points
+    folded = points.longitude.copy()
+    folded[0, 0], folded[-1, 0] = folded[0, -1], folded[-1, -1] - 3.0
+    folded[0, -1] = points.longitude[0, 0]
+    crossed = replace(product, points=replace(points, longitude=folded))
+    with pytest.raises(SarcastError, match="is damaged: the border of its geolocation grid"):
+        view.footprint(crossed)
+
+
 @pytest.mark.parametrize("east", [TURNED_DEG, TURNED_DEG - 360.0])
 def test_the_footprint_and_grid_of_a_product_over_180_degrees(product, east):
     there = turn(product, TURNED_DEG)

@@ -39,7 +39,13 @@ _CELL = 2.0
 
 
 def footprint(product: GrdProduct) -> Geometry:
-    """Footprint of a product, canonical: through the geolocation points at its border."""
+    """Footprint of a product, canonical: through the geolocation points at its border.
+
+    Raises
+    ------
+    SarcastError
+        If the border crosses itself.
+    """
     points = product.points
     border = [
         *((0, column) for column in range(points.pixels.size)),
@@ -48,7 +54,13 @@ def footprint(product: GrdProduct) -> Geometry:
         *((row, 0) for row in range(points.lines.size - 2, -1, -1)),
     ]
     corners = [(float(points.longitude[index]), float(points.latitude[index])) for index in border]
-    return canonical(polygon(corners, WGS84))
+    outline = canonical(polygon(corners, WGS84))
+    if not outline.is_valid:
+        raise SarcastError(
+            f"{product.name} is damaged: the border of its geolocation grid crosses itself; fetch "
+            f"it again"
+        )
+    return outline
 
 
 @dataclass(frozen=True)
