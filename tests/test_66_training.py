@@ -284,7 +284,7 @@ def _changed_card(trained: Path, folder: Path, **changes: object) -> Path:
             {"training": {"seen_conditions": {"wind": [0, 1]}}},
             r"seen_conditions \(wind is not a condition\)",
         ),
-        ({"std_factor": float("nan")}, r"misstates std_factor \(must be above 0, not nan\)"),
+        ({"std_factor": float("nan")}, r"misstates std_factor \(must be from -1e\+09 to 1e\+09\)"),
         ({"std_factor": -1.0}, r"misstates std_factor \(must be above 0, not -1.0\)"),
         (
             {"scores": {"rmse_db": [1, 1], "norm_quantiles_db": {}, "pixels": 1, "of_mean": 1}},
