@@ -42,7 +42,7 @@ from sarcast.commands.demo import SOURCES
 from sarcast.commands.world import WorldConfig, world
 from sarcast.cube import open_cube
 from sarcast.detection.detect import DetectOptions, detect
-from sarcast.detection.judged import Part, find_judged
+from sarcast.detection.judged import crop, find_judged
 from sarcast.detection.strata import Past
 from sarcast.evaluation.detection.detectors import REPLAYS
 from sarcast.evaluation.detection.evaluate import DetectionTestOptions, detectors_of
@@ -201,8 +201,7 @@ def _simulated(
     times = series["time"].values
     start = int(np.searchsorted(times, FIRST))
     until = list(range(start + count - 1, len(times), every))
-    whole = Part(series, np.ones(series.odc.geobox.shape.yx, dtype=bool))
-    land = find_judged(whole, Past(series, times[start]), setting.detect)
+    land = find_judged(crop(series, None), Past(series, times[start]), setting.detect)
     rng = np.random.default_rng(seed)
     return start, lambda: simulated_watches(
         series, until, count, [change], persistent, within=land, rng=rng

@@ -22,7 +22,7 @@ from sarcast.cube import open_cube
 from sarcast.detection.area import Area
 from sarcast.detection.detect import DetectOptions
 from sarcast.detection.evidence import Direction
-from sarcast.detection.judged import Part, find_judged
+from sarcast.detection.judged import crop, find_judged
 from sarcast.detection.null_file import SHIPPED_LOOKS, write_shipped
 from sarcast.detection.observation import ObservationLayers, Observer
 from sarcast.detection.replay import Seen, null_of, packed
@@ -99,7 +99,7 @@ def observations(cube: xr.Dataset, model: Predictor) -> Iterator[tuple[Direction
     times = cube["time"].values
     order = np.argsort(times, kind="stable")
     past = Past(cube, times.max() + np.timedelta64(1, "s"))
-    whole = Part(cube, np.ones((cube.sizes["y"], cube.sizes["x"]), dtype=bool))
+    whole = crop(cube, None)
     judged = find_judged(whole, past, options)
     previous = PreviousOptions(previous=options.previous, chooser=options.chooser)
     strata = np.where(judged, 0, -1).astype(np.int8)

@@ -19,11 +19,13 @@ from rio_cogeo.cogeo import cog_validate
 
 from interrupts import interrupted_runs
 from sarcast.errors import SarcastError
-from sarcast.io import files, locks, partials, results
+from sarcast.io import cogs, files, locks, partials, results
 from sarcast.io.cogs import write_cog
 from sarcast.io.files import exclusive, new_file, new_folder
 from sarcast.io.folders import walk
 from sarcast.io.partials import remove_stale
+
+GRID_10M = Affine(10.0, 0.0, 500_000.0, 0.0, -10.0, 6_900_000.0)
 
 
 def test_a_folder_is_complete_or_absent(tmp_path: Path) -> None:
@@ -688,3 +690,47 @@ def test_what_zarr_still_writes_is_deleted_as_well(tmp_path: Path) -> None:
     partials.remove(folder)
     time.sleep(0.6)
     assert not folder.exists()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "uint8"])
+def test_a_large_image_is_written_part_by_part_as_at_once(
+    dtype: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = np.random.default_rng(1).uniform(0, 255, (2, 700, 900)).astype(dtype)
+    if dtype == "float32":
+        values[0, 10:300, 5:40] = np.nan
+    grid = GeoBox(values.shape[1:], GRID_10M, "EPSG:32635")
+    words = {"nodata": float("nan") if dtype == "float32" else 0, "bands": ("a", "b")}
+    write_cog(tmp_path / "at-once.tif", values, grid, tags={"UNIT": "x"}, **words)
+    monkeypatch.setattr(cogs, "MOST_IN_MEMORY", 1000)
+    monkeypatch.setattr(cogs, "_PART_SIDE", 256)
+    parts = cogs.Parts(values.shape, dtype, lambda box: values[(slice(None), *box)])
+    write_cog(tmp_path / "by-parts.tif", parts, grid, tags={"UNIT": "x"}, **words)
+    assert cog_validate(tmp_path / "by-parts.tif")[0]
+    with (
+        rasterio.open(tmp_path / "at-once.tif") as whole,
+        rasterio.open(tmp_path / "by-parts.tif") as cut,
+    ):
+        np.testing.assert_array_equal(cut.read(), whole.read())
+        assert (cut.tags(), cut.descriptions) == (whole.tags(), whole.descriptions)
+        assert cut.overviews(1) == whole.overviews(1)
+    assert {path.name for path in tmp_path.iterdir()} == {"at-once.tif", "by-parts.tif"}
+
+
+def test_a_file_that_a_full_disk_cut_short_is_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """GDAL may report success."""
+    monkeypatch.setattr(cogs, "MOST_IN_MEMORY", 1000)
+
+    def zeros(source: object, target: str, **options: object) -> None:
+        with rasterio.open(source.name) as plain:
+            values, profile = np.zeros_like(plain.read()), plain.profile
+        with rasterio.open(target, "w", **profile) as short:
+            short.write(values)
+
+    monkeypatch.setattr(cogs, "copy", zeros)
+    values = np.ones((60, 80), np.float32)
+    with pytest.raises(SarcastError, match=r"a\.tif could not be written completely"):
+        write_cog(tmp_path / "a.tif", values, GeoBox(values.shape, GRID_10M, "EPSG:32635"))
+    assert not [*tmp_path.iterdir()]

@@ -8,7 +8,6 @@ import pytest
 import xarray as xr
 
 from sarcast.detection.area import Area
-from sarcast.detection.blocks import whole
 from sarcast.detection.evidence import standardise, statistics
 from sarcast.detection.judged import Part
 from sarcast.detection.null import Null
@@ -18,6 +17,7 @@ from sarcast.detection.replay import replay
 from sarcast.detection.residuals import Reader
 from sarcast.detection.watch import Watch
 from sarcast.errors import SarcastError
+from sarcast.io.boxes import whole
 from sarcast.prediction.model import Model
 from sarcast.prediction.networks.unet import UNet, UNetOptions, paper_scaling
 from sarcast.prediction.scores import ValidationScores

@@ -20,10 +20,9 @@ from sarcast.detection.blocks import (
     Sampling,
     Scalar,
     blocks_of,
-    pieces_of,
-    whole,
 )
 from sarcast.detection.judged import Part
+from sarcast.io.boxes import cut, moved, whole
 from sarcast.io.progress import track
 from sarcast.io.scratch import CHUNK_PX, Scratch
 from sarcast.windows import PixelShape
@@ -183,7 +182,7 @@ class Plots:
         """
         if area.shape[0] * area.shape[1] <= MOST_REPLAYED:
             return None
-        squares = [block.core for block in blocks_of(area.shape, SQUARE_PX, (0, 0))]
+        squares = [*cut(area.shape, SQUARE_PX)]
         groups = int(strata.max(initial=-1)) + 1
         counts = np.array(
             [np.bincount(strata[square].ravel() + 1, minlength=groups + 1) for square in squares]
@@ -203,7 +202,11 @@ class Plots:
     @property
     def cores(self) -> list[Box]:
         """The parts without halos, in pieces of at most ``PIECE_PX`` a side."""
-        return [piece for block in self.blocks for piece in pieces_of(block.core, PIECE_PX)]
+        return [
+            moved(piece, block.core)
+            for block in self.blocks
+            for piece in cut([part.stop - part.start for part in block.core], PIECE_PX)
+        ]
 
     def sample(
         self, image: npt.NDArray[Scalar], boxes: Sequence[Box] | None = None

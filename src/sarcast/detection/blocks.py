@@ -13,6 +13,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
 from sarcast.arrays import Box
+from sarcast.io.boxes import cut, within
 from sarcast.windows import PixelShape
 
 Scalar = TypeVar("Scalar", bound=np.generic)
@@ -65,11 +66,6 @@ class Block:
         """Rows and columns of the core within the outer box."""
         return within(self.core, self.outer)
 
-    @property
-    def shape(self) -> PixelShape:
-        """Rows and columns of the core."""
-        return shape_of(self.core)
-
 
 def blocks_of(shape: PixelShape, side: int, halo: Sequence[int]) -> tuple[Block, ...]:
     """Cut an area into blocks, row by row.
@@ -84,23 +80,9 @@ def blocks_of(shape: PixelShape, side: int, halo: Sequence[int]) -> tuple[Block,
         Rows and columns by which an outer box reaches beyond its core, as far as the area does.
     """
     return tuple(
-        Block(
-            (rows, columns), (_wider(rows, halo[0], shape[0]), _wider(columns, halo[1], shape[1]))
-        )
-        for rows in _parts(shape[0], side)
-        for columns in _parts(shape[1], side)
+        Block(core, (_wider(core[0], halo[0], shape[0]), _wider(core[1], halo[1], shape[1])))
+        for core in cut(shape, side)
     )
-
-
-def pieces_of(box: Box, side: int) -> Iterator[Box]:
-    """Cut a box into smaller ones, row by row."""
-    rows, columns = box
-    for block in blocks_of(shape_of(box), side, (0, 0)):
-        top, left = block.core
-        yield (
-            slice(rows.start + top.start, rows.start + top.stop),
-            slice(columns.start + left.start, columns.start + left.stop),
-        )
 
 
 def each_in_turn(
@@ -108,26 +90,6 @@ def each_in_turn(
 ) -> Iterator[Any]:
     """Do a task for each of the calls' arguments in this thread."""
     return (task(*arguments) for arguments in calls)
-
-
-def within(box: Box, outer: Box) -> Box:
-    """Rows and columns of a box, counted from the first of an outer one."""
-    rows, columns = (
-        slice(part.start - start.start, part.stop - start.start)
-        for part, start in zip(box, outer, strict=True)
-    )
-    return rows, columns
-
-
-def shape_of(box: Box) -> PixelShape:
-    """Rows and columns of a box."""
-    rows, columns = box
-    return rows.stop - rows.start, columns.stop - columns.start
-
-
-def whole(shape: Sequence[int]) -> Box:
-    """The box of all rows and columns of dims (..., y, x)."""
-    return slice(0, shape[-2]), slice(0, shape[-1])
 
 
 @dataclass(frozen=True)
@@ -163,11 +125,6 @@ class Sampling:
         ]
         ranks: npt.NDArray[np.intp] = (numbers[0][:, np.newaxis] * shape[1] + numbers[1]).ravel()
         return ranks
-
-
-def _parts(pixels: int, side: int) -> Iterator[slice]:
-    for start in range(0, pixels, side):
-        yield slice(start, min(start + side, pixels))
 
 
 def _wider(part: slice, by: int, pixels: int) -> slice:

@@ -25,8 +25,9 @@ import numpy as np
 
 from sarcast.arrays import Bool, Float, Labels
 from sarcast.detection import difference as di
-from sarcast.detection.blocks import Sampling, whole
+from sarcast.detection.blocks import Sampling
 from sarcast.detection.smoothing import TRUNCATE, smooth
+from sarcast.io.boxes import whole
 
 Direction = Literal["loss", "gain", "both"]
 

@@ -10,7 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from scipy import ndimage
 
 from sarcast.arrays import Bool, Box, Double, Float, Labels
-from sarcast.detection.blocks import Block, Each, each_in_turn, whole
+from sarcast.detection.blocks import Block, Each, each_in_turn
+from sarcast.io.boxes import moved, whole
 from sarcast.io.footprint import pixel_size_m
 from sarcast.io.scratch import Array
 
@@ -216,7 +217,7 @@ class RegionFinder:
         regions: list[_Region] = []
         opened: dict[int, tuple[float, Box]] = {}
         for number, box in enumerate(ndimage.find_objects(joined), start=1):
-            inside, peak, place = joined[box] == number, float(peaks[number - 1]), _moved(box, core)
+            inside, peak, place = joined[box] == number, float(peaks[number - 1]), moved(box, core)
             if is_open[number]:
                 key = -self._id(inside, place)
                 ids[box][inside] = key
@@ -271,7 +272,7 @@ class RegionFinder:
         for number, box in enumerate(ndimage.find_objects(labels), start=1):
             if sizes[number] >= fewest:
                 part = labels == number
-                tight = _moved(box, place)
+                tight = moved(box, place)
                 peak = float(evidence[part].max())
                 yield _Region(self._id(part[box], tight), peak, tight), part
 
@@ -340,15 +341,6 @@ def _around(boxes: Sequence[Box]) -> Box:
     rows, columns = (
         slice(min(part.start for part in parts), max(part.stop for part in parts))
         for parts in zip(*boxes, strict=True)
-    )
-    return rows, columns
-
-
-def _moved(box: Box, place: Box) -> Box:
-    """A box within another, in the rows and columns that the other is counted in."""
-    rows, columns = (
-        slice(start.start + part.start, start.start + part.stop)
-        for part, start in zip(box, place, strict=True)
     )
     return rows, columns
 

@@ -18,6 +18,7 @@ from rasterio.windows import Window
 
 from sarcast.arrays import Box
 from sarcast.errors import SarcastError
+from sarcast.io.boxes import cut, whole
 from sarcast.io.files import new_file
 
 MOST_IN_MEMORY = 2**27
@@ -54,8 +55,7 @@ class Parts:
 
     def layers(self, box: Box | None = None) -> npt.NDArray[Any]:
         """Read a part, by default all of it, dims (band, y, x)."""
-        _, rows, columns = self.shape
-        box = box or (slice(0, rows), slice(0, columns))
+        box = box or whole(self.shape)
         shape = (self.shape[0], *(part.stop - part.start for part in box))
         return np.asarray(self.read(box), dtype=self.dtype).reshape(shape)
 
@@ -156,7 +156,9 @@ class _Cog:
         try:
             with rasterio.Env(GDAL_CACHEMAX=_CACHE_MB, GDAL_NUM_THREADS="ALL_CPUS"):
                 with rasterio.open(plain, "w", **self.profile, **tiled) as target:
-                    sums = [self._write_part(target, box) for box in self._boxes()]
+                    sums = [
+                        self._write_part(target, box) for box in cut(self.parts.shape, _PART_SIDE)
+                    ]
                     self._describe(target)
                 with rasterio.open(plain) as source:
                     copy(source, str(partial), bigtiff="IF_SAFER", **self.options)
@@ -176,10 +178,12 @@ class _Cog:
     def _has(self, sums: Sequence[int], path: Path) -> bool:
         """Whether a file has parts of these checksums."""
         with rasterio.open(path) as written:
-            found = (written.read(window=Window.from_slices(*box)) for box in self._boxes())
-            return all(
-                zlib.crc32(part.tobytes()) == sum_ for part, sum_ in zip(found, sums, strict=True)
-            )
+            found = (written.read(window=Window.from_slices(*box)) for box in self._boxes)
+            return [zlib.crc32(part.tobytes()) for part in found] == [*sums]
+
+    @property
+    def _boxes(self) -> Iterator[Box]:
+        return cut(self.parts.shape, _PART_SIDE)
 
     def _describe(self, target: Any) -> None:
         target.update_tags(**self.tags)
@@ -187,14 +191,6 @@ class _Cog:
             target.set_band_description(number, name)
         if self.colours:
             target.write_colormap(1, self.colours)
-
-    def _boxes(self) -> Iterator[Box]:
-        """Rows and columns of parts that fill the image."""
-        _, rows, columns = self.parts.shape
-        for top in range(0, rows, _PART_SIDE):
-            for left in range(0, columns, _PART_SIDE):
-                right = min(left + _PART_SIDE, columns)
-                yield slice(top, min(top + _PART_SIDE, rows)), slice(left, right)
 
 
 def _unwritable(path: Path, reason: str = "") -> str:

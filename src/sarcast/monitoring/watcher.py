@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 from scipy import ndimage
 
-from sarcast.arrays import Bool, Float
+from sarcast.arrays import Bool, Box, Float
 from sarcast.detection import difference as di
 from sarcast.detection.evidence import Residuals
 from sarcast.detection.null import Null
@@ -24,7 +24,6 @@ _log = logging.getLogger(__name__)
 
 CROP_MARGIN_PX = 128
 """Pixels around those of a fixed baseline that are predicted with them, and level them."""
-Box = tuple[slice, slice]
 
 
 @dataclass(frozen=True)

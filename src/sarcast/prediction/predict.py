@@ -16,6 +16,7 @@ import xarray as xr
 from sarcast.arrays import Box
 from sarcast.cube import Date, moment_of, time_index_of
 from sarcast.errors import SarcastError
+from sarcast.io.boxes import whole
 from sarcast.io.progress import track
 from sarcast.io.scratch import Scratch, ScratchFolder, as_variable
 from sarcast.prediction.model import Model
@@ -204,7 +205,7 @@ class Predicted:
         Dataset
             As ``predict_targets`` gives.
         """
-        box = box or (slice(0, self.like.sizes["y"]), slice(0, self.like.sizes["x"]))
+        box = box or whole(self.like.shape)
         like = self.like.isel(y=box[0], x=box[1])
         layers = zip(("expected", "std"), self.blend.read(box), strict=True)
         images = xr.Dataset(
@@ -253,8 +254,7 @@ def predict_tiles(
     choose_previous(reader.times, first, baseline.previous, chooser=baseline.chooser, before=end)
     if conditions and predictor.uses_target:
         predictor = _without_context(predictor)
-    rows, columns = reader.shape
-    regions = regions or [(slice(0, rows), slice(0, columns))]
+    regions = regions or [whole(reader.shape)]
     tiling = Tiling.of(regions, chosen.tiles, predictor.size)
     if chosen.tiles.overlap < LEAST_OVERLAP and tiling.has_seams and isinstance(predictor, Model):
         warnings.warn(

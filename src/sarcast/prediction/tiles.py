@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -164,12 +165,13 @@ class Blend:
 
     def _add_part(self, total: Float, weight: Float, tile: int, in_tile: Box, in_box: Box) -> None:
         mean, std = np.moveaxis(self.layers[(tile, ..., *in_tile)], 1, 0)
-        part = np.where(np.isfinite(mean), self._weights()[in_tile], np.float32(0.0))
+        part = np.where(np.isfinite(mean), self._weights[in_tile], np.float32(0.0))
         inside = (..., *in_box)
         total[(0, *inside)] += part * np.nan_to_num(mean)
         total[(1, *inside)] += part * np.nan_to_num(std)
         weight[inside] += part
 
+    @cached_property
     def _weights(self) -> Float:
         size = self.tiling.size
         ramp = np.minimum(np.arange(size) + 1, size - np.arange(size)).astype(np.float32)

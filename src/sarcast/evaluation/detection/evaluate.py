@@ -10,7 +10,7 @@ import xarray as xr
 from pydantic import BaseModel, ConfigDict, Field
 
 from sarcast.detection.detect import DetectOptions
-from sarcast.detection.judged import Part, crop, find_judged, trim
+from sarcast.detection.judged import crop, find_judged, trim
 from sarcast.detection.strata import Past
 from sarcast.errors import SarcastError
 from sarcast.evaluation.detection.detectors import (
@@ -213,14 +213,13 @@ def _simulated(
     rng: np.random.Generator,
 ) -> Iterator[WatchCase]:
     first = cube["time"].values[until[0] - detect.acquisitions + 1]
-    whole = Part(cube, np.ones(cube.odc.geobox.shape.yx, dtype=bool))
     return simulated_watches(
         cube,
         until,
         detect.acquisitions,
         default_changes(bands_of(cube)),
         options.persistent,
-        within=find_judged(whole, Past(cube, first), detect),
+        within=find_judged(crop(cube, None), Past(cube, first), detect),
         rng=rng,
     )
 

@@ -1,0 +1,36 @@
+"""Boxes: rows and columns of a part of an image, moved, and cut into smaller ones."""
+
+from collections.abc import Iterator, Sequence
+
+from sarcast.arrays import Box
+
+
+def whole(shape: Sequence[int]) -> Box:
+    """The box of all rows and columns of dims (..., y, x)."""
+    return slice(0, shape[-2]), slice(0, shape[-1])
+
+
+def cut(shape: Sequence[int], side: int) -> Iterator[Box]:
+    """Cut an image of dims (..., y, x) into squares, row by row; the last ones may be smaller."""
+    rows, columns = shape[-2:]
+    for top in range(0, rows, side):
+        for left in range(0, columns, side):
+            yield slice(top, min(top + side, rows)), slice(left, min(left + side, columns))
+
+
+def moved(box: Box, place: Box) -> Box:
+    """A box within another, in the rows and columns that the other is counted in."""
+    rows, columns = (
+        slice(start.start + part.start, start.start + part.stop)
+        for part, start in zip(box, place, strict=True)
+    )
+    return rows, columns
+
+
+def within(box: Box, outer: Box) -> Box:
+    """A box in the rows and columns of an outer one, counted from its first."""
+    rows, columns = (
+        slice(part.start - start.start, part.stop - start.start)
+        for part, start in zip(box, outer, strict=True)
+    )
+    return rows, columns
