@@ -16,7 +16,13 @@ from hypothesis import strategies as st
 
 from sarcast.errors import SarcastError
 from sarcast.prediction import load_model
-from sarcast.prediction.predict import Chosen, predict, predict_targets, predict_tiles
+from sarcast.prediction.predict import (
+    Chosen,
+    predict,
+    predict_date,
+    predict_targets,
+    predict_tiles,
+)
 from sarcast.prediction.strategies import STRATEGIES
 from sarcast.prediction.tiles import TileOptions
 from sarcast.windows import Expected, PreviousOptions, TrainedPredictor, Window
@@ -200,7 +206,8 @@ def test_a_large_cube_is_predicted_on_disk(
     tiles = TileOptions(tile=48)
     whole = predict(*words, tiles=tiles)
     monkeypatch.setattr("sarcast.prediction.predict.MOST_IN_MEMORY", 100)
-    lazy = predict(*words, tiles=tiles, scratch=tmp_path)
+    chosen = Chosen(*words[:2], PreviousOptions(), tiles)
+    lazy = predict_date(chosen, words[2], scratch=tmp_path)
     assert len([*tmp_path.iterdir()]) == 1
     for part in (
         {"y": slice(10, 61), "x": slice(40, None)},

@@ -13,7 +13,7 @@ from sarcast.detection.output import write_expected, write_item
 from sarcast.io.files import new_folder, scratch_folder
 from sarcast.io.footprint import centre, footprint
 from sarcast.prediction import load_model
-from sarcast.prediction.predict import predict as predict_cube
+from sarcast.prediction.predict import Chosen, predict_date
 from sarcast.prediction.uncertainty import with_validation_std
 from sarcast.sensor.conditions import read_conditions
 
@@ -47,14 +47,11 @@ def predict(cube: Path, *, config: Annotated[PredictConfig, FLAT]) -> None:
         _, latitude = centre(footprint(grid))
         conditions = read_conditions(read_settings(config.set), latitude)
         with scratch_folder(folder / SCRATCH) as scratch:
-            images = predict_cube(
-                opened,
-                model,
+            images = predict_date(
+                Chosen(opened, model, config.baseline, config.tiles),
                 config.at,
                 conditions=conditions,
-                baseline=config.baseline,
                 before=config.before,
-                tiles=config.tiles,
                 scratch=scratch,
             )
             images = with_validation_std(images, model)

@@ -50,7 +50,6 @@ def predict(
     baseline: PreviousOptions | None = None,
     before: Date | None = None,
     tiles: TileOptions | None = None,
-    scratch: Path | None = None,
 ) -> xr.Dataset:
     """Predict the expected image of a whole cube at one date.
 
@@ -74,9 +73,6 @@ def predict(
         watched.
     tiles
         How the cube is cut.
-    scratch
-        Folder for the tiles of a cube of more than ``MOST_IN_MEMORY`` pixels, which are deleted
-        with the result; default: that of the system for temporary files.
 
     Returns
     -------
@@ -102,8 +98,31 @@ def predict(
         warmer = sarcast.predict(cube, model, at="2025-07-01", conditions={"temperature": 25.0})
     """
     chosen = Chosen(cube, predictor, baseline or PreviousOptions(), tiles or TileOptions())
-    target, folder = [time_index_of(cube, at)], None
-    if cube.sizes["y"] * cube.sizes["x"] > MOST_IN_MEMORY:
+    return predict_date(chosen, at, conditions=conditions, before=before)
+
+
+def predict_date(
+    chosen: "Chosen",
+    at: Date,
+    *,
+    conditions: Mapping[str, float] | None = None,
+    before: Date | None = None,
+    scratch: Path | None = None,
+) -> xr.Dataset:
+    """Predict the expected image of a whole cube at one date, as ``predict`` does.
+
+    Parameters
+    ----------
+    chosen
+        What is predicted.
+    at, conditions, before
+        As in ``predict``.
+    scratch
+        Folder for the tiles of a cube of more than ``MOST_IN_MEMORY`` pixels, which are deleted
+        with the result; default: that of the system for temporary files.
+    """
+    target, folder = [time_index_of(chosen.cube, at)], None
+    if chosen.cube.sizes["y"] * chosen.cube.sizes["x"] > MOST_IN_MEMORY:
         folder = ScratchFolder(scratch)
     kept = Scratch(None if folder is None else folder.path)
     found = predict_tiles(chosen, target, before=before, conditions=conditions, scratch=kept)
