@@ -102,7 +102,10 @@ def test_intermediate_results_are_deleted_with_the_detection(
 ) -> None:
     found = detect(cube, block=64, scratch=tmp_path)
     assert [*tmp_path.iterdir()]
+    images = found.images
     del found
+    assert images["evidence"].values.shape == cube["backscatter"].shape[-2:]
+    del images
     assert not [*tmp_path.iterdir()]
     monkeypatch.setattr(detect_module, "describe_events", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):

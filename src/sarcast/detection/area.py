@@ -1,9 +1,8 @@
 """An area that is processed by blocks: its cube, its intermediate results, and its workers."""
 
 import math
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -120,19 +119,22 @@ def open_area(part: Part, options: BlockOptions, folder: Path | None = None) -> 
     options
         How it is processed.
     folder
-        Folder for a new one with the results of an area larger than a block, which is deleted at
-        the end; default: that of the system for temporary files.
+        Folder for a new one with the results of an area larger than a block, which is deleted with
+        the images that are read from it, or after an error; default: that of the system for
+        temporary files.
     """
-    with ExitStack() as stack:
-        area = Area(part, options.block)
-        if area.is_one_block:
-            yield replace(area, part=in_memory(part))
-            return
-        made = tempfile.TemporaryDirectory(prefix="sarcast-", dir=folder)
-        scratch = Scratch(Path(stack.enter_context(made)), math.gcd(options.block, CHUNK_PX))
-        size = options.workers or min(cores(), MOST_WORKERS)
-        started = stack.enter_context(start_workers(WorkerOptions(workers=size)))
-        yield replace(area, part=in_memory(part), scratch=scratch, workers=started)
+    area = Area(part, options.block)
+    if area.is_one_block:
+        yield replace(area, part=in_memory(part))
+        return
+    scratch = Scratch.new(folder, math.gcd(options.block, CHUNK_PX))
+    size = options.workers or min(cores(), MOST_WORKERS)
+    try:
+        with start_workers(WorkerOptions(workers=size)) as workers:
+            yield replace(area, part=in_memory(part), scratch=scratch, workers=workers)
+    except BaseException:
+        scratch.remove()
+        raise
 
 
 def in_memory(part: Part) -> Part:

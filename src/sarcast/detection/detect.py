@@ -1,9 +1,7 @@
 """Detection: from a cube and an expected image to events, dated and outlined."""
 
 import warnings
-import weakref
 from collections.abc import Mapping
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -131,7 +129,7 @@ def detect(
         number of acquisitions: the past is not replayed then.
     scratch
         Folder for the intermediate results and images of an area larger than a block, which are
-        deleted with the detection; default: that of the system for temporary files.
+        deleted with the images; default: that of the system for temporary files.
     **settings
         Fields of ``DetectOptions``, in place of ``options``.
 
@@ -160,15 +158,8 @@ def detect(
         raise UsageError(f"give options, or {', '.join(settings)} alone: not both")
     options = options or DetectOptions(**settings)
     part = crop(cube, options.area)
-    kept = ExitStack()
-    try:
-        area = kept.enter_context(open_area(part, options, scratch))
-        found = _detect(area, predictor, options, null)
-    except BaseException:
-        kept.close()
-        raise
-    weakref.finalize(found, kept.close)  # images on disk stay as long as the detection does
-    return found
+    with open_area(part, options, scratch) as area:
+        return _detect(area, predictor, options, null)
 
 
 def _detect(

@@ -16,7 +16,7 @@ from sarcast.detection.observation import Sighting
 from sarcast.detection.regions import Regions
 from sarcast.detection.residuals import looks_of, mean_over_looks
 from sarcast.detection.strata import cover_masks
-from sarcast.io.scratch import Array, as_variable
+from sarcast.io.scratch import Array, Scratch
 from sarcast.sensor.units import DB
 
 BY_BAND = ("expected", "actual", "difference", "std", "z")
@@ -99,7 +99,7 @@ def images_of(source: SeriesLayers, regions: Regions, onsets: Labels, area: Area
         task, [(block.core,) for block in area.blocks(most=PIECE_PX)], "writing images"
     ):
         pass
-    return _as_dataset(layers, source)
+    return _as_dataset(layers, source, area.scratch)
 
 
 @dataclass(frozen=True)
@@ -146,13 +146,14 @@ def _means(series: Series) -> dict[str, npt.NDArray[Any]]:
     }
 
 
-def _as_dataset(layers: Mapping[str, Array], source: SeriesLayers) -> xr.Dataset:
+def _as_dataset(layers: Mapping[str, Array], source: SeriesLayers, scratch: Scratch) -> xr.Dataset:
     """Layers on the grid of the cube, with the last watched acquisition as their time."""
     like = source.sighting.images.predicted.like.isel(time=-1).sel(band=list(source.bands))
-    by_band = {name: as_variable(("band", "y", "x"), layers[name], np.float32) for name in BY_BAND}
+    dims = "band", "y", "x"
+    by_band = {name: scratch.variable(dims, layers[name], np.float32) for name in BY_BAND}
     for name in set(BY_BAND) - {"z"}:
         by_band[name].attrs["units"] = DB
     by_pixel = {
-        name: as_variable(("y", "x"), layers[name], kind) for name, kind in BY_PIXEL.items()
+        name: scratch.variable(dims[1:], layers[name], kind) for name, kind in BY_PIXEL.items()
     }
     return xr.Dataset({**by_band, **by_pixel}, like.coords)

@@ -41,6 +41,37 @@ class Array(Readable, Protocol):
         ...
 
 
+class ScratchFolder:
+    """A new folder for arrays, deleted when nothing refers to this object any more.
+
+    Parameters
+    ----------
+    parent
+        Folder of the folder; default: that of the system for temporary files.
+    """
+
+    def __init__(self, parent: Path | None = None) -> None:
+        self.path = Path(tempfile.mkdtemp(prefix="sarcast-", dir=parent))
+        self._remove = weakref.finalize(self, shutil.rmtree, self.path, ignore_errors=True)
+
+    def remove(self) -> None:
+        """Delete it now."""
+        self._remove()
+
+
+class _Lazy(BackendArray):
+    """An array whose parts are read when they are used."""
+
+    def __init__(self, inner: Readable, dtype: np.dtype[Any], owner: object) -> None:
+        self._inner, self._owner = inner, owner
+        self.shape, self.dtype = inner.shape, dtype
+
+    def __getitem__(self, key: indexing.ExplicitIndexer) -> npt.NDArray[Any]:
+        return indexing.explicit_indexing_adapter(  # type: ignore[no-any-return]
+            key, self.shape, indexing.IndexingSupport.BASIC, self._inner.__getitem__
+        )
+
+
 @dataclass(frozen=True)
 class Scratch:
     """Makes arrays of intermediate results.
@@ -52,10 +83,13 @@ class Scratch:
     chunk_px
         Side of the chunks of images on disk, pixels: parts that are written at the same time must
         not share one.
+    owner
+        What deletes the folder with itself; arrays that are read later keep it.
     """
 
     folder: Path | None = None
     chunk_px: int = CHUNK_PX
+    owner: ScratchFolder | None = None
     _numbers: "count[int]" = field(default_factory=count, init=False, repr=False, compare=False)
 
     def images(self, shape: Sequence[int], dtype: npt.DTypeLike) -> Array:
@@ -84,6 +118,26 @@ class Scratch:
         )
         return made
 
+    @classmethod
+    def new(cls, parent: Path | None, chunk_px: int = CHUNK_PX) -> Self:
+        """Make one in a new folder, which is deleted with all that was made in it."""
+        owner = ScratchFolder(parent)
+        return cls(owner.path, chunk_px, owner)
+
+    def variable(
+        self, dims: Sequence[Hashable], array: Readable, dtype: npt.DTypeLike
+    ) -> xr.Variable:
+        """Give an array as a variable of xarray; one on disk is read when it is used."""
+        if isinstance(array, np.ndarray):
+            return xr.Variable(dims, array)
+        lazy = _Lazy(array, np.dtype(dtype), self.owner)
+        return xr.Variable(dims, indexing.LazilyIndexedArray(lazy))
+
+    def remove(self) -> None:
+        """Delete the folder now."""
+        if self.owner is not None:
+            self.owner.remove()
+
     @contextmanager
     def part(self) -> Iterator[Self]:
         """Give a part whose arrays on disk are deleted at the end."""
@@ -92,37 +146,3 @@ class Scratch:
             return
         with tempfile.TemporaryDirectory(dir=self.folder) as folder:
             yield type(self)(Path(folder), self.chunk_px)
-
-
-class ScratchFolder:
-    """A new folder for arrays, deleted when nothing refers to this object any more.
-
-    Parameters
-    ----------
-    parent
-        Folder of the folder; default: that of the system for temporary files.
-    """
-
-    def __init__(self, parent: Path | None = None) -> None:
-        self.path = Path(tempfile.mkdtemp(prefix="sarcast-", dir=parent))
-        weakref.finalize(self, shutil.rmtree, self.path, ignore_errors=True)
-
-
-class _Lazy(BackendArray):
-    """An array whose parts are read when they are used."""
-
-    def __init__(self, inner: Readable, dtype: np.dtype[Any]) -> None:
-        self._inner = inner
-        self.shape, self.dtype = inner.shape, dtype
-
-    def __getitem__(self, key: indexing.ExplicitIndexer) -> npt.NDArray[Any]:
-        return indexing.explicit_indexing_adapter(  # type: ignore[no-any-return]
-            key, self.shape, indexing.IndexingSupport.BASIC, self._inner.__getitem__
-        )
-
-
-def as_variable(dims: Sequence[Hashable], array: Readable, dtype: npt.DTypeLike) -> xr.Variable:
-    """Give an array as a variable of xarray; one on disk is read when it is used."""
-    if isinstance(array, np.ndarray):
-        return xr.Variable(dims, array)
-    return xr.Variable(dims, indexing.LazilyIndexedArray(_Lazy(array, np.dtype(dtype))))

@@ -18,7 +18,7 @@ from sarcast.cube import Date, moment_of, time_index_of
 from sarcast.errors import SarcastError
 from sarcast.io.boxes import whole
 from sarcast.io.progress import track
-from sarcast.io.scratch import Scratch, ScratchFolder, as_variable
+from sarcast.io.scratch import Scratch
 from sarcast.prediction.model import Model
 from sarcast.prediction.scene import Scene, ScenePredictor, with_context_of
 from sarcast.prediction.tiles import Blend, BlendLayer, TileOptions, Tiling
@@ -121,12 +121,11 @@ def predict_date(
         Folder for the tiles of a cube of more than ``MOST_IN_MEMORY`` pixels, which are deleted
         with the result; default: that of the system for temporary files.
     """
-    target, folder = [time_index_of(chosen.cube, at)], None
-    if chosen.cube.sizes["y"] * chosen.cube.sizes["x"] > MOST_IN_MEMORY:
-        folder = ScratchFolder(scratch)
-    kept = Scratch(None if folder is None else folder.path)
+    target = [time_index_of(chosen.cube, at)]
+    is_large = chosen.cube.sizes["y"] * chosen.cube.sizes["x"] > MOST_IN_MEMORY
+    kept = Scratch.new(scratch) if is_large else Scratch()
     found = predict_tiles(chosen, target, before=before, conditions=conditions, scratch=kept)
-    images = found.read() if folder is None else found.lazily(folder)
+    images = found.lazily(kept) if is_large else found.read()
     return images.isel(time=0, drop=True)
 
 
@@ -198,14 +197,14 @@ class Predicted:
     like: xr.DataArray
     blend: Blend
 
-    def lazily(self, folder: object) -> xr.Dataset:
-        """Images as ``read`` gives them, each part read when it is used; they keep ``folder``."""
+    def lazily(self, scratch: Scratch) -> xr.Dataset:
+        """Images as ``read`` gives them, each part read when it is used from its tiles."""
         dims, like = self.like.dims, self.like.sel(band=list(self.bands))
         bands = np.flatnonzero(np.isin(self.like["band"].values, self.bands))
         images = {}
         for number, name in enumerate(("expected", "std")):
-            layer = BlendLayer(self.blend, number, bands, self.like.shape[-2:], folder)
-            images[name] = as_variable(dims, layer, np.float32)
+            layer = BlendLayer(self.blend, number, bands, self.like.shape[-2:])
+            images[name] = scratch.variable(dims, layer, np.float32)
             images[name].attrs["units"] = DB
         return xr.Dataset(images, like.coords)
 

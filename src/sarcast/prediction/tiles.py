@@ -193,15 +193,12 @@ class BlendLayer:
         Indices of the bands.
     size
         Rows and columns.
-    folder
-        What keeps the tiles on disk.
     """
 
     blend: Blend
     number: int
     bands: npt.NDArray[np.intp]
     size: tuple[int, ...]
-    folder: object
 
     @property
     def shape(self) -> tuple[int, ...]:
