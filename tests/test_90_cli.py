@@ -33,7 +33,7 @@ from fuzz.fuzz_tfrecord import plain
 from sarcast import commands
 from sarcast.cli import VERBS, _system_error, main
 from sarcast.commands.ablate import AblateConfig
-from sarcast.commands.config import FLAT, Config, command, flags
+from sarcast.commands.config import FLAT, Config, command, flags, write_record
 from sarcast.commands.evaluate import _describe_network
 from sarcast.cube import open_cube
 from sarcast.detection.output import PRODUCTS
@@ -814,3 +814,22 @@ def test_a_stop_that_a_library_turns_into_another_error_is_a_stop(
     line = fails(capsys, status, "detect", "x", "--model", "mean", "--to", tmp_path / "to")
     assert line.startswith("sarcast: interrupted" if number == signal.SIGINT else "sarcast: termi")
     assert not (tmp_path / "to").exists()
+
+
+def test_a_record_is_written_whole_or_not_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = Path.write_text
+
+    def half(path: Path, text: str, **words: str) -> None:
+        write(path, text[: len(text) // 2], **words)
+        raise KeyboardInterrupt
+
+    config = AblateConfig(to=tmp_path)
+    monkeypatch.setattr(Path, "write_text", half)
+    with pytest.raises(KeyboardInterrupt):
+        write_record(tmp_path, "ablate", {"source": "x"}, config)
+    assert not [*tmp_path.iterdir()]
+    monkeypatch.undo()
+    write_record(tmp_path, "ablate", {"source": "x"}, config)
+    assert [path.name for path in tmp_path.iterdir()] == ["run.yaml"]
