@@ -18,7 +18,7 @@ from odc.geo.geobox import GeoBox
 from scipy import ndimage
 
 from sarcast.arrays import Bool, Double, Labels
-from sarcast.detection.regions import CONNECTIVITY
+from sarcast.detection.joining import CONNECTIVITY
 from sarcast.io.outlines import outlines_of
 from sarcast.monitoring.layers import CONFIRMED, FINISHED, NO_DAY, Layers
 from sarcast.monitoring.sequential import ACTIVE

@@ -11,9 +11,10 @@ from scipy import ndimage
 from sarcast.arrays import Bool, Box, Float
 from sarcast.detection import difference as di
 from sarcast.detection.evidence import Residuals
+from sarcast.detection.joining import CONNECTIVITY
 from sarcast.detection.null import Null
 from sarcast.detection.observation import Observer
-from sarcast.detection.regions import CONNECTIVITY, Regions
+from sarcast.detection.regions import Regions
 from sarcast.detection.smoothing import smooth
 from sarcast.detection.watch import Watch
 from sarcast.errors import SarcastError
