@@ -12,18 +12,19 @@ import numpy.typing as npt
 from odc.geo.geobox import GeoBox
 
 from sarcast.arrays import Box, Labels
-from sarcast.cube.executor import WorkerOptions, Workers, cores, start_workers
+from sarcast.cube.executor import WorkerOptions, Workers, cores
+from sarcast.cube.sharing import open_workers
 from sarcast.detection.blocks import (
     Block,
     BlockOptions,
     Sampling,
     Scalar,
     blocks_of,
+    each_in_turn,
 )
 from sarcast.detection.judged import Part
 from sarcast.io.boxes import cut, moved, whole
-from sarcast.io.progress import track
-from sarcast.io.scratch import CHUNK_PX, Scratch
+from sarcast.io.scratch import CHUNK_PX, Array, Scratch
 from sarcast.windows import PixelShape
 
 R = TypeVar("R")
@@ -100,12 +101,15 @@ class Area:
         self, task: Callable[..., R], calls: Sequence[tuple[Any, ...]], label: str
     ) -> Iterator[R]:
         """Do a task for each of the calls' arguments, and give the results in their order."""
-        if self.workers is None or len(calls) == 1:
-            yield from (task(*arguments) for arguments in calls)
-            return
-        futures = self.workers.submit_each(task, calls)
-        for future in track(futures, label, len(calls)):
-            yield future.result()
+        return (self.workers.each if self.workers else each_in_turn)(task, calls, label)
+
+    def kept(self, image: npt.NDArray[Scalar]) -> Array:
+        """An image of the whole area, dims (y, x), as tasks can carry it."""
+        if self.workers is None or self.workers.cluster is None:
+            return image
+        array = self.scratch.images(image.shape, image.dtype)
+        array[...] = image
+        return array
 
 
 @contextmanager
@@ -119,32 +123,50 @@ def open_area(part: Part, options: BlockOptions, folder: Path | None = None) -> 
     options
         How it is processed.
     folder
-        Folder for a new one with the results of an area larger than a block, which is deleted with
-        the images that are read from it, or after an error; default: that of the system for
-        temporary files.
+        Folder for a new one with the results of an area larger than a block, or of one that a
+        cluster works on; it is deleted with the images that are read from it, or after an error.
+        Default: that of the system for temporary files.
+
+    Raises
+    ------
+    SarcastError
+        As ``open_workers``.
     """
     area = Area(part, options.block)
-    if area.is_one_block:
+    if area.is_one_block and options.scheduler is None:
         yield replace(area, part=in_memory(part))
         return
     scratch = Scratch.new(folder, math.gcd(options.block, CHUNK_PX))
     size = options.workers or min(cores(), MOST_WORKERS)
     try:
-        with start_workers(WorkerOptions(workers=size)) as workers:
-            yield replace(area, part=in_memory(part), scratch=scratch, workers=workers)
+        how = WorkerOptions(workers=size, scheduler=options.scheduler)
+        with open_workers(part.cube, how, scratch) as (cube, workers):
+            part = in_memory(replace(part, cube=cube), images=workers.cluster is None)
+            yield replace(area, part=part, scratch=scratch, workers=workers)
     except BaseException:
         scratch.remove()
         raise
 
 
-def in_memory(part: Part) -> Part:
+def in_memory(part: Part, *, images: bool = True) -> Part:
     """Read what is used many times and is small: conditions and, of a small part, all images.
 
     The oracle of a world, which is used once if ever, is not read.
+
+    Parameters
+    ----------
+    part
+        The part.
+    images
+        Whether images are read; those in memory are sent to the workers of a cluster.
     """
     cube = part.cube
     most = MOST_BYTES_IN_MEMORY / np.dtype(np.float32).itemsize
-    chosen = [name for name in cube.data_vars if name != "expected" and cube[name].size <= most]
+    chosen = [
+        name
+        for name, values in cube.data_vars.items()
+        if name != "expected" and values.size <= most and (images or "y" not in values.dims)
+    ]
     read = {name: cube[name].compute() for name in chosen}
     if "backscatter" in read:
         read["backscatter"] = read["backscatter"].astype(np.float32, keep_attrs=True)

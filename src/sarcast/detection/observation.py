@@ -169,7 +169,7 @@ class Observer:
         plots
             The parts of it that are observed.
         """
-        images = self.reader.watched(watch, plots.regions, area.scratch)
+        images = self.reader.watched(watch, plots.regions, area.scratch, area.workers)
         residuals, typical = self._levelled(images, area, plots)
         return Sighting(images, residuals, self._measured(residuals, typical, area, plots))
 
