@@ -91,6 +91,10 @@ class Levels:
     level: Float
     spread: Float
 
+    def of(self, times: slice) -> "Levels":
+        """Return the levels of some of the targets."""
+        return Levels(self.level[:, times], self.spread[:, times])
+
     def apply(self, residuals: Float, strata: Labels) -> Float:
         """Level residuals as ``raw`` gives them, dims (time, band, y, x)."""
         z = np.empty_like(residuals, dtype=np.float32)

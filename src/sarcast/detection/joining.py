@@ -124,7 +124,8 @@ def _touching(
         if other is not None:
             pairs += [np.stack(pair, axis=1) for pair in _neighbours(line, other)]
     found = np.concatenate(pairs)
-    return found[(found != 0).all(axis=1)]
+    touching: npt.NDArray[np.int64] = found[(found != 0).all(axis=1)]
+    return touching
 
 
 def _neighbours(line: Labels, other: Labels) -> list[tuple[Labels, Labels]]:
