@@ -11,9 +11,9 @@ from typing import ClassVar
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from sarcast.arrays import Bool, Float
+from sarcast.arrays import Bool, Double, Float, Labels
 from sarcast.detection.null import Null
-from sarcast.detection.regions import LEAST_PEAK, Regions
+from sarcast.detection.regions import LEAST_PEAK
 from sarcast.monitoring.layers import (
     CONFIRMED,
     FINISHED,
@@ -160,7 +160,7 @@ class Sequential:
         return np.where(look.seen, status, Status.NO_DATA)
 
 
-def region_metric(evidence: Float, regions: Regions) -> Float:
+def region_metric(evidence: Float, numbers: Labels, peaks: Double) -> Float:
     """Peak evidence of each pixel's region, dims (y, x).
 
     Outside regions the evidence of the pixel, at most that of the lowest peak.
@@ -169,10 +169,12 @@ def region_metric(evidence: Float, regions: Regions) -> Float:
     ----------
     evidence
         Dims (y, x); NaN where not judged.
-    regions
-        Found in it.
+    numbers
+        Dims (y, x): number of each pixel's region, as ``Regions.numbered`` gives it.
+    peaks
+        Dims (region): greatest evidence of each.
     """
-    peaks = np.concatenate([[0.0], regions.peaks]).astype(np.float32)
+    by_number = np.concatenate([[0.0], peaks]).astype(np.float32)
     outside = np.minimum(evidence, np.float32(LEAST_PEAK))
-    metric: Float = np.where(regions.labels > 0, peaks[regions.labels], outside)
+    metric: Float = np.where(numbers > 0, by_number[numbers], outside)
     return metric
