@@ -48,6 +48,16 @@ def test_two_detections_and_one_of_the_accepted_rate_confirm() -> None:
     assert statuses(RULE.alert, ALERT, RULE.sure) == [none, first, provisional]
 
 
+def test_a_threshold_that_falls_confirms_at_the_next_detection_only() -> None:
+    layers = history(ALERT, ALERT)[-1]
+    lower = Sequential(RULE.alert, ALERT - 0.5, RULE.options)
+    missed = lower.advance(layers, look(NOTHING, day=12))
+    assert missed.status[0, 0] == Status.PROVISIONAL_LOW
+    assert lower.advance(missed, look(NOTHING, day=18)).status[0, 0] == Status.NONE
+    found = lower.advance(missed, look(RULE.alert + 0.1, day=18))
+    assert found.status[0, 0] == Status.CONFIRMED_LOW
+
+
 def test_the_share_of_detections_holds_beyond_655_of_them() -> None:
     layers = RULE.advance(Layers.empty((1, 1), 2), look(ALERT, day=0))
     many = np.full((1, 1), 699, dtype=np.uint16)

@@ -112,7 +112,7 @@ class Sequential:
         blank = look.seen & (layers.status == Status.NO_DATA)
         recorded = record_look(layers.without_alert(blank), look, hit, new)
         counted = self._count(recorded, look, hit)
-        judged = confirm(self._judge(counted), look.day)
+        judged = confirm(self._judge(counted, hit), look.day)
         ended = self._end(judged, look)
         return record_acquisition(ended, look, self._status_alone(look, hit))
 
@@ -127,11 +127,14 @@ class Sequential:
         alive = look.seen & np.isin(counted.status, ACTIVE)
         return counted.updated(alive | hit, percentage=np.minimum(share, 100).astype(np.uint8))
 
-    def _judge(self, layers: Layers) -> Layers:
-        """Derive the status of alerts that are neither finished nor dismissed."""
+    def _judge(self, layers: Layers, hit: Bool) -> Layers:
+        """Derive the status of alerts that are neither finished nor dismissed.
+
+        Only a detection confirms: thresholds that fall when null distributions are renewed do not.
+        """
         active = (layers.count > 0) & ~np.isin(layers.status, FINISHED)
         second = layers.count >= FEWEST_DETECTIONS
-        sure = second & (layers.greatest_metric > self.sure)
+        sure = second & hit & (layers.greatest_metric > self.sure)
         low = np.where(second, Status.PROVISIONAL_LOW, Status.FIRST_LOW)
         low = np.where(sure | np.isin(layers.status, CONFIRMED), Status.CONFIRMED_LOW, low)
         steps = Status.FIRST_HIGH - Status.FIRST_LOW
