@@ -46,9 +46,10 @@ class CubeReader:
     @classmethod
     def from_cube(cls, cube: xr.Dataset, *, in_memory: bool = False) -> Self:
         """Prepare a cube; ``in_memory`` reads its images now and keeps them."""
-        cube = cube.sel(band=list(bands_of(cube))).transpose(
-            "time", "band", ..., "y", "x", missing_dims="ignore"
-        )
+        bands = list(bands_of(cube))
+        if bands != cube["band"].values.tolist():  # choosing them copies the images
+            cube = cube.sel(band=bands)
+        cube = cube.transpose("time", "band", ..., "y", "x", missing_dims="ignore")
         backscatter = cube["backscatter"]
         optional = {
             name: cube.get(name) for name in ("elevation", "expected", "forest", "open_land")
@@ -293,7 +294,7 @@ def _read(
     values: npt.NDArray[Any] = array.isel(y=rows, x=columns).isel(chosen).values
     if values.shape[-2:] == tuple(size):
         return values
-    outside = False if values.dtype == np.bool_ else np.nan
+    outside = np.nan if values.dtype.kind == "f" else 0
     padded = np.full((*values.shape[:-2], *size), outside, dtype=values.dtype)
     row, column = rows.start - offset[0], columns.start - offset[1]
     padded[..., row : row + values.shape[-2], column : column + values.shape[-1]] = values
@@ -301,4 +302,4 @@ def _read(
 
 
 def _read_mask(mask: xr.DataArray | None, offset: PixelOffset, size: PixelShape) -> Bool | None:
-    return None if mask is None else _read(mask.astype(bool), offset, size)
+    return None if mask is None else _read(mask, offset, size).astype(bool)
