@@ -9,6 +9,7 @@ from typing import Any, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+import xarray as xr
 from odc.geo.geobox import GeoBox
 
 from sarcast.arrays import Box, Labels
@@ -29,7 +30,7 @@ from sarcast.windows import PixelShape
 
 R = TypeVar("R")
 
-MOST_BYTES_IN_MEMORY = 2**31
+MOST_BYTES_IN_MEMORY = 2**29
 """Size of a cube's variable up to which it is kept in memory, bytes."""
 MOST_WORKERS = 2
 """Default of blocks processed at a time: each takes up to 1 GB."""
@@ -167,10 +168,20 @@ def in_memory(part: Part, *, images: bool = True) -> Part:
         for name, values in cube.data_vars.items()
         if name != "expected" and values.size <= most and (images or "y" not in values.dims)
     ]
-    read = {name: cube[name].compute() for name in chosen}
-    if "backscatter" in read:
-        read["backscatter"] = read["backscatter"].astype(np.float32, keep_attrs=True)
+    read = {
+        name: _by_date(cube[name]) if name == "backscatter" else cube[name].compute()
+        for name in chosen
+    }
     return replace(part, cube=cube.assign(read))
+
+
+def _by_date(images: xr.DataArray) -> xr.DataArray:
+    """Read images date by date, since what is read at once is held several times meanwhile."""
+    values = np.empty(images.shape, dtype=np.float32)
+    by_date = np.moveaxis(values, images.get_axis_num("time"), 0)
+    for index in range(images.sizes["time"]):
+        by_date[index] = images.isel(time=index).values
+    return images.copy(data=values)
 
 
 @dataclass(frozen=True)
