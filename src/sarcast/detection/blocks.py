@@ -15,7 +15,7 @@ from pydantic import Field
 from sarcast.arrays import Box
 from sarcast.cube.executor import SchedulerOptions
 from sarcast.io.boxes import cut, within
-from sarcast.windows import PixelShape
+from sarcast.windows import PixelOffset, PixelShape
 
 Scalar = TypeVar("Scalar", bound=np.generic)
 
@@ -59,6 +59,11 @@ class Block:
 
     core: Box
     outer: Box
+
+    @property
+    def first(self) -> PixelOffset:
+        """Row and column of the first pixel of the outer box."""
+        return self.outer[0].start, self.outer[1].start
 
     @property
     def inner(self) -> Box:

@@ -132,7 +132,7 @@ class _Survey:
     features: Array
 
     def __call__(self, part: Part, block: Block) -> _Found:
-        past = Past(part.cube, self.before)
+        past = Past(part.cube, self.before, block.first)
         judged = self.selection.judged(part, past)[block.inner]
         features = features_of(past)[(..., *block.inner)]
         self.judged[block.core], self.features[(..., *block.core)] = judged, features

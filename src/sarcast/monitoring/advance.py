@@ -1,6 +1,5 @@
 """An acquisition joined to what is known of each pixel, part by part."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -13,7 +12,7 @@ from sarcast.detection.area import Area
 from sarcast.detection.blocks import Block
 from sarcast.detection.observation import ResidualLayers
 from sarcast.detection.regions import Regions
-from sarcast.detection.smoothing import TRUNCATE, smooth
+from sarcast.detection.smoothing import reach_px, smooth
 from sarcast.io.scratch import Array
 from sarcast.monitoring.baselines import NEW, Fixed
 from sarcast.monitoring.confirmation import ConfirmationRule
@@ -96,11 +95,12 @@ class Shown:
     @property
     def halo(self) -> tuple[int, ...]:
         """Rows and columns around a pixel that its mean difference depends on."""
-        return tuple(math.ceil(TRUNCATE * sigma) + 2 for sigma in self.smooth_px)
+        return reach_px(self.smooth_px)
 
     def read(self, block: Block, strata: Labels) -> Look:
         """Give a part to a rule; strata of its core, dims (y, x)."""
-        averaged = smooth(self.difference[(slice(None), *block.outer)], self.smooth_px)
+        difference = self.difference[(slice(None), *block.outer)]
+        averaged = smooth(difference, self.smooth_px, block.first)
         magnitude = averaged[(slice(None), *block.inner)]
         seen = np.isfinite(magnitude).all(axis=0)
         metric = np.where(seen, self.metric.read(block.core, strata), np.float32(np.nan))
