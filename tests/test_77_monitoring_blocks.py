@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+from distributed import LocalCluster
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -127,6 +128,21 @@ def test_an_acquisition_that_does_not_see_a_pixel_detects_nothing_there(
     for name in ("count", "looks", "last_day", "greatest_metric", "magnitude_looks"):
         old, new = (layers.arrays()[name][..., unseen] for layers in (before, after))
         np.testing.assert_array_equal(new, old, err_msg=name)
+
+
+def test_a_cluster_gives_what_this_process_gives(at_once: Monitored, tmp_path: Path) -> None:
+    """Also of an area of one block, whose tasks and results then go through files."""
+    with LocalCluster(
+        n_workers=2,
+        threads_per_worker=1,
+        processes=False,
+        protocol="tcp",
+        host="127.0.0.1",
+        dashboard_address="127.0.0.1:0",
+    ) as cluster:
+        found = run(tmp_path / "alerts", rule=rule_of(at_once), scheduler=cluster.scheduler_address)
+    assert content(found.folder) == content(at_once.folder)
+    assert found.state.record == at_once.state.record
 
 
 def test_what_was_on_disk_is_read_as_long_as_it_is_kept(tmp_path: Path) -> None:
