@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from uuid import uuid4
 
+import numpy as np
 import xarray as xr
 
 from sarcast.cube.executor import WorkerOptions, Workers, start_workers
@@ -14,6 +15,8 @@ from sarcast.io.scratch import CHUNK_PX, Scratch
 
 MARK = "shared"
 """File in the scratch folder by which workers see that it is the same one."""
+ROWS = 5
+"""Rows of an image that are searched for a pixel with data."""
 
 
 @contextmanager
@@ -88,12 +91,33 @@ def _see_folder(folder: Path) -> tuple[str, str]:
 
 
 def _check_cube(workers: Workers, cube: xr.Dataset) -> None:
-    """Make sure that all workers can read a cube."""
-    images = cube["backscatter"].variable
-    pixel = images.isel(dict.fromkeys(images.dims, 0))
-    for address, found in workers.everywhere(_read, pixel).items():
+    """Make sure that all workers read a cube as this process does.
+
+    A file of pixels that is not found counts as one without data, so that a value is compared.
+    """
+    pixel = _pixel_with_data(cube["backscatter"].variable)
+    if pixel is None:
+        return
+    by_worker = workers.everywhere(_read, pixel)
+    value = _read(pixel)  # not before, since it stays with the pixel
+    for address, found in by_worker.items():
         if isinstance(found, BaseException):
             raise _unseen(address, "read the cube", found)
+        if found != value:
+            raise _unseen(address, "read the cube", f"it finds {found:g} where {value:g} dB stand")
+
+
+def _pixel_with_data(images: xr.Variable) -> xr.Variable | None:
+    """A pixel of the latest image that has data in some rows; None if there is none."""
+    rows = np.unique(np.linspace(0, images.sizes["y"] - 1, ROWS).round().astype(int)).tolist()
+    for time in reversed(range(images.sizes["time"])):
+        for row in rows:
+            line = images.isel(time=time, y=row)
+            known = np.argwhere(np.isfinite(line.values))
+            if len(known):  # from the images anew, since what was read of them stays with the line
+                place = dict(zip(line.dims, known[0].tolist(), strict=True))
+                return images.isel({"time": time, "y": row, **place})
+    return None
 
 
 def _read(pixel: xr.Variable) -> float:

@@ -4,7 +4,7 @@ import shutil
 import tempfile
 import weakref
 from collections.abc import Hashable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -55,11 +55,20 @@ class ScratchFolder:
 
     def __init__(self, parent: Path | None = None) -> None:
         self.path = Path(tempfile.mkdtemp(prefix="sarcast-", dir=parent)).absolute()
-        self._remove = weakref.finalize(self, shutil.rmtree, self.path, ignore_errors=True)
+        self._remove = weakref.finalize(self, _delete, self.path)
 
     def remove(self) -> None:
         """Delete it now."""
         self._remove()
+
+
+def _delete(folder: Path) -> None:
+    """Delete a folder at once, also for processes that still write into it."""
+    deleted = folder.with_name(f"{folder.name}.deleted")
+    with suppress(OSError):
+        folder.rename(deleted)
+    for each in (deleted, folder):
+        shutil.rmtree(each, ignore_errors=True)
 
 
 class _Store(LocalStore):
@@ -161,5 +170,8 @@ class Scratch:
         if self.folder is None:
             yield self
             return
-        with tempfile.TemporaryDirectory(dir=self.folder) as folder:
-            yield type(self)(Path(folder), self.chunk_px)
+        folder = Path(tempfile.mkdtemp(dir=self.folder))
+        try:
+            yield type(self)(folder, self.chunk_px)
+        finally:
+            _delete(folder)
