@@ -245,7 +245,7 @@ def _conditions_of(
     grid = by_code(cube["backscatter"].odc.geobox)
     chosen = (
         *("previous", "chooser", "gap", "direction", "bands", "min_area"),
-        *("area", "within", "outside"),
+        *("area", "within", "outside", "strata", "replays"),
     )
     return {
         "predictor": predictor.name,
