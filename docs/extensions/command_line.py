@@ -1,0 +1,42 @@
+"""The directive ``verbs``: every verb of ``sarcast`` with its flags, from their one definition.
+
+The text is what Cyclopts writes of the application itself, so that a flag is never described twice.
+Options that all verbs share are listed once, above the verbs.
+"""
+
+import re
+from typing import Any, ClassVar
+
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxDirective
+
+from sarcast.cli import app
+
+_SHARED = re.compile(r"^\* `--(?:config|quiet|log) ?[^`]*`:.*\n", re.MULTILINE)
+_EMPTY = re.compile(r"\*\*Parameters\*\*:\n\n(?=#|\Z)")
+_CONTENTS = re.compile(r"## Table of Contents\n.*?(?=\*\*Parameters\*\*)", re.DOTALL)
+
+
+def verbs() -> str:
+    """Return the reference of all verbs as Markdown; the headings of verbs are of level 2."""
+    text = app.generate_docs(output_format="markdown", recursive=True)
+    head, *sections = re.split(r"^(?=## sarcast )", text, flags=re.MULTILINE)
+    shared = _CONTENTS.sub("", head.partition("\n")[2])
+    return shared + "".join(_EMPTY.sub("", _SHARED.sub("", section)) for section in sections)
+
+
+class Verbs(SphinxDirective):
+    """Inserts the reference of all verbs."""
+
+    has_content: ClassVar[bool] = False
+
+    def run(self) -> list[nodes.Node]:
+        """Parse the reference as MyST, with its headings in the contents of the page."""
+        return self.parse_text_to_nodes(verbs(), allow_section_headings=True)
+
+
+def setup(sphinx: Sphinx) -> dict[str, Any]:
+    """Register the directive."""
+    sphinx.add_directive("verbs", Verbs)
+    return {"parallel_read_safe": True}
