@@ -1,4 +1,4 @@
-"""Draw the strip of status maps of docs/monitoring.md, and list the history of an event.
+"""Draw the strip of status maps of docs/reference/monitoring.md, and list the history of an event.
 
 python -m benchmarks.monitoring_figure ALERTS CUBE docs/img/monitoring.png --months 2023-04 2023-10
     [--changes W/truth/changes.gpkg] [--event 3]

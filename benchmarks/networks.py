@@ -3,7 +3,7 @@
     python -m benchmarks.networks --model base --workers 16 --to OUT
 
 The windows of a bench are fixed, and many processes share them. Writes OUT/evaluation.json and
-OUT/tables.md, which stands in docs/results.md, and prints the latter. Unlike ``sarcast bench
+OUT/tables.md, which stands in docs/results/, and prints the latter. Unlike ``sarcast bench
 --classifiers``, which gives the same figures and a report, it runs without raster and plotting
 libraries: torch, scipy, scikit-learn, xarray, pydantic, shapely, PyMaxflow, safetensors, yaml and
 rich suffice.

@@ -74,9 +74,9 @@ class Rates:
 
 
 BUILD_VALUES_PER_S, BUILD_CORES = 15.4e6, 2
-"""``python -m benchmarks.cube --side-km 50 --scenes 40``, docs/results.md, "Ingest"."""
+"""``python -m benchmarks.cube --side-km 50 --scenes 40``, docs/results/, "Ingest"."""
 GPU_S_PER_MPX = 0.036
-"""H200, 16 images, compiled: ``python -m benchmarks.speed``, docs/results.md."""
+"""H200, 16 images, compiled: ``python -m benchmarks.speed``, docs/results/."""
 TARGETS, REPLAYS, OVERLAP = 4, 8, 0.25
 """Acquisitions watched together, replays of the past, overlap of tiles: defaults of ``monitor``."""
 
@@ -95,7 +95,7 @@ MEASURED = Rates(
     output_bytes=3.46,
 )
 """Core seconds and bytes: ``measure`` with ``base``, less ``measure --model mean`` for what is not
-the network, on the cube that docs/scale.md names."""
+the network, on the cube that docs/results/scale.md names."""
 
 
 @dataclass(frozen=True)

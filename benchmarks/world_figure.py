@@ -1,4 +1,4 @@
-"""Draw the figure of docs/world.md: one synthetic area under different conditions.
+"""Draw the figure of docs/explanation/world.md: one synthetic area under different conditions.
 
 python -m benchmarks.world_figure docs/img/world.png
 """

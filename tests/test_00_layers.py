@@ -49,7 +49,7 @@ def layer(module: str) -> int:
     for length in range(len(parts), 0, -1):
         if (room := ".".join(parts[:length])) in heights:
             return heights[room]
-    raise AssertionError(f"{module} has no layer: add it to LAYERS and to docs/architecture.md")
+    raise AssertionError(f"{module} has no layer: add it to LAYERS and to docs/explanation/architecture.md")
 
 
 def name_of(path: Path) -> str:
@@ -98,7 +98,7 @@ def test_a_verb_imports_no_other_verb(path: Path) -> None:
 
 
 def test_every_room_is_in_the_architecture() -> None:
-    text = (SOURCE.parents[1] / "docs" / "architecture.md").read_text()
+    text = (SOURCE.parents[1] / "docs" / "explanation" / "architecture.md").read_text()
     rooms = {path.relative_to(SOURCE).parts[0] for path in MODULES}
     missing = {
         r for r in rooms if r not in text and f"{r}/" not in text and f"`{r[:-3]}`" not in text

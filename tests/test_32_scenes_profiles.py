@@ -599,8 +599,9 @@ def test_a_profile_extends_another(tmp_path: Path) -> None:
 
 
 def test_the_profiles_of_the_documentation(tmp_path: Path) -> None:
-    """The example profiles in docs/sources.md are indented blocks."""
-    text = (Path(__file__).parents[1] / "docs" / "sources.md").read_text(encoding="utf-8")
+    """The example profiles in docs/reference/sources.md are indented blocks."""
+    page = Path(__file__).parents[1] / "docs" / "reference" / "sources.md"
+    text = page.read_text(encoding="utf-8")
     blocks = re.findall(r"(?:^    .*\n)+", text, re.MULTILINE)
     kinds = [SceneProfile, WeatherProfile]
     assert len(blocks) == len(kinds)

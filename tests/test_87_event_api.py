@@ -16,7 +16,7 @@ from small_changes import DATES, acquired_cube
 from test_90_cli import run
 
 pytestmark = pytest.mark.service
-CONFIGURATION = Path(__file__).parents[1] / "docs" / "pygeoapi.yml"
+CONFIGURATION = Path(__file__).parents[1] / "docs" / "how-to" / "pygeoapi.yml"
 
 
 @pytest.fixture(scope="module")

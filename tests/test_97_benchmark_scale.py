@@ -113,7 +113,7 @@ def test_core_seconds_are_measured_by_stage(
 
 
 def test_rates_are_those_of_the_document() -> None:
-    text = Path("docs/scale.md").read_text(encoding="utf-8")
+    text = Path("docs/results/scale.md").read_text(encoding="utf-8")
     for value in (MEASURED.residuals, MEASURED.evidence, MEASURED.join, MEASURED.write):
         assert f"{value:.2f}" in text
     assert paper(Country(), MEASURED, 64) in text

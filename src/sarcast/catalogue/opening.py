@@ -32,7 +32,7 @@ def open_catalogue(
         Timeouts and retries for servers.
     allow
         Folders and starts of URLs that the assets of items may lie in, besides those of the
-        catalogue, and of addresses inside this machine or network; docs/security.md.
+        catalogue, and of addresses inside this machine or network; docs/reference/security.md.
 
     Raises
     ------

@@ -45,7 +45,7 @@ LEAST_SCALE = 1e-6
 """Scale of a tail whose values all lie in one bin, where real changes fill it."""
 KM2_PER_UNIT = 1000.0
 UNKNOWN_SEASON = 3.0
-"""Times as many false events came as were asked for in worlds of half a year (docs/results.md)."""
+"""Times as many false events came as were asked for in worlds of half a year (docs/results/)."""
 
 Counts = npt.NDArray[np.int64]
 
