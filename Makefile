@@ -4,21 +4,27 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 TESTED := $(VENV)/.installed-extras
+DOCUMENTED := $(VENV)/.installed-docs
+EMPTY := build/empty
+# Options of the demo that the wheel is tried with.
+DEMO ?= --size-km 2
 
-.PHONY: demo test lint bench clean install
+PIP := -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.PHONY: demo test lint docs dist bench clean install
 
 install: $(STAMP)
 
 # torch first and pinned: an unpinned one may bring gigabytes of CUDA.
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(BIN)/python $(PIP) torch
+	$(BIN)/python $(PIP) -e '.[dev]'
 	touch $@
 
 # What the tests need besides: the extras, whose systems they start.
 $(TESTED): $(STAMP)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,grd,pgstac,postgis]'
+	$(BIN)/python $(PIP) -e '.[dev,grd,pgstac,postgis]'
 	touch $@
 
 demo: $(STAMP)
@@ -32,8 +38,29 @@ lint: $(TESTED)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# The site, in docs/_build/html: nothing is fetched, a warning is an error, notebooks are executed. The
+# examples and command lines of the pages are run by the tests.
+docs: $(DOCUMENTED)
+	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
+	$(BIN)/python -m pytest tests/test_98_documents.py tests/test_98_examples.py
+
+$(DOCUMENTED): $(TESTED)
+	$(BIN)/python $(PIP) -e '.[docs]'
+	touch $@
+
+# Wheel and source archive in dist/, checked, and the demo run from the wheel in an empty environment.
+dist: $(STAMP)
+	rm -rf dist $(EMPTY)
+	$(BIN)/python $(PIP) -e '.[dist]'
+	$(BIN)/python -m build
+	$(BIN)/python -m twine check --strict dist/*
+	$(PYTHON) -m venv $(EMPTY)
+	$(EMPTY)/bin/python $(PIP) torch
+	$(EMPTY)/bin/python $(PIP) dist/sarcast-*.whl
+	cd $(EMPTY) && bin/sarcast demo --to demo $(DEMO)
+
 bench: $(STAMP)
 	$(BIN)/sarcast bench --model base --to bench --overwrite
 
 clean:
-	rm -rf $(VENV) demo bench build dist .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) demo bench build dist docs/_build docs/jupyter_execute docs/reference/generated .mypy_cache .pytest_cache .ruff_cache

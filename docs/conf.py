@@ -22,6 +22,7 @@ extensions = [
     "sphinx.ext.viewcode",
     "sphinx_design",
     "command_line",
+    "inside_links",
 ]
 exclude_patterns = ["_build", "extensions", "jupyter_execute", "**/.ipynb_checkpoints"]
 nitpicky = False
