@@ -32,7 +32,7 @@ LAYERS = [
     ["evaluation.simulation"],
     ["evaluation.report"],
     ["evaluation"],
-    ["api"],
+    ["api", "diagnosis"],
     ["commands"],
     ["cli"],
 ]
@@ -49,7 +49,9 @@ def layer(module: str) -> int:
     for length in range(len(parts), 0, -1):
         if (room := ".".join(parts[:length])) in heights:
             return heights[room]
-    raise AssertionError(f"{module} has no layer: add it to LAYERS and to docs/explanation/architecture.md")
+    raise AssertionError(
+        f"{module} has no layer: add it to LAYERS and to docs/explanation/architecture.md"
+    )
 
 
 def name_of(path: Path) -> str:
