@@ -2,15 +2,17 @@
 
 import errno
 import logging
+import platform
 import re
+import shlex
 import signal
 import sys
 import threading
+import time
 import traceback
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from functools import partial
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import TracebackType
 from typing import Annotated, Any, NoReturn
@@ -23,7 +25,9 @@ from rich.console import Console
 import sarcast
 from sarcast.commands.config import read_record
 from sarcast.errors import SarcastError, UsageError, hide, one_line
+from sarcast.io.log_file import log_to
 from sarcast.io.progress import show_progress
+from sarcast.io.versions import versions
 
 _log = logging.getLogger(__name__)
 
@@ -53,6 +57,7 @@ VERBS = {
     "evaluate": "Measure with simulated changes how well difference images reveal change.",
     "bench": "Compare networks with strategies and the oracle on fixed synthetic windows.",
     "ablate": "Train and evaluate a network without each condition in turn.",
+    "doctor": "Report versions, processor, GPUs, memory and disks; check a cube and a model.",
 }
 for _verb, _help in VERBS.items():
     app.command(f"sarcast.commands.{_verb}:{_verb}", name=_verb, help=_help)
@@ -71,6 +76,7 @@ def _run(
     *tokens: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)],
     config: Path | None = None,
     quiet: bool = False,
+    log: Path | None = None,
 ) -> None:
     """Read the options that all verbs share, then run the verb.
 
@@ -80,43 +86,110 @@ def _run(
         YAML file with options of the verb; flags override it.
     quiet
         Show only tables and errors: no progress, no messages, no warnings.
+    log
+        File that receives all messages with their times, also those that --quiet hides, with the
+        command line, versions and the traceback of an error, without credentials; a log that
+        exists is continued.
     """
     show_progress(not quiet)
     app.config = ()
-    if config is not None and tokens:
-        record = read_record(config, tokens[0])
-        app.config = (cyclopts.config.Dict(record, source=str(config)),)
-    app(tokens, exit_on_error=False, print_error=False)
+    with nullcontext() if log is None else _logged(log):
+        if config is not None and tokens:
+            record = read_record(config, tokens[0])
+            _given.extend(_texts(record))
+            app.config = (cyclopts.config.Dict(record, source=str(config)),)
+        app(tokens, exit_on_error=False, print_error=False)
+
+
+_given: list[str] = []
+"""Words of the command line and texts of ``--config``, whose credentials are shown nowhere."""
+
+
+def _texts(record: Any) -> Iterator[str]:
+    """All texts of nested options."""
+    if isinstance(record, str):
+        yield record
+    elif isinstance(record, list | dict):
+        for value in record.values() if isinstance(record, dict) else record:
+            yield from _texts(value)
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; exit with status 0, 1 (work failed), 2 (bad usage), 130 or 143."""
+    _given[:] = sys.argv[1:] if arguments is None else arguments
     try:
         with warnings.catch_warnings(), _stopped_by_signals(), _log_unraisable():
             warnings.filterwarnings("default", category=UserWarning, module="sarcast")
             warnings.showwarning = _warn
             app.meta(arguments, exit_on_error=False, print_error=False)
-    except KeyboardInterrupt as stop:
-        _stopped(type(stop))
-    except Exception as error:
-        if _stops:  # a library made another error of it
-            _stopped(_stops[-1])
-        _explain(error, arguments or sys.argv[1:])
+    except (Exception, KeyboardInterrupt) as error:
+        _explain(error)
 
 
-def _explain(error: Exception, arguments: Sequence[str]) -> None:
+def _explain(error: BaseException) -> NoReturn:
     """End with one line about an error, or raise it if it is a fault of the program."""
-    if isinstance(error, CycloptsError):
-        _fail(hide(_usage(error), *arguments), BAD_USAGE)
-    if isinstance(error, SarcastError):
-        _fail(str(error), BAD_USAGE if isinstance(error, UsageError) else WORK_FAILED)
-    if isinstance(error, BrokenPipeError):
+    if _stop_behind(error):  # what libraries then say of unfinished work is not shown
+        warnings.simplefilter("ignore")
+        sys.unraisablehook = lambda ignored: _log.debug("ignored: %r", ignored.exc_value)
+    elif isinstance(error, BrokenPipeError):
         sys.exit(WORK_FAILED)
-    line = _limit_reached(error)
+    line, status = _outcome(error)
     if line is None:
-        sys.excepthook = partial(_show_traceback, arguments)
+        sys.excepthook = _show_traceback
         raise error
-    _fail(line, WORK_FAILED)
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    console.print(f"sarcast: {line}", markup=False)
+    sys.exit(status)
+
+
+def _outcome(error: BaseException) -> tuple[str | None, int]:
+    """What an error means: one line, and the exit status; no line for a fault of the program."""
+    line, status = _limit_reached(error), WORK_FAILED
+    if stop := _stop_behind(error):
+        is_terminated = issubclass(stop, _Terminated)
+        line = f"{'terminated' if is_terminated else 'interrupted'}; {_STOPPED}"
+        status = TERMINATED if is_terminated else INTERRUPTED
+    elif isinstance(error, BrokenPipeError):
+        line = "the reader of the output ended"
+    elif isinstance(error, CycloptsError):
+        line, status = hide(_usage(error), *_given), BAD_USAGE
+    elif isinstance(error, SarcastError):
+        line, status = str(error), BAD_USAGE if isinstance(error, UsageError) else WORK_FAILED
+    return None if line is None else one_line(line), status
+
+
+def _stop_behind(error: BaseException) -> type[BaseException] | None:
+    """The request to end that an error is, or that a library made another error of."""
+    if isinstance(error, KeyboardInterrupt):
+        return type(error)
+    return _stops[-1] if _stops else None
+
+
+@contextmanager
+def _logged(path: Path) -> Iterator[None]:
+    """Write to a file what was run, with which versions, all messages, and how it ended."""
+    started = time.monotonic()
+    with log_to(path, _given) as log:
+        log.info("%s", shlex.join(["sarcast", *(hide(word, *_given) for word in _given)]))
+        log.info("%s, in %s", platform.platform(), Path.cwd())
+        log.info("%s", ", ".join(f"{name} {found}" for name, found in versions().items()))
+        try:
+            yield
+        except BaseException as error:
+            _log_end(log, error, time.monotonic() - started)
+            raise
+        log.info("finished after %.1f s", time.monotonic() - started)
+
+
+def _log_end(log: logging.Logger, error: BaseException, seconds: float) -> None:
+    """Log how a run ended; the traceback of an error that has an explanation is a detail."""
+    if isinstance(error, SystemExit) and not error.code:
+        log.info("finished after %.1f s", seconds)
+        return
+    line, status = _outcome(error)
+    log.error("exit status %s after %.1f s: %s", status, seconds, line or "a fault of the program")
+    trace = "".join(traceback.format_exception(error))
+    log.log(logging.ERROR if line is None else logging.DEBUG, "%s", trace)
 
 
 class _Terminated(KeyboardInterrupt):
@@ -149,15 +222,6 @@ def _stopped_by_signals() -> Iterator[None]:
     finally:
         for number, default in ours.items():
             signal.signal(number, default)
-
-
-def _stopped(kind: type[BaseException]) -> NoReturn:
-    """End after a request; what libraries then say of unfinished work is not shown."""
-    warnings.simplefilter("ignore")
-    sys.unraisablehook = lambda ignored: _log.debug("ignored: %r", ignored.exc_value)
-    if issubclass(kind, _Terminated):
-        _fail(f"terminated; {_STOPPED}", TERMINATED)
-    _fail(f"interrupted; {_STOPPED}", INTERRUPTED)
 
 
 @contextmanager
@@ -225,7 +289,7 @@ _SYSTEM_ERRORS = (
 """Errors of the file system and its limits, which are not faults of the program."""
 
 
-def _limit_reached(error: Exception) -> str | None:
+def _limit_reached(error: BaseException) -> str | None:
     """One line about an error of the file system or of memory; None for faults of the program."""
     if _is_out_of_memory(error):
         return _OUT_OF_MEMORY
@@ -236,7 +300,7 @@ def _limit_reached(error: Exception) -> str | None:
     return None
 
 
-def _is_out_of_memory(error: Exception) -> bool:
+def _is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, MemoryError):
         return True
     if isinstance(error, OSError) and error.errno == errno.ENOMEM:
@@ -306,20 +370,11 @@ def _warn(message: Warning | str, *_where: Any, **_more: Any) -> None:
 
 
 def _show_traceback(
-    arguments: Sequence[str],
-    kind: type[BaseException],
-    error: BaseException,
-    trace: TracebackType | None,
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None
 ) -> None:
     """Show the traceback of a fault of the program, without the credentials of the arguments."""
     for line in "".join(traceback.format_exception(kind, error, trace)).splitlines():
-        sys.stderr.write(f"{hide(line, *arguments)}\n")
-
-
-def _fail(line: str, status: int) -> NoReturn:
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
-    console.print(f"sarcast: {one_line(line)}", markup=False)
-    sys.exit(status)
+        sys.stderr.write(f"{hide(line, *_given)}\n")
 
 
 if __name__ == "__main__":

@@ -88,6 +88,7 @@ def uses(text: str, folder: Path) -> list[Callable[[], object]]:
         lambda: cli(["index", str(folder), "--to", text]),
         lambda: cli(["cube", text, "--unknown", text]),
         lambda: cli(["cube", text, text]),
+        lambda: cli(["cube", text, text, "--log", str(folder / "log")]),
         lambda: cli(["cube", str(folder), "--to", str(folder / "cube"), "--area", text]),
         lambda: logging.getLogger("sarcast.fuzz").warning("reading %s failed", _loggable(text)),
     ]
@@ -106,7 +107,8 @@ def shown(text: str, folder: Path) -> str:
                 use()
             except (SarcastError, SystemExit) as error:
                 output.write(f"{error}\n{json.dumps(str(error))}\n")
-    return output.getvalue() + (folder / "record" / "run.yaml").read_text(encoding="utf-8")
+    written = (folder / "record" / "run.yaml", folder / "log")
+    return output.getvalue() + "".join(path.read_text(encoding="utf-8") for path in written)
 
 
 @contextmanager

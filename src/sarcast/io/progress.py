@@ -42,10 +42,17 @@ def show_progress(shown: bool = True) -> None:
     ----------
     shown
         False hides warnings too. Errors are exceptions and are never hidden.
+
+    Examples
+    --------
+    >>> sarcast.show_progress()  # in a notebook, before the first long call
+    >>> sarcast.show_progress(False)
     """
     global _shown  # noqa: PLW0603 - one switch a process, as a logger's level
     _shown = shown
-    _LOGGER.setLevel(logging.INFO if shown else logging.ERROR)
+    level = logging.INFO if shown else logging.ERROR
+    _PRINTER.setLevel(level)
+    _LOGGER.setLevel(level)
     _LOGGER.addHandler(_PRINTER)
 
 
