@@ -76,7 +76,7 @@ def hide(text: str, *addresses: str) -> str:
     """
     known = (_ends(address) for address in addresses)
     forms = {form for address in known for secret in _secrets(address) for form in _forms(secret)}
-    text = _ends(text)
+    text = without_credentials(_ends(text))  # while a URL still has its @
     for form in sorted(forms, key=len, reverse=True):
         text = text.replace(form, _HIDDEN)
     return without_credentials(text)
