@@ -20,6 +20,7 @@ _CONTENTS = re.compile(r"## Table of Contents\n.*?(?=\*\*Parameters\*\*)", re.DO
 
 def verbs() -> str:
     """Return the reference of all verbs as Markdown; the headings of verbs are of level 2."""
+    app["tfrecord"].default_parameter = app.default_parameter  # as when a command line is parsed
     text = app.generate_docs(output_format="markdown", recursive=True)
     head, *sections = re.split(r"^(?=## sarcast )", text, flags=re.MULTILINE)
     shared = _CONTENTS.sub("", head.partition("\n")[2])

@@ -1,6 +1,7 @@
 """Checks, after the site is written, that every link inside it leads to a page and an anchor of it.
 
-Sphinx checks links of its own markup; this also finds those in raw HTML, in notebooks and of the theme.
+Sphinx checks links of its own markup; this also finds those in raw HTML, in notebooks and of the
+theme.
 """
 
 from collections.abc import Iterator
