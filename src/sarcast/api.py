@@ -134,8 +134,11 @@ def classify(
     Examples
     --------
     >>> from sarcast.detection.classifiers import Otsu
-    >>> changed = classify(image, Otsu(), learn=True)  # doctest: +SKIP
-    >>> darker = classify(image, lambda d: d.sum(axis=0) < -6.0)  # doctest: +SKIP
+    >>> image = xr.DataArray([[[-5.0, 0.1]], [[-4.0, 0.2]]], dims=IMAGE, attrs={"units": "dB"})
+    >>> classify(image, Otsu(), learn=True).values
+    array([[ True, False]])
+    >>> classify(image, lambda d: d.sum(axis=0) < -6.0).values
+    array([[ True, False]])
     """
     model = _as_classifier(classifier)
     if model.takes == "z" and image.attrs.get("units") == DB:
@@ -184,6 +187,18 @@ def simulate_change(
     ------
     SarcastError
         If the unit is not dB, or the change does not fit the image.
+
+    Examples
+    --------
+    A clear-cut of −3 dB in both bands, whatever its shape:
+
+    >>> from sarcast.evaluation.simulation.changes import Offset
+    >>> image = sarcast.open_cube("area.zarr")["backscatter"].isel(time=-1).compute()
+    >>> rng = np.random.default_rng(1)
+    >>> after = sarcast.simulate_change(image, Offset((-3.0, -3.0)), rng=rng)
+    >>> change = (after["backscatter"] - image).where(after["changed"]).mean()
+    >>> round(float(change), 3)
+    -3.0
     """
     check_units(image, DB)
     image = image.transpose(*IMAGE)
@@ -235,6 +250,16 @@ def evaluate(
     SarcastError
         If the predictors need different windows, one does not know the bands of the cube, or no
         date has enough previous images.
+
+    Examples
+    --------
+    >>> cube, model = sarcast.open_cube("area.zarr"), sarcast.load_model("base")
+    >>> windows = WindowOptions(start="2024-12-20")
+    >>> rng = np.random.default_rng(0)
+    >>> scores = sarcast.evaluate(cube, [model], windows=windows, rng=rng)
+    >>> auc = scores["auc"].sel(difference="norm").isel(change=0).to_series()
+    >>> "closest-geometry" in auc
+    True
     """
     _, cut = windows_to_evaluate(cube, predictors, windows or WindowOptions())
     by_role = predictors_by_role(predictors, oracle="expected" in cube)

@@ -139,7 +139,16 @@ def _ends(text: str) -> str:
 
 
 class SarcastError(Exception):
-    """The work cannot be done; the command line prints the message and exits with status 1."""
+    """The work cannot be done; the command line prints the message and exits with status 1.
+
+    Examples
+    --------
+    >>> try:
+    ...     cube = sarcast.open_cube("nowhere.zarr")
+    ... except sarcast.SarcastError as error:
+    ...     print(error)
+    nowhere.zarr is not a cube; build one with: sarcast cube CATALOGUE --to nowhere.zarr
+    """
 
     def __init__(self, line: str) -> None:
         super().__init__(one_line(line))

@@ -108,6 +108,20 @@ def build_cube(
     SarcastError
         If no scene intersects the grid, a source does not fit, a raster cannot be read, no raster
         at all can be read, or the disk is full. Steps that were written stay.
+
+    Examples
+    --------
+    The last scenes of a catalogue, without terrain and weather; ``build_from`` does more of this
+    by itself, as ``sarcast cube`` does:
+
+    >>> from sarcast.catalogue import open_catalogue
+    >>> from sarcast.io.grid import make_grid
+    >>> items = open_catalogue("scenes").search()[-2:]
+    >>> grid = make_grid(None, items)
+    >>> sarcast.build_cube(items, Path("last.zarr"), grid, CubeOptions(), Sources())
+    2
+    >>> sarcast.build_cube(items, Path("last.zarr"), grid, CubeOptions(), Sources())
+    0
     """
     found = _intersecting(acquisitions(items), grid)
     path = path.resolve()

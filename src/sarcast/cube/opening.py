@@ -42,10 +42,12 @@ def open_cube(path: Path | str) -> xr.Dataset:
 
     Examples
     --------
-    The mean VH level of the last date, in dB::
+    The mean VH level of the last date, in dB:
 
-        cube = open_cube("area.zarr")
-        cube["backscatter"].sel(band="VH").isel(time=-1).mean()
+    >>> cube = sarcast.open_cube("area.zarr")
+    >>> level = cube["backscatter"].sel(band="VH").isel(time=-1).mean()
+    >>> -30.0 < float(level) < 0.0
+    True
     """
     return open_with_steps(Path(path))[0]
 

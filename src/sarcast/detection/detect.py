@@ -153,8 +153,11 @@ def detect(
 
     Examples
     --------
-    >>> detection = sarcast.detect(cube, model, until="2024-12-24")  # doctest: +SKIP
-    >>> detection.events.explore()  # doctest: +SKIP
+    >>> cube, model = sarcast.open_cube("area.zarr"), sarcast.load_model("base")
+    >>> detection = sarcast.detect(cube, model, until="2024-12-24", acquisitions=3)
+    >>> large = detection.events[detection.events.area_ha > 1.0]
+    >>> detection.images["evidence"].dims
+    ('y', 'x')
     """
     if options is not None and settings:
         raise UsageError(f"give options, or {', '.join(settings)} alone: not both")

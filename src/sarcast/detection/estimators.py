@@ -37,7 +37,8 @@ class PixelEstimator:
     --------
     >>> from sklearn.ensemble import RandomForestClassifier
     >>> rng = np.random.default_rng(0)
-    >>> PixelEstimator("random forest", RandomForestClassifier(50), rng=rng)  # doctest: +SKIP
+    >>> PixelEstimator("random forest", RandomForestClassifier(50), rng=rng).takes
+    'difference'
     """
 
     def __init__(

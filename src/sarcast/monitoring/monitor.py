@@ -161,8 +161,12 @@ def monitor(
 
     Examples
     --------
-    >>> alerts = sarcast.monitor(cube, model, to="alerts")  # doctest: +SKIP
-    >>> alerts.events[alerts.events.state == "confirmed"]  # doctest: +SKIP
+    >>> cube, model = sarcast.open_cube("area.zarr"), sarcast.load_model("base")
+    >>> alerts = sarcast.monitor(cube, model, to="alerts", start="2024-12-01")
+    >>> confirmed = alerts.events[alerts.events.state == "confirmed"]
+    >>> again = sarcast.monitor(cube, model, to="alerts", start="2024-12-01")
+    >>> len(again.processed)  # nothing is new
+    0
     """
     if options is not None and settings:
         raise UsageError(f"give options, or {', '.join(settings)} alone: not both")

@@ -137,6 +137,12 @@ def load_model(
     SarcastError
         If a file is missing or not readable, its version or network is unknown, the model was made
         for other bands or conditions, or there is no such device or precision.
+
+    Examples
+    --------
+    >>> model = sarcast.load_model("base", device="cpu", precision="float32")
+    >>> model.name
+    'base'
     """
     folder = _resolve_folder(folder)
     for name, value, known in (

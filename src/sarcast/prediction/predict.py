@@ -97,11 +97,12 @@ def predict(
 
     Examples
     --------
-    ::
-
-        cube, model = sarcast.open_cube("cube.zarr"), sarcast.load_model("base")
-        expected = sarcast.predict(cube, model, at="2025-07-01")
-        warmer = sarcast.predict(cube, model, at="2025-07-01", conditions={"temperature": 25.0})
+    >>> cube, model = sarcast.open_cube("area.zarr"), sarcast.load_model("base")
+    >>> expected = sarcast.predict(cube, model, at="2024-12-24")
+    >>> expected["expected"].dims
+    ('band', 'y', 'x')
+    >>> frozen = sarcast.predict(cube, model, at="2024-12-24", conditions={"temperature": -15.0})
+    >>> effect = frozen["expected"] - expected["expected"]  # dB
     """
     chosen = Chosen(cube, predictor, baseline or PreviousOptions(), tiles or TileOptions())
     return predict_date(chosen, at, conditions=conditions, before=before)
