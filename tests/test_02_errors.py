@@ -5,7 +5,7 @@ import time
 import pytest
 
 from sarcast.cli import main
-from sarcast.errors import LONGEST, SarcastError, one_line
+from sarcast.errors import LONGEST, SarcastError, hide, one_line
 
 
 def test_a_short_message_is_left_as_it_is() -> None:
@@ -36,6 +36,14 @@ def test_a_message_of_25_mb_is_cut_at_once(token: str) -> None:
 def test_no_cut_shows_a_part_of_a_password(before: int, after: int) -> None:
     text = f"{'x' * before} postgresql://user:{'secret' * 10}@host/name {'y' * after}"
     assert "secret" not in one_line(text)
+
+
+def test_a_password_without_a_clear_end_is_hidden_whole() -> None:
+    """Also before a part of it that another rule finds."""
+    for url in ('http://first"#:?second@host:1/stac', "https://first:?second@host/a?b=third"):
+        shown = hide(f"{url} cannot be read", url)
+        assert not any(word in shown for word in ("first", "second", "third"))
+        assert shown.endswith(" cannot be read")
 
 
 def test_usage_errors_are_cut_too(capsys: pytest.CaptureFixture[str]) -> None:
