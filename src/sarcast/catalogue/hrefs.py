@@ -15,7 +15,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from urllib.parse import unquote, urljoin, urlsplit
+from urllib.parse import urljoin, urlsplit
+from urllib.request import url2pathname
 
 from sarcast.catalogue.unusable import UnusableError
 from sarcast.errors import hide
@@ -75,11 +76,10 @@ class Places:
             If it may not be opened.
         """
         found = absolute(href, base)
-        is_url = _SCHEME.match(found) is not None
-        fault = self._fault_of_url(found) if is_url else self._fault_of_path(found)
+        fault = self._fault_of_url(found) if is_url(found) else self._fault_of_path(found)
         if fault is None:
             return found
-        place, where = _shown(found, is_url)
+        place, where = _shown(found)
         raise UnusableError(
             FORBIDDEN,
             f"{name}: {place} is not opened, {fault}; if you trust it, add --allow-href {where}",
@@ -119,13 +119,18 @@ class Places:
         return self._folders((*([self.home] if self.home else []), *self.folders))
 
     def _folders(self, places: Sequence[str]) -> list[str]:
-        local = [place for place in places if not _SCHEME.match(place)]
+        local = [place for place in places if not is_url(place)]
         return [place if self.follow_links else _real(place) for place in map(_absolute, local)]
 
 
 def base_of(path: Path) -> str:
     """What hrefs in a file are relative to: the file itself, absolute, links not followed."""
     return _absolute(str(path))
+
+
+def is_url(href: str) -> bool:
+    """Whether an href has a scheme, or one of GDAL's prefixes; the drive of a path is neither."""
+    return _SCHEME.match(href) is not None
 
 
 def absolute(href: str, base: str) -> str:
@@ -139,11 +144,10 @@ def absolute(href: str, base: str) -> str:
         File, folder with a final ``/``, or URL that a relative path is relative to.
     """
     if href.startswith("file:"):
-        parts = urlsplit(href)
-        return unquote(parts.path) if parts.netloc in ("", "localhost") else href
-    if _SCHEME.match(href) or os.path.isabs(href):  # noqa: PTH117
-        return href if _SCHEME.match(href) else os.path.normpath(href)
-    if _SCHEME.match(base):
+        return _path_of(href) or href
+    if is_url(href) or os.path.isabs(href):  # noqa: PTH117
+        return href if is_url(href) else os.path.normpath(href)
+    if is_url(base):
         return urljoin(base, href)
     return os.path.normpath(os.path.join(os.path.dirname(base), href)) if base else href  # noqa: PTH118, PTH120
 
@@ -185,6 +189,17 @@ def _embedded(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
     return ipaddress.IPv4Address(last) if is_one else None
 
 
+def _path_of(url: str) -> str | None:
+    """Path of a file on this machine that a ``file:`` URL names; None if it names another."""
+    parts = urlsplit(url)
+    if parts.netloc not in ("", "localhost"):
+        return None
+    try:
+        return os.path.normpath(url2pathname(parts.path))
+    except OSError:  # on Windows, no drive
+        return None
+
+
 def _split(url: str) -> tuple[str, str] | None:
     """Scheme and host of a URL; None if it has none that every reader would find."""
     scheme, divider, rest = url.partition("://")
@@ -197,7 +212,7 @@ def _split(url: str) -> tuple[str, str] | None:
 
 
 def _host_of(place: str) -> str | None:
-    parts = _split(place) if _SCHEME.match(place) else None
+    parts = _split(place) if is_url(place) else None
     return None if parts is None else parts[1]
 
 
@@ -216,6 +231,7 @@ def _is_virtual(place: str) -> bool:
 
 
 def _is_below(path: str, folder: str) -> bool:
+    path, folder = os.path.normcase(path), os.path.normcase(folder)
     return path == folder or path.startswith(folder.rstrip(os.sep) + os.sep)
 
 
@@ -245,10 +261,10 @@ def _is_special(path: str) -> bool:
     return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
 
 
-def _shown(found: str, is_url: bool) -> tuple[str, str]:
+def _shown(found: str) -> tuple[str, str]:
     """An href and the place to allow, for a message."""
     shown = hide(found, found)[:_SHOWN]
-    if not is_url:
+    if not is_url(found):
         return shown, os.path.dirname(shown) or "FOLDER"  # noqa: PTH120
     scheme, divider, rest = shown.partition("://")
     return shown, f"{scheme}{divider}{rest.partition('/')[0]}/" if divider else "PREFIX"

@@ -11,10 +11,11 @@ from contextlib import contextmanager
 from fnmatch import fnmatch
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 import pystac
 
+from sarcast.catalogue.hrefs import absolute, is_url
 from sarcast.catalogue.parse import read_items
 from sarcast.errors import SarcastError
 from sarcast.io.containers import inside, members, opened_zip, unpack_member
@@ -143,9 +144,8 @@ def _local(href: str) -> Path | None:
     parts = urlsplit(href)
     if parts.scheme == "s3":
         return Path("/", parts.netloc, parts.path.lstrip("/"))
-    if parts.scheme == "file":
-        return Path(unquote(parts.path))
-    return None if parts.scheme else Path(href)
+    found = absolute(href, "")
+    return None if is_url(found) else Path(found)
 
 
 # --- files with other names than in the manifest ------------------------------------------------
