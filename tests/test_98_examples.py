@@ -1,6 +1,7 @@
 """The examples of the docstrings, run in a folder with a small cube; every public name has one."""
 
 import doctest
+import re
 import shlex
 from importlib import import_module
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import sarcast
+from documents import DOCS, python_blocks
 from sarcast.cli import main
 
 SOURCE = Path(sarcast.__file__).parent
@@ -50,6 +52,31 @@ def test_the_examples_of_a_module(
     result = doctest.testmod(module, extraglobs={"sarcast": sarcast})
     assert result.attempted > 0
     assert result.failed == 0, capsys.readouterr().out
+
+
+def test_the_names_of_all_files_are_names_on_windows(folder: Path) -> None:
+    """Those of scenes, cube and alerts, which the examples before wrote."""
+    names = {path.name for path in folder.rglob("*")}
+    assert {"alerts", "zarr.json", "events.gpkg"} <= names
+    reserved = re.compile(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\..*)?")
+    assert not [name for name in names if re.search(r'[<>:"|?*\\]|[. ]$', name)]
+    assert not [name for name in names if reserved.fullmatch(name)]
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.filterwarnings("ignore::UserWarning:sarcast")
+@pytest.mark.parametrize("page", ["how-to/own-network.md"])
+def test_the_python_of_a_page_runs(
+    page: str, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """All blocks of a page, one after the other, as a reader would type them."""
+    monkeypatch.chdir(folder)
+    names: dict[str, object] = {}
+    blocks = python_blocks((DOCS / page).read_text(encoding="utf-8"))
+    assert len(blocks) > 1
+    for block in blocks:
+        exec(compile(block, page, "exec"), names)
+    assert "area_ha" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name", [name for name in sarcast.__all__ if name != "__version__"])

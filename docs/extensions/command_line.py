@@ -13,18 +13,18 @@ from sphinx.util.docutils import SphinxDirective
 
 from sarcast.cli import app
 
-_SHARED = re.compile(r"^\* `--(?:config|quiet|log) ?[^`]*`:.*\n", re.MULTILINE)
+_SHARED = re.compile(r"^\* `--(?:config|quiet|log) ?[^`]*`:.*\n(?:    .*\n)*", re.MULTILINE)
 _EMPTY = re.compile(r"\*\*Parameters\*\*:\n\n(?=#|\Z)")
 _CONTENTS = re.compile(r"## Table of Contents\n.*?(?=\*\*Parameters\*\*)", re.DOTALL)
 
 
-def verbs() -> str:
-    """Return the reference of all verbs as Markdown; the headings of verbs are of level 2."""
+def reference() -> tuple[str, str]:
+    """Return what all verbs share, and the verbs under headings of level 2, as Markdown."""
     app["tfrecord"].default_parameter = app.default_parameter  # as when a command line is parsed
     text = app.generate_docs(output_format="markdown", recursive=True)
     head, *sections = re.split(r"^(?=## sarcast )", text, flags=re.MULTILINE)
     shared = _CONTENTS.sub("", head.partition("\n")[2])
-    return shared + "".join(_EMPTY.sub("", _SHARED.sub("", section)) for section in sections)
+    return shared, "".join(_EMPTY.sub("", _SHARED.sub("", section)) for section in sections)
 
 
 class Verbs(SphinxDirective):
@@ -34,7 +34,9 @@ class Verbs(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         """Parse the reference as MyST, with its headings in the contents of the page."""
-        return self.parse_text_to_nodes(verbs(), allow_section_headings=True)
+        shared, verbs = reference()
+        below = self.parse_text_to_nodes(verbs, allow_section_headings=True)
+        return [*self.parse_text_to_nodes(shared), *below]
 
 
 def setup(sphinx: Sphinx) -> dict[str, Any]:
