@@ -1,10 +1,11 @@
-"""The directive ``verbs``: every verb of ``sarcast`` with its flags, from their one definition.
+"""The directives ``shared-options`` and ``verbs``: every flag, from the one definition of them.
 
 The text is what Cyclopts writes of the application itself, so that a flag is never described twice.
 Options that all verbs share are listed once, above the verbs.
 """
 
 import re
+from functools import cache
 from typing import Any, ClassVar
 
 from docutils import nodes
@@ -18,6 +19,7 @@ _EMPTY = re.compile(r"\*\*Parameters\*\*:\n\n(?=#|\Z)")
 _CONTENTS = re.compile(r"## Table of Contents\n.*?(?=\*\*Parameters\*\*)", re.DOTALL)
 
 
+@cache
 def reference() -> tuple[str, str]:
     """Return what all verbs share, and the verbs under headings of level 2, as Markdown."""
     app["tfrecord"].default_parameter = app.default_parameter  # as when a command line is parsed
@@ -27,19 +29,28 @@ def reference() -> tuple[str, str]:
     return shared, "".join(_EMPTY.sub("", _SHARED.sub("", section)) for section in sections)
 
 
+class SharedOptions(SphinxDirective):
+    """Inserts how verbs are called, and the options that all of them share."""
+
+    has_content: ClassVar[bool] = False
+
+    def run(self) -> list[nodes.Node]:
+        """Parse the part before the verbs as MyST."""
+        return self.parse_text_to_nodes(reference()[0])
+
+
 class Verbs(SphinxDirective):
     """Inserts the reference of all verbs."""
 
     has_content: ClassVar[bool] = False
 
     def run(self) -> list[nodes.Node]:
-        """Parse the reference as MyST, with its headings in the contents of the page."""
-        shared, verbs = reference()
-        below = self.parse_text_to_nodes(verbs, allow_section_headings=True)
-        return [*self.parse_text_to_nodes(shared), *below]
+        """Parse the verbs as MyST, which puts their sections into the page itself."""
+        return self.parse_text_to_nodes(reference()[1], allow_section_headings=True)
 
 
 def setup(sphinx: Sphinx) -> dict[str, Any]:
-    """Register the directive."""
+    """Register the directives."""
+    sphinx.add_directive("shared-options", SharedOptions)
     sphinx.add_directive("verbs", Verbs)
     return {"parallel_read_safe": True}
