@@ -4,6 +4,8 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,6 +22,7 @@ from sarcast.diagnosis import diagnose as report
 from sarcast.diagnosis.installation import EXTRAS, describe_installation
 from sarcast.diagnosis.machine import describe_machine
 from sarcast.prediction import load_model, save_model
+from sarcast.windows import Expected, Window
 from sarcast.windows.synthetic import reference_windows
 
 PYPROJECT = Path(__file__).parents[1] / "pyproject.toml"
@@ -40,7 +43,7 @@ def test_the_installation_of_the_tests_has_no_fault() -> None:
 def test_all_extras_of_users_are_reported() -> None:
     text = PYPROJECT.read_text(encoding="utf-8").split("[project.optional-dependencies]")[1]
     listed = [line.split(" = ")[0] for line in text.split("\n[")[0].splitlines() if " = [" in line]
-    assert {*EXTRAS} == {*listed} - {"dev", "docs"}
+    assert {*EXTRAS} == {*listed} - {"dev", "docs", "dist"}
 
 
 def test_an_extra_that_is_missing_is_no_fault(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -108,6 +111,12 @@ def test_the_machine_is_as_the_system_says(tmp_path: Path) -> None:
     assert 0 < found.memory.free_bytes <= found.memory.total_bytes <= pages
     assert found.processor.cores == len(os.sched_getaffinity(0))
     assert found.processor.threads == torch.get_num_threads()
+
+
+def test_each_disk_is_described_once(tmp_path: Path) -> None:
+    folders = [Path.cwd(), Path(tempfile.gettempdir()), tmp_path, tmp_path, Path("/proc")]
+    found = describe_machine(folders[2:])[0].disks
+    assert len(found) == len({folder.stat().st_dev for folder in folders}) < len(folders)
 
 
 def test_a_container_with_little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -257,6 +266,60 @@ def test_numbers_that_are_none_are_a_fault(monkeypatch: pytest.MonkeyPatch) -> N
     parameters[-1].data.fill_(torch.nan)
     monkeypatch.setattr(report_module(), "load_model", lambda _: replace(model))
     assert any("that are no numbers in float32" in line for line in diagnose(model="base").faults)
+
+
+class Demanding:
+    """A model that takes windows of one size with some previous images, and expects the target."""
+
+    name, precision = "demanding", "float32"
+
+    def __init__(self, size: int, previous: int) -> None:
+        self.size, self.previous, self.given = size, previous, list[Window]()
+        self.network = SimpleNamespace(kind="own", parameters=lambda: iter([torch.zeros(1)]))
+
+    def expect(self, windows: Sequence[Window]) -> list[Expected]:
+        self.given = [*windows]
+        return [Expected(window.target) for window in windows]
+
+
+@pytest.mark.parametrize(("size", "name"), [(32, "boreal-2-small"), (128, "boreal-2")])
+def test_a_model_is_given_the_windows_that_it_takes(
+    size: int, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = Demanding(size, previous=2)
+    monkeypatch.setattr(report_module(), "load_model", lambda _: model)
+    found = diagnose(model="own").model
+    assert found is not None and (found.size, found.windows) == (size, len(model.given))
+    for window, (drawn, _, _) in zip(model.given, reference_windows(name, range(1)), strict=True):
+        np.testing.assert_array_equal(window.previous, drawn.previous[2:, :, :size, :size])
+        np.testing.assert_array_equal(window.target, drawn.target[:, :size, :size])
+        np.testing.assert_array_equal(window.conditions, drawn.conditions[2:])
+        np.testing.assert_array_equal(window.times, drawn.times[2:])
+
+
+def test_a_model_that_takes_many_previous_images_is_given_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = Demanding(64, previous=12)
+    monkeypatch.setattr(report_module(), "load_model", lambda _: model)
+    found = diagnose(model="own").model
+    assert {window.previous.shape for window in model.given} == {(12, 2, 64, 64)}
+    errors = [window.target - window.expected for window in model.given]
+    assert found is not None
+    assert found.error_db == pytest.approx(np.sqrt(np.mean(np.square(errors))), rel=1e-5)
+
+
+def test_a_cube_with_fewer_dates_than_a_model_needs(
+    world_cube: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last date can be predicted from all others, but not from as many as there are dates."""
+    with xr.open_zarr(world_cube) as cube:
+        dates = cube.sizes["time"]
+    for previous, is_fault in ((dates - 1, False), (dates, True)):
+        model = Demanding(32, previous)
+        monkeypatch.setattr(report_module(), "load_model", lambda _, model=model: model)
+        faults = diagnose(world_cube, "own").faults
+        assert any(f"but the cube has {dates} dates" in line for line in faults) == is_fault
 
 
 def report_module() -> object:

@@ -17,7 +17,9 @@ from sarcast.prediction import Model, load_model
 from sarcast.prediction.model_folder import SHIPPED
 from sarcast.prediction.strategies import STRATEGIES
 from sarcast.windows import Predictor, Window
-from sarcast.windows.synthetic import reference_windows
+from sarcast.windows.batch import to_windows
+from sarcast.windows.synthetic import reference_windows, synthetic
+from sarcast.world.reference_windows import find_reference_set
 
 REFERENCE, LARGE_REFERENCE = "boreal-2-small", "boreal-2"
 """Reference sets whose first windows, of 64 and 256 pixels, a model is tried on."""
@@ -213,11 +215,18 @@ def _check_model(
 
 
 def _windows_for(model: Model) -> list[Window]:
-    """Windows of a reference set, of the size and with the previous images that a model takes."""
+    """Windows of the size and with the previous images that a model takes.
+
+    They are of a reference set, or drawn like these if those have too few previous images.
+    """
     size = model.size or _SMALL
     name = REFERENCE if size <= _SMALL else LARGE_REFERENCE
     drawn = [window for window, _, _ in reference_windows(name, range(1))]
-    return [_cut(window, size, model.previous or len(window.previous)) for window in drawn]
+    previous = model.previous or len(drawn[0].previous)
+    if previous > len(drawn[0].previous):
+        options = find_reference_set(name).options.model_copy(update={"previous": previous})
+        drawn = to_windows(synthetic(options, seed=0)(0, 0))
+    return [_cut(window, size, previous) for window in drawn]
 
 
 def _cut(window: Window, size: int, previous: int) -> Window:
