@@ -29,16 +29,17 @@ def _with_examples() -> list[str]:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with what examples name: the folder ``scenes`` and ``area.zarr``."""
     folder = tmp_path_factory.mktemp("examples")
-    for words in (["world", folder / "scenes", *_SCENES], _cube(folder)):
-        with pytest.raises(SystemExit) as ended:
-            main([str(word) for word in words])
-        assert not ended.value.code
+    scenes = folder / "scenes"
+    _run("world", scenes, *_SCENES)
+    sources = ("--dem", scenes / "dem.tif", "--weather", scenes / "weather.nc")
+    _run("cube", scenes, "--to", folder / "area.zarr", *sources)
     return folder
 
 
-def _cube(folder: Path) -> list[object]:
-    sources = ("--dem", folder / "scenes/dem.tif", "--weather", folder / "scenes/weather.nc")
-    return ["cube", folder / "scenes", "--to", folder / "area.zarr", *sources]
+def _run(*words: object) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([str(word) for word in words])
+    assert not ended.value.code
 
 
 @pytest.mark.timeout(600)
@@ -54,10 +55,15 @@ def test_the_examples_of_a_module(
     assert result.failed == 0, capsys.readouterr().out
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning:sarcast")
 def test_the_names_of_all_files_are_names_on_windows(folder: Path) -> None:
-    """Those of scenes, cube and alerts, which the examples before wrote."""
+    """Those of scenes, a cube, a detection and alerts."""
+    cube = folder / "area.zarr"
+    _run("detect", cube, "--model", "mean", "--to", folder / "named" / "change")
+    alerts = folder / "named" / "alerts"
+    _run("monitor", cube, "--model", "mean", "--start", "2024-12-01", "--to", alerts)
     names = {path.name for path in folder.rglob("*")}
-    assert {"alerts", "zarr.json", "events.gpkg"} <= names
+    assert {"zarr.json", "history.csv", "quicklook.png", "events.gpkg"} <= names
     reserved = re.compile(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\..*)?")
     assert not [name for name in names if re.search(r'[<>:"|?*\\]|[. ]$', name)]
     assert not [name for name in names if reserved.fullmatch(name)]
