@@ -14,9 +14,7 @@ from sarcast.prediction import (
     DEFAULT_PRECISION,
     ContextSource,
     Precision,
-    load_model,
 )
-from sarcast.prediction.model_folder import SHIPPED
 from sarcast.prediction.strategies import STRATEGIES
 from sarcast.prediction.tiles import TileOptions
 from sarcast.windows import Predictor, PreviousOptions
@@ -77,6 +75,8 @@ def load_predictor(model: Path, *, precision: Precision, context: ContextSource)
     """
     if str(model) in STRATEGIES and not model.exists():
         return STRATEGIES[str(model)]
+    from sarcast.prediction.model_folder import SHIPPED, load_model  # brings torch
+
     if not model.exists() and str(model) not in SHIPPED:
         raise SarcastError(
             f"{model} does not exist: expected a model folder, base for the shipped weights, or a "
