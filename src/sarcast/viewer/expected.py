@@ -14,14 +14,21 @@ import numpy as np
 
 from sarcast.arrays import Box, Float
 from sarcast.errors import SarcastError
-from sarcast.io.boxes import cut, moved
+from sarcast.io.boxes import cut, moved, within
 from sarcast.prediction.tiles import TileOptions
 from sarcast.sensor.units import DB
 from sarcast.viewer.cache import Cache
 from sarcast.viewer.cubes import CubeImages, numbers
 from sarcast.viewer.layers import DIFFERENCE_RANGE, UNCERTAINTY_RANGE, Z_RANGE, Layer
 from sarcast.viewer.pyramid import means
-from sarcast.windows import Predictor, PreviousOptions, TrainedPredictor, rank_previous
+from sarcast.windows import (
+    CubeReader,
+    Predictor,
+    PreviousOptions,
+    TrainedPredictor,
+    rank_previous,
+)
+from sarcast.windows.cut import MIN_VALID_SHARE
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -37,7 +44,6 @@ MOST_WHAT_IF = 1024
 SERIES_SIDE = 128
 """Side of the windows around a pixel in which its series is predicted, pixels."""
 _KEPT_BYTES = 2**27
-_SERIES_KEPT = 64
 
 
 class CancelledError(Exception):
@@ -61,6 +67,8 @@ class Forecast:
         acquisition.
     lock
         Held while something is predicted: a network uses all cores itself.
+    kept, parts
+        Squares that were predicted, and what was read for them.
     """
 
     images: CubeImages
@@ -69,6 +77,7 @@ class Forecast:
     before: np.datetime64 | None = None
     lock: threading.Lock = field(default_factory=threading.Lock)
     kept: Cache[Float] = field(default_factory=lambda: Cache(_KEPT_BYTES))
+    parts: "Cache[_Part]" = field(default_factory=lambda: Cache(_KEPT_BYTES))
 
     @property
     def has_std(self) -> bool:
@@ -143,9 +152,9 @@ class Forecast:
         shape = [part.stop - part.start for part in box]
         image = np.full((2, len(self.images.bands), *shape), np.nan, dtype=np.float32)
         for square in self._squares(box):
-            found = self.kept.get((index, *_corner(square)), partial(self._square, index, square))
+            found = self.kept.get((index, *_corners(square)), partial(self._square, index, square))
             in_box, in_square = _shared(box, square)
-            image[(..., *in_box)] = found[(..., *in_square)]
+            image[:, :, *in_box] = found[:, :, *in_square]
         return image
 
     def _squares(self, box: Box) -> Iterator[Box]:
@@ -163,40 +172,59 @@ class Forecast:
         with self.lock:
             return self.predicted(index, square, {})
 
-    def predicted(self, index: int, box: Box, conditions: Mapping[str, float]) -> Float:
+    def predicted(
+        self, index: int, box: Box, conditions: Mapping[str, float], margin: int = MARGIN
+    ) -> Float:
         """Predict a box of an acquisition with a margin around it; dims (2, band, y, x), dB.
 
         NaN where there are not enough previous images. ``conditions`` as in ``predict``.
         """
-        sides = self.images.pyramid.rows, self.images.pyramid.columns
-        region = _wider(box, MARGIN, sides)
-        inner = tuple(
-            slice(b.start - r.start, b.stop - r.start) for b, r in zip(box, region, strict=True)
-        )
-        image = self._region(index, region, conditions)
-        return image[:, :, inner[0], inner[1]]
+        region = _wider(box, margin, (self.images.pyramid.rows, self.images.pyramid.columns))
+        rows, columns = within(box, region)
+        part = self.parts.get((index, *_corners(region)), partial(self._part, index, region))
+        return self._predict(part, conditions)[:, :, rows, columns]
 
-    def _region(self, index: int, region: Box, conditions: Mapping[str, float]) -> Float:
+    def _part(self, index: int, region: Box) -> "_Part":
+        """Read a region of an acquisition and of its previous images."""
+        cube = self._inputs.isel(y=region[0], x=region[1])
+        times, n = cube["time"].values, self.previous
+        how: dict[str, Any] = {"chooser": self.baseline.chooser, "before": self.before}
+        ranked = rank_previous(times, index, **how).tolist()
+        if len(ranked) < n:
+            return _Part(None, (0, 0))
+        first = _Part.read(cube, [*ranked[:n], index])
+        if first.sees_all():
+            return first
+        size = cube.sizes["y"], cube.sizes["x"]
+        reader = CubeReader.from_cube(cube)
+        chosen = reader.choose_previous(index, (0, 0), size, n, **how)
+        return _Part.read(cube, [*chosen, index]) if len(chosen) == n else _Part(None, size)
+
+    @cached_property
+    def _inputs(self) -> "xr.Dataset":
+        """What predictors read of a cube."""
+        return self.images.cube.drop_vars(["expected", "forest", "open_land"], errors="ignore")
+
+    def _predict(self, part: "_Part", conditions: Mapping[str, float], index: int = -1) -> Float:
+        """Predict one acquisition of a part, by default the last; NaN if it cannot be."""
         from sarcast.prediction.predict import Chosen, predict_tiles
 
         bands = self.images.bands
-        shape = [part.stop - part.start for part in region]
-        image = np.full((2, len(bands), *shape), np.nan, dtype=np.float32)
-        tiles = TileOptions(tile=max(16, *shape))
+        image = np.full((2, len(bands), *part.size), np.nan, dtype=np.float32)
+        if part.cube is None:
+            return image
+        tiles = TileOptions(tile=max(16, *part.size))
         predictor = self._without_context if conditions else self.predictor
-        chosen = Chosen(self.images.cube, predictor, self.baseline, tiles)
-        if not self.can_predict()[index]:
-            return image
+        chosen = Chosen(part.cube, predictor, self.baseline, tiles)
+        target = range(part.cube.sizes["time"])[index]
         try:
-            found = predict_tiles(
-                chosen, [index], before=self.before, conditions=conditions, regions=[region]
-            )
-        except SarcastError:  # too few previous images of this part
+            found = predict_tiles(chosen, [target], before=self.before, conditions=conditions)
+        except SarcastError:  # the acquisition or its previous images do not see this part
             return image
-        part = self._with_std(found.read(region).isel(time=0))
+        images = self._with_std(found.read().isel(time=0))
         for number, name in enumerate(("expected", "std")):
-            for band in part["band"].values:
-                image[number, bands.index(str(band))] = part[name].sel(band=band).values
+            for band in images["band"].values:
+                image[number, bands.index(str(band))] = images[name].sel(band=band).values
         return image
 
     def _with_std(self, images: "xr.Dataset") -> "xr.Dataset":
@@ -238,13 +266,15 @@ class Forecast:
         CancelledError
             Between squares, once it is cancelled.
         """
-        shape = tuple(part.stop - part.start for part in box)
+        shape = [part.stop - part.start for part in box]
         image = np.full((2, len(self.images.bands), *shape), np.nan, dtype=np.float32)
+        margin = 0 if max(shape) <= SQUARE else MARGIN
         for inner in cut(shape, SQUARE):
             with self.lock:
                 if is_cancelled():
                     raise CancelledError
-                image[(..., *inner)] = self.predicted(index, moved(inner, box), conditions)
+                place = moved(inner, box)
+                image[:, :, *inner] = self.predicted(index, place, conditions, margin)
         return image
 
     # --- a pixel ----------------------------------------------------------------------------------
@@ -257,21 +287,60 @@ class Forecast:
         CancelledError
             Between acquisitions, once it is cancelled.
         """
+        pixel = slice(row, row + 1), slice(column, column + 1)
         sides = self.images.pyramid.rows, self.images.pyramid.columns
-        half = SERIES_SIDE // 2
-        region = _wider((slice(row, row + 1), slice(column, column + 1)), half, sides)
-        at = row - region[0].start, column - region[1].start
+        region = _wider(pixel, SERIES_SIDE // 2, sides)
+        (at,), (across,) = (range(p.start, p.stop) for p in within(pixel, region))
+        cube = self._inputs.isel(y=region[0], x=region[1])
+        part = _Part.read(cube, range(cube.sizes["time"]))
         values = []
-        for index in range(self.images.cube.sizes["time"]):
+        for index in range(cube.sizes["time"]):
             with self.lock:
                 if is_cancelled():
                     raise CancelledError
-                values.append(self._region(index, region, {})[(..., *at)])
+                values.append(self._predict(part, {}, index)[:, :, at, across])
         both = np.stack(values, axis=-1)  # dims (2, band, time)
         return {
             name: {band: numbers(part[k]) for k, band in enumerate(self.images.bands)}
             for name, part in zip(("expected", "std"), both, strict=True)
         }
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A region of some acquisitions in memory, the target last; without them if there are too few.
+
+    Attributes
+    ----------
+    cube
+        Those acquisitions.
+    size
+        Rows and columns.
+    """
+
+    cube: "xr.Dataset | None"
+    size: tuple[int, int]
+
+    @classmethod
+    def read(cls, cube: "xr.Dataset", indices: Sequence[int]) -> "_Part":
+        """Read acquisitions in the order of time."""
+        times = cube["time"].values
+        ordered = sorted(indices, key=lambda index: times[index])
+        return cls(cube.isel(time=ordered).load(), (cube.sizes["y"], cube.sizes["x"]))
+
+    @property
+    def nbytes(self) -> int:
+        """Size, bytes."""
+        return 0 if self.cube is None else int(self.cube.nbytes)
+
+    def sees_all(self) -> bool:
+        """Whether all of the previous images see the region as well as ``choose_previous`` asks."""
+        assert self.cube is not None
+        reader = CubeReader.from_cube(self.cube)
+        *previous, target = range(self.cube.sizes["time"])
+        least = MIN_VALID_SHARE * reader.valid_shares(target, (0, 0), self.size)
+        shares = [reader.valid_shares(index, (0, 0), self.size) for index in previous]
+        return all((share >= least).all() for share in shares)
 
 
 def _mean(_actual: Float, expected: Float) -> Float:
@@ -294,8 +363,8 @@ def _z(actual: Float, expected: Float) -> Float:
     return z
 
 
-def _corner(box: Box) -> tuple[int, int]:
-    return box[0].start, box[1].start
+def _corners(box: Box) -> tuple[int, ...]:
+    return box[0].start, box[1].start, box[0].stop, box[1].stop
 
 
 def _wider(box: Box, margin: int, sides: Sequence[int]) -> Box:
@@ -309,11 +378,7 @@ def _wider(box: Box, margin: int, sides: Sequence[int]) -> Box:
 
 def _shared(box: Box, square: Box) -> tuple[Box, Box]:
     """Rows and columns that two boxes share, counted in each."""
-    both = [
+    rows, columns = (
         slice(max(a.start, b.start), min(a.stop, b.stop)) for a, b in zip(box, square, strict=True)
-    ]
-    counted = [
-        tuple(slice(s.start - o.start, s.stop - o.start) for s, o in zip(both, outer, strict=True))
-        for outer in (box, square)
-    ]
-    return counted[0], counted[1]  # type: ignore[return-value]
+    )
+    return within((rows, columns), box), within((rows, columns), square)

@@ -99,7 +99,7 @@ def means(image: Float, level: int) -> Float:
         return squares.mean(axis=(2, 4), dtype=np.float32)  # type: ignore[no-any-return]
     total = np.where(valid, squares, np.float32(0.0)).sum(axis=(2, 4), dtype=np.float32)
     count = valid.sum(axis=(2, 4), dtype=np.float32)
-    mean = np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0.0)
+    mean: Float = np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0.0)
     return mean
 
 
