@@ -4,8 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 TESTED := $(VENV)/.installed-extras
+PAGE := src/sarcast/viewer/page
 
-.PHONY: demo test lint bench clean install
+.PHONY: demo test lint bench clean install viewer viewer-check
 
 install: $(STAMP)
 
@@ -18,7 +19,7 @@ $(STAMP): pyproject.toml constraints.txt
 
 # What the tests need besides: the extras, whose systems they start.
 $(TESTED): $(STAMP)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,grd,pgstac,postgis]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,grd,notebook,pgstac,postgis]'
 	touch $@
 
 demo: $(STAMP)
@@ -31,6 +32,13 @@ lint: $(TESTED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# The page of sarcast view, from its sources; needs node. The result is committed.
+viewer:
+	cd $(PAGE) && npm ci --ignore-scripts --no-audit --no-fund && npm run build
+
+viewer-check:
+	cd $(PAGE) && npm ci --ignore-scripts --no-audit --no-fund && npm run check
 
 bench: $(STAMP)
 	$(BIN)/sarcast bench --model base --to bench --overwrite

@@ -24,6 +24,14 @@ _STRICT = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 _MOST_CLIENTS = 256
 
 
+class ViewRequest(BaseModel):
+    """What there is, unless its version is known."""
+
+    model_config = _STRICT
+
+    known: str | None = Field(None, max_length=64)
+
+
 class TileRequest(BaseModel):
     """A tile: of which layer and acquisition, where, and of which version if that matters."""
 
@@ -172,9 +180,12 @@ class Answers:
         """What is looked at, as it is now."""
         return self._opened.current()
 
-    def description(self) -> Answer:
-        """Layers, acquisitions, grid."""
-        return Answer(self.view.description())
+    def description(self, request: ViewRequest) -> Answer:
+        """Layers, acquisitions, grid; 204 if the version is known."""
+        view = self.view
+        if request.known == view.version:
+            return Answer(None, 204)
+        return Answer(view.description())
 
     def tile(self, request: TileRequest) -> Answer:
         """Read a tile; 409 if it was asked of another version of the data."""
@@ -209,7 +220,17 @@ class Answers:
         self._events.judge(request.id, request.verdict)
         return Answer({"id": request.id, "verdict": request.verdict})
 
-    def what_if(self, request: WhatIfRequest) -> Answer:
+    def begin(self, request: WhatIfRequest) -> Callable[[], bool]:
+        """Begin a request, which takes the place of older ones of its client.
+
+        Returns
+        -------
+        callable
+            Whether a newer one has begun since.
+        """
+        return self._turns.begin(request.client)
+
+    def what_if(self, request: WhatIfRequest, is_cancelled: Callable[[], bool]) -> Answer:
         """Predict a box under other conditions."""
         view = self.view
         if view.forecast is None:
@@ -233,7 +254,6 @@ class Answers:
             raise NoSuchTileError("the box lies outside the grid; move back to it")
         _, latitude = centre(footprint(view.grid))
         conditions = request.conditions.values(latitude)
-        is_cancelled = self._turns.begin(request.client)
         image = view.forecast.what_if(request.index, box, conditions, is_cancelled)
         corner = [box[0].start, box[1].start, *image.shape[-2:]]
         return Answer(image, about={"shape": list(image.shape), "box": corner})

@@ -5,6 +5,7 @@ Verdicts are kept in ``verdicts.gpkg`` beside the results. It has the columns th
 """
 
 import csv
+import os
 import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
@@ -13,10 +14,12 @@ import numpy as np
 import pandas as pd
 import shapely
 
+from sarcast.detection import styles
 from sarcast.detection.event_files import json_value, read_events
 from sarcast.detection.runs import HISTORY
 from sarcast.errors import SarcastError
 from sarcast.io.files import explain_full_disk, new_file
+from sarcast.monitoring.output import EVENT_STATES
 from sarcast.viewer.results import Result, is_inside
 
 if TYPE_CHECKING:
@@ -29,6 +32,13 @@ LAYER = "verdicts"
 Verdict = Literal["true", "false"]
 _COLUMNS = ("run", "event", "verdict", "kind", "earliest", "latest")
 _DAY = np.timedelta64(1, "D")
+
+
+_COLOURS = {
+    "detection": ("direction", tuple(styles.DIRECTIONS.values())),
+    "alerts": ("state", EVENT_STATES),
+}
+"""Column that the colours of events follow, and its classes, by kind of result."""
 
 
 class NoSuchEventError(SarcastError):
@@ -55,8 +65,6 @@ class Events:
     @property
     def can_be_judged(self) -> bool:
         """Whether verdicts can be written."""
-        import os
-
         return os.access(self.result.folder, os.W_OK)
 
     def collection(self) -> dict[str, Any]:
@@ -66,8 +74,11 @@ class Events:
         own = verdicts[verdicts["run"] == self.result.run.series_id]
         by_event = dict(zip(own["event"], own["verdict"], strict=True))
         rows = frame.drop(columns=frame.geometry.name).to_dict("records")
+        column, colours = _COLOURS[self.result.kind]
         return {
             "type": "FeatureCollection",
+            "colour_by": column,
+            "colours": {stop.label: stop.colour for stop in colours},
             "features": [
                 {
                     "type": "Feature",

@@ -43,7 +43,7 @@ MOST_WHAT_IF = 1024
 """Most rows and columns of an image under other conditions."""
 SERIES_SIDE = 128
 """Side of the windows around a pixel in which its series is predicted, pixels."""
-_KEPT_BYTES = 2**27
+_KEPT_BYTES = 2**26
 
 
 class CancelledError(Exception):

@@ -3,6 +3,7 @@
 import asyncio
 import hmac
 from collections.abc import Awaitable, Callable, MutableMapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
@@ -188,6 +189,7 @@ class Lane:
 
     def __init__(self, workers: int, waiting: int) -> None:
         self._free = asyncio.Semaphore(workers)
+        self._threads = ThreadPoolExecutor(workers, "sarcast-view")
         self._room = workers + waiting
         self._inside = 0
 
@@ -206,6 +208,6 @@ class Lane:
             async with self._free:
                 if await is_gone():
                     return None
-                return await asyncio.to_thread(work)
+                return await asyncio.get_running_loop().run_in_executor(self._threads, work)
         finally:
             self._inside -= 1

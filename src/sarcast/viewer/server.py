@@ -5,10 +5,13 @@ import errno
 import gzip
 import logging
 import secrets
+import signal
 import socket
 import threading
 import webbrowser
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from importlib.resources import files
 from pathlib import Path
@@ -31,6 +34,7 @@ from sarcast.viewer.answers import (
     SeriesRequest,
     TileRequest,
     VerdictRequest,
+    ViewRequest,
     WhatIfRequest,
     as_bytes,
     as_json,
@@ -81,7 +85,7 @@ class Server:
         self._answers = Answers(opened)
         self._compress = compress
         self._reading = Lane(WORKERS, WAITING)
-        self._predicting = Lane(2, WAITING)
+        self._predicting = Lane(1, WAITING)  # a network uses all cores itself
         self._static = {path.name: path for path in STATIC.glob("*") if path.is_file()}
 
     def app(self) -> Starlette:
@@ -152,9 +156,12 @@ class Server:
         return explained
 
     async def _view(self, request: Request) -> Response:
-        answer = await self._in_turn(self._reading, request, self._answers.description)
-        content = {**answer.content, "token": self.token} if answer else {}
-        return Response(as_json(content), media_type="application/json")
+        asked = _parsed(ViewRequest, {}, request.query_params)
+        work = partial(self._answers.description, asked)
+        answer = await self._in_turn(self._reading, request, work)
+        if answer is not None and answer.status == 200:
+            answer = replace(answer, content={**answer.content, "token": self.token})
+        return self._response(answer, request)
 
     async def _tile(self, request: Request) -> Response:
         asked = _parsed(TileRequest, request.path_params, request.query_params)
@@ -193,7 +200,7 @@ class Server:
 
     async def _what_if(self, request: Request) -> Response:
         asked = WhatIfRequest.model_validate(await self._body(request))
-        work = partial(self._answers.what_if, asked)
+        work = partial(self._answers.what_if, asked, self._answers.begin(asked))
         return self._response(await self._in_turn(self._predicting, request, work), request)
 
     async def _in_turn(
@@ -231,6 +238,8 @@ class Server:
         """An answer in HTTP; of a client that has gone, nobody reads it."""
         if answer is None:
             return Response(status_code=499)
+        if answer.status == 204:
+            return Response(status_code=204)
         headers = {} if answer.version is None else {"cache-control": _IMMUTABLE}
         if isinstance(answer.content, str):
             headers["content-disposition"] = f'attachment; filename="{answer.about["file"]}"'
@@ -354,6 +363,20 @@ class _Running(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, on_start: Callable[[], None]) -> None:
         super().__init__(config)
         self._on_start = on_start
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Stop at the first SIGINT or SIGTERM; that is how a viewer is left, and no failure."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        numbers = signal.SIGINT, signal.SIGTERM
+        before = [signal.signal(number, self.handle_exit) for number in numbers]
+        try:
+            yield
+        finally:
+            for number, handler in zip(numbers, before, strict=True):
+                signal.signal(number, handler)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to listen."""

@@ -18,7 +18,7 @@ from sarcast.cube.metadata import METADATA
 from sarcast.cube.opening import open_cube
 from sarcast.detection.runs import ITEM
 from sarcast.errors import SarcastError
-from sarcast.io.footprint import pixel_size_m
+from sarcast.io.footprint import by_code, pixel_size_m
 from sarcast.sensor.conditions import PLATFORMS
 from sarcast.sensor.orbits import ASCENDING, DESCENDING
 from sarcast.viewer.cache import Cache
@@ -33,7 +33,7 @@ from sarcast.windows import Predictor, PreviousOptions
 POLL_S = 5.0
 """Seconds after which a page asks again whether the data have changed."""
 _CHECK_S = 0.5
-_TILE_BYTES = 2**27
+_TILE_BYTES = 2**26
 OF_A_DATE = "-at"
 """What the names of predicted layers end with where a result has layers of the same names."""
 
@@ -119,7 +119,7 @@ class View:
 
     def description(self) -> dict[str, Any]:
         """All that a page needs to begin, as JSON."""
-        grid, pyramid, result = self.grid, self.pyramid, self.result
+        grid, pyramid, result = by_code(self.grid), self.pyramid, self.result
         return {
             "version": self.version,
             "title": self.title,
@@ -139,6 +139,7 @@ class View:
             "poll_s": POLL_S,
             "ramps": RAMPS,
             "layers": [layer.description() for layer in self.layers.values()],
+            "default": self._default_sides(),
             "acquisitions": self.acquisitions,
             "baseline": result.baseline if result else None,
             "threshold": result.threshold if result else None,
@@ -147,6 +148,17 @@ class View:
             "events": self.events is not None,
             "verdicts": self.events is not None and self.events.can_be_judged,
         }
+
+    def _default_sides(self) -> dict[str, str]:
+        """Layers that are shown first, left and right."""
+        wanted = {
+            "cube": (("actual",), ("expected", "actual")),
+            "detection": (("actual-mean",), ("expected",)),
+            "alerts": (("actual", "magnitude"), ("status",)),
+        }[self.kind]
+        first = next(iter(self.layers))
+        left, right = (next((n for n in names if n in self.layers), first) for names in wanted)
+        return {"left": left, "right": right}
 
     def tile(self, layer: str, index: int, level: int, row: int, column: int) -> Float:
         """Read a tile, dims (band, y, x), ``TILE`` pixels a side, NaN where there is no data.
@@ -346,6 +358,11 @@ def open_path(path: Path, how: Shown) -> Opened:
         If it is none of these, or damaged.
     """
     tiles: Cache[Float] = Cache(_TILE_BYTES)
+    if not any((path / name).exists() for name in (METADATA, ITEM, "backscatter")):
+        raise SarcastError(
+            f"{path} is nothing that can be shown; expected a cube, or a folder that sarcast "
+            f"detect or sarcast monitor wrote"
+        )
     if (path / METADATA).exists() or not (path / ITEM).exists():
         if how.cube is not None:
             raise SarcastError(f"{path} is a cube itself; --cube is for detections and alerts")
