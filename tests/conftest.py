@@ -97,6 +97,16 @@ def world_cube(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def viewed_cube(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Path of a cube of ``small_scenes``: two tiles wide and high, with a part without data."""
+    from small_scenes import TIMES, build, write_scenes
+
+    folder = tmp_path_factory.mktemp("viewed")
+    build(write_scenes(folder / "scenes", range(len(TIMES))), folder / "cube.zarr")
+    return folder / "cube.zarr"
+
+
+@pytest.fixture(scope="session")
 def chromium() -> str:
     """Path of a browser."""
     path = shutil.which("chromium")
@@ -128,7 +138,7 @@ def open_page(browser: Any) -> Iterator[Callable[..., Any]]:
         contexts.append(context)
         page = context.new_page()
         page.set_default_timeout(20_000)
-        page.on("request", lambda request: asked.append((url, request.url)))
+        page.on("request", lambda request: asked.append((url.rpartition("/")[0], request.url)))
         page.on("pageerror", lambda error: said.append(str(error)))
         page.on("console", lambda message: message.type == "error" and said.append(message.text))
         link = "&".join(f"{key}={quote(value)}" for key, value in (state or {}).items())
@@ -140,6 +150,6 @@ def open_page(browser: Any) -> Iterator[Callable[..., Any]]:
     yield open_page
     for context in contexts:
         context.close()
-    foreign = [there for url, there in asked if not there.startswith((url, "data:", "blob:"))]
+    foreign = [there for home, there in asked if not there.startswith((home, "data:", "blob:"))]
     assert foreign == []
     assert said == []

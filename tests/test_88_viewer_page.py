@@ -6,47 +6,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import xarray as xr
-from affine import Affine
 from matplotlib.image import imread
-from odc.geo.geobox import GeoBox
 
 from browsing import Opener, Screen, settle, shades, side, stretch, where
-from conftest import opera_name
-from sarcast.cube import CubeOptions, Sources, build_cube, open_cube
-from sarcast.ingest.scenes.index import IndexOptions, find_items
-from sarcast.io.cogs import write_cog
+from sarcast.cube import open_cube
 from served import served
+from small_scenes import AREA, HIDDEN, build, write_scenes
 
 pytestmark = pytest.mark.service
 
-AREA = GeoBox((300, 420), Affine(10.0, 0.0, 500_000.0, 0.0, -10.0, 6_900_000.0), "EPSG:32635")
-TIMES = ["20200301T045102", "20200304T154005", "20200307T045102", "20200310T154005",
-         "20200313T045102", "20200316T154005"]  # fmt: skip
 ACTIVE = "() => document.activeElement.ariaLabel || document.activeElement.textContent"
-HIDDEN = (slice(0, 40), slice(0, 60))
-"""Rows and columns without data."""
-
-
-def power(seed: int) -> np.ndarray:
-    rng = np.random.default_rng(seed)
-    coarse = rng.uniform(-16, -6, (2, 30, 42)) - np.array([0.0, 6.0])[:, None, None]
-    level = 10.0 ** (coarse.repeat(10, axis=1).repeat(10, axis=2) / 10.0)
-    image = level * rng.gamma(6.0, 1 / 6.0, (2, *AREA.shape))
-    image[:, *HIDDEN] = np.nan
-    return image.astype(np.float32)
-
-
-def write_scenes(folder: Path, numbers: range) -> Path:
-    for number in numbers:
-        for band, image in zip(("VV", "VH"), power(number), strict=True):
-            write_cog(folder / f"{opera_name(TIMES[number])}_{band}.tif", image, AREA)
-    return folder
-
-
-def build(folder: Path, to: Path) -> xr.Dataset:
-    build_cube(list(find_items([folder], IndexOptions())), to, AREA, CubeOptions(), Sources())
-    return open_cube(to)
 
 
 def place(column: float, row: float, metres_per_pixel: float = 10.0) -> str:
@@ -54,21 +23,14 @@ def place(column: float, row: float, metres_per_pixel: float = 10.0) -> str:
 
 
 @pytest.fixture(scope="module")
-def cube_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("viewed")
-    build(write_scenes(folder / "scenes", range(len(TIMES))), folder / "cube.zarr")
-    return folder / "cube.zarr"
-
-
-@pytest.fixture(scope="module")
-def images(cube_path: Path) -> np.ndarray:
+def images(viewed_cube: Path) -> np.ndarray:
     """Dims (time, band, y, x), dB."""
-    return open_cube(cube_path)["backscatter"].to_numpy()
+    return open_cube(viewed_cube)["backscatter"].to_numpy()
 
 
 @pytest.fixture(scope="module")
-def cube_url(cube_path: Path) -> Iterator[str]:
-    with served(cube_path) as url:
+def cube_url(viewed_cube: Path) -> Iterator[str]:
+    with served(viewed_cube) as url:
         yield url
 
 
@@ -166,9 +128,9 @@ def test_the_stretch_fits_what_is_in_view(
 
 @pytest.mark.parametrize("density", [1, 2])
 def test_the_bar_parts_two_dates(
-    open_page: Opener, cube_url: str, cube_path: Path, images: np.ndarray, density: int
+    open_page: Opener, cube_url: str, viewed_cube: Path, images: np.ndarray, density: int
 ) -> None:
-    times = [f"{time}Z" for time in np.datetime_as_string(open_cube(cube_path)["time"], unit="s")]
+    times = [f"{time}Z" for time in np.datetime_as_string(open_cube(viewed_cube)["time"], unit="s")]
     state = {"l": side("actual", "VV", times[0]), "r": side("actual", "VV", times[3]),
              "s": "0.4", "d": "right", "v": place(210, 150), "c": stretch("VV")}  # fmt: skip
     page = open_page(cube_url, state, device_scale_factor=density)
@@ -202,9 +164,9 @@ def test_the_slider_changes_the_date(open_page: Opener, cube_url: str, images: n
         assert "2020-03-" in slider.get_attribute("aria-valuetext")
 
 
-def test_keys_do_what_the_help_says(open_page: Opener, cube_url: str, cube_path: Path) -> None:
+def test_keys_do_what_the_help_says(open_page: Opener, cube_url: str, viewed_cube: Path) -> None:
     page = open_page(cube_url)
-    times = np.datetime_as_string(open_cube(cube_path)["time"], unit="m")
+    times = np.datetime_as_string(open_cube(viewed_cube)["time"], unit="m")
     shown = [str(time).replace("T", " ") for time in times]
     date = page.locator(".timeline output")
 
@@ -324,7 +286,7 @@ def test_the_map_follows_the_size_of_the_window(open_page: Opener, cube_url: str
     page.wait_for_function("() => viewer.map.map.getSize()[0] > 690")
     wide = page.evaluate("() => document.documentElement.scrollWidth")
     assert wide <= 700
-    page.wait_for_function("() => document.querySelector('canvas.side-left').clientWidth === 700")
+    page.wait_for_function("() => document.querySelector('canvas.images').clientWidth === 700")
 
 
 def test_every_control_has_a_name(open_page: Opener, cube_url: str) -> None:

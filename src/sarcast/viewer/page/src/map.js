@@ -69,9 +69,9 @@ export class MapView {
     const density = globalThis.devicePixelRatio >= 1.5 ? 2 : 1;
     const options = {grid: this.grid, store, projection: this.projection, density};
     const failed = {...options, onError: (error) => this.on.failed(error)};
-    this.backdrop = new Side(this.map, {...failed, className: 'side-backdrop', zIndex: 1});
-    this.left = new Side(this.map, {...failed, className: 'side-left', zIndex: 3});
-    this.right = new Side(this.map, {...failed, className: 'side-right', zIndex: 5});
+    this.backdrop = new Side(this.map, {...failed, partOf: null, zIndex: 1});
+    this.left = new Side(this.map, {...failed, partOf: () => [0, this.#swipe], zIndex: 3});
+    this.right = new Side(this.map, {...failed, partOf: () => [this.#swipe, 1], zIndex: 5});
     this.#bar = this.#swipeBar();
     this.#scale = h('div', {class: 'scale', 'aria-hidden': 'true'});
     this.element.append(this.canvas, this.#bar, this.#zoomButtons(), this.#scale);
@@ -146,6 +146,7 @@ export class MapView {
     this.#swipe = Math.min(Math.max(share, 0), 1);
     const percent = `${(100 * this.#swipe).toFixed(3)}%`;
     this.element.style.setProperty('--swipe', percent);
+    this.map.render();
     this.#bar.setAttribute('aria-valuenow', String(Math.round(100 * this.#swipe)));
   }
 

@@ -18,8 +18,9 @@ export class Side {
 
   /**
    * @param map Map of OpenLayers.
-   * @param {{className: string, zIndex: number, grid: Grid, store: TileStore, projection: Object,
-   *   density: number, onError: Function}} options
+   * @param {{partOf: Function|null, zIndex: number, grid: Grid, store: TileStore, projection: Object,
+   *   density: number, onError: Function}} options `partOf` gives the left and right end of what is
+   *   drawn, as shares of the width; null: all.
    */
   constructor(map, options) {
     this.#map = map;
@@ -90,9 +91,10 @@ export class Side {
     const old = this.#layer;
     this.#layer = null;
     if (source) {
-      const {className, zIndex} = this.#options;
-      const options = {source, className, zIndex, maxResolution, cacheSize: TEXTURES};
+      const {zIndex} = this.#options;
+      const options = {source, className: 'images', zIndex, maxResolution, cacheSize: TEXTURES};
       this.#layer = new TileLayer({...options, style: structuredClone(style)});
+      this.#clip(this.#layer);
       this.#map.addLayer(this.#layer);
     }
     if (!old) return;
@@ -106,6 +108,19 @@ export class Side {
     }
     old.setZIndex(this.#options.zIndex - 1);
     this.#map.once('rendercomplete', remove);
+  }
+
+  /** Draw within a part of the canvas alone: all sides share one, whose layers are composed. */
+  #clip(layer) {
+    const {partOf} = this.#options;
+    if (!partOf) return;
+    layer.on('precompose', ({context: gl}) => {
+      const {drawingBufferWidth: width, drawingBufferHeight: height} = gl;
+      const [from, to] = partOf().map((share) => Math.round(share * width));
+      gl.enable(gl.SCISSOR_TEST);
+      gl.scissor(from, 0, to - from, height);
+    });
+    layer.on('postcompose', ({context: gl}) => gl.disable(gl.SCISSOR_TEST));
   }
 
   #tileSource(wanted) {

@@ -42,11 +42,13 @@ export class Viewer {
   static async start(root, data, options) {
     root.classList.add('sarcast-view');
     root.replaceChildren(h('p', {class: 'loading', role: 'status', text: 'Loading…'}));
+    const asked = data.view(null); // while the first WebGL context is made, which takes longer
+    asked.catch(() => {});
     try {
       if (!document.createElement('canvas').getContext('webgl')) {
         throw new Error('the map needs WebGL, which this browser does not offer; turn it on or use another browser');
       }
-      return new Viewer(root, data, options, await data.view(null));
+      return new Viewer(root, data, options, await asked);
     } catch (error) {
       root.replaceChildren(h('p', {class: 'loading', role: 'alert', text: `Cannot be shown: ${error.message}`}));
       throw error;
