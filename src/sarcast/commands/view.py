@@ -13,7 +13,7 @@ from sarcast.errors import SarcastError, UsageError
 from sarcast.io.files import new_file, new_folder
 from sarcast.prediction import DEFAULT_CONTEXT, DEFAULT_PRECISION
 from sarcast.viewer.export import write_folder, write_page
-from sarcast.viewer.server import DEFAULT_PORT, Address, serve
+from sarcast.viewer.server import DEFAULT_PORT, Address, Service, show
 from sarcast.viewer.view import Opened, Shown, open_path
 from sarcast.windows import PreviousOptions
 
@@ -69,13 +69,18 @@ def view(path: Path, *, config: Annotated[ViewConfig, FLAT] = _DEFAULT) -> None:
     path
         A cube, or a folder that ``sarcast detect`` or ``sarcast monitor`` wrote.
     """
+
+    def started(url: str) -> None:
+        _log.info(f"{path}: {url}")
+        if config.browser:
+            show(url)
+
     _check(config)
     opened = open_path(path, _shown(config))
     if config.export is not None:
         _export(path, opened, config.export, config)
         return
-    address = Address(host=config.host, port=config.port)
-    serve(opened, address, show=config.browser, on_start=lambda url: _log.info(f"{path}: {url}"))
+    Service(opened, Address(host=config.host, port=config.port), started).run()
 
 
 def _check(config: ViewConfig) -> None:

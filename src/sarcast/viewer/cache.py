@@ -31,6 +31,11 @@ class Cache(Generic[Value]):
         self._values: OrderedDict[Hashable, Value] = OrderedDict()
         self._lock = threading.Lock()
 
+    def peek(self, key: Hashable) -> Value | None:
+        """Value of a key; None where there is none."""
+        with self._lock:
+            return self._values.get(key)
+
     def get(self, key: Hashable, make: Callable[[], Value]) -> Value:
         """Value of a key, made where there is none; two threads may make the same one."""
         with self._lock:

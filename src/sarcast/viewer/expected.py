@@ -1,31 +1,33 @@
 """Expected images while they are looked at: predicted in squares, kept, and read by parts.
 
 A square is predicted with a margin around it that is cut off, so that squares join without seams.
-Scene context is fitted to a square and its margin.
+Its scene context is fitted to it and the squares around it.
 """
 
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sarcast.arrays import Box, Float
-from sarcast.errors import SarcastError
+from sarcast.arrays import Box, Double, Float
 from sarcast.io.boxes import cut, moved, within
-from sarcast.prediction.tiles import TileOptions
 from sarcast.sensor.units import DB
 from sarcast.viewer.cache import Cache
 from sarcast.viewer.cubes import CubeImages, numbers
 from sarcast.viewer.layers import DIFFERENCE_RANGE, UNCERTAINTY_RANGE, Z_RANGE, Layer
 from sarcast.viewer.pyramid import means
 from sarcast.windows import (
+    BANDS,
     CubeReader,
+    PixelShape,
     Predictor,
     PreviousOptions,
     TrainedPredictor,
+    Window,
     rank_previous,
 )
 from sarcast.windows.cut import MIN_VALID_SHARE
@@ -33,14 +35,19 @@ from sarcast.windows.cut import MIN_VALID_SHARE
 if TYPE_CHECKING:
     import xarray as xr
 
-SQUARE = 512
-"""Side of the squares, pixels."""
-MARGIN = 64
+    from sarcast.prediction.networks.context import Blocks
+    from sarcast.prediction.scene import ScenePredictor
+
+SQUARE = 256
+"""Side of the squares, pixels, and what scene context sees around each."""
+MARGIN = 32
 """Pixels around a square that are predicted with it and cut off."""
 COARSEST = 2
 """Coarsest level at which predicted layers are read: a tile there shows four squares."""
 MOST_WHAT_IF = 1024
 """Most rows and columns of an image under other conditions."""
+SERIES_BATCH = 16
+"""Windows of a series that are predicted together."""
 SERIES_SIDE = 128
 """Side of the windows around a pixel in which its series is predicted, pixels."""
 _KEPT_BYTES = 2**26
@@ -67,8 +74,8 @@ class Forecast:
         acquisition.
     lock
         Held while something is predicted: a network uses all cores itself.
-    kept, parts
-        Squares that were predicted, and what was read for them.
+    kept, parts, blocks
+        Squares that were predicted, what was read for them, and what their context is fitted to.
     """
 
     images: CubeImages
@@ -77,7 +84,8 @@ class Forecast:
     before: np.datetime64 | None = None
     lock: threading.Lock = field(default_factory=threading.Lock)
     kept: Cache[Float] = field(default_factory=lambda: Cache(_KEPT_BYTES))
-    parts: "Cache[_Part]" = field(default_factory=lambda: Cache(_KEPT_BYTES))
+    parts: "Cache[_Part]" = field(default_factory=lambda: Cache(2 * _KEPT_BYTES))
+    blocks: "Cache[_Blocks]" = field(default_factory=lambda: Cache(_KEPT_BYTES))
 
     @property
     def has_std(self) -> bool:
@@ -179,66 +187,111 @@ class Forecast:
 
         NaN where there are not enough previous images. ``conditions`` as in ``predict``.
         """
-        region = _wider(box, margin, (self.images.pyramid.rows, self.images.pyramid.columns))
+        region = self._region(box, margin)
         rows, columns = within(box, region)
-        part = self.parts.get((index, *_corners(region)), partial(self._part, index, region))
-        return self._predict(part, conditions)[:, :, rows, columns]
+        part = self._part(index, region)
+        hidden = bool(conditions) or not self.predictor.uses_target
+        context = None if hidden else self._context(index, box)
+        window = None if part is None else part.window(region)
+        if window is None:
+            shape = (part.stop - part.start for part in box)
+            return np.full((2, len(self.images.bands), *shape), np.nan, dtype=np.float32)
+        window = replace(window.with_conditions(conditions), context=context)
+        predictor = self._without_context if conditions else self.predictor
+        return self._expect(predictor, [window])[0][:, :, rows, columns]
 
-    def _part(self, index: int, region: Box) -> "_Part":
-        """Read a region of an acquisition and of its previous images."""
+    def _region(self, box: Box, margin: int) -> Box:
+        """A box with a margin, moved into the cube; of one size for networks that take one alone.
+
+        It reaches beyond the cube where that is smaller.
+        """
+        sides = self.images.pyramid.rows, self.images.pyramid.columns
+        region = []
+        for part, side in zip(box, sides, strict=True):
+            length = self.predictor.size or min(part.stop - part.start + 2 * margin, side)
+            start = part.start - (length - (part.stop - part.start)) // 2
+            start = max(min(start, side - length), 0)
+            region.append(slice(start, start + length))
+        return region[0], region[1]
+
+    def _part(self, index: int, region: Box) -> "_Part | None":
+        """A region of an acquisition and of its previous images; None if these are too few."""
+        key = index, *_corners(region)
+        part = self.parts.get(key, partial(self._read_part, index, region))
+        return None if part.is_empty else part
+
+    def _read_part(self, index: int, region: Box) -> "_Part":
         cube = self._inputs.isel(y=region[0], x=region[1])
         times, n = cube["time"].values, self.previous
         how: dict[str, Any] = {"chooser": self.baseline.chooser, "before": self.before}
         ranked = rank_previous(times, index, **how).tolist()
         if len(ranked) < n:
-            return _Part(None, (0, 0))
+            return _Part(None)
         first = _Part.read(cube, [*ranked[:n], index])
         if first.sees_all():
             return first
-        size = cube.sizes["y"], cube.sizes["x"]
         reader = CubeReader.from_cube(cube)
-        chosen = reader.choose_previous(index, (0, 0), size, n, **how)
-        return _Part.read(cube, [*chosen, index]) if len(chosen) == n else _Part(None, size)
+        chosen = reader.choose_previous(index, (0, 0), first.size, n, **how)
+        return _Part.read(cube, [*chosen, index]) if len(chosen) == n else _Part(None)
 
     @cached_property
     def _inputs(self) -> "xr.Dataset":
         """What predictors read of a cube."""
         return self.images.cube.drop_vars(["expected", "forest", "open_land"], errors="ignore")
 
-    def _predict(self, part: "_Part", conditions: Mapping[str, float], index: int = -1) -> Float:
-        """Predict one acquisition of a part, by default the last; NaN if it cannot be."""
-        from sarcast.prediction.predict import Chosen, predict_tiles
+    def _expect(self, predictor: Predictor, windows: Sequence[Window]) -> list[Float]:
+        """Expected image and standard deviation of windows, dims (2, band, y, x) each."""
+        images = []
+        for window, expected in zip(windows, predictor.expect(windows), strict=True):
+            image = np.full((2, len(self.images.bands), *window.target.shape[-2:]), np.nan)
+            for number, band in enumerate(window.bands):
+                at = self.images.bands.index(band)
+                image[0, at] = expected.mean[number]
+                image[1, at] = (
+                    self._errors.get(band, np.nan) if expected.std is None else expected.std[number]
+                )
+            images.append(image.astype(np.float32))
+        return images
 
-        bands = self.images.bands
-        image = np.full((2, len(bands), *part.size), np.nan, dtype=np.float32)
-        if part.cube is None:
-            return image
-        tiles = TileOptions(tile=max(16, *part.size))
-        predictor = self._without_context if conditions else self.predictor
-        chosen = Chosen(part.cube, predictor, self.baseline, tiles)
-        target = range(part.cube.sizes["time"])[index]
-        try:
-            found = predict_tiles(chosen, [target], before=self.before, conditions=conditions)
-        except SarcastError:  # the acquisition or its previous images do not see this part
-            return image
-        images = self._with_std(found.read().isel(time=0))
-        for number, name in enumerate(("expected", "std")):
-            for band in images["band"].values:
-                image[number, bands.index(str(band))] = images[name].sel(band=band).values
-        return image
-
-    def _with_std(self, images: "xr.Dataset") -> "xr.Dataset":
-        """Standard deviations of a network that gives none itself: its validation error."""
+    @cached_property
+    def _errors(self) -> dict[str, float]:
+        """Validation error by band of a model, the standard deviation where it predicts none."""
         if not self.has_std:
-            return images
+            return {}
         from sarcast.prediction.model import Model
-        from sarcast.prediction.uncertainty import with_validation_std
 
-        return (
-            with_validation_std(images, self.predictor)
-            if isinstance(self.predictor, Model)
-            else images
+        if not isinstance(self.predictor, Model) or self.predictor.scores is None:
+            return {}
+        return dict(zip(BANDS, self.predictor.scores.rmse_db, strict=True))
+
+    # --- scene context ----------------------------------------------------------------------------
+
+    def _context(self, index: int, box: Box) -> Float | None:
+        """Scene context of a box, from the squares around it; None if the predictor takes none."""
+        from sarcast.prediction.scene import Scene, ScenePredictor
+
+        if not isinstance(self.predictor, ScenePredictor):
+            return None
+        sides = self.images.pyramid.rows, self.images.pyramid.columns
+        squares = list(self._squares(_wider(box, SQUARE, sides)))
+        around = (
+            slice(squares[0][0].start, squares[-1][0].stop),
+            slice(squares[0][1].start, squares[-1][1].stop),
         )
+        scene = Scene(around)
+        for square in squares:
+            make = partial(self._read_blocks, self.predictor, index, square)
+            blocks = self.blocks.get((index, *_corners(square)), make).blocks
+            if blocks is not None:
+                scene.add((square[0].start, square[1].start), blocks)
+        return scene.context((box[0].start, box[1].start), max(p.stop - p.start for p in box))
+
+    def _read_blocks(self, predictor: "ScenePredictor", index: int, square: Box) -> "_Blocks":
+        part = self._read_part(index, square)
+        whole = slice(square[0].start, square[0].start + SQUARE)
+        across = slice(square[1].start, square[1].start + SQUARE)
+        window = None if part.is_empty else part.window((whole, across))
+        return _Blocks(None if window is None else predictor.scene_blocks(window))
 
     @cached_property
     def _without_context(self) -> Predictor:
@@ -268,13 +321,12 @@ class Forecast:
         """
         shape = [part.stop - part.start for part in box]
         image = np.full((2, len(self.images.bands), *shape), np.nan, dtype=np.float32)
-        margin = 0 if max(shape) <= SQUARE else MARGIN
         for inner in cut(shape, SQUARE):
             with self.lock:
                 if is_cancelled():
                     raise CancelledError
                 place = moved(inner, box)
-                image[:, :, *inner] = self.predicted(index, place, conditions, margin)
+                image[:, :, *inner] = self.predicted(index, place, conditions)
         return image
 
     # --- a pixel ----------------------------------------------------------------------------------
@@ -282,65 +334,117 @@ class Forecast:
     def series(self, column: int, row: int, is_cancelled: Callable[[], bool]) -> dict[str, Any]:
         """Expected backscatter and its standard deviation of a pixel at each acquisition, as JSON.
 
+        Each is predicted from the ``SERIES_SIDE`` pixels around it, which show less of the scene
+        than the map's squares do; where the map was computed, its values are taken.
+
         Raises
         ------
         CancelledError
             Between acquisitions, once it is cancelled.
         """
+        side = self.predictor.size or SERIES_SIDE
         pixel = slice(row, row + 1), slice(column, column + 1)
-        sides = self.images.pyramid.rows, self.images.pyramid.columns
-        region = _wider(pixel, SERIES_SIDE // 2, sides)
+        region = self._region(pixel, side // 2)
         (at,), (across,) = (range(p.start, p.stop) for p in within(pixel, region))
-        cube = self._inputs.isel(y=region[0], x=region[1])
-        part = _Part.read(cube, range(cube.sizes["time"]))
-        values = []
-        for index in range(cube.sizes["time"]):
+        size = region[0].stop - region[0].start, region[1].stop - region[1].start
+        reader = CubeReader.from_cube(self._inputs.isel(y=region[0], x=region[1]), in_memory=True)
+        values = np.full((2, len(self.images.bands), len(reader.times)), np.nan)
+        windows = {k: w for k in range(len(reader.times)) if (w := self._window(reader, k, size))}
+        waiting = iter(windows.items())
+        while batch := list(islice(waiting, SERIES_BATCH)):
             with self.lock:
                 if is_cancelled():
                     raise CancelledError
-                values.append(self._predict(part, {}, index)[:, :, at, across])
-        both = np.stack(values, axis=-1)  # dims (2, band, time)
+                images = self._expect(self.predictor, [window for _, window in batch])
+            for (index, _), image in zip(batch, images, strict=True):
+                values[:, :, index] = image[:, :, at, across]
+        self._take_kept(values, column, row)
         return {
             name: {band: numbers(part[k]) for k, band in enumerate(self.images.bands)}
-            for name, part in zip(("expected", "std"), both, strict=True)
+            for name, part in zip(("expected", "std"), values, strict=True)
         }
+
+    def _take_kept(self, values: Double, column: int, row: int) -> None:
+        """Replace values of a series, dims (2, band, time), by those that the map shows."""
+        (square,) = self._squares((slice(row, row + 1), slice(column, column + 1)))
+        for index in range(values.shape[-1]):
+            found = self.kept.peek((index, *_corners(square)))
+            if found is not None:
+                values[:, :, index] = found[:, :, row - square[0].start, column - square[1].start]
+
+    def _window(self, reader: CubeReader, index: int, size: PixelShape) -> Window | None:
+        """Window of an acquisition; None if it or enough previous images do not see it."""
+        if not reader.valid_share(index, (0, 0), size) > 0.0:
+            return None
+        how: dict[str, Any] = {"chooser": self.baseline.chooser, "before": self.before}
+        chosen = reader.choose_previous(index, (0, 0), size, self.previous, **how)
+        return reader.cut(index, (0, 0), size, chosen) if len(chosen) == self.previous else None
 
 
 @dataclass(frozen=True)
 class _Part:
-    """A region of some acquisitions in memory, the target last; without them if there are too few.
+    """A region of an acquisition, the last, and of its previous images in memory, oldest first.
 
     Attributes
     ----------
-    cube
-        Those acquisitions.
-    size
-        Rows and columns.
+    reader
+        Of these acquisitions; None if there are too few.
     """
 
-    cube: "xr.Dataset | None"
-    size: tuple[int, int]
+    reader: CubeReader | None
 
     @classmethod
     def read(cls, cube: "xr.Dataset", indices: Sequence[int]) -> "_Part":
-        """Read acquisitions in the order of time."""
+        """Read acquisitions; the last index is that of the target."""
         times = cube["time"].values
-        ordered = sorted(indices, key=lambda index: times[index])
-        return cls(cube.isel(time=ordered).load(), (cube.sizes["y"], cube.sizes["x"]))
+        *previous, target = indices
+        ordered = [*sorted(previous, key=lambda index: times[index]), target]
+        return cls(CubeReader.from_cube(cube.isel(time=ordered), in_memory=True))
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there are too few."""
+        return self.reader is None
 
     @property
     def nbytes(self) -> int:
         """Size, bytes."""
-        return 0 if self.cube is None else int(self.cube.nbytes)
+        return 0 if self.reader is None else int(self.reader.backscatter.nbytes)
+
+    @property
+    def size(self) -> PixelShape:
+        """Rows and columns."""
+        return (0, 0) if self.reader is None else self.reader.shape
+
+    def window(self, region: Box) -> Window | None:
+        """Cut the window of a region that begins where the part does; None if it is not seen."""
+        if self.reader is None:
+            return None
+        *previous, target = range(len(self.reader.times))
+        size = region[0].stop - region[0].start, region[1].stop - region[1].start
+        if not self.reader.valid_share(target, (0, 0), size) > 0.0:
+            return None
+        return self.reader.cut(target, (0, 0), size, previous)
 
     def sees_all(self) -> bool:
         """Whether all of the previous images see the region as well as ``choose_previous`` asks."""
-        assert self.cube is not None
-        reader = CubeReader.from_cube(self.cube)
-        *previous, target = range(self.cube.sizes["time"])
-        least = MIN_VALID_SHARE * reader.valid_shares(target, (0, 0), self.size)
-        shares = [reader.valid_shares(index, (0, 0), self.size) for index in previous]
+        assert self.reader is not None
+        *previous, target = range(len(self.reader.times))
+        least = MIN_VALID_SHARE * self.reader.valid_shares(target, (0, 0), self.size)
+        shares = [self.reader.valid_shares(index, (0, 0), self.size) for index in previous]
         return all((share >= least).all() for share in shares)
+
+
+@dataclass(frozen=True)
+class _Blocks:
+    """Blocks of a square, from which scene context is fitted; None where there are none."""
+
+    blocks: "Blocks | None"
+
+    @property
+    def nbytes(self) -> int:
+        """Size, bytes."""
+        return 0 if self.blocks is None else sum(t.nbytes for t in self.blocks)
 
 
 def _mean(_actual: Float, expected: Float) -> Float:

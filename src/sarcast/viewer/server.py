@@ -309,14 +309,8 @@ class Address(BaseModel):
         return frozenset(f"{name}:{self.port}" for name in shown)
 
 
-def serve(
-    opened: Opened,
-    address: Address,
-    *,
-    show: bool = True,
-    on_start: Callable[[str], None] | None = None,
-) -> None:
-    """Serve until the process is asked to end.
+class Service:
+    """A server at an address.
 
     Parameters
     ----------
@@ -324,37 +318,62 @@ def serve(
         What is looked at.
     address
         Where to listen; a port of 0 takes any that is free, one that is taken the next free one.
-    show
-        Open the page in the browser of this machine.
     on_start
         Called with the address of the page once it can be opened.
+
+    Attributes
+    ----------
+    url
+        Address of the page, with the token that it needs, if any.
 
     Raises
     ------
     SarcastError
         If the address cannot be listened at.
     """
-    listening = _listen(address)
-    address = address.model_copy(update={"port": listening.getsockname()[1]})
-    server = Server(opened, compress=not address.is_loopback)
-    token = None if address.is_loopback else secrets.token_urlsafe(24)
-    app = Guard(server.app(), address.names(), token)
-    host = f"[{address.host}]" if ":" in address.host else address.host
-    url = f"http://{host}:{address.port}/" + ("" if token is None else f"?token={token}")
-    config = uvicorn.Config(
-        app,
-        http=PatientProtocol,
-        ws="none",
-        lifespan="off",
-        log_level="critical",
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        limit_concurrency=MOST_CONNECTIONS,
-        timeout_graceful_shutdown=1,
-    )
-    running = _Running(config, partial(_started, url, show, on_start))
-    running.run(sockets=[listening])
+
+    def __init__(
+        self, opened: Opened, address: Address, on_start: Callable[[str], None] | None = None
+    ) -> None:
+        self._socket = _listen(address)
+        address = address.model_copy(update={"port": self._socket.getsockname()[1]})
+        token = None if address.is_loopback else secrets.token_urlsafe(24)
+        host = f"[{address.host}]" if ":" in address.host else address.host
+        self.url = f"http://{host}:{address.port}/" + ("" if token is None else f"?token={token}")
+        server = Server(opened, compress=not address.is_loopback)
+        config = uvicorn.Config(
+            Guard(server.app(), address.names(), token),
+            http=PatientProtocol,
+            ws="none",
+            lifespan="off",
+            log_level="critical",
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            limit_concurrency=MOST_CONNECTIONS,
+            timeout_graceful_shutdown=1,
+        )
+        self._running = _Running(config, partial(on_start or _nothing, self.url))
+
+    def run(self) -> None:
+        """Serve until the process is asked to end, or ``stop`` is called in another thread."""
+        try:
+            self._running.run(sockets=[self._socket])
+        finally:
+            self._socket.close()
+
+    def stop(self) -> None:
+        """Ask it to end."""
+        self._running.should_exit = True
+
+
+def _nothing(_url: str) -> None:
+    """Do nothing when it starts."""
+
+
+def show(url: str) -> None:
+    """Open a page in the browser of this machine, which may take a while."""
+    threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
 
 
 class _Running(uvicorn.Server):
@@ -382,13 +401,6 @@ class _Running(uvicorn.Server):
         """Begin to listen."""
         await super().startup(sockets)
         self._on_start()
-
-
-def _started(url: str, show: bool, on_start: Callable[[str], None] | None) -> None:
-    if on_start is not None:
-        on_start(url)
-    if show:
-        threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
 
 
 def _listen(address: Address) -> socket.socket:
