@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import shapely
 
+from sarcast.cube.dates import iso_time
 from sarcast.detection import styles
 from sarcast.detection.event_files import json_value, read_events
 from sarcast.detection.runs import HISTORY
@@ -153,7 +154,8 @@ class Events:
         if self.result.kind == "detection":
             kind, earliest, latest = event["direction"], event["earliest"], event["latest"]
         else:
-            kind, latest = "change", event["first_date"]
+            kind = "change"
+            latest = next((row["date"] for row in self.history(event["id"])), event["first_date"])
             earliest = self._before(latest)
         return {
             "run": self.result.run.series_id,
@@ -165,10 +167,10 @@ class Events:
         }
 
     def _before(self, date: str) -> str:
-        """Date of the last acquisition before a day: the day before, if no other is known."""
-        day = np.datetime64(date, "D")
-        earlier = [time.astype("datetime64[D]") for time in self.times]
-        return str(max((time for time in earlier if time < day), default=day - _DAY))
+        """Time of the last acquisition before another; a day before it, if none is known."""
+        moment = np.datetime64(date.removesuffix("Z"), "s")
+        earlier = (time.astype("datetime64[s]") for time in self.times)
+        return iso_time(max((time for time in earlier if time < moment), default=moment - _DAY))
 
     def _frame(self) -> "geopandas.GeoDataFrame":
         return read_events(self.result.folder)

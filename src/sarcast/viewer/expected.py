@@ -180,14 +180,12 @@ class Forecast:
         with self.lock:
             return self.predicted(index, square, {})
 
-    def predicted(
-        self, index: int, box: Box, conditions: Mapping[str, float], margin: int = MARGIN
-    ) -> Float:
+    def predicted(self, index: int, box: Box, conditions: Mapping[str, float]) -> Float:
         """Predict a box of an acquisition with a margin around it; dims (2, band, y, x), dB.
 
         NaN where there are not enough previous images. ``conditions`` as in ``predict``.
         """
-        region = self._region(box, margin)
+        region = self._region(box, MARGIN)
         rows, columns = within(box, region)
         part = self._part(index, region)
         hidden = bool(conditions) or not self.predictor.uses_target
