@@ -69,6 +69,14 @@ def test_from_afar_the_valid_pixels_are_averaged(
     assert screen.compare(shades(means)) > 20_000
 
 
+def test_a_dense_screen_shows_finer_pixels(
+    open_page: Opener, cube_url: str, images: np.ndarray
+) -> None:
+    state = {"l": side("actual", "VV"), "s": "1", "v": place(210, 150, 20.0), "c": stretch("VV")}
+    screen = Screen(open_page(cube_url, state, device_scale_factor=2), AREA, 2)
+    assert screen.compare(shades(images[-1, 0])) > 80_000
+
+
 def test_a_pixel_without_data_is_transparent(
     open_page: Opener, cube_url: str, images: np.ndarray
 ) -> None:

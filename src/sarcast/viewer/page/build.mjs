@@ -60,7 +60,8 @@ if (process.argv.includes('--check')) {
 function differences() {
   const there = new Map();
   try {
-    for (const name of readdirSync(target)) there.set(name, readFileSync(join(target, name), 'utf8'));
+    for (const name of readdirSync(target))
+      there.set(name, readFileSync(join(target, name), 'utf8'));
   } catch (error) {
     if (error.code !== 'ENOENT') throw error;
   }

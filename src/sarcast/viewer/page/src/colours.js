@@ -67,7 +67,10 @@ function colourExpression(layer, band, stops) {
     return ['case', ['<', ['band', 1], 0], TRANSPARENT, colour];
   }
   if (band === COMPOSITE) {
-    const [first, second] = [['band', 1], ['band', 2]];
+    const [first, second] = [
+      ['band', 1],
+      ['band', 2],
+    ];
     const missing = ['any', ['<', first, NO_DATA / 10], ['<', second, NO_DATA / 10]];
     const channels = [first, second, ['-', first, second]].map((value, index) => [
       '*',
@@ -88,7 +91,10 @@ function colourExpression(layer, band, stops) {
 
 /** Share, 0 to 1 within the range, of a value. */
 function share(value, index) {
-  const [low, high] = [['var', `low${index}`], ['var', `high${index}`]];
+  const [low, high] = [
+    ['var', `low${index}`],
+    ['var', `high${index}`],
+  ];
   return ['/', ['-', value, low], ['-', high, low]];
 }
 
@@ -104,7 +110,9 @@ export function cssColour([red, green, blue, alpha]) {
 
 /** CSS gradient of a ramp from left to right. */
 export function gradient(stops) {
-  const parts = stops.map(([at, colour, alpha]) => `${cssColour(rgba(colour, alpha ?? 255))} ${100 * at}%`);
+  const parts = stops.map(
+    ([at, colour, alpha]) => `${cssColour(rgba(colour, alpha ?? 255))} ${100 * at}%`,
+  );
   return `linear-gradient(90deg, ${parts.join(', ')})`;
 }
 

@@ -32,7 +32,9 @@ const PROPERTIES = new Set(['value', 'checked', 'disabled', 'hidden', 'selected'
 /** Replace the options of a select by pairs of value and label, and select one. */
 export function setOptions(select, pairs, selected) {
   select.replaceChildren(
-    ...pairs.map(([value, label]) => h('option', {value, text: label, selected: value === selected})),
+    ...pairs.map(([value, label]) =>
+      h('option', {value, text: label, selected: value === selected}),
+    ),
   );
   select.value = selected;
 }

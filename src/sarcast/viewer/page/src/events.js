@@ -53,8 +53,12 @@ export class EventsPanel {
       'section',
       {class: 'events', 'aria-label': 'Events'},
       h('div', {class: 'head'}, this.filter, this.judged, this.count),
-      h('div', {class: 'table', tabindex: '0', role: 'region', 'aria-label': 'Table of events'},
-        h('table', {}, this.head, this.body), this.more),
+      h(
+        'div',
+        {class: 'table', tabindex: '0', role: 'region', 'aria-label': 'Table of events'},
+        h('table', {}, this.head, this.body),
+        this.more,
+      ),
       this.detail,
     );
   }
@@ -158,7 +162,8 @@ export class EventsPanel {
     if (active) this.body.querySelector(`[data-key="${CSS.escape(active)}"]`)?.focus();
     this.more.hidden = rows.length <= this.#limit;
     const all = this.#rows.length;
-    this.count.textContent = rows.length === all ? `${all} events` : `${rows.length} of ${all} events`;
+    this.count.textContent =
+      rows.length === all ? `${all} events` : `${rows.length} of ${all} events`;
   }
 
   #row(row) {
@@ -167,7 +172,16 @@ export class EventsPanel {
       const text = cellText(row[column.name], column);
       if (index > 0) return h('td', {class: column.kind, text});
       const key = `${row.id}/select`;
-      return h('td', {}, h('button', {type: 'button', text, 'data-key': key, 'aria-label': `Event ${text}: show on the map`}));
+      return h(
+        'td',
+        {},
+        h('button', {
+          type: 'button',
+          text,
+          'data-key': key,
+          'aria-label': `Event ${text}: show on the map`,
+        }),
+      );
     });
     const judge = this.#verdicts ? [this.#judgement(row)] : [];
     return h(
@@ -197,15 +211,30 @@ export class EventsPanel {
         },
       });
     };
-    return h('td', {class: 'judge'}, button('true', '✓', 'a true change'), button('false', '✗', 'a false alarm'));
+    return h(
+      'td',
+      {class: 'judge'},
+      button('true', '✓', 'a true change'),
+      button('false', '✗', 'a false alarm'),
+    );
   }
 }
 
 function historyTable(rows) {
   const columns = columnsOf(rows, null);
-  const head = h('tr', {}, ...columns.map((column) => h('th', {scope: 'col', text: withUnit(column)})));
+  const head = h(
+    'tr',
+    {},
+    ...columns.map((column) => h('th', {scope: 'col', text: withUnit(column)})),
+  );
   const body = rows.map((row) =>
-    h('tr', {}, ...columns.map((column) => h('td', {class: column.kind, text: cellText(row[column.name], column)}))),
+    h(
+      'tr',
+      {},
+      ...columns.map((column) =>
+        h('td', {class: column.kind, text: cellText(row[column.name], column)}),
+      ),
+    ),
   );
   return h('div', {class: 'table'}, h('table', {}, h('thead', {}, head), h('tbody', {}, ...body)));
 }
@@ -216,7 +245,9 @@ function withUnit({label, unit}) {
 
 /** Columns of rows that come without a description of them. */
 function columnsOf(rows, first = 'id') {
-  const names = [...new Set(rows.flatMap((row) => Object.keys(row)))].filter((name) => !HIDDEN.has(name));
+  const names = [...new Set(rows.flatMap((row) => Object.keys(row)))].filter(
+    (name) => !HIDDEN.has(name),
+  );
   const ordered = first ? [first, ...names.filter((name) => name !== first)] : names;
   return ordered.map((name) => {
     return {name, ...columnText(name), kind: kindOf(rows.map((row) => row[name]))};
@@ -240,7 +271,9 @@ function compare(one, other, rising) {
   const missing = (value) => value === null || value === undefined;
   if (missing(one) || missing(other)) return Number(missing(one)) - Number(missing(other));
   const order =
-    typeof one === 'number' && typeof other === 'number' ? one - other : String(one).localeCompare(String(other));
+    typeof one === 'number' && typeof other === 'number'
+      ? one - other
+      : String(one).localeCompare(String(other));
   return rising ? order : -order;
 }
 
@@ -248,18 +281,29 @@ function compare(one, other, rising) {
 function filterOf(text, columns) {
   const wanted = text.trim().toLowerCase();
   const found = /^(\S+)\s*(<=|>=|=|<|>)\s*(\S+)$/.exec(wanted);
-  const column = found && columns.find(({name, label}) => [name, label].some((one) => one.toLowerCase() === found[1]));
+  const column =
+    found &&
+    columns.find(({name, label}) => [name, label].some((one) => one.toLowerCase() === found[1]));
   if (column) {
     const [sign, limit] = [found[2], found[3]];
     return (row) => holds(row[column.name], sign, limit);
   }
-  return (row) => columns.some((one) => cellText(row[one.name], one).toLowerCase().includes(wanted));
+  return (row) =>
+    columns.some((one) => cellText(row[one.name], one).toLowerCase().includes(wanted));
 }
 
 function holds(value, sign, limit) {
   if (value === null || value === undefined) return false;
   const number = Number(limit);
   const [one, other] =
-    typeof value === 'number' && Number.isFinite(number) ? [value, number] : [String(value).toLowerCase(), limit];
-  return {'<': one < other, '>': one > other, '=': one === other, '<=': one <= other, '>=': one >= other}[sign];
+    typeof value === 'number' && Number.isFinite(number)
+      ? [value, number]
+      : [String(value).toLowerCase(), limit];
+  return {
+    '<': one < other,
+    '>': one > other,
+    '=': one === other,
+    '<=': one <= other,
+    '>=': one >= other,
+  }[sign];
 }

@@ -3,12 +3,31 @@
 import {h} from './dom.js';
 
 const KEYS = [
-  ['← →', 'earlier or later date', {ArrowLeft: (viewer) => viewer.timeline.step(-1), ArrowRight: (viewer) => viewer.timeline.step(1)}],
+  [
+    '← →',
+    'earlier or later date',
+    {
+      ArrowLeft: (viewer) => viewer.timeline.step(-1),
+      ArrowRight: (viewer) => viewer.timeline.step(1),
+    },
+  ],
   ['space', 'play or stop', {' ': (viewer) => viewer.timeline.toggle()}],
-  ['[ ]', 'move the bar between left and right', {'[': (viewer) => viewer.map.moveSwipe(-1), ']': (viewer) => viewer.map.moveSwipe(1)}],
-  ['x', 'exchange left and right', {x: (viewer) => viewer.exchange()}],
-  ['b', 'next band', {b: (viewer) => viewer.nextBand()}],
-  ['+ −', 'zoom', {'+': (viewer) => viewer.map.zoomBy(1), '=': (viewer) => viewer.map.zoomBy(1), '-': (viewer) => viewer.map.zoomBy(-1)}],
+  [
+    '[ ]',
+    'move the bar between left and right',
+    {'[': (viewer) => viewer.map.moveSwipe(-1), ']': (viewer) => viewer.map.moveSwipe(1)},
+  ],
+  ['x', 'exchange left and right', {x: (viewer) => viewer.images.exchange()}],
+  ['b', 'next band', {b: (viewer) => viewer.images.nextBand()}],
+  [
+    '+ −',
+    'zoom',
+    {
+      '+': (viewer) => viewer.map.zoomBy(1),
+      '=': (viewer) => viewer.map.zoomBy(1),
+      '-': (viewer) => viewer.map.zoomBy(-1),
+    },
+  ],
   ['0', 'show everything', {0: (viewer) => viewer.map.showAll()}],
   ['o', 'outlines of events', {o: (viewer) => viewer.toggle('outlines')}],
   ['a', 'actual image below transparent ones', {a: (viewer) => viewer.toggle('backdrop')}],
@@ -54,6 +73,7 @@ function follow(event, viewer) {
 /** Whether a control needs a key itself: fields their text, buttons the space bar. */
 function takesKeys(target, key) {
   if (!(target instanceof HTMLElement)) return false;
-  if (target.matches('select, textarea, input:not([type=checkbox])')) return key !== '?' || !target.matches('[type=range]');
+  if (target.matches('select, textarea, input:not([type=checkbox])'))
+    return key !== '?' || !target.matches('[type=range]');
   return key === ' ' && target.matches('button, input, summary');
 }

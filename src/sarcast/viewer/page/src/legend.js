@@ -1,6 +1,14 @@
 // What a side shows: its layer, band and date, and a colour bar whose ends set the stretch.
 
-import {bandsOf, channelGradient, COMPOSITE, cssColour, gradient, partsOf, rgba} from './colours.js';
+import {
+  bandsOf,
+  channelGradient,
+  COMPOSITE,
+  cssColour,
+  gradient,
+  partsOf,
+  rgba,
+} from './colours.js';
 import {h, setOptions} from './dom.js';
 import {dayText, numberText, timeText} from './words.js';
 
@@ -41,7 +49,11 @@ export class SidePanel {
       this.date,
       this.note,
     );
-    this.legend = h('div', {class: `legend ${name}`, role: 'group', 'aria-label': `${label} colours`});
+    this.legend = h('div', {
+      class: `legend ${name}`,
+      role: 'group',
+      'aria-label': `${label} colours`,
+    });
     this.#refreshLayers();
   }
 
@@ -60,7 +72,11 @@ export class SidePanel {
     this.layerSelect.value = layer.id;
     const bands = bandsOf(layer);
     if ([...this.bandSelect.options].map((option) => option.value).join() !== bands.join()) {
-      setOptions(this.bandSelect, bands.map((name) => [name, name]), band);
+      setOptions(
+        this.bandSelect,
+        bands.map((name) => [name, name]),
+        band,
+      );
     }
     this.bandSelect.value = band ?? '';
     this.bandSelect.hidden = bands.length < 2;
@@ -89,14 +105,17 @@ export class SidePanel {
   #updateInputs(ranges) {
     const inputs = this.legend.querySelectorAll('input');
     ranges.flat().forEach((value, index) => {
-      if (inputs[index] && inputs[index] !== document.activeElement) inputs[index].value = plain(value);
+      if (inputs[index] && inputs[index] !== document.activeElement)
+        inputs[index].value = plain(value);
     });
   }
 
   #bar(layer, band, part, index, range) {
     const composite = band === COMPOSITE;
     const bar = h('div', {class: 'bar', role: 'img', 'aria-label': `Colours of ${part.label}`});
-    bar.style.backgroundImage = composite ? channelGradient(index) : gradient(this.#ramps[layer.ramp]);
+    bar.style.backgroundImage = composite
+      ? channelGradient(index)
+      : gradient(this.#ramps[layer.ramp]);
     const dates = layer.format === 'date';
     const input = (end, at) =>
       h('input', {
@@ -125,7 +144,10 @@ export class SidePanel {
       on: {click: () => this.#on.auto(part)},
     });
     const title = composite ? `${['R', 'G', 'B'][index]} ${part.label}` : part.label;
-    const head = h('div', {class: 'part', text: `${title}${layer.units ? `, ${layer.units}` : ''}`});
+    const head = h('div', {
+      class: 'part',
+      text: `${title}${layer.units ? `, ${layer.units}` : ''}`,
+    });
     return h('div', {class: 'ramp'}, head, bar, h('div', {class: 'ends'}, ends[0], auto, ends[1]));
   }
 }
@@ -143,7 +165,7 @@ function swatches(layer) {
 }
 
 function plain(value) {
-  return numberText(value, Math.abs(value) >= 100 ? 0 : 2).replace('−', '-').replace(/\.?0+$/, (zeros) =>
-    zeros.startsWith('.') ? '' : zeros,
-  );
+  return numberText(value, Math.abs(value) >= 100 ? 0 : 2)
+    .replace('−', '-')
+    .replace(/\.?0+$/, (zeros) => (zeros.startsWith('.') ? '' : zeros));
 }

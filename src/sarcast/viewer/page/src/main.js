@@ -14,7 +14,7 @@ export const widget = {
     const root = h('div');
     root.style.height = `${model.get('height') ?? HEIGHT_PX}px`;
     el.append(root);
-    const started = Viewer.start(root, data, {link: false});
+    const started = Viewer.start(root, data, {linked: false});
     started.catch(() => {}); // shown in the element
     return () => {
       data.close();
@@ -28,7 +28,7 @@ export const widget = {
 
 const element = document.getElementById('sarcast-view');
 if (element) {
-  const viewer = Viewer.start(element, dataOfPage(), {link: true});
+  const viewer = Viewer.start(element, dataOfPage(), {linked: true});
   globalThis.sarcast = {viewer, ready: viewer.then((started) => started.ready)};
 }
 

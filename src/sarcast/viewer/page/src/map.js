@@ -49,7 +49,8 @@ export class MapView {
       class: 'map',
       tabindex: '0',
       role: 'application',
-      'aria-label': 'Map. Shift and arrows move it, plus and minus zoom, Enter takes the middle pixel.',
+      'aria-label':
+        'Map. Shift and arrows move it, plus and minus zoom, Enter takes the middle pixel.',
     });
     this.#events = this.#eventLayer();
     this.#mark = new VectorLayer({source: new VectorSource(), zIndex: 21, style: crosshair()});
@@ -100,6 +101,28 @@ export class MapView {
     const [l, b, r, t] = this.grid.extent;
     const extent = [Math.max(left, l), Math.max(bottom, b), Math.min(right, r), Math.min(top, t)];
     return extent[0] < extent[2] && extent[1] < extent[3] ? extent : null;
+  }
+
+  /**
+   * Pixels of the grid that are in view, of very many those in the middle.
+   * @param {number} most Rows and columns at most.
+   * @return {{box: number[], whole: boolean}|null} Row, column, rows, columns; whether it is all.
+   */
+  visibleBox(most) {
+    const {visible, grid} = this;
+    if (!visible) return null;
+    const span = (from, to, count) => {
+      const first = Math.max(Math.floor(from), 0);
+      const size = Math.min(Math.ceil(to), count) - first;
+      const kept = Math.min(size, most);
+      return {first: first + Math.floor((size - kept) / 2), kept, all: kept === size};
+    };
+    const [left, bottom, right, top] = visible;
+    const across = [left, right].map((x) => (x - grid.left) / grid.pixel);
+    const down = [top, bottom].map((y) => (grid.top - y) / grid.pixel);
+    const [columns, rows] = [span(...across, grid.width), span(...down, grid.height)];
+    const box = [rows.first, columns.first, rows.kept, columns.kept];
+    return {box, whole: rows.all && columns.all};
   }
 
   /** Centre and resolution, as a link holds them. */
@@ -331,7 +354,9 @@ export class MapView {
 
 function outline(colour, selected) {
   const fill = cssColour(rgba(colour, selected ? 0 : FILL_ALPHA));
-  const halo = new Style({stroke: new Stroke({color: 'rgba(0,0,0,0.6)', width: selected ? 6 : 3.5})});
+  const halo = new Style({
+    stroke: new Stroke({color: 'rgba(0,0,0,0.6)', width: selected ? 6 : 3.5}),
+  });
   const line = new Style({
     fill: new Fill({color: fill}),
     stroke: new Stroke({color: selected ? '#ffffff' : colour, width: selected ? 3 : 1.8}),

@@ -28,7 +28,12 @@ export class SeriesPanel {
     this.title = h('h2', {text: 'Series'});
     this.facts = h('p', {class: 'facts'});
     this.status = h('p', {class: 'status', role: 'status'});
-    this.csv = h('button', {type: 'button', text: 'CSV', title: 'Save as a table', on: {click: () => on.csv()}});
+    this.csv = h('button', {
+      type: 'button',
+      text: 'CSV',
+      title: 'Save as a table',
+      on: {click: () => on.csv()},
+    });
     this.keys = h('div', {class: 'keys'});
     this.plots = h('div', {class: 'plots'});
     this.values = h('output', {class: 'values', 'aria-live': 'off'});
@@ -80,7 +85,10 @@ export class SeriesPanel {
     this.facts.textContent = [`X ${x}, Y ${y}`, evidenceText(series)].filter(Boolean).join(' · ');
     this.status.textContent = '';
     if (this.#shown.size === 0) this.#shown = new Set(series.bands);
-    this.keys.replaceChildren(...series.bands.map((band, index) => this.#key(band, index)), legendOf(series));
+    this.keys.replaceChildren(
+      ...series.bands.map((band, index) => this.#key(band, index)),
+      legendOf(series),
+    );
     this.#draw();
   }
 
@@ -154,22 +162,34 @@ export class SeriesPanel {
       const colour = this.#colour(BAND_COLOURS[number]);
       for (const direction of directionsOf(series, rows)) {
         const pick = (values) =>
-          rows.map((row) => (series.orbit_direction[row] === direction ? (values?.[row] ?? null) : null));
+          rows.map((row) =>
+            series.orbit_direction[row] === direction ? (values?.[row] ?? null) : null,
+          );
         const expected = series.expected ? pick(series.expected[band]) : null;
         if (expected?.some((value) => value !== null)) {
           const std = pick(series.std?.[band]);
           const shifted = (sign) =>
-            expected.map((value, at) => (value === null || std[at] === null ? null : value + sign * std[at]));
+            expected.map((value, at) =>
+              value === null || std[at] === null ? null : value + sign * std[at],
+            );
           const edge = {stroke: 'transparent', width: 0, points: {show: false}, spanGaps: true};
           const high = add(edge, shifted(1));
           const low = add(edge, shifted(-1));
           bands.push({series: [high, low], fill: `${colour}33`});
-          const dash = {stroke: colour, width: 1.5, dash: [5, 3], points: {show: true, size: 3, fill: colour}};
+          const dash = {
+            stroke: colour,
+            width: 1.5,
+            dash: [5, 3],
+            points: {show: true, size: 3, fill: colour},
+          };
           add({...dash, label: `${band} expected`, spanGaps: true}, expected);
         }
         const hollow = direction === 'descending' ? this.#colour('--panel') : colour;
         const points = {show: true, size: 6, fill: hollow, stroke: colour, width: 1.5};
-        add({label: band, stroke: `${colour}99`, width: 1, spanGaps: true, points}, pick(series.actual[band]));
+        add(
+          {label: band, stroke: `${colour}99`, width: 1, spanGaps: true, points},
+          pick(series.actual[band]),
+        );
       }
     });
     const axes = [this.#timeAxis(), this.#axis('Backscatter, dB')];
@@ -202,7 +222,12 @@ export class SeriesPanel {
     const axes = [
       this.#timeAxis(),
       this.#axis('Temperature, °C'),
-      {...this.#axis(known(snow) ? 'Rain, mm; snow, cm' : 'Rain, mm'), scale: 'rain', side: 1, grid: {show: false}},
+      {
+        ...this.#axis(known(snow) ? 'Rain, mm; snow, cm' : 'Rain, mm'),
+        scale: 'rain',
+        side: 1,
+        grid: {show: false},
+      },
     ];
     const scales = {x: {time: true}, rain: {range: (_, __, most) => [0, Math.max(most ?? 0, 5)]}};
     const data = [times, rain, temperature, snow];
@@ -288,7 +313,9 @@ export class SeriesPanel {
     for (const band of series.bands) {
       const expected = series.expected?.[band]?.[row];
       const std = series.std?.[band]?.[row];
-      const model = finite(expected) ? ` (expected ${numberText(expected)} ± ${numberText(std)})` : '';
+      const model = finite(expected)
+        ? ` (expected ${numberText(expected)} ± ${numberText(std)})`
+        : '';
       parts.push(`${band} ${numberText(series.actual[band][row])}${model} dB`);
     }
     this.values.textContent = parts.filter(Boolean).join(' · ');
@@ -317,11 +344,17 @@ function legendOf(series) {
 }
 
 function acquisitionOf(series, index) {
-  return {orbit_direction: series.orbit_direction[index], relative_orbit: series.relative_orbit[index]};
+  return {
+    orbit_direction: series.orbit_direction[index],
+    relative_orbit: series.relative_orbit[index],
+  };
 }
 
 /** Directions that occur, the known ones first; what is not known counts as one. */
 function directionsOf(series, rows) {
   const present = new Set(rows.map((row) => series.orbit_direction[row]));
-  return [...DIRECTIONS.filter((name) => present.has(name)), ...[...present].filter((name) => !DIRECTIONS.includes(name))];
+  return [
+    ...DIRECTIONS.filter((name) => present.has(name)),
+    ...[...present].filter((name) => !DIRECTIONS.includes(name)),
+  ];
 }

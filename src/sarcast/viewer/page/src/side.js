@@ -210,7 +210,7 @@ export class Side {
     if (!values) return null;
     const bands = Math.max(layer.bands.length, 1);
     const start = ((y % tile) * tile + (x % tile)) * bands;
-    return {values: values.subarray(start, start + bands), level};
+    return values.subarray(start, start + bands);
   }
 
   /** Tiles of an extent at a resolution, as `TileStore.get` takes them. */
@@ -243,5 +243,5 @@ function imageValues({layer, image}, column, row) {
   const [y, x] = [row - firstRow, column - firstColumn];
   if (x < 0 || y < 0 || x >= columns || y >= rows) return null;
   const pick = (_, band) => image.values[(band * rows + y) * columns + x];
-  return {values: Float32Array.from(layer.bands, pick), level: 0};
+  return Float32Array.from(layer.bands, pick);
 }

@@ -55,6 +55,9 @@ const FIELDS = {
   stretch: {key: 'c', write: stretchText, read: readStretch},
 };
 
+/** Names of what a link holds. */
+export const NAMES = Object.keys(FIELDS);
+
 function linkOf(values) {
   const parts = new URLSearchParams();
   for (const [name, {key, write}] of Object.entries(FIELDS)) {

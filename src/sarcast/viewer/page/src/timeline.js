@@ -16,7 +16,8 @@ export function matchesPass(acquisition, pass) {
 /** All passes, each direction, each track, as far as there is more than one of them. */
 function passChoices(acquisitions) {
   const given = (value) => value !== null && value !== undefined && value !== '';
-  const distinct = (name) => [...new Set(acquisitions.map((one) => one[name]))].filter(given).sort();
+  const distinct = (name) =>
+    [...new Set(acquisitions.map((one) => one[name]))].filter(given).sort();
   const directions = distinct('orbit_direction');
   const tracks = distinct('relative_orbit');
   return [
@@ -38,7 +39,13 @@ export class Timeline {
   constructor(on) {
     this.#on = on;
     const step = (text, label, steps) =>
-      h('button', {type: 'button', text, title: label, 'aria-label': label, on: {click: () => this.step(steps)}});
+      h('button', {
+        type: 'button',
+        text,
+        title: label,
+        'aria-label': label,
+        on: {click: () => this.step(steps)},
+      });
     this.playButton = h('button', {
       type: 'button',
       class: 'play',
@@ -72,7 +79,11 @@ export class Timeline {
       'aria-label': 'Date',
       on: {input: () => this.#slide()},
     });
-    this.strip = h('canvas', {class: 'strip', 'aria-hidden': 'true', on: {click: (event) => this.#choose(event)}});
+    this.strip = h('canvas', {
+      class: 'strip',
+      'aria-hidden': 'true',
+      on: {click: (event) => this.#choose(event)},
+    });
     this.text = h('output', {class: 'when'});
     this.element = h(
       'footer',
@@ -105,7 +116,9 @@ export class Timeline {
   show(state) {
     this.#state = state;
     const all = this.#acquisitions;
-    this.#chosen = all.map((_, index) => index).filter((index) => matchesPass(all[index], state.pass));
+    this.#chosen = all
+      .map((_, index) => index)
+      .filter((index) => matchesPass(all[index], state.pass));
     this.passSelect.value = state.pass;
     this.datesSelect.value = state.dates;
     const acquisition = all[state.index];
@@ -179,7 +192,9 @@ export class Timeline {
     const distance = (index) =>
       Math.abs(this.#xOf(secondsOf(this.#acquisitions[index].time), width) - offsetX);
     if (this.#chosen.length === 0) return;
-    this.#on.index(this.#chosen.reduce((best, one) => (distance(one) < distance(best) ? one : best)));
+    this.#on.index(
+      this.#chosen.reduce((best, one) => (distance(one) < distance(best) ? one : best)),
+    );
   }
 
   #draw() {
@@ -210,7 +225,8 @@ export class Timeline {
     });
     for (const at of [other, index]) {
       const acquisition = this.#acquisitions[at];
-      if (acquisition) bar(secondsOf(acquisition.time), at === index ? '--accent' : '--text', 0, height, 3);
+      if (acquisition)
+        bar(secondsOf(acquisition.time), at === index ? '--accent' : '--text', 0, height, 3);
     }
   }
 }

@@ -25,7 +25,12 @@ export class WhatIfPanel {
     this.#on = on;
     this.changed = debounce(() => this.#on.change(), REST_MS);
     this.status = h('p', {class: 'status', role: 'status'});
-    this.reset = h('button', {type: 'button', text: 'As it was', title: 'Back to the conditions of the date', on: {click: () => this.#reset()}});
+    this.reset = h('button', {
+      type: 'button',
+      text: 'As it was',
+      title: 'Back to the conditions of the date',
+      on: {click: () => this.#reset()},
+    });
     this.form = h('form', {class: 'sliders', on: {submit: (event) => event.preventDefault()}});
     this.element = h(
       'section',

@@ -7,7 +7,8 @@ const NONE = '–';
 export function numberText(value, decimals) {
   if (value === null || value === undefined || !Number.isFinite(value)) return NONE;
   const magnitude = Math.abs(value);
-  const digits = decimals ?? (Number.isInteger(value) ? 0 : magnitude >= 100 ? 0 : magnitude >= 1 ? 2 : 3);
+  const digits =
+    decimals ?? (Number.isInteger(value) ? 0 : magnitude >= 100 ? 0 : magnitude >= 1 ? 2 : 3);
   return value.toFixed(digits).replace(/^-/, MINUS);
 }
 
@@ -28,7 +29,9 @@ export function crsText(crs) {
 
 /** Label and unit of a column, from a name such as `mean_vv_db`. */
 export function columnText(name) {
-  const words = name.split('_').map((word) => (POLARISATIONS.has(word) ? word.toUpperCase() : word));
+  const words = name
+    .split('_')
+    .map((word) => (POLARISATIONS.has(word) ? word.toUpperCase() : word));
   const unit = words.length > 1 ? UNITS[words[words.length - 1]] : undefined;
   return {label: (unit ? words.slice(0, -1) : words).join(' '), unit: unit ?? null};
 }
@@ -43,7 +46,11 @@ export function dayText(days) {
 
 /** Seconds since 1970 of an ISO time, UTC if it names no zone. */
 export function secondsOf(iso) {
-  const zoned = /(Z|[+-]\d\d:?\d\d)$/.test(iso) ? iso : iso.includes('T') ? `${iso}Z` : `${iso}T00:00Z`;
+  const zoned = /(Z|[+-]\d\d:?\d\d)$/.test(iso)
+    ? iso
+    : iso.includes('T')
+      ? `${iso}Z`
+      : `${iso}T00:00Z`;
   return Date.parse(zoned) / 1000;
 }
 
