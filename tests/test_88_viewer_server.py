@@ -339,7 +339,8 @@ def test_links_out_of_the_folder_are_not_followed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "host",
     ["evil.example", "evil.example:{port}", "127.0.0.1", "127.0.0.1:1",
-     "localhost.evil.example:{port}", "127.0.0.1:{port}@evil.example", "", "[::1]", "0.0.0.0:{port}"],
+     "localhost.evil.example:{port}", "127.0.0.1:{port}@evil.example", "", "[::1]",
+     "0.0.0.0:{port}"],
 )  # fmt: skip
 @pytest.mark.parametrize("path", ["/", "/api/view", "/files/expected.tif"])
 def test_another_host_name_is_refused(client: Client, host: str, path: str) -> None:
