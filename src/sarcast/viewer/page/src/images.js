@@ -2,7 +2,7 @@
 
 import {bandsOf, defaultRange, NO_DATA, partsOf, styleOf} from './colours.js';
 import {SidePanel} from './legend.js';
-import {valueText} from './words.js';
+import {valuesText} from './words.js';
 import {WHAT_IF} from './what-if.js';
 
 export const SIDES = ['left', 'right'];
@@ -197,17 +197,13 @@ export class Images {
     const pixel = coordinate && this.#map.grid.pixelAt(coordinate);
     if (!pixel) return '';
     const [x, y] = coordinate.map((value) => Math.round(value));
-    const parts = [`X ${x} Y ${y}`, `pixel ${pixel.join(', ')}`];
+    const parts = [`${x}, ${y}`, `pixel ${pixel.join(', ')}`];
     for (const name of SIDES) {
       const values = this.#map.sides[name].valuesAt(pixel, this.#map.resolution);
       if (!values) continue;
-      const layer = this.layerOf(name);
-      const text = Array.from(values, (value, band) => {
-        const label = layer.bands.length > 1 ? `${layer.bands[band]} ` : '';
-        return `${label}${valueText(layer, value < NO_DATA / 10 ? NaN : value)}`;
-      });
-      parts.push(`${name}: ${text.join(', ')}`);
+      const known = values.map((value) => (value < NO_DATA / 10 ? NaN : value));
+      parts.push(`${name} ${valuesText(this.layerOf(name), known)}`);
     }
-    return parts.join('  ·  ');
+    return parts.join(' · ');
   }
 }

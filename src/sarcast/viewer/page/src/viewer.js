@@ -290,10 +290,15 @@ export class Viewer {
       }
       const at = {x: pixel[0], y: pixel[1]};
       this.series.message = 'Loading…';
-      this.series.series = await this.#data.series(at, signal);
+      const show = async (expected) => {
+        const series = await this.#data.series({...at, expected}, signal);
+        signal.throwIfAborted();
+        this.series.series = series;
+      };
+      await show(false);
       if (!this.series.series.has_model) return;
       this.series.message = 'The model computes what was expected…';
-      this.series.series = await this.#data.series({...at, expected: true}, signal);
+      await show(true);
     });
   }
 
@@ -377,6 +382,7 @@ export class Viewer {
     const compute = async (signal) => {
       const question = {index, box: found.box, conditions: this.whatIf.conditions};
       const {values, shape, box} = await this.#data.whatIf(question, signal);
+      signal.throwIfAborted();
       const count = shape.slice(1).reduce((product, size) => product * size, 1);
       this.images.computed = {values: values.subarray(0, count), box, index};
       this.images.render();

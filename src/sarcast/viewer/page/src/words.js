@@ -3,23 +3,36 @@
 const MINUS = '\u2212';
 const NONE = '–';
 
-/** A number with as many decimals as make sense for its size, or a dash. */
+/** A number with some decimals, or as many as make sense for its size; a dash for none. */
 export function numberText(value, decimals) {
   if (value === null || value === undefined || !Number.isFinite(value)) return NONE;
-  const magnitude = Math.abs(value);
-  const digits =
-    decimals ?? (Number.isInteger(value) ? 0 : magnitude >= 100 ? 0 : magnitude >= 1 ? 2 : 3);
-  return value.toFixed(digits).replace(/^-/, MINUS);
+  return written(value, decimals).replace(/-/g, MINUS);
 }
 
-/** A value of a layer: a number with its unit, a date, or the label of a category. */
-export function valueText(layer, value) {
-  if (!Number.isFinite(value)) return 'no data';
-  if (layer.kind === 'categories') {
-    return layer.categories[value]?.label ?? 'no data';
-  }
+function written(value, decimals) {
+  const magnitude = Math.abs(value);
+  if (decimals !== undefined) return value.toFixed(decimals);
+  if (Number.isInteger(value) || magnitude >= 100) return value.toFixed(0);
+  if (magnitude >= 0.001) return value.toFixed(magnitude >= 1 ? 2 : 3);
+  return value.toExponential(1);
+}
+
+/** Values of the bands of a layer at a pixel, with their unit. */
+export function valuesText(layer, values) {
+  const texts = Array.from(values, (value, band) => {
+    const text = valueText(layer, value);
+    return values.length > 1 ? `${layer.bands[band]} ${text}` : text;
+  });
+  const unit = layer.kind === 'continuous' && layer.format !== 'date' ? layer.units : '';
+  return `${texts.join(' ')}${unit ? ` ${unit}` : ''}`;
+}
+
+/** A value of a layer: a number, a date, or the label of a category. */
+function valueText(layer, value) {
+  if (!Number.isFinite(value)) return NONE;
+  if (layer.kind === 'categories') return layer.categories[value]?.label ?? NONE;
   if (layer.format === 'date') return dayText(value);
-  return `${numberText(value)}${layer.units ? ` ${layer.units}` : ''}`;
+  return numberText(value, Number.isInteger(value) ? 0 : 2);
 }
 
 /** Short name of a CRS: its code, or the name within its WKT. */
