@@ -211,7 +211,7 @@ def tile_urls(url: str, side: int, index: int, rng: np.random.Generator) -> list
 def titiler_seconds(python: str, cog: Path, rng: np.random.Generator) -> list[float]:
     """Seconds of random tiles of a plain titiler on one date."""
     port = "8649"
-    process = subprocess.Popen([python, "-c", _TITILER, port])
+    process = subprocess.Popen([python, "-c", _TITILER, port], stderr=subprocess.DEVNULL)
     base = f"http://127.0.0.1:{port}"
     try:
         info = f"{base}/WebMercatorQuad/tilejson.json?url={cog}"
@@ -219,7 +219,10 @@ def titiler_seconds(python: str, cog: Path, rng: np.random.Generator) -> list[fl
         urls = []
         for _ in range(STEPS * 3):
             zoom = int(rng.integers(9, 15))
-            lon, lat = rng.uniform(west, east), rng.uniform(south, north)
+            lon, lat = (  # corners of the box lie outside the grid
+                low + rng.uniform(0.1, 0.9) * (high - low)
+                for low, high in ((west, east), (south, north))
+            )
             x, y = _web_tile(lon, lat, zoom)
             band = f"url={cog}&bidx=1&rescale=-25,0"
             urls.append(f"{base}/tiles/WebMercatorQuad/{zoom}/{x}/{y}.png?{band}")
