@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 import requests
+from affine import Affine
 from matplotlib.image import imread
+from odc.geo.geobox import GeoBox
 
 from browsing import Opener, Screen, on_ramp, settle, shades, side, stretch, where
 from conftest import GRID
@@ -121,6 +123,25 @@ def test_the_date_of_a_change_is_read_out(open_page: Opener, url: str) -> None:
     assert "pixel 25, 13" in text
     assert "left 2020-08-22" in text
     assert "right VV −3 VH −3 dB" in text
+
+
+def test_a_grid_in_degrees_is_drawn_as_it_is(
+    open_page: Opener, tmp_path: Path, shift: np.ndarray
+) -> None:
+    grid = GeoBox(GRID.shape, Affine(2.0**-12, 0.0, 25.0, 0.0, -(2.0**-12), 62.0), "EPSG:4326")
+    write_detection(by_hand(grid=grid), tmp_path, "change-2020-08-28", {"sarcast:model": "base"})
+    (tmp_path / "run.yaml").write_text("detect:\n  cube: nowhere.zarr\n")
+    with served(tmp_path) as url:
+        state = {"l": side("difference", "VV"), "s": "1", "o": "0"}
+        page = open_page(url, {**state, "v": where(grid, 40, 30, 2.0**-14)})
+        wanted = on_ramp(shift, styles.DIFFERENCE)
+        wanted[0, 0] = ground(page)
+        assert Screen(page, grid).compare(wanted) > 40_000
+        scale = page.locator(".scale")
+        length, unit = scale.text_content().split()
+        metres = float(length) * {"m": 1.0, "km": 1000.0}[unit]
+        of_a_degree = metres / (scale.bounding_box()["width"] * 2.0**-14)
+        assert 111_200 * np.cos(np.radians(62.0)) < of_a_degree < 111_500
 
 
 # --- events ---------------------------------------------------------------------------------------

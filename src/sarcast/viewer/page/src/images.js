@@ -196,8 +196,7 @@ export class Images {
   textAt(coordinate) {
     const pixel = coordinate && this.#map.grid.pixelAt(coordinate);
     if (!pixel) return '';
-    const [x, y] = coordinate.map((value) => Math.round(value));
-    const parts = [`${x}, ${y}`, `pixel ${pixel.join(', ')}`];
+    const parts = [this.#map.grid.text(coordinate), `pixel ${pixel.join(', ')}`];
     for (const name of SIDES) {
       const values = this.#map.sides[name].valuesAt(pixel, this.#map.resolution);
       if (!values) continue;

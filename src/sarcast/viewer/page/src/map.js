@@ -25,6 +25,7 @@ const SWIPE_STEP = 0.05;
 const FILL_ALPHA = 30;
 const PLAIN_COLOUR = '#facc15';
 const PAN_SHARE = 0.2;
+const SCALE_PX = 140;
 const EVENT_PIXEL = 6;
 const EVENT_MARGIN = 0.25;
 const PADDING = [50, 10, 34, 10];
@@ -41,7 +42,7 @@ export class MapView {
     this.on = on;
     this.projection = new Projection({
       code: view.grid.crs || 'grid',
-      units: view.grid.units === 'degrees' ? 'degrees' : 'm',
+      units: 'm', // whatever they are: nothing here depends on them
       extent: this.grid.extent,
     });
     this.element = h('div', {class: 'map-area'});
@@ -337,18 +338,13 @@ export class MapView {
     this.on.pick(coordinate, hit ? hit.getId() : null);
   }
 
-  /** A bar of a round length. */
+  /** A bar of a round length in metres, as long as it is in the middle of the grid. */
   #drawScale() {
-    const most = 140 * this.resolution;
-    const power = 10 ** Math.floor(Math.log10(most));
-    const length = [5, 2, 1].map((step) => step * power).find((value) => value <= most);
-    const degrees = this.projection.getUnits() === 'degrees';
-    this.#scale.textContent = degrees
-      ? `${length}°`
-      : length >= 1000
-        ? `${length / 1000} km`
-        : `${length} m`;
-    this.#scale.style.width = `${length / this.resolution}px`;
+    const metres = this.resolution * this.grid.metres;
+    const power = 10 ** Math.floor(Math.log10(SCALE_PX * metres));
+    const length = [5, 2, 1].map((step) => step * power).find((one) => one <= SCALE_PX * metres);
+    this.#scale.textContent = length >= 1000 ? `${length / 1000} km` : `${length} m`;
+    this.#scale.style.width = `${length / metres}px`;
   }
 }
 

@@ -22,7 +22,8 @@ export class SeriesPanel {
   #state = {pass: 'all', time: null};
   #shown = new Set();
 
-  /** @param on `index(number)`: a date was clicked; `csv()`: the table is asked for. */
+  /** @param on `index(number)`: a date was clicked; `csv()`: the table is asked for;
+   *   `place(coordinate)` writes a coordinate. */
   constructor(on) {
     this.#on = on;
     this.title = h('h2', {text: 'Series'});
@@ -80,9 +81,10 @@ export class SeriesPanel {
   set series(series) {
     this.#series = series;
     this.csv.hidden = false;
-    const [x, y] = series.coordinates.map((value) => numberText(value, 0));
     this.title.textContent = `Pixel ${series.x}, ${series.y}`;
-    this.facts.textContent = [`X ${x}, Y ${y}`, evidenceText(series)].filter(Boolean).join(' · ');
+    this.facts.textContent = [this.#on.place(series.coordinates), evidenceText(series)]
+      .filter(Boolean)
+      .join(' · ');
     this.status.textContent = '';
     if (this.#shown.size === 0) this.#shown = new Set(series.bands);
     this.keys.replaceChildren(

@@ -6,9 +6,9 @@ import {NO_DATA} from './colours.js';
 
 const MOST_BYTES = 192e6;
 
-/** Where the pixels of a grid lie. */
+/** Where the pixels of a grid lie; `metres` is the length of a unit of its coordinates. */
 export class Grid {
-  /** @param grid `{width, height, transform, bounds}` of the description. */
+  /** @param grid `{width, height, transform, pixel_m}` of the description. */
   constructor(grid) {
     const [a, , c, , e, f] = grid.transform;
     if (Math.abs(a + e) > 1e-6 * a) {
@@ -17,9 +17,16 @@ export class Grid {
     this.width = grid.width;
     this.height = grid.height;
     this.pixel = a;
+    this.metres = (grid.pixel_m ?? a) / a;
     this.left = c;
     this.top = f;
     this.extent = [c, f - a * grid.height, c + a * grid.width, f];
+  }
+
+  /** A coordinate as text, to a tenth of a pixel. */
+  text(coordinate) {
+    const decimals = Math.max(0, Math.ceil(1 - Math.log10(this.pixel)));
+    return coordinate.map((value) => value.toFixed(decimals)).join(', ');
   }
 
   /** Column and row of the pixel at a coordinate; null outside. */

@@ -144,6 +144,7 @@ export class Viewer {
     this.series = new SeriesPanel({
       time: (time) => this.#goTo(this.#contents.indexOf(time)),
       csv: () => this.#saveSeries(),
+      place: (coordinate) => this.map.grid.text(coordinate),
     });
     this.events = new EventsPanel({
       select: (id) => this.#selectEvent(id),
