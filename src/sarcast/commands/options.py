@@ -7,7 +7,6 @@ import xarray as xr
 from pydantic import Field
 
 from sarcast.commands.config import FLAT, Config
-from sarcast.detection.output import model_properties
 from sarcast.errors import SarcastError
 from sarcast.prediction import (
     DEFAULT_CONTEXT,
@@ -97,6 +96,8 @@ def item_properties(cube: xr.Dataset, model: Predictor, index: int) -> dict[str,
     index
         Index of the target on ``time``.
     """
+    from sarcast.detection.output import model_properties  # what is only looked at needs none
+
     step = cube.isel(time=index)
     optional = {
         "platform": str(step["platform"].item()),

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import rioxarray  # noqa: F401 - registers the accessor that reads the CRS
+import odc.geo.xr  # noqa: F401 - registers the accessor that reads the CRS
 import xarray as xr
 from xarray.backends import BackendArray
 from xarray.core import indexing

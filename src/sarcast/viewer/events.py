@@ -7,6 +7,7 @@ Verdicts are kept in ``verdicts.gpkg`` beside the results. It has the columns th
 import csv
 import os
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -20,7 +21,6 @@ from sarcast.detection.event_files import json_value, read_events
 from sarcast.detection.runs import HISTORY
 from sarcast.errors import SarcastError
 from sarcast.io.files import explain_full_disk, new_file
-from sarcast.monitoring.output import EVENT_STATES
 from sarcast.viewer.results import Result, is_inside
 
 if TYPE_CHECKING:
@@ -33,13 +33,6 @@ LAYER = "verdicts"
 Verdict = Literal["true", "false"]
 _COLUMNS = ("run", "event", "verdict", "kind", "earliest", "latest")
 _DAY = np.timedelta64(1, "D")
-
-
-_COLOURS = {
-    "detection": ("direction", tuple(styles.DIRECTIONS.values())),
-    "alerts": ("state", EVENT_STATES),
-}
-"""Column that the colours of events follow, and its classes, by kind of result."""
 
 
 class NoSuchEventError(SarcastError):
@@ -75,7 +68,7 @@ class Events:
         own = verdicts[verdicts["run"] == self.result.run.series_id]
         by_event = dict(zip(own["event"], own["verdict"], strict=True))
         rows = frame.drop(columns=frame.geometry.name).to_dict("records")
-        column, colours = _COLOURS[self.result.kind]
+        column, colours = self._colours()
         return {
             "type": "FeatureCollection",
             "colour_by": column,
@@ -93,6 +86,14 @@ class Events:
                 for row, outline in zip(rows, frame.geometry, strict=True)
             ],
         }
+
+    def _colours(self) -> tuple[str, Sequence[styles.Stop]]:
+        """Column that the colours of events follow, and its classes."""
+        if self.result.kind == "detection":
+            return "direction", tuple(styles.DIRECTIONS.values())
+        from sarcast.monitoring.output import EVENT_STATES
+
+        return "state", EVENT_STATES
 
     def pixel(self, event: int) -> tuple[int, int]:
         """Column and row of a pixel inside an event."""

@@ -20,7 +20,6 @@ from sarcast.detection import styles
 from sarcast.detection.quicklook import backscatter_range
 from sarcast.detection.runs import ITEM, MODEL, Run, read_item, read_run
 from sarcast.errors import SarcastError
-from sarcast.monitoring.output import DAY_LAYERS, METRIC, STATUS
 from sarcast.sensor.units import DB
 from sarcast.viewer.layers import (
     DIFFERENCE_RANGE,
@@ -263,6 +262,8 @@ def _greatest(raster: Raster) -> float:
 
 
 def _alert_layers(result: Result) -> Iterator[Layer]:
+    from sarcast.monitoring.output import METRIC, STATUS
+
     classes = tuple(stop for stop in STATUS if stop.label != "not seen")
     for name, label in (
         ("status", "status"),
@@ -286,6 +287,8 @@ def _alert_layers(result: Result) -> Iterator[Layer]:
 
 
 def _alert_numbers(result: Result) -> Iterator[Layer]:
+    from sarcast.monitoring.output import DAY_LAYERS
+
     first, last = (
         float((time.astype("datetime64[D]") - _EPOCH).astype(int)) for time in result.watched
     )
