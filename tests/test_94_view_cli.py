@@ -17,6 +17,7 @@ import yaml
 
 from conftest import GRID
 from sarcast.cli import main
+from sarcast.commands.evaluate import EvaluateConfig, _link
 from sarcast.viewer import export
 from sarcast.viewer.export import export_of, rounded
 from sarcast.viewer.layers import Layer
@@ -202,3 +203,16 @@ def test_a_server_ends_when_it_is_asked_to(detection: Path, number: signal.Signa
         process.send_signal(number)
         assert process.wait(timeout=60) == 0
         assert process.stderr.read() == ""
+
+
+def test_the_report_of_an_evaluation_links_to_a_page(
+    world_cube: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    demo = tmp_path / "demo"
+    config = EvaluateConfig(to=demo / "evaluation", map=demo / "a map.html")
+    assert _link(config) == "../a%20map.html"
+    assert _link(EvaluateConfig(to=demo / "evaluation")) == ""
+    words = ("evaluate", world_cube, "--to", demo / "evaluation", "--map", demo / "a map.html")
+    assert "--map takes effect with --detection only" in refused(capsys, 2, *words)
+    line = refused(capsys, 1, *words, "--detection")
+    assert "a map.html does not exist; write it with sarcast view --export" in line
