@@ -30,7 +30,6 @@ from sarcast.prediction.tiles import Blend, BlendLayer, TileOptions, Tiling, Wri
 from sarcast.sensor.units import DB
 from sarcast.windows import (
     CubeReader,
-    Expected,
     PixelOffset,
     Predictor,
     PreviousOptions,
