@@ -21,7 +21,7 @@ import datetime as dt
 import json
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -37,11 +37,13 @@ from sarcast.commands.options import load_predictor
 from sarcast.cube import open_cube
 from sarcast.detection.runs import HISTORY
 from sarcast.evaluation.detection.truth import no_changes, read_truth, with_magnitudes
+from sarcast.io.scratch import Array
 from sarcast.monitoring import history
-from sarcast.monitoring.baselines import Baselines
+from sarcast.monitoring.alerts import Site
 from sarcast.monitoring.layers import Layers, Status
 from sarcast.monitoring.monitor import Monitored, monitor
 from sarcast.monitoring.output import events_frame
+from sarcast.monitoring.pixels import Pixels, parts_of, write_part
 from sarcast.monitoring.state import Known, Record, State, StateFolder
 from sarcast.prediction import DEFAULT_CONTEXT, DEFAULT_PRECISION
 from sarcast.world.options import WorldOptions
@@ -251,15 +253,23 @@ def _acquisitions(side: int, spacing: int, count: int) -> Iterator[Layers]:
 
 
 def _joined(folder: StateFolder, state: State, layers: Layers, number: int, grid: GeoBox) -> State:
-    step = state.tracked.advance(layers, 18_700 + 6 * number, 30, grid)
-    when = f"{np.datetime64(18_700 + 6 * number, 'D')}T04:51:02Z"
+    with folder.draft(layers.shape, layers.bands) as target:
+        for box in parts_of(layers.shape):
+            write_part(target, box, layers.block(*box), state.pixels.baselines(box))
+        return _written(folder, state, target, number, grid)
+
+
+def _written(
+    folder: StateFolder, state: State, target: Mapping[str, Array], number: int, grid: GeoBox
+) -> State:
+    day = 18_700 + 6 * number
+    step = state.tracked.advance(target, day, Site(grid, 30), target["event"])
+    when = f"{np.datetime64(day, 'D')}T04:51:02Z"
     rows = history.rows_of(step, when, 0.01)
     length = history.append(folder.alerts, state.record.history_bytes, rows)
     known = (*state.record.known, Known(when, "", ""))
     record = Record(number + 1, known, {}, 1, when, length)
-    baselines = Baselines.moving(layers.shape)
-    state = State(layers, baselines, step.tracked, record).sealed("")
-    folder.write(state)
+    state = folder.write(State(Pixels(target), step.tracked, record).sealed(""))
     folder.prune()
     return state
 

@@ -71,7 +71,7 @@ def status_image(state: State) -> np.ndarray:
     colours = np.zeros((256, 4))
     for stop in STATUS:
         colours[int(stop.value)] = np.array(stop.rgba) / 255.0
-    return colours[state.layers.status]
+    return colours[np.asarray(state.pixels.arrays["status"][...])]
 
 
 def draw(
@@ -101,7 +101,7 @@ def draw(
         if changes is not None:
             happened(changes, time).boundary.plot(ax=axis, color=OUTLINE, linewidth=0.7)
         axis.set_title(str(time.astype("datetime64[D]")), fontsize=9)
-    shown = {status for state in states for status in np.unique(state.layers.status)}
+    shown = {status for state in states for status in np.unique(state.pixels.arrays["status"][...])}
     legend = [Patch(color=s.colour, label=s.label) for s in STATUS if s.value in shown and s.alpha]
     figure.legend(handles=legend, loc="outside lower center", ncols=4, fontsize=8, frameon=False)
     with BytesIO() as drawn:

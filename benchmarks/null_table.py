@@ -114,7 +114,7 @@ def observations(cube: xr.Dataset, model: Predictor) -> Iterator[tuple[Direction
             for direction in DIRECTIONS:
                 observer = Observer(reader, direction, options)
                 found = ObservationLayers.of(observer.observe_residuals(residuals))
-                yield direction, looks, packed(Seen(observer, found, area, observer.plots(area)))
+                yield direction, looks, packed(observer, found, area, observer.plots(area))
 
 
 if __name__ == "__main__":

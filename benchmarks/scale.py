@@ -336,7 +336,7 @@ def as_graph(client: Any, night: Sequence[Sequence[Task]], scale: float, log: st
 
 
 def by_executor(address: str, night: Sequence[Sequence[Task]], scale: float, log: str) -> None:
-    """Submit blocks as ``sarcast`` does: in order, two a slot."""
+    """Submit blocks as ``sarcast`` does: two a slot, with results in order."""
     calls = [([scale * task.seconds for task in block], log) for block in night]
     with start_workers(WorkerOptions(scheduler=address)) as workers:
         for future in workers.submit_each(nap_through, calls):

@@ -1,10 +1,12 @@
-"""Memory and time of detection over whole scenes, larger than any that is kept on disk.
+"""Memory and time of detection and monitoring over whole scenes, larger than any kept on disk.
 
-python -m benchmarks.scenes CUBE [--sizes 1000,5000] [--model mean] [--acquisitions 3]
+python -m benchmarks.scenes CUBE [--verb monitor] [--sizes 1000,5000] [--model mean]
 
 The last dates of CUBE are repeated until they have the rows and columns asked for (rows x columns,
 or one number for both): chunks are read and decoded at each use, as those of a large cube would be.
-Each size runs in a process of its own, whose greatest resident memory is measured.
+Each size runs in a process of its own, whose greatest resident memory is measured. ``monitor``
+processes the last dates in two runs: the first one of them, at which the past is replayed, and
+``--processed`` more.
 """
 
 import argparse
@@ -29,7 +31,10 @@ from sarcast.cube import open_cube
 from sarcast.detection.detect import DetectOptions, detect
 from sarcast.detection.output import write_detection
 from sarcast.io.footprint import by_code
+from sarcast.monitoring.monitor import monitor
+from sarcast.monitoring.options import MonitorOptions
 from sarcast.prediction import DEFAULT_CONTEXT
+from sarcast.windows import Predictor
 
 
 class Repeated(BackendArray):
@@ -52,8 +57,11 @@ class Repeated(BackendArray):
             np.arange(side)[part] % size
             for part, side, size in zip((rows, columns), self.shape[-2:], sizes, strict=True)
         ]
-        values = self._variable[tuple(others)].values
-        taken: npt.NDArray[Any] = values[..., wrapped[0], :][..., wrapped[1]]
+        first = [int(each.min(initial=size)) for each, size in zip(wrapped, sizes, strict=True)]
+        box = [slice(a, int(each.max()) + 1) for a, each in zip(first, wrapped, strict=True)]
+        values = self._variable[(*others, *box)].values
+        inside = [each - a for each, a in zip(wrapped, first, strict=True)]
+        taken: npt.NDArray[Any] = values[..., inside[0], :][..., inside[1]]
         return taken
 
 
@@ -82,28 +90,26 @@ def main() -> None:
     """Measure."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("cube", type=Path)
+    parser.add_argument("--verb", choices=("detect", "monitor"), default="detect")
     parser.add_argument("--sizes", default="1000,5000")
     parser.add_argument("--model", default="mean")
     parser.add_argument("--acquisitions", type=int, default=3)
     parser.add_argument("--replays", type=int, default=8)
     parser.add_argument("--dates", type=int, default=24)
+    parser.add_argument("--processed", type=int, default=2)
     parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:
         print(json.dumps(_measured(options)))
         return
-    print("| size | events | memory, GB | time, s per megapixel | of it, writing |")
-    print("|---|---|---|---|---|")
-    for size in options.sizes.split(","):
+    for number, size in enumerate(options.sizes.split(",")):
         words = [*sys.argv[1:], "--sizes", size, "--one"]
         run = [sys.executable, "-m", "benchmarks.scenes", *words]
         ended = subprocess.run(run, check=True, capture_output=True, text=True)
         row = json.loads(ended.stdout.splitlines()[-1])
-        print(
-            f"| {size} | {row['events']} | {row['gb']:.2f} | {row['seconds']:.2f} | "
-            f"{row['writing']:.2f} |",
-            flush=True,
-        )
+        if number == 0:
+            print(f"| size | {' | '.join(row)} |\n|{'---|' * (len(row) + 1)}")
+        print(f"| {size} | {' | '.join(f'{value:.4g}' for value in row.values())} |", flush=True)
 
 
 def _measured(options: argparse.Namespace) -> dict[str, float]:
@@ -111,24 +117,60 @@ def _measured(options: argparse.Namespace) -> dict[str, float]:
     last = open_cube(options.cube).isel(time=slice(-options.dates, None))
     cube = repeated(last, int(rows), int(columns or rows))
     predictor = load_predictor(Path(options.model), precision="auto", context=DEFAULT_CONTEXT)
-    how = DetectOptions(acquisitions=options.acquisitions, replays=options.replays)
-    megapixels = cube.sizes["y"] * cube.sizes["x"] / 1e6
     with tempfile.TemporaryDirectory() as folder:
-        start = time.monotonic()
-        found = detect(cube, predictor, options=how, scratch=Path(folder))
-        detected = time.monotonic()
-        to = Path(folder) / "detection"
-        to.mkdir()
-        write_detection(found, to, "scene", {})
-        written, events = time.monotonic(), len(found.events)
-        del found
+        run = monitored if options.verb == "monitor" else detected
+        found = run(cube, predictor, Path(folder), options)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    return {"memory, GB": peak, **found}
+
+
+def detected(
+    cube: xr.Dataset, predictor: Predictor, folder: Path, options: argparse.Namespace
+) -> dict[str, float]:
+    """Detect in a cube, and write the result."""
+    how = DetectOptions(acquisitions=options.acquisitions, replays=options.replays)
+    start = time.monotonic()
+    found = detect(cube, predictor, options=how, scratch=folder)
+    done = time.monotonic()
+    to = folder / "detection"
+    to.mkdir()
+    write_detection(found, to, "scene", {})
+    written = time.monotonic()
     return {
-        "events": events,
-        "gb": peak,
-        "seconds": (written - start) / megapixels,
-        "writing": (written - detected) / megapixels,
+        "events": len(found.events),
+        "time, s per megapixel": (written - start) / _megapixels(cube),
+        "of it, writing": (written - done) / _megapixels(cube),
     }
+
+
+def monitored(
+    cube: xr.Dataset, predictor: Predictor, folder: Path, options: argparse.Namespace
+) -> dict[str, float]:
+    """Monitor the last acquisitions of a cube, and count the events that have alerts."""
+    how = MonitorOptions(
+        acquisitions=options.acquisitions,
+        replays=options.replays,
+        start=str(cube["time"].values[-1 - options.processed].astype("datetime64[s]")),
+        encoding="gfw",
+    )
+    first = cube.isel(time=slice(None, -options.processed))
+    start = time.monotonic()
+    monitor(first, predictor, to=folder / "alerts", options=how)
+    begun = time.monotonic()
+    found = monitor(cube, predictor, to=folder / "alerts", options=how)
+    done = time.monotonic()
+    state = max((folder / "alerts" / "state").glob("0*"))
+    stored = sum(path.stat().st_size for path in state.rglob("*") if path.is_file())
+    return {
+        "events": len(found.state.tracked.live),
+        "first acquisition, s per megapixel": (begun - start) / _megapixels(cube),
+        "each later one": (done - begun) / options.processed / _megapixels(cube),
+        "state, bytes per pixel": stored / _megapixels(cube) / 1e6,
+    }
+
+
+def _megapixels(cube: xr.Dataset) -> float:
+    return cube.sizes["y"] * cube.sizes["x"] / 1e6
 
 
 if __name__ == "__main__":

@@ -323,3 +323,58 @@ def test_a_file_system_without_locks_is_written(
     with exclusive(tmp_path / "a"):
         (tmp_path / "a" / "file").touch()
     assert (tmp_path / "a" / "file").exists()
+
+
+# --- the executor ---------------------------------------------------------------------------------
+
+
+def test_a_slow_task_does_not_hold_up_the_others() -> None:
+    """The first task ends only when the last one has begun; results stay in their order."""
+    begun, count = threading.Event(), 20
+
+    def task(number: int) -> int:
+        if number == count - 1:
+            begun.set()
+        if number == 0:
+            assert begun.wait(30.0)
+        return number
+
+    with start_workers(WorkerOptions(workers=2)) as workers:
+        futures = workers.submit_each(task, [(number,) for number in range(count)])
+        assert [future.result() for future in futures] == list(range(count))
+        found = workers.each(task, [(number,) for number in range(count)], "counting")
+        assert list(found) == list(range(count))
+
+
+def test_results_that_wait_for_a_slow_task_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sarcast.cube.executor.RESULTS_PER_WORKER", 4)
+    end, taken, most = threading.Event(), [], 8
+
+    def calls() -> Iterator[tuple[int]]:
+        for number in range(100):
+            taken.append(number)
+            if len(taken) > most:
+                end.set()  # else the first task would end only after its patience
+            yield (number,)
+
+    def task(number: int) -> int:
+        if number == 0:
+            end.wait(1.0)
+        return number
+
+    with start_workers(WorkerOptions(workers=2)) as workers:
+        futures = workers.submit_each(task, calls())
+        assert next(futures).result() == 0
+        assert len(taken) == most
+        assert [future.result() for future in futures] == list(range(1, 100))
+
+
+def test_an_error_comes_in_its_turn() -> None:
+    def task(number: int) -> float:
+        return 1.0 / (number - 3)
+
+    with start_workers(WorkerOptions(workers=2)) as workers:
+        found = workers.each(task, [(number,) for number in range(9)], "dividing")
+        assert [next(found) for _ in range(3)] == [-1.0 / 3.0, -0.5, -1.0]
+        with pytest.raises(ZeroDivisionError):
+            next(found)

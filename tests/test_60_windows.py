@@ -1,5 +1,7 @@
 """Windows cut from coordinate cubes, in which the value of a pixel encodes its position."""
 
+import pickle
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -19,6 +21,7 @@ from sarcast.windows import (
     cut_window,
     group_by_shape,
     rank_previous,
+    read_images,
     target_dates,
     tile_windows,
     to_windows,
@@ -53,6 +56,29 @@ def test_pixels_come_from_their_position_and_are_nan_outside(row, column, size) 
     np.testing.assert_array_equal(window.forest, inside & (rows < 20)[:, None])
     assert window.open_land is None
     assert window.expected is None
+
+
+def test_a_reader_gives_each_thread_its_own_windows() -> None:
+    reader = CubeReader.from_cube(CUBE)
+    offsets = [(row, column) for row in (0, 5, 9) for column in (0, 3, 11)] * 20
+
+    def stack(offset: tuple[int, int]) -> np.ndarray:
+        previous = reader.choose_previous(7, offset, (8, 8), 3, chooser="recent")
+        return reader.cut(7, offset, (8, 8), previous).previous
+
+    with ThreadPoolExecutor(4) as threads:
+        for offset, found in zip(offsets, threads.map(stack, offsets), strict=True):
+            np.testing.assert_array_equal(found, _coded([4, 5, 6], *offset, (8, 8)).astype("f4"))
+    again = pickle.loads(pickle.dumps(reader))
+    np.testing.assert_array_equal(
+        again.cut(7, (1, 2), (8, 8), [4]).target, _coded([7], 1, 2, (8, 8))[0]
+    )
+
+
+def test_images_are_those_of_their_times_and_bands() -> None:
+    part = CUBE.isel(y=slice(2, 9), x=slice(5, 17)).transpose("y", "time", "x", ...)
+    wanted = _coded([6, 1], 2, 5, (7, 12))[:, ::-1].astype("f4")
+    np.testing.assert_array_equal(read_images(part, [6, 1], ["VH", "VV"]), wanted)
 
 
 def test_conditions_are_those_of_the_cell_at_the_centre() -> None:

@@ -373,6 +373,8 @@ def test_null_distributions_are_used_again(
         ({"direction": "loss"}, "direction both, but direction is loss here"),
         ({"bands": ("VH",)}, r"bands \(\), but bands is .*VH.* here"),
         ({"min_area": 1.0}, "min_area 0.3, but min_area is 1.0 here"),
+        ({"strata": 6}, "strata 4, but strata is 6 here"),
+        ({"replays": 3}, "replays 8, but replays is 3 here"),
         ({"outside": ()}, "outside .*water.*, but outside is .* here"),
     ],
 )

@@ -164,8 +164,13 @@ def test_what_does_not_fit_stays_on_disk(cube: xr.Dataset, monkeypatch: pytest.M
     monkeypatch.setattr(area_module, "MOST_BYTES_IN_MEMORY", cube["backscatter"].nbytes - 1)
     assert np.shares_memory(in_memory(part).cube["backscatter"].values, cube["backscatter"].values)
     monkeypatch.undo()
-    read = in_memory(part).cube["backscatter"].values
-    assert not np.shares_memory(read, cube["backscatter"].values)
+    read = in_memory(part).cube
+    assert not np.shares_memory(read["backscatter"].values, cube["backscatter"].values)
+    xr.testing.assert_identical(read, cube)
+    last = cube.transpose("y", "x", "band", "time").astype(np.float64)
+    found = in_memory(crop(last, None)).cube["backscatter"]
+    assert found.dtype == np.float32
+    np.testing.assert_array_equal(found.values, last["backscatter"].values)
 
 
 def test_no_pixel_is_left(cube: xr.Dataset, tmp_path: Path) -> None:

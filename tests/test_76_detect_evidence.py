@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.ndimage import gaussian_filter
 
 from sarcast.detection.evidence import (
     FEWEST_PIXELS,
@@ -19,7 +20,7 @@ from sarcast.detection.evidence import (
     typical_norms,
 )
 from sarcast.detection.residuals import looks_of, mean_correlation, mean_over_looks
-from sarcast.detection.smoothing import TRUNCATE, smooth
+from sarcast.detection.smoothing import TRUNCATE, reach_px, smooth
 
 PIXEL_M = (20.0, 20.0)
 DIRECTIONS = ("both", "loss", "gain")
@@ -77,6 +78,36 @@ def test_a_pixel_alone_keeps_its_value(sigma: float) -> None:
     image[20, 5] = -7.5
     assert smooth(image, (sigma, sigma))[20, 5] == pytest.approx(-7.5, rel=1e-4)
     assert np.isfinite(smooth(image, (sigma, sigma))).sum() == 1
+
+
+@pytest.mark.parametrize("sigma", [(8.0, 8.0), (20.0, 14.0), (50.0, 50.0)])
+def test_wide_gaussians_are_nearly_those_of_every_pixel(sigma: tuple[float, float]) -> None:
+    rng = np.random.default_rng(1)
+    image = rng.normal(size=(300, 340)).astype(np.float32)
+    image[rng.random(image.shape) < 0.1] = np.nan
+    image[40:90, 100:220] = np.nan
+    image[200:230, 50:80] += 3.0
+    found, known = smooth(image, sigma), np.isfinite(image)
+    exact = [
+        gaussian_filter(np.where(known, values, 0.0), sigma, truncate=TRUNCATE, mode="constant")
+        for values in (image.astype(np.float64), np.ones_like(image, dtype=np.float64))
+    ]
+    wanted = exact[0][known] / exact[1][known]
+    np.testing.assert_array_equal(np.isfinite(found), known)
+    # of noise that differs from pixel to pixel; a patch of 30 pixels is averaged much better
+    assert np.std(found[known] - wanted) < 0.05 * np.std(wanted)
+    assert np.std(found[known]) == pytest.approx(np.std(wanted), rel=0.02)
+
+
+def test_parts_are_smoothed_as_the_whole() -> None:
+    rng = np.random.default_rng(2)
+    sigma = (22.0, 17.0)
+    images = rng.normal(size=(2, 400, 390)).astype(np.float32)
+    images[:, rng.random(images.shape[1:]) < 0.1] = np.nan
+    whole, (rows, columns) = smooth(images, sigma), reach_px(sigma)
+    part = smooth(images[:, 97:, 61:], sigma, (97, 61))
+    inner = part[:, rows:, columns:]
+    np.testing.assert_array_equal(inner, whole[:, 97 + rows :, 61 + columns :])
 
 
 def test_smoothing_of_nothing_is_nothing() -> None:

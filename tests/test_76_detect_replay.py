@@ -70,8 +70,9 @@ class NoiseImages:
     def times(self) -> np.ndarray:
         return times(TARGETS)
 
-    def residuals(self, box: tuple[slice, slice], _: np.ndarray) -> np.ndarray:
-        return self.z[..., box[0], box[1]]
+    def compared(self, box: tuple[slice, slice], _: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        z = self.z[..., box[0], box[1]]
+        return z, z
 
 
 def one_stratum() -> np.ndarray:

@@ -16,12 +16,13 @@ import xarray as xr
 
 import sarcast
 from sarcast.detection.area import Area
+from sarcast.detection.blocks import BlockOptions
 from sarcast.detection.judged import Part
 from sarcast.detection.prepare import measure_null, observer_of
 from sarcast.detection.watch import Watch, WatchOptions, plan_watch
 from sarcast.errors import SarcastError, UsageError
 from sarcast.io.files import exclusive
-from sarcast.monitoring.baselines import FIRST_FIXED, Baselines
+from sarcast.monitoring.baselines import FIRST_FIXED, MOVING, Baselines, Fixed
 from sarcast.monitoring.layers import Status, day_of
 from sarcast.monitoring.monitor import Monitored
 from sarcast.monitoring.options import FREE, MonitorOptions
@@ -156,21 +157,27 @@ def test_a_fixed_baseline_keeps_the_evidence_that_a_moving_one_loses() -> None:
     options = MonitorOptions(**{**SETTINGS, "previous": 1, "bands": ("VV", "VH")})
     part = Part(CUBE, np.ones((SIDE, SIDE), dtype=bool))
     null = measure_null(Area(part), MEAN, plan_at(START), options)
-    watcher, plan = Watcher(observer_of(CUBE, MEAN, null.strata, options), null), plan_at(DATES - 1)
-    moving = Baselines.moving((SIDE, SIDE))
+    observer = observer_of(CUBE, MEAN, null.strata, options)
+    watcher, plan = Watcher(observer, null, Area(part)), plan_at(DATES - 1)
     inside = np.zeros((SIDE, SIDE), dtype=bool)
     inside[SQUARE] = True
-    fixed = moving.after(
-        np.where(inside, Status.FIRST_LOW, Status.NONE), times()[FIRST], times()[FIRST]
-    )
-    assert fixed.in_use == [FIRST_FIXED]
-    plain, kept = (watcher.look_at(plan, each) for each in (moving, fixed))
+    moving, codes = np.full((SIDE, SIDE), MOVING), np.where(inside, FIRST_FIXED, MOVING)
+    fixed = Fixed.of([(str(times()[FIRST].astype("datetime64[s]")), False)])
+    plain, kept = (watcher.look_at(plan, each, fixed) for each in (moving, codes))
     low, high = (np.median(watcher.evidence(each)[0][SQUARE]) for each in (plain, kept))
     assert low < 1.5 < 4.0 < high
     # each pixel has the residuals of its own baseline, exactly
-    whole = watcher.look_at(replace(plan, before=times()[FIRST]), moving)
-    np.testing.assert_array_equal(kept.residuals.z[..., inside], whole.residuals.z[..., inside])
-    np.testing.assert_array_equal(kept.residuals.z[..., ~inside], plain.residuals.z[..., ~inside])
+    whole = watcher.look_at(replace(plan, before=times()[FIRST]), moving, fixed)
+    box = slice(0, SIDE), slice(0, SIDE)
+    found, old, new = (each.residuals.read(box, null.strata).z for each in (kept, whole, plain))
+    np.testing.assert_array_equal(found[..., inside], old[..., inside])
+    np.testing.assert_array_equal(found[..., ~inside], new[..., ~inside])
+    np.testing.assert_array_equal(kept.difference[..., inside], whole.difference[..., inside])
+    np.testing.assert_array_equal(kept.difference[..., ~inside], plain.difference[..., ~inside])
+    # and its evidence is that of these residuals, computed at once
+    twin = observer.observe_residuals(kept.residuals.read(box, null.strata))
+    evidence = null.evidence(twin.statistics, twin.looks)
+    np.testing.assert_array_equal(watcher.evidence(kept)[0], evidence)
 
 
 def test_null_distributions_are_renewed_after_some_days(tmp_path: Path) -> None:
@@ -348,7 +355,7 @@ def test_another_grid_model_or_version_is_refused(alerts: Monitored, tmp_path: P
     last = StateFolder(folder).path / f"{DATES - START:06d}"
     record = json.loads((last / "record.json").read_text())
     (last / "record.json").write_text(json.dumps({**record, "version": 99}))
-    with pytest.raises(SarcastError, match="is of version 99, this sarcast reads 1"):
+    with pytest.raises(SarcastError, match="is of version 99, this sarcast reads 2"):
         watch(CUBE, folder)
 
 
@@ -412,8 +419,10 @@ def test_too_short_a_past(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> N
 
 def test_options_that_may_change_are_the_few_that_say_so() -> None:
     changed = {"encoding": "gfw", "notify": "x", "renew_null": True, "replay_from": "2021"}
-    assert set(changed) | {"start", "bands"} == FREE
-    assert MonitorOptions(**changed).fixed == MonitorOptions().fixed
+    blocks = {"block": 64, "workers": 3, "scheduler": "tcp://127.0.0.1:8786"}
+    assert set(blocks) == set(BlockOptions.model_fields)
+    assert {*changed, *blocks, "start", "bands"} == FREE
+    assert MonitorOptions(**changed, **blocks).fixed == MonitorOptions().fixed
 
 
 # --- files ----------------------------------------------------------------------------------------

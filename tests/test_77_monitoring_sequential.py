@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from sarcast.detection.regions import Regions
-from sarcast.monitoring.baselines import FIRST_FIXED, MOVING, RENEWED, Baselines
+from sarcast.monitoring.baselines import FIRST_FIXED, MOVING, NEW, RENEWED, Baselines, Fixed
 from sarcast.monitoring.confirmation import ConfirmationRule
 from sarcast.monitoring.layers import NO_DAY, Layers, Look, Status, day_of
 from sarcast.monitoring.sequential import Sequential, SequentialOptions, region_metric
@@ -47,6 +46,16 @@ def test_two_detections_and_one_of_the_accepted_rate_confirm() -> None:
     assert statuses(SURE, NOTHING) == [first, first]
     # what equals a threshold does not exceed it
     assert statuses(RULE.alert, ALERT, RULE.sure) == [none, first, provisional]
+
+
+def test_a_threshold_that_falls_confirms_at_the_next_detection_only() -> None:
+    layers = history(ALERT, ALERT)[-1]
+    lower = Sequential(RULE.alert, ALERT - 0.5, RULE.options)
+    missed = lower.advance(layers, look(NOTHING, day=12))
+    assert missed.status[0, 0] == Status.PROVISIONAL_LOW
+    assert lower.advance(missed, look(NOTHING, day=18)).status[0, 0] == Status.NONE
+    found = lower.advance(missed, look(RULE.alert + 0.1, day=18))
+    assert found.status[0, 0] == Status.CONFIRMED_LOW
 
 
 def test_the_share_of_detections_holds_beyond_655_of_them() -> None:
@@ -118,10 +127,11 @@ def test_blocks_are_advanced_as_the_whole() -> None:
 
 
 def test_the_metric_of_a_region_is_its_peak() -> None:
-    evidence = np.array([[8.0, 5.0, 4.0, 1.0, np.nan]], dtype=np.float32)
-    regions = Regions.of(np.array([[1, 1, 0, 0, 0]], dtype=np.int32), np.array([8.0]))
+    evidence = np.array([[8.0, 5.0, 4.0, 1.0, np.nan, 7.0]], dtype=np.float32)
+    numbers = np.array([[2, 2, 0, 0, 0, 1]], dtype=np.int32)
+    metric = region_metric(evidence, numbers, np.array([9.0, 8.0]))
     # a region that is too small is none, however great its evidence
-    np.testing.assert_array_equal(region_metric(evidence, regions), [[8.0, 8.0, 3.0, 1.0, np.nan]])
+    np.testing.assert_array_equal(metric, [[8.0, 8.0, 3.0, 1.0, np.nan, 9.0]])
 
 
 # --- baselines ------------------------------------------------------------------------------------
@@ -131,45 +141,70 @@ def time(day: int) -> np.datetime64:
     return START + np.timedelta64(day, "D")
 
 
-def after(baselines: Baselines, *statuses: int, day: int) -> Baselines:
+def no_alert(pixels: int) -> tuple[Fixed, Baselines]:
+    """No fixed baseline, and the moving one for a row of pixels."""
+    codes = np.full((1, pixels), MOVING, dtype=np.uint16)
+    return Fixed.of(()), Baselines(codes, np.full((1, pixels), NO_DAY, dtype=np.int32))
+
+
+def after(before: tuple[Fixed, Baselines], *statuses: int, day: int) -> tuple[Fixed, Baselines]:
     """Baselines of a row of pixels; the moving one ends 12 days before the acquisition."""
-    return baselines.after(np.array([statuses], dtype=np.uint8), time(day), time(day - 12))
+    fixed, baselines = before
+    found = baselines.after(np.array([statuses], dtype=np.uint8), time(day))
+    fixed, codes = fixed.with_new(found.in_use, time(day - 12))
+    assert set(codes) == set(NEW).intersection(found.in_use)
+    code = found.code.copy()
+    for new, its in codes.items():
+        code[code == new] = its
+    assert Fixed.of(fixed.stored).stored == fixed.stored
+    return fixed, Baselines(code, found.renewed_day)
 
 
 def test_a_baseline_stays_under_an_alert_and_moves_on_without() -> None:
-    first = after(Baselines.moving((1, 2)), Status.FIRST_LOW, Status.NONE, day=0)
-    later = after(first, Status.CONFIRMED_HIGH, Status.NONE, day=60)
+    first = after(no_alert(2), Status.FIRST_LOW, Status.NONE, day=0)
+    fixed, later = after(first, Status.CONFIRMED_HIGH, Status.NONE, day=60)
     assert later.code.tolist() == [[FIRST_FIXED, MOVING]]
-    assert later.end_of(FIRST_FIXED, time(48)) == time(-12)
-    assert later.end_of(MOVING, time(48)) == time(48)
-    assert after(later, Status.NONE, Status.NONE, day=66).in_use == []
+    assert fixed.end_of(FIRST_FIXED, time(48)) == time(-12)
+    assert fixed.end_of(MOVING, time(48)) == time(48)
+    _, none = after((fixed, later), Status.NONE, Status.NONE, day=66)
+    assert none.in_use == []
 
 
 def test_alerts_of_about_one_time_share_a_baseline() -> None:
     none, first = Status.NONE, Status.FIRST_LOW
-    one = after(Baselines.moving((1, 3)), first, none, none, day=0)
+    one = after(no_alert(3), first, none, none, day=0)
     two = after(one, first, first, none, day=48)
-    three = after(two, first, first, first, day=49)
+    fixed, three = after(two, first, first, first, day=49)
     assert three.code.tolist() == [[FIRST_FIXED, FIRST_FIXED, FIRST_FIXED + 1]]
     # never an end that is later than the own one: the change would be in the baseline
-    assert [three.end_of(code, time(0)) for code in three.in_use] == [time(-12), time(37)]
+    assert [fixed.end_of(code, time(0)) for code in three.in_use] == [time(-12), time(37)]
 
 
 def test_the_latest_images_follow_a_finished_alert_for_a_year() -> None:
-    fixed = after(Baselines.moving((1, 1)), Status.CONFIRMED_LOW, day=0)
-    finished = after(fixed, Status.FINISHED_LOW, day=30)
-    assert finished.code.tolist() == [[RENEWED]]
-    assert finished.is_latest(RENEWED)
-    assert finished.renewed_day[0, 0] == day_of(time(30))
-    assert after(finished, Status.FINISHED_LOW, day=30 + 365).in_use == [RENEWED]
-    assert after(finished, Status.FINISHED_LOW, day=30 + 366).in_use == []
-    again = after(finished, Status.FIRST_LOW, day=90)
+    first = after(no_alert(1), Status.CONFIRMED_LOW, day=0)
+    finished = after(first, Status.FINISHED_LOW, day=30)
+    assert finished[1].code.tolist() == [[RENEWED]]
+    assert finished[0].is_latest(RENEWED)
+    assert finished[1].renewed_day[0, 0] == day_of(time(30))
+    assert after(finished, Status.FINISHED_LOW, day=30 + 365)[1].in_use == [RENEWED]
+    assert after(finished, Status.FINISHED_LOW, day=30 + 366)[1].in_use == []
+    fixed, again = after(finished, Status.FIRST_LOW, day=90)
     (code,) = again.in_use
     assert code >= FIRST_FIXED
-    assert again.is_latest(code)
-    assert again.end_of(code, time(90)) == time(78)
-    assert not fixed.is_latest(FIRST_FIXED)
-    assert Baselines.moving((1, 1)).renewed_day[0, 0] == NO_DAY
+    assert fixed.is_latest(code)
+    assert fixed.end_of(code, time(90)) == time(78)
+    assert not first[0].is_latest(FIRST_FIXED)
+
+
+def test_baselines_of_the_latest_images_are_fixed_apart() -> None:
+    """Two pixels are alerted anew at one time, one of them in the year after an alert."""
+    first = after(no_alert(2), Status.CONFIRMED_LOW, Status.NONE, day=0)
+    done = after(first, Status.FINISHED_LOW, Status.NONE, day=30)
+    fixed, both = after(done, Status.FIRST_LOW, Status.FIRST_LOW, day=90)
+    latest, plain = both.code[0].tolist()
+    assert fixed.is_latest(latest)
+    assert not fixed.is_latest(plain)
+    assert fixed.end_of(latest, time(0)) == fixed.end_of(plain, time(0)) == time(78)
 
 
 @pytest.mark.parametrize("setting", [{"misses": 0}, {"alert_factor": 0.5}, {"high_db": -1.0}])

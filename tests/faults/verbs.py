@@ -21,13 +21,13 @@ QUICK = (
 )
 TRAINED = ("--model", "../in/model", "--previous", "2")
 WORLD = ("--size-km", "0.64", "--start", "2020-01-01", "--end", "2020-02-06", "--tracks", "1")
-SEASON = ("--size-km", "0.64", "--start", "2021-04-01", "--end", "2021-09-30", "--tracks", "1",
+SEASON = ("--size-km", "0.8", "--start", "2021-04-01", "--end", "2021-09-30", "--tracks", "1",
           "--changes-per-km2", "10", "--changes-from", "2021-07-20")  # fmt: skip
-"""A world that is monitored from July on, with changes."""
+"""A world that is monitored from July on, with changes; larger than a block."""
 WATCHED = (
     *("--previous", "4", "--acquisitions", "2", "--replays", "3", "--strata", "1"),
     *("--min-area", "0.05", "--false-events", "3000", "--misses", "2", "--start", "2021-07-10"),
-    *("--renew-days", "45", "--notify", "notes.jsonl"),
+    *("--renew-days", "45", "--notify", "notes.jsonl", "--block", "64"),
 )
 SOURCES = ("--dem", "../in/world/dem.tif", "--weather", "../in/world/weather.nc", "--cover",
            "../in/world/cover.tif")  # fmt: skip

@@ -70,11 +70,15 @@ class WatchConfig(Config):
     )
     names: Annotated[IndexOptions, FLAT] = Field(default_factory=IndexOptions)
     weather_reading: Annotated[WeatherOptions, FLAT] = Field(default_factory=WeatherOptions)
-    workers: Annotated[WorkerOptions, FLAT] = Field(default_factory=WorkerOptions)
     server: Annotated[RemoteOptions, FLAT] = Field(default_factory=RemoteOptions)
 
-    def feed(self) -> Feed | None:
+    def feed(self, workers: WorkerOptions) -> Feed | None:
         """What is watched; None if nothing is.
+
+        Parameters
+        ----------
+        workers
+            Who extends the cube.
 
         Raises
         ------
@@ -90,7 +94,7 @@ class WatchConfig(Config):
             names=self.names,
             building=CubeOptions(allow_missing=self.allow_missing),
             sources=Sources(weather=self.weather, weather_options=self.weather_reading),
-            workers=self.workers,
+            workers=workers,
             server=self.server,
         )
         return Feed(self.watch, request, self.every_minutes, self.settle_seconds)
@@ -127,16 +131,17 @@ def monitor(cube: Path, *, config: Annotated[MonitorConfig, FLAT]) -> None:
         A cube, as ``sarcast cube`` builds and extends it.
     """
     check_inputs(config.to, (cube, config.model))
-    database, feed = checked_event_database(config.events), config.watching.feed()
+    database, how = checked_event_database(config.events), config.monitoring
+    feed = config.watching.feed(WorkerOptions(scheduler=how.scheduler, workers=how.workers))
     opened = open_cube(cube)
     predictor = load_predictor(config.model, precision=config.precision, context=config.context)
     if isinstance(predictor, Model):
         config = config.model_copy(update={"precision": predictor.precision})
     publish = functools.partial(_publish, config, database)
     if feed is None:
-        alerts = monitor_cube(opened, predictor, to=config.to, options=config.monitoring)
+        alerts = monitor_cube(opened, predictor, to=config.to, options=how)
         _report(cube, alerts, config)
-        publish(overwrite=config.monitoring.replay_from is not None)
+        publish(overwrite=how.replay_from is not None)
         return
     _watch(cube, predictor, feed, config, publish)
 

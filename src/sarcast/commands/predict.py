@@ -9,6 +9,7 @@ from pydantic import Field
 from sarcast.commands.config import FLAT, read_settings, write_record
 from sarcast.commands.options import SCRATCH, DateConfig, item_properties
 from sarcast.cube import open_cube, time_index_of
+from sarcast.cube.executor import SchedulerOptions, WorkerOptions
 from sarcast.detection.output import write_expected, write_item
 from sarcast.io.files import new_folder, scratch_folder
 from sarcast.io.footprint import centre, footprint
@@ -28,6 +29,7 @@ class PredictConfig(DateConfig):
         description="Condition of the target to replace, such as temperature=20 or "
         "orbit_direction=ascending; may be repeated.",
     )
+    cluster: Annotated[SchedulerOptions, FLAT] = Field(default_factory=SchedulerOptions)
 
 
 def predict(cube: Path, *, config: Annotated[PredictConfig, FLAT]) -> None:
@@ -53,8 +55,9 @@ def predict(cube: Path, *, config: Annotated[PredictConfig, FLAT]) -> None:
                 conditions=conditions,
                 before=config.before,
                 scratch=scratch,
+                workers=WorkerOptions(scheduler=config.cluster.scheduler),
             )
-            images = with_validation_std(images, model)
+            images = with_validation_std(images, model.scores)
             write_expected(folder, images)
         provenance = {
             **item_properties(opened, model, index),

@@ -1,19 +1,30 @@
 """Workers that process the blocks of a cube: threads of this machine, or a Dask cluster."""
 
+import logging
 import os
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import (
+    FIRST_COMPLETED,
+    CancelledError,
+    Executor,
+    Future,
+    ThreadPoolExecutor,
+    wait,
+)
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from threading import Event, Lock
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from weakref import WeakSet
 
 from pydantic import BaseModel, ConfigDict, Field
 from rasterio.errors import NotGeoreferencedWarning
 
 from sarcast.errors import SarcastError, first_line
+from sarcast.io.progress import track
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -26,21 +37,32 @@ MAX_WORKERS = 4
 
 TASKS_PER_WORKER = 2
 """Tasks submitted for each worker, so that none waits for the next."""
+RESULTS_PER_WORKER = 32
+"""Tasks, for each worker, by which the others may be ahead of the slowest one: their results are
+kept until its result was given."""
 
 CONNECT_TIMEOUT_S = 10
 """Timeout of the connection to a Dask scheduler, seconds."""
+END_TIMEOUT_S = 60
+"""Longest wait, after an error, for the tasks that a Dask cluster is at, seconds."""
 
 
-class WorkerOptions(BaseModel):
-    """Where blocks are processed, and how many at a time."""
+class SchedulerOptions(BaseModel):
+    """Where tasks run."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     scheduler: str | None = Field(
         None,
-        description="Address of a Dask scheduler, such as tcp://host:8786, whose workers read the "
-        "same files; default: threads of this machine.",
+        description="Address of a Dask scheduler, such as tcp://host:8786, whose workers have the "
+        "same version of sarcast and see the same files, also the folder of the result, at the "
+        "same paths; default: threads of this machine.",
     )
+
+
+class WorkerOptions(SchedulerOptions):
+    """Where blocks are processed, and how many at a time."""
+
     workers: int | None = Field(
         None,
         ge=1,
@@ -60,34 +82,128 @@ class Workers:
         Accepts tasks.
     size
         Number of tasks that run at a time.
+    cluster
+        Connection to the Dask cluster that they belong to; None for threads of this process.
     """
 
     executor: Executor
     size: int
+    cluster: "Client | None" = None
+    _shared: dict[int, tuple[Any, Any]] = field(default_factory=dict, init=False, repr=False)
+    _sharing: Lock = field(default_factory=Lock, init=False, repr=False)
+    _submitted: "WeakSet[Future[Any]]" = field(default_factory=WeakSet, init=False, repr=False)
+    _closed: Event = field(default_factory=Event, init=False, repr=False)
+
+    def each(
+        self, task: Callable[..., R], calls: Sequence[tuple[Any, ...]], label: str
+    ) -> Iterator[R]:
+        """Do a task for each of the calls' arguments, and give the results in their order.
+
+        Parameters
+        ----------
+        task
+            Of a cluster, each worker receives it once.
+        calls
+            Arguments; those that many calls have in common are best given by ``share``.
+        label
+            A few words that show what is done.
+        """
+        if self.cluster is None and len(calls) == 1:
+            yield task(*calls[0])
+            return
+        futures = self.submit_each(self._sent(task), calls)
+        for future in track(futures, label, len(calls)):
+            yield future.result()
+
+    def share(self, value: R) -> R:
+        """Give an argument of tasks that each worker of a cluster receives once, and keeps."""
+        with self._sharing:
+            if id(value) not in self._shared:
+                self._shared[id(value)] = value, self._sent(value)
+            shared: R = self._shared[id(value)][1]
+        return shared
+
+    def _sent(self, value: Any) -> Any:
+        """The value itself, or what stands for it in the arguments of a cluster's tasks.
+
+        It is the result of a task, not data that is scattered: a worker that dies with it, or comes
+        later, computes it again.
+        """
+        if self.cluster is None:
+            return value
+        import dask
+
+        with dask.config.set({"distributed.admin.large-graph-warning-threshold": "1 GB"}):
+            return self.cluster.submit(_same, value, pure=False)
 
     def submit_each(
         self, task: Callable[..., R], calls: Iterable[tuple[Any, ...]]
     ) -> Iterator["Future[R]"]:
-        """Submit a task for each of the calls' arguments; yield futures in order, few at a time."""
+        """Submit a task for each of the calls' arguments; yield futures in order.
+
+        As many are submitted as the workers need to be busy, also while the first one takes long.
+        """
         pending: deque[Future[R]] = deque()
+        running: set[Future[R]] = set()
         for arguments in calls:
-            pending.append(self.executor.submit(task, *arguments))
-            if len(pending) >= TASKS_PER_WORKER * self.size:
-                yield pending.popleft()
+            future = self.submit(task, *arguments)
+            pending.append(future)
+            running.add(future)
+            while pending and (pending[0].done() or self._is_full(pending, running)):
+                if pending[0].done():
+                    yield pending.popleft()
+                else:
+                    self._await(pending, running)
+                running = {each for each in running if not each.done()}
         yield from pending
 
+    def _is_full(self, pending: Sequence["Future[R]"], running: set["Future[R]"]) -> bool:
+        return (
+            len(running) >= TASKS_PER_WORKER * self.size
+            or len(pending) >= RESULTS_PER_WORKER * self.size
+        )
+
+    def _await(self, pending: Sequence["Future[R]"], running: set["Future[R]"]) -> None:
+        """Wait for any task or, where too many results wait for the first one, for that."""
+        is_far = len(pending) >= RESULTS_PER_WORKER * self.size
+        wait([pending[0]] if is_far else running, return_when=FIRST_COMPLETED)
+
     def submit(self, task: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> "Future[R]":
-        """Submit a task to the next free worker."""
-        return self.executor.submit(_run_without_cause, partial(task, *args, **kwargs))
+        """Submit a task to the next free worker; ``CancelledError`` after ``close``."""
+        if self._closed.is_set():
+            raise CancelledError
+        run: Callable[..., R] = _run_without_cause
+        future = self.executor.submit(run, task, *args, **kwargs)
+        self._submitted.add(future)
+        return future
+
+    def everywhere(self, task: Callable[..., R], *args: Any) -> dict[str, R | BaseException]:
+        """Do a task in each worker of a cluster: by its address, the result or the error."""
+        if self.cluster is None:
+            return {}
+        found: dict[str, R | BaseException] = self.cluster.run(task, *args, on_error="return")
+        return found
+
+    def close(self) -> None:
+        """Accept no further task, from whatever thread."""
+        self._closed.set()
+
+    def finish(self) -> None:
+        """Wait until no submitted task runs any more, so that none writes what nobody awaits."""
+        wait([*self._submitted], timeout=END_TIMEOUT_S)
 
 
-def _run_without_cause(task: Callable[[], R]) -> R:
+def _run_without_cause(task: Callable[..., R], *args: Any, **kwargs: Any) -> R:
     """Run a task; a ``SarcastError`` loses its cause, which may not be picklable."""
     try:
-        return task()
+        return task(*args, **kwargs)
     except SarcastError as error:
         error.__cause__ = error.__context__ = None
         raise
+
+
+def _same(value: R) -> R:
+    return value
 
 
 @contextmanager
@@ -97,7 +213,8 @@ def start_workers(options: WorkerOptions) -> Iterator[Workers]:
     Raises
     ------
     SarcastError
-        If no scheduler answers, or it has no workers.
+        If no scheduler answers or it ends before the work does, it has no workers, these have
+        another version of ``sarcast``, or a task ends one worker after the other.
     """
     if options.scheduler is None:
         size = options.workers or min(cores(), MAX_WORKERS)
@@ -105,11 +222,16 @@ def start_workers(options: WorkerOptions) -> Iterator[Workers]:
         with _ignore_georeference_warnings(), ThreadPoolExecutor(size) as executor:
             yield Workers(executor, size)
         return
-    with _connect(options.scheduler) as client:
+    with _quiet(), _lost_explained(options.scheduler), _connect(options.scheduler) as client:
         size = sum(client.nthreads().values())
         if size == 0:
             raise SarcastError(f"the Dask scheduler {options.scheduler} has no workers; start some")
-        yield Workers(client.get_executor(pure=False), size)
+        workers = Workers(client.get_executor(pure=False), size, client)
+        _check_versions(workers)
+        try:
+            yield workers
+        finally:
+            workers.finish()
 
 
 @contextmanager
@@ -137,3 +259,49 @@ def _connect(address: str) -> "Client":
             f"no Dask scheduler answers at {address} ({first_line(error)}); give the address that "
             f"'dask scheduler' prints, such as tcp://host:8786"
         ) from error
+
+
+@contextmanager
+def _lost_explained(address: str) -> Iterator[None]:
+    """Explain what a client raises when its cluster is lost."""
+    from distributed.comm import CommClosedError
+    from distributed.scheduler import KilledWorker
+
+    try:
+        yield
+    except KilledWorker as error:
+        raise SarcastError(
+            f"workers of the Dask scheduler {address} ended one after the other at the same task, "
+            f"most often since it needs more memory than they have; give them more, or work on "
+            f"smaller blocks (--block)"
+        ) from error
+    except (CancelledError, CommClosedError) as error:
+        raise SarcastError(
+            f"the connection to the Dask scheduler {address} was lost before the work was done; "
+            f"see why it ended, start it and its workers again, and repeat the command"
+        ) from error
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Leave it to the error to say that a connection was lost."""
+    loggers = [logging.getLogger(name) for name in ("distributed", "distributed.client")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+def _check_versions(workers: Workers) -> None:
+    ours = version("sarcast")
+    for address, found in workers.everywhere(version, "sarcast").items():
+        if found != ours:
+            theirs = f"version {found}" if isinstance(found, str) else "none that can be imported"
+            raise SarcastError(
+                f"the Dask worker {address} has sarcast of another version ({theirs}) than this "
+                f"process ({ours}); install the same version for both"
+            )

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -9,27 +10,32 @@ from typing import Any, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+import xarray as xr
 from odc.geo.geobox import GeoBox
 
 from sarcast.arrays import Box, Labels
-from sarcast.cube.executor import WorkerOptions, Workers, cores, start_workers
+from sarcast.cube.executor import WorkerOptions, Workers, cores
+from sarcast.cube.sharing import open_workers
 from sarcast.detection.blocks import (
     Block,
     BlockOptions,
     Sampling,
     Scalar,
     blocks_of,
+    each_in_turn,
 )
 from sarcast.detection.judged import Part
 from sarcast.io.boxes import cut, moved, whole
-from sarcast.io.progress import track
-from sarcast.io.scratch import CHUNK_PX, Scratch
+from sarcast.io.scratch import CHUNK_PX, Array, Scratch
 from sarcast.windows import PixelShape
 
 R = TypeVar("R")
+T = TypeVar("T")
 
-MOST_BYTES_IN_MEMORY = 2**31
+MOST_BYTES_IN_MEMORY = 2**29
 """Size of a cube's variable up to which it is kept in memory, bytes."""
+ITEMS_AT_A_TIME = 2
+"""Items, such as replays, whose tasks a cluster is given at a time."""
 MOST_WORKERS = 2
 """Default of blocks processed at a time: each takes up to 1 GB."""
 MOST_REPLAYED = 2**24
@@ -100,12 +106,35 @@ class Area:
         self, task: Callable[..., R], calls: Sequence[tuple[Any, ...]], label: str
     ) -> Iterator[R]:
         """Do a task for each of the calls' arguments, and give the results in their order."""
-        if self.workers is None or len(calls) == 1:
-            yield from (task(*arguments) for arguments in calls)
+        return (self.workers.each if self.workers else each_in_turn)(task, calls, label)
+
+    def overlapping(self, work: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:
+        """Do for each item what consists of several steps of tasks; give the results in order.
+
+        A cluster is given those of two items at a time: while this process joins what a step of
+        one has found, and while the last task of it runs, the workers are at the other.
+        """
+        if self.workers is None or self.workers.cluster is None:
+            yield from map(work, items)
             return
-        futures = self.workers.submit_each(task, calls)
-        for future in track(futures, label, len(calls)):
-            yield future.result()
+        with ThreadPoolExecutor(ITEMS_AT_A_TIME) as threads:
+            futures = [threads.submit(work, item) for item in items]
+            try:
+                for future in futures:
+                    yield future.result()
+            except BaseException:
+                for future in futures:
+                    future.cancel()
+                self.workers.close()
+                raise
+
+    def kept(self, image: npt.NDArray[Scalar]) -> Array:
+        """An image of the whole area, dims (y, x), as tasks can carry it."""
+        if self.workers is None or self.workers.cluster is None:
+            return image
+        array = self.scratch.images(image.shape, image.dtype)
+        array[...] = image
+        return array
 
 
 @contextmanager
@@ -119,36 +148,64 @@ def open_area(part: Part, options: BlockOptions, folder: Path | None = None) -> 
     options
         How it is processed.
     folder
-        Folder for a new one with the results of an area larger than a block, which is deleted with
-        the images that are read from it, or after an error; default: that of the system for
-        temporary files.
+        Folder for a new one with the results of an area larger than a block, or of one that a
+        cluster works on; it is deleted with the images that are read from it, or after an error.
+        Default: that of the system for temporary files.
+
+    Raises
+    ------
+    SarcastError
+        As ``open_workers``.
     """
     area = Area(part, options.block)
-    if area.is_one_block:
+    if area.is_one_block and options.scheduler is None:
         yield replace(area, part=in_memory(part))
         return
     scratch = Scratch.new(folder, math.gcd(options.block, CHUNK_PX))
     size = options.workers or min(cores(), MOST_WORKERS)
     try:
-        with start_workers(WorkerOptions(workers=size)) as workers:
-            yield replace(area, part=in_memory(part), scratch=scratch, workers=workers)
+        how = WorkerOptions(workers=size, scheduler=options.scheduler)
+        with open_workers(part.cube, how, scratch) as (cube, workers):
+            part = in_memory(replace(part, cube=cube), images=workers.cluster is None)
+            yield replace(area, part=part, scratch=scratch, workers=workers)
     except BaseException:
         scratch.remove()
         raise
 
 
-def in_memory(part: Part) -> Part:
+def in_memory(part: Part, *, images: bool = True) -> Part:
     """Read what is used many times and is small: conditions and, of a small part, all images.
 
     The oracle of a world, which is used once if ever, is not read.
+
+    Parameters
+    ----------
+    part
+        The part.
+    images
+        Whether images are read; those in memory are sent to the workers of a cluster.
     """
     cube = part.cube
     most = MOST_BYTES_IN_MEMORY / np.dtype(np.float32).itemsize
-    chosen = [name for name in cube.data_vars if name != "expected" and cube[name].size <= most]
-    read = {name: cube[name].compute() for name in chosen}
-    if "backscatter" in read:
-        read["backscatter"] = read["backscatter"].astype(np.float32, keep_attrs=True)
+    chosen = [
+        name
+        for name, values in cube.data_vars.items()
+        if name != "expected" and values.size <= most and (images or "y" not in values.dims)
+    ]
+    read = {
+        name: _by_date(cube[name]) if name == "backscatter" else cube[name].compute()
+        for name in chosen
+    }
     return replace(part, cube=cube.assign(read))
+
+
+def _by_date(images: xr.DataArray) -> xr.DataArray:
+    """Read images date by date, since what is read at once is held several times meanwhile."""
+    values = np.empty(images.shape, dtype=np.float32)
+    by_date = np.moveaxis(values, images.get_axis_num("time"), 0)
+    for index in range(images.sizes["time"]):
+        by_date[index] = images.isel(time=index).values
+    return images.copy(data=values)
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,12 @@ from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from sarcast.arrays import Box
+from sarcast.cube.executor import SchedulerOptions
 from sarcast.io.boxes import cut, within
-from sarcast.windows import PixelShape
+from sarcast.windows import PixelOffset, PixelShape
 
 Scalar = TypeVar("Scalar", bound=np.generic)
 
@@ -25,10 +26,8 @@ MOST_SAMPLED = 2**22
 """Pixels of an area, about, that its medians are taken from; of a smaller area, all of them."""
 
 
-class BlockOptions(BaseModel):
+class BlockOptions(SchedulerOptions):
     """How a large area is processed."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     block: int = Field(
         2048,
@@ -60,6 +59,11 @@ class Block:
 
     core: Box
     outer: Box
+
+    @property
+    def first(self) -> PixelOffset:
+        """Row and column of the first pixel of the outer box."""
+        return self.outer[0].start, self.outer[1].start
 
     @property
     def inner(self) -> Box:

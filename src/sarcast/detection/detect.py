@@ -18,7 +18,7 @@ from sarcast.detection.events import describe_events
 from sarcast.detection.judged import crop, trim
 from sarcast.detection.layers import SeriesLayers, images_of
 from sarcast.detection.null import Counts, Null
-from sarcast.detection.observation import Sighting
+from sarcast.detection.observation import ObservationLayers, Sighting
 from sarcast.detection.prepare import EvidenceOptions, measure_null, observer_of
 from sarcast.detection.residuals import watched_bands
 from sarcast.detection.watch import Watch, WatchOptions, plan_watch
@@ -129,7 +129,8 @@ def detect(
         number of acquisitions: the past is not replayed then.
     scratch
         Folder for the intermediate results and images of an area larger than a block, which are
-        deleted with the images; default: that of the system for temporary files.
+        deleted with the images; the workers of a scheduler must see it. Default: that of the system
+        for temporary files.
     **settings
         Fields of ``DetectOptions``, in place of ``options``.
 
@@ -142,7 +143,8 @@ def detect(
     ------
     SarcastError
         If a date cannot be read, too few acquisitions can be watched or precede them, no pixel can
-        be judged, or the null distributions are those of something else.
+        be judged, the null distributions are those of something else, or a scheduler or its workers
+        cannot be used (see ``start_workers`` and ``open_workers``).
 
     Warns
     -----
@@ -180,7 +182,7 @@ def _detect(
     shifts = sighting.observation.shift
     regions = observer.regions_in(area, plots, evidence, shifts).above(threshold)
     before = cube["time"].values[cube["time"].values < watch.before].max()
-    source = SeriesLayers(sighting, evidence, null.strata, cube, before)
+    source = SeriesLayers(sighting, evidence, area.kept(null.strata), cube, before)
     events, onsets = describe_events(regions, source, area.grid)
     images = trim(images_of(source, regions, onsets, area), area.part.inside)
     return Detection(images, events, source.times, before, threshold, null, options)
@@ -188,28 +190,52 @@ def _detect(
 
 def _evidence(sighting: Sighting, null: Null, area: Area, plots: Plots) -> Array:
     """Evidence of all pixels, dims (y, x)."""
-    layer = area.scratch.images(area.shape, np.float32)
-    task = _Judge(sighting, null, layer)
-    calls = [(core, null.strata[core]) for core in plots.cores]
-    counts = np.sum(list(area.each(task, calls, "judging")), axis=0)
+    layer, counts = judge(sighting.observation, null, area, plots)
     _check_looks(counts, len(sighting.images.times))
     return layer
+
+
+def judge(
+    observation: ObservationLayers, null: Null, area: Area, plots: Plots
+) -> tuple[Array, Counts]:
+    """Give all pixels their p-values, part by part.
+
+    Parameters
+    ----------
+    observation
+        Of a watch.
+    null
+        Null distributions of watches of as many targets.
+    area, plots
+        As in ``Observer.observe``.
+
+    Returns
+    -------
+    evidence
+        Dims (y, x), -log10 of the p-value; NaN where not judged.
+    counts
+        Number of pixels that could be judged, by looks from 0 to 255.
+    """
+    layer = area.scratch.images(area.shape, np.float32)
+    tables = null.with_strata(np.zeros((0, 0), dtype=null.strata.dtype))
+    task = _Judge(observation, tables, layer)
+    calls = [(core, null.strata[core]) for core in plots.cores]
+    return layer, np.sum(list(area.each(task, calls, "judging")), axis=0)
 
 
 @dataclass(frozen=True)
 class _Judge:
     """Gives the pixels of a part their p-values."""
 
-    sighting: Sighting
+    observation: ObservationLayers
     null: Null
     layer: Array
 
     def __call__(self, core: Box, strata: Labels) -> Counts:
         """Keep the evidence; give the number of pixels that could be judged, by looks from 0 on."""
-        part = self.sighting.observation.read(core, strata)
+        part = self.observation.read(core, strata)
         self.layer[core] = self.null.evidence(part.statistics, part.looks, strata)
-        targets = len(self.sighting.images.times)
-        return np.bincount(part.looks[strata >= 0], minlength=targets + 1)
+        return np.bincount(part.looks[strata >= 0], minlength=256)
 
 
 def _conditions_of(
@@ -219,7 +245,7 @@ def _conditions_of(
     grid = by_code(cube["backscatter"].odc.geobox)
     chosen = (
         *("previous", "chooser", "gap", "direction", "bands", "min_area"),
-        *("area", "within", "outside"),
+        *("area", "within", "outside", "strata", "replays"),
     )
     return {
         "predictor": predictor.name,

@@ -16,7 +16,6 @@ shift is also taken over the last half of four or more acquisitions, and over th
 eight or more. The distribution of all of these where nothing changed comes from ``replay``.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -26,8 +25,9 @@ import numpy as np
 from sarcast.arrays import Bool, Float, Labels
 from sarcast.detection import difference as di
 from sarcast.detection.blocks import Sampling
-from sarcast.detection.smoothing import TRUNCATE, smooth
+from sarcast.detection.smoothing import reach_px, smooth
 from sarcast.io.boxes import whole
+from sarcast.windows import PixelOffset
 
 Direction = Literal["loss", "gain", "both"]
 
@@ -90,6 +90,10 @@ class Levels:
 
     level: Float
     spread: Float
+
+    def of(self, times: slice) -> "Levels":
+        """Return the levels of some of the targets."""
+        return Levels(self.level[:, times], self.spread[:, times])
 
     def apply(self, residuals: Float, strata: Labels) -> Float:
         """Level residuals as ``raw`` gives them, dims (time, band, y, x)."""
@@ -252,6 +256,7 @@ def unscaled(
     pixel_m: tuple[float, float],
     typical: Sequence[float],
     direction: Direction,
+    first: PixelOffset = (0, 0),
 ) -> dict[str, Float]:
     """Compute every statistic at every scale, not yet divided by its size in the stratum.
 
@@ -261,20 +266,22 @@ def unscaled(
         As in ``statistics``.
     typical
         As in ``spread``.
+    first
+        As in ``smooth``.
     """
     maps: dict[str, Float] = {}
     for last in spans(len(residuals.z)):
         shifts = shift(Residuals(residuals.z[-last:], residuals.correlation))
-        local = shifts - background(shifts, pixel_m)
+        local = shifts - background(shifts, pixel_m, first)
         for scale in SHIFT_SCALES_M:
-            smoothed = smooth(local, _pixels(scale, pixel_m))
+            smoothed = smooth(local, _pixels(scale, pixel_m), first)
             maps[f"shift of {last}, {scale:g} m"] = _pooled(smoothed, direction)
-        smoothed = smooth(shifts, _pixels(SHIFT_SCALES_M[-1], pixel_m))
+        smoothed = smooth(shifts, _pixels(SHIFT_SCALES_M[-1], pixel_m), first)
         maps[f"shift of {last} with background"] = _pooled(smoothed, direction)
     if direction == "both":
         sizes = spread(residuals, typical)
         for scale in SPREAD_SCALES_M:
-            maps[f"spread {scale:g} m"] = smooth(sizes, _pixels(scale, pixel_m))
+            maps[f"spread {scale:g} m"] = smooth(sizes, _pixels(scale, pixel_m), first)
     return maps
 
 
@@ -322,11 +329,11 @@ def _median_size(values: Float) -> float:
 
 def halo_px(pixel_m: tuple[float, float]) -> tuple[int, ...]:
     """Rows and columns around a pixel that its statistics depend on."""
-    reach_m = TRUNCATE * (BACKGROUND_M + max(SHIFT_SCALES_M))
-    return tuple(math.ceil(reach) + 2 for reach in _pixels(reach_m, pixel_m))
+    reaches = (reach_px(_pixels(scale, pixel_m)) for scale in (BACKGROUND_M, max(SHIFT_SCALES_M)))
+    return tuple(sum(each) + 2 for each in zip(*reaches, strict=True))
 
 
-def background(shifts: Float, pixel_m: tuple[float, float]) -> Float:
+def background(shifts: Float, pixel_m: tuple[float, float], first: PixelOffset = (0, 0)) -> Float:
     """Average the shift over the surroundings, which share weather that a change does not.
 
     Parameters
@@ -336,9 +343,11 @@ def background(shifts: Float, pixel_m: tuple[float, float]) -> Float:
         change hardly moves the background around it.
     pixel_m
         Height and width of a pixel, metres.
+    first
+        As in ``smooth``.
     """
     limited = np.clip(shifts, -GREATEST_BACKGROUND, GREATEST_BACKGROUND)
-    return smooth(limited, _pixels(BACKGROUND_M, pixel_m))
+    return smooth(limited, _pixels(BACKGROUND_M, pixel_m), first)
 
 
 def _pooled(shifts: Float, direction: Direction) -> Float:

@@ -1,11 +1,11 @@
 """The ground before it is watched: which pixels are judged, and which behaved alike."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from sarcast.arrays import Float, Labels
+from sarcast.arrays import Box, Float, Labels
 from sarcast.detection.area import Area
 from sarcast.detection.blocks import Block, Sampling
 from sarcast.detection.judged import JudgedOptions, Part, Selection, check_judged, part_of
@@ -43,19 +43,45 @@ class Ground:
     def strata(self, most: int) -> Labels:
         """Group the judged pixels, at most so many groups: dims (y, x), -1 elsewhere."""
         groups = Groups.of(self.sample, most) if np.isfinite(self.sample).any() else None
-        labels = np.full(self.area.shape, -1, dtype=np.int8)
-        for block in self.area.blocks():
-            if groups is not None:
-                found = groups.assign(self.features[(..., *block.core)])
-                labels[block.core] = np.where(self.judged[block.core], found, -1)
-        return labels
+        return self._labels(_Group(groups, self.judged, self.features))
 
     def one_stratum(self) -> Labels:
         """All judged pixels in one group: 0, dims (y, x), -1 elsewhere."""
+        return self._labels(_OneGroup(self.judged))
+
+    def _labels(self, task: Callable[[Box], Labels]) -> Labels:
         labels = np.full(self.area.shape, -1, dtype=np.int8)
-        for block in self.area.blocks():
-            labels[block.core] = np.where(self.judged[block.core], 0, -1)
+        boxes = [block.core for block in self.area.blocks(most=SIDE_PX)]
+        found = self.area.each(task, [(box,) for box in boxes], "grouping pixels")
+        for box, part in zip(boxes, found, strict=True):
+            labels[box] = part
         return labels
+
+
+@dataclass(frozen=True)
+class _Group:
+    """Groups the judged pixels of a part."""
+
+    groups: Groups | None
+    judged: Array
+    features: Array
+
+    def __call__(self, box: Box) -> Labels:
+        """Give dims (y, x), int8; -1 where not judged."""
+        judged = np.asarray(self.judged[box])
+        found = np.int8(-1) if self.groups is None else self.groups.assign(self.features[..., *box])
+        return np.where(judged, found, np.int8(-1))
+
+
+@dataclass(frozen=True)
+class _OneGroup:
+    """Puts the judged pixels of a part into one group."""
+
+    judged: Array
+
+    def __call__(self, box: Box) -> Labels:
+        """Give dims (y, x), int8; -1 where not judged."""
+        return np.where(self.judged[box], np.int8(0), np.int8(-1))
 
 
 def survey(area: Area, before: np.datetime64, options: JudgedOptions) -> Ground:
@@ -106,7 +132,7 @@ class _Survey:
     features: Array
 
     def __call__(self, part: Part, block: Block) -> _Found:
-        past = Past(part.cube, self.before)
+        past = Past(part.cube, self.before, block.first)
         judged = self.selection.judged(part, past)[block.inner]
         features = features_of(past)[(..., *block.inner)]
         self.judged[block.core], self.features[(..., *block.core)] = judged, features

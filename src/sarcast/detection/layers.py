@@ -16,7 +16,7 @@ from sarcast.detection.observation import Sighting
 from sarcast.detection.regions import Regions
 from sarcast.detection.residuals import looks_of, mean_over_looks
 from sarcast.detection.strata import cover_masks
-from sarcast.io.scratch import Array, Scratch
+from sarcast.io.scratch import Array, Readable, Scratch
 from sarcast.sensor.units import DB
 
 BY_BAND = ("expected", "actual", "difference", "std", "z")
@@ -52,7 +52,7 @@ class SeriesLayers:
 
     sighting: Sighting
     evidence: Array
-    strata: Labels
+    strata: Readable
     cube: xr.Dataset
     before: np.datetime64
 

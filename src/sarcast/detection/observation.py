@@ -30,6 +30,8 @@ from sarcast.detection.watch import Watch
 from sarcast.io.footprint import pixel_size_m
 from sarcast.io.scratch import Array
 
+_ALL = slice(None)
+
 
 @dataclass(frozen=True)
 class Observation:
@@ -93,15 +95,21 @@ class ResidualLayers:
         Their levels.
     correlation
         As in ``Residuals``.
+    levelled
+        Dims (y, x): where ``raw`` is levelled already; None for nowhere.
     """
 
     raw: Array
     levels: Levels
     correlation: float
+    levelled: Array | None = None
 
-    def read(self, box: Box, strata: Labels) -> Residuals:
-        """Levelled residuals of a part; strata of dims (y, x)."""
-        z = self.levels.apply(self.raw[(slice(None), slice(None), *box)], strata)
+    def read(self, box: Box, strata: Labels, times: slice = _ALL) -> Residuals:
+        """Levelled residuals of a part, of all targets or some; strata of dims (y, x)."""
+        raw = self.raw[(times, slice(None), *box)]
+        z = self.levels.of(times).apply(raw, strata)
+        if self.levelled is not None:
+            z = np.where(self.levelled[box], raw, z)
         return Residuals(z, self.correlation)
 
 
@@ -169,9 +177,9 @@ class Observer:
         plots
             The parts of it that are observed.
         """
-        images = self.reader.watched(watch, plots.regions, area.scratch)
-        residuals, typical = self._levelled(images, area, plots)
-        return Sighting(images, residuals, self._measured(residuals, typical, area, plots))
+        images = self.reader.watched(watch, plots.regions, area.scratch, area.workers)
+        residuals, typical = self.levelled(images, area, plots)
+        return Sighting(images, residuals, self.measured(residuals, typical, area, plots))
 
     def observe_residuals(self, residuals: Residuals) -> Observation:
         """Compute the statistics of the residuals of a watch, of the whole cube at once."""
@@ -189,13 +197,31 @@ class Observer:
         finder = RegionFinder(evidence, shifts, ids, self.pixel_area_m2, self.regions)
         return finder.find(plots.blocks, area.each)
 
-    def _levelled(
-        self, images: WatchedImages, area: Area, plots: Plots
+    def levelled(
+        self, images: WatchedImages, area: Area, plots: Plots, last: Array | None = None
     ) -> tuple[ResidualLayers, list[float]]:
-        """Residuals with their levels, and the typical norm at each target."""
+        """Compare images part by part, and level the residuals.
+
+        Parameters
+        ----------
+        images
+            Of the targets.
+        area, plots
+            As in ``observe``.
+        last
+            Dims (band, y, x): receives actual - expected of the last target, dB; NaN where it is
+            not judged in every band.
+
+        Returns
+        -------
+        residuals
+            With their levels.
+        typical
+            Typical norm at each target, as ``typical_norms`` gives it.
+        """
         shape = (len(images.times), len(images.bands), *area.shape)
         raw = area.scratch.images(shape, np.float32)
-        task = _ReadResiduals(images, raw, plots.sampling)
+        task = _ReadResiduals(images, raw, plots.sampling, last)
         cores = plots.cores
         calls = [(core, self.strata[core]) for core in cores]
         sample = np.concatenate([*area.each(task, calls, "comparing")], axis=-1)
@@ -204,9 +230,10 @@ class Observer:
         correlation = mean_correlation(self.reader.predictor, images.times)
         return ResidualLayers(raw, levels, correlation), typical_norms(levels.apply(sample, strata))
 
-    def _measured(
+    def measured(
         self, residuals: ResidualLayers, typical: Sequence[float], area: Area, plots: Plots
     ) -> ObservationLayers:
+        """Compute the statistics of levelled residuals, block by block, as ``observe`` does."""
         targets, bands, *shape = residuals.raw.shape
         names = names_of(targets, self.direction)
         found = ObservationLayers(
@@ -229,12 +256,20 @@ class _ReadResiduals:
     images: WatchedImages
     raw: Array
     sampling: Sampling
+    last: Array | None
 
     def __call__(self, core: Box, strata: Labels) -> Float:
         """Give the residuals of the sampled pixels, dims (time, band, pixel)."""
-        raw = self.images.residuals(core, strata)
+        difference, raw = self.images.compared(core, strata)
         self.raw[(slice(None), slice(None), *core)] = raw
+        if self.last is not None:
+            self.last[(slice(None), *core)] = where_judged(difference[-1], raw[-1])
         return self.sampling.take(raw, core)
+
+
+def where_judged(difference: Float, residuals: Float) -> Float:
+    """Differences of one target, dims (band, y, x), NaN where a band has no residual."""
+    return np.where(np.isfinite(residuals).all(axis=0), difference, np.float32(np.nan))
 
 
 @dataclass(frozen=True)
@@ -260,10 +295,10 @@ class _Measure:
         """Give the statistics of the sampled pixels, dims (statistic, pixel)."""
         how, inner, core = self.measures, block.inner, block.core
         residuals = self.residuals.read(block.outer, strata)
-        maps = unscaled(residuals, how.pixel_m, how.typical, how.direction)
+        maps = unscaled(residuals, how.pixel_m, how.typical, how.direction, block.first)
         for name, values in maps.items():
             self.found.statistics[name][core] = values[inner]
-        smoothed = smooth(shift(residuals), how.finest_px)
+        smoothed = smooth(shift(residuals), how.finest_px, block.first)
         self.found.shift[(slice(None), *core)] = smoothed[(slice(None), *inner)]
         self.found.looks[core] = looks_of(residuals.seen)[inner]
         return np.stack([self.sampling.take(values[inner], core) for values in maps.values()])

@@ -4,19 +4,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from odc.geo.geobox import GeoBox
 from pydantic import BaseModel, ConfigDict, Field
 from scipy import ndimage
 
 from sarcast.arrays import Bool, Box, Double, Float, Labels
 from sarcast.detection.blocks import Block, Each, each_in_turn
+from sarcast.detection.joining import CONNECTIVITY, Edges, edges_of, joined, key_of
 from sarcast.io.boxes import moved, whole
 from sarcast.io.footprint import pixel_size_m
 from sarcast.io.scratch import Array
 
-CONNECTIVITY = np.ones((3, 3), dtype=int)
-"""A pixel is connected to its 8 neighbours."""
 LOW_EVIDENCE = 2.0
 """Evidence that connects the pixels around a peak: p below 0.01."""
 LEAST_PEAK = 3.0
@@ -140,13 +138,12 @@ class _Open:
     Attributes
     ----------
     edges
-        Their numbers, which are negative, in the first and last row and the first and last column
-        of the block; 0 elsewhere.
+        Their keys, which are negative, along the edges of the block.
     peaks, boxes
-        By number: greatest evidence, and rows and columns.
+        By key: greatest evidence, and rows and columns.
     """
 
-    edges: tuple[Labels, ...]
+    edges: Edges
     peaks: dict[int, float]
     boxes: dict[int, Box]
 
@@ -209,15 +206,15 @@ class RegionFinder:
         """Regions that end within a block, and the connected pixels that may not."""
         core = block.core
         evidence, shift = self._read(core)
-        joined, count = ndimage.label(evidence > LOW_EVIDENCE, CONNECTIVITY)
-        peaks = np.atleast_1d(ndimage.maximum(evidence, joined, np.arange(1, count + 1)))
+        labels, count = ndimage.label(evidence > LOW_EVIDENCE, CONNECTIVITY)
+        peaks = np.atleast_1d(ndimage.maximum(evidence, labels, np.arange(1, count + 1)))
         is_open = np.zeros(count + 1, dtype=bool)
-        is_open[np.concatenate(_edges(joined, core, self.ids.shape))] = True
-        ids = np.zeros(joined.shape, dtype=np.int32)
+        is_open[np.concatenate(edges_of(labels, core, self.ids.shape))] = True
+        ids = np.zeros(labels.shape, dtype=np.int32)
         regions: list[_Region] = []
         opened: dict[int, tuple[float, Box]] = {}
-        for number, box in enumerate(ndimage.find_objects(joined), start=1):
-            inside, peak, place = joined[box] == number, float(peaks[number - 1]), moved(box, core)
+        for number, box in enumerate(ndimage.find_objects(labels), start=1):
+            inside, peak, place = labels[box] == number, float(peaks[number - 1]), moved(box, core)
             if is_open[number]:
                 key = -self._id(inside, place)
                 ids[box][inside] = key
@@ -228,7 +225,7 @@ class RegionFinder:
                     ids[box][part] = region.id
                     regions.append(region)
         self.ids[core] = ids
-        edges = tuple(np.minimum(edge, 0) for edge in _edges(ids, core, self.ids.shape))
+        edges = tuple(np.minimum(edge, 0) for edge in edges_of(ids, core, self.ids.shape))
         return regions, _Open(
             edges,
             {key: peak for key, (peak, _) in opened.items()},
@@ -239,8 +236,9 @@ class RegionFinder:
         """Regions of the connected pixels that reach an edge of a block, joined across it."""
         peaks = {key: peak for parts in opened for key, peak in parts.peaks.items()}
         boxes = {key: box for parts in opened for key, box in parts.boxes.items()}
+        cores, edges = [block.core for block in blocks], [parts.edges for parts in opened]
         regions = []
-        for keys in _connected(list(peaks), _touching(blocks, opened, self.ids.shape)):
+        for keys in joined(list(peaks), cores, edges, self.ids.shape):
             if max(peaks[key] for key in keys) > LEAST_PEAK:
                 regions += self._of_parts(keys, _around([boxes[key] for key in keys]))
         return regions
@@ -278,62 +276,8 @@ class RegionFinder:
 
     def _id(self, inside: Bool, place: Box) -> int:
         """Id of pixels in their box: 1 + the number of the first, row by row."""
-        columns: int = self.ids.shape[1]
-        return int(1 + place[0].start * columns + place[1].start + np.argmax(inside[0]))
-
-
-def _edges(image: Labels, core: Box, shape: Sequence[int]) -> tuple[Labels, ...]:
-    """First and last row and column of a block; 0 where no other block follows."""
-    rows, columns = core
-    edges = image[0], image[-1], image[:, 0], image[:, -1]
-    ends = rows.start > 0, rows.stop < shape[0], columns.start > 0, columns.stop < shape[1]
-    return tuple(np.where(follows, edge, 0) for edge, follows in zip(edges, ends, strict=True))
-
-
-def _touching(
-    blocks: Sequence[Block], opened: Sequence[_Open], shape: Sequence[int]
-) -> npt.NDArray[np.int64]:
-    """Pairs of numbers of pixels that touch across the edges of blocks, dims (pair, 2)."""
-    lines: dict[tuple[bool, int], npt.NDArray[np.int64]] = {}
-    for block, parts in zip(blocks, opened, strict=True):
-        rows, columns = block.core
-        keys = (
-            (False, rows.start),
-            (False, rows.stop - 1),
-            (True, columns.start),
-            (True, columns.stop - 1),
-        )
-        along = columns, columns, rows, rows
-        for key, edge, part in zip(keys, parts.edges, along, strict=True):
-            line = lines.setdefault(key, np.zeros(shape[0 if key[0] else 1], dtype=np.int64))
-            line[part] = np.minimum(line[part], edge)
-    pairs = [np.zeros((0, 2), dtype=np.int64)]
-    for (is_column, position), line in lines.items():
-        other = lines.get((is_column, position + 1))
-        if other is not None:
-            pairs += [np.stack(pair, axis=1) for pair in _neighbours(line, other)]
-    found = np.concatenate(pairs)
-    return found[(found < 0).all(axis=1)]
-
-
-def _neighbours(line: Labels, other: Labels) -> list[tuple[Labels, Labels]]:
-    """Each pixel of a row or column with the three next to it in the next one."""
-    return [(line, other), (line[1:], other[:-1]), (line[:-1], other[1:])]
-
-
-def _connected(keys: Sequence[int], pairs: npt.NDArray[np.int64]) -> list[list[int]]:
-    """Groups of numbers that are connected by pairs."""
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
-    order = np.sort(np.array(keys, dtype=np.int64))
-    ends = np.searchsorted(order, pairs)
-    links = coo_array((np.ones(len(ends)), (ends[:, 0], ends[:, 1])), shape=(len(order),) * 2)
-    _, groups = connected_components(links, directed=False)
-    by_group: dict[int, list[int]] = {}
-    for key, group in zip(order.tolist(), groups.tolist(), strict=True):
-        by_group.setdefault(group, []).append(key)
-    return list(by_group.values())
+        column = place[1].start + int(np.argmax(inside[0]))
+        return key_of(place[0].start, column, self.ids.shape[1])
 
 
 def _around(boxes: Sequence[Box]) -> Box:

@@ -1,8 +1,9 @@
 """Replays: the same watch at earlier times of the same cube, where nothing or little changed."""
 
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 
@@ -19,7 +20,7 @@ from sarcast.detection.null import (
     exact_evidence,
     greatest_evidence,
 )
-from sarcast.detection.observation import Observation, ObservationLayers, Observer
+from sarcast.detection.observation import ObservationLayers, Observer
 from sarcast.detection.watch import Watch
 from sarcast.errors import SarcastError
 from sarcast.io.progress import track
@@ -27,27 +28,35 @@ from sarcast.io.scratch import Array
 
 _log = logging.getLogger(__name__)
 
+R = TypeVar("R")
+
 M2_PER_KM2 = 1e6
 
 
 @dataclass(frozen=True)
 class Seen:
-    """An observation of parts of an area, and what made it."""
+    """An observation of parts of an area, and what made it.
+
+    Attributes
+    ----------
+    observer, area, plots
+        What made it.
+    observation
+        Its statistics are divided by their sizes.
+    looks
+        Most targets that see a pixel of the parts.
+    """
 
     observer: Observer
     observation: ObservationLayers
     area: Area
     plots: Plots
+    looks: int
 
-    @property
-    def boxes(self) -> list[Box]:
-        """Rows and columns of the parts."""
-        return [block.core for block in self.plots.blocks]
-
-    def read(self, box: Box) -> tuple[Observation, Labels]:
-        """Observation of a part, and its strata."""
-        strata = self.observer.strata[box]
-        return self.observation.read(box, strata), strata
+    def each(self, task: Callable[[Box, Labels], R], label: str) -> Iterator[R]:
+        """Do a task for the rows and columns of each part, and for its strata."""
+        strata = self.observer.strata
+        return self.area.each(task, [(box, strata[box]) for box in self.plots.cores], label)
 
 
 def replay(observer: Observer, watches: Sequence[Watch], area: Area) -> Null:
@@ -77,15 +86,11 @@ def replay(observer: Observer, watches: Sequence[Watch], area: Area) -> Null:
         If there is none.
     """
     plots = Plots.sample_of(area, observer.strata) or observer.plots(area)
-    failures: list[SarcastError] = []
-    seen = []
-    for watch in track(watches, "replaying", len(watches)):
-        try:
-            seen.append(_observed(observer, watch, area, plots))
-        except SarcastError as error:
-            _log.info(f"a replay is left out: {error}")
-            failures.append(error)
-    judged = [each for each in seen if _most_looks(each) > 0]
+    found = area.overlapping(_Replay(observer, area, plots), watches)
+    outcomes = [*track(found, "replaying", len(watches))]
+    failures = [each for each in outcomes if isinstance(each, SarcastError)]
+    seen = [each for each in outcomes if isinstance(each, Seen)]
+    judged = [each for each in seen if each.looks > 0]
     if not judged:
         if len({str(each) for each in failures}) == 1:  # nothing that depends on the date
             raise failures[0]
@@ -110,77 +115,137 @@ def null_of(seen: Sequence[Seen]) -> Null:
     Null
         With the strata of the first one.
     """
-    looks = max(_most_looks(each) for each in seen)
-    counts = np.stack([_counted(each, looks) for each in seen])
-    greatest = [
-        _greatest(each, evidence_tables(_others(counts, index))) for index, each in enumerate(seen)
-    ]
+    looks, overlapping = max(each.looks for each in seen), seen[0].area.overlapping
+    counts = np.stack([*overlapping(lambda each: _counted(each, looks), seen)])
+
+    def greatest_of(index: int) -> tuple[Array, Counts]:
+        return _greatest(seen[index], evidence_tables(_others(counts, index)))
+
+    greatest = [*overlapping(greatest_of, range(len(seen)))]
     combined = np.stack([histogram for _, histogram in greatest])
-    peaks, areas = [], []
-    for index, each in enumerate(seen):
-        evidence, histogram = greatest[index]
-        peaks.append(_peaks(each, evidence, combined_table(_others(combined, index))))
-        areas.append(float(histogram.sum() * each.observer.pixel_area_m2 / M2_PER_KM2))
+
+    def peaks_of(index: int) -> Double:
+        table = combined_table(_others(combined, index))
+        return _peaks(seen[index], greatest[index][0], table)
+
+    peaks = tuple(overlapping(peaks_of, range(len(seen))))
+    areas = [
+        float(histogram.sum() * each.observer.pixel_area_m2 / M2_PER_KM2)
+        for each, histogram in zip(seen, combined, strict=True)
+    ]
     names = tuple(seen[0].observation.statistics)
-    return Null(seen[0].observer.strata, names, counts, combined, tuple(peaks), tuple(areas))
+    return Null(seen[0].observer.strata, names, counts, combined, peaks, tuple(areas))
 
 
-def _observed(observer: Observer, watch: Watch, area: Area, plots: Plots) -> Seen:
-    with area.with_scratch() as temporary:
-        observation = observer.observe(watch, temporary, plots).observation
-        return packed(Seen(observer, observation, area, plots))
+@dataclass(frozen=True)
+class _Replay:
+    """Replays a watch."""
+
+    observer: Observer
+    area: Area
+    plots: Plots
+
+    def __call__(self, watch: Watch) -> Seen | SarcastError:
+        """Give what was seen, or why nothing was."""
+        try:
+            with self.area.with_scratch() as temporary:
+                found = self.observer.observe(watch, temporary, self.plots).observation
+                return packed(self.observer, found, self.area, self.plots)
+        except SarcastError as error:
+            _log.info(f"a replay is left out: {error}")
+            return error
 
 
-def packed(seen: Seen) -> Seen:
-    """Half the memory, at a relative precision of 0.05 %; statistics are divided by their sizes."""
-    scratch, found = seen.area.scratch, seen.observation
+def packed(observer: Observer, found: ObservationLayers, area: Area, plots: Plots) -> Seen:
+    """Keep an observation in half the memory, at a relative precision of 0.05 %."""
+    scratch = area.scratch
     copy = ObservationLayers(
         {name: scratch.images(each.shape, np.float16) for name, each in found.statistics.items()},
         scratch.images(found.shift.shape, np.float16),
         scratch.images(found.looks.shape, np.uint8),
     )
-    for box in seen.boxes:
-        part, _ = seen.read(box)
+    seen = Seen(observer, copy, area, plots, looks=0)
+    return replace(seen, looks=max(seen.each(_Pack(found, copy), "keeping a replay")))
+
+
+@dataclass(frozen=True)
+class _Pack:
+    """Copies the parts of an observation."""
+
+    found: ObservationLayers
+    copy: ObservationLayers
+
+    def __call__(self, box: Box, strata: Labels) -> int:
+        """Give the most looks."""
+        part = self.found.read(box, strata)
         for name, values in part.statistics.items():
-            copy.statistics[name][box] = values.astype(np.float16)
-        copy.shift[(slice(None), *box)] = part.shift.astype(np.float16)
-        copy.looks[box] = part.looks
-    return Seen(seen.observer, copy, seen.area, seen.plots)
-
-
-def _most_looks(seen: Seen) -> int:
-    return max(int(seen.observation.looks[box].max()) for box in seen.boxes)
+            self.copy.statistics[name][box] = values.astype(np.float16)
+        self.copy.shift[(slice(None), *box)] = part.shift.astype(np.float16)
+        self.copy.looks[box] = part.looks
+        return int(part.looks.max())
 
 
 def _counted(seen: Seen, looks: int) -> Counts:
     """Pixels by statistic, stratum, looks and bin."""
-    groups = int(seen.observer.strata.max(initial=-1)) + 1
-    counts: Counts = np.zeros((len(seen.observation.statistics), groups, looks, BINS), np.int64)
-    for box in seen.boxes:
-        part, strata = seen.read(box)
-        counts += count_values(part.statistics, strata, part.looks, counts.shape[1:3])
-    return counts
+    shape = int(seen.observer.strata.max(initial=-1)) + 1, looks
+    return sum(seen.each(_Count(seen.observation, shape), "counting"), np.zeros((), np.int64))
+
+
+@dataclass(frozen=True)
+class _Count:
+    """Counts the pixels of parts; numbers of strata and of looks."""
+
+    observation: ObservationLayers
+    shape: tuple[int, int]
+
+    def __call__(self, box: Box, strata: Labels) -> Counts:
+        part = self.observation.read(box, strata)
+        return count_values(part.statistics, strata, part.looks, self.shape)
 
 
 def _greatest(seen: Seen, tables: Double) -> tuple[Array, Counts]:
     """Greatest evidence of the statistics, dims (y, x), and its histogram."""
     greatest = seen.area.scratch.images(seen.area.shape, np.float32)
-    histogram: Counts = np.zeros(BINS, dtype=np.int64)
-    for box in seen.boxes:
-        part, strata = seen.read(box)
-        greatest[box] = found = greatest_evidence(tables, part.statistics, strata, part.looks)
-        histogram += _histogram(found)
-    return greatest, histogram
+    task = _Greatest(seen.observation, tables, greatest)
+    return greatest, sum(seen.each(task, "comparing replays"), np.zeros(BINS, np.int64))
+
+
+@dataclass(frozen=True)
+class _Greatest:
+    """Keeps the greatest evidence of parts."""
+
+    observation: ObservationLayers
+    tables: Double
+    greatest: Array
+
+    def __call__(self, box: Box, strata: Labels) -> Counts:
+        """Give its histogram."""
+        part = self.observation.read(box, strata)
+        found = greatest_evidence(self.tables, part.statistics, strata, part.looks)
+        self.greatest[box] = found
+        return _histogram(found)
 
 
 def _peaks(seen: Seen, greatest: Array, table: Double) -> Double:
     """Evidence of the peaks of regions, which are false."""
     with seen.area.with_scratch() as area:
         evidence = area.scratch.images(area.shape, np.float32)
-        for box in seen.boxes:
-            evidence[box] = exact_evidence(table, greatest[box])
+        for _ in seen.each(_Exact(table, greatest, evidence), "judging replays"):
+            pass
         shifts = seen.observation.shift
         return seen.observer.regions_in(area, seen.plots, evidence, shifts).peaks
+
+
+@dataclass(frozen=True)
+class _Exact:
+    """Keeps the evidence of parts."""
+
+    table: Double
+    greatest: Array
+    evidence: Array
+
+    def __call__(self, box: Box, _strata: Labels) -> None:
+        self.evidence[box] = exact_evidence(self.table, self.greatest[box])
 
 
 def _others(counts: Counts, index: int) -> Counts:

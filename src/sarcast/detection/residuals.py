@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 
 from sarcast.arrays import Bool, Box, Float, Labels, Times
+from sarcast.cube.executor import Workers
 from sarcast.detection import difference as di
 from sarcast.detection.evidence import Residuals, raw, standardise
 from sarcast.detection.watch import Watch
@@ -15,9 +16,10 @@ from sarcast.errors import SarcastError, UsageError
 from sarcast.io.scratch import Scratch
 from sarcast.prediction.model import Model
 from sarcast.prediction.predict import Chosen, Predicted, predict_tiles
+from sarcast.prediction.scores import ValidationScores
 from sarcast.prediction.tiles import TileOptions
 from sarcast.prediction.uncertainty import with_validation_std
-from sarcast.windows import Predictor, PreviousOptions, bands_of
+from sarcast.windows import Predictor, PreviousOptions, bands_of, read_images
 from sarcast.windows.bands import join_names
 
 IMAGES = ("time", "band", "y", "x")
@@ -60,7 +62,11 @@ class Reader:
         return self.watched(watch).read()
 
     def watched(
-        self, watch: Watch, regions: Sequence[Box] | None = None, scratch: Scratch | None = None
+        self,
+        watch: Watch,
+        regions: Sequence[Box] | None = None,
+        scratch: Scratch | None = None,
+        workers: Workers | None = None,
     ) -> "WatchedImages":
         """Predict the targets of a watch, to be read by parts.
 
@@ -68,7 +74,7 @@ class Reader:
         ----------
         watch
             What is watched.
-        regions, scratch
+        regions, scratch, workers
             As in ``predict_tiles``.
         """
         predicted = predict_tiles(
@@ -77,8 +83,10 @@ class Reader:
             before=watch.before,
             regions=regions,
             scratch=scratch,
+            workers=workers,
         )
-        images = WatchedImages(self.cube, self.predictor, predicted, watch.targets)
+        scores = self.predictor.scores if isinstance(self.predictor, Model) else None
+        images = WatchedImages(self.cube, scores, predicted, watch.targets)
         return images if self.bands is None else replace(images, bands=self._chosen(images))
 
     def _chosen(self, images: "WatchedImages") -> tuple[str, ...]:
@@ -103,8 +111,10 @@ class WatchedImages:
 
     Attributes
     ----------
-    cube, predictor
+    cube
         As in ``Reader``.
+    scores
+        Of the predictor, if it has any: not the predictor itself, since tasks carry this.
     predicted
         Expected images.
     targets
@@ -114,7 +124,7 @@ class WatchedImages:
     """
 
     cube: xr.Dataset
-    predictor: Predictor
+    scores: ValidationScores | None
     predicted: Predicted
     targets: Sequence[int]
     bands: tuple[str, ...] = ()
@@ -133,26 +143,30 @@ class WatchedImages:
     @property
     def has_std(self) -> bool:
         """Whether the standard deviation of the expected images is known."""
-        return self.predicted.blend.has_std or (
-            isinstance(self.predictor, Model) and self.predictor.scores is not None
-        )
+        return self.predicted.blend.has_std or self.scores is not None
 
     def read(self, box: Box | None = None) -> xr.Dataset:
         """Read a part, by default all: ``actual``, ``expected`` and ``std`` as in ``images``."""
         predicted = self.predicted.read(box).transpose(*IMAGES)
-        if isinstance(self.predictor, Model) and not self.predicted.blend.has_std:
-            predicted = with_validation_std(predicted, self.predictor)
+        if not self.predicted.blend.has_std:
+            predicted = with_validation_std(predicted, self.scores)
         predicted = predicted.sel(band=list(self.bands))
-        actual = self.cube["backscatter"].isel(time=list(self.targets))
-        actual = actual if box is None else actual.isel(y=box[0], x=box[1])
-        actual = actual.sel(band=predicted["band"]).transpose(*IMAGES).astype(np.float32)
-        return predicted.assign(actual=(IMAGES, actual.values))
+        cube = self.cube if box is None else self.cube.isel(y=box[0], x=box[1])
+        actual = read_images(cube, self.targets, self.bands)
+        return predicted.assign(actual=(IMAGES, actual))
 
-    def residuals(self, box: Box, strata: Labels) -> Float:
-        """Residuals of a part before they are levelled, as ``raw`` gives them."""
+    def compared(self, box: Box, strata: Labels) -> tuple[Float, Float]:
+        """Compare actual and expected images of a part; strata of dims (y, x).
+
+        Returns
+        -------
+        difference, residuals
+            Dims (time, band, y, x): actual - expected, dB; and the residuals before they are
+            levelled, as ``raw`` gives them.
+        """
         images = self.read(box)
         difference = di.subtract(images["actual"].values, images["expected"].values)
-        return raw(difference, images["std"].values if self.has_std else None, strata)
+        return difference, raw(difference, images["std"].values if self.has_std else None, strata)
 
 
 def watched_bands(cube: xr.Dataset, watch: Watch, wanted: tuple[str, ...]) -> tuple[str, ...]:

@@ -5,7 +5,6 @@ would let the fields hide every clear-cut. Pixels are therefore grouped by what 
 shows, and by land cover where the cube has it.
 """
 
-import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -16,8 +15,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from scipy import ndimage
 
 from sarcast.arrays import Bool, Double, Float, Labels
-from sarcast.detection.smoothing import TRUNCATE, smooth
+from sarcast.detection.smoothing import reach_px, smooth
 from sarcast.io.footprint import pixel_size_m
+from sarcast.windows import PixelOffset
 
 COVERS = ("forest", "open_land")
 """Land cover that a cube can have, by the names of its variables."""
@@ -126,7 +126,7 @@ def _shore_px(sigma_px: tuple[float, float]) -> int:
 def past_halo_px(grid: GeoBox) -> tuple[int, ...]:
     """Rows and columns around a pixel that its features, and whether it is water, depend on."""
     sigma_px = smoothing_px(grid)
-    return tuple(math.ceil(TRUNCATE * sigma) + 1 + _shore_px(sigma_px) for sigma in sigma_px)
+    return tuple(reach + _shore_px(sigma_px) for reach in reach_px(sigma_px))
 
 
 def smoothing_px(grid: GeoBox) -> tuple[float, float]:
@@ -160,7 +160,7 @@ def features_of(past: "Past") -> Float:
     known: Bool = np.asarray(np.isfinite(past.mean).any(axis=0))
     maps = [np.where(np.isfinite(layer), layer, 0.0) for image in images for layer in image]
     for mask in cover_masks(past.cube).values():
-        maps.append(smooth(mask.astype(np.float32), past.sigma_px))
+        maps.append(smooth(mask.astype(np.float32), past.sigma_px, past.first))
     features = np.stack(maps).astype(np.float32)
     features[:, ~known] = np.nan
     return features
@@ -176,10 +176,13 @@ class Past:
         ``backscatter``, dims (time, band, y, x), dB.
     before
         Only images before this time are used.
+    first
+        As in ``smooth``, where the cube is part of a larger one.
     """
 
     cube: xr.Dataset
     before: np.datetime64
+    first: PixelOffset = (0, 0)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -206,7 +209,8 @@ class Past:
         chosen = earlier[np.round(spread).astype(int)]
         moments = np.zeros((3, QUARTERS, *self.shape))
         for number, time in enumerate(chosen):
-            image = smooth(backscatter[time].values.astype(np.float32), self.sigma_px)
+            image = backscatter[time].values.astype(np.float32)
+            image = smooth(image, self.sigma_px, self.first)
             quarter = number * QUARTERS // len(chosen)
             known, values = np.isfinite(image), np.nan_to_num(image)
             moments[:, quarter] += np.stack([known, values, np.square(values)])

@@ -4,7 +4,7 @@ import shutil
 import tempfile
 import weakref
 from collections.abc import Hashable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -13,8 +13,11 @@ from typing import Any, Protocol, Self
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
+import zarr
 from xarray.backends import BackendArray
 from xarray.core import indexing
+from zarr.core.buffer import Buffer
+from zarr.storage import LocalStore
 
 CHUNK_PX = 512
 """Side of the chunks of images on disk, at most, pixels."""
@@ -51,12 +54,31 @@ class ScratchFolder:
     """
 
     def __init__(self, parent: Path | None = None) -> None:
-        self.path = Path(tempfile.mkdtemp(prefix="sarcast-", dir=parent))
-        self._remove = weakref.finalize(self, shutil.rmtree, self.path, ignore_errors=True)
+        self.path = Path(tempfile.mkdtemp(prefix="sarcast-", dir=parent)).absolute()
+        self._remove = weakref.finalize(self, _delete, self.path)
 
     def remove(self) -> None:
         """Delete it now."""
         self._remove()
+
+
+def _delete(folder: Path) -> None:
+    """Delete a folder at once, also for processes that still write into it."""
+    deleted = folder.with_name(f"{folder.name}.deleted")
+    with suppress(OSError):
+        folder.rename(deleted)
+    for each in (deleted, folder):
+        shutil.rmtree(each, ignore_errors=True)
+
+
+class _Store(LocalStore):
+    """A folder that is not made again by a process that does not know yet that it was deleted."""
+
+    async def set(self, key: str, value: Buffer) -> None:
+        """Write a value; ``FileNotFoundError`` if the folder is gone."""
+        if not self.root.exists():
+            raise FileNotFoundError(f"{self.root} was deleted")
+        await super().set(key, value)
 
 
 class _Lazy(BackendArray):
@@ -65,6 +87,10 @@ class _Lazy(BackendArray):
     def __init__(self, inner: Readable, dtype: np.dtype[Any], owner: object) -> None:
         self._inner, self._owner = inner, owner
         self.shape, self.dtype = inner.shape, dtype
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Leave the owner to this process: another one must not delete the folder."""
+        return _Lazy, (self._inner, self.dtype, None)
 
     def __getitem__(self, key: indexing.ExplicitIndexer) -> npt.NDArray[Any]:
         return indexing.explicit_indexing_adapter(  # type: ignore[no-any-return]
@@ -106,10 +132,10 @@ class Scratch:
         fill = {"f": np.nan, "M": np.datetime64("NaT")}.get(kind, 0)
         if self.folder is None:
             return np.full(shape, fill, dtype=dtype)
-        import zarr
-
+        folder = self.folder / str(next(self._numbers))
+        folder.mkdir()
         made: Array = zarr.create_array(
-            self.folder / str(next(self._numbers)),
+            _Store(folder),
             shape=tuple(shape),
             dtype=np.dtype(dtype),
             chunks=tuple(max(1, side) for side in chunk),
@@ -144,5 +170,8 @@ class Scratch:
         if self.folder is None:
             yield self
             return
-        with tempfile.TemporaryDirectory(dir=self.folder) as folder:
-            yield type(self)(Path(folder), self.chunk_px)
+        folder = Path(tempfile.mkdtemp(dir=self.folder))
+        try:
+            yield type(self)(folder, self.chunk_px)
+        finally:
+            _delete(folder)

@@ -7,7 +7,7 @@ keeps the id and the others are new events with it as their parent. A finished e
 alert in its place is a new event.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
@@ -15,13 +15,23 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from odc.geo.geobox import GeoBox
-from scipy import ndimage
 
-from sarcast.arrays import Bool, Double, Labels
-from sarcast.detection.regions import CONNECTIVITY
+from sarcast.arrays import Box, Labels
+from sarcast.io.boxes import within
 from sarcast.io.outlines import outlines_of
-from sarcast.monitoring.layers import CONFIRMED, FINISHED, NO_DAY, Layers
-from sarcast.monitoring.sequential import ACTIVE
+from sarcast.io.scratch import Array, Readable
+from sarcast.monitoring.alerts import (
+    AREAS,
+    BOX,
+    Connected,
+    Labelling,
+    Measured,
+    Site,
+    find_alerts,
+    label_alerts,
+)
+from sarcast.monitoring.layers import NO_DAY
+from sarcast.monitoring.pixels import KINDS, Blank, part_around
 
 if TYPE_CHECKING:
     from shapely.geometry.base import BaseGeometry
@@ -30,12 +40,6 @@ ALERT, EVENT_CONFIRMED, EVENT_FINISHED = "alert", "confirmed", "finished"
 DISMISSED, MERGED = "dismissed", "merged"
 LIVE = (ALERT, EVENT_CONFIRMED)
 """States of an event that still has alerts."""
-AREAS = {
-    "alert_px": tuple(status for status in ACTIVE if status not in CONFIRMED),
-    "confirmed_px": CONFIRMED,
-    "finished_px": FINISHED,
-}
-"""Pixels of an event by the statuses that they have."""
 
 
 @dataclass(frozen=True)
@@ -50,14 +54,15 @@ class Tracked:
         One row per event ever, by id from 1 on: ``state``; ``first_day``, ``confirmed_day``,
         ``last_day`` (last detection) and ``ended_day``, since 1970-01-01, ``NO_DAY``; ``alert_px``,
         ``confirmed_px``, ``finished_px``; ``evidence``, the greatest metric; ``mean_vv_db``, ... by
-        band; ``parents``, ids of the events that it comes from, and ``merged_into``, 0: none;
+        band; ``first_row``, ``end_row``, ``first_column`` and ``end_column`` around its pixels;
+        ``parents``, ids of the events that it comes from, and ``merged_into``, 0: none;
         ``outline``, of a finished event, as WKB in the CRS of the grid. Events that are over keep
         the values of their last acquisition.
     bands
         Names of the bands, in lower case.
     """
 
-    labels: npt.NDArray[np.int32]
+    labels: Readable
     table: pd.DataFrame
     bands: tuple[str, ...]
 
@@ -67,44 +72,40 @@ class Tracked:
         names = tuple(band.lower() for band in bands)
         columns = {name: pd.Series([], dtype=kind) for name, kind in _kinds(names).items()}
         table = pd.DataFrame(columns, index=pd.Index([], dtype=np.int64, name="id"))
-        return cls(np.zeros(shape, dtype=np.int32), table, names)
+        return cls(Blank(shape, KINDS["event"].dtype, 0), table, names)
 
     @property
     def live(self) -> npt.NDArray[np.int64]:
         """Ids of the events that still have alerts, ascending."""
-        return self.table.index[self.table["state"].isin(LIVE)].to_numpy(dtype=np.int64)
+        return _live(self.table)
 
-    def advance(self, layers: Layers, day: int, min_pixels: int, grid: GeoBox) -> "Step":
-        """Join an acquisition.
+    def advance(
+        self, layers: Mapping[str, Readable], day: int, site: Site, target: Array
+    ) -> "Step":
+        """Join an acquisition, part by part.
 
         Parameters
         ----------
         layers
-            After the acquisition.
+            Arrays of ``Layers`` by name, after the acquisition.
         day
             Of the acquisition, since 1970-01-01.
-        min_pixels
-            Fewest pixels of a new event, and fewest confirmed ones of a confirmed event.
-        grid
-            Grid of the layers, for the outlines of finished events.
+        site
+            Where.
+        target
+            Dims (y, x), int32: receives the labels.
         """
-        parts, count = ndimage.label(np.isin(layers.status, ACTIVE), CONNECTIVITY)
-        match = _match(parts, count, self.labels, self.live, min_pixels, _next_id(self.table))
-        labels = self._labels(parts, match, layers)
+        connected = find_alerts(layers["status"], self.labels, self.live, site)
+        match = _match(connected, site.min_pixels, _next_id(self.table))
         table = _with_new(self.table, match)
-        _measure(table, labels, layers, self.bands)
-        changed = _judge(table, match, day, min_pixels)
-        changed |= {"new": list(match.new)}
-        finished = changed[EVENT_FINISHED]
-        for number, outline in zip(finished, draw(self.labels, finished, grid), strict=True):
+        labelling = Labelling(layers, self.labels, target, _live(table))
+        _measure(table, label_alerts(connected, match.ids, labelling, site), self.bands)
+        changed = _judge(table, match, day, site.min_pixels) | {"new": list(match.new)}
+        finished = self.table.loc[changed[EVENT_FINISHED]]
+        outlines = draw(self.labels, finished, site.grid)
+        for number, outline in zip(finished.index, outlines, strict=True):
             table.at[number, "outline"] = outline.wkb  # the last one that it had
-        return Step(Tracked(labels, table, self.bands), changed)
-
-    def _labels(self, parts: Labels, match: "Match", layers: Layers) -> npt.NDArray[np.int32]:
-        """Label alerts by their match; finished pixels keep their event."""
-        finished = np.isin(layers.status, FINISHED)
-        labels = np.where(parts > 0, match.ids[parts], np.where(finished, self.labels, 0))
-        return labels.astype(np.int32)
+        return Step(Tracked(target, table, self.bands), changed)
 
 
 @dataclass(frozen=True)
@@ -151,13 +152,10 @@ class Step:
         return self.tracked.table.loc[rows]
 
 
-def _match(
-    parts: Labels, count: int, labels: Labels, live: Labels, min_pixels: int, first: int
-) -> Match:
-    """Match connected parts with events by overlap, the greatest first."""
-    ids = np.zeros(count + 1, dtype=np.int64)
-    sizes = np.bincount(parts.ravel(), minlength=count + 1)
-    pairs = _overlaps(parts, labels, live)
+def _match(connected: Connected, min_pixels: int, first: int) -> Match:
+    """Match connected pixels with events by overlap, the greatest first."""
+    pairs, count = connected.overlaps, len(connected.sizes)
+    ids = np.zeros(count, dtype=np.int64)
     kept: dict[int, int] = {}
     for part, event in pairs:
         if ids[part] == 0 and event not in kept:
@@ -167,8 +165,8 @@ def _match(
         best.setdefault(part, event)
     parents: dict[int, list[int]] = {}
     new: list[int] = []
-    for part in range(1, count + 1):
-        if ids[part] == 0 and (part in best or sizes[part] >= min_pixels):
+    for part in range(1, count):
+        if ids[part] == 0 and (part in best or connected.sizes[part] >= min_pixels):
             ids[part] = first + len(new)
             new.append(int(ids[part]))
             if part in best:
@@ -181,21 +179,8 @@ def _match(
     return Match(ids, parents, merged, tuple(new))
 
 
-def _overlaps(parts: Labels, labels: Labels, live: Labels) -> list[tuple[int, int]]:
-    """Pairs of a part and a live event that overlap, by falling overlap."""
-    both = (parts > 0) & _among(live, int(labels.max(initial=0)))[labels]
-    step = int(parts.max(initial=0)) + 1
-    keys = labels[both].astype(np.int64) * step + parts[both]
-    pairs, sizes = np.unique(keys, return_counts=True)
-    ordered = pairs[np.argsort(-sizes, kind="stable")]
-    return [(int(key % step), int(key // step)) for key in ordered]
-
-
-def _among(ids: Labels, most: int) -> Bool:
-    """Whether each number from 0 to ``most`` is one of some ids."""
-    among = np.zeros(most + 1, dtype=bool)
-    among[ids] = True
-    return among
+def _live(table: pd.DataFrame) -> npt.NDArray[np.int64]:
+    return table.index[table["state"].isin(LIVE)].to_numpy(dtype=np.int64)
 
 
 def _next_id(table: pd.DataFrame) -> int:
@@ -211,6 +196,7 @@ def _kinds(bands: tuple[str, ...]) -> dict[str, Any]:
         **dict.fromkeys(AREAS, np.int64),
         "evidence": np.float64,
         **{f"mean_{band}_db": np.float64 for band in bands},
+        **dict.fromkeys(BOX, np.int64),
         "parents": object,
         "merged_into": np.int64,
         "outline": object,
@@ -238,60 +224,17 @@ def _with_new(table: pd.DataFrame, match: Match) -> pd.DataFrame:
     return table
 
 
-def _measure(table: pd.DataFrame, labels: Labels, layers: Layers, bands: tuple[str, ...]) -> None:
-    """Measure the live events of a table."""
-    live = table["state"].isin(LIVE)
-    table.loc[live, list(AREAS)] = 0
-    most = int(table.index.max()) if len(table) else 0
-    inside = _among(table.index[live].to_numpy(), most)[labels]
-    numbers = np.flatnonzero(np.bincount(labels[inside]))
-    positions = np.searchsorted(numbers, np.arange(most + 1))
-    pixels = _Pixels(layers, inside, positions[labels[inside]], len(numbers))
-    values: dict[str, Any] = {name: pixels.count(*codes) for name, codes in AREAS.items()}
-    values["first_day"] = pixels.least(layers.first_day)
-    values["last_day"] = pixels.greatest(layers.last_detection)
-    values["evidence"] = pixels.greatest(layers.greatest_metric)
-    for band, magnitude in zip(bands, layers.magnitude, strict=True):
-        values[f"mean_{band}_db"] = pixels.mean(magnitude)
+def _measure(table: pd.DataFrame, found: Measured, bands: tuple[str, ...]) -> None:
+    """Enter what is measured of the live events into a table."""
+    table.loc[table["state"].isin(LIVE), list(AREAS)] = 0
+    values: dict[str, Any] = {
+        **{name: found.added[name] for name in AREAS},
+        **found.least,
+        **found.greatest,
+        **{f"mean_{band}_db": found.mean_db(index) for index, band in enumerate(bands)},
+    }
     for name, column in values.items():
-        table.loc[numbers, name] = column.astype(table[name].dtype)
-
-
-@dataclass(frozen=True)
-class _Pixels:
-    """Pixels with an event, and the position of the event of each."""
-
-    layers: Layers
-    inside: Bool
-    positions: npt.NDArray[np.intp]
-    events: int
-
-    def count(self, *statuses: int) -> npt.NDArray[np.int64]:
-        """Number of pixels of some statuses."""
-        chosen = np.isin(self.layers.status[self.inside], statuses)
-        return np.bincount(self.positions[chosen], minlength=self.events).astype(np.int64)
-
-    def least(self, layer: npt.NDArray[Any]) -> Double:
-        """Smallest value of each event."""
-        return self._extreme(np.minimum, np.inf, layer)
-
-    def greatest(self, layer: npt.NDArray[Any]) -> Double:
-        """Greatest value of each event."""
-        return self._extreme(np.maximum, -np.inf, layer)
-
-    def mean(self, layer: npt.NDArray[Any]) -> Double:
-        """Mean of the pixels that have a value; NaN where none has."""
-        values = layer[self.inside].astype(np.float64)
-        known = np.isfinite(values)
-        count = np.bincount(self.positions[known], minlength=self.events)
-        total = np.bincount(self.positions[known], values[known], minlength=self.events)
-        mean: Double = np.divide(total, count, out=np.full(self.events, np.nan), where=count > 0)
-        return mean
-
-    def _extreme(self, function: np.ufunc, start: float, layer: npt.NDArray[Any]) -> Double:
-        found = np.full(self.events, start)
-        function.at(found, self.positions, layer[self.inside].astype(np.float64))
-        return found
+        table.loc[found.events, name] = column.astype(table[name].dtype)
 
 
 def _judge(table: pd.DataFrame, match: Match, day: int, min_pixels: int) -> dict[str, list[int]]:
@@ -316,10 +259,44 @@ def _judge(table: pd.DataFrame, match: Match, day: int, min_pixels: int) -> dict
     return changed
 
 
-def draw(labels: Labels, ids: Sequence[int] | Labels, grid: GeoBox) -> list["BaseGeometry"]:
-    """Outlines of events in their labels, in the order of their ids."""
-    if len(ids) == 0:
-        return []
-    numbers = np.zeros(max(int(labels.max(initial=0)), *ids) + 1, dtype=np.int32)
-    numbers[ids] = np.arange(1, len(ids) + 1)
-    return outlines_of(numbers[labels], len(ids), grid)
+def draw(labels: Readable, rows: pd.DataFrame, grid: GeoBox) -> list["BaseGeometry"]:
+    """Outlines of events in their labels, each from the pixels in its rows and columns.
+
+    Parameters
+    ----------
+    labels
+        Dims (y, x).
+    rows
+        Rows of the events in the table that belongs to the labels.
+    grid
+        Grid of the labels.
+
+    Returns
+    -------
+    list
+        In the order of the rows.
+    """
+    boxes = {
+        int(number): (slice(top, bottom), slice(left, right))
+        for number, top, bottom, left, right in rows[list(BOX)].itertuples()
+    }
+    drawn = {
+        number: outlines_of(values == number, 1, grid[boxes[number]])[0]
+        for number, values in _each_read(labels, boxes)
+    }
+    return [drawn[number] for number in boxes]
+
+
+def _each_read(labels: Readable, boxes: Mapping[int, Box]) -> Iterator[tuple[int, Labels]]:
+    """Read the labels in each of some boxes; those of a part together."""
+    by_part: dict[tuple[int, int], list[int]] = {}
+    for number, box in boxes.items():
+        part = part_around(box, labels.shape)
+        by_part.setdefault((part[0].start, part[1].start), []).append(number)
+    for numbers in by_part.values():
+        part = part_around(boxes[numbers[0]], labels.shape)
+        read = np.asarray(labels[part])
+        for number in numbers:
+            box = boxes[number]
+            fits = all(a.stop <= b.stop for a, b in zip(box, part, strict=True))
+            yield number, read[within(box, part)] if fits else np.asarray(labels[box])

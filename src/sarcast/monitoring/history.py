@@ -13,7 +13,8 @@ import pandas as pd
 from sarcast.detection.runs import HISTORY
 from sarcast.errors import SarcastError
 from sarcast.io.files import explain_full_disk
-from sarcast.monitoring.events import AREAS, Step
+from sarcast.monitoring.alerts import AREAS
+from sarcast.monitoring.events import Step
 
 
 def rows_of(step: Step, time: str, pixel_ha: float) -> pd.DataFrame:

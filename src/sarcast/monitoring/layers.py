@@ -241,7 +241,7 @@ class Layers:
 
 
 @dataclass(frozen=True)
-class _Layer:
+class Layer:
     """How a layer is stored: its type, its value without alert or data, whether by band."""
 
     dtype: type[np.generic]
@@ -254,21 +254,21 @@ class _Layer:
 
 
 LAYERS = {
-    "status": _Layer(np.uint8, Status.NO_DATA),
-    "acquisition_status": _Layer(np.uint8, Status.NO_DATA),
-    "metric": _Layer(np.float32, np.nan),
-    "greatest_metric": _Layer(np.float32, np.nan),
-    "confidence": _Layer(np.float32, np.nan),
-    "first_day": _Layer(np.int32, NO_DAY),
-    "confirmed_day": _Layer(np.int32, NO_DAY),
-    "last_day": _Layer(np.int32, NO_DAY),
-    "count": _Layer(np.uint16, 0),
-    "percentage": _Layer(np.uint8, NO_PERCENTAGE),
-    "duration": _Layer(np.int32, 0),
-    "magnitude": _Layer(np.float32, np.nan, by_band=True),
-    "magnitude_looks": _Layer(np.uint16, 0, by_band=True),
-    "looks": _Layer(np.uint16, 0),
-    "clean_looks": _Layer(np.uint16, 0),
+    "status": Layer(np.uint8, Status.NO_DATA),
+    "acquisition_status": Layer(np.uint8, Status.NO_DATA),
+    "metric": Layer(np.float32, np.nan),
+    "greatest_metric": Layer(np.float32, np.nan),
+    "confidence": Layer(np.float32, np.nan),
+    "first_day": Layer(np.int32, NO_DAY),
+    "confirmed_day": Layer(np.int32, NO_DAY),
+    "last_day": Layer(np.int32, NO_DAY),
+    "count": Layer(np.uint16, 0),
+    "percentage": Layer(np.uint8, NO_PERCENTAGE),
+    "duration": Layer(np.int32, 0),
+    "magnitude": Layer(np.float32, np.nan, by_band=True),
+    "magnitude_looks": Layer(np.uint16, 0, by_band=True),
+    "looks": Layer(np.uint16, 0),
+    "clean_looks": Layer(np.uint16, 0),
 }
 """Types and values of pixels that no acquisition has seen, by layer."""
 

@@ -3,7 +3,8 @@
 import datetime as dt
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -13,11 +14,9 @@ import numpy as np
 import xarray as xr
 from odc.geo.geobox import GeoBox
 
-from sarcast.arrays import Float
 from sarcast.cube.dates import moment_of
 from sarcast.cube.schema import describe_grid
-from sarcast.detection import difference as di
-from sarcast.detection.area import in_memory
+from sarcast.detection.area import Area, open_area
 from sarcast.detection.event_files import with_points
 from sarcast.detection.judged import Part, crop
 from sarcast.detection.null import Null
@@ -31,9 +30,11 @@ from sarcast.io.files import exclusive
 from sarcast.io.footprint import by_code
 from sarcast.io.progress import track
 from sarcast.monitoring import history, notify
+from sarcast.monitoring.advance import Metric, NormMetric, PeakMetric, Shown, advance_pixels
+from sarcast.monitoring.alerts import Site
 from sarcast.monitoring.confirmation import ConfirmationRule, Opera
 from sarcast.monitoring.events import Step
-from sarcast.monitoring.layers import Layers, Look
+from sarcast.monitoring.layers import Layers, day_of
 from sarcast.monitoring.nulls import NullKeeper
 from sarcast.monitoring.options import MonitorOptions
 from sarcast.monitoring.output import (
@@ -42,8 +43,9 @@ from sarcast.monitoring.output import (
     is_current,
     write_outputs,
 )
+from sarcast.monitoring.pixels import Pixels
 from sarcast.monitoring.schedule import acquisitions_of, first_of, new_acquisitions, watch_options
-from sarcast.monitoring.sequential import Sequential, region_metric
+from sarcast.monitoring.sequential import Sequential
 from sarcast.monitoring.state import Known, Record, State, StateFolder, seconds_of
 from sarcast.monitoring.watcher import Sight, Watcher
 from sarcast.prediction.model import Model
@@ -68,7 +70,8 @@ class Monitored:
     grid
         Grid of the layers.
     state
-        After the last acquisition.
+        After the last acquisition; its pixels are in memory where the area is one block, else they
+        are read from the folder, which keeps the last four states.
     processed
         For each acquisition of this run its time, the ids of the events that are new, confirmed,
         finished, dismissed and merged, and the share of the pixels that it sees.
@@ -82,15 +85,28 @@ class Monitored:
     processed: tuple[dict[str, Any], ...]
     undelivered: int = 0
 
-    @property
+    @cached_property
     def layers(self) -> Layers:
-        """What is known of each pixel."""
-        return self.state.layers
+        """What is known of each pixel, all of it in memory."""
+        self._check_kept()
+        return self.state.pixels.layers()
 
     @cached_property
     def events(self) -> "geopandas.GeoDataFrame":
         """Events as in ``events.gpkg``."""
+        self._check_kept()
         return events_frame(self.state.tracked, self.grid)
+
+    def _check_kept(self) -> None:
+        """Raise if the pixels were on disk and are there no longer."""
+        record, folder = self.state.record, StateFolder(self.folder)
+        if self.state.is_in_memory:
+            return
+        if record.number not in folder.numbers() or folder.record(record.number) != record:
+            raise SarcastError(
+                f"later runs have removed state {record.number} of {self.folder}; use what the "
+                f"last run gave"
+            )
 
     def summary(self) -> dict[str, Any]:
         """Return what ``--json`` prints."""
@@ -166,7 +182,7 @@ def _run(
     if options.replay_from is not None:
         go_back(folder, options.replay_from)
     present = acquisitions_of(part.cube)
-    setting, state = _opened(folder, part, predictor, options)
+    setting, state = _opened(folder, Area(part, options.block), predictor, options)
     if state.record.known:
         notify.queue(folder.alerts, state.record, wanted=options.notify is not None)
     previous = predictor.previous or options.previous
@@ -175,11 +191,11 @@ def _run(
     _check_encoding(options, acquisitions, state.record)
     processed: list[dict[str, Any]] = []
     if acquisitions:
-        setting = replace(setting, part=in_memory(part))
-    keeper = NullKeeper(setting.part, predictor, setting.options, folder, options.renew_null)
-    for acquisition in track(acquisitions, "monitoring", len(acquisitions)):
-        state, summary = setting.process(state, acquisition, keeper)
-        processed.append(summary)
+        with setting.opened() as ready:
+            keeper = NullKeeper(ready.area, predictor, ready.options, folder, options.renew_null)
+            for acquisition in track(acquisitions, "monitoring", len(acquisitions)):
+                state, summary = ready.process(state, acquisition, keeper)
+                processed.append(summary)
     return _finished(setting, state, processed)
 
 
@@ -218,18 +234,18 @@ def _check_encoding(options: MonitorOptions, new: Sequence[Known], record: Recor
 
 
 def _opened(
-    folder: StateFolder, part: Part, predictor: Predictor, options: MonitorOptions
+    folder: StateFolder, area: Area, predictor: Predictor, options: MonitorOptions
 ) -> tuple["_Setting", State]:
     """Read the last state, which must be of the same cube, model and options, or make a first."""
-    grid: GeoBox = part.cube["backscatter"].odc.geobox
-    bands = options.bands or bands_of(part.cube)
+    grid = area.grid
+    bands = options.bands or bands_of(area.part.cube)
     made_from = {
         **options.fixed,
         **_identity(predictor),
         "grid": describe_grid(by_code(grid)),
         "bands": " ".join(bands),
     }
-    setting = _Setting(folder, part, predictor, options.model_copy(update={"bands": bands}))
+    setting = _Setting(folder, area, predictor, options.model_copy(update={"bands": bands}))
     if not (numbers := folder.numbers()):
         return setting, State.initial(grid.shape.yx, bands, made_from)
     _check_same(folder, folder.record(numbers[-1]), made_from)
@@ -256,7 +272,7 @@ def _check_same(folder: StateFolder, record: Record, made_from: dict[str, str]) 
 
 def _finished(setting: "_Setting", state: State, processed: list[dict[str, Any]]) -> Monitored:
     """Write the files, deliver notifications, and sum up."""
-    options, alerts, grid = setting.options, setting.folder.alerts, setting.grid
+    options, alerts, grid = setting.options, setting.folder.alerts, setting.area.grid
     record = state.record
     if processed or not is_current(alerts, record.id):
         provenance = {
@@ -269,6 +285,7 @@ def _finished(setting: "_Setting", state: State, processed: list[dict[str, Any]]
     left = notify.deliver(alerts, options.notify) if options.notify is not None else 0
     if not processed:
         _log.info(f"nothing new since {record.known[-1].time}")
+    state = state.in_memory() if setting.area.is_one_block else state
     return Monitored(alerts, grid, state, tuple(processed), left)
 
 
@@ -277,53 +294,74 @@ class _Setting:
     """What all acquisitions of a run have in common."""
 
     folder: StateFolder
-    part: Part
+    area: Area
     predictor: Predictor
     options: MonitorOptions
 
-    @property
-    def grid(self) -> GeoBox:
-        grid: GeoBox = self.part.cube["backscatter"].odc.geobox
-        return grid
+    @contextmanager
+    def opened(self) -> Iterator["_Setting"]:
+        """Give the same with workers, and a folder for intermediate results."""
+        with (
+            self.folder.scratch() as scratch,
+            open_area(self.area.part, self.options, scratch) as area,
+        ):
+            yield replace(self, area=area)
 
     @property
-    def min_pixels(self) -> int:
-        """Fewest pixels of an event."""
-        return max(1, math.ceil(self.options.min_area / pixel_ha(self.grid)))
+    def site(self) -> Site:
+        """Where events are followed."""
+        grid = self.area.grid
+        fewest = max(1, math.ceil(self.options.min_area / pixel_ha(grid)))
+        return Site(grid, fewest, self.area.each)
 
     def process(
         self, state: State, acquisition: Known, keeper: NullKeeper
     ) -> tuple[State, dict[str, Any]]:
         """Join an acquisition to the state, on disk too."""
         before, time = state.record, acquisition.time
-        watch = plan_watch(self.part.cube, watch_options(time, self.options.acquisitions))
+        watch = plan_watch(self.area.part.cube, watch_options(time, self.options.acquisitions))
         null, number, since = keeper.of(before, watch, time)
-        observer = observer_of(self.part.cube, self.predictor, null.strata, self.options)
-        watcher = Watcher(observer, null)
-        sight = watcher.look_at(self._needed(watch), state.baselines)
-        rule = self._rule(null)
-        look = Look(seconds_of(time), self._metric(watcher, sight), sight.difference)
-        layers = rule.advance(state.layers, look)
-        step = state.tracked.advance(layers, look.day, self.min_pixels, self.grid)
-        baselines = state.baselines.after(layers.status, look.time, watch.before)
-        rows = history.rows_of(step, time, pixel_ha(self.grid))
-        previous = before.id if before.number else ""
-        record = Record(
-            before.number + 1,
-            (*before.known, acquisition),
-            before.made_from,
-            number,
-            since,
-            history.append(self.folder.alerts, before.history_bytes, rows),
-            tuple(_notices(step, self.grid, time, previous)),
-        )
-        new = State(layers, baselines, step.tracked, record).sealed(previous)
-        self.folder.write(new)
+        shape, bands = state.pixels.shape, state.pixels.bands
+        with self.area.with_scratch() as area, self.folder.draft(shape, bands) as target:
+            shown = self._shown(state, watch, null, area, seconds_of(time))
+            rule = self._rule(null)
+            seen, unfixed = advance_pixels(state.pixels, shown, rule, area, null.strata, target)
+            fixed = unfixed.fix(state.fixed, watch.before, target)
+            step = state.tracked.advance(target, day_of(shown.time), self.site, target["event"])
+            previous = before.id if before.number else ""
+            record = Record(
+                before.number + 1,
+                (*before.known, acquisition),
+                before.made_from,
+                number,
+                since,
+                self._appended(before, step, time),
+                tuple(_notices(step, area.grid, time, previous)),
+                fixed=fixed.stored,
+            )
+            new = State(Pixels(target), step.tracked, record).sealed(previous, area.each)
+            new = self.folder.write(new)
         notify.queue(self.folder.alerts, new.record, wanted=self.options.notify is not None)
         self.folder.prune()
-        summary = {"time": time, **step.changed, "seen": round(float(look.seen.mean()), 4)}
+        share = seen / (shape[0] * shape[1])
+        summary = {"time": time, **step.changed, "seen": round(share, 4)}
         _write_log(self.folder.alerts, summary, renewed=number == record.number)
         return new, summary
+
+    def _appended(self, before: Record, step: Step, time: str) -> int:
+        """Append to the history, and give its valid bytes."""
+        rows = history.rows_of(step, time, pixel_ha(self.area.grid))
+        return history.append(self.folder.alerts, before.history_bytes, rows)
+
+    def _shown(
+        self, state: State, watch: Watch, null: Null, area: Area, time: np.datetime64
+    ) -> Shown:
+        """What an acquisition shows."""
+        observer = observer_of(area.part.cube, self.predictor, null.strata, self.options)
+        watcher = Watcher(observer, null, area)
+        codes = state.pixels.arrays["baseline"]
+        sight = watcher.look_at(self._needed(watch), codes, state.fixed)
+        return Shown(time, self._metric(watcher, sight), sight.difference, observer.finest_px)
 
     def _needed(self, watch: Watch) -> Watch:
         """Leave out the acquisitions that the rule does not look at; the baseline stays."""
@@ -334,11 +372,10 @@ class _Setting:
             return Opera(self.options.opera)
         return Sequential.of(null, self.options.false_events, self.options)
 
-    def _metric(self, watcher: Watcher, sight: Sight) -> Float:
-        """Metric of the rule, dims (y, x); NaN where the acquisition does not see the pixel."""
+    def _metric(self, watcher: Watcher, sight: Sight) -> Metric:
         if self.options.rule == "opera":
-            return di.norm(sight.residuals.z[-1])
-        return region_metric(*watcher.evidence(sight))
+            return NormMetric(sight.residuals)
+        return PeakMetric(*watcher.evidence(sight))
 
 
 def _notices(step: Step, grid: GeoBox, time: str, previous: str) -> list[dict[str, Any]]:

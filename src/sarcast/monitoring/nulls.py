@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from sarcast.detection.area import Area
-from sarcast.detection.judged import Part
 from sarcast.detection.null import Null
 from sarcast.detection.null_file import read_null, write_null
 from sarcast.detection.prepare import measure_null
@@ -24,7 +23,7 @@ class NullKeeper:
 
     Attributes
     ----------
-    part, predictor, options
+    area, predictor, options
         As for ``measure_null``.
     folder
         Where they are kept.
@@ -32,7 +31,7 @@ class NullKeeper:
         Whether the next acquisition renews them in any case.
     """
 
-    part: Part
+    area: Area
     predictor: Predictor
     options: MonitorOptions
     folder: StateFolder
@@ -75,7 +74,8 @@ class NullKeeper:
         return bool(now - then >= np.timedelta64(self.options.renew_days, "D"))
 
     def _measured(self, number: int, watch: Watch) -> Null:
-        null = measure_null(Area(self.part), self.predictor, watch, self.options)
+        with self.area.with_scratch() as area:
+            null = measure_null(area, self.predictor, watch, self.options)
         self.folder.path.mkdir(parents=True, exist_ok=True)
         write_null(null, self.folder.null_path(number))
         self._known = {number: null}

@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import ConfigDict, Field
 
 from sarcast.cube.dates import IsoDate
+from sarcast.detection.blocks import BlockOptions
 from sarcast.detection.prepare import EvidenceOptions
 from sarcast.monitoring.confirmation import OperaOptions
 from sarcast.monitoring.sequential import SequentialOptions
@@ -13,7 +14,7 @@ RuleName = Literal["sequential", "opera"]
 Encoding = Literal["opera", "gfw"]
 
 
-class MonitorOptions(EvidenceOptions, SequentialOptions):
+class MonitorOptions(EvidenceOptions, SequentialOptions, BlockOptions):
     """What each acquisition is compared with, and which rule confirms alerts."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -72,5 +73,16 @@ class MonitorOptions(EvidenceOptions, SequentialOptions):
         }
 
 
-FREE = frozenset({"start", "renew_null", "replay_from", "encoding", "notify", "bands"})
-"""Options that may change between runs; the bands are those of the first run."""
+FREE = frozenset(
+    {
+        "start",
+        "renew_null",
+        "replay_from",
+        "encoding",
+        "notify",
+        "bands",
+        *BlockOptions.model_fields,
+    }
+)
+"""Options that may change between runs; the bands are those of the first run. The blocks do not
+change the result."""

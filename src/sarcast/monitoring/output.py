@@ -1,7 +1,7 @@
 """The files of a monitoring folder: layers, events, QGIS styles and STAC item, from the state."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,13 +12,15 @@ import pystac
 import shapely
 from odc.geo.geobox import GeoBox
 
+from sarcast.arrays import Box
 from sarcast.detection import styles
 from sarcast.detection.event_files import write_outlines
 from sarcast.detection.output import Product, classes_of, dates_since, write_item
 from sarcast.detection.regions import pixel_ha
 from sarcast.detection.runs import ITEM
-from sarcast.io.cogs import write_cog
+from sarcast.io.cogs import Parts, write_cog
 from sarcast.io.files import explain_full_disk, scratch_folder
+from sarcast.monitoring.alerts import AREAS
 from sarcast.monitoring.encoding import (
     DIST_EPOCH,
     DIST_NO_DATA,
@@ -26,8 +28,9 @@ from sarcast.monitoring.encoding import (
     encode_days,
     encode_gfw,
 )
-from sarcast.monitoring.events import AREAS, DISMISSED, MERGED, Tracked, draw
-from sarcast.monitoring.layers import NO_DAY, NO_PERCENTAGE, Int, Layers, Status
+from sarcast.monitoring.events import DISMISSED, MERGED, Tracked, draw
+from sarcast.monitoring.layers import NO_DAY, NO_PERCENTAGE, Int, Status
+from sarcast.monitoring.pixels import KINDS, Pixels
 from sarcast.monitoring.state import State
 
 if TYPE_CHECKING:
@@ -149,51 +152,84 @@ def write_outputs(
 
 
 def _write_layers(folder: Path, state: State, grid: GeoBox, encoding: "Encoding") -> None:
-    layers, bands = state.layers, [band.upper() for band in state.tracked.bands]
-    _write_status(folder, layers, grid)
-    _write_dates(folder, layers, grid, encoding)
-    for name, values, text in (
-        ("metric", layers.metric, "metric of the last acquisition"),
-        ("greatest-metric", layers.greatest_metric, "greatest metric of the present alert"),
-        ("confidence", layers.confidence, "confidence"),
+    """Write the rasters, each read from the state part by part."""
+    pixels, bands = state.pixels, [band.upper() for band in state.tracked.bands]
+    _write_status(folder, pixels, grid)
+    _write_dates(folder, pixels, grid, encoding)
+    for name, layer, text in (
+        ("metric", "metric", "metric of the last acquisition"),
+        ("greatest-metric", "greatest_metric", "greatest metric of the present alert"),
+        ("confidence", "confidence", "confidence"),
     ):
-        write_cog(folder / f"{name}.tif", values, grid, bands=[text])
+        write_cog(folder / f"{name}.tif", _as_it_is(pixels, layer), grid, bands=[text])
     names = [f"{band} mean of actual - expected, dB" for band in bands]
-    write_cog(folder / "magnitude.tif", layers.magnitude, grid, bands=names)
-    unseen = layers.status == Status.NO_DATA
-    for name, numbers, none, text in (
-        ("count", layers.count, _NO_COUNT, "detections of the present alert"),
-        ("percentage", layers.percentage, NO_PERCENTAGE, "detections, % of acquisitions"),
-        ("duration", _limited(layers.duration), DIST_NO_DATA, "days of detections"),
+    write_cog(folder / "magnitude.tif", _as_it_is(pixels, "magnitude"), grid, bands=names)
+    for name, dtype, none, text in (
+        ("count", np.uint16, _NO_COUNT, "detections of the present alert"),
+        ("percentage", np.uint8, NO_PERCENTAGE, "detections, % of acquisitions"),
+        ("duration", np.int16, DIST_NO_DATA, "days of detections"),
     ):
-        known = np.where(unseen, numbers.dtype.type(none), numbers)
+        known = _made(pixels, dtype, (name, "status"), _where_seen(dtype, none))
         write_cog(folder / f"{name}.tif", known, grid, nodata=none, bands=[text])
     names = ["id of the event"]
-    write_cog(folder / "event.tif", state.tracked.labels, grid, nodata=0, bands=names)
+    write_cog(folder / "event.tif", _as_it_is(pixels, "event"), grid, nodata=0, bands=names)
 
 
-def _write_status(folder: Path, layers: Layers, grid: GeoBox) -> None:
+def _as_it_is(pixels: Pixels, name: str) -> Parts:
+    """An array of the state as an image that is read by parts."""
+    array = pixels.arrays[name]
+    shape = pixels.bands if len(array.shape) > 2 else 1, *pixels.shape
+    return Parts(shape, KINDS[name].dtype, lambda box: array[(..., *box)])
+
+
+def _made(
+    pixels: Pixels,
+    dtype: npt.DTypeLike,
+    names: Sequence[str],
+    made: Callable[..., npt.NDArray[Any]],
+) -> Parts:
+    """An image that is made of arrays of the state, part by part."""
+    arrays = [pixels.arrays[name] for name in names]
+
+    def read(box: Box) -> npt.NDArray[Any]:
+        return made(*(np.asarray(array[box]) for array in arrays))
+
+    return Parts((1, *pixels.shape), dtype, read)
+
+
+def _where_seen(dtype: type[np.integer], none: int) -> Callable[[Int, Int], Int]:
+    """Limits numbers to the range of a type, with a value where nothing was seen."""
+
+    def limited(numbers: Int, status: Int) -> Int:
+        known = np.clip(numbers, 0, np.iinfo(dtype).max)
+        return np.where(status == Status.NO_DATA, none, known).astype(dtype)
+
+    return limited
+
+
+def _write_status(folder: Path, pixels: Pixels, grid: GeoBox) -> None:
     text = ", ".join(f"{stop.value:.0f} {stop.label}" for stop in STATUS)
     colours = {int(stop.value): stop.rgba for stop in STATUS}
-    for name, values in (
-        ("status", layers.status),
-        ("status-acquisition", layers.acquisition_status),
-    ):
-        path = folder / f"{name}.tif"
+    for name, layer in (("status", "status"), ("status-acquisition", "acquisition_status")):
+        path, values = folder / f"{name}.tif", _as_it_is(pixels, layer)
         write_cog(path, values, grid, nodata=_NO_BYTE, bands=[text], colours=colours)
 
 
-def _write_dates(folder: Path, layers: Layers, grid: GeoBox, encoding: "Encoding") -> None:
+def _write_dates(folder: Path, pixels: Pixels, grid: GeoBox, encoding: "Encoding") -> None:
     """Write dates as int16, days since the epoch of the encoding."""
     epoch = epoch_of(encoding)
     tags = {"EPOCH": str(epoch), "UNIT": "day", "ENCODING": encoding}
+
+    def encoded(days: Int, status: Int) -> npt.NDArray[np.int16]:
+        return encode_dates(days, status, encoding)
+
     for name, (layer, text) in DAY_LAYERS.items():
-        days = encode_dates(getattr(layers, layer), layers.status, encoding)
+        days = _made(pixels, np.int16, (layer, "status"), encoded)
         names = [f"{text}, days since {epoch}, 0 none, -1 not seen"]
         path = folder / f"{name}.tif"
         write_cog(path, days, grid, nodata=DIST_NO_DATA, bands=names, tags=tags)
     if encoding == "gfw":
-        code = encode_gfw(layers.status, layers.first_day)
+        code = _made(pixels, np.uint16, ("status", "first_day"), encode_gfw)
         names = [f"2 alert or 3 confirmed, then four digits: days since {epoch}; 0 none"]
         write_cog(folder / "alert.tif", code, grid, nodata=0, bands=names, tags=tags)
 
@@ -211,11 +247,6 @@ def encode_dates(days: Int, status: Int, encoding: "Encoding") -> npt.NDArray[np
     later = int((DIST_EPOCH - GFW_EPOCH).astype(np.int64))
     shifted = np.where(days == NO_DAY, NO_DAY, days.astype(np.int64) + later)
     return encode_days(shifted.astype(np.int32), status)
-
-
-def _limited(values: Int) -> npt.NDArray[np.int16]:
-    most = np.iinfo(np.int16).max
-    return np.clip(values, 0, most).astype(np.int16)
 
 
 # --- events ---------------------------------------------------------------------------------------
@@ -266,8 +297,8 @@ def events_frame(
 def _outlines(tracked: Tracked, table: pd.DataFrame, grid: GeoBox) -> list[Any]:
     """Outlines of events: those kept at their end, or those of their pixels."""
     stored = table["outline"] != b""
-    live = table.index[~stored].to_numpy(dtype=np.int64)
-    drawn = dict(zip(live, draw(tracked.labels, live, grid), strict=True))
+    live = table[~stored]
+    drawn = dict(zip(live.index, draw(tracked.labels, live, grid), strict=True))
     kept = table.loc[stored, "outline"].map(shapely.from_wkb)
     return [kept[number] if number in kept.index else drawn[number] for number in table.index]
 

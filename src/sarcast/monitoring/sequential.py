@@ -11,9 +11,9 @@ from typing import ClassVar
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from sarcast.arrays import Bool, Float
+from sarcast.arrays import Bool, Double, Float, Labels
 from sarcast.detection.null import Null
-from sarcast.detection.regions import LEAST_PEAK, Regions
+from sarcast.detection.regions import LEAST_PEAK
 from sarcast.monitoring.layers import (
     CONFIRMED,
     FINISHED,
@@ -112,7 +112,7 @@ class Sequential:
         blank = look.seen & (layers.status == Status.NO_DATA)
         recorded = record_look(layers.without_alert(blank), look, hit, new)
         counted = self._count(recorded, look, hit)
-        judged = confirm(self._judge(counted), look.day)
+        judged = confirm(self._judge(counted, hit), look.day)
         ended = self._end(judged, look)
         return record_acquisition(ended, look, self._status_alone(look, hit))
 
@@ -127,11 +127,14 @@ class Sequential:
         alive = look.seen & np.isin(counted.status, ACTIVE)
         return counted.updated(alive | hit, percentage=np.minimum(share, 100).astype(np.uint8))
 
-    def _judge(self, layers: Layers) -> Layers:
-        """Derive the status of alerts that are neither finished nor dismissed."""
+    def _judge(self, layers: Layers, hit: Bool) -> Layers:
+        """Derive the status of alerts that are neither finished nor dismissed.
+
+        Only a detection confirms: thresholds that fall when null distributions are renewed do not.
+        """
         active = (layers.count > 0) & ~np.isin(layers.status, FINISHED)
         second = layers.count >= FEWEST_DETECTIONS
-        sure = second & (layers.greatest_metric > self.sure)
+        sure = second & hit & (layers.greatest_metric > self.sure)
         low = np.where(second, Status.PROVISIONAL_LOW, Status.FIRST_LOW)
         low = np.where(sure | np.isin(layers.status, CONFIRMED), Status.CONFIRMED_LOW, low)
         steps = Status.FIRST_HIGH - Status.FIRST_LOW
@@ -160,7 +163,7 @@ class Sequential:
         return np.where(look.seen, status, Status.NO_DATA)
 
 
-def region_metric(evidence: Float, regions: Regions) -> Float:
+def region_metric(evidence: Float, numbers: Labels, peaks: Double) -> Float:
     """Peak evidence of each pixel's region, dims (y, x).
 
     Outside regions the evidence of the pixel, at most that of the lowest peak.
@@ -169,10 +172,12 @@ def region_metric(evidence: Float, regions: Regions) -> Float:
     ----------
     evidence
         Dims (y, x); NaN where not judged.
-    regions
-        Found in it.
+    numbers
+        Dims (y, x): number of each pixel's region, as ``Regions.numbered`` gives it.
+    peaks
+        Dims (region): greatest evidence of each.
     """
-    peaks = np.concatenate([[0.0], regions.peaks]).astype(np.float32)
+    by_number = np.concatenate([[0.0], peaks]).astype(np.float32)
     outside = np.minimum(evidence, np.float32(LEAST_PEAK))
-    metric: Float = np.where(regions.labels > 0, peaks[regions.labels], outside)
+    metric: Float = np.where(numbers > 0, by_number[numbers], outside)
     return metric

@@ -1,41 +1,41 @@
 """The state of monitoring on disk: what is known after an acquisition, one folder each.
 
     ALERTS/state/000012/record.json    number, acquisition, id of the run before, hash of all of it
-                        layers.zarr    layers, baselines and event of each pixel
+                        layers.zarr    layers, baseline and event of each pixel, read by parts
                         events.parquet
     ALERTS/state/null-000009.npz       null distributions since acquisition 9
     ALERTS/history.csv                 rows of events; a record states how many bytes are valid
 
-A state is written to a hidden folder and renamed: a run that is killed leaves the state before an
-acquisition or after it. Kept are the last states and the last one of each month.
+A state is written to a hidden folder, part by part, and renamed: a run that is killed leaves the
+state before an acquisition or after it. Kept are the last states and the last one of each month.
 """
 
 import hashlib
 import json
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import zarr
 
+from sarcast.detection.blocks import Each, each_in_turn
 from sarcast.errors import SarcastError
-from sarcast.io.files import explain_full_disk
-from sarcast.monitoring.baselines import Baselines
+from sarcast.io.files import explain_full_disk, scratch_folder
+from sarcast.io.scratch import Array
+from sarcast.monitoring.baselines import Fixed
 from sarcast.monitoring.events import Tracked
-from sarcast.monitoring.layers import LAYERS, Layers
+from sarcast.monitoring.pixels import KINDS, Pixels, chunk_of
 
-VERSION = 1
+VERSION = 2
 FOLDER = "state"
 KEPT = 4
 """States kept besides the last one of each month."""
-CHUNK = 512
-"""Side of a chunk of the layers, pixels."""
-_WRITING, _REMOVED = ".writing", ".removed"
+_WRITING, _REMOVED, _SCRATCH = ".writing", ".removed", ".scratch"
 _RECORD, _LAYERS, _EVENTS = "record.json", "layers.zarr", "events.parquet"
 
 
@@ -84,9 +84,11 @@ class Record:
     previous
         Id of the state before; empty for the first.
     hash
-        SHA-256 of layers, baselines and events.
+        SHA-256 of pixels and events.
     version
         Of this format.
+    fixed
+        Fixed baselines, as ``Fixed`` stores them.
     """
 
     number: int
@@ -99,6 +101,7 @@ class Record:
     previous: str = ""
     hash: str = ""
     version: int = VERSION
+    fixed: tuple[tuple[str, bool], ...] = ()
 
     @property
     def time(self) -> np.datetime64:
@@ -119,10 +122,19 @@ class Record:
 
 @dataclass(frozen=True)
 class State:
-    """What is known after an acquisition."""
+    """What is known after an acquisition.
 
-    layers: Layers
-    baselines: Baselines
+    Attributes
+    ----------
+    pixels
+        What is known of each pixel, read by parts.
+    tracked
+        The events; their labels are those of the pixels.
+    record
+        What it is a state of.
+    """
+
+    pixels: Pixels
     tracked: Tracked
     record: Record = field(repr=False)
 
@@ -132,32 +144,33 @@ class State:
     ) -> Self:
         """Return what is known before the first acquisition."""
         record = Record(0, (), made_from, 0, "", 0)
-        layers = Layers.empty(shape, len(bands))
-        return cls(layers, Baselines.moving(shape), Tracked.none(shape, bands), record)
+        return cls(Pixels.blank(shape, len(bands)), Tracked.none(shape, bands), record)
 
-    def sealed(self, previous: str) -> Self:
+    @property
+    def fixed(self) -> Fixed:
+        """The fixed baselines."""
+        return Fixed.of(self.record.fixed)
+
+    def sealed(self, previous: str, each: Each = each_in_turn) -> Self:
         """Return the state with its hash and the id of the one before."""
-        return replace(self, record=replace(self.record, previous=previous, hash=self.digest()))
+        return replace(self, record=replace(self.record, previous=previous, hash=self.digest(each)))
 
-    def digest(self) -> str:
-        """SHA-256 of layers, baselines and events."""
-        digest = hashlib.sha256()
-        for name, values in sorted(self._arrays().items()):
-            digest.update(f"{name} {values.dtype.str} {values.shape}".encode())
-            digest.update(np.ascontiguousarray(values).tobytes())
-        digest.update(self.tracked.table.to_csv().encode())
-        return digest.hexdigest()
+    def digest(self, each: Each = each_in_turn) -> str:
+        """SHA-256 of pixels and events."""
+        text = self.pixels.digest(each) + self.tracked.table.to_csv()
+        return hashlib.sha256(text.encode()).hexdigest()
 
-    def _arrays(self) -> dict[str, npt.NDArray[Any]]:
-        baselines = self.baselines
-        return {
-            **self.layers.arrays(),
-            "baseline": baselines.code,
-            "renewed_day": baselines.renewed_day,
-            "baseline_end": baselines.ends.astype(np.int64),
-            "baseline_latest": baselines.latest,
-            "event": self.tracked.labels,
-        }
+    @property
+    def is_in_memory(self) -> bool:
+        """Whether the state does not need its folder."""
+        return isinstance(self.tracked.labels, np.ndarray)
+
+    def in_memory(self) -> Self:
+        """Read all pixels, which must fit: the state no longer needs its folder."""
+        pixels = self.pixels.in_memory()
+        return replace(
+            self, pixels=pixels, tracked=replace(self.tracked, labels=pixels.arrays["event"])
+        )
 
 
 @dataclass(frozen=True)
@@ -206,8 +219,7 @@ class StateFolder:
             read = json.loads(path.read_text(encoding="utf-8"))
             version = read["version"]
             if version == VERSION:
-                known = tuple(Known(**each) for each in read.pop("known"))
-                return Record(known=known, notices=tuple(read.pop("notices")), **read)
+                return Record(**{**read, **_listed(read)})
         except (OSError, ValueError, LookupError, TypeError) as error:
             raise self._damaged(number, str(error)) from error
         raise SarcastError(
@@ -216,7 +228,7 @@ class StateFolder:
         )
 
     def read(self, number: int, bands: tuple[str, ...]) -> State:
-        """Read a state.
+        """Open a state, whose pixels are read by parts, and check its hash.
 
         Raises
         ------
@@ -225,21 +237,29 @@ class StateFolder:
         """
         record = self.record(number)
         try:
-            group = zarr.open_group(self._of(number) / _LAYERS, mode="r")
-            arrays = {name: np.asarray(array[...]) for name, array in group.arrays()}
-            table = pd.read_parquet(self._of(number) / _EVENTS)
-            state = _state(arrays, table, bands, record)
+            state = self._open(record, bands)
             digest = state.digest()
-        except SarcastError:
-            raise
         except Exception as error:  # a codec may raise anything on damaged bytes
             raise self._damaged(number, str(error)) from error
         if digest != record.hash:
             raise self._damaged(number, "its content is not what was written")
         return state
 
-    def write(self, state: State) -> None:
-        """Write a state; it is there once this returns, and not at all before.
+    @contextmanager
+    def draft(self, shape: tuple[int, int], bands: int) -> Iterator[Mapping[str, Array]]:
+        """Give the arrays of a new state, to be filled by parts and then written by ``write``.
+
+        Parameters
+        ----------
+        shape
+            Rows and columns of the area.
+        bands
+            Number of bands.
+
+        Yields
+        ------
+        dict
+            By name, as in ``Pixels``. They are removed unless ``write`` is called before the end.
 
         Raises
         ------
@@ -248,12 +268,37 @@ class StateFolder:
         """
         partial = self.path / _WRITING
         shutil.rmtree(partial, ignore_errors=True)
-        with explain_full_disk(self.alerts):
-            partial.mkdir(parents=True)
-            _write_arrays(partial / _LAYERS, state._arrays())
-            state.tracked.table.to_parquet(partial / _EVENTS)
-            (partial / _RECORD).write_text(_json(asdict(state.record)) + "\n", encoding="utf-8")
-            partial.rename(self._of(state.record.number))
+        try:
+            with explain_full_disk(self.alerts):
+                partial.mkdir(parents=True)
+                yield _new_arrays(partial / _LAYERS, shape, bands)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+
+    def write(self, state: State) -> State:
+        """Write a state whose pixels are those of ``draft``.
+
+        It is there once this returns, and not at all before.
+
+        Returns
+        -------
+        State
+            The same, with its pixels where they are now.
+        """
+        partial = self.path / _WRITING
+        state.tracked.table.to_parquet(partial / _EVENTS)
+        (partial / _RECORD).write_text(_json(asdict(state.record)) + "\n", encoding="utf-8")
+        partial.rename(self._of(state.record.number))
+        pixels = Pixels(_arrays(self._of(state.record.number)))
+        return State(pixels, replace(state.tracked, labels=pixels.arrays["event"]), state.record)
+
+    @contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """Give a folder for intermediate results, which is deleted at the end."""
+        with scratch_folder(self.path / _SCRATCH) as folder:
+            yield folder
+        with suppress(OSError):
+            self.path.rmdir()  # of a first run that failed
 
     def remove(self, numbers: Iterable[int]) -> None:
         """Remove states, the latest first."""
@@ -280,6 +325,14 @@ class StateFolder:
     def _of(self, number: int) -> Path:
         return self.path / f"{number:06d}"
 
+    def _open(self, record: Record, bands: tuple[str, ...]) -> State:
+        folder = self._of(record.number)
+        pixels = Pixels(_arrays(folder))
+        pixels.check(pixels.shape, len(bands))
+        names = tuple(band.lower() for band in bands)
+        tracked = Tracked(pixels.arrays["event"], pd.read_parquet(folder / _EVENTS), names)
+        return State(pixels, tracked, record)
+
     def _damaged(self, number: int, reason: str) -> SarcastError:
         first = (reason.splitlines() or ["unreadable"])[0]
         return SarcastError(
@@ -288,25 +341,34 @@ class StateFolder:
         )
 
 
-def _state(
-    arrays: dict[str, npt.NDArray[Any]], table: pd.DataFrame, bands: tuple[str, ...], record: Record
-) -> State:
-    baselines = Baselines(
-        arrays.pop("baseline"),
-        arrays.pop("renewed_day"),
-        arrays.pop("baseline_end").astype("datetime64[s]"),
-        arrays.pop("baseline_latest"),
-    )
-    tracked = Tracked(arrays.pop("event"), table, tuple(band.lower() for band in bands))
-    return State(Layers.from_arrays(arrays), baselines, tracked, record)
+def _listed(read: Mapping[str, Any]) -> dict[str, Any]:
+    """Lists of a record as read from JSON, as a record has them."""
+    return {
+        "known": tuple(Known(**each) for each in read["known"]),
+        "fixed": tuple((str(end), bool(latest)) for end, latest in read["fixed"]),
+        "notices": tuple(read["notices"]),
+    }
 
 
-def _write_arrays(path: Path, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
-    group = zarr.create_group(path)
-    for name, values in arrays.items():
-        blank = LAYERS[name].blank if name in LAYERS else 0
-        chunks = tuple(min(CHUNK, max(size, 1)) for size in values.shape)
-        group.create_array(name, data=values, chunks=chunks, fill_value=blank)
+def _arrays(folder: Path) -> dict[str, Array]:
+    group = zarr.open_group((folder / _LAYERS).absolute(), mode="r")
+    return dict(group.arrays())
+
+
+def _new_arrays(path: Path, shape: tuple[int, int], bands: int) -> dict[str, Array]:
+    """Arrays on disk whose chunks are the parts: of several parts written at a time, none tears."""
+    group = zarr.create_group(path.absolute())
+    made: dict[str, Array] = {}
+    for name, kind in KINDS.items():
+        sides = kind.shape(shape, bands)
+        made[name] = group.create_array(
+            name,
+            shape=sides,
+            dtype=np.dtype(kind.dtype),
+            chunks=chunk_of(sides),
+            fill_value=kind.blank,
+        )
+    return made
 
 
 def _json(value: Any) -> str:

@@ -1,51 +1,58 @@
 """What an acquisition shows: evidence of its last acquisitions, each pixel by its baseline."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import xarray as xr
 from scipy import ndimage
 
-from sarcast.arrays import Bool, Box, Float
+from sarcast.arrays import Bool, Box, Float, Labels
 from sarcast.detection import difference as di
-from sarcast.detection.evidence import Residuals
+from sarcast.detection.area import Area, Plots
+from sarcast.detection.blocks import Sampling
+from sarcast.detection.detect import judge
+from sarcast.detection.evidence import Residuals, typical_norms
+from sarcast.detection.joining import CONNECTIVITY
 from sarcast.detection.null import Null
-from sarcast.detection.observation import Observer
-from sarcast.detection.regions import CONNECTIVITY, Regions
-from sarcast.detection.smoothing import smooth
+from sarcast.detection.observation import Observer, ResidualLayers, where_judged
+from sarcast.detection.regions import Regions
 from sarcast.detection.watch import Watch
 from sarcast.errors import SarcastError
-from sarcast.monitoring.baselines import Baselines
+from sarcast.io.boxes import cut
+from sarcast.io.scratch import Array, Readable
+from sarcast.monitoring.baselines import MOVING, Fixed
+from sarcast.monitoring.pixels import parts_of
 from sarcast.windows import PreviousOptions
 
 _log = logging.getLogger(__name__)
 
-CROP_MARGIN_PX = 128
-"""Pixels around those of a fixed baseline that are predicted with them, and level them."""
+CELL_PX = 128
+"""Pixels around those of a fixed baseline that are predicted with them, and level them; side of the
+cells in which such pixels are found."""
+MOST_CELLS = 6
+"""Cells a side that share a prediction, besides one more on each side: 1024 pixels in all."""
 
 
 @dataclass(frozen=True)
 class Sight:
-    """What an acquisition shows, with the acquisitions watched before it.
+    """What an acquisition shows, with the acquisitions watched before it; read by parts.
 
     Attributes
     ----------
     residuals
         Of all watched acquisitions, each pixel by its baseline; the last one is the acquisition.
+    typical
+        Typical norm at each of them against the moving baseline, as ``typical_norms`` gives it.
     difference
-        Dims (band, y, x): actual - expected of the acquisition, averaged over 25 m, dB; NaN where
-        it does not see the pixel.
+        Dims (band, y, x): actual - expected of the acquisition, dB; NaN in all bands where it does
+        not see the pixel.
     """
 
-    residuals: Residuals
-    difference: Float
-
-    @property
-    def seen(self) -> Bool:
-        """Where the acquisition itself is judged, dims (y, x)."""
-        return np.asarray(np.isfinite(self.residuals.z[-1]).all(axis=0))
+    residuals: ResidualLayers
+    typical: Sequence[float]
+    difference: Array
 
 
 @dataclass(frozen=True)
@@ -58,46 +65,60 @@ class Watcher:
         Makes statistics of residuals.
     null
         Null distributions of watches of as many acquisitions.
+    area
+        The area of the cube, and where what is seen is kept.
     """
 
     observer: Observer
     null: Null
+    area: Area
 
-    def look_at(self, watch: Watch, baselines: Baselines) -> Sight:
-        """Compare the last watched acquisition, and those before it, with their baselines."""
-        z, difference, correlation = self._residuals(self.observer, watch)
-        for code in baselines.in_use:
-            fixed = replace(watch, before=baselines.end_of(code, watch.before))
-            where = baselines.code == code
-            for box in _boxes(where):
-                observer = self._of(box, latest=baselines.is_latest(code))
-                try:
-                    found = self._residuals(observer, fixed)
-                except SarcastError as error:
-                    _log.warning(f"the moving baseline replaces a fixed one: {error}")
-                    continue
-                for whole, part in zip((z, difference), found[:2], strict=True):
-                    whole[(..., *box)][..., where[box]] = part[..., where[box]]
-        return self._smoothed(Sight(Residuals(z, correlation), difference))
+    @property
+    def plots(self) -> Plots:
+        """The blocks."""
+        return self.observer.plots(self.area)
 
-    def evidence(self, sight: Sight) -> tuple[Float, Regions]:
-        """Evidence, dims (y, x), NaN where the acquisition does not see the pixel; its regions."""
-        observed = self.observer.observe_residuals(sight.residuals)
-        evidence = self.null.evidence(observed.statistics, observed.looks)
-        regions = self.observer.regions_of(evidence, observed.shift)
-        return np.where(sight.seen, evidence, np.float32(np.nan)), regions
+    def look_at(self, watch: Watch, codes: Readable, fixed: Fixed) -> Sight:
+        """Compare the last watched acquisition, and those before it, with their baselines.
 
-    def _residuals(self, observer: Observer, watch: Watch) -> tuple[Float, Float, float]:
-        """Residuals in standard deviations, dims (time, band, y, x), and the last ones in dB."""
-        images = observer.reader.images(watch)
-        residuals = observer.reader.residuals(images)
-        last = images.isel(time=-1)
-        difference = di.subtract(last["actual"].values, last["expected"].values)
-        return residuals.z, difference, residuals.correlation
+        Parameters
+        ----------
+        watch
+            What is watched, from the moving baseline.
+        codes
+            Dims (y, x): which baseline each pixel has, as in ``Baselines``.
+        fixed
+            The fixed ones.
+        """
+        area, reader = self.area, self.observer.reader
+        with area.with_scratch() as temporary:  # images are not needed again
+            images = reader.watched(watch, self.plots.regions, temporary.scratch, area.workers)
+            difference = area.scratch.images((len(images.bands), *area.shape), np.float32)
+            residuals, typical = self.observer.levelled(images, area, self.plots, difference)
+        kept = _Kept(residuals.raw, difference, area.scratch.images(area.shape, bool))
+        for code, cells in sorted(_cells_of(codes).items()):
+            before = replace(watch, before=fixed.end_of(code, watch.before))
+            for box, own in _boxes(cells, area.shape):
+                observer = self._of(box, latest=fixed.is_latest(code))
+                kept.put(_compared(observer, before), box, own & (codes[box] == code))
+        if kept.boxes:
+            residuals = replace(residuals, levelled=kept.levelled)
+        return Sight(residuals, typical, difference)
 
-    def _smoothed(self, sight: Sight) -> Sight:
-        seen = np.where(sight.seen, sight.difference, np.float32(np.nan))
-        return replace(sight, difference=smooth(seen, self.observer.finest_px))
+    def evidence(self, sight: Sight) -> tuple[Array, Regions]:
+        """Evidence, dims (y, x), NaN where no acquisition is judged, and its regions."""
+        residuals, plots = sight.residuals, self.plots
+        typical = sight.typical if residuals.levelled is None else self._typical(residuals)
+        observation = self.observer.measured(residuals, typical, self.area, plots)
+        evidence, _ = judge(observation, self.null, self.area, plots)
+        regions = self.observer.regions_in(self.area, plots, evidence, observation.shift)
+        return evidence, regions
+
+    def _typical(self, residuals: ResidualLayers) -> list[float]:
+        plots = self.plots
+        calls = [(core, self.null.strata[core]) for core in plots.cores]
+        task = _Sample(residuals, plots.sampling)
+        return typical_norms(np.concatenate([*self.area.each(task, calls, "comparing")], axis=-1))
 
     def _of(self, box: Box, *, latest: bool) -> Observer:
         """Observer of a part of the cube."""
@@ -110,21 +131,104 @@ class Watcher:
         return replace(self.observer, reader=part)
 
 
-def _boxes(where: Bool) -> Iterator[Box]:
-    """Rows and columns around pixels; those whose margins overlap share a box."""
-    around = ndimage.binary_dilation(_coarse(where), CONNECTIVITY)
-    labels, _ = ndimage.label(around, CONNECTIVITY)
-    for box in ndimage.find_objects(labels):
-        rows, columns = (
-            slice(part.start * CROP_MARGIN_PX, min(part.stop * CROP_MARGIN_PX, pixels))
-            for part, pixels in zip(box, where.shape, strict=True)
-        )
-        yield rows, columns
+@dataclass(frozen=True)
+class _Sample:
+    """Takes the residuals of the sampled pixels of a part, dims (time, band, pixel)."""
+
+    residuals: ResidualLayers
+    sampling: Sampling
+
+    def __call__(self, core: Box, strata: Labels) -> Float:
+        return self.sampling.take(self.residuals.read(core, strata).z, core)
 
 
-def _coarse(where: Bool) -> Bool:
-    """Blocks of ``CROP_MARGIN_PX`` that hold such pixels."""
-    rows, columns = (-(-pixels // CROP_MARGIN_PX) for pixels in where.shape)
-    coarse = np.zeros((rows, columns), dtype=bool)
-    coarse[tuple(index // CROP_MARGIN_PX for index in np.nonzero(where))] = True
-    return coarse
+@dataclass
+class _Kept:
+    """Puts residuals of fixed baselines in the place of those of the moving one.
+
+    Attributes
+    ----------
+    raw
+        Dims (time, band, y, x); receives levelled residuals.
+    difference
+        Dims (band, y, x); receives differences of the last target.
+    levelled
+        Dims (y, x): where this was done.
+    boxes
+        Number of boxes in which it was done.
+    """
+
+    raw: Array
+    difference: Array
+    levelled: Array
+    boxes: int = 0
+
+    def put(self, compared: tuple[Float, Float] | None, box: Box, where: Bool) -> None:
+        """Put what was compared in a box, if it could be, into some of its pixels."""
+        if compared is None:
+            return
+        for array, values in zip((self.raw, self.difference), compared, strict=True):
+            found = np.array(array[(..., *box)])
+            found[..., where] = values[..., where]
+            array[(..., *box)] = found
+        self.levelled[box] = self.levelled[box] | where
+        self.boxes += 1
+
+
+def _compared(observer: Observer, watch: Watch) -> tuple[Float, Float] | None:
+    """Levelled residuals, dims (time, band, y, x), and differences of the last target, in dB.
+
+    None where the baseline cannot be predicted.
+    """
+    try:
+        images = observer.reader.images(watch)
+    except SarcastError as error:
+        _log.warning(f"the moving baseline replaces a fixed one: {error}")
+        return None
+    residuals: Residuals = observer.reader.residuals(images)
+    last = images.isel(time=-1)
+    difference = di.subtract(last["actual"].values, last["expected"].values)
+    return residuals.z, where_judged(difference, residuals.z[-1])
+
+
+def _cells_of(codes: Readable) -> dict[int, Bool]:
+    """Cells of ``CELL_PX`` a side that hold pixels of each code but ``MOVING``, dims (row, column).
+
+    Parameters
+    ----------
+    codes
+        Dims (y, x); read by parts.
+    """
+    rows, columns = codes.shape
+    cells: dict[int, Bool] = {}
+    for part in parts_of((rows, columns)):
+        found = np.asarray(codes[part])
+        for code in np.unique(found[found != MOVING]).tolist():
+            held = cells.setdefault(
+                code, np.zeros((-(-rows // CELL_PX), -(-columns // CELL_PX)), bool)
+            )
+            inside = np.nonzero(found == code)
+            held[tuple((i + p.start) // CELL_PX for i, p in zip(inside, part, strict=True))] = True
+    return cells
+
+
+def _boxes(cells: Bool, shape: tuple[int, int]) -> Iterator[tuple[Box, Bool]]:
+    """Rows and columns around pixels in some cells, and in which of their pixels these lie.
+
+    Cells whose margins overlap share a box, within squares of ``MOST_CELLS`` a side: neither does a
+    box grow with the area, nor does it depend on how the area is cut otherwise.
+    """
+    for square in cut(cells.shape, MOST_CELLS):
+        if not cells[square].any():
+            continue
+        held = np.zeros_like(cells)
+        held[square] = cells[square]
+        labels, _ = ndimage.label(ndimage.binary_dilation(held, CONNECTIVITY), CONNECTIVITY)
+        for number, around in enumerate(ndimage.find_objects(labels), start=1):
+            own = (held & (labels == number))[around]
+            rows, columns = (
+                slice(part.start * CELL_PX, min(part.stop * CELL_PX, pixels))
+                for part, pixels in zip(around, shape, strict=True)
+            )
+            pixels = own.repeat(CELL_PX, axis=0).repeat(CELL_PX, axis=1)
+            yield (rows, columns), pixels[: rows.stop - rows.start, : columns.stop - columns.start]

@@ -5,7 +5,8 @@ import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field, replace
+from copy import deepcopy
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from hashlib import sha256
 from itertools import groupby
@@ -85,6 +86,16 @@ class Model:
     context: ContextSource = DEFAULT_CONTEXT
     compile_after: float = COMPILE_PIXELS
     warned: set[str] = field(default_factory=set, repr=False, compare=False)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Give what another process needs: not what is prepared for the device of this one."""
+        state = {each.name: getattr(self, each.name) for each in fields(self)}
+        return {**state, "network": deepcopy(self.network).cpu(), "warned": set()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Use a GPU where this process has one."""
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        self.__dict__.update(state, network=state["network"].to(device))
 
     @property
     def weights_sha256(self) -> str:

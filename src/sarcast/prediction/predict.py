@@ -1,31 +1,36 @@
 """The expected image of a whole cube: any predictor, over overlapping tiles.
 
-Tiles are read, predicted and blended a few at a time, so that only the result grows with the area.
+Tiles are read and predicted a few at a time, in tasks, so that only the result grows with the area.
+The tasks of a network run one after the other on this machine, all of whose cores it uses itself.
 """
 
 import logging
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from sarcast.arrays import Box
 from sarcast.cube import Date, moment_of, time_index_of
+from sarcast.cube.executor import WorkerOptions, Workers
+from sarcast.cube.sharing import open_workers
 from sarcast.errors import SarcastError
 from sarcast.io.boxes import whole
 from sarcast.io.progress import track
 from sarcast.io.scratch import Scratch
 from sarcast.prediction.model import Model
+from sarcast.prediction.networks.context import Blocks
 from sarcast.prediction.scene import Scene, ScenePredictor, with_context_of
-from sarcast.prediction.tiles import Blend, BlendLayer, TileOptions, Tiling
+from sarcast.prediction.strategies import Strategy
+from sarcast.prediction.tiles import Blend, BlendLayer, TileOptions, Tiling, Written
 from sarcast.sensor.units import DB
 from sarcast.windows import (
     CubeReader,
-    Expected,
+    PixelOffset,
     Predictor,
     PreviousOptions,
     Window,
@@ -108,6 +113,7 @@ def predict_date(
     conditions: Mapping[str, float] | None = None,
     before: Date | None = None,
     scratch: Path | None = None,
+    workers: WorkerOptions | None = None,
 ) -> xr.Dataset:
     """Predict the expected image of a whole cube at one date, as ``predict`` does.
 
@@ -118,14 +124,36 @@ def predict_date(
     at, conditions, before
         As in ``predict``.
     scratch
-        Folder for the tiles of a cube of more than ``MOST_IN_MEMORY`` pixels, which are deleted
-        with the result; default: that of the system for temporary files.
+        Folder for the tiles of a cube of more than ``MOST_IN_MEMORY`` pixels, or that a cluster
+        predicts, which are deleted with the result; default: that of the system for temporary
+        files.
+    workers
+        Who predicts; default: this process.
+
+    Raises
+    ------
+    SarcastError
+        As ``predict`` and ``open_workers`` do.
     """
     target = [time_index_of(chosen.cube, at)]
-    is_large = chosen.cube.sizes["y"] * chosen.cube.sizes["x"] > MOST_IN_MEMORY
-    kept = Scratch.new(scratch) if is_large else Scratch()
-    found = predict_tiles(chosen, target, before=before, conditions=conditions, scratch=kept)
-    images = found.lazily(kept) if is_large else found.read()
+    workers = workers or WorkerOptions()
+    pixels = chosen.cube.sizes["y"] * chosen.cube.sizes["x"]
+    on_disk = pixels > MOST_IN_MEMORY or workers.scheduler is not None
+    kept = Scratch.new(scratch) if on_disk else Scratch()
+    try:
+        with open_workers(chosen.cube, workers, kept) as (cube, started):
+            found = predict_tiles(
+                replace(chosen, cube=cube),
+                target,
+                before=before,
+                conditions=conditions,
+                scratch=kept,
+                workers=started,
+            )
+    except BaseException:
+        kept.remove()
+        raise
+    images = found.lazily(kept) if on_disk else found.read()
     return images.isel(time=0, drop=True)
 
 
@@ -243,6 +271,7 @@ def predict_tiles(
     conditions: Mapping[str, float] | None = None,
     regions: Sequence[Box] | None = None,
     scratch: Scratch | None = None,
+    workers: Workers | None = None,
 ) -> Predicted:
     """Predict the expected images of parts of a cube at several dates, from one baseline.
 
@@ -257,6 +286,9 @@ def predict_tiles(
         its own.
     scratch
         Where tiles are kept; default: in memory.
+    workers
+        Who predicts them: those of a cluster any tiles, those of this process the tiles of
+        strategies; default: this thread.
 
     Raises
     ------
@@ -281,11 +313,12 @@ def predict_tiles(
             stacklevel=3,
         )
     scratch = scratch or Scratch()
-    series = _Series(reader, targets, baseline, end, tiling, scratch)
+    series = _Series(reader, targets, baseline, end, tiling)
     blend = Blend.of(tiling, len(targets), len(reader.bands), scratch)
-    for batch in series.predicted(predictor, conditions or {}):
-        for tile, target, expected in batch:
-            blend.add(tile, target, expected)
+    run = _Run(predictor, tiling, workers)
+    scenes = _scenes(series, run, scratch)
+    for written in run.each(_PredictTiles(series, blend, conditions or {}, scenes), "predicting"):
+        blend.note(written)
     if not blend.predicted:
         date = np.datetime_as_string(end, "D")
         raise SarcastError(
@@ -293,6 +326,40 @@ def predict_tiles(
             f"later date, a later --before, or fewer images (--previous)"
         )
     return Predicted(reader.backscatter.isel(time=list(targets)), blend)
+
+
+@dataclass(frozen=True)
+class _Run:
+    """How tasks for a few tiles each are done.
+
+    Attributes
+    ----------
+    predictor
+        Their first argument; the second one is the numbers of the tiles.
+    tiling
+        All tiles.
+    workers
+        Who may do them; None for this thread.
+    """
+
+    predictor: Predictor
+    tiling: Tiling
+    workers: Workers | None
+
+    def each(self, task: Callable[..., Iterable[Any]], label: str) -> Iterator[Any]:
+        """Do a task for all tiles; give the elements of its results, in the order of the tiles."""
+        count, workers = len(self.tiling), self.workers
+        batches = [
+            range(first, min(first + TILES_PER_BATCH, count))
+            for first in range(0, count, TILES_PER_BATCH)
+        ]
+        if workers and (workers.cluster is not None or isinstance(self.predictor, Strategy)):
+            predictor = workers.share(self.predictor)
+            for found in workers.each(task, [(predictor, batch) for batch in batches], label):
+                yield from found
+            return
+        for batch in batches if count == 1 else track(batches, label, len(batches)):
+            yield from task(self.predictor, batch)
 
 
 @dataclass(frozen=True)
@@ -306,54 +373,19 @@ class _Cut:
 
 @dataclass(frozen=True)
 class _Series:
-    """Tiles of several targets of one baseline, read and predicted one after the other."""
+    """Tiles of several targets of one baseline."""
 
     reader: CubeReader
     targets: Sequence[int]
     baseline: PreviousOptions
     before: np.datetime64
     tiling: Tiling
-    scratch: Scratch
 
-    def predicted(
-        self, predictor: Predictor, conditions: Mapping[str, float]
-    ) -> Iterator[list[tuple[int, int, Expected]]]:
-        """Predict a few tiles at a time: numbers of tile and target, expected image of each."""
-        count = len(self.tiling)
-        scenes: dict[tuple[int, int], Scene] = {}
-        if predictor.uses_target and count > 1 and isinstance(predictor, ScenePredictor):
-            scenes = self._scenes(predictor)
-        tracked = range(count) if count == 1 else track(range(count), "predicting", count)
-        cuts = (cut for tile in tracked for cut in self._cut(tile))
-        while batch := list(islice(cuts, TILES_PER_BATCH * len(self.targets))):
-            windows = [cut.window.with_conditions(conditions) for cut in batch]
-            if scenes:
-                windows = [
-                    with_context_of(window, scenes[self._region(cut), cut.target])
-                    for cut, window in zip(batch, windows, strict=True)
-                ]
-            results = zip(batch, predictor.expect(windows), strict=True)
-            yield [(cut.tile, cut.target, expected) for cut, expected in results]
-
-    def _scenes(self, predictor: ScenePredictor) -> dict[tuple[int, int], Scene]:
-        """Read the blocks of the whole scene of each region and target."""
-        scenes = {
-            (region, target): Scene(box, self.scratch)
-            for region, box in enumerate(self.tiling.regions)
-            for target in range(len(self.targets))
-        }
-        tiles = range(len(self.tiling))
-        for tile in track(tiles, "reading the scene", len(tiles)):
-            for cut in self._cut(tile):
-                blocks = predictor.scene_blocks(cut.window)
-                scenes[self._region(cut), cut.target].add(cut.window.offset, blocks)
-        return scenes
-
-    def _region(self, cut: _Cut) -> int:
-        return self.tiling.region_of_tile(cut.tile)
+    def cut(self, tiles: Iterable[int]) -> list[_Cut]:
+        """Cut tiles at the targets that see them, where there are enough previous images."""
+        return [cut for tile in tiles for cut in self._cut(tile)]
 
     def _cut(self, tile: int) -> Iterator[_Cut]:
-        """Cut a tile at the targets that see it, if there are enough previous images of it."""
         offset, shape = self.tiling.offsets[tile], (self.tiling.size, self.tiling.size)
         seen = [
             number
@@ -374,6 +406,70 @@ class _Series:
             targets = [self.targets[number] for number in seen]
             windows = self.reader.cut_targets(targets, offset, shape, previous)
             yield from (_Cut(tile, *pair) for pair in zip(seen, windows, strict=True))
+
+
+Scenes = dict[tuple[int, int], Scene]
+"""By region and target; empty where the predictor uses no scene context, or sees all at once."""
+
+
+@dataclass(frozen=True)
+class _PredictTiles:
+    """Predicts tiles, and keeps their expected images."""
+
+    series: _Series
+    blend: Blend
+    conditions: Mapping[str, float]
+    scenes: Scenes
+
+    def __call__(self, predictor: Predictor, tiles: Sequence[int]) -> list[Written]:
+        """Give what was predicted."""
+        cuts = self.series.cut(tiles)
+        windows = [self._window(cut) for cut in cuts]
+        results = zip(cuts, predictor.expect(windows), strict=True)
+        return [self.blend.write(cut.tile, cut.target, expected) for cut, expected in results]
+
+    def _window(self, cut: _Cut) -> Window:
+        window = cut.window.with_conditions(self.conditions)
+        if not self.scenes:
+            return window
+        region = self.series.tiling.region_of_tile(cut.tile)
+        return with_context_of(window, self.scenes[region, cut.target])
+
+
+@dataclass(frozen=True)
+class _ReadScene:
+    """Computes the blocks of tiles that scene context is fitted to."""
+
+    series: _Series
+
+    def __call__(
+        self, predictor: ScenePredictor, tiles: Sequence[int]
+    ) -> list[tuple[int, int, PixelOffset, Blocks]]:
+        """Give number of tile and target, offset and blocks."""
+        return [
+            (
+                cut.tile,
+                cut.target,
+                cut.window.offset,
+                Blocks(*(part.cpu() for part in predictor.scene_blocks(cut.window))),
+            )
+            for cut in self.series.cut(tiles)
+        ]
+
+
+def _scenes(series: _Series, run: _Run, scratch: Scratch) -> Scenes:
+    """Read the blocks of the whole scene of each region and target."""
+    predictor, tiling = run.predictor, series.tiling
+    if not (predictor.uses_target and len(tiling) > 1 and isinstance(predictor, ScenePredictor)):
+        return {}
+    scenes = {
+        (region, target): Scene(box, scratch)
+        for region, box in enumerate(tiling.regions)
+        for target in range(len(series.targets))
+    }
+    for tile, target, offset, blocks in run.each(_ReadScene(series), "reading the scene"):
+        scenes[tiling.region_of_tile(tile), target].add(offset, blocks)
+    return scenes
 
 
 def _without_context(predictor: Predictor) -> Predictor:

@@ -91,6 +91,15 @@ class Tiling:
         return range(first, first + self.counts[region])
 
 
+@dataclass(frozen=True)
+class Written:
+    """What was predicted of a tile: bands with data, dims (band), and whether with deviations."""
+
+    tile: int
+    bands: Bool
+    has_std: bool
+
+
 @dataclass
 class Blend:
     """Tiles of several targets, and their means where they overlap.
@@ -122,14 +131,19 @@ class Blend:
         """Start without bands."""
         self.bands = np.zeros(self.layers.shape[3], dtype=bool)
 
-    def add(self, tile: int, target: int, expected: Expected) -> None:
-        """Keep the expected image of one tile."""
+    def write(self, tile: int, target: int, expected: Expected) -> Written:
+        """Write the expected image of one tile, in any process; ``note`` then makes it known."""
         self.layers[tile, target, 0] = expected.mean
         if expected.std is not None:
             self.layers[tile, target, 1] = expected.std
-            self.has_std = True
-        self.bands |= np.isfinite(expected.mean).any(axis=(1, 2))
-        self.predicted.add(tile)
+        bands: Bool = np.asarray(np.isfinite(expected.mean).any(axis=(1, 2)))
+        return Written(tile, bands, expected.std is not None)
+
+    def note(self, written: Written) -> None:
+        """Count a tile as predicted."""
+        self.has_std |= written.has_std
+        self.bands |= written.bands
+        self.predicted.add(written.tile)
 
     def read(self, box: Box) -> tuple[Float, Float]:
         """Expected image and standard deviation of a part of a region.

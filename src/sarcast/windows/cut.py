@@ -1,7 +1,8 @@
 """Windows cut from cubes: a single one, tiles that cover a cube, or any with a ``CubeReader``."""
 
+import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 import numpy as np
@@ -16,6 +17,25 @@ from sarcast.windows.window import PixelOffset, PixelShape, Window
 
 MIN_VALID_SHARE = 0.5
 """Least valid share of a previous image in a window, relative to that of the target."""
+IMAGES_KEPT = 32
+"""Images of a window that are kept: those that were looked at when previous images were chosen."""
+
+
+class _Kept(threading.local):
+    """Images of the window that a thread read last, by their time; other processes get none."""
+
+    def __init__(self) -> None:
+        self.place: tuple[PixelOffset, PixelShape] | None = None
+        self.images: dict[int, Float] = {}
+
+    def at(self, offset: PixelOffset, size: PixelShape) -> dict[int, Float]:
+        """Images of a window; those of another one are forgotten, and so are many."""
+        if self.place != (offset, size) or len(self.images) > IMAGES_KEPT:
+            self.place, self.images = (offset, size), {}
+        return self.images
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _Kept, ()
 
 
 @dataclass(frozen=True)
@@ -42,13 +62,15 @@ class CubeReader:
     expected: xr.DataArray | None = None
     forest: xr.DataArray | None = None
     open_land: xr.DataArray | None = None
+    _kept: _Kept = field(default_factory=_Kept, init=False, repr=False, compare=False)
 
     @classmethod
     def from_cube(cls, cube: xr.Dataset, *, in_memory: bool = False) -> Self:
         """Prepare a cube; ``in_memory`` reads its images now and keeps them."""
-        cube = cube.sel(band=list(bands_of(cube))).transpose(
-            "time", "band", ..., "y", "x", missing_dims="ignore"
-        )
+        bands = list(bands_of(cube))
+        if bands != cube["band"].values.tolist():  # choosing them copies the images
+            cube = cube.sel(band=bands)
+        cube = cube.transpose("time", "band", ..., "y", "x", missing_dims="ignore")
         backscatter = cube["backscatter"]
         optional = {
             name: cube.get(name) for name in ("elevation", "expected", "forest", "open_land")
@@ -81,8 +103,9 @@ class CubeReader:
     def valid_shares(self, time: int, offset: PixelOffset, size: PixelShape) -> Double:
         """Return the share, 0..1, of the window's pixels inside the cube with data, by band."""
         rows, columns = _inside(offset, size, self.shape)
-        valid = np.isfinite(self.backscatter[time, :, rows, columns].values)
-        shares: Double = valid.sum(axis=(1, 2)) / max(1, valid[0].size)
+        pixels = (rows.stop - rows.start) * (columns.stop - columns.start)
+        valid = np.isfinite(self._image(time, offset, size))
+        shares: Double = valid.sum(axis=(1, 2)) / max(1, pixels)
         return shares
 
     def valid_share(self, time: int, offset: PixelOffset, size: PixelShape) -> float:
@@ -127,7 +150,7 @@ class CubeReader:
         images = [*previous, target]
         centre = _centre(offset, size, self.shape)
         cell = self.rows[centre[0]], self.columns[centre[1]]
-        stack = _read(self.backscatter, offset, size, time=images).astype(np.float32, copy=False)
+        stack = np.stack([self._image(time, offset, size) for time in images])
         elevation = np.full(size, np.nan, dtype=np.float32)
         if self.elevation is not None:
             elevation = _read(self.elevation, offset, size).astype(np.float32)
@@ -146,6 +169,14 @@ class CubeReader:
             offset=offset,
             bands=self.bands,
         )
+
+    def _image(self, time: int, offset: PixelOffset, size: PixelShape) -> Float:
+        """Read a window of one image, dims (band, y, x), dB; NaN beyond the cube's edge."""
+        images = self._kept.at(offset, size)
+        if time not in images:
+            image = _read(self.backscatter, offset, size, time=time)
+            images[time] = image.astype(np.float32, copy=False)
+        return images[time]
 
     def cut_targets(
         self,
@@ -172,6 +203,29 @@ def _with_baseline_of(window: Window, other: Window) -> Window:
         conditions=np.concatenate([window.conditions[:-1], other.conditions]),
         times=np.concatenate([window.times[:-1], other.times]),
     )
+
+
+def read_images(cube: xr.Dataset, times: Sequence[int], bands: Sequence[str]) -> Float:
+    """Read images one after the other: a list of times is read ten times more slowly.
+
+    Parameters
+    ----------
+    cube
+        The cube, or a part of it.
+    times
+        Indices on ``time``.
+    bands
+        Names of bands.
+
+    Returns
+    -------
+    ndarray of float32
+        Dims (time, band, y, x), dB.
+    """
+    images = cube["backscatter"].transpose("time", "band", "y", "x")
+    chosen = [cube["band"].values.tolist().index(band) for band in bands]
+    values = [images.isel(time=time).values for time in times]
+    return np.stack([image[chosen].astype(np.float32, copy=False) for image in values])
 
 
 def cut_window(
@@ -286,14 +340,14 @@ def _inside(offset: PixelOffset, size: PixelShape, shape: PixelShape) -> tuple[s
 
 
 def _read(
-    array: xr.DataArray, offset: PixelOffset, size: PixelShape, **chosen: int | list[int]
+    array: xr.DataArray, offset: PixelOffset, size: PixelShape, **chosen: int
 ) -> npt.NDArray[Any]:
     """Read a window; pixels beyond the edge are NaN, or False in a mask."""
     rows, columns = _inside(offset, size, (array.sizes["y"], array.sizes["x"]))
     values: npt.NDArray[Any] = array.isel(y=rows, x=columns).isel(chosen).values
     if values.shape[-2:] == tuple(size):
         return values
-    outside = False if values.dtype == np.bool_ else np.nan
+    outside = np.nan if values.dtype.kind == "f" else 0
     padded = np.full((*values.shape[:-2], *size), outside, dtype=values.dtype)
     row, column = rows.start - offset[0], columns.start - offset[1]
     padded[..., row : row + values.shape[-2], column : column + values.shape[-1]] = values
@@ -301,4 +355,4 @@ def _read(
 
 
 def _read_mask(mask: xr.DataArray | None, offset: PixelOffset, size: PixelShape) -> Bool | None:
-    return None if mask is None else _read(mask.astype(bool), offset, size)
+    return None if mask is None else _read(mask, offset, size).astype(bool)

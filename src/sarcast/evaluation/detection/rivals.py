@@ -9,7 +9,7 @@ from scipy import ndimage
 
 from sarcast.arrays import Bool
 from sarcast.detection import difference as di
-from sarcast.detection.regions import CONNECTIVITY
+from sarcast.detection.joining import CONNECTIVITY
 from sarcast.evaluation.detection.rules import Rule, Series, above
 from sarcast.evaluation.detection.truth import tracks_of
 from sarcast.evaluation.detection.watches import Findings, WatchCase
