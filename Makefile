@@ -6,12 +6,13 @@ STAMP := $(VENV)/.installed
 TESTED := $(VENV)/.installed-extras
 DOCUMENTED := $(VENV)/.installed-docs
 EMPTY := build/empty
+PAGE := src/sarcast/viewer/page
 # Options of the demo that the wheel is tried with.
 DEMO ?= --size-km 2
 
 PIP := -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test lint docs dist bench clean install
+.PHONY: demo test lint docs dist bench clean install viewer viewer-check
 
 install: $(STAMP)
 
@@ -24,7 +25,7 @@ $(STAMP): pyproject.toml constraints.txt
 
 # What the tests need besides: the extras, whose systems they start.
 $(TESTED): $(STAMP)
-	$(BIN)/python $(PIP) -e '.[dev,grd,pgstac,postgis]'
+	$(BIN)/python $(PIP) -e '.[dev,grd,notebook,pgstac,postgis]'
 	touch $@
 
 demo: $(STAMP)
@@ -58,6 +59,13 @@ dist: $(STAMP)
 	$(EMPTY)/bin/python $(PIP) torch
 	$(EMPTY)/bin/python $(PIP) dist/sarcast-*.whl
 	cd $(EMPTY) && bin/sarcast demo --to demo $(DEMO)
+
+# The page of sarcast view, from its sources; needs node. The result is committed.
+viewer:
+	cd $(PAGE) && npm ci --ignore-scripts --no-audit --no-fund && npm run build
+
+viewer-check:
+	cd $(PAGE) && npm ci --ignore-scripts --no-audit --no-fund && npm run check
 
 bench: $(STAMP)
 	$(BIN)/sarcast bench --model base --to bench --overwrite

@@ -27,7 +27,7 @@ from sarcast.detection.detect import Detection, DetectOptions, detect
 from sarcast.prediction import DEFAULT_CONTEXT
 from sarcast.windows import Predictor
 
-SMALL_PX = 512
+SMALL_PX = 256
 """Side of the area by which workers are warmed up, pixels."""
 
 
@@ -90,7 +90,7 @@ def compared(
     for count in counts:
         with cluster(count) as address:
             there = options.model_copy(update={"scheduler": address})
-            timed(small, predictor, there.model_copy(update={"block": SMALL_PX // 4}))
+            timed(small, predictor, there.model_copy(update={"block": SMALL_PX // 2, "replays": 2}))
             found[count] = timed(cube, predictor, there)
         if not np.array_equal(found[count].evidence, found[counts[0]].evidence, equal_nan=True):
             raise ValueError(f"{count} workers find other evidence than {counts[0]}")

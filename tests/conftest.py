@@ -1,9 +1,12 @@
 """Shared fixtures: one thread for torch, the folder of real data, small rasters on disk."""
 
 import os
+import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 import pytest
@@ -91,3 +94,62 @@ def world_cube(tmp_path_factory: pytest.TempPathFactory) -> Path:
             main(["--quiet", *command])
         assert ended.value.code == 0
     return cube
+
+
+@pytest.fixture(scope="session")
+def viewed_cube(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Path of a cube of ``small_scenes``: two tiles wide and high, with a part without data."""
+    from small_scenes import TIMES, build, write_scenes
+
+    folder = tmp_path_factory.mktemp("viewed")
+    build(write_scenes(folder / "scenes", range(len(TIMES))), folder / "cube.zarr")
+    return folder / "cube.zarr"
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """Path of a browser."""
+    path = shutil.which("chromium")
+    if path is None and os.environ.get("SARCAST_REQUIRE_SERVICES") != "1":
+        pytest.skip("Chromium is not installed; on Debian: apt-get install chromium")
+    assert path is not None, "SARCAST_REQUIRE_SERVICES=1, but there is no chromium"
+    return path
+
+
+@pytest.fixture(scope="session")
+def browser(chromium: str) -> Iterator[Any]:
+    """A browser that draws with WebGL on the processor."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        flags = ["--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--no-sandbox"]
+        started = playwright.chromium.launch(executable_path=chromium, args=flags)
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def open_page(browser: Any) -> Iterator[Callable[..., Any]]:
+    """Open a page, wait until its map is painted, and check at the end what it asked and said."""
+    contexts, asked, said = [], [], []
+
+    def open_page(url: str, state: dict[str, str] | None = None, **options: Any) -> Any:
+        context = browser.new_context(viewport={"width": 1300, "height": 800}, **options)
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(20_000)
+        page.on("request", lambda request: asked.append((url.rpartition("/")[0], request.url)))
+        page.on("pageerror", lambda error: said.append(str(error)))
+        page.on("console", lambda message: message.type == "error" and said.append(message.text))
+        link = "&".join(f"{key}={quote(value)}" for key, value in (state or {}).items())
+        page.goto(f"{url}#{link}" if link else url)
+        page.evaluate("() => sarcast.ready")
+        page.evaluate("async () => { globalThis.viewer = await sarcast.viewer }")
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    foreign = [there for home, there in asked if not there.startswith((home, "data:", "blob:"))]
+    assert foreign == []
+    assert said == []

@@ -32,6 +32,7 @@ LAYERS = [
     ["evaluation.simulation"],
     ["evaluation.report"],
     ["evaluation"],
+    ["viewer"],
     ["api", "diagnosis"],
     ["commands"],
     ["cli"],

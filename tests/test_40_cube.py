@@ -164,6 +164,27 @@ def test_a_window_of_five_dates_reads_few_objects(tmp_path: Path) -> None:
     assert array.chunks == (1, 2, 256, 256)
 
 
+def test_values_read_by_lists_and_by_slices_are_those_of_the_store(
+    scene_folder: Callable[..., Path], tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(7)
+    names = [opera_name(f"202103{day:02d}T040000") for day in (1, 7, 13, 19)]
+    scenes = scene_folder({n: rng.uniform(0.01, 1.0, (2, *GRID.shape)) for n in names})
+    cube = build(items_of(scenes), tmp_path / "cube")
+    packed = zarr.open_array(tmp_path / "cube" / "backscatter", mode="r")[:]
+    stored = packed.astype("f4") * np.float32(0.01)
+    image = cube["backscatter"].transpose("time", "band", "y", "x")
+    rows, columns = [3, 4, 5, 9], [50, 20, 21]
+    for times in ([0, 1, 2], [3, 1], [0, 2], [2], [-1, 0], []):
+        for bands in ([0, 1], [1], [1, 0]):
+            found = image.isel(time=times, band=bands, y=rows, x=columns)
+            index = np.ix_(np.array(times, dtype=int), bands, rows, columns)
+            np.testing.assert_array_equal(found.values, stored[index])
+    np.testing.assert_array_equal(
+        image.isel(time=2, y=slice(5, 40, 7)).values, stored[2, :, 5:40:7]
+    )
+
+
 def test_another_grid_is_refused(scene_folder: Callable[..., Path], tmp_path: Path) -> None:
     items = items_of(scene_folder(series(1)))
     build(items, tmp_path / "cube.zarr")

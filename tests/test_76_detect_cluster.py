@@ -88,7 +88,7 @@ class Fatal(Counting):
 
 def started(file: Path) -> int:
     """Wait for the number of the process that began to predict."""
-    until = time.monotonic() + 60.0
+    until = time.monotonic() + 300.0
     while not (file.exists() and file.read_text().endswith("\n")):
         assert time.monotonic() < until
         time.sleep(0.01)

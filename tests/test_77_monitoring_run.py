@@ -168,14 +168,16 @@ def test_a_fixed_baseline_keeps_the_evidence_that_a_moving_one_loses() -> None:
     assert low < 1.5 < 4.0 < high
     # each pixel has the residuals of its own baseline, exactly
     whole = watcher.look_at(replace(plan, before=times()[FIRST]), moving, fixed)
-    found, old, new = (
-        each.residuals.read((slice(0, SIDE), slice(0, SIDE)), null.strata).z
-        for each in (kept, whole, plain)
-    )
+    box = slice(0, SIDE), slice(0, SIDE)
+    found, old, new = (each.residuals.read(box, null.strata).z for each in (kept, whole, plain))
     np.testing.assert_array_equal(found[..., inside], old[..., inside])
     np.testing.assert_array_equal(found[..., ~inside], new[..., ~inside])
     np.testing.assert_array_equal(kept.difference[..., inside], whole.difference[..., inside])
     np.testing.assert_array_equal(kept.difference[..., ~inside], plain.difference[..., ~inside])
+    # and its evidence is that of these residuals, computed at once
+    twin = observer.observe_residuals(kept.residuals.read(box, null.strata))
+    evidence = null.evidence(twin.statistics, twin.looks)
+    np.testing.assert_array_equal(watcher.evidence(kept)[0], evidence)
 
 
 def test_null_distributions_are_renewed_after_some_days(tmp_path: Path) -> None:

@@ -144,3 +144,7 @@ def test_the_page_begins_with_the_map_and_loads_nothing(tmp_path: Path) -> None:
     assert all(a.startswith("data:") for a in re.findall(r'src="([^"]*)"', page))
     assert "0.75 (18 of 24)" in page  # by kind, at equally many false events
     assert "1.00 (6 of 6)" in page  # by area
+    assert "<a " not in page
+    write_detection_report(evaluation(), [change_map()], path, '../"map".html')
+    (link,) = re.findall(r'<a href="([^"]*)">', path.read_text())
+    assert link == "../&#34;map&#34;.html"

@@ -83,6 +83,11 @@ def test_dates_may_be_two_columns() -> None:
     assert truth["kind"].tolist() == ["change", "change"]
 
 
+def test_changes_that_people_called_false_are_left_out() -> None:
+    given = frame(date=["2020-06-01", "2020-07-01"], verdict=["false", "true"])
+    assert truth_frame(given, GRID)["earliest"].tolist() == seconds("2020-07-01T00:00:00")
+
+
 def test_polygons_are_cut_at_the_edge_of_the_area() -> None:
     given = frame(date=["2020-06-01"] * 2)
     given.loc[0, "geometry"] = square(-50, 100, 100)

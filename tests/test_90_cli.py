@@ -47,6 +47,7 @@ from sarcast.prediction.predict import predict
 from sarcast.prediction.training.augment import AugmentOptions
 from sarcast.prediction.training.options import TrainOptions
 from sarcast.tfrecord import write_samples
+from small_views import detection_folder
 from test_31_ingest import plane
 
 RECIPE = Path(__file__).parents[1] / "recipes" / "base.yaml"
@@ -722,6 +723,7 @@ def test_a_target_that_another_run_writes_is_refused_by_every_verb(
         "cube": ("cube", area / "catalogue", "--to", to),
         "index": ("index", area / "scenes", "--to", to),
         "rtc": ("rtc", tmp_path / "X.SAFE", "--dem", tmp_path / "dem.tif", "--to", to),
+        "view": ("view", detection_folder(tmp_path / "detection"), "--export", to),
     }
     assert {name.split()[0] for name in commands} >= VERBS.keys() - {"monitor", "publish", "doctor"}
     with exclusive(to):

@@ -1,7 +1,5 @@
 """The report as a browser shows it."""
 
-import os
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -13,15 +11,6 @@ from sarcast.evaluation.metrics import Evaluator, ScoreKey, count_scores
 from sarcast.evaluation.report.html import Panel, write_report
 
 pytestmark = pytest.mark.service
-
-
-@pytest.fixture(scope="module")
-def chromium() -> str:
-    path = shutil.which("chromium")
-    if path is None and os.environ.get("SARCAST_REQUIRE_SERVICES") != "1":
-        pytest.skip("Chromium is not installed; on Debian: apt-get install chromium")
-    assert path is not None, "SARCAST_REQUIRE_SERVICES=1, but there is no chromium"
-    return path
 
 
 @pytest.fixture(scope="module")

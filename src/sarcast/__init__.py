@@ -21,6 +21,7 @@ _HOMES = {
     "classify": "api",
     "evaluate": "api",
     "simulate_change": "api",
+    "view": "viewer.widget",
 }
 
 __all__ = [
@@ -37,6 +38,7 @@ __all__ = [
     "predict",
     "show_progress",
     "simulate_change",
+    "view",
 ]
 
 

@@ -53,6 +53,7 @@ VERBS = {
     "predict": "Write the expected image of a date, under its own or counterfactual conditions.",
     "detect": "Write what changed on the ground at a date: rasters, polygons, STAC item.",
     "monitor": "Follow alerts over acquisitions: process the new ones, confirm or dismiss events.",
+    "view": "Show a cube, a detection or alerts as a map in the browser, without the internet.",
     "publish": "Write finished detections to databases: events to PostGIS, items to a catalogue.",
     "evaluate": "Measure with simulated changes how well difference images reveal change.",
     "bench": "Compare networks with strategies and the oracle on fixed synthetic windows.",

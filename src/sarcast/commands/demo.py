@@ -18,6 +18,7 @@ from sarcast.commands.config import FLAT, Config, write_record
 from sarcast.commands.cube import CubeConfig, cube
 from sarcast.commands.detect import DetectConfig, detect
 from sarcast.commands.evaluate import EvaluateConfig, evaluate
+from sarcast.commands.view import ViewConfig, view
 from sarcast.commands.world import WorldConfig, world
 from sarcast.detection.detect import DetectOptions
 from sarcast.evaluation.detection.evaluate import DetectionTestOptions
@@ -30,6 +31,7 @@ _log = logging.getLogger(__name__)
 SOURCES = {"dem": "dem.tif", "weather": "weather.nc", "cover": "cover.tif"}
 """Files of a world besides its scenes, by the option of ``sarcast cube``."""
 CUBE = "cube.zarr"
+MAP = "map.html"
 FIRST_CHANGE = dt.date(2020, 8, 25)
 ACQUISITIONS, WATCHES = 4, 12
 """Watched acquisitions after each change, in the evaluation, and times of it at most."""
@@ -69,7 +71,8 @@ def demo(*, config: Annotated[DemoConfig, FLAT] = _DEFAULT) -> None:
         _prepare_folder(config)
         _run_steps(config, config.to)
     seconds = time.monotonic() - started
-    _log.info(f"finished in {seconds:.0f} s; open {config.to}/evaluation/report.html")
+    report, page = config.to / "evaluation" / "report.html", config.to / MAP
+    _log.info(f"finished in {seconds:.0f} s; open {report} and {page}")
 
 
 def _run_steps(config: DemoConfig, folder: Path) -> None:
@@ -87,6 +90,7 @@ def _run_steps(config: DemoConfig, folder: Path) -> None:
         detect(
             store, config=DetectConfig(model=base, detection=options, to=to, overwrite=overwrite)
         )
+        view(to, config=ViewConfig(export=folder / MAP, overwrite=overwrite))
     with _step("4 of 4: which changes are found, and how many events are false"):
         evaluate(store, config=_evaluation(config, folder))
 
@@ -97,6 +101,7 @@ def _evaluation(config: DemoConfig, folder: Path) -> EvaluateConfig:
         model=Path("base"),
         detection=True,
         truth=folder / "world" / "truth" / "changes.gpkg",
+        map=folder / MAP,
         testing=DetectionTestOptions(watches=WATCHES),
         detect=DetectOptions(acquisitions=ACQUISITIONS),
         seed=config.seed,

@@ -1,9 +1,11 @@
 """``sarcast evaluate``: simulated change in a cube or samples, by strategies and network."""
 
 import logging
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import quote
 
 import numpy as np
 import xarray as xr
@@ -83,6 +85,11 @@ class EvaluateConfig(Config):
         description="With --detection: polygons of true changes with a column 'date', in any "
         "format and CRS; default: changes are simulated.",
     )
+    map: Path | None = Field(
+        None,
+        description="With --detection: page that sarcast view --export wrote, to which the report "
+        "links.",
+    )
     testing: Annotated[DetectionTestOptions, FLAT] = Field(default_factory=DetectionTestOptions)
     detect: DetectOptions = Field(
         default_factory=DetectOptions,
@@ -160,7 +167,7 @@ def evaluate(source: Path, *, config: Annotated[EvaluateConfig, FLAT]) -> None:
 
 def _check_detection(source: Path, config: EvaluateConfig) -> None:
     """Refuse samples and options that have no meaning with, or without, ``--detection``."""
-    flags = {"truth", *DetectionTestOptions.model_fields, "detect"}
+    flags = {"truth", "map", *DetectionTestOptions.model_fields, "detect"}
     if not config.detection:
         if given := non_default_flags(config, flags):
             raise UsageError(f"{', '.join(given)} takes effect with --detection only")
@@ -168,6 +175,8 @@ def _check_detection(source: Path, config: EvaluateConfig) -> None:
         raise SarcastError(
             f"{source} holds samples of single dates; detection over acquisitions needs a cube"
         )
+    if config.map is not None and not config.map.exists():
+        raise SarcastError(f"{config.map} does not exist; write it with sarcast view --export")
 
 
 def _evaluate_detection(
@@ -195,11 +204,18 @@ def _evaluate_detection(
         rng=resampled,
     )
     evaluation.write(folder / "detection.json")
-    write_detection_report(evaluation, result.maps, folder / "report.html")
+    write_detection_report(evaluation, result.maps, folder / "report.html", _link(config))
     show_detection(evaluation)
     for sentence in detection_headline(evaluation):
         _log.info(sentence)
     _log.info(f"report: {config.to / 'report.html'}")
+
+
+def _link(config: EvaluateConfig) -> str:
+    """Address of the map, from the folder of the report; empty without a map."""
+    if config.map is None:
+        return ""
+    return quote(Path(os.path.relpath(config.map, config.to)).as_posix())
 
 
 def _warn_of_missing_changes(evaluation: Evaluation, changes: Sequence[Change]) -> None:

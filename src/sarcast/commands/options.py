@@ -7,16 +7,13 @@ import xarray as xr
 from pydantic import Field
 
 from sarcast.commands.config import FLAT, Config
-from sarcast.detection.output import model_properties
 from sarcast.errors import SarcastError
 from sarcast.prediction import (
     DEFAULT_CONTEXT,
     DEFAULT_PRECISION,
     ContextSource,
     Precision,
-    load_model,
 )
-from sarcast.prediction.model_folder import SHIPPED
 from sarcast.prediction.strategies import STRATEGIES
 from sarcast.prediction.tiles import TileOptions
 from sarcast.windows import Predictor, PreviousOptions
@@ -77,6 +74,8 @@ def load_predictor(model: Path, *, precision: Precision, context: ContextSource)
     """
     if str(model) in STRATEGIES and not model.exists():
         return STRATEGIES[str(model)]
+    from sarcast.prediction.model_folder import SHIPPED, load_model  # brings torch
+
     if not model.exists() and str(model) not in SHIPPED:
         raise SarcastError(
             f"{model} does not exist: expected a model folder, base for the shipped weights, or a "
@@ -97,6 +96,8 @@ def item_properties(cube: xr.Dataset, model: Predictor, index: int) -> dict[str,
     index
         Index of the target on ``time``.
     """
+    from sarcast.detection.output import model_properties  # what is only looked at needs none
+
     step = cube.isel(time=index)
     optional = {
         "platform": str(step["platform"].item()),

@@ -16,6 +16,7 @@ from concurrent.futures import (
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import version
+from threading import Event, Lock
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 from weakref import WeakSet
 
@@ -89,7 +90,9 @@ class Workers:
     size: int
     cluster: "Client | None" = None
     _shared: dict[int, tuple[Any, Any]] = field(default_factory=dict, init=False, repr=False)
+    _sharing: Lock = field(default_factory=Lock, init=False, repr=False)
     _submitted: "WeakSet[Future[Any]]" = field(default_factory=WeakSet, init=False, repr=False)
+    _closed: Event = field(default_factory=Event, init=False, repr=False)
 
     def each(
         self, task: Callable[..., R], calls: Sequence[tuple[Any, ...]], label: str
@@ -114,9 +117,10 @@ class Workers:
 
     def share(self, value: R) -> R:
         """Give an argument of tasks that each worker of a cluster receives once, and keeps."""
-        if id(value) not in self._shared:
-            self._shared[id(value)] = value, self._sent(value)
-        shared: R = self._shared[id(value)][1]
+        with self._sharing:
+            if id(value) not in self._shared:
+                self._shared[id(value)] = value, self._sent(value)
+            shared: R = self._shared[id(value)][1]
         return shared
 
     def _sent(self, value: Any) -> Any:
@@ -165,7 +169,9 @@ class Workers:
         wait([pending[0]] if is_far else running, return_when=FIRST_COMPLETED)
 
     def submit(self, task: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> "Future[R]":
-        """Submit a task to the next free worker."""
+        """Submit a task to the next free worker; ``CancelledError`` after ``close``."""
+        if self._closed.is_set():
+            raise CancelledError
         run: Callable[..., R] = _run_without_cause
         future = self.executor.submit(run, task, *args, **kwargs)
         self._submitted.add(future)
@@ -177,6 +183,10 @@ class Workers:
             return {}
         found: dict[str, R | BaseException] = self.cluster.run(task, *args, on_error="return")
         return found
+
+    def close(self) -> None:
+        """Accept no further task, from whatever thread."""
+        self._closed.set()
 
     def finish(self) -> None:
         """Wait until no submitted task runs any more, so that none writes what nobody awaits."""

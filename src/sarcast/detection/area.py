@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -29,9 +30,12 @@ from sarcast.io.scratch import CHUNK_PX, Array, Scratch
 from sarcast.windows import PixelShape
 
 R = TypeVar("R")
+T = TypeVar("T")
 
 MOST_BYTES_IN_MEMORY = 2**29
 """Size of a cube's variable up to which it is kept in memory, bytes."""
+ITEMS_AT_A_TIME = 2
+"""Items, such as replays, whose tasks a cluster is given at a time."""
 MOST_WORKERS = 2
 """Default of blocks processed at a time: each takes up to 1 GB."""
 MOST_REPLAYED = 2**24
@@ -103,6 +107,26 @@ class Area:
     ) -> Iterator[R]:
         """Do a task for each of the calls' arguments, and give the results in their order."""
         return (self.workers.each if self.workers else each_in_turn)(task, calls, label)
+
+    def overlapping(self, work: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:
+        """Do for each item what consists of several steps of tasks; give the results in order.
+
+        A cluster is given those of two items at a time: while this process joins what a step of
+        one has found, and while the last task of it runs, the workers are at the other.
+        """
+        if self.workers is None or self.workers.cluster is None:
+            yield from map(work, items)
+            return
+        with ThreadPoolExecutor(ITEMS_AT_A_TIME) as threads:
+            futures = [threads.submit(work, item) for item in items]
+            try:
+                for future in futures:
+                    yield future.result()
+            except BaseException:
+                for future in futures:
+                    future.cancel()
+                self.workers.close()
+                raise
 
     def kept(self, image: npt.NDArray[Scalar]) -> Array:
         """An image of the whole area, dims (y, x), as tasks can carry it."""

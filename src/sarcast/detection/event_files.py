@@ -100,7 +100,7 @@ def feature_collection(events: "geopandas.GeoDataFrame") -> dict[str, Any]:
         {
             "type": "Feature",
             "id": row["id"],
-            "properties": {name: _json_value(value) for name, value in row.items()},
+            "properties": {name: json_value(value) for name, value in row.items()},
             "geometry": shapely.geometry.mapping(outline),
         }
         for row, outline in zip(rows, outlines_in_degrees(events), strict=True)
@@ -129,5 +129,6 @@ def _in_geojson(outline: BaseGeometry) -> BaseGeometry:
     return shapely.transform(whole, lambda xy: xy.round(DIGITS))
 
 
-def _json_value(value: Any) -> Any:
+def json_value(value: Any) -> Any:
+    """Value of a column as JSON has it: None for NaN."""
     return None if isinstance(value, float) and math.isnan(value) else value

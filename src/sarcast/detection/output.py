@@ -19,17 +19,17 @@ from sarcast.arrays import Box, Times
 from sarcast.catalogue.scene import grid_fields
 from sarcast.cube.dates import iso_time, utc_datetime
 from sarcast.detection import styles
-from sarcast.detection.detect import Detection
 from sarcast.detection.event_files import write_events
 from sarcast.detection.quicklook import backscatter_range, thinned, write_quicklook
 from sarcast.detection.runs import ITEM, MODEL, MODEL_SHA256
 from sarcast.io.cogs import Parts, write_cog
 from sarcast.io.footprint import footprint, geojson
-from sarcast.prediction.model import Model
 from sarcast.windows import Predictor
 
 if TYPE_CHECKING:
     import geopandas
+
+    from sarcast.detection.detect import Detection
 
 EPOCH = np.datetime64("1970-01-01", "D")
 """Day 0 of ``change-date.tif``."""
@@ -98,7 +98,7 @@ _STYLE_MEDIA = "application/x-qgis-layer-settings"
 
 
 def write_detection(
-    detection: Detection, folder: Path, item_id: str, provenance: Mapping[str, Any]
+    detection: "Detection", folder: Path, item_id: str, provenance: Mapping[str, Any]
 ) -> None:
     """Write rasters, events, their QGIS styles, the quicklook and the STAC item.
 
@@ -170,7 +170,7 @@ def write_evidence(folder: Path, images: xr.Dataset) -> None:
     write_cog(folder / "evidence.tif", layers, grid, bands=names)
 
 
-def write_changes(folder: Path, detection: Detection) -> None:
+def write_changes(folder: Path, detection: "Detection") -> None:
     """Write ``change.tif``, ``change-date.tif`` and ``looks.tif``."""
     images = detection.images
     grid = _grid(images)
@@ -245,7 +245,7 @@ def days_since_epoch(dates: Times) -> npt.NDArray[np.int32]:
     return np.where(np.isnat(dates), NO_DATE, days).astype(np.int32)
 
 
-def qgis_styles(detection: Detection) -> dict[str, str]:
+def qgis_styles(detection: "Detection") -> dict[str, str]:
     """QGIS style by name of the raster or vector files, without suffix."""
     images = detection.images
     first = thinned(images["expected"].isel(band=0))
@@ -265,6 +265,8 @@ def qgis_styles(detection: Detection) -> dict[str, str]:
 
 def model_properties(predictor: Predictor) -> dict[str, str]:
     """Properties of an item: name of a model or strategy, and hash of its weights if it has any."""
+    from sarcast.prediction import Model  # brings torch, which readers of results do not need
+
     named = {MODEL: predictor.name}
     if isinstance(predictor, Model):
         named[MODEL_SHA256] = predictor.weights_sha256

@@ -10,7 +10,6 @@ import xarray as xr
 
 from sarcast.arrays import Double, Float
 from sarcast.detection import styles
-from sarcast.detection.detect import Detection
 from sarcast.io.files import new_file
 from sarcast.windows import join_names
 
@@ -18,6 +17,8 @@ if TYPE_CHECKING:
     import geopandas
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+    from sarcast.detection.detect import Detection
 
 WIDTH_PIXELS = 1600
 """Width of the image."""
@@ -40,7 +41,7 @@ _LEAST_RANGE_DB = 1.0
 _NO_DATA = "#d4d4d4"
 
 
-def write_quicklook(detection: Detection, path: Path) -> None:
+def write_quicklook(detection: "Detection", path: Path) -> None:
     """Write the quicklook as a PNG of ``WIDTH_PIXELS`` pixels width.
 
     Parameters
@@ -54,7 +55,7 @@ def write_quicklook(detection: Detection, path: Path) -> None:
         quicklook_figure(detection).savefig(partial, format="png", dpi=_DPI)
 
 
-def quicklook_figure(detection: Detection) -> "Figure":
+def quicklook_figure(detection: "Detection") -> "Figure":
     """Actual, expected and difference image, dB, as means over the bands, side by side.
 
     Outlines are in the colour of the event's direction, in all panels.
@@ -157,7 +158,7 @@ def _show(axes: "Axes", image: Float, stops: tuple[styles.Stop, ...]) -> Any:
     return axes.imshow(image, cmap=colours, vmin=low, vmax=high, interpolation="nearest")
 
 
-def _draw_events(axes: "Axes", detection: Detection, factor: int, *, numbered: bool) -> None:
+def _draw_events(axes: "Axes", detection: "Detection", factor: int, *, numbered: bool) -> None:
     """Draw outlines over a panel whose pixels are blocks of ``factor`` pixels."""
     from matplotlib.collections import LineCollection
 
@@ -179,7 +180,7 @@ def _draw_events(axes: "Axes", detection: Detection, factor: int, *, numbered: b
         axes.legend(loc="lower right", fontsize="small")
 
 
-def _number_events(axes: "Axes", detection: Detection, lines: list[list[Double]]) -> None:
+def _number_events(axes: "Axes", detection: "Detection", lines: list[list[Double]]) -> None:
     """Write ids beside events, on the side where the panel has room."""
     width, height = (abs(end - start) for start, end in (axes.get_xlim(), axes.get_ylim()))
     for number, event in zip(detection.events["id"].head(NUMBERED_EVENTS), lines, strict=False):
@@ -196,7 +197,7 @@ def _number_events(axes: "Axes", detection: Detection, lines: list[list[Double]]
         )
 
 
-def _title(detection: Detection) -> str:
+def _title(detection: "Detection") -> str:
     count, area = len(detection.events), float(detection.events["area_ha"].sum())
     first, last = (str(time.astype("datetime64[D]")) for time in detection.watched[[0, -1]])
     looked = last if first == last else f"{first} to {last}"

@@ -86,14 +86,10 @@ def replay(observer: Observer, watches: Sequence[Watch], area: Area) -> Null:
         If there is none.
     """
     plots = Plots.sample_of(area, observer.strata) or observer.plots(area)
-    failures: list[SarcastError] = []
-    seen = []
-    for watch in track(watches, "replaying", len(watches)):
-        try:
-            seen.append(_observed(observer, watch, area, plots))
-        except SarcastError as error:
-            _log.info(f"a replay is left out: {error}")
-            failures.append(error)
+    found = area.overlapping(_Replay(observer, area, plots), watches)
+    outcomes = [*track(found, "replaying", len(watches))]
+    failures = [each for each in outcomes if isinstance(each, SarcastError)]
+    seen = [each for each in outcomes if isinstance(each, Seen)]
     judged = [each for each in seen if each.looks > 0]
     if not judged:
         if len({str(each) for each in failures}) == 1:  # nothing that depends on the date
@@ -119,25 +115,45 @@ def null_of(seen: Sequence[Seen]) -> Null:
     Null
         With the strata of the first one.
     """
-    looks = max(each.looks for each in seen)
-    counts = np.stack([_counted(each, looks) for each in seen])
-    greatest = [
-        _greatest(each, evidence_tables(_others(counts, index))) for index, each in enumerate(seen)
-    ]
+    looks, overlapping = max(each.looks for each in seen), seen[0].area.overlapping
+    counts = np.stack([*overlapping(lambda each: _counted(each, looks), seen)])
+
+    def greatest_of(index: int) -> tuple[Array, Counts]:
+        return _greatest(seen[index], evidence_tables(_others(counts, index)))
+
+    greatest = [*overlapping(greatest_of, range(len(seen)))]
     combined = np.stack([histogram for _, histogram in greatest])
-    peaks, areas = [], []
-    for index, each in enumerate(seen):
-        evidence, histogram = greatest[index]
-        peaks.append(_peaks(each, evidence, combined_table(_others(combined, index))))
-        areas.append(float(histogram.sum() * each.observer.pixel_area_m2 / M2_PER_KM2))
+
+    def peaks_of(index: int) -> Double:
+        table = combined_table(_others(combined, index))
+        return _peaks(seen[index], greatest[index][0], table)
+
+    peaks = tuple(overlapping(peaks_of, range(len(seen))))
+    areas = [
+        float(histogram.sum() * each.observer.pixel_area_m2 / M2_PER_KM2)
+        for each, histogram in zip(seen, combined, strict=True)
+    ]
     names = tuple(seen[0].observation.statistics)
-    return Null(seen[0].observer.strata, names, counts, combined, tuple(peaks), tuple(areas))
+    return Null(seen[0].observer.strata, names, counts, combined, peaks, tuple(areas))
 
 
-def _observed(observer: Observer, watch: Watch, area: Area, plots: Plots) -> Seen:
-    with area.with_scratch() as temporary:
-        observation = observer.observe(watch, temporary, plots).observation
-        return packed(observer, observation, area, plots)
+@dataclass(frozen=True)
+class _Replay:
+    """Replays a watch."""
+
+    observer: Observer
+    area: Area
+    plots: Plots
+
+    def __call__(self, watch: Watch) -> Seen | SarcastError:
+        """Give what was seen, or why nothing was."""
+        try:
+            with self.area.with_scratch() as temporary:
+                found = self.observer.observe(watch, temporary, self.plots).observation
+                return packed(self.observer, found, self.area, self.plots)
+        except SarcastError as error:
+            _log.info(f"a replay is left out: {error}")
+            return error
 
 
 def packed(observer: Observer, found: ObservationLayers, area: Area, plots: Plots) -> Seen:

@@ -6,6 +6,7 @@ them, and progress bars, on standard error.
 
 import logging
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
@@ -90,6 +91,8 @@ def track(items: Iterable[T], what: str, total: int, *, done: int = 0) -> Iterat
 def follow(items: Iterable[T], what: str, reached: Reached, *, done: int = 0) -> Iterator[T]:
     """Yield ``items`` and show progress that is not a count of items, such as a share of a time.
 
+    Other threads than the main one show nothing: their work is a part of what that one shows.
+
     Parameters
     ----------
     items, what, done
@@ -97,7 +100,7 @@ def follow(items: Iterable[T], what: str, reached: Reached, *, done: int = 0) ->
     reached
         Called after each item; returns what to show.
     """
-    if not _shown:
+    if not _shown or threading.current_thread() is not threading.main_thread():
         yield from items
     elif sys.stderr.isatty():
         yield from _bar(items, what, reached, done)

@@ -22,7 +22,8 @@ RESULTS = (RECORD, "model.yaml")
 FILES = "files"
 """Key of the list of files in a record."""
 RECORDED = (
-    *("ablate", "bench", "demo", "detect", "evaluate", "predict", "tfrecord", "train", "world"),
+    *("ablate", "bench", "demo", "detect", "evaluate", "predict", "tfrecord", "train", "view"),
+    "world",
 )
 """Verbs that write a record."""
 CLUTTER = (".DS_Store", "Thumbs.db", "desktop.ini", ".directory")

@@ -30,12 +30,13 @@ from sarcast.monitoring.encoding import (
 )
 from sarcast.monitoring.events import DISMISSED, MERGED, Tracked, draw
 from sarcast.monitoring.layers import NO_DAY, NO_PERCENTAGE, Int, Status
-from sarcast.monitoring.options import Encoding
 from sarcast.monitoring.pixels import KINDS, Pixels
 from sarcast.monitoring.state import State
 
 if TYPE_CHECKING:
     import geopandas
+
+    from sarcast.monitoring.options import Encoding
 
 _SCRATCH = ".outputs"
 STATUS = (
@@ -69,7 +70,7 @@ DAY_LAYERS = {
 _COG = pystac.MediaType.COG
 
 
-def products(encoding: Encoding) -> dict[str, Product]:
+def products(encoding: "Encoding") -> dict[str, Product]:
     """Files that become assets of the STAC item."""
     dates = dates_since(epoch_of(encoding))
     status = classes_of(STATUS)
@@ -95,7 +96,7 @@ def products(encoding: Encoding) -> dict[str, Product]:
     }
 
 
-def epoch_of(encoding: Encoding) -> np.datetime64:
+def epoch_of(encoding: "Encoding") -> np.datetime64:
     """Day 0 of the dates."""
     return GFW_EPOCH if encoding == "gfw" else DIST_EPOCH
 
@@ -113,7 +114,7 @@ def write_outputs(
     folder: Path,
     state: State,
     grid: GeoBox,
-    encoding: Encoding,
+    encoding: "Encoding",
     provenance: Mapping[str, Any],
 ) -> None:
     """Write all files beside their targets, then rename them, the STAC item last.
@@ -150,7 +151,7 @@ def write_outputs(
             path.replace(folder / path.name)
 
 
-def _write_layers(folder: Path, state: State, grid: GeoBox, encoding: Encoding) -> None:
+def _write_layers(folder: Path, state: State, grid: GeoBox, encoding: "Encoding") -> None:
     """Write the rasters, each read from the state part by part."""
     pixels, bands = state.pixels, [band.upper() for band in state.tracked.bands]
     _write_status(folder, pixels, grid)
@@ -214,7 +215,7 @@ def _write_status(folder: Path, pixels: Pixels, grid: GeoBox) -> None:
         write_cog(path, values, grid, nodata=_NO_BYTE, bands=[text], colours=colours)
 
 
-def _write_dates(folder: Path, pixels: Pixels, grid: GeoBox, encoding: Encoding) -> None:
+def _write_dates(folder: Path, pixels: Pixels, grid: GeoBox, encoding: "Encoding") -> None:
     """Write dates as int16, days since the epoch of the encoding."""
     epoch = epoch_of(encoding)
     tags = {"EPOCH": str(epoch), "UNIT": "day", "ENCODING": encoding}
@@ -233,7 +234,7 @@ def _write_dates(folder: Path, pixels: Pixels, grid: GeoBox, encoding: Encoding)
         write_cog(folder / "alert.tif", code, grid, nodata=0, bands=names, tags=tags)
 
 
-def encode_dates(days: Int, status: Int, encoding: Encoding) -> npt.NDArray[np.int16]:
+def encode_dates(days: Int, status: Int, encoding: "Encoding") -> npt.NDArray[np.int16]:
     """Days since the epoch of an encoding from days since 1970-01-01; 0 none, -1 not seen.
 
     Raises

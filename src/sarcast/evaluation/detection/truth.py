@@ -45,7 +45,8 @@ def read_truth(path: Path, grid: GeoBox) -> "geopandas.GeoDataFrame":
     path
         Polygons in any format that GDAL reads and any CRS, with a column ``date`` (ISO 8601, or a
         date of the format), or the two columns ``earliest`` and ``latest``; and perhaps ``kind``.
-        ``truth/changes.gpkg`` of a synthetic world is such a file.
+        Rows whose column ``verdict`` is ``false`` are left out. ``truth/changes.gpkg`` of a
+        synthetic world is such a file, and ``verdicts.gpkg`` of ``sarcast view``.
     grid
         Grid of the cube; parts of polygons outside it are cut off.
 
@@ -85,6 +86,8 @@ def truth_frame(
     import geopandas as gpd
 
     frame = frame[~(frame.geometry.is_empty | frame.geometry.isna())].reset_index(drop=True)
+    if "verdict" in frame:
+        frame = frame[frame["verdict"].astype(str) != "false"].reset_index(drop=True)
     if frame.empty or not frame.geometry.geom_type.str.contains("Polygon").all():
         raise SarcastError(f"{name} holds no polygons, or not only polygons; outlines are expected")
     if frame.crs is None:

@@ -57,7 +57,7 @@ class ChangeMap:
 
 
 def write_detection_report(
-    evaluation: DetectionEvaluation, maps: Sequence[ChangeMap], path: Path
+    evaluation: DetectionEvaluation, maps: Sequence[ChangeMap], path: Path, link: str = ""
 ) -> None:
     """Write the report as one self-contained HTML file.
 
@@ -69,6 +69,9 @@ def write_detection_report(
         What was found, missed and false; they are the first thing on the page.
     path
         The file, which is written atomically.
+    link
+        Address of a page with the map, as ``sarcast view --export`` writes it, relative to the
+        file; empty: none.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -80,6 +83,7 @@ def write_detection_report(
     page = templates.get_template("detection.html.j2").render(
         title=evaluation.title,
         maps=[(each.title, png_address(map_figure(each))) for each in maps],
+        link=link,
         lead=detection_headline(evaluation),
         watches=evaluation.watches,
         km2=evaluation.km2_acquisitions,

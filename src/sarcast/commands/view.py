@@ -1,0 +1,116 @@
+"""``sarcast view``: a map of a cube, a detection or alerts in the browser."""
+
+import logging
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+from pydantic import Field
+
+from sarcast.commands.config import FLAT, Config, non_default_flags, write_record
+from sarcast.commands.options import Computed, Context, ModelOrStrategy, load_predictor
+from sarcast.errors import SarcastError, UsageError
+from sarcast.io.files import new_file, new_folder
+from sarcast.prediction import DEFAULT_CONTEXT, DEFAULT_PRECISION
+from sarcast.viewer.export import write_folder, write_page
+from sarcast.viewer.server import DEFAULT_PORT, Address, Service, show
+from sarcast.viewer.view import Opened, Shown, open_path
+from sarcast.windows import PreviousOptions
+
+_log = logging.getLogger(__name__)
+
+_OF_THE_SERVER = ("model", "previous", "chooser", "host", "port", "browser", "precision", "context")
+"""Options without a meaning for a page that is written."""
+_ONE_FILE = (".html", ".htm")
+
+
+class ViewConfig(Config):
+    """Options of ``sarcast view``."""
+
+    model: ModelOrStrategy | None = None
+    baseline: Annotated[PreviousOptions, FLAT] = Field(default_factory=PreviousOptions)
+    cube: Path | None = Field(
+        None,
+        description="Cube of a detection or of alerts, for series and images of single dates; "
+        "default: the one that it was made from, if it is still there.",
+    )
+    host: str = Field(
+        "127.0.0.1",
+        description="Address to listen at. Any but one of this machine alone lets others see the "
+        "data: the page then needs the token in the address that is shown.",
+    )
+    port: int = Field(
+        DEFAULT_PORT,
+        ge=0,
+        le=65535,
+        description="Port to listen at, or the next free one after it; 0 for any that is free.",
+    )
+    browser: Annotated[bool, Parameter(negative="--no-browser")] = Field(
+        True, description="Open the page in the browser of this machine."
+    )
+    precision: Computed = DEFAULT_PRECISION
+    context: Context = DEFAULT_CONTEXT
+    export: Path | None = Field(
+        None,
+        description="Write a page that needs no server instead, for a detection or alerts: one "
+        "file if it ends with .html, else a folder.",
+    )
+    overwrite: bool = Field(False, description="Replace the exported page if it exists.")
+
+
+_DEFAULT = ViewConfig()
+
+
+def view(path: Path, *, config: Annotated[ViewConfig, FLAT] = _DEFAULT) -> None:
+    """Show a cube, a detection or alerts as a map in the browser, without the internet.
+
+    Parameters
+    ----------
+    path
+        A cube, or a folder that ``sarcast detect`` or ``sarcast monitor`` wrote.
+    """
+
+    def started(url: str) -> None:
+        _log.info(f"{path}: {url}")
+        if config.browser:
+            show(url)
+
+    _check(config)
+    opened = open_path(path, _shown(config))
+    if config.export is not None:
+        _export(path, opened, config.export, config)
+        return
+    Service(opened, Address(host=config.host, port=config.port), started).run()
+
+
+def _check(config: ViewConfig) -> None:
+    """Refuse options that would be ignored."""
+    if config.export is None and config.overwrite:
+        raise UsageError("--overwrite can be given with --export only")
+    if config.export is not None and (flags := non_default_flags(config, _OF_THE_SERVER)):
+        raise UsageError(f"{', '.join(flags)} cannot be given with --export")
+
+
+def _shown(config: ViewConfig) -> Shown:
+    predictor = None
+    if config.model is not None:
+        predictor = load_predictor(config.model, precision=config.precision, context=config.context)
+    is_given = bool(non_default_flags(config.baseline))
+    return Shown(predictor, config.baseline if is_given else None, config.cube)
+
+
+def _export(path: Path, opened: Opened, to: Path, config: ViewConfig) -> None:
+    """Write the page atomically."""
+    view = opened.current()
+    if to.suffix.lower() in _ONE_FILE:
+        if to.exists() and not (config.overwrite and to.is_file()):
+            raise SarcastError(f"{to} exists; add --overwrite to replace it, or name another file")
+        to.parent.mkdir(parents=True, exist_ok=True)
+        with new_file(to) as partial:
+            write_page(view, partial)
+        _log.info(f"page: {to}")
+        return
+    with new_folder(to, overwrite=config.overwrite, inputs=[path]) as folder:
+        write_folder(view, folder)
+        write_record(folder, "view", {"path": path}, config)
+    _log.info(f"page: {to / 'index.html'}")

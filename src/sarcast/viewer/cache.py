@@ -1,0 +1,53 @@
+"""A cache of arrays and bytes whose size is bounded, shared by threads."""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from typing import Generic, Protocol, TypeVar
+
+
+class _Sized(Protocol):
+    @property
+    def nbytes(self) -> int:
+        """Size, bytes."""
+        ...
+
+
+Value = TypeVar("Value", bound=_Sized)
+
+
+class Cache(Generic[Value]):
+    """Values by key; those that were used least recently are dropped.
+
+    Parameters
+    ----------
+    most
+        Size of all values together, bytes, at most.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._size = 0
+        self._values: OrderedDict[Hashable, Value] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def peek(self, key: Hashable) -> Value | None:
+        """Value of a key; None where there is none."""
+        with self._lock:
+            return self._values.get(key)
+
+    def get(self, key: Hashable, make: Callable[[], Value]) -> Value:
+        """Value of a key, made where there is none; two threads may make the same one."""
+        with self._lock:
+            if key in self._values:
+                self._values.move_to_end(key)
+                return self._values[key]
+        value = make()
+        with self._lock:
+            if key not in self._values and value.nbytes <= self._most:
+                self._values[key] = value
+                self._size += value.nbytes
+            while self._size > self._most:
+                _, dropped = self._values.popitem(last=False)
+                self._size -= dropped.nbytes
+        return value
