@@ -16,7 +16,7 @@ shift is also taken over the last half of four or more acquisitions, and over th
 eight or more. The distribution of all of these where nothing changed comes from ``replay``.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -245,7 +245,7 @@ def statistics(
     """
     sampling, box = Sampling.of(strata.size), whole(strata.shape)
     typical = typical_norms(sampling.take(residuals.z, box))
-    maps = unscaled(residuals, pixel_m, typical, direction)
+    maps = dict(unscaled(residuals, pixel_m, typical, direction))
     names, sampled = list(maps), sampling.take(strata, box)
     sizes = sizes_of(np.stack([sampling.take(maps[name], box) for name in names]), sampled)
     return {name: relative(maps[name], sizes[k], strata) for k, name in enumerate(names)}
@@ -257,8 +257,10 @@ def unscaled(
     typical: Sequence[float],
     direction: Direction,
     first: PixelOffset = (0, 0),
-) -> dict[str, Float]:
+) -> Iterator[tuple[str, Float]]:
     """Compute every statistic at every scale, not yet divided by its size in the stratum.
+
+    They are computed one after the other, so that few are in memory at a time.
 
     Parameters
     ----------
@@ -269,26 +271,24 @@ def unscaled(
     first
         As in ``smooth``.
     """
-    maps: dict[str, Float] = {}
     for last in spans(len(residuals.z)):
         shifts = shift(Residuals(residuals.z[-last:], residuals.correlation))
         local = shifts - background(shifts, pixel_m, first)
         for scale in SHIFT_SCALES_M:
             smoothed = smooth(local, _pixels(scale, pixel_m), first)
-            maps[f"shift of {last}, {scale:g} m"] = _pooled(smoothed, direction)
+            yield f"shift of {last}, {scale:g} m", _pooled(smoothed, direction)
         smoothed = smooth(shifts, _pixels(SHIFT_SCALES_M[-1], pixel_m), first)
-        maps[f"shift of {last} with background"] = _pooled(smoothed, direction)
+        yield f"shift of {last} with background", _pooled(smoothed, direction)
     if direction == "both":
         sizes = spread(residuals, typical)
         for scale in SPREAD_SCALES_M:
-            maps[f"spread {scale:g} m"] = smooth(sizes, _pixels(scale, pixel_m), first)
-    return maps
+            yield f"spread {scale:g} m", smooth(sizes, _pixels(scale, pixel_m), first)
 
 
 def names_of(targets: int, direction: Direction) -> tuple[str, ...]:
     """Names of the statistics of a watch of so many targets."""
     nothing = Residuals(np.full((targets, 1, 1, 1), np.nan, dtype=np.float32), 0.0)
-    return tuple(unscaled(nothing, (1.0, 1.0), [1.0] * targets, direction))
+    return tuple(name for name, _ in unscaled(nothing, (1.0, 1.0), [1.0] * targets, direction))
 
 
 def sizes_of(statistics: Float, strata: Labels) -> Float:

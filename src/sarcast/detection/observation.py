@@ -295,10 +295,13 @@ class _Measure:
         """Give the statistics of the sampled pixels, dims (statistic, pixel)."""
         how, inner, core = self.measures, block.inner, block.core
         residuals = self.residuals.read(block.outer, strata)
-        maps = unscaled(residuals, how.pixel_m, how.typical, how.direction, block.first)
-        for name, values in maps.items():
+        samples = []
+        for name, values in unscaled(
+            residuals, how.pixel_m, how.typical, how.direction, block.first
+        ):
             self.found.statistics[name][core] = values[inner]
+            samples.append(self.sampling.take(values[inner], core))
         smoothed = smooth(shift(residuals), how.finest_px, block.first)
         self.found.shift[(slice(None), *core)] = smoothed[(slice(None), *inner)]
         self.found.looks[core] = looks_of(residuals.seen)[inner]
-        return np.stack([self.sampling.take(values[inner], core) for values in maps.values()])
+        return np.stack(samples)

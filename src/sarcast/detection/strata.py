@@ -26,6 +26,8 @@ SMOOTHING_M = 30.0
 MOST_IMAGES = 64
 """Past images that the features are computed from at most, evenly spread over time."""
 QUARTERS = 4
+QUANTILES = (0.16, 0.5, 0.84)
+"""Quantiles of a feature: one standard deviation below the median, the median, one above."""
 SAMPLE = 20_000
 """Pixels that the groups are found from; all are then assigned."""
 WATER_VH_DB, WATER_STD_DB = -21.5, 1.2
@@ -68,12 +70,14 @@ class Groups:
         """Find at most so many groups of sampled pixels, dims (feature, pixel), some known."""
         from sklearn.cluster import KMeans
 
-        columns = features[:, np.isfinite(features[0])].T.astype(np.float64)
-        low, middle, high = np.quantile(columns, (0.16, 0.5, 0.84), axis=0)
+        known = np.flatnonzero(np.isfinite(features[0]))
+        # one feature after the other: in double precision, all of them need much memory
+        levels = [np.quantile(each[known].astype(np.float64), QUANTILES) for each in features]
+        low, middle, high = np.transpose(levels)
         spread = np.maximum(high - low, 1e-3)
-        scaled = _scaled(columns, middle, spread)
         rng = np.random.default_rng(0)
-        sample = scaled[rng.choice(len(scaled), min(SAMPLE, len(scaled)), replace=False)]
+        drawn = known[rng.choice(len(known), min(SAMPLE, len(known)), replace=False)]
+        sample = _scaled(features[:, drawn].T.astype(np.float64), middle, spread)
         groups = min(most, len(np.unique(sample, axis=0)))
         means = KMeans(groups, n_init=3, random_state=0).fit(sample)
         return cls(middle, spread, means.cluster_centers_)
