@@ -209,6 +209,9 @@ def test_a_sound_cube_and_the_shipped_weights(world_cube: Path) -> None:
         assert (found.cube.rows, found.cube.columns) == (cube.sizes["y"], cube.sizes["x"])
     assert (found.cube.first, found.cube.last) == (str(times[0]), str(times[-1]))
     assert found.cube.dates == len(times)
+    scene = next((world_cube.parent / "world" / "scenes").glob("*_VV.tif"))
+    with rasterio.open(scene) as source:
+        assert found.cube.crs == f"EPSG:{source.crs.to_epsg()}"
     sizes = (
         Path(folder, name).stat().st_size
         for folder, _, names in os.walk(world_cube)

@@ -131,7 +131,7 @@ def _cube(found: CubeCheck) -> str:
     return (
         f"{found.path}: {found.dates} dates from {found.first} to {found.last}, {found.rows} x "
         f"{found.columns} pixels, {', '.join(found.bands)}, {found.crs}, "
-        f"{gigabytes(found.size_bytes)}"
+        f"{found.size_bytes / 2**20:.1f} MB"
     )
 
 

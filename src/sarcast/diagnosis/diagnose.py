@@ -6,6 +6,7 @@ from pathlib import Path
 from time import perf_counter
 
 import numpy as np
+from odc.geo.geobox import GeoBox
 
 from sarcast.cube import open_cube
 from sarcast.cube.check.report import check_cube
@@ -164,9 +165,16 @@ def _check_cube(
         rows=cube.sizes["y"],
         columns=cube.sizes["x"],
         bands=report.bands,
-        crs=str(cube.odc.geobox.crs) if cube.odc.geobox is not None else "unknown",
+        crs=_crs_name(cube.odc.geobox),
         size_bytes=sum(file.stat().st_size for file in path.rglob("*") if file.is_file()),
     )
+
+
+def _crs_name(grid: GeoBox | None) -> str:
+    """EPSG code of the CRS of a grid, or its definition where it has none."""
+    if grid is None or grid.crs is None:
+        return "unknown CRS"
+    return f"EPSG:{grid.crs.epsg}" if grid.crs.epsg else str(grid.crs)
 
 
 # --- model ----------------------------------------------------------------------------------------
