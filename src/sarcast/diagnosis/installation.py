@@ -18,6 +18,7 @@ from sarcast.io.versions import installed, requirements, unmet, versions
 
 EXTRAS = {
     "grd": "sarcast rtc",
+    "notebook": "sarcast.view in a notebook",
     "pgstac": "catalogues in PostgreSQL",
     "postgis": "events in PostGIS",
 }
