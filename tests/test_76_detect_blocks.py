@@ -14,7 +14,7 @@ import sarcast
 from sarcast.detection import area as area_module
 from sarcast.detection import detect as detect_module
 from sarcast.detection.area import Area, Plots, in_memory
-from sarcast.detection.blocks import Sampling, blocks_of
+from sarcast.detection.blocks import Sampling, blocks_of, even_side
 from sarcast.detection.detect import Detection
 from sarcast.detection.ground import survey
 from sarcast.detection.judged import JudgedOptions, crop
@@ -68,6 +68,23 @@ def test_the_same_pixels_are_sampled_however_an_area_is_cut(
     np.testing.assert_array_equal(np.sort(taken), numbers[::step, ::step].ravel())
     ranks = np.concatenate([sampling.ranks(core, shape) for core in cores])
     np.testing.assert_array_equal(ranks, taken)
+
+
+@pytest.mark.parametrize(
+    ("shape", "side"),
+    [
+        ((2500, 2500), 1536),  # two of 1250, in steps of 512
+        ((3000, 1000), 1536),
+        ((1000, 900), 1024),
+        ((2048, 2048), 2048),
+        ((10_000, 10_000), 2048),
+        ((25_000, 17_000), 2048),
+    ],
+)
+def test_blocks_are_nearly_equal(shape: tuple[int, int], side: int) -> None:
+    assert even_side(shape, 2048, 512) == side
+    even, uneven = (len(blocks_of(shape, each, (0, 0))) for each in (side, 2048))
+    assert even == uneven
 
 
 def test_a_large_area_is_sampled_evenly() -> None:

@@ -23,6 +23,7 @@ from sarcast.detection.blocks import (
     Scalar,
     blocks_of,
     each_in_turn,
+    even_side,
 )
 from sarcast.detection.judged import Part
 from sarcast.io.boxes import cut, moved, whole
@@ -89,7 +90,8 @@ class Area:
 
     def blocks(self, halo: Sequence[int] = (0, 0), most: int | None = None) -> tuple[Block, ...]:
         """Its blocks, with a halo of so many rows and columns; of a side of ``most`` at most."""
-        return blocks_of(self.shape, min(self.side, most or self.side), halo)
+        longest = min(self.side, most or self.side)
+        return blocks_of(self.shape, even_side(self.shape, longest, self.scratch.chunk_px), halo)
 
     @property
     def sampling(self) -> Sampling:
