@@ -30,6 +30,8 @@ from sarcast.windows import Predictor
 if TYPE_CHECKING:
     import geopandas
 
+HOW_MADE = ("strata", "replays")
+"""Options of null distributions alone: those that are given may differ from the defaults."""
 PARTLY_SEEN_SHARE = 0.05
 """Share of the judged pixels from which on missing looks are worth a warning."""
 
@@ -248,7 +250,8 @@ def _conditions_of(
     grid = by_code(cube["backscatter"].odc.geobox)
     chosen = (
         *("previous", "chooser", "gap", "direction", "bands", "min_area"),
-        *("area", "within", "outside", "strata", "replays"),
+        *("area", "within", "outside"),
+        *HOW_MADE,
     )
     return {
         "predictor": predictor.name,
@@ -259,8 +262,10 @@ def _conditions_of(
 
 
 def _check_same(null: Null, conditions: Mapping[str, str]) -> None:
+    """Check what null distributions hold for, and how they were made if that is asked for."""
+    defaults = {name: str(DetectOptions.model_fields[name].default) for name in HOW_MADE}
     for name, wanted in conditions.items():
-        if null.made_from.get(name) != wanted:
+        if null.made_from.get(name) != wanted and defaults.get(name) != wanted:
             raise SarcastError(
                 f"these null distributions are those of {name} {null.made_from.get(name)}, but "
                 f"{name} is {wanted} here; replay the past anew (without --null)"
