@@ -71,10 +71,12 @@ def view(
 
     Examples
     --------
-    ::
+    The last line of a cell shows the map:
 
-        cube = sarcast.open_cube("cube.zarr")
-        sarcast.view(cube, "base")
+    >>> cube = sarcast.open_cube("area.zarr")
+    >>> map_of_cube = sarcast.view(cube, "base", height=400)
+    >>> map_of_cube.height
+    400
     """
     predictor = _predictor(model)
     how = Shown(predictor, baseline, None if cube is None else Path(cube))
