@@ -21,7 +21,6 @@ from sarcast.windows import (
     cut_window,
     group_by_shape,
     rank_previous,
-    read_images,
     target_dates,
     tile_windows,
     to_windows,
@@ -73,12 +72,6 @@ def test_a_reader_gives_each_thread_its_own_windows() -> None:
     np.testing.assert_array_equal(
         again.cut(7, (1, 2), (8, 8), [4]).target, _coded([7], 1, 2, (8, 8))[0]
     )
-
-
-def test_images_are_those_of_their_times_and_bands() -> None:
-    part = CUBE.isel(y=slice(2, 9), x=slice(5, 17)).transpose("y", "time", "x", ...)
-    wanted = _coded([6, 1], 2, 5, (7, 12))[:, ::-1].astype("f4")
-    np.testing.assert_array_equal(read_images(part, [6, 1], ["VH", "VV"]), wanted)
 
 
 def test_conditions_are_those_of_the_cell_at_the_centre() -> None:

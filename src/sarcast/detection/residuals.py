@@ -19,7 +19,7 @@ from sarcast.prediction.predict import Chosen, Predicted, predict_tiles
 from sarcast.prediction.scores import ValidationScores
 from sarcast.prediction.tiles import TileOptions
 from sarcast.prediction.uncertainty import with_validation_std
-from sarcast.windows import Predictor, PreviousOptions, bands_of, read_images
+from sarcast.windows import Predictor, PreviousOptions, bands_of
 from sarcast.windows.bands import join_names
 
 IMAGES = ("time", "band", "y", "x")
@@ -151,9 +151,10 @@ class WatchedImages:
         if not self.predicted.blend.has_std:
             predicted = with_validation_std(predicted, self.scores)
         predicted = predicted.sel(band=list(self.bands))
-        cube = self.cube if box is None else self.cube.isel(y=box[0], x=box[1])
-        actual = read_images(cube, self.targets, self.bands)
-        return predicted.assign(actual=(IMAGES, actual))
+        actual = self.cube["backscatter"].isel(time=list(self.targets))
+        actual = actual if box is None else actual.isel(y=box[0], x=box[1])
+        actual = actual.sel(band=predicted["band"]).transpose(*IMAGES).astype(np.float32)
+        return predicted.assign(actual=(IMAGES, actual.values))
 
     def compared(self, box: Box, strata: Labels) -> tuple[Float, Float]:
         """Compare actual and expected images of a part; strata of dims (y, x).

@@ -2,7 +2,7 @@
 
 from sarcast.windows.bands import bands_of, join_names
 from sarcast.windows.batch import Batch, collate, concatenate, group_by_shape, to_windows
-from sarcast.windows.cut import CubeReader, cut_window, read_images, tile_windows
+from sarcast.windows.cut import CubeReader, cut_window, tile_windows
 from sarcast.windows.previous import (
     CHOOSER_HELP,
     Chooser,
@@ -45,7 +45,6 @@ __all__ = [
     "group_by_shape",
     "join_names",
     "rank_previous",
-    "read_images",
     "split_by_date",
     "target_dates",
     "tile_windows",

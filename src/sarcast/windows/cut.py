@@ -205,29 +205,6 @@ def _with_baseline_of(window: Window, other: Window) -> Window:
     )
 
 
-def read_images(cube: xr.Dataset, times: Sequence[int], bands: Sequence[str]) -> Float:
-    """Read images one after the other: a list of times is read ten times more slowly.
-
-    Parameters
-    ----------
-    cube
-        The cube, or a part of it.
-    times
-        Indices on ``time``.
-    bands
-        Names of bands.
-
-    Returns
-    -------
-    ndarray of float32
-        Dims (time, band, y, x), dB.
-    """
-    images = cube["backscatter"].transpose("time", "band", "y", "x")
-    chosen = [cube["band"].values.tolist().index(band) for band in bands]
-    values = [images.isel(time=time).values for time in times]
-    return np.stack([image[chosen].astype(np.float32, copy=False) for image in values])
-
-
 def cut_window(
     cube: xr.Dataset, target: int, offset: PixelOffset, size: PixelShape, previous: Sequence[int]
 ) -> Window:
