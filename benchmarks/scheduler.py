@@ -15,16 +15,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
 from benchmarks.scenes import repeated
-from sarcast.commands.options import load_predictor
 from sarcast.cube import open_cube
 from sarcast.detection.detect import Detection, DetectOptions, detect
 from sarcast.prediction import DEFAULT_CONTEXT
+from sarcast.prediction.predictors import load_predictor
 from sarcast.windows import Predictor
 
 SMALL_PX = 256
@@ -51,8 +52,16 @@ class Outcome:
 
 
 @contextmanager
-def cluster(workers: int) -> Iterator[str]:
-    """Address of the scheduler of worker processes of one thread, which listen on loopback."""
+def cluster(workers: int, **settings: Any) -> Iterator[str]:
+    """Address of the scheduler of worker processes of one thread, which listen on loopback.
+
+    Parameters
+    ----------
+    workers
+        Number of processes.
+    **settings
+        Further ones of a ``LocalCluster``.
+    """
     from distributed import LocalCluster
 
     with LocalCluster(
@@ -62,6 +71,7 @@ def cluster(workers: int) -> Iterator[str]:
         host="127.0.0.1",
         dashboard_address="127.0.0.1:0",
         silence_logs="CRITICAL",
+        **settings,
     ) as started:
         yield started.scheduler_address
 

@@ -22,9 +22,10 @@ import geopandas.testing
 import numpy as np
 import pytest
 import xarray as xr
-from distributed import Client, LocalCluster
+from distributed import Client
 
 import sarcast
+from benchmarks.scheduler import cluster
 from sarcast.cli import main
 from sarcast.cube import open_cube
 from sarcast.cube.executor import WorkerOptions
@@ -95,24 +96,9 @@ def started(file: Path) -> int:
     return int(file.read_text())
 
 
-@contextmanager
-def cluster_of(workers: int, **settings: Any) -> Iterator[str]:
-    """Address of the scheduler of so many worker processes."""
-    with LocalCluster(
-        n_workers=workers,
-        threads_per_worker=1,
-        processes=True,
-        host="127.0.0.1",
-        dashboard_address="127.0.0.1:0",
-        silence_logs="CRITICAL",
-        **settings,
-    ) as cluster:
-        yield cluster.scheduler_address
-
-
 @pytest.fixture(scope="module")
 def scheduler() -> Iterator[str]:
-    with cluster_of(2) as address:
+    with cluster(2) as address:
         yield address
 
 
@@ -292,7 +278,7 @@ def test_a_worker_that_dies_changes_nothing(
 ) -> None:
     """Also the only one that had received the task and the predictor."""
     by = Hesitant(tmp_path / "process", 1.0)
-    with cluster_of(1) as address:
+    with cluster(1) as address:
 
         def kill() -> None:
             os.kill(started(by.file), signal.SIGKILL)
@@ -305,7 +291,7 @@ def test_a_worker_that_dies_changes_nothing(
 
 
 def test_a_task_that_ends_every_worker(cube: xr.Dataset, tmp_path: Path) -> None:
-    with dask.config.set({"distributed.scheduler.allowed-failures": 0}), cluster_of(1) as address:
+    with dask.config.set({"distributed.scheduler.allowed-failures": 0}), cluster(1) as address:
         said = error_of(cube, address, tmp_path / "scratch", Fatal())
     assert "ended one after the other at the same task" in said
     assert "--block" in said
@@ -316,7 +302,7 @@ def test_workers_of_another_version(cube: xr.Dataset, tmp_path: Path) -> None:
     other.mkdir(parents=True)
     (other / "METADATA").write_text("Metadata-Version: 2.1\nName: sarcast\nVersion: 99.1\n")
     first = f"import sys\nsys.path.insert(0, {str(other.parent)!r})"
-    with cluster_of(1, preload=[first]) as address:
+    with cluster(1, preload=[first]) as address:
         said = error_of(cube, address, tmp_path / "scratch")
     assert "has sarcast of another version (version 99.1) than this process" in said
     assert version("sarcast") in said
@@ -344,7 +330,7 @@ def test_workers_that_do_not_see_the_files(
     hidden: str, words: str, world_cube: Path, tmp_path: Path
 ) -> None:
     folder = {"scratch": tmp_path / "scratch", "cube.zarr": world_cube}[hidden]
-    with cluster_of(1, preload=[HIDING.format(folder=str(folder))]) as address:
+    with cluster(1, preload=[HIDING.format(folder=str(folder))]) as address:
         said = error_of(open_cube(world_cube), address, tmp_path / "scratch")
     assert said.startswith("the Dask worker tcp://127.0.0.1:")
     assert words.format(folder=folder) in said
