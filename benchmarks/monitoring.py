@@ -33,7 +33,6 @@ from affine import Affine
 from odc.geo.geobox import GeoBox
 
 from benchmarks.detection import make_world
-from sarcast.commands.options import load_predictor
 from sarcast.cube import open_cube
 from sarcast.detection.runs import HISTORY
 from sarcast.evaluation.detection.truth import no_changes, read_truth, with_magnitudes
@@ -46,6 +45,7 @@ from sarcast.monitoring.output import events_frame
 from sarcast.monitoring.pixels import Pixels, parts_of, write_part
 from sarcast.monitoring.state import Known, Record, State, StateFolder
 from sarcast.prediction import DEFAULT_CONTEXT, DEFAULT_PRECISION
+from sarcast.prediction.predictors import load_predictor
 from sarcast.world.options import WorldOptions
 
 MIN_AREA_HA, MIN_MAGNITUDE_DB, FOLLOWING = 0.5, 1.0, 8

@@ -27,13 +27,13 @@ from typing import Any
 
 import numpy as np
 
-from sarcast.commands.options import load_predictor
 from sarcast.cube import open_cube
 from sarcast.cube.executor import WorkerOptions, start_workers
 from sarcast.monitoring import monitor as monitoring
 from sarcast.monitoring.nulls import NullKeeper
 from sarcast.monitoring.watcher import Watcher
 from sarcast.prediction import DEFAULT_CONTEXT, DEFAULT_PRECISION
+from sarcast.prediction.predictors import load_predictor
 
 MEGA = 1e6
 

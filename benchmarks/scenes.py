@@ -26,7 +26,6 @@ from odc.geo.geobox import GeoBox
 from xarray.backends import BackendArray
 from xarray.core import indexing
 
-from sarcast.commands.options import load_predictor
 from sarcast.cube import open_cube
 from sarcast.detection.detect import DetectOptions, detect
 from sarcast.detection.output import write_detection
@@ -34,6 +33,7 @@ from sarcast.io.footprint import by_code
 from sarcast.monitoring.monitor import monitor
 from sarcast.monitoring.options import MonitorOptions
 from sarcast.prediction import DEFAULT_CONTEXT
+from sarcast.prediction.predictors import load_predictor
 from sarcast.windows import Predictor
 
 

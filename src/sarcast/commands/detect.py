@@ -15,7 +15,6 @@ from sarcast.commands.options import (
     Context,
     ModelOrStrategy,
     item_properties,
-    load_predictor,
 )
 from sarcast.cube import open_cube, time_index_of
 from sarcast.detection.detect import Detection, DetectOptions
@@ -26,6 +25,7 @@ from sarcast.detection.publish import checked_event_database, publish_events
 from sarcast.detection.runs import INPUTS, inputs_hash
 from sarcast.io.files import new_folder, scratch_folder
 from sarcast.prediction import DEFAULT_CONTEXT, DEFAULT_PRECISION, Model
+from sarcast.prediction.predictors import load_predictor
 from sarcast.windows import Predictor
 
 _log = logging.getLogger(__name__)

@@ -12,7 +12,7 @@ from cyclopts import Parameter
 from pydantic import Field
 
 from sarcast.commands.config import FLAT, Config, non_default_flags, write_record
-from sarcast.commands.options import Computed, Context, ModelOrStrategy, load_predictor
+from sarcast.commands.options import Computed, Context, ModelOrStrategy
 from sarcast.cube import CubeOptions, Sources, open_cube
 from sarcast.cube.executor import WorkerOptions
 from sarcast.cube.extend import Request
@@ -27,6 +27,7 @@ from sarcast.monitoring.monitor import Monitored
 from sarcast.monitoring.monitor import monitor as monitor_cube
 from sarcast.monitoring.options import MonitorOptions
 from sarcast.prediction import DEFAULT_CONTEXT, DEFAULT_PRECISION, Model
+from sarcast.prediction.predictors import load_predictor
 from sarcast.windows import Predictor
 
 if TYPE_CHECKING:

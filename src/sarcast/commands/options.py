@@ -7,14 +7,12 @@ import xarray as xr
 from pydantic import Field
 
 from sarcast.commands.config import FLAT, Config
-from sarcast.errors import SarcastError
 from sarcast.prediction import (
     DEFAULT_CONTEXT,
     DEFAULT_PRECISION,
     ContextSource,
     Precision,
 )
-from sarcast.prediction.strategies import STRATEGIES
 from sarcast.prediction.tiles import TileOptions
 from sarcast.windows import Predictor, PreviousOptions
 
@@ -62,26 +60,6 @@ class DateConfig(Config):
     precision: Computed = DEFAULT_PRECISION
     context: Context = DEFAULT_CONTEXT
     overwrite: bool = Field(False, description="Replace the folder if it exists.")
-
-
-def load_predictor(model: Path, *, precision: Precision, context: ContextSource) -> Predictor:
-    """Load a model folder, or a conventional strategy by its name.
-
-    Raises
-    ------
-    SarcastError
-        If it is neither.
-    """
-    if str(model) in STRATEGIES and not model.exists():
-        return STRATEGIES[str(model)]
-    from sarcast.prediction.model_folder import SHIPPED, load_model  # brings torch
-
-    if not model.exists() and str(model) not in SHIPPED:
-        raise SarcastError(
-            f"{model} does not exist: expected a model folder, base for the shipped weights, or a "
-            f"strategy: {', '.join(STRATEGIES)}"
-        )
-    return load_model(model, precision=precision, context=context)
 
 
 def item_properties(cube: xr.Dataset, model: Predictor, index: int) -> dict[str, object]:

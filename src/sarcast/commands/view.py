@@ -8,10 +8,11 @@ from cyclopts import Parameter
 from pydantic import Field
 
 from sarcast.commands.config import FLAT, Config, non_default_flags, write_record
-from sarcast.commands.options import Computed, Context, ModelOrStrategy, load_predictor
+from sarcast.commands.options import Computed, Context, ModelOrStrategy
 from sarcast.errors import SarcastError, UsageError
 from sarcast.io.files import new_file, new_folder
 from sarcast.prediction import DEFAULT_CONTEXT, DEFAULT_PRECISION
+from sarcast.prediction.predictors import load_predictor
 from sarcast.viewer.export import write_folder, write_page
 from sarcast.viewer.server import DEFAULT_PORT, Address, Service, show
 from sarcast.viewer.view import Opened, Shown, open_path

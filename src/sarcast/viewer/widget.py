@@ -11,6 +11,7 @@ import xarray as xr
 from pydantic import BaseModel, ValidationError
 
 from sarcast.errors import SarcastError
+from sarcast.prediction.predictors import load_predictor
 from sarcast.viewer.answers import (
     REFUSALS,
     Answer,
@@ -78,24 +79,13 @@ def view(
     >>> map_of_cube.height
     400
     """
-    predictor = _predictor(model)
+    predictor = load_predictor(Path(model)) if isinstance(model, str | Path) else model
     how = Shown(predictor, baseline, None if cube is None else Path(cube))
     if isinstance(shown, xr.Dataset):
         opened = Opened(lambda _version: view_of_cube(shown, "cube", how))
     else:
         opened = open_path(Path(shown), how)
     return _widget_class()(Answers(opened), height)
-
-
-def _predictor(model: Predictor | Path | str | None) -> Predictor | None:
-    if not isinstance(model, str | Path):
-        return model
-    from sarcast.prediction import load_model
-    from sarcast.prediction.strategies import STRATEGIES
-
-    if str(model) in STRATEGIES and not Path(model).exists():
-        return STRATEGIES[str(model)]
-    return load_model(Path(model))
 
 
 class Messages:
