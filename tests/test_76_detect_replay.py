@@ -12,7 +12,7 @@ from sarcast.detection.evidence import standardise, statistics
 from sarcast.detection.judged import Part
 from sarcast.detection.null import Null
 from sarcast.detection.observation import Observation, Observer
-from sarcast.detection.regions import RegionOptions
+from sarcast.detection.regions import RegionOptions, find_regions
 from sarcast.detection.replay import replay
 from sarcast.detection.residuals import Reader
 from sarcast.detection.watch import Watch
@@ -124,7 +124,8 @@ def test_the_rate_of_false_events_holds_in_new_noise(noise_null: Null) -> None:
     for first in range(2000, 2000 + watched):
         found = observed(observer(), Watch((first,), times(2)[0]))
         evidence = noise_null.evidence(found.statistics, found.looks)
-        events += len(observer().regions_of(evidence, found.shift).above(threshold).peaks)
+        regions = find_regions(evidence, found.shift, observer().pixel_area_m2, observer().regions)
+        events += len(regions.above(threshold).peaks)
     exposure = watched * SIDE**2 * PIXEL_KM2 / 1000.0 * TARGETS
     assert asked / 3 < events / exposure < asked * 3
     assert noise_null.came_true(asked) < asked * 3

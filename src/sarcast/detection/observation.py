@@ -23,7 +23,7 @@ from sarcast.detection.evidence import (
     typical_norms,
     unscaled,
 )
-from sarcast.detection.regions import RegionFinder, RegionOptions, Regions, find_regions
+from sarcast.detection.regions import RegionFinder, RegionOptions, Regions
 from sarcast.detection.residuals import Reader, WatchedImages, looks_of, mean_correlation
 from sarcast.detection.smoothing import smooth
 from sarcast.detection.watch import Watch
@@ -186,10 +186,6 @@ class Observer:
         found = statistics(residuals, self.pixel_m, self.strata, self.direction)
         shifts = smooth(shift(residuals), self.finest_px)
         return Observation(found, shifts, looks_of(residuals.seen))
-
-    def regions_of(self, evidence: Float, shifts: Floating) -> Regions:
-        """Find regions from evidence, dims (y, x), and the ``shift`` of an observation."""
-        return find_regions(evidence, shifts.astype(np.float32), self.pixel_area_m2, self.regions)
 
     def regions_in(self, area: Area, plots: Plots, evidence: Array, shifts: Array) -> Regions:
         """Find the regions of an area, part by part."""
