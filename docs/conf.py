@@ -8,6 +8,8 @@ from pathlib import Path
 DOCS = Path(__file__).parent
 sys.path.insert(0, str(DOCS / "extensions"))
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # what notebooks and doctests start
+os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+# notebooks run `sarcast` of this environment
 
 project = "sarcast"
 author = "the authors of sarcast"
@@ -22,6 +24,8 @@ extensions = [
     "sphinx_design",
     "command_line",
     "inside_links",
+    "mathml",
+    "outside_resources",
 ]
 exclude_patterns = ["_build", "extensions", "jupyter_execute", "**/.ipynb_checkpoints"]
 nitpicky = False
@@ -45,6 +49,7 @@ autodoc_member_order = "bysource"
 numpydoc_show_class_members = False
 numpydoc_class_members_toctree = False
 
+html_math_renderer = "mathml"
 html_theme = "pydata_sphinx_theme"
 html_title = f"sarcast {release}"
 html_static_path = ["_static"]

@@ -2,6 +2,7 @@
 
 import contextlib
 import re
+import subprocess
 import sys
 import tomllib
 from pathlib import Path
@@ -154,6 +155,49 @@ def test_a_link_that_leads_nowhere_is_found(tmp_path: Path) -> None:
         ("a.html", "c.html"),
         ("b.html", "a.png"),
     }
+
+
+@pytest.mark.usefixtures("extensions")
+def test_what_a_page_loads_from_another_server_is_found(tmp_path: Path) -> None:
+    from outside_resources import outside_resources
+
+    (tmp_path / "a.html").write_text(
+        "<link rel='canonical' href='https://example.org/'><link rel='stylesheet' href='a.css'>"
+        "<link rel='stylesheet' href='https://example.org/a.css'>"
+        "<script src='//example.org/a.js'></script><script src='a.js'></script>"
+        "<style>@import 'https://example.org/b.css';</style>"
+        "<p style='background: url(http://example.org/a.png)'>"
+        "<a href='https://example.org/'>https://example.org/c.js</a></p>"
+        "<img src='data:image/png;base64,AA=='><iframe src='https://example.org/map'></iframe>"
+    )
+    (tmp_path / "a.css").write_text(
+        '@font-face { src: url("https://example.org/a.woff2"), url("../fonts/b.woff2") }'
+    )
+    assert list(outside_resources(tmp_path)) == [
+        ("a.css", "https://example.org/a.woff2"),
+        ("a.html", "//example.org/a.js"),
+        ("a.html", "http://example.org/a.png"),
+        ("a.html", "https://example.org/a.css"),
+        ("a.html", "https://example.org/b.css"),
+        ("a.html", "https://example.org/map"),
+    ]
+
+
+@pytest.mark.usefixtures("extensions")
+def test_a_site_of_formulas_loads_nothing_and_has_mathml(tmp_path: Path) -> None:
+    """Built as the real one is, whose build fails if a page of it loads something."""
+    from outside_resources import outside_resources
+
+    pages, site = tmp_path / "pages", tmp_path / "site"
+    pages.mkdir()
+    formula = r"$$ z = \frac{\text{actual} - \text{expected}}{\sigma} $$"
+    (pages / "index.md").write_text(f"# Formulas\n\n{formula}\n\nwith $\\sigma < 1$ dB.\n")
+    command = [sys.executable, "-m", "sphinx", "-W", "-q", "-c", DOCS, "-b", "html", pages, site]
+    subprocess.run(command, check=True)
+    text = (site / "index.html").read_text(encoding="utf-8")
+    assert text.count("<math ") == 2 and "<mfrac>" in text
+    assert "<mi>σ</mi>" in text and "<mo>&lt;</mo>" in text
+    assert not list(outside_resources(site))
 
 
 # --- packaging ------------------------------------------------------------------------------------
