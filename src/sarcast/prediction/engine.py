@@ -10,7 +10,9 @@ The expected image is that of ``networks.temporal.Temporal``; only how it is com
 """
 
 import math
+from collections.abc import Callable
 from copy import deepcopy
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -51,6 +53,17 @@ class _Image(NamedTuple):
     levels: list[Tensor]
 
 
+class Encoded(NamedTuple):
+    """A baseline as it is encoded for any target."""
+
+    baseline: BaselineInputs
+    images: list[_Image]
+
+
+Remember = Callable[[int, Callable[[], Encoded]], Encoded]
+"""Gives the encoded baseline of a run of windows: one that was kept, or what the function makes."""
+
+
 class Engine:
     """The temporal network, prepared for inference on a CPU.
 
@@ -77,19 +90,26 @@ class Engine:
         self._weighted_sum = _WeightedSum(self._network.weighted_sum, dtype)
 
     @torch.inference_mode()
-    def predict_targets(self, batch: Batch, targets: int) -> Prediction:
+    def predict_targets(
+        self, batch: Batch, targets: int, remember: Remember = lambda _run, encode: encode()
+    ) -> Prediction:
         """Predict windows of which each run of ``targets`` has the same baseline, encoded once."""
         predictions = []
         for index in range(len(batch.target)):
             window = batch.every(len(batch.target), start=index)
             rows = window.conditions, window.days, window.day_of_year
             if index % targets == 0:
-                baseline = self._network.baseline_inputs(window.previous, window.elevation, *rows)
-                images = self._encode(baseline)
-            target = self._network.target_inputs(baseline, *rows, window.context)
-            predictions.append(self._decode(images, baseline, target))
+                encoded = remember(index // targets, partial(self._encoded, window))
+            target = self._network.target_inputs(encoded.baseline, *rows, window.context)
+            predictions.append(self._decode(encoded.images, encoded.baseline, target))
         joined = Prediction(*(torch.cat(parts) for parts in zip(*predictions, strict=True)))
         return crop(joined, batch.previous.shape[-2:])
+
+    def _encoded(self, window: Batch) -> Encoded:
+        """Encode the baseline of a window."""
+        rows = window.conditions, window.days, window.day_of_year
+        baseline = self._network.baseline_inputs(window.previous, window.elevation, *rows)
+        return Encoded(baseline, self._encode(baseline))
 
     def _encode(self, baseline: BaselineInputs) -> list[_Image]:
         """Encode the previous images of a window."""

@@ -3,11 +3,11 @@
 import logging
 import math
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from copy import deepcopy
 from dataclasses import dataclass, field, fields, replace
-from functools import cached_property
+from functools import cached_property, partial
 from hashlib import sha256
 from itertools import groupby
 from typing import Any
@@ -25,7 +25,8 @@ from sarcast.prediction import (
 )
 from sarcast.prediction.compilation import COMPILE_PIXELS, Compiler, tolerant
 from sarcast.prediction.deviation import Deviation
-from sarcast.prediction.engine import Engine
+from sarcast.prediction.engine import Encoded, Engine
+from sarcast.prediction.memory import Memory
 from sarcast.prediction.networks.base import Network, Prediction
 from sarcast.prediction.networks.context import MOST_DEPARTURE_DB, Blocks
 from sarcast.prediction.networks.temporal import Temporal
@@ -73,6 +74,8 @@ class Model:
         hides the target from it, as forecasts and counterfactual conditions need.
     compile_after
         On a GPU, pixels of previous images of one shape after which the network is compiled for it.
+    memory
+        Encoded baselines that are kept for further targets, on a CPU; None keeps none.
     warned
         Warnings already given: each comes once, however many windows it concerns.
     """
@@ -85,12 +88,13 @@ class Model:
     precision: NumberFormat = "float32"
     context: ContextSource = DEFAULT_CONTEXT
     compile_after: float = COMPILE_PIXELS
+    memory: Memory[Encoded] | None = field(default=None, repr=False, compare=False)
     warned: set[str] = field(default_factory=set, repr=False, compare=False)
 
     def __getstate__(self) -> dict[str, Any]:
         """Give what another process needs: not what is prepared for the device of this one."""
         state = {each.name: getattr(self, each.name) for each in fields(self)}
-        return {**state, "network": deepcopy(self.network).cpu(), "warned": set()}
+        return {**state, "network": deepcopy(self.network).cpu(), "memory": None, "warned": set()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Use a GPU where this process has one."""
@@ -201,7 +205,7 @@ class Model:
         """Mean and standard deviation of each window, NaN where no previous image has data."""
         targets = len(windows) // len(list(_runs(windows)))
         batch = self._with_context(self._on_device(windows, targets), targets)
-        prediction = self._predict(batch, targets)
+        prediction = self._predict(batch, targets, windows[::targets])
         self._say_context(batch)
         empty = ~batch.every(targets).previous.isfinite().any(dim=1)
         empty = empty.repeat_interleave(targets, dim=0)
@@ -225,11 +229,11 @@ class Model:
         dtype = torch.float16 if half else torch.float32
         return upload_batch(batch, targets, self._device, dtype)
 
-    def _predict(self, batch: Batch, targets: int) -> Prediction:
-        """Predict windows of which each run of ``targets`` has the same baseline."""
+    def _predict(self, batch: Batch, targets: int, firsts: Sequence[Window]) -> Prediction:
+        """Predict windows of which each run of ``targets`` has the baseline of its first one."""
         large = math.prod(batch.target.shape[-2:]) >= ENGINE_PIXELS
         if large and self._engine is not None:
-            return self._engine.predict_targets(batch, targets)
+            return self._engine.predict_targets(batch, targets, partial(self._encoded, firsts))
         network = self.network
         if self._device.type == "cuda":
             network = self._compiler.network_for(batch, targets)
@@ -237,6 +241,16 @@ class Model:
         autocast = torch.autocast(self._device.type, dtype=torch.bfloat16, enabled=bfloat16)
         with autocast, tolerant() if network is not self.network else nullcontext():
             return network.predict_targets(batch, targets)
+
+    def _encoded(
+        self, firsts: Sequence[Window], run: int, encode: Callable[[], Encoded]
+    ) -> Encoded:
+        """The encoded baseline of a run of windows."""
+        if self.memory is None:
+            return encode()
+        window = firsts[run]
+        key = *_baseline_key(window), window.times[-1:].tobytes()
+        return self.memory.get(key, (window.previous, window.elevation), encode)
 
     @cached_property
     def _compiler(self) -> Compiler:
