@@ -8,7 +8,7 @@ from pydantic import Field
 
 import sarcast
 from sarcast.commands.config import FLAT, Config, command, write_record
-from sarcast.commands.options import Computed, Context
+from sarcast.commands.model_options import Computed, Context
 from sarcast.evaluation.benchmark import BenchOptions, run_bench
 from sarcast.evaluation.report.html import write_report
 from sarcast.evaluation.report.tables import markdown, show_table

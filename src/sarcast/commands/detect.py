@@ -9,13 +9,8 @@ import xarray as xr
 from pydantic import Field
 
 from sarcast.commands.config import FLAT, Config, write_record
-from sarcast.commands.options import (
-    SCRATCH,
-    Computed,
-    Context,
-    ModelOrStrategy,
-    item_properties,
-)
+from sarcast.commands.model_options import Computed, Context, ModelOrStrategy
+from sarcast.commands.options import SCRATCH, item_properties
 from sarcast.cube import open_cube, time_index_of
 from sarcast.detection.detect import Detection, DetectOptions
 from sarcast.detection.detect import detect as detect_change

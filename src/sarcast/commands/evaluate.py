@@ -13,7 +13,7 @@ from pydantic import Field, field_validator
 
 import sarcast
 from sarcast.commands.config import FLAT, Config, command, non_default_flags, write_record
-from sarcast.commands.options import Computed, Context
+from sarcast.commands.model_options import Computed, Context
 from sarcast.cube import open_cube
 from sarcast.detection.classifiers import Classifier, linear_svc
 from sarcast.detection.detect import DetectOptions

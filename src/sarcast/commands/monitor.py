@@ -12,7 +12,7 @@ from cyclopts import Parameter
 from pydantic import Field
 
 from sarcast.commands.config import FLAT, Config, non_default_flags, write_record
-from sarcast.commands.options import Computed, Context, ModelOrStrategy
+from sarcast.commands.model_options import Computed, Context, ModelOrStrategy
 from sarcast.cube import CubeOptions, Sources, open_cube
 from sarcast.cube.executor import WorkerOptions
 from sarcast.cube.extend import Request

@@ -7,41 +7,13 @@ import xarray as xr
 from pydantic import Field
 
 from sarcast.commands.config import FLAT, Config
-from sarcast.prediction import (
-    DEFAULT_CONTEXT,
-    DEFAULT_PRECISION,
-    ContextSource,
-    Precision,
-)
+from sarcast.commands.model_options import Computed, Context
+from sarcast.prediction import DEFAULT_CONTEXT, DEFAULT_PRECISION
 from sarcast.prediction.tiles import TileOptions
 from sarcast.windows import Predictor, PreviousOptions
 
 SCRATCH = ".scratch"
 """Folder for the intermediate results of a large area, within the unfinished result."""
-ModelOrStrategy = Annotated[
-    Path,
-    Field(
-        description="Model folder, 'base' for the shipped weights, or a conventional strategy, "
-        "such as mean or season-mean."
-    ),
-]
-
-Context = Annotated[
-    ContextSource,
-    Field(
-        description="Scene context: scene lets the model see from the rest of the actual image how "
-        "wet or frozen it is; none hides the actual image from it, as for a forecast."
-    ),
-]
-
-Computed = Annotated[
-    Precision,
-    Field(
-        description="Number format of the convolutions: bfloat16 takes two thirds of the time of "
-        "float32 on processors with arithmetic for it (AVX512-BF16, AMX) and moves the expected "
-        "image by about 0.004 dB; auto is bfloat16 on these and on GPUs, else float32."
-    ),
-]
 
 
 class DateConfig(Config):

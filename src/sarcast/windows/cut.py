@@ -12,7 +12,8 @@ import xarray as xr
 from sarcast.arrays import Bool, Double, Float, Times
 from sarcast.sensor.conditions import COLUMNS, LAGS, platform_number
 from sarcast.windows.bands import bands_of
-from sarcast.windows.previous import Chooser, choose_previous, rank_previous
+from sarcast.windows.options import Chooser
+from sarcast.windows.previous import choose_previous, rank_previous
 from sarcast.windows.window import PixelOffset, PixelShape, Window
 
 MIN_VALID_SHARE = 0.5

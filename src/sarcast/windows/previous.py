@@ -1,37 +1,13 @@
 """The choice of the previous images of a target, and of the dates that can be targets."""
 
-from typing import Literal
-
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
-from pydantic import BaseModel, ConfigDict, Field
 
 from sarcast.arrays import Bool, Double, Times
 from sarcast.errors import SarcastError
 from sarcast.sensor.units import YEAR_DAYS
-
-Chooser = Literal["nearest", "recent", "same-season", "both"]
-"""Images nearest in time and season, the latest, those of the target's season in earlier years, or
-half of each of the last two."""
-CHOOSER_HELP = (
-    "Which previous images: nearest (in time, or in season in earlier years, each year counting as "
-    "20 days), recent (the latest), same-season (from earlier years), or both (alternating between "
-    "recent and same-season). If too few match the season, the latest ones fill up."
-)
-"""Description of a chooser in options."""
-
-
-class PreviousOptions(BaseModel):
-    """How many previous images a prediction uses, and which."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    previous: int = Field(
-        4, ge=1, le=64, description="Number of previous images, for networks that take any number."
-    )
-    chooser: Chooser = Field("nearest", description=CHOOSER_HELP)
-
+from sarcast.windows.options import Chooser
 
 YEAR_AWAY_DAYS = 20.0
 """Distance in days that a whole year between two images counts as."""

@@ -12,7 +12,8 @@ from sarcast.arrays import Times
 from sarcast.errors import SarcastError
 from sarcast.windows.bands import join_names
 from sarcast.windows.cut import MIN_VALID_SHARE, CubeReader
-from sarcast.windows.previous import Chooser, target_dates
+from sarcast.windows.options import Chooser
+from sarcast.windows.previous import target_dates
 from sarcast.windows.window import BANDS, Window
 
 MAX_ATTEMPTS = 2000
