@@ -89,7 +89,7 @@ class Client:
 def serving(opened: Opened, **address: Any) -> Iterator[Client]:
     """Serve in a thread."""
     ready = threading.Event()
-    service = Service(opened, Address(**{"port": 0, **address}), lambda _url: ready.set())
+    service = Service(lambda: opened, Address(**{"port": 0, **address}), lambda _url: ready.set())
     thread = threading.Thread(target=service.run)
     thread.start()
     try:

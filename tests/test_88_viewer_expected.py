@@ -14,9 +14,9 @@ from sarcast.prediction.predict import predict
 from sarcast.prediction.strategies import STRATEGIES
 from sarcast.sensor.conditions import HEADING, PLATFORM, PRECIPITATION, TEMPERATURE
 from sarcast.viewer import expected as shown
-from sarcast.viewer.answers import Conditions
 from sarcast.viewer.cubes import CubeImages
-from sarcast.viewer.expected import CancelledError, Forecast
+from sarcast.viewer.expected import Forecast
+from sarcast.viewer.requests import CancelledError, Conditions
 from sarcast.viewer.view import Shown, view_of_cube
 from sarcast.windows import Expected, Predictor, PreviousOptions, Window
 from small_cubes import COLUMNS, DATES, ROWS, code, coordinate_cube
@@ -28,6 +28,7 @@ WHOLE = slice(0, ROWS), slice(0, COLUMNS)
 def _small_squares(monkeypatch: pytest.MonkeyPatch) -> None:
     """Squares so small that even a small cube has many."""
     monkeypatch.setattr(shown, "SQUARE", 16)
+    monkeypatch.setattr(shown, "WHAT_IF_SQUARE", 16)
     monkeypatch.setattr(shown, "MARGIN", 4)
     monkeypatch.setattr(shown, "SERIES_SIDE", 8)
 
@@ -152,6 +153,16 @@ def test_an_image_is_cancelled_between_squares() -> None:
     with pytest.raises(CancelledError):
         forecast(spy).what_if(5, WHOLE, {"temperature": 1.0}, lambda: next(answers))
     assert len(spy.windows) == 2
+
+
+def test_a_view_is_cut_once_for_all_conditions() -> None:
+    spy = Spy()
+    shown_here = forecast(spy)
+    for temperature in (1.0, 2.0):
+        shown_here.what_if(5, WHOLE, {"temperature": temperature}, lambda: False)
+    first, second = np.split(np.array([id(window.previous) for window in spy.windows]), 2)
+    np.testing.assert_array_equal(first, second)
+    assert len(set(first)) == len(first)
 
 
 def test_a_model_is_shown_no_context_where_conditions_are_set(world_cube: Path) -> None:

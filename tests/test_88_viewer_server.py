@@ -15,6 +15,7 @@ import xarray as xr
 
 from conftest import GRID, opera_name
 from sarcast.cube import CubeOptions, Sources, build_cube
+from sarcast.errors import SarcastError
 from sarcast.ingest.scenes.index import IndexOptions, find_items
 from sarcast.prediction.strategies import STRATEGIES
 from sarcast.viewer.guards import HEADERS, PatientProtocol
@@ -494,10 +495,60 @@ def test_more_connections_than_allowed_are_put_off(client: Client) -> None:
     assert client.ask("/api/view").status == 200
 
 
+def test_the_page_is_sent_before_anything_is_open(folder: Path) -> None:
+    may_open, ready = threading.Event(), threading.Event()
+
+    def open_it() -> Opened:
+        assert may_open.wait(30)
+        return open_path(folder, Shown())
+
+    service = Service(open_it, Address(port=0), lambda _url: ready.set())
+    with ThreadPoolExecutor(2) as threads:
+        running = threads.submit(service.run)
+        assert ready.wait(30)
+        client = Client(service.url)
+        assert client.ask("/").status == 200
+        assert client.ask("/static/viewer.js").status == 200
+        described = threads.submit(client.ask, "/api/view")
+        time.sleep(0.2)
+        assert not described.done()
+        may_open.set()
+        assert described.result(30).status == 200
+        service.stop()
+        running.result(30)
+
+
+def test_what_cannot_be_opened_ends_the_server(tmp_path: Path) -> None:
+    service = Service(lambda: open_path(tmp_path, Shown()), Address(port=0))
+    with pytest.raises(SarcastError, match="is nothing that can be shown"):
+        service.run()
+
+
+def test_a_page_that_asks_is_told_why_nothing_can_be_opened(tmp_path: Path) -> None:
+    may_open, ready = threading.Event(), threading.Event()
+
+    def open_it() -> Opened:
+        assert may_open.wait(30)
+        return open_path(tmp_path, Shown())
+
+    service = Service(open_it, Address(port=0), lambda _url: ready.set())
+    with ThreadPoolExecutor(2) as threads:
+        running = threads.submit(service.run)
+        assert ready.wait(30)
+        described = threads.submit(Client(service.url).ask, "/api/view")
+        time.sleep(0.2)
+        may_open.set()
+        reply = described.result(30)
+        assert reply.status == 400
+        assert "is nothing that can be shown" in error_of(reply)
+        with pytest.raises(SarcastError):
+            running.result(30)
+
+
 def test_a_port_that_is_taken(folder: Path) -> None:
     opened = open_path(folder, Shown())
     with serving(opened) as client:
-        next_to_it = Service(opened, Address(port=client.port))
+        next_to_it = Service(lambda: opened, Address(port=client.port))
         assert urlsplit(next_to_it.url).port != client.port
         next_to_it._socket.close()
 

@@ -37,7 +37,8 @@ def refused(capsys: pytest.CaptureFixture[str], status: int, *words: object) -> 
     with pytest.raises(SystemExit) as ended:
         main([str(word) for word in words])
     assert ended.value.code == status
-    (line,) = capsys.readouterr().err.splitlines()
+    *before, line = capsys.readouterr().err.splitlines()
+    assert all("http://127.0.0.1:" in each for each in before)  # listens before it opens
     return line
 
 

@@ -2,21 +2,21 @@
 
 import logging
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 from pydantic import Field
 
 from sarcast.commands.config import FLAT, Config, non_default_flags, write_record
-from sarcast.commands.options import Computed, Context, ModelOrStrategy
+from sarcast.commands.model_options import Computed, Context, ModelOrStrategy
 from sarcast.errors import SarcastError, UsageError
 from sarcast.io.files import new_file, new_folder
 from sarcast.prediction import DEFAULT_CONTEXT, DEFAULT_PRECISION
-from sarcast.prediction.predictors import load_predictor
-from sarcast.viewer.export import write_folder, write_page
 from sarcast.viewer.server import DEFAULT_PORT, Address, Service, show
-from sarcast.viewer.view import Opened, Shown, open_path
 from sarcast.windows import PreviousOptions
+
+if TYPE_CHECKING:
+    from sarcast.viewer.view import Opened
 
 _log = logging.getLogger(__name__)
 
@@ -77,11 +77,16 @@ def view(path: Path, *, config: Annotated[ViewConfig, FLAT] = _DEFAULT) -> None:
             show(url)
 
     _check(config)
-    opened = open_path(path, _shown(config))
     if config.export is not None:
-        _export(path, opened, config.export, config)
+        _export(path, config.export, config)
         return
-    Service(opened, Address(host=config.host, port=config.port), started).run()
+    if not path.is_dir():
+        raise SarcastError(
+            f"{path} is nothing that can be shown; expected a cube, or a folder that sarcast "
+            f"detect or sarcast monitor wrote"
+        )
+    address = Address(host=config.host, port=config.port)
+    Service(lambda: _open(path, config), address, started).run()
 
 
 def _check(config: ViewConfig) -> None:
@@ -92,17 +97,24 @@ def _check(config: ViewConfig) -> None:
         raise UsageError(f"{', '.join(flags)} cannot be given with --export")
 
 
-def _shown(config: ViewConfig) -> Shown:
+def _open(path: Path, config: ViewConfig) -> "Opened":
+    """Open what is shown; what reads cubes and models is imported here, where it is needed."""
+    from sarcast.viewer.view import Shown, open_path
+
     predictor = None
     if config.model is not None:
+        from sarcast.prediction.predictors import load_predictor
+
         predictor = load_predictor(config.model, precision=config.precision, context=config.context)
     is_given = bool(non_default_flags(config.baseline))
-    return Shown(predictor, config.baseline if is_given else None, config.cube)
+    return open_path(path, Shown(predictor, config.baseline if is_given else None, config.cube))
 
 
-def _export(path: Path, opened: Opened, to: Path, config: ViewConfig) -> None:
+def _export(path: Path, to: Path, config: ViewConfig) -> None:
     """Write the page atomically."""
-    view = opened.current()
+    from sarcast.viewer.export import write_folder, write_page
+
+    view = _open(path, config).current()
     if to.suffix.lower() in _ONE_FILE:
         if to.exists() and not (config.overwrite and to.is_file()):
             raise SarcastError(f"{to} exists; add --overwrite to replace it, or name another file")

@@ -2,127 +2,34 @@
 
 import csv
 import io
-import json
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from functools import partial
+from pathlib import Path
+from typing import Any
 
-import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel
 
-from sarcast.arrays import Float
-from sarcast.errors import SarcastError, one_line
+from sarcast.errors import SarcastError
 from sarcast.io.footprint import centre, footprint
-from sarcast.sensor.conditions import COLUMNS, LAGS, read_conditions, set_conditions
-from sarcast.viewer.events import Events, NoSuchEventError, Verdict
-from sarcast.viewer.expected import MOST_WHAT_IF, CancelledError
+from sarcast.sensor.conditions import LAGS
+from sarcast.viewer.events import Events, NoSuchEventError
+from sarcast.viewer.expected import MOST_WHAT_IF
 from sarcast.viewer.pyramid import NoSuchTileError
+from sarcast.viewer.requests import (
+    Answer,
+    EventRequest,
+    SeriesRequest,
+    TileRequest,
+    VerdictRequest,
+    ViewRequest,
+    WhatIfRequest,
+)
+from sarcast.viewer.results import is_inside
 from sarcast.viewer.view import Opened, View
 
-_STRICT = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 _MOST_CLIENTS = 256
-
-
-class ViewRequest(BaseModel):
-    """What there is, unless its version is known."""
-
-    model_config = _STRICT
-
-    known: str | None = Field(None, max_length=64)
-
-
-class TileRequest(BaseModel):
-    """A tile: of which layer and acquisition, where, and of which version if that matters."""
-
-    model_config = _STRICT
-
-    layer: str = Field(max_length=64)
-    index: int = Field(ge=0, lt=2**31)
-    level: int = Field(ge=0, le=62)
-    row: int = Field(ge=0, lt=2**31)
-    column: int = Field(ge=0, lt=2**31)
-    v: str | None = Field(None, max_length=64)
-
-
-class SeriesRequest(BaseModel):
-    """The series of a pixel."""
-
-    model_config = _STRICT
-
-    x: int = Field(ge=0, lt=2**31)
-    y: int = Field(ge=0, lt=2**31)
-    expected: bool = False
-    format: Literal["json", "csv"] = "json"
-
-
-class EventRequest(BaseModel):
-    """An event."""
-
-    model_config = _STRICT
-
-    id: int = Field(ge=0, lt=2**62)
-
-
-class VerdictRequest(EventRequest):
-    """What people say of an event."""
-
-    verdict: Verdict | None
-
-
-class Conditions(BaseModel):
-    """Conditions to set, as ``conditions.read_conditions`` takes them."""
-
-    model_config = _STRICT
-
-    temperature: float | None = None
-    precipitation: tuple[float, ...] | None = Field(None, min_length=LAGS, max_length=LAGS)
-    snow_depth: float | None = None
-    orbit_direction: str | None = Field(None, max_length=32)
-    incidence: float | None = None
-    platform: str | None = Field(None, max_length=32)
-
-    def values(self, latitude_deg: float) -> dict[str, float]:
-        """Values by name of a condition or column; errors as of ``set_conditions``."""
-        given = self.model_dump(exclude_none=True, exclude={"precipitation"})
-        read = read_conditions({name: str(value) for name, value in given.items()}, latitude_deg)
-        for lag, rain in enumerate(self.precipitation or ()):
-            read[f"precipitation_{lag}"] = rain
-        set_conditions(np.zeros(len(COLUMNS), dtype=np.float32), read)
-        return read
-
-
-class WhatIfRequest(BaseModel):
-    """An image under other conditions: first row and column, rows and columns of its box."""
-
-    model_config = _STRICT
-
-    index: int = Field(ge=0, lt=2**31)
-    box: tuple[int, int, int, int]
-    conditions: Conditions = Conditions()
-    client: str = Field("", max_length=64)
-
-
-@dataclass(frozen=True)
-class Answer:
-    """An answer.
-
-    Attributes
-    ----------
-    content
-        An object for JSON; an array; or text.
-    status
-        As in HTTP.
-    version
-        Version of the data that the answer is of, if it holds as long as they do not change.
-    about
-        Further fields: shape and box of an array, file name of text.
-    """
-
-    content: Any
-    status: int = 200
-    version: str | None = None
-    about: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass
@@ -146,22 +53,6 @@ class _Turns:
         return lambda: bool(client) and self.newest.get(client, own) != own
 
 
-def refused(error: Exception) -> Answer:
-    """The answer that explains an error: one line."""
-    if isinstance(error, ValidationError):
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "the request"
-        return Answer({"error": one_line(f"{where}: {first['msg']}")}, 400)
-    status = 404 if isinstance(error, NoSuchTileError | NoSuchEventError) else 400
-    if isinstance(error, CancelledError):
-        return Answer({"error": "a newer request has taken the place of this one"}, 409)
-    return Answer({"error": one_line(str(error))}, status)
-
-
-REFUSALS = (ValidationError, SarcastError, CancelledError)
-"""Errors that are the fault of a request, or of the data, and are explained in one line."""
-
-
 class Answers:
     """Answers about something that was opened.
 
@@ -179,6 +70,48 @@ class Answers:
     def view(self) -> View:
         """What is looked at, as it is now."""
         return self._opened.current()
+
+    def work(
+        self, kind: str, asked: Any, is_cancelled: Callable[[], bool] | None = None
+    ) -> Callable[[], Answer]:
+        """What answers a request, to be called in a thread.
+
+        Parameters
+        ----------
+        kind
+            Key of ``requests.KINDS``.
+        asked
+            Its arguments. An image under other conditions begins here: it takes the place of older
+            ones of its client.
+        is_cancelled
+            Whether nobody waits for the answer any more.
+        """
+        if kind == "series":
+            return partial(self.series, asked, is_cancelled)
+        if kind == "what-if":
+            return partial(self.what_if, asked, self._turns.begin(asked.client))
+        answers: dict[str, Callable[[Any], Answer]] = {
+            "view": self.description,
+            "tile": self.tile,
+            "events": self.events,
+            "history": self.history,
+            "verdict": self.judge,
+        }
+        return partial(answers[kind], asked)
+
+    def needs_model(self, kind: str, asked: Any) -> bool:
+        """Whether a network computes the answer."""
+        if kind == "tile":
+            layer = self.view.layers.get(asked.layer)
+            return layer is not None and layer.slow
+        return kind == "what-if" or (kind == "series" and bool(asked.expected))
+
+    def file(self, name: str) -> Path | None:
+        """A file that the STAC item of a result names; None if there is none."""
+        result = self.view.result
+        if result is None or not any(a.href == f"./{name}" for a in result.item.assets.values()):
+            return None
+        return result.folder / name if is_inside(result.folder / name, result.folder) else None
 
     def description(self, request: ViewRequest) -> Answer:
         """Layers, acquisitions, grid; 204 if the version is known."""
@@ -207,7 +140,7 @@ class Answers:
         name = f"series-{request.x}-{request.y}.csv"
         return Answer(as_csv(series), about={"file": name})
 
-    def events(self) -> Answer:
+    def events(self, _request: BaseModel) -> Answer:
         """Read all events."""
         return Answer(self._events.collection())
 
@@ -219,16 +152,6 @@ class Answers:
         """Write a verdict."""
         self._events.judge(request.id, request.verdict)
         return Answer({"id": request.id, "verdict": request.verdict})
-
-    def begin(self, request: WhatIfRequest) -> Callable[[], bool]:
-        """Begin a request, which takes the place of older ones of its client.
-
-        Returns
-        -------
-        callable
-            Whether a newer one has begun since.
-        """
-        return self._turns.begin(request.client)
 
     def what_if(self, request: WhatIfRequest, is_cancelled: Callable[[], bool]) -> Answer:
         """Predict a box under other conditions."""
@@ -264,16 +187,6 @@ class Answers:
         if events is None:
             raise NoSuchEventError("a cube has no events; open a detection or alerts")
         return events
-
-
-def as_bytes(image: Float) -> bytes:
-    """An array as little-endian float32, row by row."""
-    return np.ascontiguousarray(image, dtype="<f4").tobytes()
-
-
-def as_json(content: Any) -> bytes:
-    """An object as JSON."""
-    return json.dumps(content, allow_nan=False, separators=(",", ":")).encode()
 
 
 def as_csv(series: Mapping[str, Any]) -> str:

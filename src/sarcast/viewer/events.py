@@ -9,7 +9,7 @@ import os
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -21,6 +21,7 @@ from sarcast.detection.event_files import json_value, read_events
 from sarcast.detection.runs import HISTORY
 from sarcast.errors import SarcastError
 from sarcast.io.files import explain_full_disk, new_file
+from sarcast.viewer.requests import NotFoundError, Verdict
 from sarcast.viewer.results import Result, is_inside
 
 if TYPE_CHECKING:
@@ -30,12 +31,11 @@ VERDICTS = "verdicts.gpkg"
 """File of the verdicts, beside the results."""
 LAYER = "verdicts"
 """Its layer."""
-Verdict = Literal["true", "false"]
 _COLUMNS = ("run", "event", "verdict", "kind", "earliest", "latest")
 _DAY = np.timedelta64(1, "D")
 
 
-class NoSuchEventError(SarcastError):
+class NoSuchEventError(NotFoundError):
     """An event that was asked for does not exist."""
 
 

@@ -20,6 +20,7 @@ from sarcast.viewer.cache import Cache
 from sarcast.viewer.cubes import CubeImages, numbers
 from sarcast.viewer.layers import DIFFERENCE_RANGE, UNCERTAINTY_RANGE, Z_RANGE, Layer
 from sarcast.viewer.pyramid import means
+from sarcast.viewer.requests import CancelledError
 from sarcast.windows import (
     BANDS,
     CubeReader,
@@ -46,15 +47,13 @@ COARSEST = 2
 """Coarsest level at which predicted layers are read: a tile there shows four squares."""
 MOST_WHAT_IF = 1024
 """Most rows and columns of an image under other conditions."""
+WHAT_IF_SQUARE = 512
+"""Side of the squares of an image under other conditions, which needs no other joins: pixels."""
 SERIES_BATCH = 16
 """Windows of a series that are predicted together."""
 SERIES_SIDE = 128
 """Side of the windows around a pixel in which its series is predicted, pixels."""
 _KEPT_BYTES = 2**26
-
-
-class CancelledError(Exception):
-    """A newer request of the same client has taken the place of this one."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +75,9 @@ class Forecast:
         Held while something is predicted: a network uses all cores itself.
     kept, parts, blocks
         Squares that were predicted, what was read for them, and what their context is fitted to.
+    windows
+        Windows of images under other conditions: a model that is given the same arrays again keeps
+        the encoded previous images (``prediction.memory``).
     """
 
     images: CubeImages
@@ -86,6 +88,7 @@ class Forecast:
     kept: Cache[Float] = field(default_factory=lambda: Cache(_KEPT_BYTES))
     parts: "Cache[_Part]" = field(default_factory=lambda: Cache(2 * _KEPT_BYTES))
     blocks: "Cache[_Blocks]" = field(default_factory=lambda: Cache(_KEPT_BYTES))
+    windows: "Cache[_Cut]" = field(default_factory=lambda: Cache(2 * _KEPT_BYTES))
 
     @property
     def has_std(self) -> bool:
@@ -187,16 +190,26 @@ class Forecast:
         """
         region = self._region(box, MARGIN)
         rows, columns = within(box, region)
-        part = self._part(index, region)
-        hidden = bool(conditions) or not self.predictor.uses_target
-        context = None if hidden else self._context(index, box)
-        window = None if part is None else part.window(region)
+        window = self._cut(index, region, is_kept=bool(conditions))
         if window is None:
             shape = (part.stop - part.start for part in box)
             return np.full((2, len(self.images.bands), *shape), np.nan, dtype=np.float32)
+        hidden = bool(conditions) or not self.predictor.uses_target
+        context = None if hidden else self._context(index, box)
         window = replace(window.with_conditions(conditions), context=context)
-        predictor = self._without_context if conditions else self.predictor
+        predictor = self._counterfactual if conditions else self.predictor
         return self._expect(predictor, [window])[0][:, :, rows, columns]
+
+    def _cut(self, index: int, region: Box, *, is_kept: bool) -> Window | None:
+        """Cut the window of a region; None if nothing can be predicted there."""
+
+        def cut_window() -> _Cut:
+            part = self._part(index, region)
+            return _Cut(None if part is None else part.window(region))
+
+        if not is_kept:
+            return cut_window().window
+        return self.windows.get((index, *_corners(region)), cut_window).window
 
     def _region(self, box: Box, margin: int) -> Box:
         """A box with a margin, moved into the cube; of one size for networks that take one alone.
@@ -292,14 +305,21 @@ class Forecast:
         return _Blocks(None if window is None else predictor.scene_blocks(window))
 
     @cached_property
-    def _without_context(self) -> Predictor:
-        """The predictor without the scene context, which would show the actual weather."""
-        if not self.predictor.uses_target:
+    def _counterfactual(self) -> Predictor:
+        """The predictor under other conditions.
+
+        It has no scene context, which would show the actual weather, and keeps the encoded previous
+        images of the last view.
+        """
+        if not self.has_std:
             return self.predictor
+        from sarcast.prediction.memory import Memory
         from sarcast.prediction.model import Model
 
-        predictor = self.predictor
-        return replace(predictor, context="none") if isinstance(predictor, Model) else predictor
+        if not isinstance(self.predictor, Model):
+            return self.predictor
+        views = (-(-MOST_WHAT_IF // WHAT_IF_SQUARE)) ** 2
+        return replace(self.predictor, context="none", memory=Memory(views))
 
     # --- other conditions -------------------------------------------------------------------------
 
@@ -315,16 +335,18 @@ class Forecast:
         Raises
         ------
         CancelledError
-            Between squares, once it is cancelled.
+            Between squares and at the end, once it is cancelled.
         """
         shape = [part.stop - part.start for part in box]
         image = np.full((2, len(self.images.bands), *shape), np.nan, dtype=np.float32)
-        for inner in cut(shape, SQUARE):
+        for inner in cut(shape, WHAT_IF_SQUARE):
             with self.lock:
                 if is_cancelled():
                     raise CancelledError
                 place = moved(inner, box)
                 image[:, :, *inner] = self.predicted(index, place, conditions)
+        if is_cancelled():
+            raise CancelledError
         return image
 
     # --- a pixel ----------------------------------------------------------------------------------
@@ -431,6 +453,18 @@ class _Part:
         least = MIN_VALID_SHARE * self.reader.valid_shares(target, (0, 0), self.size)
         shares = [self.reader.valid_shares(index, (0, 0), self.size) for index in previous]
         return all((share >= least).all() for share in shares)
+
+
+@dataclass(frozen=True)
+class _Cut:
+    """A window; None where nothing can be predicted."""
+
+    window: Window | None
+
+    @property
+    def nbytes(self) -> int:
+        """Size, bytes."""
+        return 0 if self.window is None else int(self.window.previous.nbytes)
 
 
 @dataclass(frozen=True)

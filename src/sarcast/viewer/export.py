@@ -13,9 +13,9 @@ import numpy as np
 
 from sarcast.arrays import Float
 from sarcast.errors import SarcastError
-from sarcast.viewer.answers import as_bytes
 from sarcast.viewer.layers import Layer
 from sarcast.viewer.pyramid import TILE, padded
+from sarcast.viewer.requests import as_bytes
 from sarcast.viewer.server import STATIC
 from sarcast.viewer.view import View
 
@@ -25,6 +25,7 @@ STEPS = 256
 """Steps of the range of a layer to which its values are rounded, at least."""
 _STYLE = '<link rel="stylesheet" href="static/viewer.css">'
 _SCRIPT = '<script defer src="static/viewer.js"></script>'
+_PRELOAD = '<link rel="preload" href="api/view" as="fetch" crossorigin>\n'
 _ICON = '<link rel="icon" href="static/icon.svg">'
 _EVENTS_SHARE = 0.25
 
@@ -50,6 +51,7 @@ def write_page(view: View, path: Path, most_bytes: int = MOST_BYTES) -> None:
     )
     page = _page(
         {
+            _PRELOAD: "",
             _ICON: f'<meta http-equiv="Content-Security-Policy" content="{policy}">',
             _STYLE: f"<style>{_bundled('viewer.css')}</style>",
             _SCRIPT: f'<script type="application/json" id="sarcast-data">{content}</script>\n'
@@ -67,7 +69,8 @@ def write_folder(view: View, folder: Path, most_bytes: int = MOST_BYTES) -> None
     static.mkdir()
     for path in STATIC.iterdir():
         (static / path.name).write_bytes(path.read_bytes())
-    page = _page({_SCRIPT: f'<script src="data.js"></script>\n{_SCRIPT.replace("defer ", "")}'})
+    scripts = f'<script src="data.js"></script>\n{_SCRIPT.replace("defer ", "")}'
+    page = _page({_PRELOAD: "", _SCRIPT: scripts})
     (folder / "index.html").write_text(page, encoding="utf-8")
 
 

@@ -193,7 +193,7 @@ class Lane:
         self._room = workers + waiting
         self._inside = 0
 
-    async def run(self, work: Callable[[], Any], is_gone: Callable[[], Awaitable[bool]]) -> Any:
+    async def run(self, work: Callable[[], Any], is_gone: Callable[[], bool]) -> Any:
         """Do work in a thread when it is its turn; None if the client has gone by then.
 
         Raises
@@ -206,7 +206,7 @@ class Lane:
         self._inside += 1
         try:
             async with self._free:
-                if await is_gone():
+                if is_gone():
                     return None
                 return await asyncio.get_running_loop().run_in_executor(self._threads, work)
         finally:

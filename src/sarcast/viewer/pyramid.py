@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sarcast.arrays import Box, Float
-from sarcast.errors import SarcastError
+from sarcast.viewer.requests import NotFoundError
 
 TILE = 256
 """Side of a tile, pixels."""
@@ -70,7 +70,7 @@ class Pyramid:
         return rows, columns
 
 
-class NoSuchTileError(SarcastError):
+class NoSuchTileError(NotFoundError):
     """A tile that was asked for does not exist."""
 
 
@@ -88,19 +88,26 @@ def means(image: Float, level: int) -> Float:
     side = 1 << level
     if side == 1:
         return image
-    bands, rows, columns = image.shape
+    rows, columns = image.shape[1:]
     beyond = (-rows % side, -columns % side)
     if any(beyond):
         edges = ((0, 0), (0, beyond[0]), (0, beyond[1]))
         image = np.pad(image, edges, constant_values=np.nan)
-    squares = image.reshape(bands, image.shape[1] // side, side, image.shape[2] // side, side)
-    valid = np.isfinite(squares)
-    if valid.all():
-        return squares.mean(axis=(2, 4), dtype=np.float32)  # type: ignore[no-any-return]
-    total = np.where(valid, squares, np.float32(0.0)).sum(axis=(2, 4), dtype=np.float32)
-    count = valid.sum(axis=(2, 4), dtype=np.float32)
-    mean: Float = np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0.0)
-    return mean
+    mean = _sums(image, side) / np.float32(side * side)
+    if np.isfinite(mean).all():
+        return mean
+    valid = np.isfinite(image)
+    total = _sums(np.where(valid, image, np.float32(0.0)), side)
+    count = _sums(valid.astype(np.float32), side)
+    return np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0.0)
+
+
+def _sums(image: Float, side: int) -> Float:
+    """Sums of squares: first of their rows, which lie in memory one after the other."""
+    bands, rows, columns = image.shape
+    lines = image.reshape(bands, rows // side, side, columns).sum(axis=2, dtype=np.float32)
+    sums: Float = lines.reshape(*lines.shape[:2], columns // side, side).sum(axis=3)
+    return sums
 
 
 def nearest(image: Float, level: int) -> Float:

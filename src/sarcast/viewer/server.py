@@ -1,21 +1,27 @@
-"""The server of the viewer: pages, tiles and series over HTTP, on this machine alone by default."""
+"""The server of the viewer: pages, tiles and series over HTTP, on this machine alone by default.
+
+It listens before anything is opened: the page loads while the cube is opened in a thread. What
+reads cubes is therefore imported there, and not here.
+"""
 
 import asyncio
 import errno
 import gzip
+import json
 import logging
 import secrets
 import signal
 import socket
 import threading
 import webbrowser
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import uvicorn
 from pydantic import BaseModel
@@ -26,23 +32,12 @@ from starlette.routing import Route
 
 from sarcast.errors import SarcastError
 from sarcast.io.documents import MalformedError, parse_json
-from sarcast.viewer.answers import (
-    REFUSALS,
-    Answer,
-    Answers,
-    EventRequest,
-    SeriesRequest,
-    TileRequest,
-    VerdictRequest,
-    ViewRequest,
-    WhatIfRequest,
-    as_bytes,
-    as_json,
-    refused,
-)
 from sarcast.viewer.guards import LOOPBACK, Busy, Guard, Lane, PatientProtocol
-from sarcast.viewer.results import is_inside
-from sarcast.viewer.view import Opened
+from sarcast.viewer.requests import KINDS, REFUSALS, Answer, as_bytes, refused
+
+if TYPE_CHECKING:
+    from sarcast.viewer.answers import Answers
+    from sarcast.viewer.view import Opened
 
 _log = logging.getLogger(__name__)
 
@@ -66,46 +61,52 @@ _TYPES = {
     ".svg": "image/svg+xml",
 }
 
-Model = TypeVar("Model", bound=BaseModel)
-
 
 class Server:
-    """Answers requests about something that was opened.
+    """Answers requests about something that is opened while the page loads.
 
     Parameters
     ----------
-    opened
-        What is looked at.
+    open_it
+        Opens what is looked at.
     compress
         Whether tiles are compressed, for clients that are far away.
     """
 
-    def __init__(self, opened: Opened, *, compress: bool = False) -> None:
+    def __init__(self, open_it: "Callable[[], Opened]", *, compress: bool = False) -> None:
         self.token = secrets.token_urlsafe(24)
-        self._answers = Answers(opened)
+        self._open_it = open_it
+        self._opened: Future[Answers] = Future()
         self._compress = compress
         self._reading = Lane(WORKERS, WAITING)
         self._predicting = Lane(1, WAITING)  # a network uses all cores itself
         self._static = {path.name: path for path in STATIC.glob("*") if path.is_file()}
 
+    def open(self) -> "Future[Answers]":
+        """Begin to open what is looked at, in a thread; requests wait for it."""
+        with_one = ThreadPoolExecutor(1, "sarcast-view-open")
+        self._opened = with_one.submit(self._open)
+        with_one.shutdown(wait=False)
+        return self._opened
+
+    def _open(self) -> "Answers":
+        from sarcast.viewer.answers import Answers
+
+        return Answers(self._open_it())
+
+    async def _answers(self) -> "Answers":
+        return await asyncio.wrap_future(self._opened)
+
     def app(self) -> Starlette:
         """The application, without guards."""
-        get, put, post = ["GET"], ["PUT"], ["POST"]
         routes = [
-            Route("/", self._page, methods=get),
-            Route("/static/{name}", self._bundle, methods=get),
-            Route("/files/{name}", self._file, methods=get),
-            Route("/api/view", self._explained(self._view), methods=get),
-            Route(
-                "/api/tile/{layer}/{index}/{level}/{row}/{column}",
-                self._explained(self._tile),
-                methods=get,
+            Route("/", self._page, methods=["GET"]),
+            Route("/static/{name}", self._bundle, methods=["GET"]),
+            Route("/files/{name}", self._file, methods=["GET"]),
+            *(
+                Route(kind.path, partial(self._explained, name), methods=[kind.method])
+                for name, kind in KINDS.items()
             ),
-            Route("/api/series", self._explained(self._series), methods=get),
-            Route("/api/events", self._explained(self._events), methods=get),
-            Route("/api/events/{id}/history", self._explained(self._history), methods=get),
-            Route("/api/events/{id}/verdict", self._explained(self._judge), methods=put),
-            Route("/api/what-if", self._explained(self._what_if), methods=post),
         ]
         handlers: Mapping[Any, Any] = {404: _not_found, 405: _not_found, 500: _failed}
         return Starlette(routes=routes, exception_handlers=handlers)
@@ -126,87 +127,46 @@ class Server:
 
     async def _file(self, request: Request) -> Response:
         """A file of the result, by its name in the STAC item, with ranges."""
-        result, name = self._answers.view.result, request.path_params["name"]
-        assets = () if result is None else result.item.assets.values()
-        path = next((a.href for a in assets if a.href == f"./{name}"), None)
-        if result is None or path is None or not is_inside(result.folder / name, result.folder):
+        try:
+            path = (await self._answers()).file(request.path_params["name"])
+        except REFUSALS as error:
+            return self._response(refused(error), request)
+        if path is None:
             return JSONResponse({"error": "there is no such file"}, 404)
         if len(request.headers.get("range", "")) > _MOST_RANGE:
             return JSONResponse({"error": "too many ranges; ask for fewer at once"}, 416)
-        return FileResponse(result.folder / name)
+        return FileResponse(path)
 
     # --- data -------------------------------------------------------------------------------------
 
-    def _explained(
-        self, answer: Callable[[Request], Awaitable[Response]]
-    ) -> Callable[[Request], Awaitable[Response]]:
-        """Answer errors of requests and of data in one line."""
+    async def _explained(self, name: str, request: Request) -> Response:
+        """Answer a request; errors of requests and of data in one line."""
+        try:
+            return self._response(await self._answer(name, request), request)
+        except Busy:
+            line = {"error": "too many requests at once; try again"}
+            return JSONResponse(line, 503, {"retry-after": "1"})
+        except ForbiddenError as error:
+            return JSONResponse({"error": str(error)}, 403)
+        except REFUSALS as error:
+            return self._response(refused(error), request)
 
-        async def explained(request: Request) -> Response:
-            try:
-                return await answer(request)
-            except Busy:
-                line = {"error": "too many requests at once; try again"}
-                return JSONResponse(line, 503, {"retry-after": "1"})
-            except ForbiddenError as error:
-                return JSONResponse({"error": str(error)}, 403)
-            except REFUSALS as error:
-                return self._response(refused(error), request)
-
-        return explained
-
-    async def _view(self, request: Request) -> Response:
-        asked = _parsed(ViewRequest, {}, request.query_params)
-        work = partial(self._answers.description, asked)
-        answer = await self._in_turn(self._reading, request, work)
-        if answer is not None and answer.status == 200:
-            answer = replace(answer, content={**answer.content, "token": self.token})
-        return self._response(answer, request)
-
-    async def _tile(self, request: Request) -> Response:
-        asked = _parsed(TileRequest, request.path_params, request.query_params)
-        layer = self._answers.view.layers.get(asked.layer)
-        lane = self._predicting if layer is not None and layer.slow else self._reading
-        return self._response(
-            await self._in_turn(lane, request, partial(self._answers.tile, asked)), request
-        )
-
-    async def _series(self, request: Request) -> Response:
-        asked = _parsed(SeriesRequest, {}, request.query_params)
-        lane = self._predicting if asked.expected else self._reading
+    async def _answer(self, name: str, request: Request) -> Answer | None:
+        """Answer a request when it is its turn; None if the client has gone by then."""
+        kind = KINDS[name]
+        given = request.query_params if kind.method == "GET" else await self._body(request)
+        asked = kind.model.model_validate({**given, **request.path_params})
+        answers = await self._answers()
+        lane = self._predicting if answers.needs_model(name, asked) else self._reading
         gone = threading.Event()
         watch = asyncio.create_task(_wait_until_gone(request, gone))
         try:
-            work = partial(self._answers.series, asked, gone.is_set)
-            return self._response(await lane.run(work, _as_awaitable(gone)), request)
+            work = answers.work(name, asked, gone.is_set)
+            answer: Answer | None = await lane.run(work, gone.is_set)
         finally:
             watch.cancel()
-
-    async def _events(self, request: Request) -> Response:
-        return self._response(
-            await self._in_turn(self._reading, request, self._answers.events), request
-        )
-
-    async def _history(self, request: Request) -> Response:
-        asked = _parsed(EventRequest, request.path_params, {})
-        work = partial(self._answers.history, asked)
-        return self._response(await self._in_turn(self._reading, request, work), request)
-
-    async def _judge(self, request: Request) -> Response:
-        body = await self._body(request)
-        asked = VerdictRequest.model_validate({**body, "id": request.path_params["id"]})
-        work = partial(self._answers.judge, asked)
-        return self._response(await self._in_turn(self._reading, request, work), request)
-
-    async def _what_if(self, request: Request) -> Response:
-        asked = WhatIfRequest.model_validate(await self._body(request))
-        work = partial(self._answers.what_if, asked, self._answers.begin(asked))
-        return self._response(await self._in_turn(self._predicting, request, work), request)
-
-    async def _in_turn(
-        self, lane: Lane, request: Request, work: Callable[[], Answer]
-    ) -> Answer | None:
-        answer: Answer | None = await lane.run(work, request.is_disconnected)
+        if name == "view" and answer is not None and answer.status == 200:
+            return replace(answer, content={**answer.content, "token": self.token})
         return answer
 
     async def _body(self, request: Request) -> dict[str, Any]:
@@ -245,7 +205,8 @@ class Server:
             headers["content-disposition"] = f'attachment; filename="{answer.about["file"]}"'
             return Response(answer.content, answer.status, headers, "text/csv")
         if not hasattr(answer.content, "dtype"):
-            return Response(as_json(answer.content), answer.status, headers, "application/json")
+            text = json.dumps(answer.content, allow_nan=False, separators=(",", ":"))
+            return Response(text, answer.status, headers, "application/json")
         body = as_bytes(answer.content)
         for name, values in answer.about.items():
             headers[f"x-{name}"] = ",".join(map(str, values))
@@ -259,22 +220,11 @@ class ForbiddenError(SarcastError):
     """A request lacks the token of the page."""
 
 
-def _parsed(model: type[Model], path: Mapping[str, str], query: Mapping[str, str]) -> Model:
-    return model.model_validate({**query, **path})
-
-
 async def _wait_until_gone(request: Request, gone: threading.Event) -> None:
     """Set an event once the client has disconnected."""
     while (await request.receive())["type"] != "http.disconnect":
         pass
     gone.set()
-
-
-def _as_awaitable(event: threading.Event) -> Callable[[], Awaitable[bool]]:
-    async def is_set() -> bool:
-        return event.is_set()
-
-    return is_set
 
 
 def _not_found(_request: Request, error: Exception) -> Response:
@@ -314,8 +264,8 @@ class Service:
 
     Parameters
     ----------
-    opened
-        What is looked at.
+    open_it
+        Opens what is looked at, in a thread, once the address can be opened.
     address
         Where to listen; a port of 0 takes any that is free, one that is taken the next free one.
     on_start
@@ -333,14 +283,17 @@ class Service:
     """
 
     def __init__(
-        self, opened: Opened, address: Address, on_start: Callable[[str], None] | None = None
+        self,
+        open_it: "Callable[[], Opened]",
+        address: Address,
+        on_start: Callable[[str], None] | None = None,
     ) -> None:
         self._socket = _listen(address)
         address = address.model_copy(update={"port": self._socket.getsockname()[1]})
         token = None if address.is_loopback else secrets.token_urlsafe(24)
         host = f"[{address.host}]" if ":" in address.host else address.host
         self.url = f"http://{host}:{address.port}/" + ("" if token is None else f"?token={token}")
-        server = Server(opened, compress=not address.is_loopback)
+        self._server = server = Server(open_it, compress=not address.is_loopback)
         config = uvicorn.Config(
             Guard(server.app(), address.names(), token),
             http=PatientProtocol,
@@ -356,11 +309,21 @@ class Service:
         self._running = _Running(config, partial(on_start or _nothing, self.url))
 
     def run(self) -> None:
-        """Serve until the process is asked to end, or ``stop`` is called in another thread."""
+        """Serve until the process is asked to end, or ``stop`` is called in another thread.
+
+        Raises
+        ------
+        Exception
+            That of ``open_it``, which ends the server.
+        """
+        opened = self._server.open()
+        opened.add_done_callback(lambda done: None if done.exception() is None else self.stop())
         try:
             self._running.run(sockets=[self._socket])
         finally:
             self._socket.close()
+        if opened.done():
+            opened.result()
 
     def stop(self) -> None:
         """Ask it to end."""

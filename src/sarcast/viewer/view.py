@@ -204,7 +204,7 @@ class View:
         ------
         NoSuchTileError
             If there is no such pixel, or no cube to read it from.
-        expected.CancelledError
+        requests.CancelledError
             Once it is cancelled.
         """
         if not (0 <= column < self.pyramid.columns and 0 <= row < self.pyramid.rows):

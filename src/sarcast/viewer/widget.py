@@ -8,23 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import xarray as xr
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from sarcast.errors import SarcastError
 from sarcast.prediction.predictors import load_predictor
-from sarcast.viewer.answers import (
-    REFUSALS,
-    Answer,
-    Answers,
-    EventRequest,
-    SeriesRequest,
-    TileRequest,
-    VerdictRequest,
-    ViewRequest,
-    WhatIfRequest,
-    as_bytes,
-    refused,
-)
+from sarcast.viewer.answers import Answers
+from sarcast.viewer.requests import KINDS, REFUSALS, Answer, as_bytes, refused
 from sarcast.viewer.server import STATIC
 from sarcast.viewer.view import Opened, Shown, open_path, view_of_cube
 from sarcast.windows import Predictor, PreviousOptions
@@ -104,14 +93,6 @@ class Messages:
     ) -> None:
         self._answers, self._send = answers, send
         self._threads = ThreadPoolExecutor(_WORKERS, "sarcast-view")
-        self._kinds: dict[str, tuple[type[BaseModel], Callable[[Any], Answer]]] = {
-            "view": (ViewRequest, answers.description),
-            "tile": (TileRequest, answers.tile),
-            "series": (SeriesRequest, answers.series),
-            "events": (_Nothing, lambda _: answers.events()),
-            "history": (EventRequest, answers.history),
-            "verdict": (VerdictRequest, answers.judge),
-        }
 
     def receive(self, content: Any) -> None:
         """Begin to answer a message; one that is none of the page's is left."""
@@ -133,15 +114,12 @@ class Messages:
         """What answers a message; an image under other conditions begins with its arrival."""
         kind, words = str(content.get("request")), content.get("arguments", {})
         try:
-            if kind == "what-if":
-                asked = WhatIfRequest.model_validate(words)
-                return partial(self._answers.what_if, asked, self._answers.begin(asked))
-            model, answer = self._kinds[kind]
-            return partial(answer, model.model_validate(words))
+            asked = KINDS[kind].model.model_validate(words)
         except (KeyError, TypeError):
             return partial(Answer, {"error": f"there is no request {kind!r}"}, 400)
         except ValidationError as error:
             return partial(refused, error)
+        return self._answers.work(kind, asked)
 
 
 def _explained(work: Callable[[], Answer]) -> Answer:
@@ -153,10 +131,6 @@ def _explained(work: Callable[[], Answer]) -> Answer:
     except Exception as error:
         _log.exception("a request of the viewer failed")
         return Answer({"error": f"the request failed: {type(error).__name__}"}, 500)
-
-
-class _Nothing(BaseModel):
-    """A request without arguments."""
 
 
 def _widget_class() -> Any:

@@ -178,16 +178,21 @@ export class Images {
 
   // --- tiles --------------------------------------------------------------------------------------
 
-  /** Ask for the tiles of another date of the sides that follow the slider. */
+  /**
+   * Ask for tiles before the map does.
+   * @param {number|null} index Another date, for the sides that follow the slider; null: what is
+   *   shown.
+   */
   prefetch(index) {
     const {visible, resolution} = this.#map;
-    if (!visible || index === null) return;
+    if (!visible) return;
     const dates = this.#state.get('dates');
-    for (const name of dates === 'both' ? SIDES : [dates]) {
+    for (const name of dates === 'both' || index === null ? SIDES : [dates]) {
       const layer = this.layerOf(name);
-      if (!layer.dated || layer.slow || layer.id === WHAT_IF) continue;
+      if (layer.slow || layer.id === WHAT_IF || (index !== null && !layer.dated)) continue;
       for (const at of this.#map.sides[name].tilesOf(visible, resolution)) {
-        this.#store.get(layer, {...at, index}, this.#contents.view.tile).catch(() => {});
+        const wanted = index === null ? at : {...at, index};
+        this.#store.get(layer, wanted, this.#contents.view.tile).catch(() => {});
       }
     }
   }

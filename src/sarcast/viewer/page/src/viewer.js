@@ -213,6 +213,7 @@ export class Viewer {
     else map.showAll();
     images.render();
     images.renderBackdrop();
+    images.prefetch(null); // while the map's WebGL context and its programs are made
     map.eventsVisible = state.get('outlines');
     map.marked = state.get('pixel');
     this.#renderDates();
@@ -266,7 +267,8 @@ export class Viewer {
 
   #complete() {
     for (const resolve of this.#settling.splice(0)) resolve();
-    if (this.timeline.playing) this.images.prefetch(this.timeline.next);
+    const next = this.timeline.playing ? this.timeline.next : null;
+    if (next !== null) this.images.prefetch(next);
   }
 
   // --- series -------------------------------------------------------------------------------------
