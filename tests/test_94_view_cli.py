@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -34,8 +35,9 @@ def run(*words: object) -> None:
 
 def refused(capsys: pytest.CaptureFixture[str], status: int, *words: object) -> str:
     capsys.readouterr()
-    with pytest.raises(SystemExit) as ended:
-        main([str(word) for word in words])
+    with ThreadPoolExecutor(1) as alone, pytest.raises(SystemExit) as ended:
+        # a server needs a thread without an event loop; a browser of other tests has one here
+        alone.submit(main, [str(word) for word in words]).result()
     assert ended.value.code == status
     *before, line = capsys.readouterr().err.splitlines()
     assert all("http://127.0.0.1:" in each for each in before)  # listens before it opens
@@ -204,6 +206,14 @@ def test_a_server_ends_when_it_is_asked_to(detection: Path, number: signal.Signa
         process.send_signal(number)
         assert process.wait(timeout=60) == 0
         assert process.stderr.read() == ""
+
+
+def test_what_reads_cubes_is_loaded_while_the_page_loads() -> None:
+    code = "import sys, sarcast.cli, sarcast.commands.view; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = {name.split(".")[0] for name in done.stdout.split()}
+    assert "uvicorn" in loaded
+    assert not loaded & {"torch", "xarray", "pandas", "zarr", "odc", "rasterio", "pystac", "dask"}
 
 
 def test_the_report_of_an_evaluation_links_to_a_page(
