@@ -4,8 +4,9 @@ python -m benchmarks.viewer [--side 5000] [--folder FOLDER] [--model base] [--ti
 
 A cube of SIDE x SIDE pixels is built of scenes that are made here, and kept in FOLDER for later
 runs. Times are from the start of a command, or a step of the view, until the map shows all that is
-asked for; the browser runs before, as it does for most people, and opens a tab. ``--titiler`` names a Python that has titiler.core and uvicorn; it then serves one date
-of the cube as a COG, as grey PNGs in the web's projection. Needs playwright and Chromium.
+asked for. The browser runs before, as it does for most people: the tab that it opens is measured,
+its own start is not. ``--titiler`` names a Python that has titiler.core and uvicorn; it then serves
+one date of the cube as a COG, as grey PNGs in the web's projection. Needs playwright and Chromium.
 """
 
 import argparse
