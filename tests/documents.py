@@ -15,10 +15,12 @@ DOCUMENTS = [*sorted(ROOT.glob("*.md")), MODEL_CARD, *PAGES]
 def block_commands(text: str) -> list[list[str]]:
     """Commands of ``sarcast`` in the blocks of a document, as words.
 
-    A block is indented, also in a list, or fenced. Settings of the environment before a command,
-    the path of the program and what follows ``&&`` or ends with a backslash are understood.
+    A block is indented, also in a list, or fenced, or a cell ``%%sh`` of a notebook. Settings of
+    the environment before a command, the path of the program and what follows ``&&`` or ends with a
+    backslash are understood.
     """
-    lines = re.sub(r"\\\n\s*", " ", "\n".join(_blocks(text))).splitlines()
+    blocks = _blocks(_without_cells(text))
+    lines = re.sub(r"\\\n\s*", " ", "\n".join(blocks)).splitlines()
     found = (re.split(r"(?:^|[\s/=])sarcast(?= )", part, maxsplit=1) for part in _parts(lines))
     words = [shlex.split(each[1], comments=True) for each in found if len(each) == 2]
     return [_without_shared(line) for line in words]
@@ -66,3 +68,19 @@ def inline_flags(text: str) -> set[str]:
 def python_blocks(text: str) -> list[str]:
     """Fenced blocks of Python, in order."""
     return re.findall(r"^```python\n(.+?)^```", text, flags=re.DOTALL | re.MULTILINE)
+
+
+def python_cells(text: str) -> list[str]:
+    """Cells of a notebook that are Python, in order, without their options."""
+    return [cell for cell in _cells(text) if not cell.startswith("%%")]
+
+
+def _cells(text: str) -> list[str]:
+    found = re.findall(r"^```{code-cell}[^\n]*\n(.+?)^```", text, flags=re.DOTALL | re.MULTILINE)
+    return [re.sub(r"^(:.*\n)+\n?", "", cell) for cell in found]
+
+
+def _without_cells(text: str) -> str:
+    """Document whose cells are fenced blocks of commands or of Python."""
+    text = re.sub(r"^```{code-cell}.*\n%%sh\n", "```sh\n", text, flags=re.MULTILINE)
+    return re.sub(r"^```{code-cell}.*\n", "```python\n", text, flags=re.MULTILINE)

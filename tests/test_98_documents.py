@@ -20,6 +20,7 @@ from documents import (
     inline_commands,
     inline_flags,
     python_blocks,
+    python_cells,
 )
 from sarcast.cli import VERBS, app
 
@@ -76,9 +77,19 @@ def test_commands_are_found_in_every_kind_of_block() -> None:
             "sarcast predict f",
             "```",
             "ExecStart, sarcast train g",
+            "```{code-cell} ipython3",
+            "%%sh",
+            "sarcast view \\",
+            "    h",
+            "```",
+            "```{code-cell} ipython3",
+            ":tags: [hide-input]",
+            "",
+            "sarcast = 1",
+            "```",
         ]
     )
-    expected = ["cube a --to b", "detect b --to c", "index d", "world e"]
+    expected = ["cube a --to b", "detect b --to c", "index d", "world e", "view h"]
     assert [" ".join(words) for words in block_commands(text)] == expected
 
 
@@ -110,8 +121,28 @@ def test_every_flag_in_the_sentences_exists(path: Path, flags: set[str]) -> None
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=_identify)
 def test_the_python_of_the_pages_compiles(path: Path) -> None:
-    for block in python_blocks(path.read_text(encoding="utf-8")):
+    text = path.read_text(encoding="utf-8")
+    for block in [*python_blocks(text), *python_cells(text)]:
         compile(block, str(path), "exec")
+
+
+NOTEBOOKS = sorted((DOCS / "notebooks").glob("*.md"))
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=_identify)
+def test_notebooks_are_listed_and_write_into_a_temporary_folder(path: Path) -> None:
+    """Their cells are run by the build of the site, which they must leave as it was."""
+    text = path.read_text(encoding="utf-8")
+    if path.stem == "index":
+        listed = re.findall(
+            r"^[a-z-]+$", text.split("```{toctree}")[1].split("```")[0], re.MULTILINE
+        )
+        assert sorted(listed) == [each.stem for each in NOTEBOOKS if each != path]
+        return
+    assert text.startswith("---\nfile_format: mystnb\n")
+    assert "tempfile.TemporaryDirectory()" in python_cells(text)[0]
+    assert "os.chdir(folder.name)" in python_cells(text)[0]
+    assert not re.search(r"^import sarcast\._|^from sarcast[\w.]* import _", text, re.MULTILINE)
 
 
 def test_the_readme_is_one_page() -> None:
