@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import odc.geo.xr  # noqa: F401 - registers the accessor that reads the CRS
 import xarray as xr
+import zarr
 from xarray.backends import BackendArray
 from xarray.core import indexing
 
@@ -17,6 +18,9 @@ from sarcast.cube.schema import COORDINATES, VERSIONS
 from sarcast.cube.store import is_half_created
 from sarcast.errors import SarcastError
 from sarcast.ingest.scenes.acquisition import PASS_GAP
+
+READ_BY = {"codec_pipeline.path": "zarrs.ZarrsCodecPipeline"}
+"""What decodes chunks: a third of the time of Zarr's own pipeline, of several threads even less."""
 
 
 def open_cube(path: Path | str) -> xr.Dataset:
@@ -56,9 +60,10 @@ def open_with_steps(path: Path) -> tuple[xr.Dataset, npt.NDArray[np.intp]]:
     """Open a cube as ``open_cube``; also give the index in the store of each of its dates."""
     _check_can_open(path)
     try:
-        packed = xr.open_zarr(
-            path, chunks=None, consolidated=True, mask_and_scale=False, decode_times=False
-        )
+        with zarr.config.set(READ_BY):
+            packed = xr.open_zarr(
+                path, chunks=None, consolidated=True, mask_and_scale=False, decode_times=False
+            )
         checked = xr.Dataset(
             {str(n): _checked(v, str(n), path) for n, v in packed.variables.items()}
         )
