@@ -125,7 +125,8 @@ class Blend:
     def of(cls, tiling: Tiling, targets: int, bands: int, scratch: Scratch) -> "Blend":
         """Make one without tiles."""
         tile = (targets, 2, bands, tiling.size, tiling.size)
-        return cls(tiling, scratch.array((len(tiling), *tile), np.float32, (1, *tile)))
+        image = (1, 1, 1, *tile[2:])  # what is written at a time
+        return cls(tiling, scratch.array((len(tiling), *tile), np.float32, image))
 
     def __post_init__(self) -> None:
         """Start without bands."""
@@ -155,16 +156,16 @@ class Blend:
         """
         shape = [part.stop - part.start for part in box]
         targets, _, bands, *_ = self.layers.shape[1:]
-        total = np.zeros((2, targets, bands, *shape), dtype=np.float32)
+        total = np.zeros((1 + self.has_std, targets, bands, *shape), dtype=np.float32)
         weight = np.zeros(total.shape[1:], dtype=np.float32)
         for tile in self.tiling.tiles_of(self.tiling.region_of(box)):
             if tile in self.predicted and (found := self._overlap(tile, box)):
                 self._add_part(total, weight, tile, *found)
-        mean, std = (
-            np.divide(each, weight, out=np.full_like(each, np.nan), where=weight > 0.0)
-            for each in total
+        known = weight > 0.0
+        mean, *deviations = (
+            np.divide(each, weight, out=np.full_like(each, np.nan), where=known) for each in total
         )
-        return mean, std if self.has_std else np.full_like(mean, np.nan)
+        return mean, deviations[0] if deviations else np.full_like(mean, np.nan)
 
     def _overlap(self, tile: int, box: Box) -> tuple[Box, Box] | None:
         """Rows and columns that a tile and a box share, counted in the tile and in the box."""
@@ -178,11 +179,11 @@ class Blend:
         return (in_tile[0], in_tile[1]), (in_box[0], in_box[1])
 
     def _add_part(self, total: Float, weight: Float, tile: int, in_tile: Box, in_box: Box) -> None:
-        mean, std = np.moveaxis(self.layers[(tile, ..., *in_tile)], 1, 0)
-        part = np.where(np.isfinite(mean), self._weights[in_tile], np.float32(0.0))
+        images = self.layers[(tile, slice(None), slice(len(total)), ..., *in_tile)]
+        part = np.where(np.isfinite(images[:, 0]), self._weights[in_tile], np.float32(0.0))
         inside = (..., *in_box)
-        total[(0, *inside)] += part * np.nan_to_num(mean)
-        total[(1, *inside)] += part * np.nan_to_num(std)
+        for sums, image in zip(total, np.moveaxis(images, 1, 0), strict=True):
+            sums[inside] += part * np.nan_to_num(image)
         weight[inside] += part
 
     @cached_property
