@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import ndimage
 
-from sarcast.arrays import Float
+from sarcast.arrays import Bool, Float
 from sarcast.windows import PixelOffset
 
 TRUNCATE = 3.0
@@ -43,15 +43,16 @@ def smooth(images: Float, sigma_px: Sequence[float], first: PixelOffset = (0, 0)
     ndarray of float32
         The same dims.
     """
-    valid = np.isfinite(images)
-    one = valid.reshape(-1, *valid.shape[-2:])[0] if valid.size else valid
-    masks = one if (valid == one).all() else valid  # one mask for all is smoothed once
-    values = np.where(valid, images, np.float32(0.0)).astype(np.float32, copy=False)
-    total = _convolved(values, sigma_px, first)
-    weight = np.broadcast_to(_convolved(masks.astype(np.float32), sigma_px, first), valid.shape)
-    averaged: Float = np.divide(
-        total, np.maximum(weight, LEAST_WEIGHT), out=np.full_like(values, np.nan), where=valid
-    )
+    averaged = np.full(images.shape, np.nan, dtype=np.float32)
+    known: Bool | None = None
+    for index in np.ndindex(images.shape[:-2]):  # one at a time, since blocks fill the memory
+        valid = np.isfinite(images[index])
+        if known is None or not np.array_equal(valid, known):  # most have one mask in common
+            known = valid
+            weight = np.maximum(_convolved(valid.astype(np.float32), sigma_px, first), LEAST_WEIGHT)
+        values = np.where(valid, images[index], np.float32(0.0)).astype(np.float32, copy=False)
+        total = _convolved(values, sigma_px, first)
+        np.divide(total, weight, out=averaged[index], where=valid)
     return averaged
 
 
@@ -64,47 +65,42 @@ def _cell_px(sigma_px: Sequence[float]) -> int:
     return max(1, int(min(sigma_px) // CELLS_PER_SIGMA))
 
 
-def _convolved(images: Float, sigma_px: Sequence[float], first: PixelOffset) -> Float:
-    """Convolve images, dims (..., y, x), with a Gaussian; beyond their edges they are 0."""
+def _convolved(image: Float, sigma_px: Sequence[float], first: PixelOffset) -> Float:
+    """Convolve an image, dims (y, x), with a Gaussian; beyond its edges it is 0."""
     cell = _cell_px(sigma_px)
     if cell == 1:
-        return _gaussian(images, sigma_px)
+        return _gaussian(image, sigma_px)
     # variances of a cell and of linear interpolation between cells, of a side of 1
     widened = (cell**2 - 1) / (12 * cell**2) + 1 / 6
     sigma = [math.sqrt((each / cell) ** 2 - widened) for each in sigma_px]
     lead = [start % cell for start in first]
-    return _interpolated(
-        _gaussian(_summed(images, cell, lead), sigma), cell, lead, images.shape[-2:]
-    )
+    return _interpolated(_gaussian(_summed(image, cell, lead), sigma), cell, lead, image.shape)
 
 
-def _gaussian(images: Float, sigma_px: Sequence[float]) -> Float:
-    sigma = (*(0.0,) * (images.ndim - 2), *sigma_px)
-    smoothed: Float = ndimage.gaussian_filter(images, sigma, truncate=TRUNCATE, mode="constant")
+def _gaussian(image: Float, sigma_px: Sequence[float]) -> Float:
+    smoothed: Float = ndimage.gaussian_filter(image, sigma_px, truncate=TRUNCATE, mode="constant")
     return smoothed
 
 
-def _summed(images: Float, cell: int, lead: Sequence[int]) -> Float:
+def _summed(image: Float, cell: int, lead: Sequence[int]) -> Float:
     """Sum over cells, of which the first lacks ``lead`` rows and columns."""
-    for axis, before in zip((-2, -1), lead, strict=True):
-        lines = np.moveaxis(images, axis, 0)
-        total = np.zeros((-(-(len(lines) + before) // cell), *lines.shape[1:]), dtype=np.float32)
+    for before in lead:
+        total = np.zeros((-(-(len(image) + before) // cell), image.shape[1]), dtype=np.float32)
         for line in range(cell):
             start = (line - before) % cell
-            taken = lines[start::cell]
+            taken = image[start::cell]
             total[(start + before) // cell :][: len(taken)] += taken
-        images = np.moveaxis(total, 0, axis)
-    return images
+        image = total.T  # rows, then columns
+    return image
 
 
 def _interpolated(cells: Float, cell: int, lead: Sequence[int], shape: Sequence[int]) -> Float:
     """Interpolate linearly between the middles of cells, which are 0 beyond their edges."""
-    for axis, before, pixels in zip((-2, -1), lead, shape, strict=True):
+    for before, pixels in zip(lead, shape, strict=True):
         place = (np.arange(pixels) + before + 0.5) / cell - 0.5
         lower = np.floor(place).astype(np.intp)
-        share = (place - lower).astype(np.float32)
-        padded = np.moveaxis(cells, axis, -1)
-        padded = np.pad(padded, [(0, 0)] * (padded.ndim - 1) + [(1, 1)])
-        between = padded[..., lower + 1] * (1 - share) + padded[..., lower + 2] * share
-        cells = np.moveaxis(between, -1, axis)
+        share = (place - lower).astype(np.float32)[:, np.newaxis]
+        padded = np.pad(cells, [(1, 1), (0, 0)])
+        between = padded[lower + 1] * (1 - share) + padded[lower + 2] * share
+        cells = between.T  # rows, then columns
     return cells
