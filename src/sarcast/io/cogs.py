@@ -25,6 +25,8 @@ MOST_IN_MEMORY = 2**27
 """Size of an image up to which its file is made in memory, bytes."""
 _PART_SIDE = 2048
 _CACHE_MB = 256
+_LEVEL = 1
+"""Of compression: files of floats are 2 % larger than at GDAL's default, and take half the time."""
 # GDAL's default for overviews, cubic, gives negative power and classes that do not occur
 _QUANTITIES = {"predictor": "FLOATING_POINT", "overview_resampling": "AVERAGE"}
 _CLASSES = {"predictor": "STANDARD", "overview_resampling": "MODE"}
@@ -134,7 +136,7 @@ class _Cog:
     def options(self) -> dict[str, Any]:
         """Options of GDAL's driver."""
         layout = _QUANTITIES if np.dtype(self.parts.dtype).kind == "f" else _CLASSES
-        return {"driver": "COG", "compress": "DEFLATE", **layout}
+        return {"driver": "COG", "compress": "DEFLATE", "level": _LEVEL, **layout}
 
     def write_in_memory(self, partial: Path) -> None:
         """Write it from memory: GDAL does not report a full disk as such, but Python does."""
