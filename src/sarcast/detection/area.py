@@ -27,6 +27,7 @@ from sarcast.detection.blocks import (
 )
 from sarcast.detection.judged import Part
 from sarcast.io.boxes import cut, moved, whole
+from sarcast.io.memory import release_memory
 from sarcast.io.scratch import CHUNK_PX, Array, Scratch
 from sarcast.windows import PixelShape
 
@@ -34,7 +35,7 @@ R = TypeVar("R")
 T = TypeVar("T")
 
 MOST_BYTES_IN_MEMORY = 2**29
-"""Size of a cube's variable up to which it is kept in memory, bytes."""
+"""Size of a variable of an area of one block up to which it is kept in memory, bytes."""
 ITEMS_AT_A_TIME = 2
 """Items, such as replays, whose tasks a cluster is given at a time."""
 MOST_WORKERS = 2
@@ -108,7 +109,9 @@ class Area:
         self, task: Callable[..., R], calls: Sequence[tuple[Any, ...]], label: str
     ) -> Iterator[R]:
         """Do a task for each of the calls' arguments, and give the results in their order."""
-        return (self.workers.each if self.workers else each_in_turn)(task, calls, label)
+        for result in (self.workers.each if self.workers else each_in_turn)(task, calls, label):
+            release_memory()
+            yield result
 
     def overlapping(self, work: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:
         """Do for each item what consists of several steps of tasks; give the results in order.
@@ -168,7 +171,7 @@ def open_area(part: Part, options: BlockOptions, folder: Path | None = None) -> 
     try:
         how = WorkerOptions(workers=size, scheduler=options.scheduler)
         with open_workers(part.cube, how, scratch) as (cube, workers):
-            part = in_memory(replace(part, cube=cube), images=workers.cluster is None)
+            part = in_memory(replace(part, cube=cube), images=False)
             yield replace(area, part=part, scratch=scratch, workers=workers)
     except BaseException:
         scratch.remove()
@@ -176,7 +179,7 @@ def open_area(part: Part, options: BlockOptions, folder: Path | None = None) -> 
 
 
 def in_memory(part: Part, *, images: bool = True) -> Part:
-    """Read what is used many times and is small: conditions and, of a small part, all images.
+    """Read what is used many times and is small: conditions and, of one block, all images.
 
     The oracle of a world, which is used once if ever, is not read.
 
@@ -185,7 +188,8 @@ def in_memory(part: Part, *, images: bool = True) -> Part:
     part
         The part.
     images
-        Whether images are read; those in memory are sent to the workers of a cluster.
+        Whether images are read: what grows with the area does not belong in memory, and is sent to
+        the workers of a cluster.
     """
     cube = part.cube
     most = MOST_BYTES_IN_MEMORY / np.dtype(np.float32).itemsize

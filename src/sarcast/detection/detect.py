@@ -181,15 +181,16 @@ def _detect(
     _check_same(null, conditions)
     observer = observer_of(cube, predictor, null.strata, options)
     plots = observer.plots(area)
-    sighting = observer.observe(watch, area, plots)
-    evidence = _evidence(sighting, null, area, plots)
     threshold = _threshold(null, options)
-    shifts = sighting.observation.shift
-    regions = observer.regions_in(area, plots, evidence, shifts).above(threshold)
     before = cube["time"].values[cube["time"].values < watch.before].max()
-    source = SeriesLayers(sighting, evidence, area.kept(null.strata), cube, before)
-    events, onsets = describe_events(regions, source, area.grid)
-    images = trim(images_of(source, regions, onsets, area), area.part.inside)
+    with area.with_scratch() as passing:
+        sighting = observer.observe(watch, passing, plots)
+        evidence = _evidence(sighting, null, passing, plots)
+        shifts = sighting.observation.shift
+        regions = observer.regions_in(passing, plots, evidence, shifts).above(threshold)
+        source = SeriesLayers(sighting, evidence, passing.kept(null.strata), cube, before)
+        events, onsets = describe_events(regions, source, area.grid)
+        images = trim(images_of(source, regions, onsets, area), area.part.inside)
     return Detection(images, events, source.times, before, threshold, null, options)
 
 

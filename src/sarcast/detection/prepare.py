@@ -93,15 +93,17 @@ def measure_null(area: Area, predictor: Predictor, watch: Watch, options: Eviden
         If the past is too short for replays.
     """
     cube = area.part.cube
-    ground = survey(area, watch.before, options)
     previous = predictor.previous or options.previous
     times = cube["time"].values
     watches = plan_replays(times, watch, previous=previous, most=options.replays)
-    if len(watches) >= FEWEST_REPLAYS:
-        room = ground.pixels * len(watches) // VALUES_A_STRATUM
-        strata = ground.strata(max(1, min(options.strata, room)))
-        null = replay(observer_of(cube, predictor, strata, options), watches, area)
-        return replace(null, knows_season=_knows_season(times, watch, watches))
+    with area.with_scratch() as passing:
+        ground = survey(passing, watch.before, options)
+        if len(watches) >= FEWEST_REPLAYS:
+            room = ground.pixels * len(watches) // VALUES_A_STRATUM
+            strata = ground.strata(max(1, min(options.strata, room)))
+            null = replay(observer_of(cube, predictor, strata, options), watches, passing)
+            return replace(null, knows_season=_knows_season(times, watch, watches))
+        strata = ground.one_stratum()
     if options.replays > 0:
         warnings.warn(
             f"the past of the cube has room for {len(watches)} replays of {len(watch.targets)} "
@@ -109,7 +111,7 @@ def measure_null(area: Area, predictor: Predictor, watch: Watch, options: Eviden
             f"the weights, which does not know this area",
             stacklevel=3,
         )
-    return shipped_null(len(watch.targets), options.direction, ground.one_stratum())
+    return shipped_null(len(watch.targets), options.direction, strata)
 
 
 def _knows_season(times: Times, watch: Watch, replays: Sequence[Watch]) -> bool:

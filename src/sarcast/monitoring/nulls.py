@@ -74,8 +74,7 @@ class NullKeeper:
         return bool(now - then >= np.timedelta64(self.options.renew_days, "D"))
 
     def _measured(self, number: int, watch: Watch) -> Null:
-        with self.area.with_scratch() as area:
-            null = measure_null(area, self.predictor, watch, self.options)
+        null = measure_null(self.area, self.predictor, watch, self.options)
         self.folder.path.mkdir(parents=True, exist_ok=True)
         write_null(null, self.folder.null_path(number))
         self._known = {number: null}
