@@ -39,8 +39,8 @@ lint: $(TESTED)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# The site, in docs/_build/html: nothing is fetched, a warning is an error. The examples and
-# command lines of the pages are run by the tests.
+# The site, in docs/_build/html: nothing is fetched, a warning is an error, notebooks are executed. The
+# examples and command lines of the pages are run by the tests.
 docs: $(DOCUMENTED)
 	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
 	$(BIN)/python -m pytest tests/test_98_documents.py tests/test_98_examples.py
