@@ -169,10 +169,13 @@ def test_values_read_by_lists_and_by_slices_are_those_of_the_store(
 ) -> None:
     rng = np.random.default_rng(7)
     names = [opera_name(f"202103{day:02d}T040000") for day in (1, 7, 13, 19)]
-    scenes = scene_folder({n: rng.uniform(0.01, 1.0, (2, *GRID.shape)) for n in names})
+    power = rng.uniform(0.01, 1.0, (len(names), 2, *GRID.shape))
+    power[..., 4, 20] = np.nan
+    scenes = scene_folder(dict(zip(names, power, strict=True)))
     cube = build(items_of(scenes), tmp_path / "cube")
     packed = zarr.open_array(tmp_path / "cube" / "backscatter", mode="r")[:]
-    stored = packed.astype("f4") * np.float32(0.01)
+    assert (packed[..., 4, 20] == -32768).all()
+    stored = np.where(packed == -32768, np.nan, packed * np.float32(0.01)).astype("f4")
     image = cube["backscatter"].transpose("time", "band", "y", "x")
     rows, columns = [3, 4, 5, 9], [50, 20, 21]
     for times in ([0, 1, 2], [3, 1], [0, 2], [2], [-1, 0], []):
@@ -183,6 +186,9 @@ def test_values_read_by_lists_and_by_slices_are_those_of_the_store(
     np.testing.assert_array_equal(
         image.isel(time=2, y=slice(5, 40, 7)).values, stored[2, :, 5:40:7]
     )
+    assert image.dtype == np.float32
+    assert np.isnan(image.isel(time=1, band=0, y=4, x=20))
+    assert image.isel(time=1, band=0, y=4, x=21) == stored[1, 0, 4, 21]
 
 
 def test_another_grid_is_refused(scene_folder: Callable[..., Path], tmp_path: Path) -> None:

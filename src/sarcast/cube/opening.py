@@ -156,9 +156,26 @@ def _as_slice(part: Any) -> Any:
     return slice(int(part[0]), int(part[-1]) + 1, step)
 
 
+class _Unpacked(BackendArray):
+    """Decibels packed in integers, as CF conventions have them; xarray takes longer to unpack."""
+
+    def __init__(self, packed: BackendArray, scale: float, missing: int) -> None:
+        self.shape = packed.shape
+        self.dtype = np.dtype(np.float32)
+        self._packed, self._scale, self._missing = packed, np.float32(scale), missing
+
+    def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:
+        packed = np.asarray(self._packed[key])
+        values = packed.astype(np.float32)
+        values *= self._scale
+        values[packed == self._missing] = np.nan
+        return values
+
+
 def _checked(variable: xr.Variable, name: str, path: Path) -> xr.Variable:
     attrs = dict(variable.attrs)
-    if "scale_factor" in attrs:  # decibels are unpacked to the type of the factor
-        attrs["scale_factor"] = np.float32(attrs["scale_factor"])
-    lazy = indexing.LazilyIndexedArray(_CheckedArray(variable, name, path))
+    values: BackendArray = _CheckedArray(variable, name, path)
+    if "scale_factor" in attrs:
+        values = _Unpacked(values, attrs.pop("scale_factor"), attrs.pop("_FillValue"))
+    lazy = indexing.LazilyIndexedArray(values)
     return xr.Variable(variable.dims, indexing.MemoryCachedArray(lazy), attrs)  # type: ignore[no-untyped-call]
