@@ -159,7 +159,7 @@ def _as_slice(part: Any) -> Any:
 class _Unpacked(BackendArray):
     """Decibels packed in integers, as CF conventions have them; xarray takes longer to unpack."""
 
-    def __init__(self, packed: BackendArray, scale: float, missing: int) -> None:
+    def __init__(self, packed: _CheckedArray, scale: float, missing: int) -> None:
         self.shape = packed.shape
         self.dtype = np.dtype(np.float32)
         self._packed, self._scale, self._missing = packed, np.float32(scale), missing
@@ -174,8 +174,9 @@ class _Unpacked(BackendArray):
 
 def _checked(variable: xr.Variable, name: str, path: Path) -> xr.Variable:
     attrs = dict(variable.attrs)
-    values: BackendArray = _CheckedArray(variable, name, path)
+    checked = _CheckedArray(variable, name, path)
+    values: BackendArray = checked
     if "scale_factor" in attrs:
-        values = _Unpacked(values, attrs.pop("scale_factor"), attrs.pop("_FillValue"))
+        values = _Unpacked(checked, attrs.pop("scale_factor"), attrs.pop("_FillValue"))
     lazy = indexing.LazilyIndexedArray(values)
     return xr.Variable(variable.dims, indexing.MemoryCachedArray(lazy), attrs)  # type: ignore[no-untyped-call]
