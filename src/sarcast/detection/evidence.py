@@ -18,9 +18,11 @@ eight or more. The distribution of all of these where nothing changed comes from
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from sarcast.arrays import Bool, Float, Labels
 from sarcast.detection import difference as di
@@ -161,12 +163,15 @@ def levels_of(residuals: Float, strata: Labels, known_std: bool) -> Levels:
         Whether residuals are divided by their standard deviation: what they spread less than it
         says is then left.
     """
-    scene = _level_and_spread(residuals[..., strata >= 0])
-    groups = [
-        _level_and_spread(residuals[..., members]) if members.sum() >= FEWEST_PIXELS else scene
-        for members in _groups(strata)
+    pixels = _ByStratum.of(strata)
+    found = [
+        [_level_and_spread(group) for group in pixels.groups(residuals[index])]
+        for index in np.ndindex(residuals.shape[:-1])
     ]
-    level, spread = (np.stack(each)[..., 0] for each in zip(*(groups or [scene]), strict=True))
+    shape = -1, *residuals.shape[:-1]
+    level, spread = (
+        each.T.reshape(shape) for each in np.moveaxis(np.array(found, dtype=np.float32), -1, 0)
+    )
     return Levels(level, np.maximum(spread, np.float32(1.0 if known_std else LEAST_STD)))
 
 
@@ -306,14 +311,9 @@ def sizes_of(statistics: Float, strata: Labels) -> Float:
     ndarray of float32
         Dims (statistic, stratum), at least one stratum.
     """
-    groups = _groups(strata)
-    sizes = np.ones((len(statistics), max(1, len(groups))), dtype=np.float32)
-    for size, values in zip(sizes, statistics, strict=True):
-        size[:] = _median_size(values[strata >= 0])
-        for stratum, members in enumerate(groups):
-            if members.sum() >= FEWEST_PIXELS:
-                size[stratum] = _median_size(values[members])
-    return sizes
+    pixels = _ByStratum.of(strata)
+    sizes = [[_median_size(group) for group in pixels.groups(values)] for values in statistics]
+    return np.array(sizes, dtype=np.float32)
 
 
 def relative(statistic: Float, sizes: Float, strata: Labels) -> Float:
@@ -367,14 +367,39 @@ def _pixels(scale_m: float, pixel_m: tuple[float, float]) -> tuple[float, ...]:
     return tuple(scale_m / size for size in pixel_m)
 
 
-def _groups(strata: Labels) -> list[Bool]:
-    return [strata == stratum for stratum in range(int(strata.max(initial=-1)) + 1)]
+@dataclass(frozen=True)
+class _ByStratum:
+    """Pixels in the order of their strata, of which each is a slice.
+
+    Attributes
+    ----------
+    order
+        Numbers of the judged pixels, stratum by stratum.
+    starts
+        Where each stratum starts in that order, and where the last one ends.
+    """
+
+    order: npt.NDArray[np.intp]
+    starts: npt.NDArray[np.intp]
+
+    @classmethod
+    def of(cls, strata: Labels) -> "_ByStratum":
+        """Sort pixels, dims (pixel), of strata 0, 1, ...; those of -1 are left out."""
+        order = np.argsort(strata, kind="stable")
+        starts = np.searchsorted(strata[order], np.arange(int(strata.max(initial=0)) + 2))
+        return cls(order[starts[0] :], starts - starts[0])
+
+    def groups(self, values: Float) -> Iterator[Float]:
+        """Values of each stratum, of all where it has few pixels; at least one."""
+        values = values[self.order]
+        for start, stop in pairwise(self.starts.tolist()):
+            yield values[start:stop] if stop - start >= FEWEST_PIXELS else values
 
 
-def _level_and_spread(z: Float) -> tuple[Float, Float]:
-    """Median and spread over the last dim, kept as 1; 0 and 1 where nothing is known."""
-    known = np.isfinite(z).any(axis=-1, keepdims=True)
-    z = np.where(known, z, np.float32(0.0))
-    level = np.nanmedian(z, axis=-1, keepdims=True)
-    deviation = GAUSSIAN_MAD * np.nanmedian(np.abs(z - level), axis=-1, keepdims=True)
-    return level, np.where(known, deviation, 1.0)
+def _level_and_spread(values: Float) -> tuple[float, float]:
+    """Median and spread; 0 and 1 where nothing is known."""
+    known = values[np.isfinite(values)]
+    if not known.size:
+        return 0.0, 1.0
+    level = np.median(known)
+    return float(level), float(GAUSSIAN_MAD * np.median(np.abs(known - level)))
