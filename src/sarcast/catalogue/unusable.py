@@ -60,6 +60,10 @@ class _Group:
         rest = f" and {more} more" if more > 0 else ""
         return f"{len(self.names)} left out ({reason}): {names}{rest}"
 
+    def details(self, reason: str) -> str:
+        """The same, with the message of the first, which says what to do."""
+        return f"{self.summary(reason)}{f'; the first: {self.line}' if self.line else ''}"
+
 
 class LeftOut:
     """Collects the scenes that a run leaves out, by reason.
@@ -134,15 +138,15 @@ class LeftOut:
                 f"or remove them, or leave out --strict to use the others"
             )
         for reason, group in self._groups.items():
-            detail = f"; the first: {group.line}" if group.line else ""
-            _log.warning(f"{group.summary(reason)}{detail}")
+            _log.warning(group.details(reason))
         self._groups.clear()
 
     def _nothing_usable(self, groups: dict[str, _Group]) -> str:
-        """The message of the first scene if all have the same reason, else all the reasons."""
+        """The message of the first scene if all have the same reason, else of each reason."""
         (first, *others) = groups.values()
         if others or not first.line:
-            return f"none of the scenes can be used: {self._summary(groups)}"
+            reasons = "; ".join(group.details(reason) for reason, group in groups.items())
+            return f"none of the scenes can be used: {reasons}"
         count = len(first.names) - 1
         return first.line if not count else f"{first.line} (and {count} more like this)"
 
