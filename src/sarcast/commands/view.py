@@ -8,7 +8,7 @@ from cyclopts import Parameter
 from pydantic import Field
 
 from sarcast.commands.config import FLAT, Config, non_default_flags, write_record
-from sarcast.commands.model_options import Computed, Context, ModelOrStrategy
+from sarcast.commands.model_options import Computed, Context
 from sarcast.errors import SarcastError, UsageError
 from sarcast.io.files import new_file, new_folder
 from sarcast.prediction import DEFAULT_CONTEXT, DEFAULT_PRECISION
@@ -28,7 +28,11 @@ _ONE_FILE = (".html", ".htm")
 class ViewConfig(Config):
     """Options of ``sarcast view``."""
 
-    model: ModelOrStrategy | None = None
+    model: Path | None = Field(
+        None,
+        description="Model folder, 'base' for the shipped weights, or a conventional strategy, "
+        "such as mean, for the expected images of single dates.",
+    )
     baseline: Annotated[PreviousOptions, FLAT] = Field(default_factory=PreviousOptions)
     cube: Path | None = Field(
         None,

@@ -58,11 +58,11 @@ def show_comparison(table: ComparisonTable) -> None:
 def show_detection(evaluation: DetectionEvaluation) -> None:
     """Print what each detector found to standard output."""
     table = Table(title=evaluation.title, title_justify="left")
-    table.add_column("expected image or rule")
+    table.add_column("expected\nimage or\nrule", no_wrap=True)
     for name in DETECTION_COLUMNS:
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", no_wrap=" " not in name)
     for result in evaluation.results:
-        name = f"{result.detector} (network)" if result.role == "network" else result.detector
+        name = f"{result.detector}\n(network)" if result.role == "network" else result.detector
         table.add_row(name, *_detection_cells(result))
     Console().print(table)
 
