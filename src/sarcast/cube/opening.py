@@ -13,14 +13,12 @@ from xarray.backends import BackendArray
 from xarray.core import indexing
 
 from sarcast.cube.chunks import check_small_arrays
+from sarcast.cube.decoding import BY_CHUNK_DECODER
 from sarcast.cube.metadata import damaged, has_checksums, read_metadata, visible_arrays
 from sarcast.cube.schema import COORDINATES, VERSIONS
 from sarcast.cube.store import is_half_created
 from sarcast.errors import SarcastError
 from sarcast.ingest.scenes.acquisition import PASS_GAP
-
-READ_BY = {"codec_pipeline.path": "zarrs.ZarrsCodecPipeline"}
-"""What decodes chunks: a third of the time of Zarr's own pipeline, of several threads even less."""
 
 
 def open_cube(path: Path | str) -> xr.Dataset:
@@ -60,7 +58,7 @@ def open_with_steps(path: Path) -> tuple[xr.Dataset, npt.NDArray[np.intp]]:
     """Open a cube as ``open_cube``; also give the index in the store of each of its dates."""
     _check_can_open(path)
     try:
-        with zarr.config.set(READ_BY):
+        with zarr.config.set(BY_CHUNK_DECODER):
             packed = xr.open_zarr(
                 path, chunks=None, consolidated=True, mask_and_scale=False, decode_times=False
             )
