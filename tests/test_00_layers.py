@@ -11,7 +11,7 @@ import sarcast
 from sarcast import cli
 
 LAYERS = [
-    ["errors", "arrays"],
+    ["errors", "arrays", "lazy"],
     ["sensor"],
     ["io"],
     ["catalogue.scene"],

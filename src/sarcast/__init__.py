@@ -3,26 +3,9 @@
 Public names are loaded when they are first used, so that ``import sarcast`` stays light.
 """
 
-from importlib import import_module
-from typing import Any
+from sarcast.lazy import lazy_names
 
 __version__ = "0.1.0.dev0"
-
-_HOMES = {
-    "SarcastError": "errors",
-    "open_cube": "cube",
-    "build_cube": "cube",
-    "load_model": "prediction",
-    "predict": "prediction.predict",
-    "detect": "detection.detect",
-    "monitor": "monitoring.monitor",
-    "show_progress": "io.progress",
-    "difference": "api",
-    "classify": "api",
-    "evaluate": "api",
-    "simulate_change": "api",
-    "view": "viewer.widget",
-}
 
 __all__ = [
     "SarcastError",
@@ -41,11 +24,20 @@ __all__ = [
     "view",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'sarcast' has no attribute {name!r}")
-    return getattr(import_module(f"sarcast.{_HOMES[name]}"), name)
+__getattr__ = lazy_names(
+    __name__,
+    {
+        "api": ("classify", "difference", "evaluate", "simulate_change"),
+        "cube": ("build_cube", "open_cube"),
+        "detection.detect": ("detect",),
+        "errors": ("SarcastError",),
+        "io.progress": ("show_progress",),
+        "monitoring.monitor": ("monitor",),
+        "prediction": ("load_model",),
+        "prediction.predict": ("predict",),
+        "viewer.widget": ("view",),
+    },
+)
 
 
 def __dir__() -> list[str]:

@@ -1,10 +1,10 @@
 """The cube: all scenes of an area on one grid, with terrain and conditions; a Zarr v3 store."""
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sarcast.cube.dates import Date, moment_of, time_index_of
 from sarcast.cube.opening import open_cube
+from sarcast.lazy import lazy_names
 
 if TYPE_CHECKING:
     from sarcast.cube.build import CubeOptions, Sources, build_cube
@@ -19,9 +19,4 @@ __all__ = [
     "time_index_of",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    """Import what builds cubes on its first use: to read one, less is needed."""
-    if name not in ("CubeOptions", "Sources", "build_cube"):
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.build"), name)
+__getattr__ = lazy_names(__name__, {"build": ("CubeOptions", "Sources", "build_cube")})

@@ -1,7 +1,8 @@
 """The expected image: networks, their training, model folders, conventional strategies."""
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
+
+from sarcast.lazy import lazy_names
 
 if TYPE_CHECKING:
     from sarcast.prediction.model import Model
@@ -28,16 +29,7 @@ ContextSource = Literal["scene", "none"]
 """Whether a network that uses scene context reads it from the target, or not at all."""
 DEFAULT_CONTEXT: ContextSource = "scene"
 
-_HOMES = {
-    "Model": "model",
-    "load_model": "model_folder",
-    "load_models": "model_folder",
-    "save_model": "model_folder",
-}
-
-
-def __getattr__(name: str) -> Any:
-    """Import a public name on its first use, so that torch is not loaded before."""
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+# torch is not loaded before
+__getattr__ = lazy_names(
+    __name__, {"model": ("Model",), "model_folder": ("load_model", "load_models", "save_model")}
+)

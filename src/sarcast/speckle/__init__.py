@@ -1,6 +1,8 @@
 """Speckle filters, and the equivalent number of looks."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from sarcast.lazy import lazy_names
 
 if TYPE_CHECKING:
     from sarcast.speckle.images import (
@@ -19,11 +21,11 @@ __all__ = [
     "estimate_missing_looks",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    """Import a public name on first access: ``speckle.filters`` alone does not need Dask."""
-    if name in __all__:
-        from sarcast.speckle import images
-
-        return getattr(images, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+# ``speckle.filters`` alone does not need Dask
+__getattr__ = lazy_names(
+    __name__,
+    {
+        "images": ("SpeckleOptions", "despeckle", "despeckle_block", "estimate_missing_looks"),
+        "looks": ("equivalent_looks",),
+    },
+)

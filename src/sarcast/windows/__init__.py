@@ -1,7 +1,8 @@
 """Windows: parts of a cube at a target date, and the protocol of what predicts them."""
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from sarcast.lazy import lazy_names
 
 if TYPE_CHECKING:
     from sarcast.windows.bands import bands_of, join_names
@@ -49,38 +50,24 @@ __all__ = [
     "to_windows",
 ]
 
-_HOMES = {
-    "bands_of": "bands",
-    "join_names": "bands",
-    "Batch": "batch",
-    "collate": "batch",
-    "concatenate": "batch",
-    "group_by_shape": "batch",
-    "to_windows": "batch",
-    "CubeReader": "cut",
-    "cut_window": "cut",
-    "tile_windows": "cut",
-    "CHOOSER_HELP": "options",
-    "Chooser": "options",
-    "PreviousOptions": "options",
-    "choose_previous": "previous",
-    "rank_previous": "previous",
-    "target_dates": "previous",
-    "Sampler": "sampler",
-    "WindowSampler": "sampler",
-    "split_by_date": "sampler",
-    "BANDS": "window",
-    "Expected": "window",
-    "PixelOffset": "window",
-    "PixelShape": "window",
-    "Predictor": "window",
-    "TrainedPredictor": "window",
-    "Window": "window",
-}
-
-
-def __getattr__(name: str) -> Any:
-    """Import a public name on its first use: options of the command line need no xarray."""
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+# options of the command line need no xarray
+__getattr__ = lazy_names(
+    __name__,
+    {
+        "bands": ("bands_of", "join_names"),
+        "batch": ("Batch", "collate", "concatenate", "group_by_shape", "to_windows"),
+        "cut": ("CubeReader", "cut_window", "tile_windows"),
+        "options": ("CHOOSER_HELP", "Chooser", "PreviousOptions"),
+        "previous": ("choose_previous", "rank_previous", "target_dates"),
+        "sampler": ("Sampler", "WindowSampler", "split_by_date"),
+        "window": (
+            "BANDS",
+            "Expected",
+            "PixelOffset",
+            "PixelShape",
+            "Predictor",
+            "TrainedPredictor",
+            "Window",
+        ),
+    },
+)
