@@ -7,13 +7,12 @@ from pydantic import Field
 
 from sarcast.prediction import ContextSource, Precision
 
-ModelOrStrategy = Annotated[
-    Path,
-    Field(
-        description="Model folder, 'base' for the shipped weights, or a conventional strategy, "
-        "such as mean or season-mean."
-    ),
-]
+MODEL_OR_STRATEGY = (
+    "Model folder, 'base' for the shipped weights, or a conventional strategy, such as mean or "
+    "season-mean"
+)
+"""Description of an option, as far as all verbs have it in common."""
+ModelOrStrategy = Annotated[Path, Field(description=f"{MODEL_OR_STRATEGY}.")]
 
 Context = Annotated[
     ContextSource,

@@ -8,10 +8,11 @@ from cyclopts import Parameter
 from pydantic import Field
 
 from sarcast.commands.config import FLAT, Config, non_default_flags, write_record
-from sarcast.commands.model_options import Computed, Context
+from sarcast.commands.model_options import MODEL_OR_STRATEGY, Computed, Context
 from sarcast.errors import SarcastError, UsageError
 from sarcast.io.files import new_file, new_folder
 from sarcast.prediction import DEFAULT_CONTEXT, DEFAULT_PRECISION
+from sarcast.viewer.requests import NothingToShowError
 from sarcast.viewer.server import DEFAULT_PORT, Address, Service, show
 from sarcast.windows import PreviousOptions
 
@@ -30,8 +31,7 @@ class ViewConfig(Config):
 
     model: Path | None = Field(
         None,
-        description="Model folder, 'base' for the shipped weights, or a conventional strategy, "
-        "such as mean, for the expected images of single dates.",
+        description=f"{MODEL_OR_STRATEGY}, for the expected images of single dates.",
     )
     baseline: Annotated[PreviousOptions, FLAT] = Field(default_factory=PreviousOptions)
     cube: Path | None = Field(
@@ -85,10 +85,7 @@ def view(path: Path, *, config: Annotated[ViewConfig, FLAT] = _DEFAULT) -> None:
         _export(path, config.export, config)
         return
     if not path.is_dir():
-        raise SarcastError(
-            f"{path} is nothing that can be shown; expected a cube, or a folder that sarcast "
-            f"detect or sarcast monitor wrote"
-        )
+        raise NothingToShowError(path)
     address = Address(host=config.host, port=config.port)
     Service(lambda: _open(path, config), address, started).run()
 

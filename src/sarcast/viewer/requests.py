@@ -6,6 +6,7 @@ before.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -161,6 +162,16 @@ def as_bytes(image: Float) -> bytes:
 
 class NotFoundError(SarcastError):
     """What was asked for does not exist."""
+
+
+class NothingToShowError(SarcastError):
+    """A path has nothing that can be shown."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(
+            f"{path} is nothing that can be shown; expected a cube, or a folder that sarcast "
+            f"detect or sarcast monitor wrote"
+        )
 
 
 class CancelledError(Exception):

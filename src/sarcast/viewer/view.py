@@ -27,6 +27,7 @@ from sarcast.viewer.events import Events
 from sarcast.viewer.expected import Forecast
 from sarcast.viewer.layers import RAMPS, Layer
 from sarcast.viewer.pyramid import TILE, NoSuchTileError, Pyramid, padded
+from sarcast.viewer.requests import NothingToShowError
 from sarcast.viewer.results import Result
 from sarcast.windows import Predictor, PreviousOptions
 
@@ -359,10 +360,7 @@ def open_path(path: Path, how: Shown) -> Opened:
     """
     tiles: Cache[Float] = Cache(_TILE_BYTES)
     if not any((path / name).exists() for name in (METADATA, ITEM, "backscatter")):
-        raise SarcastError(
-            f"{path} is nothing that can be shown; expected a cube, or a folder that sarcast "
-            f"detect or sarcast monitor wrote"
-        )
+        raise NothingToShowError(path)
     if (path / METADATA).exists() or not (path / ITEM).exists():
         if how.cube is not None:
             raise SarcastError(f"{path} is a cube itself; --cube is for detections and alerts")
