@@ -168,10 +168,8 @@ def levels_of(residuals: Float, strata: Labels, known_std: bool) -> Levels:
         [_level_and_spread(group) for group in pixels.groups(residuals[index])]
         for index in np.ndindex(residuals.shape[:-1])
     ]
-    shape = -1, *residuals.shape[:-1]
-    level, spread = (
-        each.T.reshape(shape) for each in np.moveaxis(np.array(found, dtype=np.float32), -1, 0)
-    )
+    by_stratum = np.array(found, dtype=np.float32).reshape(*residuals.shape[:-1], -1, 2)
+    level, spread = np.moveaxis(by_stratum, (-1, -2), (0, 1))
     return Levels(level, np.maximum(spread, np.float32(1.0 if known_std else LEAST_STD)))
 
 
