@@ -5,7 +5,9 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -495,27 +497,43 @@ def test_more_connections_than_allowed_are_put_off(client: Client) -> None:
     assert client.ask("/api/view").status == 200
 
 
-def test_the_page_is_sent_before_anything_is_open(folder: Path) -> None:
+@dataclass
+class Waiting:
+    """A server that listens, but opens a path only when it may, and a request that waits for it."""
+
+    service: Service
+    running: Future[None]
+    described: Future[Reply]
+    may_open: threading.Event
+
+
+@contextmanager
+def waiting_to_open(path: Path) -> Iterator[Waiting]:
     may_open, ready = threading.Event(), threading.Event()
 
     def open_it() -> Opened:
         assert may_open.wait(30)
-        return open_path(folder, Shown())
+        return open_path(path, Shown())
 
     service = Service(open_it, Address(port=0), lambda _url: ready.set())
     with ThreadPoolExecutor(2) as threads:
         running = threads.submit(service.run)
         assert ready.wait(30)
-        client = Client(service.url)
+        described = threads.submit(Client(service.url).ask, "/api/view")
+        time.sleep(0.2)
+        yield Waiting(service, running, described, may_open)
+
+
+def test_the_page_is_sent_before_anything_is_open(folder: Path) -> None:
+    with waiting_to_open(folder) as server:
+        client = Client(server.service.url)
         assert client.ask("/").status == 200
         assert client.ask("/static/viewer.js").status == 200
-        described = threads.submit(client.ask, "/api/view")
-        time.sleep(0.2)
-        assert not described.done()
-        may_open.set()
-        assert described.result(30).status == 200
-        service.stop()
-        running.result(30)
+        assert not server.described.done()
+        server.may_open.set()
+        assert server.described.result(30).status == 200
+        server.service.stop()
+        server.running.result(30)
 
 
 def test_what_cannot_be_opened_ends_the_server(tmp_path: Path) -> None:
@@ -525,24 +543,13 @@ def test_what_cannot_be_opened_ends_the_server(tmp_path: Path) -> None:
 
 
 def test_a_page_that_asks_is_told_why_nothing_can_be_opened(tmp_path: Path) -> None:
-    may_open, ready = threading.Event(), threading.Event()
-
-    def open_it() -> Opened:
-        assert may_open.wait(30)
-        return open_path(tmp_path, Shown())
-
-    service = Service(open_it, Address(port=0), lambda _url: ready.set())
-    with ThreadPoolExecutor(2) as threads:
-        running = threads.submit(service.run)
-        assert ready.wait(30)
-        described = threads.submit(Client(service.url).ask, "/api/view")
-        time.sleep(0.2)
-        may_open.set()
-        reply = described.result(30)
+    with waiting_to_open(tmp_path) as server:
+        server.may_open.set()
+        reply = server.described.result(30)
         assert reply.status == 400
         assert "is nothing that can be shown" in error_of(reply)
         with pytest.raises(SarcastError):
-            running.result(30)
+            server.running.result(30)
 
 
 def test_a_port_that_is_taken(folder: Path) -> None:

@@ -10,10 +10,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from after_build import check_after_build
 from sphinx.application import Sphinx
-from sphinx.util import logging
-
-_log = logging.getLogger(__name__)
 
 
 class _Page(HTMLParser):
@@ -50,13 +48,6 @@ def broken_links(folder: Path) -> Iterator[tuple[str, str]]:
                 yield str(path.relative_to(folder.resolve())), link
 
 
-def _check(sphinx: Sphinx, error: Exception | None) -> None:
-    if error is None and sphinx.builder.format == "html":
-        for page, link in broken_links(Path(sphinx.outdir)):
-            _log.warning("%s: the link %s leads nowhere", page, link)
-
-
 def setup(sphinx: Sphinx) -> dict[str, Any]:
     """Check when a build is finished."""
-    sphinx.connect("build-finished", _check)
-    return {"parallel_read_safe": True, "parallel_write_safe": True}
+    return check_after_build(sphinx, broken_links, "%s: the link %s leads nowhere")

@@ -9,10 +9,8 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+from after_build import check_after_build
 from sphinx.application import Sphinx
-from sphinx.util import logging
-
-_log = logging.getLogger(__name__)
 
 _LOADED = {"src", "srcset", "poster", "data", "xlink:href"}
 """Attributes whose address a browser loads by itself; and ``href`` of what is no ``<a>``."""
@@ -65,13 +63,6 @@ def outside_resources(folder: Path) -> Iterator[tuple[str, str]]:
                 yield path.relative_to(folder).as_posix(), address
 
 
-def _check(sphinx: Sphinx, error: Exception | None) -> None:
-    if error is None and sphinx.builder.format == "html":
-        for page, address in outside_resources(Path(sphinx.outdir)):
-            _log.warning("%s loads %s from another server", page, address)
-
-
 def setup(sphinx: Sphinx) -> dict[str, Any]:
     """Check when a build is finished."""
-    sphinx.connect("build-finished", _check)
-    return {"parallel_read_safe": True, "parallel_write_safe": True}
+    return check_after_build(sphinx, outside_resources, "%s loads %s from another server")
