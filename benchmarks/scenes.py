@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -47,22 +48,28 @@ class Repeated(BackendArray):
 
     def __getitem__(self, key: indexing.ExplicitIndexer) -> npt.NDArray[Any]:
         return indexing.explicit_indexing_adapter(
-            key, self.shape, indexing.IndexingSupport.OUTER, self._read
+            key, self.shape, indexing.IndexingSupport.BASIC, self._read
         )
 
     def _read(self, key: tuple[Any, ...]) -> npt.NDArray[Any]:
         *others, rows, columns = key
-        sizes = self._variable.shape[-2:]
-        wrapped = [
-            np.arange(side)[part] % size
-            for part, side, size in zip((rows, columns), self.shape[-2:], sizes, strict=True)
-        ]
-        first = [int(each.min(initial=size)) for each, size in zip(wrapped, sizes, strict=True)]
-        box = [slice(a, int(each.max()) + 1) for a, each in zip(first, wrapped, strict=True)]
-        values = self._variable[(*others, *box)].values
-        inside = [each - a for each, a in zip(wrapped, first, strict=True)]
-        taken: npt.NDArray[Any] = values[..., inside[0], :][..., inside[1]]
-        return taken
+        down, along = (
+            _wrapped(range(side)[part], size)
+            for part, side, size in zip(
+                (rows, columns), self.shape[-2:], self._variable.shape[-2:], strict=True
+            )
+        )
+        lines = (
+            np.concatenate([self._variable[(*others, y, x)].values for x in along], axis=-1)
+            for y in down
+        )
+        return np.concatenate([*lines], axis=-2)
+
+
+def _wrapped(part: range, size: int) -> list[slice]:
+    """The slices of a variable, one after the other, that a part of its repetitions stands for."""
+    edges = [part.start, *range((part.start // size + 1) * size, part.stop, size), part.stop]
+    return [slice(start % size, start % size + stop - start) for start, stop in pairwise(edges)]
 
 
 def repeated(cube: xr.Dataset, rows: int, columns: int) -> xr.Dataset:

@@ -39,7 +39,8 @@ from sarcast.windows import (
 
 _log = logging.getLogger(__name__)
 
-TILES_PER_BATCH = 4
+GROUP_SIDE = 3
+"""Tiles along the side of a square of neighbours, whose images are read as one."""
 LEAST_OVERLAP = 0.1
 """Overlap of tiles below which a network's expected image has seams."""
 MOST_IN_MEMORY = 2**24
@@ -336,7 +337,7 @@ class _Run:
     Attributes
     ----------
     predictor
-        Their first argument; the second one is the numbers of the tiles.
+        Their first argument; the second one is the numbers of neighbouring tiles, row by row.
     tiling
         All tiles.
     workers
@@ -349,18 +350,15 @@ class _Run:
 
     def each(self, task: Callable[..., Iterable[Any]], label: str) -> Iterator[Any]:
         """Do a task for all tiles; give the elements of its results, in the order of the tiles."""
-        count, workers = len(self.tiling), self.workers
-        batches = [
-            range(first, min(first + TILES_PER_BATCH, count))
-            for first in range(0, count, TILES_PER_BATCH)
-        ]
+        groups, workers = self.tiling.groups(GROUP_SIDE), self.workers
         if workers and (workers.cluster is not None or isinstance(self.predictor, Strategy)):
             predictor = workers.share(self.predictor)
-            for found in workers.each(task, [(predictor, batch) for batch in batches], label):
+            for found in workers.each(task, [(predictor, group) for group in groups], label):
                 yield from found
             return
-        for batch in batches if count == 1 else track(batches, label, len(batches)):
-            yield from task(self.predictor, batch)
+        lines = [[line] for group in groups for line in group]
+        for line in lines if len(self.tiling) == 1 else track(lines, label, len(lines)):
+            yield from task(self.predictor, line)
 
 
 @dataclass(frozen=True)
@@ -382,20 +380,25 @@ class _Series:
     before: np.datetime64
     tiling: Tiling
 
-    def cut(self, tiles: Iterable[int]) -> list[_Cut]:
-        """Cut tiles at the targets that see them, where there are enough previous images."""
-        return [cut for tile in tiles for cut in self._cut(tile)]
+    def cut(self, lines: Sequence[Sequence[int]]) -> Iterator[list[_Cut]]:
+        """Cut rows of neighbouring tiles at the targets that see them, one row after the other.
 
-    def _cut(self, tile: int) -> Iterator[_Cut]:
+        Where there are not enough previous images, none is cut.
+        """
+        around = self.tiling.around([tile for line in lines for tile in line])
+        reader = replace(self.reader, around=around)
+        return ([cut for tile in line for cut in self._cut(reader, tile)] for line in lines)
+
+    def _cut(self, reader: CubeReader, tile: int) -> Iterator[_Cut]:
         offset, shape = self.tiling.offsets[tile], (self.tiling.size, self.tiling.size)
         seen = [
             number
             for number, target in enumerate(self.targets)
-            if self.reader.valid_share(target, offset, shape) > 0.0
+            if reader.valid_share(target, offset, shape) > 0.0
         ]
         if not seen:
             return
-        previous = self.reader.choose_previous(
+        previous = reader.choose_previous(
             self.targets[seen[0]],
             offset,
             shape,
@@ -405,7 +408,7 @@ class _Series:
         )
         if len(previous) == self.baseline.previous:
             targets = [self.targets[number] for number in seen]
-            windows = self.reader.cut_targets(targets, offset, shape, previous)
+            windows = reader.cut_targets(targets, offset, shape, previous)
             yield from (_Cut(tile, *pair) for pair in zip(seen, windows, strict=True))
 
 
@@ -422,12 +425,14 @@ class _PredictTiles:
     conditions: Mapping[str, float]
     scenes: Scenes
 
-    def __call__(self, predictor: Predictor, tiles: Sequence[int]) -> list[Written]:
+    def __call__(self, predictor: Predictor, lines: Sequence[Sequence[int]]) -> list[Written]:
         """Give what was predicted."""
-        cuts = self.series.cut(tiles)
-        windows = [self._window(cut) for cut in cuts]
-        results = zip(cuts, predictor.expect(windows), strict=True)
-        return [self.blend.write(cut.tile, cut.target, expected) for cut, expected in results]
+        written = []
+        for cuts in self.series.cut(lines):
+            results = predictor.expect([self._window(cut) for cut in cuts])
+            for cut, expected in zip(cuts, results, strict=True):
+                written.append(self.blend.write(cut.tile, cut.target, expected))
+        return written
 
     def _window(self, cut: _Cut) -> Window:
         window = cut.window.with_conditions(self.conditions)
@@ -444,7 +449,7 @@ class _ReadScene:
     series: _Series
 
     def __call__(
-        self, predictor: ScenePredictor, tiles: Sequence[int]
+        self, predictor: ScenePredictor, lines: Sequence[Sequence[int]]
     ) -> list[tuple[int, int, PixelOffset, Blocks]]:
         """Give number of tile and target, offset and blocks."""
         return [
@@ -454,7 +459,8 @@ class _ReadScene:
                 cut.window.offset,
                 Blocks(*(part.cpu() for part in predictor.scene_blocks(cut.window))),
             )
-            for cut in self.series.cut(tiles)
+            for cuts in self.series.cut(lines)
+            for cut in cuts
         ]
 
 

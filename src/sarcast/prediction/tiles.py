@@ -10,8 +10,9 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
 from sarcast.arrays import Bool, Box, Float
+from sarcast.io.boxes import cut
 from sarcast.io.scratch import Array, Scratch
-from sarcast.windows import Expected, PixelOffset
+from sarcast.windows import Expected, PixelOffset, PixelShape
 
 
 class TileOptions(BaseModel):
@@ -84,6 +85,23 @@ class Tiling:
     def region_of_tile(self, tile: int) -> int:
         """Number of the region of a tile."""
         return int(np.searchsorted(np.cumsum(self.counts), tile, side="right"))
+
+    def groups(self, side: int) -> list[list[list[int]]]:
+        """Squares of at most ``side`` x ``side`` neighbouring tiles: their numbers, row by row."""
+        found = []
+        for region in range(len(self.regions)):
+            tiles = self.tiles_of(region)
+            columns = len({self.offsets[tile][1] for tile in tiles})
+            numbers = np.reshape(tiles, (-1, columns))
+            found += [numbers[box].tolist() for box in cut(numbers.shape, side)]
+        return found
+
+    def around(self, tiles: Sequence[int]) -> tuple[PixelOffset, PixelShape]:
+        """Row and column of the upper left pixel of some tiles; rows and columns of all of them."""
+        offsets = np.array([self.offsets[tile] for tile in tiles])
+        first, last = offsets.min(axis=0), offsets.max(axis=0) + self.size
+        (row, column), (rows, columns) = first.tolist(), (last - first).tolist()
+        return (row, column), (rows, columns)
 
     def tiles_of(self, region: int) -> range:
         """Numbers of the tiles of a region."""

@@ -18,21 +18,26 @@ from sarcast.windows.window import PixelOffset, PixelShape, Window
 
 MIN_VALID_SHARE = 0.5
 """Least valid share of a previous image in a window, relative to that of the target."""
-IMAGES_KEPT = 32
-"""Images of a window that are kept: those that were looked at when previous images were chosen."""
+MOST_KEPT_BYTES = 2**28
+"""Size, at most, of the images that a thread keeps: those that were looked at when previous images
+were chosen."""
+
+Place = tuple[PixelOffset, PixelShape]
+"""Row and column of the upper left pixel of a part of a cube; its rows and columns."""
 
 
 class _Kept(threading.local):
-    """Images of the window that a thread read last, by their time; other processes get none."""
+    """Images of the place that a thread read last, by their time; other processes get none."""
 
     def __init__(self) -> None:
-        self.place: tuple[PixelOffset, PixelShape] | None = None
+        self.place: Place | None = None
         self.images: dict[int, Float] = {}
 
-    def at(self, offset: PixelOffset, size: PixelShape) -> dict[int, Float]:
-        """Images of a window; those of another one are forgotten, and so are many."""
-        if self.place != (offset, size) or len(self.images) > IMAGES_KEPT:
-            self.place, self.images = (offset, size), {}
+    def at(self, place: Place) -> dict[int, Float]:
+        """Images of a place; those of another one are forgotten, and so are many."""
+        size = sum(image.nbytes for image in self.images.values())
+        if self.place != place or size > MOST_KEPT_BYTES:
+            self.place, self.images = place, {}
         return self.images
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -52,6 +57,9 @@ class CubeReader:
         no conditions grid.
     rows, columns
         Dims (y) and (x): the row and the column of the conditions grid at each pixel.
+    around
+        A place whose images are read as one, and then cut into the windows that lie in it; None to
+        read each window.
     """
 
     backscatter: xr.DataArray
@@ -63,6 +71,7 @@ class CubeReader:
     expected: xr.DataArray | None = None
     forest: xr.DataArray | None = None
     open_land: xr.DataArray | None = None
+    around: Place | None = None
     _kept: _Kept = field(default_factory=_Kept, init=False, repr=False, compare=False)
 
     @classmethod
@@ -106,8 +115,7 @@ class CubeReader:
         rows, columns = _inside(offset, size, self.shape)
         pixels = (rows.stop - rows.start) * (columns.stop - columns.start)
         valid = np.isfinite(self._image(time, offset, size))
-        shares: Double = valid.sum(axis=(1, 2)) / max(1, pixels)
-        return shares
+        return np.array([np.count_nonzero(band) for band in valid]) / max(1, pixels)
 
     def valid_share(self, time: int, offset: PixelOffset, size: PixelShape) -> float:
         """Return the greatest of ``valid_shares``."""
@@ -173,11 +181,13 @@ class CubeReader:
 
     def _image(self, time: int, offset: PixelOffset, size: PixelShape) -> Float:
         """Read a window of one image, dims (band, y, x), dB; NaN beyond the cube's edge."""
-        images = self._kept.at(offset, size)
+        place = self.around or (offset, size)
+        images = self._kept.at(place)
         if time not in images:
-            image = _read(self.backscatter, offset, size, time=time)
+            image = _read(self.backscatter, *place, time=time)
             images[time] = image.astype(np.float32, copy=False)
-        return images[time]
+        row, column = (start - first for start, first in zip(offset, place[0], strict=True))
+        return images[time][:, row : row + size[0], column : column + size[1]]
 
     def cut_targets(
         self,
