@@ -10,7 +10,8 @@ from sarcast.commands.config import FLAT, read_settings, write_record
 from sarcast.commands.options import SCRATCH, DateConfig, item_properties
 from sarcast.cube import open_cube, time_index_of
 from sarcast.cube.executor import SchedulerOptions, WorkerOptions
-from sarcast.detection.output import write_expected, write_item
+from sarcast.detection.output import expected_rasters, write_item
+from sarcast.io.cogs import write_cogs
 from sarcast.io.files import new_folder, scratch_folder
 from sarcast.io.footprint import centre, footprint
 from sarcast.prediction import load_model
@@ -58,7 +59,7 @@ def predict(cube: Path, *, config: Annotated[PredictConfig, FLAT]) -> None:
                 workers=WorkerOptions(scheduler=config.cluster.scheduler),
             )
             images = with_validation_std(images, model.scores)
-            write_expected(folder, images)
+            write_cogs([*expected_rasters(folder, images)])
         provenance = {
             **item_properties(opened, model, index),
             "sarcast:bands": images["band"].values.tolist(),

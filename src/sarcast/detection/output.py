@@ -1,7 +1,7 @@
 """The detection folder: rasters, events, styles, quicklook and STAC item on disk."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +22,7 @@ from sarcast.detection import styles
 from sarcast.detection.event_files import write_events
 from sarcast.detection.quicklook import backscatter_range, thinned, write_quicklook
 from sarcast.detection.runs import ITEM, MODEL, MODEL_SHA256
-from sarcast.io.cogs import Parts, write_cog
+from sarcast.io.cogs import Cog, Parts, write_cogs
 from sarcast.io.footprint import footprint, geojson
 from sarcast.windows import Predictor
 
@@ -130,9 +130,13 @@ def write_detection(
         Further properties of the item: what it was made from.
     """
     images = detection.images
-    write_expected(folder, images)
-    write_evidence(folder, images)
-    write_changes(folder, detection)
+    write_cogs(
+        [
+            *expected_rasters(folder, images),
+            *evidence_rasters(folder, images),
+            *change_rasters(folder, detection),
+        ]
+    )
     write_events(detection.events, folder)
     for stem, qml in qgis_styles(detection).items():
         (folder / f"{stem}.qml").write_text(qml, encoding="utf-8")
@@ -147,34 +151,33 @@ def write_detection(
     write_item(folder, item_id, grid, last, properties, watched=detection.watched)
 
 
-def write_expected(folder: Path, images: xr.Dataset) -> None:
-    """Write ``expected.tif`` and ``uncertainty.tif`` of ``expected`` and ``std``, (band, y, x)."""
+def expected_rasters(folder: Path, images: xr.Dataset) -> Iterator[Cog]:
+    """``expected.tif`` and ``uncertainty.tif`` of ``expected`` and ``std``, dims (band, y, x)."""
     for file, name, label in (
         ("expected.tif", "expected", "mean"),
         ("uncertainty.tif", "std", "standard deviation"),
     ):
         names = [f"{band} {label}, dB" for band in images["band"].values]
-        write_cog(folder / file, _stacked(images, (name,)), _grid(images), bands=names)
+        yield Cog(folder / file, _stacked(images, (name,)), _grid(images), bands=names)
 
 
-def write_evidence(folder: Path, images: xr.Dataset) -> None:
-    """Write ``difference.tif`` and ``evidence.tif``; images as in ``Detection.images``."""
+def evidence_rasters(folder: Path, images: xr.Dataset) -> Iterator[Cog]:
+    """``difference.tif`` and ``evidence.tif``; images as in ``Detection.images``."""
     grid, bands = _grid(images), images["band"].values
     names = [
         *(f"{band} actual - expected, dB" for band in bands),
         *(f"{band} z, standard deviations" for band in bands),
     ]
-    write_cog(folder / "difference.tif", _stacked(images, ("difference", "z")), grid, bands=names)
+    yield Cog(folder / "difference.tif", _stacked(images, ("difference", "z")), grid, bands=names)
     names = ["evidence, -log10 of the p-value", "p-value"]
-    layers = _stacked(images, ("evidence", "p_value"))
-    write_cog(folder / "evidence.tif", layers, grid, bands=names)
+    yield Cog(folder / "evidence.tif", _stacked(images, ("evidence", "p_value")), grid, bands=names)
 
 
-def write_changes(folder: Path, detection: "Detection") -> None:
-    """Write ``change.tif``, ``change-date.tif`` and ``looks.tif``."""
+def change_rasters(folder: Path, detection: "Detection") -> Iterator[Cog]:
+    """``change.tif``, ``change-date.tif`` and ``looks.tif``."""
     images = detection.images
     grid = _grid(images)
-    write_cog(
+    yield Cog(
         folder / "change.tif",
         _layer(images, np.uint8, lambda part: change_map(part, detection.events)),
         grid,
@@ -182,7 +185,7 @@ def write_changes(folder: Path, detection: "Detection") -> None:
         bands=[", ".join(f"{stop.value:.0f} {stop.label}" for stop in styles.CHANGE)],
         colours={int(stop.value): stop.rgba for stop in styles.CHANGE},
     )
-    write_cog(
+    yield Cog(
         folder / "change-date.tif",
         _layer(images, np.int32, lambda part: days_since_epoch(part["change_date"].values)),
         grid,
@@ -192,7 +195,7 @@ def write_changes(folder: Path, detection: "Detection") -> None:
     )
     looks = _layer(images, np.uint8, lambda part: part["looks"].values)
     names = ["watched acquisitions that see the pixel"]
-    write_cog(folder / "looks.tif", looks, grid, nodata=None, bands=names)
+    yield Cog(folder / "looks.tif", looks, grid, nodata=None, bands=names)
 
 
 def _grid(images: xr.Dataset) -> GeoBox:

@@ -3,7 +3,8 @@
 import math
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,15 @@ from sarcast.arrays import Box
 from sarcast.errors import SarcastError
 from sarcast.io.boxes import cut, whole
 from sarcast.io.files import new_file
+from sarcast.io.progress import track
 
-MOST_IN_MEMORY = 2**27
+MOST_IN_MEMORY = 2**26
 """Size of an image up to which its file is made in memory, bytes."""
+AT_A_TIME = 2
+"""Files that are written at a time."""
 _PART_SIDE = 2048
-_CACHE_MB = 256
+# overviews pass through a file that GDAL would compress at a level that takes most of the time
+_CONFIGURATION = {"GDAL_CACHEMAX": 256, "COG_TMP_COMPRESSION": "NONE"}
 _LEVEL = 1
 """Of compression: files of floats are 2 % larger than at GDAL's default, and take half the time."""
 # GDAL's default for overviews, cubic, gives negative power and classes that do not occur
@@ -62,19 +67,11 @@ class Parts:
         return np.asarray(self.read(box), dtype=self.dtype).reshape(shape)
 
 
-def write_cog(
-    path: Path,
-    array: npt.NDArray[np.generic] | Parts,
-    grid: GeoBox,
-    *,
-    nodata: float | None = float("nan"),
-    bands: Sequence[str] = (),
-    tags: Mapping[str, str] | None = None,
-    colours: Mapping[int, tuple[int, int, int, int]] | None = None,
-) -> None:
-    """Write a cloud-optimised GeoTIFF atomically.
+@dataclass(frozen=True)
+class Cog:
+    """A cloud-optimised GeoTIFF to be written.
 
-    Parameters
+    Attributes
     ----------
     path
         Target; an existing file is replaced.
@@ -91,64 +88,67 @@ def write_cog(
     colours
         Colour table of a single band of uint8: red, green, blue and alpha, 0..255, by value. TIFF
         stores no alpha: a reader gives 0 for ``nodata`` and 255 for all other values.
-
-    Raises
-    ------
-    SarcastError
-        If the disk is full.
     """
-    parts = array if isinstance(array, Parts) else _parts_of(array)
-    profile = {
-        "driver": "GTiff",
-        "count": parts.shape[0],
-        "height": parts.shape[1],
-        "width": parts.shape[2],
-        "dtype": np.dtype(parts.dtype).name,
-        "crs": grid.crs.to_wkt(),
-        "transform": grid.transform,
-        "nodata": nodata,
-    }
-    plan = _Cog(parts, profile, tuple(bands), tags or {}, colours or {})
-    with new_file(path) as partial:
-        if parts.nbytes <= MOST_IN_MEMORY:
-            plan.write_in_memory(partial)
-        else:
-            plan.write_by_parts(partial, path)
 
+    path: Path
+    array: npt.NDArray[np.generic] | Parts
+    grid: GeoBox
+    nodata: float | None = float("nan")
+    bands: Sequence[str] = ()
+    tags: Mapping[str, str] = field(default_factory=dict)
+    colours: Mapping[int, tuple[int, int, int, int]] = field(default_factory=dict)
 
-def _parts_of(array: npt.NDArray[np.generic]) -> Parts:
-    layers = array[np.newaxis] if array.ndim == 2 else array
-    count, rows, columns = layers.shape
-    return Parts((count, rows, columns), layers.dtype, lambda box: layers[(slice(None), *box)])
+    def write(self) -> None:
+        """Write it atomically.
 
-
-@dataclass(frozen=True)
-class _Cog:
-    """What a cloud-optimised GeoTIFF contains."""
-
-    parts: Parts
-    profile: Mapping[str, Any]
-    bands: tuple[str, ...]
-    tags: Mapping[str, str]
-    colours: Mapping[int, tuple[int, int, int, int]]
+        Raises
+        ------
+        SarcastError
+            If the disk is full.
+        """
+        with new_file(self.path) as partial, rasterio.Env(**_CONFIGURATION):
+            if self.parts.nbytes <= MOST_IN_MEMORY:
+                self._write_in_memory(partial)
+            else:
+                self._write_by_parts(partial)
 
     @property
-    def options(self) -> dict[str, Any]:
+    def parts(self) -> Parts:
+        """The image, to be read by parts."""
+        return self.array if isinstance(self.array, Parts) else _parts_of(self.array)
+
+    @property
+    def _profile(self) -> dict[str, Any]:
+        """Of the plain GeoTIFF that it is copied from."""
+        count, rows, columns = self.parts.shape
+        return {
+            "driver": "GTiff",
+            "count": count,
+            "height": rows,
+            "width": columns,
+            "dtype": np.dtype(self.parts.dtype).name,
+            "crs": self.grid.crs.to_wkt(),
+            "transform": self.grid.transform,
+            "nodata": self.nodata,
+        }
+
+    @property
+    def _options(self) -> dict[str, Any]:
         """Options of GDAL's driver."""
         layout = _QUANTITIES if np.dtype(self.parts.dtype).kind == "f" else _CLASSES
         return {"driver": "COG", "compress": "DEFLATE", "level": _LEVEL, **layout}
 
-    def write_in_memory(self, partial: Path) -> None:
+    def _write_in_memory(self, partial: Path) -> None:
         """Write it from memory: GDAL does not report a full disk as such, but Python does."""
         with MemoryFile() as memory, MemoryFile(ext=".tif") as cog:
-            with memory.open(**self.profile) as target:
+            with memory.open(**self._profile) as target:
                 target.write(self.parts.layers())
                 self._describe(target)
             with rasterio.open(memory.name) as source:
-                copy(source, cog.name, **self.options)
+                copy(source, cog.name, **self._options)
             partial.write_bytes(cog.getbuffer())
 
-    def write_by_parts(self, partial: Path, path: Path) -> None:
+    def _write_by_parts(self, partial: Path) -> None:
         """Write it part by part, over a file beside it; read it once again, and compare.
 
         GDAL may not notice that a disk is full.
@@ -156,18 +156,16 @@ class _Cog:
         plain = partial.with_name(f"{partial.name}.tif")
         tiled = {"tiled": True, "blockxsize": 512, "blockysize": 512, "bigtiff": "IF_SAFER"}
         try:
-            with rasterio.Env(GDAL_CACHEMAX=_CACHE_MB, GDAL_NUM_THREADS="ALL_CPUS"):
-                with rasterio.open(plain, "w", **self.profile, **tiled) as target:
-                    sums = [
-                        self._write_part(target, box) for box in cut(self.parts.shape, _PART_SIDE)
-                    ]
-                    self._describe(target)
-                with rasterio.open(plain) as source:
-                    copy(source, str(partial), bigtiff="IF_SAFER", **self.options)
-                if not self._has(sums, partial):
-                    raise SarcastError(_unwritable(path))
+            with rasterio.open(plain, "w", **self._profile, **tiled) as target:
+                sums = [self._write_part(target, box) for box in self._boxes]
+                self._describe(target)
+            with rasterio.open(plain) as source:
+                copy(source, str(partial), bigtiff="IF_SAFER", **self._options)
+            if not self._has(sums, partial):
+                raise SarcastError(_unwritable(self.path))
         except RasterioError as error:
-            raise SarcastError(_unwritable(path, f" ({' '.join(str(error).split())})")) from error
+            reason = f" ({' '.join(str(error).split())})"
+            raise SarcastError(_unwritable(self.path, reason)) from error
         finally:
             plain.unlink(missing_ok=True)
 
@@ -193,6 +191,49 @@ class _Cog:
             target.set_band_description(number, name)
         if self.colours:
             target.write_colormap(1, self.colours)
+
+
+def write_cog(
+    path: Path, array: npt.NDArray[np.generic] | Parts, grid: GeoBox, **options: Any
+) -> None:
+    """Write one cloud-optimised GeoTIFF atomically.
+
+    Parameters
+    ----------
+    path, array, grid, **options
+        Of a ``Cog``.
+
+    Raises
+    ------
+    SarcastError
+        If the disk is full.
+    """
+    Cog(path, array, grid, **options).write()
+
+
+def write_cogs(cogs: Sequence[Cog]) -> None:
+    """Write several cloud-optimised GeoTIFFs, each atomically, some at a time.
+
+    Raises
+    ------
+    SarcastError
+        If the disk is full.
+    """
+    with ThreadPoolExecutor(AT_A_TIME) as threads:
+        futures = [threads.submit(cog.write) for cog in cogs]
+        try:
+            for future in track(futures, "writing rasters", len(futures)):
+                future.result()
+        except BaseException:
+            for future in futures:
+                future.cancel()
+            raise
+
+
+def _parts_of(array: npt.NDArray[np.generic]) -> Parts:
+    layers = array[np.newaxis] if array.ndim == 2 else array
+    count, rows, columns = layers.shape
+    return Parts((count, rows, columns), layers.dtype, lambda box: layers[(slice(None), *box)])
 
 
 def _unwritable(path: Path, reason: str = "") -> str:

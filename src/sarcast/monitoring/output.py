@@ -1,7 +1,7 @@
 """The files of a monitoring folder: layers, events, QGIS styles and STAC item, from the state."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,7 @@ from sarcast.detection.event_files import write_outlines
 from sarcast.detection.output import Product, classes_of, dates_since, write_item
 from sarcast.detection.regions import pixel_ha
 from sarcast.detection.runs import ITEM
-from sarcast.io.cogs import Parts, write_cog
+from sarcast.io.cogs import Cog, Parts, write_cogs
 from sarcast.io.files import explain_full_disk, scratch_folder
 from sarcast.monitoring.alerts import AREAS
 from sarcast.monitoring.encoding import (
@@ -138,7 +138,7 @@ def write_outputs(
         If a date is out of the range of the encoding, or the disk is full.
     """
     with explain_full_disk(folder), scratch_folder(folder / _SCRATCH) as scratch:
-        _write_layers(scratch, state, grid, encoding)
+        write_cogs([*_layers(scratch, state, grid, encoding)])
         write_outlines(events_frame(state.tracked, grid), scratch)
         _write_styles(scratch)
         record = state.record
@@ -151,28 +151,28 @@ def write_outputs(
             path.replace(folder / path.name)
 
 
-def _write_layers(folder: Path, state: State, grid: GeoBox, encoding: "Encoding") -> None:
-    """Write the rasters, each read from the state part by part."""
+def _layers(folder: Path, state: State, grid: GeoBox, encoding: "Encoding") -> Iterator[Cog]:
+    """The rasters, each read from the state part by part."""
     pixels, bands = state.pixels, [band.upper() for band in state.tracked.bands]
-    _write_status(folder, pixels, grid)
-    _write_dates(folder, pixels, grid, encoding)
+    yield from _status(folder, pixels, grid)
+    yield from _dates(folder, pixels, grid, encoding)
     for name, layer, text in (
         ("metric", "metric", "metric of the last acquisition"),
         ("greatest-metric", "greatest_metric", "greatest metric of the present alert"),
         ("confidence", "confidence", "confidence"),
     ):
-        write_cog(folder / f"{name}.tif", _as_it_is(pixels, layer), grid, bands=[text])
+        yield Cog(folder / f"{name}.tif", _as_it_is(pixels, layer), grid, bands=[text])
     names = [f"{band} mean of actual - expected, dB" for band in bands]
-    write_cog(folder / "magnitude.tif", _as_it_is(pixels, "magnitude"), grid, bands=names)
+    yield Cog(folder / "magnitude.tif", _as_it_is(pixels, "magnitude"), grid, bands=names)
     for name, dtype, none, text in (
         ("count", np.uint16, _NO_COUNT, "detections of the present alert"),
         ("percentage", np.uint8, NO_PERCENTAGE, "detections, % of acquisitions"),
         ("duration", np.int16, DIST_NO_DATA, "days of detections"),
     ):
         known = _made(pixels, dtype, (name, "status"), _where_seen(dtype, none))
-        write_cog(folder / f"{name}.tif", known, grid, nodata=none, bands=[text])
+        yield Cog(folder / f"{name}.tif", known, grid, nodata=none, bands=[text])
     names = ["id of the event"]
-    write_cog(folder / "event.tif", _as_it_is(pixels, "event"), grid, nodata=0, bands=names)
+    yield Cog(folder / "event.tif", _as_it_is(pixels, "event"), grid, nodata=0, bands=names)
 
 
 def _as_it_is(pixels: Pixels, name: str) -> Parts:
@@ -207,16 +207,16 @@ def _where_seen(dtype: type[np.integer], none: int) -> Callable[[Int, Int], Int]
     return limited
 
 
-def _write_status(folder: Path, pixels: Pixels, grid: GeoBox) -> None:
+def _status(folder: Path, pixels: Pixels, grid: GeoBox) -> Iterator[Cog]:
     text = ", ".join(f"{stop.value:.0f} {stop.label}" for stop in STATUS)
     colours = {int(stop.value): stop.rgba for stop in STATUS}
     for name, layer in (("status", "status"), ("status-acquisition", "acquisition_status")):
         path, values = folder / f"{name}.tif", _as_it_is(pixels, layer)
-        write_cog(path, values, grid, nodata=_NO_BYTE, bands=[text], colours=colours)
+        yield Cog(path, values, grid, nodata=_NO_BYTE, bands=[text], colours=colours)
 
 
-def _write_dates(folder: Path, pixels: Pixels, grid: GeoBox, encoding: "Encoding") -> None:
-    """Write dates as int16, days since the epoch of the encoding."""
+def _dates(folder: Path, pixels: Pixels, grid: GeoBox, encoding: "Encoding") -> Iterator[Cog]:
+    """Dates as int16, days since the epoch of the encoding."""
     epoch = epoch_of(encoding)
     tags = {"EPOCH": str(epoch), "UNIT": "day", "ENCODING": encoding}
 
@@ -227,11 +227,11 @@ def _write_dates(folder: Path, pixels: Pixels, grid: GeoBox, encoding: "Encoding
         days = _made(pixels, np.int16, (layer, "status"), encoded)
         names = [f"{text}, days since {epoch}, 0 none, -1 not seen"]
         path = folder / f"{name}.tif"
-        write_cog(path, days, grid, nodata=DIST_NO_DATA, bands=names, tags=tags)
+        yield Cog(path, days, grid, nodata=DIST_NO_DATA, bands=names, tags=tags)
     if encoding == "gfw":
         code = _made(pixels, np.uint16, ("status", "first_day"), encode_gfw)
         names = [f"2 alert or 3 confirmed, then four digits: days since {epoch}; 0 none"]
-        write_cog(folder / "alert.tif", code, grid, nodata=0, bands=names, tags=tags)
+        yield Cog(folder / "alert.tif", code, grid, nodata=0, bands=names, tags=tags)
 
 
 def encode_dates(days: Int, status: Int, encoding: "Encoding") -> npt.NDArray[np.int16]:
