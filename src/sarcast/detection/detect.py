@@ -184,7 +184,7 @@ def _detect(
     threshold = _threshold(null, options)
     before = cube["time"].values[cube["time"].values < watch.before].max()
     with area.with_scratch() as passing:
-        sighting = observer.observe(watch, passing, plots)
+        sighting = observer.observe(watch, passing, plots, means=area.scratch)
         evidence = _evidence(sighting, null, passing, plots)
         shifts = sighting.observation.shift
         regions = observer.regions_in(passing, plots, evidence, shifts).above(threshold)

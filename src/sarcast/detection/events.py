@@ -120,12 +120,6 @@ class Series:
     before: np.datetime64
 
     @property
-    def p_value(self) -> Float:
-        """Dims (y, x)."""
-        p_value: Float = np.power(np.float32(10.0), -self.evidence)
-        return p_value
-
-    @property
     def times(self) -> Times:
         """Acquisition times of the targets, oldest first."""
         times: Times = self.images["time"].values

@@ -2,14 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import xarray as xr
 
 from sarcast.arrays import Box, Labels, Times
-from sarcast.detection import difference as di
 from sarcast.detection.area import PIECE_PX, Area
 from sarcast.detection.events import Series
 from sarcast.detection.observation import Sighting
@@ -89,9 +86,9 @@ def images_of(source: SeriesLayers, regions: Regions, onsets: Labels, area: Area
     area
         The area; receives the images.
     """
-    bands = len(source.bands)
     layers = {
-        **{name: area.scratch.images((bands, *area.shape), np.float32) for name in BY_BAND},
+        **source.sighting.means,
+        "z": area.scratch.images((len(source.bands), *area.shape), np.float32),
         **{name: area.scratch.images(area.shape, kind) for name, kind in BY_PIXEL.items()},
     }
     task = _Draw(source, regions, onsets, layers)
@@ -112,38 +109,23 @@ class _Draw:
     layers: Mapping[str, Array]
 
     def __call__(self, core: Box) -> None:
-        series = self.source.read(core)
-        for name, values in (_means(series) | self._pixels(series, core)).items():
-            self.layers[name][(..., *core)] = values
-
-    def _pixels(self, series: Series, core: Box) -> dict[str, npt.NDArray[Any]]:
-        """Images of one layer."""
+        source = self.source
+        residuals = source.sighting.residuals.read(core, source.strata[core])
+        evidence = source.evidence[core]
         numbers = self.regions.numbered(core)
-        onsets = self.source.times[self.onsets]
+        onsets = source.times[self.onsets]
         dates = np.concatenate([[np.datetime64("NaT")], onsets]).astype("datetime64[s]")
-        return {
-            "evidence": series.evidence,
-            "p_value": series.p_value,
-            "looks": looks_of(series.residuals.seen),
+        made = {
+            "z": mean_over_looks(residuals.z, residuals.seen),
+            "evidence": evidence,
+            "p_value": np.power(np.float32(10.0), -evidence),
+            "looks": looks_of(residuals.seen),
             "changed": numbers > 0,
             "event": numbers,
             "change_date": dates[numbers],
         }
-
-
-def _means(series: Series) -> dict[str, npt.NDArray[Any]]:
-    """Means over the watched acquisitions that see a pixel, by band."""
-    seen = series.residuals.seen
-    actual, expected, std = (
-        mean_over_looks(series.images[name].values, seen) for name in ("actual", "expected", "std")
-    )
-    return {
-        "expected": expected,
-        "actual": actual,
-        "difference": di.subtract(actual, expected),
-        "std": std,
-        "z": mean_over_looks(series.residuals.z, seen),
-    }
+        for name, values in made.items():
+            self.layers[name][(..., *core)] = values
 
 
 def _as_dataset(layers: Mapping[str, Array], source: SeriesLayers, scratch: Scratch) -> xr.Dataset:

@@ -73,6 +73,17 @@ class Bins:
         """Bin of each value; NaN gives the first."""
         return np.searchsorted(self.edges, np.nan_to_num(values, nan=-np.inf), side="right")
 
+    def of_rounded(self, values: Floating) -> npt.NDArray[np.intp]:
+        """Bin of each value as half precision rounds it, by 0.05 % at most: far faster."""
+        with np.errstate(over="ignore"):  # beyond the range of half precision lies infinity
+            bits = np.asarray(values, dtype=np.float16).view(np.uint16)
+        return self._of_bits[bits]
+
+    @cached_property
+    def _of_bits(self) -> npt.NDArray[np.intp]:
+        """Bin of each number of half precision, by its bits."""
+        return self.of(np.arange(2**16, dtype=np.uint16).view(np.float16).astype(np.float64))
+
 
 STATISTIC_BINS = Bins(np.geomspace(0.01, 200.0, BINS - 1))
 """Bins of statistics: 0.5 % wide, since their sizes differ with the scale of their average."""
@@ -230,7 +241,7 @@ def count_values(
     for index, values in enumerate(statistics.values()):
         judged = np.isfinite(values) & (strata >= 0) & (looks > 0)
         group = strata[judged].astype(np.int64) * most_looks + looks[judged] - 1
-        flat = group * BINS + STATISTIC_BINS.of(values[judged])
+        flat = group * BINS + STATISTIC_BINS.of_rounded(values[judged])
         counts[index] = np.bincount(flat, minlength=counts[0].size).reshape(counts.shape[1:])
     return counts
 
@@ -265,14 +276,15 @@ def greatest_evidence(
     tables: Double, statistics: Mapping[str, Floating], strata: Labels, looks: Labels
 ) -> Float:
     """Look up the greatest -log10 p of all statistics, dims (y, x); NaN where not judged."""
-    greatest = np.full(strata.shape, np.nan, dtype=np.float32)
-    stratum = np.maximum(strata, 0)
-    look = np.clip(looks, 1, tables.shape[2]) - 1
+    most_looks = tables.shape[2]
+    group = np.maximum(strata, 0).astype(np.intp) * most_looks + np.clip(looks, 1, most_looks) - 1
+    first = group * BINS
+    greatest, known = np.zeros(strata.shape, dtype=np.float32), np.zeros(strata.shape, dtype=bool)
     for table, values in zip(tables.astype(np.float32), statistics.values(), strict=True):
-        judged = np.isfinite(values) & (strata >= 0) & (looks > 0)
-        bins = STATISTIC_BINS.of(values[judged])
-        evidence = table[stratum[judged], look[judged], bins]
-        greatest[judged] = np.fmax(greatest[judged], evidence)
+        evidence = table.ravel().take(first + STATISTIC_BINS.of_rounded(values))
+        np.fmax(greatest, evidence, out=greatest)  # NaN has that of the lowest values: 0
+        known |= np.isfinite(values)
+    greatest[~known | (strata < 0) | (looks == 0)] = np.nan
     return greatest
 
 

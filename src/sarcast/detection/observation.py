@@ -4,8 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import xarray as xr
 
 from sarcast.arrays import Box, Float, Floating, Labels
+from sarcast.detection import difference as di
 from sarcast.detection.area import Area, Plots
 from sarcast.detection.blocks import Block, Sampling
 from sarcast.detection.evidence import (
@@ -24,12 +26,20 @@ from sarcast.detection.evidence import (
     unscaled,
 )
 from sarcast.detection.regions import RegionFinder, RegionOptions, Regions
-from sarcast.detection.residuals import Reader, WatchedImages, looks_of, mean_correlation
+from sarcast.detection.residuals import (
+    Reader,
+    WatchedImages,
+    looks_of,
+    mean_correlation,
+    mean_over_looks,
+)
 from sarcast.detection.smoothing import smooth
 from sarcast.detection.watch import Watch
 from sarcast.io.footprint import pixel_size_m
-from sarcast.io.scratch import Array
+from sarcast.io.scratch import Array, Scratch
 
+MEANS = ("actual", "expected", "difference", "std")
+"""Images whose means over the targets can be kept."""
 _ALL = slice(None)
 
 
@@ -115,11 +125,21 @@ class ResidualLayers:
 
 @dataclass(frozen=True)
 class Sighting:
-    """A watch by parts: its images, their residuals, and the statistics of these."""
+    """A watch by parts: its images, their residuals, and the statistics of these.
+
+    Attributes
+    ----------
+    images, residuals, observation
+        By parts.
+    means
+        Of ``MEANS``, dims (band, y, x), dB, over the targets that see a pixel; none if they were
+        not asked for.
+    """
 
     images: WatchedImages
     residuals: ResidualLayers
     observation: ObservationLayers
+    means: Mapping[str, Array]
 
 
 @dataclass(frozen=True)
@@ -165,7 +185,9 @@ class Observer:
         """All of an area, in blocks with the halo that the statistics need."""
         return Plots.all_of(area, halo_px(self.pixel_m))
 
-    def observe(self, watch: Watch, area: Area, plots: Plots) -> Sighting:
+    def observe(
+        self, watch: Watch, area: Area, plots: Plots, means: Scratch | None = None
+    ) -> Sighting:
         """Predict the targets of a watch and compute its statistics.
 
         Parameters
@@ -176,10 +198,14 @@ class Observer:
             The area of the cube, and where the results are kept.
         plots
             The parts of it that are observed.
+        means
+            Where means of the images are kept; None if they are not needed.
         """
         images = self.reader.watched(watch, plots.regions, area.scratch, area.workers)
-        residuals, typical = self.levelled(images, area, plots)
-        return Sighting(images, residuals, self.measured(residuals, typical, area, plots))
+        shape = len(images.bands), *area.shape
+        kept = {name: means.images(shape, np.float32) for name in MEANS} if means else {}
+        residuals, typical = self.levelled(images, area, plots, means=kept)
+        return Sighting(images, residuals, self.measured(residuals, typical, area, plots), kept)
 
     def observe_residuals(self, residuals: Residuals) -> Observation:
         """Compute the statistics of the residuals of a watch, of the whole cube at once."""
@@ -194,7 +220,13 @@ class Observer:
         return finder.find(plots.blocks, area.each)
 
     def levelled(
-        self, images: WatchedImages, area: Area, plots: Plots, last: Array | None = None
+        self,
+        images: WatchedImages,
+        area: Area,
+        plots: Plots,
+        *,
+        last: Array | None = None,
+        means: Mapping[str, Array] | None = None,
     ) -> tuple[ResidualLayers, list[float]]:
         """Compare images part by part, and level the residuals.
 
@@ -207,6 +239,8 @@ class Observer:
         last
             Dims (band, y, x): receives actual - expected of the last target, dB; NaN where it is
             not judged in every band.
+        means
+            Receive the means of ``MEANS``, as in ``Sighting``.
 
         Returns
         -------
@@ -217,7 +251,7 @@ class Observer:
         """
         shape = (len(images.times), len(images.bands), *area.shape)
         raw = area.scratch.images(shape, np.float32)
-        task = _ReadResiduals(images, raw, plots.sampling, last)
+        task = _ReadResiduals(images, raw, plots.sampling, last, means or {})
         cores = plots.cores
         calls = [(core, self.strata[core]) for core in cores]
         sample = np.concatenate([*area.each(task, calls, "comparing")], axis=-1)
@@ -253,14 +287,28 @@ class _ReadResiduals:
     raw: Array
     sampling: Sampling
     last: Array | None
+    means: Mapping[str, Array]
 
     def __call__(self, core: Box, strata: Labels) -> Float:
         """Give the residuals of the sampled pixels, dims (time, band, pixel)."""
-        difference, raw = self.images.compared(core, strata)
+        images, raw = self.images.compared(core, strata)
         self.raw[(slice(None), slice(None), *core)] = raw
         if self.last is not None:
-            self.last[(slice(None), *core)] = where_judged(difference[-1], raw[-1])
+            last = images.isel(time=-1)
+            difference = di.subtract(last["actual"].values, last["expected"].values)
+            self.last[(slice(None), *core)] = where_judged(difference, raw[-1])
+        for name, values in _means(images, raw).items() if self.means else ():
+            self.means[name][(slice(None), *core)] = values
         return self.sampling.take(raw, core)
+
+
+def _means(images: xr.Dataset, residuals: Float) -> dict[str, Float]:
+    """Compute ``MEANS``, dims (band, y, x), over the targets that have residuals."""
+    seen = np.isfinite(residuals).all(axis=1)
+    found = {
+        name: mean_over_looks(images[name].values, seen) for name in ("actual", "expected", "std")
+    }
+    return {**found, "difference": di.subtract(found["actual"], found["expected"])}
 
 
 def where_judged(difference: Float, residuals: Float) -> Float:

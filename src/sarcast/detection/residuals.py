@@ -156,18 +156,19 @@ class WatchedImages:
         actual = actual.sel(band=predicted["band"]).transpose(*IMAGES).astype(np.float32)
         return predicted.assign(actual=(IMAGES, actual.values))
 
-    def compared(self, box: Box, strata: Labels) -> tuple[Float, Float]:
-        """Compare actual and expected images of a part; strata of dims (y, x).
+    def compared(self, box: Box, strata: Labels) -> tuple[xr.Dataset, Float]:
+        """Read and compare a part; strata of dims (y, x).
 
         Returns
         -------
-        difference, residuals
-            Dims (time, band, y, x): actual - expected, dB; and the residuals before they are
-            levelled, as ``raw`` gives them.
+        images, residuals
+            As ``read`` gives them; and the residuals before they are levelled, dims (time, band, y,
+            x), as ``raw`` gives them.
         """
         images = self.read(box)
         difference = di.subtract(images["actual"].values, images["expected"].values)
-        return difference, raw(difference, images["std"].values if self.has_std else None, strata)
+        std = images["std"].values if self.has_std else None
+        return images, raw(difference, std, strata)
 
 
 def watched_bands(cube: xr.Dataset, watch: Watch, wanted: tuple[str, ...]) -> tuple[str, ...]:

@@ -94,7 +94,7 @@ class Watcher:
         with area.with_scratch() as temporary:  # images are not needed again
             images = reader.watched(watch, self.plots.regions, temporary.scratch, area.workers)
             difference = area.scratch.images((len(images.bands), *area.shape), np.float32)
-            residuals, typical = self.observer.levelled(images, area, self.plots, difference)
+            residuals, typical = self.observer.levelled(images, area, self.plots, last=difference)
         kept = _Kept(residuals.raw, difference, area.scratch.images(area.shape, bool))
         for code, cells in sorted(_cells_of(codes).items()):
             before = replace(watch, before=fixed.end_of(code, watch.before))

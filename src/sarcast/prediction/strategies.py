@@ -216,6 +216,9 @@ def _oracle(window: Window) -> Float:
 def _mean(images: Float) -> Float:
     """Mean over the images that have data at a pixel, dims (band, y, x); NaN where none has."""
     valid = np.isfinite(images)
+    if valid.all():
+        average: Float = images.mean(axis=0, dtype=np.float32)
+        return average
     total = np.where(valid, images, np.float32(0.0)).sum(axis=0, dtype=np.float32)
     count = valid.sum(axis=0, dtype=np.float32)
     result: Float = np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)
