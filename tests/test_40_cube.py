@@ -23,7 +23,8 @@ from sarcast.cube import (
     time_index_of,
 )
 from sarcast.cube.check.report import check_cube
-from sarcast.cube.store import Store, is_half_created
+from sarcast.cube.metadata import is_half_created
+from sarcast.cube.store import Store
 from sarcast.errors import SarcastError, UsageError
 from sarcast.ingest.scenes.acquisition import acquisitions
 from sarcast.ingest.scenes.index import IndexOptions, find_items

@@ -18,8 +18,9 @@ from sarcast.cli import main
 from sarcast.cube import CubeOptions, Sources, build_cube, open_cube
 from sarcast.cube.block import Block, BlockStatistics, process_block
 from sarcast.cube.executor import WorkerOptions, start_workers
+from sarcast.cube.metadata import is_half_created
 from sarcast.cube.steps import BuildPlan, BuildSummary, StepOutcome, StepWriter
-from sarcast.cube.store import Store, is_half_created
+from sarcast.cube.store import Store
 from sarcast.cube.weather import StepWeather
 from sarcast.errors import SarcastError
 from sarcast.ingest.scenes.acquisition import acquisitions

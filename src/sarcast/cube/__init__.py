@@ -2,12 +2,12 @@
 
 from typing import TYPE_CHECKING
 
-from sarcast.cube.dates import Date, moment_of, time_index_of
-from sarcast.cube.opening import open_cube
 from sarcast.lazy import lazy_names
 
 if TYPE_CHECKING:
     from sarcast.cube.build import CubeOptions, Sources, build_cube
+    from sarcast.cube.dates import Date, moment_of, time_index_of
+    from sarcast.cube.opening import open_cube
 
 __all__ = [
     "CubeOptions",
@@ -19,4 +19,12 @@ __all__ = [
     "time_index_of",
 ]
 
-__getattr__ = lazy_names(__name__, {"build": ("CubeOptions", "Sources", "build_cube")})
+# what looks at a cube alone needs no xarray
+__getattr__ = lazy_names(
+    __name__,
+    {
+        "build": ("CubeOptions", "Sources", "build_cube"),
+        "dates": ("Date", "moment_of", "time_index_of"),
+        "opening": ("open_cube",),
+    },
+)

@@ -2,15 +2,17 @@
 
 import datetime as dt
 import re
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Union
 
 import numpy as np
-import xarray as xr
 from pydantic import BeforeValidator
 
 from sarcast.errors import SarcastError, UsageError
 
-Date = str | dt.date | np.datetime64 | xr.DataArray
+if TYPE_CHECKING:
+    import xarray as xr
+
+Date = Union[str, dt.date, np.datetime64, "xr.DataArray"]
 """A date or time, UTC: ISO 8601 as ``"2025-01-02"`` or ``"2025-01-02T01:58:24"``, a ``date``, a
 ``datetime``, a ``datetime64``, or one time of a cube as ``cube.time[-1]``. A ``datetime`` at
 midnight stands for its whole day; one with a time zone is converted to UTC."""
@@ -26,7 +28,7 @@ IsoDate = Annotated[str, BeforeValidator(_to_iso)]
 _ISO = re.compile(r"\d{4}(-\d{2}(-\d{2}(T\d{2}(:\d{2}(:\d{2}(\.\d{1,9})?)?)?)?)?)?")
 
 
-def time_index_of(cube: xr.Dataset, date: Date) -> int:
+def time_index_of(cube: "xr.Dataset", date: Date) -> int:
     """Find the time index of a date, or of a time where a date has several acquisitions.
 
     Parameters
@@ -82,8 +84,8 @@ def moment_of(date: Date, *, last: bool = False) -> np.datetime64:
 
 def to_datetime64(date: Date) -> np.datetime64:
     """Convert to a ``datetime64`` whose unit is the precision of the date."""
-    if isinstance(date, xr.DataArray) and date.ndim == 0:
-        date = date.values.flat[0]
+    if not isinstance(date, str | dt.date | np.datetime64):
+        date = _only_value(date)
     if isinstance(date, np.datetime64) and not np.isnat(date):
         return date
     if isinstance(date, dt.datetime) and date.tzinfo is not None:
@@ -96,6 +98,13 @@ def to_datetime64(date: Date) -> np.datetime64:
     except ValueError:
         pass
     raise UsageError(f"{date!r} is not a date; give one such as 2025-01-02 or 2025-01-02T01:58:24")
+
+
+def _only_value(date: Any) -> Any:
+    """Value of an array without dims; anything else as it is."""
+    import xarray as xr
+
+    return date.values.flat[0] if isinstance(date, xr.DataArray) and date.ndim == 0 else date
 
 
 def utc_datetime(time: np.datetime64) -> dt.datetime:

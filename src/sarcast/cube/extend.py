@@ -29,7 +29,6 @@ from sarcast.cube.metadata import read_attributes
 from sarcast.cube.opening import open_cube
 from sarcast.cube.store import RESAMPLING, is_empty
 from sarcast.errors import SarcastError, UsageError, hide
-from sarcast.ingest.scenes.acquisition import PASS_GAP
 from sarcast.ingest.scenes.add import add_scenes
 from sarcast.ingest.scenes.index import IndexOptions
 from sarcast.ingest.scenes.profile import scene_profiles
@@ -37,6 +36,7 @@ from sarcast.ingest.scenes.stac import declare_nodata, normalise_items
 from sarcast.io.footprint import by_code, footprint
 from sarcast.io.grid import describe_spacing, make_grid, read_area
 from sarcast.io.remote import RemoteOptions
+from sarcast.sensor.orbits import PASS_GAP
 
 _log = logging.getLogger(__name__)
 

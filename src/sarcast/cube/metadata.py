@@ -89,6 +89,13 @@ def is_listed(metadata: Json) -> bool:
     return metadata.get("consolidated_metadata") is not None
 
 
+def is_half_created(path: Path) -> bool:
+    """Whether a build was stopped while it created the store, so that no step is visible."""
+    if not (path / METADATA).exists() or (path / "backscatter" / "c").exists():
+        return False
+    return not is_listed(read_metadata(path))
+
+
 def visible_arrays(path: Path, metadata: Json) -> dict[str, Json]:
     """Metadata of each array that readers see, checked for what reading them relies on.
 

@@ -1,6 +1,5 @@
 """Cubes opened lazily, sorted by time, with each acquisition once."""
 
-from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +11,11 @@ import zarr
 from xarray.backends import BackendArray
 from xarray.core import indexing
 
-from sarcast.cube.chunks import check_small_arrays
 from sarcast.cube.decoding import BY_CHUNK_DECODER
-from sarcast.cube.metadata import damaged, has_checksums, read_metadata, visible_arrays
-from sarcast.cube.schema import COORDINATES, VERSIONS
-from sarcast.cube.store import is_half_created
+from sarcast.cube.metadata import damaged
+from sarcast.cube.schema import COORDINATES, unpack
+from sarcast.cube.stored import check_can_open, time_order
 from sarcast.errors import SarcastError
-from sarcast.ingest.scenes.acquisition import PASS_GAP
 
 
 def open_cube(path: Path | str) -> xr.Dataset:
@@ -56,7 +53,7 @@ def open_cube(path: Path | str) -> xr.Dataset:
 
 def open_with_steps(path: Path) -> tuple[xr.Dataset, npt.NDArray[np.intp]]:
     """Open a cube as ``open_cube``; also give the index in the store of each of its dates."""
-    _check_can_open(path)
+    check_can_open(path)
     try:
         with zarr.config.set(BY_CHUNK_DECODER):
             packed = xr.open_zarr(
@@ -70,7 +67,8 @@ def open_with_steps(path: Path) -> tuple[xr.Dataset, npt.NDArray[np.intp]]:
         cube = cube.set_coords([name for name in COORDINATES if name in cube])
         if cube["backscatter"].odc.geobox is None:
             raise ValueError("y and x are no grid")
-        order = _time_order(cube)
+        views = ("platform", "orbit_direction", "relative_orbit")
+        order = time_order(cube["time"].values, [cube[name].values.tolist() for name in views])
         if not np.array_equal(order, np.arange(cube.sizes["time"])):
             cube = cube.isel(time=order)
     except SarcastError:
@@ -81,42 +79,6 @@ def open_with_steps(path: Path) -> tuple[xr.Dataset, npt.NDArray[np.intp]]:
         if name in cube and cube[name].dtype != bool:  # else decoded already, when it is read
             cube[name] = cube[name].astype(bool)
     return cube, order
-
-
-def _check_can_open(path: Path) -> None:
-    """Make sure that the metadata describes a cube, and that its coordinates exist."""
-    metadata = read_metadata(path)
-    if is_half_created(path):
-        raise SarcastError(f"{path} is empty: its build was stopped at the start; run it again")
-    version = metadata["attributes"]["sarcast_cube"]
-    if version not in VERSIONS:
-        raise SarcastError(
-            f"{path} is a cube of version {version}, expected {' or '.join(map(str, VERSIONS))}: "
-            f"build it again, or use the version of sarcast that wrote it"
-        )
-    every = has_checksums(metadata["attributes"])
-    check_small_arrays(path, visible_arrays(path, metadata), every=every)
-
-
-def _time_order(cube: xr.Dataset) -> npt.NDArray[np.intp]:
-    """Indices of the steps sorted by time, without those that were written again later."""
-    times = cube["time"].values
-    views = list(
-        zip(
-            *(cube[name].values for name in ("platform", "orbit_direction", "relative_orbit")),
-            strict=True,
-        )
-    )
-    gap = np.timedelta64(PASS_GAP)
-    kept: list[int] = []
-    for index in np.argsort(times, kind="stable").tolist():
-        near = takewhile(lambda k: times[index] - times[k] <= gap, reversed(kept))  # noqa: B023
-        twin = next((k for k in near if views[k] == views[index]), None)
-        if twin is None:
-            kept.append(index)
-        elif index > twin:
-            kept[kept.index(twin)] = index
-    return np.asarray(kept, dtype=np.intp)
 
 
 class _CheckedArray(BackendArray):
@@ -160,14 +122,10 @@ class _Unpacked(BackendArray):
     def __init__(self, packed: _CheckedArray, scale: float, missing: int) -> None:
         self.shape = packed.shape
         self.dtype = np.dtype(np.float32)
-        self._packed, self._scale, self._missing = packed, np.float32(scale), missing
+        self._packed, self._scale, self._missing = packed, scale, missing
 
     def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:
-        packed = np.asarray(self._packed[key])
-        values = packed.astype(np.float32)
-        values *= self._scale
-        values[packed == self._missing] = np.nan
-        return values
+        return unpack(np.asarray(self._packed[key]), self._scale, self._missing)
 
 
 def _checked(variable: xr.Variable, name: str, path: Path) -> xr.Variable:

@@ -1,15 +1,17 @@
 """The schema of a cube: its variables, their dims, units and types on disk."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from odc.geo.geobox import GeoBox
 
 from sarcast.arrays import Float
 from sarcast.sensor import units
 from sarcast.sensor.conditions import RANGES
+
+if TYPE_CHECKING:
+    from odc.geo.geobox import GeoBox
 
 VERSIONS = (1, 2)
 """Versions of the schema that can be read and extended. From 2 on, everything has a checksum, and
@@ -91,7 +93,15 @@ def pack(decibels: Float) -> npt.NDArray[np.int16]:
     return scaled.astype(np.int16)
 
 
-def describe_grid(grid: GeoBox) -> str:
+def unpack(packed: npt.NDArray[np.int16], scale: float, missing: int) -> Float:
+    """Decibels of packed values, of which a step is ``scale``; NaN where they are ``missing``."""
+    values = packed.astype(np.float32)
+    values *= np.float32(scale)
+    values[packed == missing] = np.nan
+    return values
+
+
+def describe_grid(grid: "GeoBox") -> str:
     """A grid in one line, which a store keeps to recognise the same grid."""
     rows, columns = grid.shape
     numbers = " ".join(f"{value:.9g}" for value in list(grid.transform)[:6])

@@ -24,6 +24,7 @@ from sarcast.arrays import Float
 from sarcast.catalogue.scene import BANDS
 from sarcast.cube import chunks, metadata
 from sarcast.cube.block import block_slices
+from sarcast.cube.metadata import is_half_created
 from sarcast.cube.schema import (
     CHUNK,
     MISSING,
@@ -289,13 +290,6 @@ def stored_bands(path: Path) -> tuple[str, ...]:
         return tuple(map(str, np.asarray(zarr.open_array(path / "band", mode="r")[:])))
     except Exception as error:  # a codec may raise anything on damaged bytes
         raise metadata.damaged(path, "band", error) from error
-
-
-def is_half_created(path: Path) -> bool:
-    """Whether a build was stopped while it created the store, so that no step is visible."""
-    if not (path / metadata.METADATA).exists() or (path / "backscatter" / "c").exists():
-        return False
-    return not metadata.is_listed(metadata.read_metadata(path))
 
 
 def is_empty(path: Path) -> bool:

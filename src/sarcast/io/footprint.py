@@ -20,7 +20,6 @@ import shapely
 from odc.geo.crs import CRS
 from odc.geo.geobox import GeoBox
 from odc.geo.geom import BoundingBox, Geometry
-from pyproj import Geod
 from pyproj.exceptions import ProjError
 from shapely.affinity import translate
 from shapely.geometry.base import BaseGeometry
@@ -28,6 +27,7 @@ from shapely.geometry.polygon import orient
 
 from sarcast.arrays import Double
 from sarcast.errors import SarcastError
+from sarcast.io.ground import ground_size_m
 
 WGS84 = "EPSG:4326"
 TURN_DEG = 360.0
@@ -362,13 +362,5 @@ def pixel_size_m(grid: GeoBox) -> tuple[float, float]:
     tuple
         Rows and columns.
     """
-    if grid.crs is None:
-        return abs(grid.resolution.y), abs(grid.resolution.x)
-    row, column = grid.height / 2.0, grid.width / 2.0
-    columns, rows = (column, column + 1.0, column), (row, row, row + 1.0)
-    east, north = grid.transform * (np.array(columns), np.array(rows))
-    longitude, latitude = grid.crs.transformer_to_crs(CRS(WGS84))(east, north)
-    _, _, (width, height) = Geod(ellps="WGS84").inv(
-        longitude[[0, 0]], latitude[[0, 0]], longitude[1:], latitude[1:]
-    )
-    return float(height), float(width)
+    crs = None if grid.crs is None else grid.crs.proj
+    return ground_size_m(crs, grid.transform, grid.shape)

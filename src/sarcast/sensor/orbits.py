@@ -16,6 +16,8 @@ from sarcast.errors import SarcastError
 Angle = TypeVar("Angle", bound=Any)
 """Degrees: a number, an array or a tensor."""
 
+PASS_GAP = dt.timedelta(minutes=10)
+"""Longest time between the starts of successive slices of a pass; an orbit takes 98.7 minutes."""
 ASCENDING = "ascending"
 DESCENDING = "descending"
 

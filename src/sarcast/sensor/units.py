@@ -5,13 +5,15 @@ and where a computation needs power (ratios, means over looks, resampling).
 """
 
 import math
-from typing import TypeVar, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
-import xarray as xr
 
 from sarcast.errors import SarcastError
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 LINEAR_POWER = "linear power"
 DB = "dB"
@@ -38,10 +40,10 @@ DB_PER_NEPER = 10.0 / math.log(10.0)
 YEAR_DAYS = 365.25
 """Mean length of the Julian year, days."""
 
-Array = TypeVar("Array", npt.NDArray[np.floating], xr.DataArray)
+Array = TypeVar("Array", npt.NDArray[np.floating], "xr.DataArray")
 
 
-def check_units(array: xr.DataArray, expected: str) -> None:
+def check_units(array: "xr.DataArray", expected: str) -> None:
     """Raise unless ``array.attrs["units"]`` is ``expected``.
 
     Raises
@@ -71,6 +73,8 @@ def to_db(power: Array) -> Array:
     Array
         The same dims, dB, float32; NaN stays NaN.
     """
+    import xarray as xr
+
     if isinstance(power, xr.DataArray):
         check_units(power, LINEAR_POWER)
         converted = xr.apply_ufunc(_to_db, power, dask="parallelized", output_dtypes=[np.float32])
@@ -91,6 +95,8 @@ def to_power(decibels: Array) -> Array:
     Array
         The same dims, linear power, float32; NaN stays NaN.
     """
+    import xarray as xr
+
     if isinstance(decibels, xr.DataArray):
         check_units(decibels, DB)
         converted = xr.apply_ufunc(

@@ -1,15 +1,19 @@
 """The bands of a cube: those that it has, and those that hold any data."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
-import xarray as xr
 
 from sarcast.errors import SarcastError
 from sarcast.sensor.polarisations import PAIRS
 
+if TYPE_CHECKING:
+    import xarray as xr
 
-def bands_of(cube: xr.Dataset) -> tuple[str, ...]:
+
+def bands_of(cube: "xr.Dataset") -> tuple[str, ...]:
     """Give the bands of a cube that hold data on any date, co-polarised first.
 
     A cube of VV alone has the band VH without data.
@@ -24,6 +28,11 @@ def bands_of(cube: xr.Dataset) -> tuple[str, ...]:
             "the cube has no dimension band; select bands as a list, as cube.sel(band=['VV'])"
         )
     names = [str(band) for band in cube["band"].values] if "band" in cube else []
+    return bands_with_data(names, partial(_has_data, cube))
+
+
+def bands_with_data(names: Sequence[str], has_data: Callable[[str], bool]) -> tuple[str, ...]:
+    """As ``bands_of``, of bands of which ``has_data`` says whether they hold any."""
     known = [tuple(band for band in pair if band in names) for pair in PAIRS]
     found = [bands for bands in known if bands]
     if len(found) != 1:
@@ -33,11 +42,11 @@ def bands_of(cube: xr.Dataset) -> tuple[str, ...]:
         )
     if len(found[0]) == 1:
         return found[0]
-    present = tuple(band for band in found[0] if _has_data(cube, band))
+    present = tuple(band for band in found[0] if has_data(band))
     return present or found[0]
 
 
-def _has_data(cube: xr.Dataset, band: str) -> bool:
+def _has_data(cube: "xr.Dataset", band: str) -> bool:
     """Whether a band holds data on any date; by the counts of a built cube, or by its images."""
     if "seen" in cube:
         return bool((cube["seen"].sel(band=band) > 0).any())

@@ -13,12 +13,11 @@ from sarcast.catalogue.location import time_range, utc
 from sarcast.catalogue.scene import BANDS, QUANTITY
 from sarcast.ingest.scenes.fuse import Layer
 from sarcast.sensor import orbits
+from sarcast.sensor.orbits import PASS_GAP as PASS_GAP
 
 _log = logging.getLogger(__name__)
 
 
-PASS_GAP = dt.timedelta(minutes=10)
-"""Longest time between the starts of successive slices of a pass; an orbit takes 98.7 minutes."""
 TRUTH = tuple(f"{band.lower()}-expected" for band in BANDS)
 """Asset keys of the true expected image, one a band, which only a synthetic world provides."""
 
