@@ -12,7 +12,8 @@ from urllib.parse import urlsplit
 import yaml
 
 from sarcast.detection.output import write_detection
-from sarcast.viewer.server import Address, Service
+from sarcast.viewer.address import Address, Listening
+from sarcast.viewer.server import Service
 from sarcast.viewer.view import Opened
 from small_alerts import alert_cube, watch
 from small_detections import by_hand
@@ -88,12 +89,10 @@ class Client:
 @contextmanager
 def serving(opened: Opened, **address: Any) -> Iterator[Client]:
     """Serve in a thread."""
-    ready = threading.Event()
-    service = Service(lambda: opened, Address(**{"port": 0, **address}), lambda _url: ready.set())
+    service = Service(lambda: opened, Listening.at(Address(**{"port": 0, **address})))
     thread = threading.Thread(target=service.run)
     thread.start()
     try:
-        assert ready.wait(30)
         yield Client(service.url)
     finally:
         service.stop()

@@ -14,7 +14,7 @@ from sarcast.prediction.predict import predict
 from sarcast.prediction.strategies import STRATEGIES
 from sarcast.sensor.conditions import HEADING, PLATFORM, PRECIPITATION, TEMPERATURE
 from sarcast.viewer import expected as shown
-from sarcast.viewer.cubes import CubeImages
+from sarcast.viewer.cubes import DatasetImages
 from sarcast.viewer.expected import Forecast
 from sarcast.viewer.requests import CancelledError, Conditions
 from sarcast.viewer.view import Shown, view_of_cube
@@ -53,7 +53,7 @@ def cube() -> xr.Dataset:
 
 
 def forecast(predictor: Predictor, source: xr.Dataset | None = None, previous: int = 2) -> Forecast:
-    images = CubeImages(cube() if source is None else source)
+    images = DatasetImages(cube() if source is None else source)
     return Forecast(images, predictor, PreviousOptions(previous=previous))
 
 
@@ -110,7 +110,7 @@ def test_too_few_previous_images_give_no_image() -> None:
 
 def test_a_baseline_that_stays_fixed() -> None:
     spy, source = Spy(), cube()
-    images = CubeImages(source)
+    images = DatasetImages(source)
     before = source["time"].values[4]
     Forecast(images, spy, PreviousOptions(previous=2), before).read(9, WHOLE)
     assert {tuple(window.times[:-1]) for window in spy.windows} == {
@@ -173,7 +173,7 @@ def test_a_model_is_shown_no_context_where_conditions_are_set(world_cube: Path) 
     hidden = load_model("base", precision="float32", context="none")
     wet = {"precipitation_0": 10.0}
     found, alone = (
-        Forecast(CubeImages(source), each, PreviousOptions()).what_if(
+        Forecast(DatasetImages(source), each, PreviousOptions()).what_if(
             index, box, wet, lambda: False
         )
         for each in (model, hidden)
@@ -190,7 +190,7 @@ def test_a_model_gives_what_predict_gives(
     model = load_model("base", precision="float32")
     whole = predict(source, model, source["time"][-1])
     box = slice(0, source.sizes["y"]), slice(0, source.sizes["x"])
-    found = Forecast(CubeImages(source), model, PreviousOptions()).read(
+    found = Forecast(DatasetImages(source), model, PreviousOptions()).read(
         source.sizes["time"] - 1, box
     )
     np.testing.assert_allclose(found[0], whole["expected"].values, atol=1e-3)

@@ -20,8 +20,9 @@ from sarcast.cube import CubeOptions, Sources, build_cube
 from sarcast.errors import SarcastError
 from sarcast.ingest.scenes.index import IndexOptions, find_items
 from sarcast.prediction.strategies import STRATEGIES
+from sarcast.viewer.address import Address, Listening
 from sarcast.viewer.guards import HEADERS, PatientProtocol
-from sarcast.viewer.server import MOST_CONNECTIONS, Address, Service
+from sarcast.viewer.server import MOST_CONNECTIONS, Service
 from sarcast.viewer.view import Opened, Shown, open_path, view_of_cube
 from small_cubes import code, coordinate_cube
 from small_views import Client, Reply, detection_folder, serving
@@ -509,16 +510,15 @@ class Waiting:
 
 @contextmanager
 def waiting_to_open(path: Path) -> Iterator[Waiting]:
-    may_open, ready = threading.Event(), threading.Event()
+    may_open = threading.Event()
 
     def open_it() -> Opened:
         assert may_open.wait(30)
         return open_path(path, Shown())
 
-    service = Service(open_it, Address(port=0), lambda _url: ready.set())
+    service = Service(open_it, Listening.at(Address(port=0)))
     with ThreadPoolExecutor(2) as threads:
         running = threads.submit(service.run)
-        assert ready.wait(30)
         described = threads.submit(Client(service.url).ask, "/api/view")
         time.sleep(0.2)
         yield Waiting(service, running, described, may_open)
@@ -536,8 +536,21 @@ def test_the_page_is_sent_before_anything_is_open(folder: Path) -> None:
         server.running.result(30)
 
 
+def test_a_connection_waits_until_the_server_is_loaded(folder: Path) -> None:
+    listening = Listening.at(Address(port=0))
+    with ThreadPoolExecutor(2) as threads:
+        page = threads.submit(Client(listening.url).ask, "/")
+        time.sleep(0.1)
+        assert not page.done()
+        service = Service(lambda: open_path(folder, Shown()), listening)
+        running = threads.submit(service.run)
+        assert page.result(30).status == 200
+        service.stop()
+        running.result(30)
+
+
 def test_what_cannot_be_opened_ends_the_server(tmp_path: Path) -> None:
-    service = Service(lambda: open_path(tmp_path, Shown()), Address(port=0))
+    service = Service(lambda: open_path(tmp_path, Shown()), Listening.at(Address(port=0)))
     with ThreadPoolExecutor(1) as alone, pytest.raises(SarcastError, match="is nothing that can"):
         alone.submit(service.run).result()
 
@@ -555,9 +568,9 @@ def test_a_page_that_asks_is_told_why_nothing_can_be_opened(tmp_path: Path) -> N
 def test_a_port_that_is_taken(folder: Path) -> None:
     opened = open_path(folder, Shown())
     with serving(opened) as client:
-        next_to_it = Service(lambda: opened, Address(port=client.port))
-        assert urlsplit(next_to_it.url).port != client.port
-        next_to_it._socket.close()
+        next_to_it = Listening.at(Address(port=client.port))
+        with next_to_it.socket:
+            assert urlsplit(next_to_it.url).port != client.port
 
 
 def test_a_request_for_a_socket_is_refused(client: Client) -> None:

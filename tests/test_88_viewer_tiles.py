@@ -1,6 +1,11 @@
 """What the viewer shows of cubes and results: tiles, levels, layers, series, events."""
 
 import json
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -11,18 +16,23 @@ from affine import Affine
 from odc.geo.geobox import GeoBox
 
 from conftest import GRID
+from sarcast.cube import open_cube
 from sarcast.cube.dates import iso_time
+from sarcast.cube.schema import MISSING, SCALE_DB
+from sarcast.cube.stored import StoredCube
 from sarcast.detection import styles
+from sarcast.detection.quicklook import backscatter_range
 from sarcast.errors import SarcastError
 from sarcast.evaluation.detection.truth import read_truth
 from sarcast.io.cogs import write_cog
 from sarcast.viewer import cubes
 from sarcast.viewer.answers import Answers, SeriesRequest, as_csv
 from sarcast.viewer.cache import Cache
-from sarcast.viewer.cubes import CubeImages
-from sarcast.viewer.events import NoSuchEventError
-from sarcast.viewer.pyramid import TILE, NoSuchTileError, Pyramid, means, nearest, padded
+from sarcast.viewer.cubes import CubeImages, DatasetImages, StoredImages
+from sarcast.viewer.layers import grey_range
+from sarcast.viewer.pyramid import TILE, NoSuchTileError, Pyramid, Sums, means, nearest, padded
 from sarcast.viewer.rasters import Raster
+from sarcast.viewer.requests import NoSuchEventError
 from sarcast.viewer.results import Result
 from sarcast.viewer.view import Opened, Shown, open_path, view_of_cube
 from small_alerts import FIRST, SQUARE, alert_cube, day, times
@@ -110,12 +120,104 @@ def test_a_cache_keeps_what_was_used_last_and_no_more_than_its_size() -> None:
     assert cache.peek("large") is None
 
 
+def test_a_cache_makes_a_value_once_for_all_threads() -> None:
+    cache: Cache[np.ndarray] = Cache(1000)
+    made: list[int] = []
+    asked = threading.Barrier(4)
+
+    def make() -> np.ndarray:
+        made.append(1)
+        time.sleep(0.05)
+        return np.zeros(10)
+
+    def get(_number: int) -> np.ndarray:
+        asked.wait(10)
+        return cache.get("key", make)
+
+    with ThreadPoolExecutor(4) as threads:
+        found = list(threads.map(get, range(4)))
+    assert made == [1]
+    assert all(each is found[0] for each in found)
+
+
+def test_a_value_that_could_not_be_made_is_made_by_the_next() -> None:
+    cache: Cache[np.ndarray] = Cache(1000)
+
+    def fail() -> np.ndarray:
+        raise ValueError
+
+    with pytest.raises(ValueError):
+        cache.get("key", fail)
+    assert cache.get("key", lambda: np.ones(1)) == 1.0
+
+
+# --- sums of packed values ------------------------------------------------------------------------
+
+
+def packed_image(missing: float, shape: tuple[int, ...] = (2, 61, 83)) -> np.ndarray:
+    """Packed values over the whole range of the type, a share of them missing."""
+    rng = np.random.default_rng(3)
+    image = rng.integers(-32767, 32768, shape, dtype=np.int16)
+    image[rng.random(shape) < missing] = MISSING
+    image[:, :8, :8] = MISSING
+    return image
+
+
+def in_db(packed: np.ndarray) -> np.ndarray:
+    return np.where(packed == MISSING, np.nan, packed * SCALE_DB)
+
+
+@pytest.mark.parametrize("level", range(8))
+@pytest.mark.parametrize("missing", [0.0, 0.3, 1.0])
+def test_means_of_packed_values(level: int, missing: float) -> None:
+    image = packed_image(missing)
+    found = Sums.of(image, level, int(MISSING)).means(SCALE_DB)
+    np.testing.assert_allclose(found, slow_means(in_db(image), level), rtol=1e-6, atol=1e-9)
+
+
+def test_means_of_packed_values_without_any_missing() -> None:
+    image = np.full((1, 5, 6), -1250, dtype=np.int16)
+    sums = Sums.of(image, 2, int(MISSING))
+    assert sums.count.tolist() == [[[16, 8], [4, 2]]]
+    np.testing.assert_allclose(sums.means(SCALE_DB), -12.5)
+
+
+@pytest.mark.parametrize(("level", "more"), [(0, 3), (1, 1), (3, 2), (2, 0)])
+def test_coarser_sums_are_those_of_larger_squares(level: int, more: int) -> None:
+    image = packed_image(0.3)
+    coarser = Sums.of(image, level, int(MISSING)).coarser(more)
+    whole = Sums.of(image, level + more, int(MISSING))
+    np.testing.assert_array_equal(coarser.total, whole.total)
+    np.testing.assert_array_equal(coarser.count, whole.count)
+
+
+def test_sums_of_parts_are_those_of_the_whole() -> None:
+    """Parts that reach beyond the upper left and the lower right corner are cut there."""
+    image = packed_image(0.3)
+    whole = Sums.of(image, 1, int(MISSING))
+    box = slice(3, 27), slice(5, 40)
+    sums = Sums.zeros((2, 24, 35))
+    for top in (0, 32):
+        for left in (0, 32, 64):
+            part = Sums.of(image[:, top : top + 32, left : left + 32], 1, int(MISSING))
+            sums.add(part, (top // 2 - 3, left // 2 - 5))
+    np.testing.assert_array_equal(sums.total, whole.total[:, *box])
+    np.testing.assert_array_equal(sums.count, whole.count[:, *box])
+
+
+def test_the_range_of_greys_is_that_of_a_detection() -> None:
+    values = np.append(np.random.default_rng(1).normal(-12.0, 3.0, 999), np.nan)
+    assert grey_range(values) == pytest.approx(backscatter_range(values), abs=0.05)
+    assert grey_range(np.full(4, np.nan)) == backscatter_range(np.full(4, np.nan))
+    assert grey_range(np.full(4, -12.0)) == (-12.0, -11.0)
+
+
 # --- cubes ----------------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def images() -> CubeImages:
-    return CubeImages(coordinate_cube().odc.assign_crs("EPSG:32635"))
+    return DatasetImages(coordinate_cube().odc.assign_crs("EPSG:32635"))
 
 
 @pytest.mark.parametrize("level", [0, 1, 2, 3])
@@ -128,6 +230,70 @@ def test_a_cube_is_read_at_a_level_by_parts(
     whole = slow_means(images.cube["backscatter"][3].values, level)
     box = slice(1, rows), slice(0, columns - 1)
     np.testing.assert_allclose(images.read(3, level, box), whole[:, box[0], box[1]], rtol=1e-6)
+
+
+@pytest.fixture(scope="module")
+def both(viewed_cube: Path) -> tuple[StoredImages, DatasetImages]:
+    """A cube as it is stored, and as xarray opens it."""
+    return StoredImages(StoredCube.open(viewed_cube)), DatasetImages(open_cube(viewed_cube))
+
+
+def test_a_stored_cube_is_described_as_it_is_by_xarray(
+    both: tuple[StoredImages, DatasetImages],
+) -> None:
+    stored, opened = both
+    assert stored.acquisitions() == opened.acquisitions()
+    assert stored.bands == opened.bands
+    assert stored.ranges == opened.ranges
+    assert stored.grid.description() == opened.grid.description()
+    assert stored.grid.box == opened.dataset["backscatter"].odc.geobox
+    assert stored.pyramid == opened.pyramid
+    np.testing.assert_array_equal(stored.times, opened.times)
+    np.testing.assert_array_equal(stored.history(70, 50), opened.history(70, 50))
+    assert stored.values("nothing") is None
+    for name in ("temperature", "precipitation", "seen", "platform"):
+        np.testing.assert_array_equal(stored.values(name), opened.values(name))
+
+
+@pytest.mark.parametrize("level", range(7))
+def test_a_stored_cube_is_read_as_by_xarray(
+    viewed_cube: Path, level: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tiles of 16 pixels are kept at level 1; coarser levels than 5 join them into one pixel."""
+    monkeypatch.setattr(cubes, "KEPT_LEVEL", 1)
+    monkeypatch.setattr(cubes, "TILE", 16)
+    stored, opened = (
+        StoredImages(StoredCube.open(viewed_cube)),
+        DatasetImages(open_cube(viewed_cube)),
+    )
+    rows, columns = stored.pyramid.shape(level)
+    image = opened.image(1, (slice(0, stored.pyramid.rows), slice(0, stored.pyramid.columns)))
+    assert np.isnan(image).any()
+    whole = slow_means(image, level) if level else image
+    for box in (
+        (slice(0, rows), slice(0, columns)),
+        (slice(rows // 3, rows - rows // 4), slice(columns // 5, columns - 1)),
+    ):
+        if level == 0:
+            np.testing.assert_array_equal(stored.read(1, level, box), image[:, *box])
+        np.testing.assert_allclose(stored.read(1, level, box), whole[:, *box], rtol=2e-6)
+
+
+def test_a_cube_alone_is_opened_without_what_takes_long_to_import(viewed_cube: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from sarcast.viewer.answers import Answers; "
+        "from sarcast.viewer.requests import TileRequest, ViewRequest; "
+        "from sarcast.viewer.view import Shown, open_path; "
+        f"answers = Answers(open_path(Path({str(viewed_cube)!r}), Shown())); "
+        "answers.description(ViewRequest()); "
+        "answers.tile(TileRequest(layer='actual', index=0, level=1, row=0, column=0)); "
+        "print(*sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = {name.split(".")[0] for name in done.stdout.split()}
+    assert not loaded & {
+        "torch", "xarray", "pandas", "odc", "rasterio", "pystac", "dask", "shapely", "scipy",
+    }  # fmt: skip
 
 
 def test_a_tile_has_the_values_of_the_cube_at_their_places(images: CubeImages) -> None:

@@ -12,8 +12,7 @@ from sarcast.commands.model_options import MODEL_OR_STRATEGY, Computed, Context
 from sarcast.errors import SarcastError, UsageError
 from sarcast.io.files import new_file, new_folder
 from sarcast.prediction import DEFAULT_CONTEXT, DEFAULT_PRECISION
-from sarcast.viewer.requests import NothingToShowError
-from sarcast.viewer.server import DEFAULT_PORT, Address, Service, show
+from sarcast.viewer.address import DEFAULT_PORT, Address, Listening, show
 from sarcast.windows import PreviousOptions
 
 if TYPE_CHECKING:
@@ -74,20 +73,21 @@ def view(path: Path, *, config: Annotated[ViewConfig, FLAT] = _DEFAULT) -> None:
     path
         A cube, or a folder that ``sarcast detect`` or ``sarcast monitor`` wrote.
     """
-
-    def started(url: str) -> None:
-        _log.info(f"{path}: {url}")
-        if config.browser:
-            show(url)
-
     _check(config)
     if config.export is not None:
         _export(path, config.export, config)
         return
     if not path.is_dir():
+        from sarcast.viewer.requests import NothingToShowError
+
         raise NothingToShowError(path)
-    address = Address(host=config.host, port=config.port)
-    Service(lambda: _open(path, config), address, started).run()
+    listening = Listening.at(Address(host=config.host, port=config.port))
+    _log.info(f"{path}: {listening.url}")
+    if config.browser:
+        show(listening.url)
+    from sarcast.viewer.server import Service  # while the browser opens the page
+
+    Service(lambda: _open(path, config), listening).run()
 
 
 def _check(config: ViewConfig) -> None:

@@ -7,27 +7,27 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
 from sarcast.errors import SarcastError
-from sarcast.io.footprint import centre, footprint
 from sarcast.sensor.conditions import LAGS
-from sarcast.viewer.events import Events, NoSuchEventError
-from sarcast.viewer.expected import MOST_WHAT_IF
 from sarcast.viewer.pyramid import NoSuchTileError
 from sarcast.viewer.requests import (
     Answer,
     EventRequest,
+    NoSuchEventError,
     SeriesRequest,
     TileRequest,
     VerdictRequest,
     ViewRequest,
     WhatIfRequest,
 )
-from sarcast.viewer.results import is_inside
 from sarcast.viewer.view import Opened, View
+
+if TYPE_CHECKING:
+    from sarcast.viewer.events import Events
 
 _MOST_CLIENTS = 256
 
@@ -111,6 +111,8 @@ class Answers:
         result = self.view.result
         if result is None or not any(a.href == f"./{name}" for a in result.item.assets.values()):
             return None
+        from sarcast.viewer.results import is_inside
+
         return result.folder / name if is_inside(result.folder / name, result.folder) else None
 
     def description(self, request: ViewRequest) -> Answer:
@@ -155,6 +157,9 @@ class Answers:
 
     def what_if(self, request: WhatIfRequest, is_cancelled: Callable[[], bool]) -> Answer:
         """Predict a box under other conditions."""
+        from sarcast.io.footprint import centre, footprint
+        from sarcast.viewer.expected import MOST_WHAT_IF
+
         view = self.view
         if view.forecast is None:
             raise SarcastError("no model was given; start sarcast view with --model")
@@ -175,14 +180,14 @@ class Answers:
         )
         if any(part.start >= part.stop for part in box):
             raise NoSuchTileError("the box lies outside the grid; move back to it")
-        _, latitude = centre(footprint(view.grid))
+        _, latitude = centre(footprint(view.grid.box))
         conditions = request.conditions.values(latitude)
         image = view.forecast.what_if(request.index, box, conditions, is_cancelled)
         corner = [box[0].start, box[1].start, *image.shape[-2:]]
         return Answer(image, about={"shape": list(image.shape), "box": corner})
 
     @property
-    def _events(self) -> Events:
+    def _events(self) -> "Events":
         events = self.view.events
         if events is None:
             raise NoSuchEventError("a cube has no events; open a detection or alerts")

@@ -29,6 +29,7 @@ class Cache(Generic[Value]):
         self._most = most
         self._size = 0
         self._values: OrderedDict[Hashable, Value] = OrderedDict()
+        self._making: dict[Hashable, threading.Lock] = {}
         self._lock = threading.Lock()
 
     def peek(self, key: Hashable) -> Value | None:
@@ -37,12 +38,23 @@ class Cache(Generic[Value]):
             return self._values.get(key)
 
     def get(self, key: Hashable, make: Callable[[], Value]) -> Value:
-        """Value of a key, made where there is none; two threads may make the same one."""
+        """Value of a key, made where there is none; a thread waits for one that makes the same."""
         with self._lock:
             if key in self._values:
                 self._values.move_to_end(key)
                 return self._values[key]
-        value = make()
+            turn = self._making.setdefault(key, threading.Lock())
+        with turn:
+            if (found := self.peek(key)) is not None:
+                return found
+            try:
+                value = make()
+                self._keep(key, value)
+            finally:
+                self._making.pop(key, None)
+        return value
+
+    def _keep(self, key: Hashable, value: Value) -> None:
         with self._lock:
             if key not in self._values and value.nbytes <= self._most:
                 self._values[key] = value
@@ -50,4 +62,3 @@ class Cache(Generic[Value]):
             while self._size > self._most:
                 _, dropped = self._values.popitem(last=False)
                 self._size -= dropped.nbytes
-        return value

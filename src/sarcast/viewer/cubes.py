@@ -1,89 +1,94 @@
 """The images of a cube as layers, its acquisitions, and the series of a pixel."""
 
 import math
-from dataclasses import dataclass
-from functools import cached_property
-from typing import Any
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from itertools import product
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import xarray as xr
-from odc.geo.geobox import GeoBox
+from pyproj import CRS
 
-from sarcast.arrays import Box, Double, Float
+from sarcast.arrays import Box, Double, Float, Times
 from sarcast.cube.dates import iso_time
-from sarcast.detection.quicklook import backscatter_range
-from sarcast.viewer.layers import Layer
-from sarcast.viewer.pyramid import Pyramid, means
-from sarcast.windows import bands_of
+from sarcast.cube.schema import SCHEMA
+from sarcast.cube.stored import StoredCube
+from sarcast.errors import SarcastError
+from sarcast.io.boxes import cut, moved
+from sarcast.sensor.conditions import LAGS
+from sarcast.viewer.cache import Cache
+from sarcast.viewer.grid import MapGrid
+from sarcast.viewer.layers import Layer, grey_range
+from sarcast.viewer.pyramid import TILE, Pyramid, Sums, means
+from sarcast.windows.bands import bands_of, bands_with_data
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 PART = 1024
 """Rows and columns of a cube that are read at a time, so that memory does not grow with a level."""
+KEPT_LEVEL = 3
+"""Level whose tiles, of one shard each, are kept as sums, from which coarser ones are made."""
 SAMPLED = 9
 """Parts of the last acquisition that the range of the colours is found from."""
 _SAMPLE_PX = 256
+_KEPT_BYTES = 2**26
 _DIGITS = 3
+_NO_CRS = "the cube has no CRS, so it cannot be shown as a map; build it again"
 
 
-@dataclass(frozen=True)
-class CubeImages:
-    """A cube as it is shown.
-
-    Attributes
-    ----------
-    cube
-        As opened; dims (time, band, y, x) in any order.
-    """
-
-    cube: xr.Dataset
-
-    @cached_property
-    def bands(self) -> tuple[str, ...]:
-        """Bands that hold data."""
-        return bands_of(self.cube)
-
-    @cached_property
-    def backscatter(self) -> xr.DataArray:
-        """Dims (time, band, y, x), dB, of these bands."""
-        return (
-            self.cube["backscatter"].sel(band=list(self.bands)).transpose("time", "band", "y", "x")
-        )
+class CubeImages(ABC):
+    """A cube as it is shown."""
 
     @property
-    def grid(self) -> GeoBox:
+    @abstractmethod
+    def cube(self) -> "xr.Dataset":
+        """The cube as ``open_cube`` gives it."""
+
+    @property
+    @abstractmethod
+    def bands(self) -> tuple[str, ...]:
+        """Bands that hold data."""
+
+    @property
+    @abstractmethod
+    def grid(self) -> MapGrid:
         """Its grid."""
-        return self.cube["backscatter"].odc.geobox
+
+    @property
+    @abstractmethod
+    def times(self) -> Times:
+        """Times of the acquisitions."""
+
+    @abstractmethod
+    def values(self, name: str) -> npt.NDArray[Any] | None:
+        """Values of a small variable, dims as in the schema; None where there is none."""
+
+    @abstractmethod
+    def image(self, index: int, box: Box) -> Float:
+        """Backscatter of an acquisition, dims (band, y, x), dB."""
+
+    @abstractmethod
+    def history(self, column: int, row: int) -> Float:
+        """Backscatter of a pixel, dims (time, band), dB."""
+
+    @abstractmethod
+    def _means(self, index: int, level: int, box: Box) -> Float:
+        """Means of a part of a level that is read at once, as ``read``."""
 
     @property
     def pyramid(self) -> Pyramid:
         """Levels of its grid."""
-        return Pyramid(self.cube.sizes["y"], self.cube.sizes["x"])
-
-    def image(self, index: int, box: Box) -> Float:
-        """Backscatter of an acquisition, dims (band, y, x), dB."""
-        part: Float = self.backscatter[index, :, box[0], box[1]].values.astype(
-            np.float32, copy=False
-        )
-        return part
+        return Pyramid(*self.grid.shape)
 
     def read(self, index: int, level: int, box: Box) -> Float:
         """Means of the backscatter in dB, as ``layers.Reader``: a layer of this cube."""
-        shape = (part.stop - part.start for part in box)
+        shape = [part.stop - part.start for part in box]
         image = np.full((len(self.bands), *shape), np.nan, dtype=np.float32)
-        step = max(1, PART >> level)
-        for top in range(box[0].start, box[0].stop, step):
-            for left in range(box[1].start, box[1].stop, step):
-                part = (
-                    slice(top, min(top + step, box[0].stop)),
-                    slice(left, min(left + step, box[1].stop)),
-                )
-                inside = [
-                    slice(p.start - b.start, p.stop - b.start)
-                    for p, b in zip(part, box, strict=True)
-                ]
-                image[:, inside[0], inside[1]] = means(
-                    self.image(index, self.pyramid.full(level, part)), level
-                )
+        for inner in cut(shape, max(1, PART >> level)):
+            image[:, *inner] = self._means(index, level, moved(inner, box))
         return image
 
     def actual(self) -> Layer:
@@ -107,7 +112,7 @@ class CubeImages:
             [min(k * total // side, max(total - _SAMPLE_PX, 0)) for k in range(side)]
             for total in (rows, columns)
         ]
-        last = self.cube.sizes["time"] - 1
+        last = len(self.times) - 1
         parts = [
             self.image(last, (slice(y, y + _SAMPLE_PX), slice(x, x + _SAMPLE_PX))).reshape(
                 len(self.bands), -1
@@ -115,16 +120,14 @@ class CubeImages:
             for y in dict.fromkeys(starts[0])
             for x in dict.fromkeys(starts[1])
         ]
-        found = (backscatter_range(band) for band in np.concatenate(parts, axis=1))
-        return tuple((round(low, 1), round(high, 1)) for low, high in found)
+        return tuple(map(grey_range, np.concatenate(parts, axis=1)))
 
     # --- acquisitions -----------------------------------------------------------------------------
 
     def acquisitions(self) -> list[dict[str, Any]]:
         """Time, pass and mean conditions of each acquisition, as JSON."""
-        count = self.cube.sizes["time"]
         columns = {
-            "time": [iso_time(time) for time in self.cube["time"].values],
+            "time": [iso_time(time) for time in self.times],
             "orbit_direction": self._coordinate("orbit_direction", ""),
             "relative_orbit": self._coordinate("relative_orbit", 0),
             "platform": self._coordinate("platform", ""),
@@ -134,42 +137,41 @@ class CubeImages:
             "precipitation": self._precipitation(),
             "seen_share": self._seen_shares(),
         }
-        return [{name: column[k] for name, column in columns.items()} for k in range(count)]
+        return [
+            {name: column[k] for name, column in columns.items()} for k in range(len(self.times))
+        ]
 
     def _coordinate(self, name: str, missing: Any) -> list[Any]:
-        if name not in self.cube.coords:
-            return [missing] * self.cube.sizes["time"]
-        values: list[Any] = self.cube[name].values.tolist()
-        return values
+        values = self.values(name)
+        return [missing] * len(self.times) if values is None else list(values.tolist())
 
     def _mean(self, name: str) -> Double:
         """Mean over the cells of the conditions grid that are known, dims (time, ...)."""
-        if name not in self.cube:
-            return np.full(self.cube.sizes["time"], np.nan)
-        values = self.cube[name].transpose("time", ..., "cy", "cx").values.astype(np.float64)
+        values = self.values(name)
+        if values is None:
+            return np.full(len(self.times), np.nan)
         known = np.isfinite(values)
         count = known.sum(axis=(-2, -1))
-        total = np.where(known, values, 0.0).sum(axis=(-2, -1))
+        total = np.where(known, values, 0.0).sum(axis=(-2, -1), dtype=np.float64)
         mean: Double = np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
         return mean
 
     def _precipitation(self) -> list[list[float | None]]:
-        if "precipitation" not in self.cube:
-            return [[None] * 4] * self.cube.sizes["time"]
-        return [numbers(row) for row in self._mean("precipitation")]
+        mean = self._mean("precipitation")
+        return [numbers(row) if mean.ndim > 1 else [None] * LAGS for row in mean]
 
     def _seen_shares(self) -> list[float | None]:
         """Share of the pixels that each acquisition sees in any band."""
-        if "seen" not in self.cube:
-            return [None] * self.cube.sizes["time"]
-        seen = self.cube["seen"].transpose("time", "band").values.max(axis=1)
-        return numbers(seen / (self.pyramid.rows * self.pyramid.columns))
+        seen = self.values("seen")
+        if seen is None:
+            return [None] * len(self.times)
+        return numbers(seen.max(axis=1) / (self.pyramid.rows * self.pyramid.columns))
 
     # --- a pixel ----------------------------------------------------------------------------------
 
     def series(self, column: int, row: int) -> dict[str, Any]:
         """Actual backscatter and conditions of a pixel at each acquisition, as JSON."""
-        values = self.backscatter[:, :, row, column].values
+        values = self.history(column, row)
         acquisitions = self.acquisitions()
         names = (
             "orbit_direction",
@@ -185,6 +187,176 @@ class CubeImages:
             "bands": list(self.bands),
             "actual": {band: numbers(values[:, k]) for k, band in enumerate(self.bands)},
         }
+
+
+@dataclass(frozen=True)
+class DatasetImages(CubeImages):
+    """A cube that is open, which may differ from any on disk.
+
+    Attributes
+    ----------
+    dataset
+        Dims (time, band, y, x) in any order.
+    """
+
+    dataset: "xr.Dataset"
+
+    @property
+    def cube(self) -> "xr.Dataset":
+        """The cube as ``open_cube`` gives it."""
+        return self.dataset
+
+    @cached_property
+    def bands(self) -> tuple[str, ...]:
+        """Bands that hold data."""
+        return bands_of(self.dataset)
+
+    @cached_property
+    def grid(self) -> MapGrid:
+        """Its grid."""
+        box = self.dataset["backscatter"].odc.geobox
+        if box is None or box.crs is None:
+            raise SarcastError(_NO_CRS)
+        return MapGrid.of(box)
+
+    @property
+    def times(self) -> Times:
+        """Times of the acquisitions."""
+        times: Times = self.dataset["time"].values
+        return times
+
+    def values(self, name: str) -> npt.NDArray[Any] | None:
+        """Values of a small variable, dims as in the schema; None where there is none."""
+        if name not in self.dataset:
+            return None
+        values: npt.NDArray[Any] = self.dataset[name].transpose(*SCHEMA[name].dims).values
+        return values
+
+    @cached_property
+    def _backscatter(self) -> "xr.DataArray":
+        """Dims (time, band, y, x), dB, of the bands that hold data."""
+        images = self.dataset["backscatter"].sel(band=list(self.bands))
+        return images.transpose("time", "band", "y", "x")
+
+    def image(self, index: int, box: Box) -> Float:
+        """Backscatter of an acquisition, dims (band, y, x), dB."""
+        image: Float = self._backscatter[index, :, *box].values.astype(np.float32, copy=False)
+        return image
+
+    def history(self, column: int, row: int) -> Float:
+        """Backscatter of a pixel, dims (time, band), dB."""
+        values: Float = self._backscatter[:, :, row, column].values
+        return values
+
+    def _means(self, index: int, level: int, box: Box) -> Float:
+        """Means of a part of a level that is read at once, as ``read``."""
+        return means(self.image(index, self.pyramid.full(level, box)), level)
+
+
+@dataclass(frozen=True)
+class StoredImages(CubeImages):
+    """A cube on disk, whose tiles are made from its packed values.
+
+    Attributes
+    ----------
+    stored
+        The cube.
+    kept
+        Sums of tiles of the level ``KEPT_LEVEL``.
+    """
+
+    stored: StoredCube
+    kept: Cache[Sums] = field(default_factory=lambda: Cache(_KEPT_BYTES))
+
+    @cached_property
+    def cube(self) -> "xr.Dataset":
+        """The cube as ``open_cube`` gives it."""
+        from sarcast.cube.opening import open_cube
+
+        return open_cube(self.stored.path)
+
+    @cached_property
+    def bands(self) -> tuple[str, ...]:
+        """Bands that hold data."""
+        return bands_with_data(self.stored.bands, self._has_data)
+
+    def _has_data(self, band: str) -> bool:
+        seen, at = self.values("seen"), self.stored.bands.index(band)
+        if seen is not None:
+            return bool((seen[:, at] > 0).any())
+        return any(
+            (self.stored.packed(index, part)[at] != self.stored.missing).any()
+            for index in range(len(self.times))
+            for part in cut(self.stored.shape, PART)
+        )
+
+    @cached_property
+    def grid(self) -> MapGrid:
+        """Its grid."""
+        if not self.stored.crs_wkt:
+            raise SarcastError(_NO_CRS)
+        crs = CRS.from_wkt(self.stored.crs_wkt)
+        return MapGrid(self.stored.shape, self.stored.transform, crs)
+
+    @property
+    def times(self) -> Times:
+        """Times of the acquisitions."""
+        return self.stored.times
+
+    def values(self, name: str) -> npt.NDArray[Any] | None:
+        """Values of a small variable, dims as in the schema; None where there is none."""
+        return self.stored.values(name) if name in self.stored else None
+
+    def image(self, index: int, box: Box) -> Float:
+        """Backscatter of an acquisition, dims (band, y, x), dB."""
+        return self.stored.unpack(self._packed(index, box))
+
+    def history(self, column: int, row: int) -> Float:
+        """Backscatter of a pixel, dims (time, band), dB."""
+        packed = self.stored.history(row, column)
+        return self.stored.unpack(packed[:, self._numbers])
+
+    def _packed(self, index: int, box: Box) -> npt.NDArray[np.int16]:
+        """Packed backscatter of the bands that hold data."""
+        packed = self.stored.packed(index, box)
+        return packed if self.bands == self.stored.bands else packed[self._numbers]
+
+    @property
+    def _numbers(self) -> list[int]:
+        """Indices in the store of the bands that hold data."""
+        return [self.stored.bands.index(band) for band in self.bands]
+
+    def _means(self, index: int, level: int, box: Box) -> Float:
+        """Means of a part of a level that is read at once, as ``read``."""
+        if level == 0:
+            return self.image(index, box)
+        packed = self._packed(index, self.pyramid.full(level, box))
+        return Sums.of(packed, level, self.stored.missing).means(self.stored.scale)
+
+    def read(self, index: int, level: int, box: Box) -> Float:
+        """Means of the backscatter in dB, as ``layers.Reader``: a layer of this cube."""
+        if level < KEPT_LEVEL:
+            return super().read(index, level, box)
+        levels, side = level - KEPT_LEVEL, TILE << KEPT_LEVEL
+        sums = Sums.zeros((len(self.bands), *(part.stop - part.start for part in box)))
+        down, across = (
+            range(part.start // side, -(-part.stop // side))
+            for part in self.pyramid.full(level, box)
+        )
+        for row, column in product(down, across):
+            tile = self.kept.get((index, row, column), partial(self._tile, index, row, column))
+            top, left = (number * TILE >> levels for number in (row, column))
+            sums.add(
+                tile.coarser(min(levels, TILE.bit_length() - 1)),
+                (top - box[0].start, left - box[1].start),
+            )
+        return sums.means(self.stored.scale)
+
+    def _tile(self, index: int, row: int, column: int) -> Sums:
+        """Sums of a tile of the level ``KEPT_LEVEL``."""
+        place = slice(row * TILE, (row + 1) * TILE), slice(column * TILE, (column + 1) * TILE)
+        packed = self._packed(index, self.pyramid.full(KEPT_LEVEL, place))
+        return Sums.of(packed, KEPT_LEVEL, self.stored.missing)
 
 
 def numbers(values: npt.NDArray[Any]) -> list[float | None]:

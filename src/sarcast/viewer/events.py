@@ -21,7 +21,7 @@ from sarcast.detection.event_files import json_value, read_events
 from sarcast.detection.runs import HISTORY
 from sarcast.errors import SarcastError
 from sarcast.io.files import explain_full_disk, new_file
-from sarcast.viewer.requests import NotFoundError, Verdict
+from sarcast.viewer.requests import NoSuchEventError, Verdict
 from sarcast.viewer.results import Result, is_inside
 
 if TYPE_CHECKING:
@@ -33,10 +33,6 @@ LAYER = "verdicts"
 """Its layer."""
 _COLUMNS = ("run", "event", "verdict", "kind", "earliest", "latest")
 _DAY = np.timedelta64(1, "D")
-
-
-class NoSuchEventError(NotFoundError):
-    """An event that was asked for does not exist."""
 
 
 @dataclass(frozen=True)

@@ -102,7 +102,7 @@ class Forecast:
 
     def can_predict(self) -> list[bool]:
         """Whether enough images precede each acquisition."""
-        times = self.images.cube["time"].values
+        times = self.images.times
         ranked = (
             rank_previous(times, k, chooser=self.baseline.chooser, before=self.before)
             for k in range(len(times))

@@ -15,8 +15,6 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
-"""Names and addresses of this machine alone."""
 COOKIE = "sarcast-token"
 HEADERS = {
     "content-security-policy": "default-src 'self'; img-src 'self' data: blob:; "

@@ -164,6 +164,10 @@ class NotFoundError(SarcastError):
     """What was asked for does not exist."""
 
 
+class NoSuchEventError(NotFoundError):
+    """An event that was asked for does not exist."""
+
+
 class NothingToShowError(SarcastError):
     """A path has nothing that can be shown."""
 

@@ -17,7 +17,6 @@ from sarcast.arrays import Box, Float
 from sarcast.catalogue.location import MALFORMED, time_range
 from sarcast.cube.dates import to_datetime64
 from sarcast.detection import styles
-from sarcast.detection.quicklook import backscatter_range
 from sarcast.detection.runs import ITEM, MODEL, Run, read_item, read_run
 from sarcast.errors import SarcastError
 from sarcast.sensor.units import DB
@@ -27,6 +26,7 @@ from sarcast.viewer.layers import (
     UNCERTAINTY_RANGE,
     Z_RANGE,
     Layer,
+    grey_range,
 )
 from sarcast.viewer.pyramid import Pyramid
 from sarcast.viewer.rasters import Raster
@@ -226,8 +226,7 @@ def _grey_ranges(result: Result, raster: Raster | None) -> tuple[tuple[float, fl
         return ()
     coarsest = result.pyramid.levels - 1
     image = raster.read(0, coarsest, result.pyramid.box(coarsest, 0, 0))
-    found = (backscatter_range(band) for band in image)
-    return tuple((round(low, 1), round(high, 1)) for low, high in found)
+    return tuple(map(grey_range, image))
 
 
 def _has_data(result: Result, raster: Raster) -> bool:

@@ -1,19 +1,16 @@
 """The server of the viewer: pages, tiles and series over HTTP, on this machine alone by default.
 
-It listens before anything is opened: the page loads while the cube is opened in a thread. What
-reads cubes is therefore imported there, and not here.
+The page loads while the cube is opened in a thread. What reads cubes is therefore imported there,
+and not here.
 """
 
 import asyncio
-import errno
 import gzip
 import json
 import logging
 import secrets
 import signal
-import socket
 import threading
-import webbrowser
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -24,7 +21,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
-from pydantic import BaseModel
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
@@ -32,7 +28,8 @@ from starlette.routing import Route
 
 from sarcast.errors import SarcastError
 from sarcast.io.documents import MalformedError, parse_json
-from sarcast.viewer.guards import LOOPBACK, Busy, Guard, Lane, PatientProtocol
+from sarcast.viewer.address import Listening
+from sarcast.viewer.guards import Busy, Guard, Lane, PatientProtocol
 from sarcast.viewer.requests import KINDS, REFUSALS, Answer, as_bytes, refused
 
 if TYPE_CHECKING:
@@ -43,7 +40,6 @@ _log = logging.getLogger(__name__)
 
 STATIC = Path(str(files("sarcast.viewer"))) / "static"
 """The bundle of the page."""
-DEFAULT_PORT = 8642
 WORKERS = 2
 """Tiles that are read at once."""
 WAITING = 128
@@ -240,73 +236,39 @@ def _failed(_request: Request, error: Exception) -> Response:
 # --- run ------------------------------------------------------------------------------------------
 
 
-class Address(BaseModel):
-    """Where the server listens."""
-
-    host: str = "127.0.0.1"
-    port: int = DEFAULT_PORT
-
-    @property
-    def is_loopback(self) -> bool:
-        """Whether this machine alone can reach it."""
-        return self.host in LOOPBACK
-
-    def names(self) -> frozenset[str]:
-        """Names by which it may be asked, as in a Host header; empty for any."""
-        if not self.is_loopback:
-            return frozenset()
-        shown = (f"[{name}]" if ":" in name else name for name in LOOPBACK)
-        return frozenset(f"{name}:{self.port}" for name in shown)
-
-
 class Service:
     """A server at an address.
 
     Parameters
     ----------
     open_it
-        Opens what is looked at, in a thread, once the address can be opened.
-    address
-        Where to listen; a port of 0 takes any that is free, one that is taken the next free one.
-    on_start
-        Called with the address of the page once it can be opened.
-
-    Attributes
-    ----------
-    url
-        Address of the page, with the token that it needs, if any.
-
-    Raises
-    ------
-    SarcastError
-        If the address cannot be listened at.
+        Opens what is looked at, in a thread, once requests are answered.
+    listening
+        Where it listens.
     """
 
-    def __init__(
-        self,
-        open_it: "Callable[[], Opened]",
-        address: Address,
-        on_start: Callable[[str], None] | None = None,
-    ) -> None:
-        self._socket = _listen(address)
-        address = address.model_copy(update={"port": self._socket.getsockname()[1]})
-        token = None if address.is_loopback else secrets.token_urlsafe(24)
-        host = f"[{address.host}]" if ":" in address.host else address.host
-        self.url = f"http://{host}:{address.port}/" + ("" if token is None else f"?token={token}")
-        self._server = server = Server(open_it, compress=not address.is_loopback)
-        config = uvicorn.Config(
-            Guard(server.app(), address.names(), token),
-            http=PatientProtocol,
-            ws="none",
-            lifespan="off",
-            log_level="critical",
-            access_log=False,
-            server_header=False,
-            proxy_headers=False,
-            limit_concurrency=MOST_CONNECTIONS,
-            timeout_graceful_shutdown=1,
+    def __init__(self, open_it: "Callable[[], Opened]", listening: Listening) -> None:
+        self._listening = listening
+        self._server = server = Server(open_it, compress=not listening.address.is_loopback)
+        self._running = _Running(
+            uvicorn.Config(
+                Guard(server.app(), listening.address.names(), listening.token),
+                http=PatientProtocol,
+                ws="none",
+                lifespan="off",
+                log_level="critical",
+                access_log=False,
+                server_header=False,
+                proxy_headers=False,
+                limit_concurrency=MOST_CONNECTIONS,
+                timeout_graceful_shutdown=1,
+            )
         )
-        self._running = _Running(config, partial(on_start or _nothing, self.url))
+
+    @property
+    def url(self) -> str:
+        """Address of the page, with the token that it needs, if any."""
+        return self._listening.url
 
     def run(self) -> None:
         """Serve until the process is asked to end, or ``stop`` is called in another thread.
@@ -319,9 +281,9 @@ class Service:
         opened = self._server.open()
         opened.add_done_callback(lambda done: None if done.exception() is None else self.stop())
         try:
-            self._running.run(sockets=[self._socket])
+            self._running.run(sockets=[self._listening.socket])
         finally:
-            self._socket.close()
+            self._listening.socket.close()
         if opened.done():
             opened.result()
 
@@ -330,21 +292,8 @@ class Service:
         self._running.should_exit = True
 
 
-def _nothing(_url: str) -> None:
-    """Do nothing when it starts."""
-
-
-def show(url: str) -> None:
-    """Open a page in the browser of this machine, which may take a while."""
-    threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
-
-
 class _Running(uvicorn.Server):
-    """A server that says when it can be asked, and leaves signals to the command line."""
-
-    def __init__(self, config: uvicorn.Config, on_start: Callable[[], None]) -> None:
-        super().__init__(config)
-        self._on_start = on_start
+    """A server that leaves signals to the command line."""
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -359,30 +308,3 @@ class _Running(uvicorn.Server):
         finally:
             for number, handler in zip(numbers, before, strict=True):
                 signal.signal(number, handler)
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Begin to listen."""
-        await super().startup(sockets)
-        self._on_start()
-
-
-def _listen(address: Address) -> socket.socket:
-    """A socket that listens at an address, or at the next free port."""
-    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
-    ports = range(address.port, address.port + 20) if address.port else (0,)
-    problem: OSError | None = None
-    for port in ports:
-        listening = socket.socket(family, socket.SOCK_STREAM)
-        try:
-            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listening.bind((address.host, port))
-            return listening
-        except OSError as error:
-            listening.close()
-            problem = error
-            if error.errno != errno.EADDRINUSE:
-                break
-    raise SarcastError(
-        f"cannot listen at {address.host} port {address.port} "
-        f"({problem.strerror if problem else 'in use'}); name another with --host and --port"
-    )

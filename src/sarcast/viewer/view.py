@@ -7,29 +7,31 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import xarray as xr
-from odc.geo.geobox import GeoBox
 
 from sarcast.arrays import Float
 from sarcast.cube.metadata import METADATA
-from sarcast.cube.opening import open_cube
-from sarcast.detection.runs import ITEM
+from sarcast.cube.stored import StoredCube
 from sarcast.errors import SarcastError
-from sarcast.io.footprint import by_code, pixel_size_m
 from sarcast.sensor.conditions import PLATFORMS
 from sarcast.sensor.orbits import ASCENDING, DESCENDING
 from sarcast.viewer.cache import Cache
-from sarcast.viewer.cubes import CubeImages
-from sarcast.viewer.events import Events
-from sarcast.viewer.expected import Forecast
+from sarcast.viewer.cubes import CubeImages, DatasetImages, StoredImages
+from sarcast.viewer.grid import MapGrid
 from sarcast.viewer.layers import RAMPS, Layer
 from sarcast.viewer.pyramid import TILE, NoSuchTileError, Pyramid, padded
 from sarcast.viewer.requests import NothingToShowError
-from sarcast.viewer.results import Result
-from sarcast.windows import Predictor, PreviousOptions
+from sarcast.windows.options import PreviousOptions
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from sarcast.viewer.events import Events
+    from sarcast.viewer.expected import Forecast
+    from sarcast.viewer.results import Result
+    from sarcast.windows import Predictor
 
 POLL_S = 5.0
 """Seconds after which a page asks again whether the data have changed."""
@@ -53,7 +55,7 @@ class Shown:
         Cube of a detection or of alerts; None: the one that its record names, where it exists.
     """
 
-    predictor: Predictor | None = None
+    predictor: "Predictor | None" = None
     baseline: PreviousOptions | None = None
     cube: Path | None = None
 
@@ -85,11 +87,11 @@ class View:
     title: str
     kind: str
     version: str
-    grid: GeoBox
+    grid: MapGrid
     images: CubeImages | None = None
-    forecast: Forecast | None = None
-    result: Result | None = None
-    events: Events | None = None
+    forecast: "Forecast | None" = None
+    result: "Result | None" = None
+    events: "Events | None" = None
     tiles: Cache[Float] | None = None
 
     @property
@@ -120,21 +122,13 @@ class View:
 
     def description(self) -> dict[str, Any]:
         """All that a page needs to begin, as JSON."""
-        grid, pyramid, result = by_code(self.grid), self.pyramid, self.result
+        result = self.result
         return {
             "version": self.version,
             "title": self.title,
             "kind": self.kind,
-            "grid": {
-                "crs": str(grid.crs),
-                "wkt": grid.crs.to_wkt() if grid.crs else "",
-                "transform": list(grid.transform)[:6],
-                "width": pyramid.columns,
-                "height": pyramid.rows,
-                "bounds": list(grid.boundingbox.bbox),
-                "pixel_m": pixel_size_m(grid)[0],
-            },
-            "levels": pyramid.levels,
+            "grid": self.grid.description(),
+            "levels": self.pyramid.levels,
             "finest": 0,
             "tile": TILE,
             "poll_s": POLL_S,
@@ -213,11 +207,10 @@ class View:
                 f"expected a column below {self.pyramid.columns} and a row below "
                 f"{self.pyramid.rows}, got {column} and {row}"
             )
-        x, y = self.grid.transform * (column + 0.5, row + 0.5)
         series: dict[str, Any] = {
             "x": column,
             "y": row,
-            "coordinates": [x, y],
+            "coordinates": self.grid.coordinate(column + 0.5, row + 0.5),
             **_NO_SERIES,
             "has_model": self.forecast is not None,
         }
@@ -359,20 +352,14 @@ def open_path(path: Path, how: Shown) -> Opened:
         If it is none of these, or damaged.
     """
     tiles: Cache[Float] = Cache(_TILE_BYTES)
-    if not any((path / name).exists() for name in (METADATA, ITEM, "backscatter")):
-        raise NothingToShowError(path)
-    if (path / METADATA).exists() or not (path / ITEM).exists():
-        if how.cube is not None:
-            raise SarcastError(f"{path} is a cube itself; --cube is for detections and alerts")
+    if (path / METADATA).exists():
+        return _open_cube(path, how, tiles)
+    from sarcast.detection.runs import ITEM
 
-        def open_view(version: str) -> View:
-            return replace(
-                view_of_cube(open_cube(path), path.resolve().stem, how),
-                version=version,
-                tiles=tiles,
-            )
-
-        return Opened(open_view, [path / METADATA])
+    if not (path / ITEM).exists():
+        if not (path / "backscatter").exists():
+            raise NothingToShowError(path)
+        return _open_cube(path, how, tiles)
     cube = how.cube or _recorded_cube(path)
 
     def open_result(version: str) -> View:
@@ -382,7 +369,18 @@ def open_path(path: Path, how: Shown) -> Opened:
     return Opened(open_result, stamps)
 
 
-def view_of_cube(cube: xr.Dataset, title: str, how: Shown) -> View:
+def _open_cube(path: Path, how: Shown, tiles: Cache[Float]) -> Opened:
+    if how.cube is not None:
+        raise SarcastError(f"{path} is a cube itself; --cube is for detections and alerts")
+
+    def open_view(version: str) -> View:
+        view = _view_of_images(StoredImages(StoredCube.open(path)), path.resolve().stem, how)
+        return replace(view, version=version, tiles=tiles)
+
+    return Opened(open_view, [path / METADATA])
+
+
+def view_of_cube(cube: "xr.Dataset", title: str, how: Shown) -> View:
     """View of a cube that is open.
 
     Raises
@@ -390,21 +388,28 @@ def view_of_cube(cube: xr.Dataset, title: str, how: Shown) -> View:
     SarcastError
         If it has no grid, no band of Sentinel-1 or no acquisition.
     """
-    images = CubeImages(cube)
-    if images.grid is None or images.grid.crs is None:
-        raise SarcastError("the cube has no CRS, so it cannot be shown as a map; build it again")
-    if cube.sizes["time"] == 0:
+    return _view_of_images(DatasetImages(cube), title, how)
+
+
+def _view_of_images(images: CubeImages, title: str, how: Shown) -> View:
+    grid, forecast = images.grid, None
+    if len(images.times) == 0:
         raise SarcastError("the cube has no acquisition yet; add scenes with sarcast cube")
-    forecast = None
     if how.predictor is not None:
+        from sarcast.viewer.expected import Forecast
+
         forecast = Forecast(images, how.predictor, how.baseline or PreviousOptions())
-    return View(title, "cube", "0", images.grid, images, forecast)
+    return View(title, "cube", "0", grid, images, forecast)
 
 
 def _view_of_result(path: Path, cube: Path | None, how: Shown) -> View:
+    from sarcast.viewer.events import Events
+    from sarcast.viewer.expected import Forecast
+    from sarcast.viewer.results import Result
+
     result = Result.open(path)
-    images = None if cube is None else CubeImages(open_cube(cube))
-    if images is not None and images.grid != result.grid:
+    images = None if cube is None else StoredImages(StoredCube.open(cube))
+    if images is not None and images.grid.box != result.grid:
         if how.cube is not None:
             raise SarcastError(
                 f"{cube} has another grid than {path}; name the cube that it was made from"
@@ -416,12 +421,12 @@ def _view_of_result(path: Path, cube: Path | None, how: Shown) -> View:
             raise SarcastError(f"the cube of {path} was not found; name it with --cube")
         baseline = how.baseline or result.previous
         forecast = Forecast(images, how.predictor, baseline, result.end_of_baseline)
-    times = () if images is None else tuple(images.cube["time"].values)
+    times = () if images is None else tuple(images.times)
     return View(
         path.resolve().name,
         result.kind,
         "0",
-        result.grid,
+        MapGrid.of(result.grid),
         images,
         forecast,
         result,
@@ -431,6 +436,8 @@ def _view_of_result(path: Path, cube: Path | None, how: Shown) -> View:
 
 def _recorded_cube(path: Path) -> Path | None:
     """The cube that the record of a result names, where it exists."""
+    from sarcast.viewer.results import Result
+
     recorded = Result.open(path).run.cube
     for found in (Path(recorded), path / recorded, path.parent / recorded):
         if (found / METADATA).is_file():
