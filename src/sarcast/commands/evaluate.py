@@ -44,6 +44,7 @@ from sarcast.evaluation.simulation.changes import (
 )
 from sarcast.evaluation.targets import WindowOptions, predictors_by_role, windows_to_evaluate
 from sarcast.io.files import new_folder
+from sarcast.io.images import grid_of_images
 from sarcast.prediction import DEFAULT_CONTEXT, DEFAULT_PRECISION, Model, load_model
 from sarcast.sensor.conditions import WEATHER
 from sarcast.tfrecord import Faults, is_store, open_samples, tfrecord_files
@@ -184,7 +185,7 @@ def _evaluate_detection(
 ) -> None:
     """Write ``detection.json`` and the report of an evaluation of detection."""
     cube = open_cube(source)
-    truth = None if config.truth is None else read_truth(config.truth, cube.odc.geobox)
+    truth = None if config.truth is None else read_truth(config.truth, grid_of_images(cube))
     simulated, resampled = np.random.default_rng(config.seed).spawn(2)
     result = evaluate_detection(
         cube,

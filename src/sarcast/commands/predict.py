@@ -14,6 +14,7 @@ from sarcast.detection.output import expected_rasters, write_item
 from sarcast.io.cogs import write_cogs
 from sarcast.io.files import new_folder, scratch_folder
 from sarcast.io.footprint import centre, footprint
+from sarcast.io.images import grid_of_images
 from sarcast.prediction import load_model
 from sarcast.prediction.predict import Chosen, predict_date
 from sarcast.prediction.uncertainty import with_validation_std
@@ -46,7 +47,7 @@ def predict(cube: Path, *, config: Annotated[PredictConfig, FLAT]) -> None:
         model = load_model(config.model, precision=config.precision, context=config.context)
         config = config.model_copy(update={"precision": model.precision})
         index = time_index_of(opened, config.at)
-        grid = opened["backscatter"].odc.geobox
+        grid = grid_of_images(opened["backscatter"])
         _, latitude = centre(footprint(grid))
         conditions = read_conditions(read_settings(config.set), latitude)
         with scratch_folder(folder / SCRATCH) as scratch:

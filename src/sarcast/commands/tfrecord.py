@@ -14,6 +14,7 @@ from sarcast.commands.config import FLAT, Config, non_default_flags, write_recor
 from sarcast.cube import open_cube
 from sarcast.errors import SarcastError
 from sarcast.io.files import new_folder
+from sarcast.io.images import grid_of_images
 from sarcast.io.progress import track
 from sarcast.tfrecord import (
     Faults,
@@ -125,7 +126,7 @@ def _windows(cube: xr.Dataset, config: ExportConfig) -> Iterator[Sample]:
 
 def _location(cube: xr.Dataset, offset: PixelOffset, size: int) -> str:
     """Centre of a window as well-known text, EPSG:4326."""
-    geobox = cube.odc.geobox
+    geobox = grid_of_images(cube)
     row, column = (start + size / 2.0 for start in offset)
     centre = point(*(geobox.affine * (column, row)), crs=geobox.crs).to_crs("EPSG:4326")
     x, y = centre.coords[0]

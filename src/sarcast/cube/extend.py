@@ -35,6 +35,7 @@ from sarcast.ingest.scenes.profile import scene_profiles
 from sarcast.ingest.scenes.stac import declare_nodata, normalise_items
 from sarcast.io.footprint import by_code, footprint
 from sarcast.io.grid import describe_spacing, make_grid, read_area
+from sarcast.io.images import grid_of_images
 from sarcast.io.remote import RemoteOptions
 from sarcast.sensor.orbits import PASS_GAP
 
@@ -174,7 +175,7 @@ def extend_by_new(
     request = _as_recorded(to, existing, request)
     known = _scene_ids(existing)
     catalogue, scenes = _catalogue_of(source, to, request.names, existing)
-    grid, left_out = by_code(existing.odc.geobox), LeftOut()
+    grid, left_out = by_code(grid_of_images(existing)), LeftOut()
     items = _search(catalogue, footprint(grid), scenes, request, left_out)
     late = {item.id for item in items if item.id not in known and _is_late(item, processed)}
     items = [item for item in items if item.id not in late]
@@ -228,7 +229,7 @@ def _grid(
     request: Request,
 ) -> GeoBox:
     """The grid requested; what was not specified is that of the existing cube, if there is one."""
-    like = None if existing is None else by_code(existing.odc.geobox)
+    like = None if existing is None else by_code(grid_of_images(existing))
     if like is not None and (area, request.crs, request.resolution) == (None, None, None):
         return like
     return make_grid(area, items, crs=request.crs, resolution=request.resolution, like=like)

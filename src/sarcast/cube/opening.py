@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import odc.geo.xr  # noqa: F401 - registers the accessor that reads the CRS
 import xarray as xr
 import zarr
 from xarray.backends import BackendArray
@@ -16,6 +15,7 @@ from sarcast.cube.metadata import damaged
 from sarcast.cube.schema import COORDINATES, unpack
 from sarcast.cube.stored import check_can_open, time_order
 from sarcast.errors import SarcastError
+from sarcast.io.images import grid_of_images
 
 
 def open_cube(path: Path | str) -> xr.Dataset:
@@ -65,7 +65,7 @@ def open_with_steps(path: Path) -> tuple[xr.Dataset, npt.NDArray[np.intp]]:
         checked = checked.assign_attrs(packed.attrs)
         cube = xr.decode_cf(checked, decode_coords="all", decode_timedelta=False)
         cube = cube.set_coords([name for name in COORDINATES if name in cube])
-        if cube["backscatter"].odc.geobox is None:
+        if grid_of_images(cube["backscatter"]) is None:
             raise ValueError("y and x are no grid")
         views = ("platform", "orbit_direction", "relative_orbit")
         order = time_order(cube["time"].values, [cube[name].values.tolist() for name in views])

@@ -27,6 +27,7 @@ from sarcast.detection.blocks import (
 )
 from sarcast.detection.judged import Part
 from sarcast.io.boxes import cut, moved, whole
+from sarcast.io.images import grid_of_images
 from sarcast.io.memory import release_memory
 from sarcast.io.scratch import CHUNK_PX, Array, Scratch
 from sarcast.windows import PixelShape
@@ -76,7 +77,7 @@ class Area:
     @property
     def grid(self) -> GeoBox:
         """Grid of the part."""
-        return self.part.cube["backscatter"].odc.geobox
+        return grid_of_images(self.part.cube["backscatter"])
 
     @property
     def shape(self) -> PixelShape:

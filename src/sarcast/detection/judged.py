@@ -15,6 +15,7 @@ from sarcast.arrays import Bool, Box
 from sarcast.detection.strata import COVERS, Past, find_water
 from sarcast.errors import SarcastError
 from sarcast.io.grid import read_area
+from sarcast.io.images import grid_of_images
 from sarcast.io.outlines import rasterized
 from sarcast.io.polygons import to_crs
 from sarcast.prediction.scene import MARGIN_PX
@@ -71,7 +72,7 @@ def crop(cube: xr.Dataset, area: str | None) -> Part:
     SarcastError
         If the area cannot be read or does not touch the cube.
     """
-    grid: GeoBox = cube["backscatter"].odc.geobox
+    grid: GeoBox = grid_of_images(cube["backscatter"])
     if area is None:
         return Part(cube, np.broadcast_to(np.True_, grid.shape.yx))
     outline = _outline(area, grid)
@@ -177,7 +178,7 @@ def _any(part: Part, past: Past, places: "Sequence[str | BaseGeometry]") -> Bool
     union = np.zeros(part.inside.shape, dtype=bool)
     for place in places:
         if not isinstance(place, str):
-            union |= rasterized([place], part.cube["backscatter"].odc.geobox)
+            union |= rasterized([place], grid_of_images(part.cube["backscatter"]))
         elif place == WATER:
             union |= find_water(past)
         else:
@@ -200,7 +201,7 @@ def _named(cube: xr.Dataset, name: str) -> "str | BaseGeometry":
             f"--within and --outside take {', '.join(COVERS)}, {WATER} or a vector file; {name!r} "
             f"is none of these and does not exist"
         )
-    return _outline(name, cube["backscatter"].odc.geobox)
+    return _outline(name, grid_of_images(cube["backscatter"]))
 
 
 def _outline(name: str, grid: GeoBox) -> "BaseGeometry":

@@ -24,6 +24,7 @@ from sarcast.detection.quicklook import backscatter_range, thinned, write_quickl
 from sarcast.detection.runs import ITEM, MODEL, MODEL_SHA256
 from sarcast.io.cogs import Cog, Parts, write_cogs
 from sarcast.io.footprint import footprint, geojson
+from sarcast.io.images import grid_of_images
 from sarcast.windows import Predictor
 
 if TYPE_CHECKING:
@@ -146,7 +147,7 @@ def write_detection(
         "sarcast:events": len(detection.events),
         **provenance,
     }
-    grid = images["expected"].odc.geobox
+    grid = grid_of_images(images["expected"])
     last = detection.watched[-1]
     write_item(folder, item_id, grid, last, properties, watched=detection.watched)
 
@@ -199,7 +200,7 @@ def change_rasters(folder: Path, detection: "Detection") -> Iterator[Cog]:
 
 
 def _grid(images: xr.Dataset) -> GeoBox:
-    return images["expected"].odc.geobox
+    return grid_of_images(images["expected"])
 
 
 def _stacked(images: xr.Dataset, names: Sequence[str]) -> Parts:

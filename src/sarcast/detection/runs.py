@@ -18,6 +18,7 @@ from sarcast.catalogue.scene import grid_fields
 from sarcast.cube.dates import iso_time
 from sarcast.errors import SarcastError
 from sarcast.io.documents import parse_json, read_yaml
+from sarcast.io.images import grid_of_images
 from sarcast.io.results import FILES, RECORD
 
 ITEM = "item.json"
@@ -104,7 +105,7 @@ def inputs_hash(cube: xr.Dataset, last: np.datetime64, model: Mapping[str, Any])
     scenes = seen["scene_id"].values if "scene_id" in seen.coords else np.array([])
     return _hash(
         [
-            grid_fields(cube["backscatter"].odc.geobox),
+            grid_fields(grid_of_images(cube["backscatter"])),
             cube["band"].values.tolist(),
             {name: cube.attrs.get(name) for name in ("resampling", "speckle_filter")},
             [iso_time(time) for time in seen["time"].values],

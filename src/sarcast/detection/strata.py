@@ -17,6 +17,7 @@ from scipy import ndimage
 from sarcast.arrays import Bool, Double, Float, Labels
 from sarcast.detection.smoothing import reach_px, smooth
 from sarcast.io.footprint import pixel_size_m
+from sarcast.io.images import grid_of_images
 from sarcast.windows import PixelOffset
 
 COVERS = ("forest", "open_land")
@@ -197,7 +198,7 @@ class Past:
     @property
     def sigma_px(self) -> tuple[float, float]:
         """Standard deviation of the smoothing in rows and columns, pixels."""
-        return smoothing_px(self.cube["backscatter"].odc.geobox)
+        return smoothing_px(grid_of_images(self.cube["backscatter"]))
 
     @cached_property
     def _moments(self) -> Double:

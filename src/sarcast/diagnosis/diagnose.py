@@ -14,6 +14,7 @@ from sarcast.cube.executor import WorkerOptions
 from sarcast.diagnosis.installation import Installation, describe_installation
 from sarcast.diagnosis.machine import Machine, Part, describe_machine
 from sarcast.errors import SarcastError, first_line
+from sarcast.io.images import grid_of_images
 from sarcast.prediction import Model, load_model
 from sarcast.prediction.model_folder import SHIPPED
 from sarcast.prediction.strategies import STRATEGIES
@@ -165,7 +166,7 @@ def _check_cube(
         rows=cube.sizes["y"],
         columns=cube.sizes["x"],
         bands=report.bands,
-        crs=_crs_name(cube.odc.geobox),
+        crs=_crs_name(grid_of_images(cube)),
         size_bytes=sum(file.stat().st_size for file in path.rglob("*") if file.is_file()),
     )
 

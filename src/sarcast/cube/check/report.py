@@ -35,6 +35,7 @@ from sarcast.cube.chunks import present_chunks
 from sarcast.cube.executor import WorkerOptions, Workers, start_workers
 from sarcast.cube.opening import open_with_steps
 from sarcast.errors import first_line
+from sarcast.io.images import grid_of_images
 from sarcast.io.progress import track
 
 _WINDOW = 512
@@ -86,7 +87,7 @@ def check_cube(path: Path, *, workers: WorkerOptions = WorkerOptions()) -> CubeR
     cube, steps = open_with_steps(path)
     arrays = StoredArrays(path)
     faults = list(arrays.metadata_faults())
-    if cube.odc.geobox is None:
+    if grid_of_images(cube) is None:
         faults.append("the cube has no grid: its coordinates or its spatial_ref are damaged")
     if faults:
         return CubeReport(tuple(faults), (), (), ())

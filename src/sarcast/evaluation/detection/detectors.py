@@ -16,6 +16,7 @@ from sarcast.evaluation.detection.rivals import rule_findings, series_of
 from sarcast.evaluation.detection.rules import Rule, Series
 from sarcast.evaluation.detection.watches import Findings, WatchCase
 from sarcast.evaluation.metrics.events import DetectorRole, DetectorScores
+from sarcast.io.images import grid_of_images
 from sarcast.prediction.predict import predict_targets
 from sarcast.prediction.strategies import STRATEGIES, Strategy
 from sarcast.prediction.tiles import TileOptions
@@ -193,6 +194,6 @@ class RuleDetector:
 
     def find(self, watch: WatchCase) -> Findings:
         """Find events in a watch."""
-        grid = watch.cube.odc.geobox
+        grid = grid_of_images(watch.cube)
         fewest = max(1, math.ceil(self.min_area_ha / pixel_ha(grid)))
         return rule_findings(self.rule, self.series.of(watch), grid, fewest)

@@ -12,6 +12,7 @@ from sarcast.evaluation.detection.scores import MatchOptions, match
 from sarcast.evaluation.detection.watches import Findings, WatchCase, score
 from sarcast.evaluation.metrics.events import DetectorScores
 from sarcast.evaluation.report.detection import ChangeMap
+from sarcast.io.images import grid_of_images
 
 if TYPE_CHECKING:
     import geopandas
@@ -93,7 +94,7 @@ def change_map(
     options: MatchOptions | None = None,
 ) -> ChangeMap:
     """Map what a detector found, missed and reported falsely at its own level."""
-    grid = watch.cube.odc.geobox
+    grid = grid_of_images(watch.cube)
     level = detector.levels[-1] if detector.own_level is None else detector.own_level
     events = findings.events(level)
     matched = match(

@@ -14,6 +14,7 @@ from sarcast.evaluation.detection.rules import Rule, Series, above
 from sarcast.evaluation.detection.truth import tracks_of
 from sarcast.evaluation.detection.watches import Findings, WatchCase
 from sarcast.io.footprint import pixel_size_m
+from sarcast.io.images import grid_of_images
 from sarcast.io.outlines import outlines_of
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def series_of(watch: WatchCase, predicted: xr.Dataset) -> Series:
         images,
         di.subtract(actual, expected),
         di.z(actual, expected, std),
-        min(pixel_size_m(watch.cube.odc.geobox)),
+        min(pixel_size_m(grid_of_images(watch.cube))),
     )
 
 

@@ -21,6 +21,7 @@ from sarcast.errors import SarcastError
 from sarcast.evaluation.simulation.changes import Change, Gaussian, Offset, Statistical
 from sarcast.evaluation.simulation.image import LandImage
 from sarcast.evaluation.simulation.shapes import ShapeOptions, filled, random_polygon
+from sarcast.io.images import grid_of_images
 from sarcast.io.outlines import outlines_of
 
 if TYPE_CHECKING:
@@ -142,7 +143,9 @@ def with_persistent_changes(
     drawn = [
         _Drawn(shape, kinds[number % len(kinds)], _onset(len(watched), options, rng=rng))
         for number, shape in enumerate(
-            _draw(land if within is None else land & within, until.odc.geobox, options, rng=rng)
+            _draw(
+                land if within is None else land & within, grid_of_images(until), options, rng=rng
+            )
         )
     ]
     after = images.copy()
@@ -250,7 +253,7 @@ def _truth(
 ) -> "geopandas.GeoDataFrame":
     import geopandas as gpd
 
-    grid, times = cube.odc.geobox, cube["time"].values.astype("datetime64[s]")
+    grid, times = grid_of_images(cube), cube["time"].values.astype("datetime64[s]")
     onsets = np.array([steps[each.onset] for each in drawn])
     added = after - before
     return gpd.GeoDataFrame(

@@ -21,6 +21,7 @@ from sarcast.cube.dates import to_datetime64
 from sarcast.detection.regions import M2_PER_HA
 from sarcast.errors import SarcastError
 from sarcast.io.footprint import pixel_size_m
+from sarcast.io.images import grid_of_images
 from sarcast.io.outlines import rasterized
 from sarcast.io.polygons import read_polygons
 
@@ -217,7 +218,7 @@ def with_magnitudes(
         With a column for each band as ``vv_db``, and ``magnitude_db``, the greatest of their
         absolute values; NaN where no image before or after the change is in the cube.
     """
-    grid = cube.odc.geobox
+    grid = grid_of_images(cube)
     unchanged = ~rasterized(truth.geometry, grid)
     bands = [str(band) for band in cube["band"].values]
     moved = np.full((len(truth), len(bands)), np.nan)
@@ -270,7 +271,7 @@ def _movement(
     steps: Sequence[tuple[list[int], list[int]]],
 ) -> Double:
     """Movement of each band inside an outline minus that around it, dims (band), dB."""
-    grid = cube.odc.geobox
+    grid = grid_of_images(cube)
     box = _box_around(outline, grid)
     inside = rasterized([outline], grid[box])
     around = unchanged[box] & ~inside

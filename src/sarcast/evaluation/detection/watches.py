@@ -16,6 +16,7 @@ from sarcast.evaluation.detection.truth import counted_changes
 from sarcast.evaluation.metrics import count_scores, roc
 from sarcast.evaluation.metrics.events import DetectorScores, TruthScore, WatchScore
 from sarcast.evaluation.simulation.changes import Change
+from sarcast.io.images import grid_of_images
 from sarcast.io.outlines import rasterized
 
 if TYPE_CHECKING:
@@ -166,7 +167,7 @@ def score(
     options
         When a change is found, and how near an event must be.
     """
-    grid = watch.cube.odc.geobox
+    grid = grid_of_images(watch.cube)
     matches = {
         level: match(
             findings.events(level),
@@ -219,7 +220,7 @@ def _truth_scores(
 
 def _pixel_auc(watch: WatchCase, statistic: Float) -> float | None:
     """Area under the ROC curve of the pixels; those of changes that do not count are left out."""
-    grid, outlines = watch.cube.odc.geobox, watch.truth.geometry.to_numpy()
+    grid, outlines = grid_of_images(watch.cube), watch.truth.geometry.to_numpy()
     changed = rasterized(list(outlines[watch.counted]), grid)
     other = rasterized(list(outlines[~watch.counted]), grid) & ~changed
     valid = np.isfinite(statistic) & ~other

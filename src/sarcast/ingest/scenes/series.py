@@ -5,13 +5,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import odc.geo.xr  # noqa: F401 - registers the accessor that reads the grid
 
 from sarcast.catalogue.scene import BANDS
 from sarcast.errors import SarcastError
 from sarcast.ingest.cf import open_cf
 from sarcast.ingest.scenes.profile import SceneProfile
 from sarcast.io.cogs import write_cog
+from sarcast.io.images import grid_of_images
 from sarcast.io.progress import track
 
 
@@ -46,7 +46,7 @@ def unpack(path: Path, profile: SceneProfile, folder: Path) -> Iterator[tuple[dt
                 f"{path} must contain VV or VH along {profile.series!r}, but contains "
                 f"{', '.join(map(str, source.data_vars))} along {', '.join(map(str, source.dims))}"
             )
-        grid = source.odc.geobox
+        grid = grid_of_images(source)
         if grid is None or grid.crs is None:
             raise SarcastError(f"{path} has no CRS; add a CF grid mapping to its variables")
         times = source[profile.series].values.astype("datetime64[s]").tolist()
