@@ -90,7 +90,7 @@ def area_of(watching: Observer, **words: object) -> Area:
 
 def observed(watching: Observer, watch: Watch) -> Observation:
     area = area_of(watching)
-    found = watching.observe(watch, area, watching.plots(area)).observation
+    found = watching.observe(watch, area, watching.plots(area))
     return found.read(whole(area.shape), watching.strata)
 
 

@@ -18,12 +18,14 @@ from sarcast.detection.events import describe_events
 from sarcast.detection.judged import crop, trim
 from sarcast.detection.layers import SeriesLayers, images_of
 from sarcast.detection.null import Counts, Null
-from sarcast.detection.observation import ObservationLayers, Sighting
+from sarcast.detection.observation import ObservationLayers, Observer, Sighting
 from sarcast.detection.prepare import EvidenceOptions, measure_null, observer_of
+from sarcast.detection.regions import Regions
 from sarcast.detection.residuals import watched_bands
 from sarcast.detection.watch import Watch, WatchOptions, plan_watch
 from sarcast.errors import SarcastError, UsageError
 from sarcast.io.footprint import by_code
+from sarcast.io.images import grid_of_images
 from sarcast.io.scratch import Array
 from sarcast.windows import Predictor
 
@@ -89,7 +91,7 @@ class Detection:
     @property
     def grid(self) -> GeoBox:
         """Grid of the images."""
-        return self.images["expected"].odc.geobox
+        return grid_of_images(self.images["expected"])
 
     @property
     def judged(self) -> Bool:
@@ -184,21 +186,25 @@ def _detect(
     threshold = _threshold(null, options)
     before = cube["time"].values[cube["time"].values < watch.before].max()
     with area.with_scratch() as passing:
-        sighting = observer.observe(watch, passing, plots, means=area.scratch)
-        evidence = _evidence(sighting, null, passing, plots)
-        shifts = sighting.observation.shift
-        regions = observer.regions_in(passing, plots, evidence, shifts).above(threshold)
+        sighting = observer.see(watch, passing, plots, means=area.scratch)
+        evidence, regions = _found(observer, sighting, null, passing, plots)
         source = SeriesLayers(sighting, evidence, passing.kept(null.strata), cube, before)
+        regions = regions.above(threshold)
         events, onsets = describe_events(regions, source, area.grid)
-        images = trim(images_of(source, regions, onsets, area), area.part.inside)
+        images = images_of(source, regions, onsets, area)
+    images = trim(images, area.part.inside)
     return Detection(images, events, source.times, before, threshold, null, options)
 
 
-def _evidence(sighting: Sighting, null: Null, area: Area, plots: Plots) -> Array:
-    """Evidence of all pixels, dims (y, x)."""
-    layer, counts = judge(sighting.observation, null, area, plots)
-    _check_looks(counts, len(sighting.images.times))
-    return layer
+def _found(
+    observer: Observer, sighting: Sighting, null: Null, area: Area, plots: Plots
+) -> tuple[Array, Regions]:
+    """Evidence of all pixels, dims (y, x), and its regions; statistics are not kept."""
+    with area.with_scratch() as passing:
+        observation = observer.measured(sighting.residuals, sighting.typical, passing, plots)
+        evidence, counts = judge(observation, null, area, plots)
+        _check_looks(counts, len(sighting.images.times))
+        return evidence, observer.regions_in(area, plots, evidence, observation.shift)
 
 
 def judge(
@@ -248,7 +254,7 @@ def _conditions_of(
     cube: xr.Dataset, predictor: Predictor, watch: Watch, options: DetectOptions
 ) -> dict[str, str]:
     """What null distributions hold for."""
-    grid = by_code(cube["backscatter"].odc.geobox)
+    grid = by_code(grid_of_images(cube["backscatter"]))
     chosen = (
         *("previous", "chooser", "gap", "direction", "bands", "min_area"),
         *("area", "within", "outside"),

@@ -36,6 +36,7 @@ from sarcast.detection.residuals import (
 from sarcast.detection.smoothing import smooth
 from sarcast.detection.watch import Watch
 from sarcast.io.footprint import pixel_size_m
+from sarcast.io.images import grid_of_images
 from sarcast.io.scratch import Array, Scratch
 
 MEANS = ("actual", "expected", "difference", "std")
@@ -125,12 +126,14 @@ class ResidualLayers:
 
 @dataclass(frozen=True)
 class Sighting:
-    """A watch by parts: its images, their residuals, and the statistics of these.
+    """A watch by parts: its images and their residuals.
 
     Attributes
     ----------
-    images, residuals, observation
+    images, residuals
         By parts.
+    typical
+        Typical norm of the residuals of each target, as ``typical_norms`` gives it.
     means
         Of ``MEANS``, dims (band, y, x), dB, over the targets that see a pixel; none if they were
         not asked for.
@@ -138,7 +141,7 @@ class Sighting:
 
     images: WatchedImages
     residuals: ResidualLayers
-    observation: ObservationLayers
+    typical: Sequence[float]
     means: Mapping[str, Array]
 
 
@@ -168,7 +171,7 @@ class Observer:
     @property
     def pixel_m(self) -> tuple[float, float]:
         """Height and width of a pixel, metres."""
-        return pixel_size_m(self.reader.cube.odc.geobox)
+        return pixel_size_m(grid_of_images(self.reader.cube))
 
     @property
     def finest_px(self) -> tuple[float, ...]:
@@ -185,10 +188,8 @@ class Observer:
         """All of an area, in blocks with the halo that the statistics need."""
         return Plots.all_of(area, halo_px(self.pixel_m))
 
-    def observe(
-        self, watch: Watch, area: Area, plots: Plots, means: Scratch | None = None
-    ) -> Sighting:
-        """Predict the targets of a watch and compute its statistics.
+    def see(self, watch: Watch, area: Area, plots: Plots, means: Scratch | None = None) -> Sighting:
+        """Predict the targets of a watch, and compare them with the actual images.
 
         Parameters
         ----------
@@ -205,7 +206,12 @@ class Observer:
         shape = len(images.bands), *area.shape
         kept = {name: means.images(shape, np.float32) for name in MEANS} if means else {}
         residuals, typical = self.levelled(images, area, plots, means=kept)
-        return Sighting(images, residuals, self.measured(residuals, typical, area, plots), kept)
+        return Sighting(images, residuals, typical, kept)
+
+    def observe(self, watch: Watch, area: Area, plots: Plots) -> ObservationLayers:
+        """Compute the statistics of a watch; arguments as in ``see``."""
+        seen = self.see(watch, area, plots)
+        return self.measured(seen.residuals, seen.typical, area, plots)
 
     def observe_residuals(self, residuals: Residuals) -> Observation:
         """Compute the statistics of the residuals of a watch, of the whole cube at once."""
@@ -235,7 +241,7 @@ class Observer:
         images
             Of the targets.
         area, plots
-            As in ``observe``.
+            As in ``see``.
         last
             Dims (band, y, x): receives actual - expected of the last target, dB; NaN where it is
             not judged in every band.
@@ -263,7 +269,7 @@ class Observer:
     def measured(
         self, residuals: ResidualLayers, typical: Sequence[float], area: Area, plots: Plots
     ) -> ObservationLayers:
-        """Compute the statistics of levelled residuals, block by block, as ``observe`` does."""
+        """Compute the statistics of levelled residuals, block by block; arguments as in ``see``."""
         targets, bands, *shape = residuals.raw.shape
         names = names_of(targets, self.direction)
         found = ObservationLayers(
@@ -304,7 +310,7 @@ class _ReadResiduals:
 
 def _means(images: xr.Dataset, residuals: Float) -> dict[str, Float]:
     """Compute ``MEANS``, dims (band, y, x), over the targets that have residuals."""
-    seen = np.isfinite(residuals).all(axis=1)
+    seen = np.asarray(np.isfinite(residuals).all(axis=1))
     found = {
         name: mean_over_looks(images[name].values, seen) for name in ("actual", "expected", "std")
     }

@@ -11,6 +11,7 @@ import xarray as xr
 from sarcast.arrays import Double, Float
 from sarcast.detection import styles
 from sarcast.io.files import new_file
+from sarcast.io.images import grid_of_images
 from sarcast.windows import join_names
 
 if TYPE_CHECKING:
@@ -101,17 +102,30 @@ def downsampled(images: xr.Dataset, most: int = PANEL_PIXELS) -> tuple[xr.Datase
     """
     factor = max(1, math.ceil(max(images.sizes["y"], images.sizes["x"]) / most))
     images = images.transpose("band", "y", "x")
-    if factor == 1:
-        return images.mean("band"), 1
     rows = factor * max(1, _STRIP_PIXELS // (factor * images.sizes["x"]))
-    strips = [
-        images.isel(y=slice(start, start + rows))
-        .mean("band")
-        .coarsen(y=factor, x=factor, boundary="pad")
-        .mean()
-        for start in range(0, images.sizes["y"], rows)
-    ]
-    return xr.concat(strips, "y"), factor
+    strips = [slice(first, first + rows) for first in range(0, images.sizes["y"], rows)]
+    means = {
+        name: np.concatenate([_means(image.isel(y=strip).values, factor) for strip in strips])
+        for name, image in images.data_vars.items()
+    }
+    return xr.Dataset({name: (("y", "x"), image) for name, image in means.items()}), factor
+
+
+def _means(values: Float, factor: int) -> Float:
+    """Means over the bands, then over blocks, of the values that there are; NaN where none is."""
+    image = _mean(values, (0,))
+    padded = np.pad(image, [(0, -side % factor) for side in image.shape], constant_values=np.nan)
+    rows, columns = (side // factor for side in padded.shape)
+    return _mean(padded.reshape(rows, factor, columns, factor), (1, 3))
+
+
+def _mean(values: Float, axes: tuple[int, ...]) -> Float:
+    known = np.isfinite(values)
+    count = known.sum(axis=axes)
+    total = np.where(known, values, np.float32(0.0)).sum(axis=axes, dtype=np.float64)
+    mean = np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
+    rounded: Float = mean.astype(np.float32)
+    return rounded
 
 
 def thinned(image: xr.DataArray) -> xr.DataArray:
@@ -162,7 +176,7 @@ def _draw_events(axes: "Axes", detection: "Detection", factor: int, *, numbered:
     """Draw outlines over a panel whose pixels are blocks of ``factor`` pixels."""
     from matplotlib.collections import LineCollection
 
-    transform = detection.images["expected"].odc.geobox.transform
+    transform = grid_of_images(detection.images["expected"]).transform
     rings = outlines(detection.events, ~transform)
     # the centre of the first block has the coordinates 0, 0
     lines = [[ring / factor - 0.5 for ring in event] for event in rings]

@@ -149,7 +149,7 @@ class _Replay:
         """Give what was seen, or why nothing was."""
         try:
             with self.area.with_scratch() as temporary:
-                found = self.observer.observe(watch, temporary, self.plots).observation
+                found = self.observer.observe(watch, temporary, self.plots)
                 return packed(self.observer, found, self.area, self.plots)
         except SarcastError as error:
             _log.info(f"a replay is left out: {error}")

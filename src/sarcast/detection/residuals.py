@@ -233,6 +233,9 @@ def looks_of(seen: Bool) -> Labels:
 
 def mean_over_looks(images: Float, seen: Bool) -> Float:
     """Mean over the targets that see a pixel, dims (band, y, x); NaN where none does."""
+    if seen.all():
+        average: Float = images.mean(axis=0, dtype=np.float32)
+        return average
     looks = seen.sum(axis=0)
     total = np.where(seen[:, np.newaxis], images, np.float32(0.0)).sum(axis=0, dtype=np.float32)
     mean: Float = np.divide(total, looks, out=np.full_like(total, np.nan), where=looks > 0)

@@ -97,7 +97,10 @@ class CubeReader:
             conditions=_conditions(cube),
             rows=_nearest(cube, "y", "cy"),
             columns=_nearest(cube, "x", "cx"),
-            **optional,
+            elevation=optional["elevation"],
+            expected=optional["expected"],
+            forest=optional["forest"],
+            open_land=optional["open_land"],
         )
 
     @property
@@ -115,7 +118,8 @@ class CubeReader:
         rows, columns = _inside(offset, size, self.shape)
         pixels = (rows.stop - rows.start) * (columns.stop - columns.start)
         valid = np.isfinite(self._image(time, offset, size))
-        return np.array([np.count_nonzero(band) for band in valid]) / max(1, pixels)
+        shares: Double = np.array([np.count_nonzero(band) for band in valid]) / max(1, pixels)
+        return shares
 
     def valid_share(self, time: int, offset: PixelOffset, size: PixelShape) -> float:
         """Return the greatest of ``valid_shares``."""
