@@ -13,13 +13,15 @@ from sarcast.detection.evidence import (
     FEWEST_PIXELS,
     Direction,
     Residuals,
+    looks_of,
+    mean_over_looks,
     shift,
     spread,
     standardise,
     statistics,
     typical_norms,
 )
-from sarcast.detection.residuals import looks_of, mean_correlation, mean_over_looks
+from sarcast.detection.residuals import mean_correlation
 from sarcast.detection.smoothing import TRUNCATE, reach_px, smooth
 
 PIXEL_M = (20.0, 20.0)
@@ -201,9 +203,10 @@ def test_a_small_standard_deviation_is_corrected_and_a_large_one_believed() -> N
         assert z.std() == pytest.approx(wanted, rel=0.1)
 
 
-def test_looks_and_means_over_the_targets_that_see_a_pixel() -> None:
+@pytest.mark.parametrize("partly", [True, False])
+def test_looks_and_means_over_the_targets_that_see_a_pixel(partly: bool) -> None:
     rng = np.random.default_rng(2)
-    seen = rng.random((4, 6, 7)) < 0.5
+    seen = rng.random((4 if partly else 1, 6, 7)).repeat(1 if partly else 4, axis=0) < 0.5
     seen[:, 0, 0] = False
     images = rng.normal(size=(4, 2, 6, 7)).astype(np.float32)
     looks, mean = looks_of(seen), mean_over_looks(images, seen)

@@ -18,6 +18,7 @@ eight or more. The distribution of all of these where nothing changed comes from
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from typing import Literal
 
@@ -65,7 +66,7 @@ class Residuals:
     z: Float
     correlation: float
 
-    @property
+    @cached_property
     def seen(self) -> Bool:
         """Where a target is judged, in every band, dims (time, y, x)."""
         return np.asarray(np.isfinite(self.z).all(axis=1))
@@ -75,7 +76,7 @@ class Residuals:
 
         n = k / (1 + (k - 1) ρ) for k targets whose errors have the correlation ρ.
         """
-        looks = self.seen.sum(axis=0).astype(np.float32)
+        looks = looks_of(self.seen).astype(np.float32)
         independent: Float = looks / (1.0 + np.maximum(looks - 1.0, 0.0) * self.correlation)
         return independent.astype(np.float32)
 
@@ -180,15 +181,36 @@ def shift(residuals: Residuals) -> Float:
 
     Of variance 1 where nothing changed, if the standard deviation and the correlation are right.
     """
-    known = np.isfinite(residuals.z)
-    if known.all():  # the same numbers, far faster
-        mean = residuals.z.mean(axis=0, dtype=np.float32)
-    else:
-        looks = known.sum(axis=0)
-        total = np.where(known, residuals.z, np.float32(0.0)).sum(axis=0, dtype=np.float32)
-        mean = np.divide(total, looks, out=np.full_like(total, np.nan), where=looks > 0)
+    mean = mean_over_looks(residuals.z, np.isfinite(residuals.z))
     result: Float = mean * np.sqrt(residuals.independent_looks())
     return result
+
+
+def looks_of(seen: Bool) -> Labels:
+    """Number of targets that see a pixel, from dims (time, ...), uint8."""
+    looks: Labels = seen.sum(axis=0, dtype=np.uint8)
+    return looks
+
+
+def mean_over_looks(images: Float, seen: Bool) -> Float:
+    """Mean over the targets that see a pixel, dims (..., y, x); NaN where none does.
+
+    Parameters
+    ----------
+    images
+        Dims (time, ..., y, x).
+    seen
+        Dims (time, y, x), or those of the images.
+    """
+    if seen.ndim < images.ndim:
+        seen = seen[:, np.newaxis]
+    looks = looks_of(seen)
+    if ((looks == 0) | (looks == len(seen))).all():  # the same numbers, far faster
+        mean = np.where(looks > 0, images.mean(axis=0, dtype=np.float32), np.float32(np.nan))
+    else:
+        total = np.where(seen, images, np.float32(0.0)).sum(axis=0, dtype=np.float32)
+        mean = np.divide(total, looks, out=np.full_like(total, np.nan), where=looks > 0)
+    return mean
 
 
 def typical_norms(z: Float) -> list[float]:
@@ -214,14 +236,9 @@ def spread(residuals: Residuals, typical: Sequence[float]) -> Float:
     typical
         That median, as ``typical_norms`` gives it for the whole area.
     """
-    seen = residuals.seen
-    total = np.zeros(seen.shape[1:], dtype=np.float32)
-    for z, known, size in zip(residuals.z, seen, typical, strict=True):
-        if known.any():
-            total[known] += di.norm(z)[known] / max(size, LEAST_STD)
-    looks = seen.sum(axis=0)
-    mean: Float = np.divide(total, looks, out=np.full_like(total, np.nan), where=looks > 0)
-    return mean
+    sizes = np.fmax(np.array(typical, dtype=np.float32), np.float32(LEAST_STD))
+    norms = di.norm(residuals.z) / sizes[:, np.newaxis, np.newaxis]
+    return mean_over_looks(norms, residuals.seen)
 
 
 def statistics(

@@ -9,9 +9,9 @@ import xarray as xr
 from sarcast.arrays import Box, Labels, Times
 from sarcast.detection.area import PIECE_PX, Area
 from sarcast.detection.events import Series
+from sarcast.detection.evidence import looks_of, mean_over_looks
 from sarcast.detection.observation import Sighting
 from sarcast.detection.regions import Regions
-from sarcast.detection.residuals import looks_of, mean_over_looks
 from sarcast.detection.strata import cover_masks
 from sarcast.io.scratch import Array, Readable, Scratch
 from sarcast.sensor.units import DB

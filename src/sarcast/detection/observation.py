@@ -17,6 +17,8 @@ from sarcast.detection.evidence import (
     Residuals,
     halo_px,
     levels_of,
+    looks_of,
+    mean_over_looks,
     names_of,
     relative,
     shift,
@@ -26,13 +28,7 @@ from sarcast.detection.evidence import (
     unscaled,
 )
 from sarcast.detection.regions import RegionFinder, RegionOptions, Regions
-from sarcast.detection.residuals import (
-    Reader,
-    WatchedImages,
-    looks_of,
-    mean_correlation,
-    mean_over_looks,
-)
+from sarcast.detection.residuals import Reader, WatchedImages, mean_correlation
 from sarcast.detection.smoothing import smooth
 from sarcast.detection.watch import Watch
 from sarcast.io.footprint import pixel_size_m

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import xarray as xr
 
-from sarcast.arrays import Bool, Box, Float, Labels, Times
+from sarcast.arrays import Box, Float, Labels, Times
 from sarcast.cube.executor import Workers
 from sarcast.detection import difference as di
 from sarcast.detection.evidence import Residuals, raw, standardise
@@ -223,20 +223,3 @@ def mean_correlation(predictor: Predictor, times: Times) -> float:
     days = (times - times.min()) / np.timedelta64(1, "D")
     apart = np.abs(days[:, np.newaxis] - days)[~np.eye(len(days), dtype=bool)]
     return float(correlation(apart).mean())
-
-
-def looks_of(seen: Bool) -> Labels:
-    """Number of targets that see a pixel, dims (y, x), from (time, y, x)."""
-    looks: Labels = seen.sum(axis=0).astype(np.uint8)
-    return looks
-
-
-def mean_over_looks(images: Float, seen: Bool) -> Float:
-    """Mean over the targets that see a pixel, dims (band, y, x); NaN where none does."""
-    if seen.all():
-        average: Float = images.mean(axis=0, dtype=np.float32)
-        return average
-    looks = seen.sum(axis=0)
-    total = np.where(seen[:, np.newaxis], images, np.float32(0.0)).sum(axis=0, dtype=np.float32)
-    mean: Float = np.divide(total, looks, out=np.full_like(total, np.nan), where=looks > 0)
-    return mean
