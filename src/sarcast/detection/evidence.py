@@ -236,9 +236,9 @@ def spread(residuals: Residuals, typical: Sequence[float]) -> Float:
     typical
         That median, as ``typical_norms`` gives it for the whole area.
     """
-    sizes = np.fmax(np.array(typical, dtype=np.float32), np.float32(LEAST_STD))
-    norms = di.norm(residuals.z) / sizes[:, np.newaxis, np.newaxis]
-    return mean_over_looks(norms, residuals.seen)
+    sizes: Float = np.fmax(np.array(typical, dtype=np.float32), np.float32(LEAST_STD))
+    relative_norms: Float = di.norm(residuals.z) / sizes[:, np.newaxis, np.newaxis]
+    return mean_over_looks(relative_norms, residuals.seen)
 
 
 def statistics(
