@@ -3,7 +3,7 @@
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -11,12 +11,30 @@ from urllib.parse import quote
 import numpy as np
 import pytest
 from affine import Affine
+from hypothesis import settings
 from odc.geo.geobox import GeoBox
 
 from sarcast.io.cogs import write_cog
 
 GRID = GeoBox((60, 80), Affine(10.0, 0.0, 500_000.0, 0.0, -10.0, 6_900_000.0), "EPSG:32635")
 """A small grid in Finland: 60 rows and 80 columns of 10 m."""
+
+settings.register_profile("untimed", deadline=None)  # a busy machine is no fault
+settings.load_profile("untimed")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_report_to_serializable() -> Generator[None, Any, Any]:
+    """Escape what is no Unicode in reports: workers of pytest-xdist cannot send it."""
+    return _escaped((yield))
+
+
+def _escaped(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode("utf-8")
+    if isinstance(value, dict):
+        return {_escaped(key): _escaped(each) for key, each in value.items()}
+    return type(value)(map(_escaped, value)) if isinstance(value, (list, tuple)) else value
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import shapely
 from affine import Affine
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from odc.geo.crs import CRS
 from odc.geo.geobox import GeoBox
@@ -62,7 +62,6 @@ def boxes(draw: st.DrawFn) -> shapely.Polygon:
 # --- the canonical form ---------------------------------------------------------------------------
 
 
-@settings(deadline=None)
 @given(boxes())
 def test_the_form_is_that_of_the_published_implementation(shape: shapely.Polygon) -> None:
     oracle = antimeridian.fix_polygon(shape, fix_winding=True, great_circle=False)
@@ -70,7 +69,6 @@ def test_the_form_is_that_of_the_published_implementation(shape: shapely.Polygon
     assert differs(canonical_shape(shape), shapely.make_valid(oracle)) < 1e-5
 
 
-@settings(deadline=None)
 @given(boxes(), st.integers(-2, 2))
 def test_all_notations_of_a_shape_have_one_form(shape: shapely.Polygon, turn: int) -> None:
     form = canonical_shape(shape)
@@ -84,7 +82,6 @@ def test_all_notations_of_a_shape_have_one_form(shape: shapely.Polygon, turn: in
     )
 
 
-@settings(deadline=None)
 @given(boxes(), st.floats(-400.0, 400.0))
 def test_a_shape_is_joined_again_near_any_longitude(shape: shapely.Polygon, near: float) -> None:
     joined = contiguous(canonical(degrees(shape)), near)
@@ -220,7 +217,6 @@ def test_small_grids_have_the_four_corners_of_their_extent() -> None:
 # --- bounds and arcs ------------------------------------------------------------------------------
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(-180, 179), st.integers(0, 180)), min_size=1, max_size=6))
 def test_the_least_arc_is_that_of_a_plain_search(intervals: list[tuple[int, int]]) -> None:
     """Among all arcs that begin at an interval, and the whole turn."""

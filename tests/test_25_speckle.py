@@ -287,7 +287,7 @@ def test_looks_of_a_too_small_image_are_refused():
 # --- images --------------------------------------------------------------------------------------
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(
     name=st.sampled_from(sorted(EVERY)),
     rows=st.integers(9, 60),

@@ -133,7 +133,6 @@ def test_areas_in_all_notations_give_one_grid(crs: str, tmp_path: Path) -> None:
 
 
 @given(west=st.floats(-180.0, 179.5), width=st.floats(0.02, 0.4), south=st.floats(-75.0, 75.0))
-@settings(deadline=None)
 def test_areas_of_any_turn_are_the_same(west: float, width: float, south: float) -> None:
     south, north = round(south, 4), round(south, 4) + 0.1
     west = round(west, 4)
@@ -347,9 +346,7 @@ BOXES = {
 
 @pytest.mark.parametrize("crs", BURSTS)
 @pytest.mark.parametrize("where", [*BOXES, "everything"])
-@settings(
-    max_examples=3, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=3, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(zones=st.integers(1, 59))
 def test_the_same_scenes_shifted_in_longitude_give_the_same_cube(
     crs: str, where: str, zones: int, tmp_path_factory: pytest.TempPathFactory

@@ -37,7 +37,7 @@ def _coded(times, row, column, size):
     return code(*indices)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     row=st.integers(-10, ROWS - 1), column=st.integers(-10, COLUMNS - 1), size=st.integers(1, 30)
 )
