@@ -3,6 +3,7 @@
 import io
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -333,6 +334,45 @@ def test_the_page_is_dark_where_the_system_is(open_page: Opener, cube_url: str) 
 
 
 # --- a cube that grows ----------------------------------------------------------------------------
+
+
+def test_the_map_takes_the_context_that_was_prepared(open_page: Opener, cube_url: str) -> None:
+    page = open_page(cube_url)
+    attributes = page.evaluate(
+        "() => document.querySelector('canvas.images').getContext('webgl').getContextAttributes()"
+    )
+    assert attributes["antialias"] is False
+
+
+def test_the_icon_comes_after_the_first_image(open_page: Opener, cube_url: str) -> None:
+    page = open_page(cube_url)
+    page.locator("link[rel=icon][href='static/icon.svg']").wait_for(state="attached")
+    page.wait_for_function(
+        """() => {
+          const began = (part) => performance.getEntriesByType('resource')
+            .filter(({name}) => name.includes(part)).map(({startTime}) => startTime);
+          const [icon, tiles] = [began('icon.svg'), began('api/tile')];
+          return icon.length > 0 && Math.min(...icon) > Math.max(...tiles);
+        }"""
+    )
+
+
+NO_WEBGL = """() => {
+  const real = HTMLCanvasElement.prototype.getContext;
+  HTMLCanvasElement.prototype.getContext = function (kind, ...options) {
+    return kind.includes('webgl') ? null : real.call(this, kind, ...options);
+  };
+}"""
+
+
+def test_a_browser_without_webgl_is_told_what_to_do(browser: Any, cube_url: str) -> None:
+    context = browser.new_context()
+    context.add_init_script(f"({NO_WEBGL})()")
+    page = context.new_page()
+    page.goto(cube_url)
+    page.get_by_role("alert").wait_for()
+    assert "the map needs WebGL; turn it on" in page.get_by_role("alert").inner_text()
+    context.close()
 
 
 def test_new_dates_appear_while_the_cube_is_viewed(open_page: Opener, tmp_path: Path) -> None:

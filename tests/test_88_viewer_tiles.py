@@ -279,6 +279,27 @@ def test_a_stored_cube_is_read_as_by_xarray(
         np.testing.assert_allclose(stored.read(1, level, box), whole[:, *box], rtol=2e-6)
 
 
+@pytest.mark.parametrize(("most", "made"), [(36, 12), (11, 0)])
+def test_what_the_first_image_is_made_from_is_prepared(
+    viewed_cube: Path, monkeypatch: pytest.MonkeyPatch, most: int, made: int
+) -> None:
+    monkeypatch.setattr(cubes, "KEPT_LEVEL", 1)
+    monkeypatch.setattr(cubes, "TILE", 64)
+    monkeypatch.setattr(cubes, "MOST_PREPARED", most)
+    stored = StoredImages(StoredCube.open(viewed_cube))
+    last = len(stored.times) - 1
+    whole = tuple(slice(0, size) for size in stored.pyramid.shape(2))
+    stored.prepare(lambda: True)
+    assert stored.kept.peek((last, 0, 0)) is None
+    stored.prepare(lambda: False)
+    kept = [stored.kept.peek((last, *place)) for place in np.ndindex(9, 9)]
+    assert sum(each is not None for each in kept) == made
+    if made:
+        expected = StoredImages(StoredCube.open(viewed_cube)).read(last, 2, whole)
+        monkeypatch.setattr(StoredCube, "packed", None)  # nothing is read again
+        np.testing.assert_array_equal(stored.read(last, 2, whole), expected)
+
+
 def test_a_cube_alone_is_opened_without_what_takes_long_to_import(viewed_cube: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from sarcast.viewer.answers import Answers; "

@@ -27,7 +27,6 @@ from sarcast.commands.config import read_record
 from sarcast.errors import SarcastError, UsageError, hide, one_line
 from sarcast.io.log_file import log_to
 from sarcast.io.progress import show_progress
-from sarcast.io.versions import versions
 
 _log = logging.getLogger(__name__)
 
@@ -169,6 +168,8 @@ def _stop_behind(error: BaseException) -> type[BaseException] | None:
 @contextmanager
 def _logged(path: Path) -> Iterator[None]:
     """Write to a file what was run, with which versions, all messages, and how it ended."""
+    from sarcast.io.versions import versions
+
     started = time.monotonic()
     with log_to(path, _given) as log:
         log.info("%s", shlex.join(["sarcast", *(hide(word, *_given) for word in _given)]))

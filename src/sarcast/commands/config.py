@@ -23,7 +23,6 @@ from pydantic.fields import FieldInfo
 
 from sarcast.errors import LONGEST, UsageError, hide, without_credentials
 from sarcast.io.documents import MalformedError, parse_yaml, read_yaml
-from sarcast.io.files import new_file
 from sarcast.io.results import RECORD
 
 FLAT = Parameter(name="*")
@@ -54,6 +53,8 @@ def write_record(folder: Path, verb: str, inputs: Mapping[str, Any], config: Con
     config
         Options of the verb.
     """
+    from sarcast.io.files import new_file
+
     with new_file(folder / RECORD) as partial:
         partial.write_text(_record(verb, inputs, config), encoding="utf-8")
 

@@ -10,7 +10,6 @@ from pydantic import Field
 from sarcast.commands.config import FLAT, Config, non_default_flags, write_record
 from sarcast.commands.model_options import MODEL_OR_STRATEGY, Computed, Context
 from sarcast.errors import SarcastError, UsageError
-from sarcast.io.files import new_file, new_folder
 from sarcast.prediction import DEFAULT_CONTEXT, DEFAULT_PRECISION
 from sarcast.viewer.address import DEFAULT_PORT, Address, Listening, show
 from sarcast.windows import PreviousOptions
@@ -113,6 +112,7 @@ def _open(path: Path, config: ViewConfig) -> "Opened":
 
 def _export(path: Path, to: Path, config: ViewConfig) -> None:
     """Write the page atomically."""
+    from sarcast.io.files import new_file, new_folder
     from sarcast.viewer.export import write_folder, write_page
 
     view = _open(path, config).current()

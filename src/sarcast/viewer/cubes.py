@@ -2,6 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from itertools import product
@@ -31,6 +32,8 @@ PART = 1024
 """Rows and columns of a cube that are read at a time, so that memory does not grow with a level."""
 KEPT_LEVEL = 3
 """Level whose tiles, of one shard each, are kept as sums, from which coarser ones are made."""
+MOST_PREPARED = 36
+"""Tiles of this level that are made before a page asks for them, at most."""
 SAMPLED = 9
 """Parts of the last acquisition that the range of the colours is found from."""
 _SAMPLE_PX = 256
@@ -344,13 +347,26 @@ class StoredImages(CubeImages):
             for part in self.pyramid.full(level, box)
         )
         for row, column in product(down, across):
-            tile = self.kept.get((index, row, column), partial(self._tile, index, row, column))
+            tile = self._kept_tile(index, row, column)
             top, left = (number * TILE >> levels for number in (row, column))
             sums.add(
                 tile.coarser(min(levels, TILE.bit_length() - 1)),
                 (top - box[0].start, left - box[1].start),
             )
         return sums.means(self.stored.scale)
+
+    def prepare(self, is_cancelled: Callable[[], bool]) -> None:
+        """Make what the first image is made from, unless that is very much."""
+        sides = (-(-size // (TILE << KEPT_LEVEL)) for size in self.grid.shape)
+        places = list(product(*map(range, sides)))
+        last = len(self.times) - 1
+        for row, column in places if 1 < len(places) <= MOST_PREPARED else ():
+            if is_cancelled():
+                return
+            self._kept_tile(last, row, column)
+
+    def _kept_tile(self, index: int, row: int, column: int) -> Sums:
+        return self.kept.get((index, row, column), partial(self._tile, index, row, column))
 
     def _tile(self, index: int, row: int, column: int) -> Sums:
         """Sums of a tile of the level ``KEPT_LEVEL``."""

@@ -26,7 +26,7 @@ STEPS = 256
 _STYLE = '<link rel="stylesheet" href="static/viewer.css">'
 _SCRIPT = '<script defer src="static/viewer.js"></script>'
 _PRELOAD = '<link rel="preload" href="api/view" as="fetch" crossorigin>\n'
-_ICON = '<link rel="icon" href="static/icon.svg">'
+_ICON = '<link rel="icon" href="data:,">'
 _EVENTS_SHARE = 0.25
 
 

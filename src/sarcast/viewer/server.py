@@ -13,7 +13,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from importlib.resources import files
@@ -73,6 +73,7 @@ class Server:
         self.token = secrets.token_urlsafe(24)
         self._open_it = open_it
         self._opened: Future[Answers] = Future()
+        self._closed = threading.Event()
         self._compress = compress
         self._reading = Lane(WORKERS, WAITING)
         self._predicting = Lane(1, WAITING)  # a network uses all cores itself
@@ -82,6 +83,7 @@ class Server:
         """Begin to open what is looked at, in a thread; requests wait for it."""
         with_one = ThreadPoolExecutor(1, "sarcast-view-open")
         self._opened = with_one.submit(self._open)
+        with_one.submit(self._prepare)
         with_one.shutdown(wait=False)
         return self._opened
 
@@ -89,6 +91,15 @@ class Server:
         from sarcast.viewer.answers import Answers
 
         return Answers(self._open_it())
+
+    def _prepare(self) -> None:
+        """Make what the first image needs; its requests report the errors."""
+        with suppress(*REFUSALS):
+            self._opened.result().view.prepare(self._closed.is_set)
+
+    def close(self) -> None:
+        """End what runs besides requests."""
+        self._closed.set()
 
     async def _answers(self) -> "Answers":
         return await asyncio.wrap_future(self._opened)
@@ -283,6 +294,7 @@ class Service:
         try:
             self._running.run(sockets=[self._listening.socket])
         finally:
+            self._server.close()
             self._listening.socket.close()
         if opened.done():
             opened.result()

@@ -155,6 +155,11 @@ class View:
         left, right = (next((n for n in names if n in self.layers), first) for names in wanted)
         return {"left": left, "right": right}
 
+    def prepare(self, is_cancelled: Callable[[], bool]) -> None:
+        """Make what the first image is made from, before a page asks for it."""
+        if self.kind == "cube" and isinstance(self.images, StoredImages):
+            self.images.prepare(is_cancelled)
+
     def tile(self, layer: str, index: int, level: int, row: int, column: int) -> Float:
         """Read a tile, dims (band, y, x), ``TILE`` pixels a side, NaN where there is no data.
 

@@ -22,6 +22,7 @@ const result = await esbuild.build({
   globalName: 'sarcastViewer',
   legalComments: 'none',
   metafile: true,
+  plugins: [{name: 'own-context', setup: useOwnContext}],
   target: ['chrome109', 'firefox115', 'safari16.4'],
 });
 
@@ -54,6 +55,14 @@ if (process.argv.includes('--check')) {
     const digest = createHash('sha256').update(text).digest('hex').slice(0, 12);
     console.log(`${digest}  ${String(Buffer.byteLength(text)).padStart(7)}  ${name}`);
   }
+}
+
+/** Modules of OpenLayers get the WebGL context of `src/context.js`, which gets it from theirs. */
+function useOwnContext(build) {
+  const isOpenLayers = (path) => path.includes(join('node_modules', 'ol'));
+  build.onResolve({filter: /\/webgl\.js$/}, ({resolveDir}) =>
+    isOpenLayers(resolveDir) ? {path: join(here, 'src', 'context.js')} : undefined,
+  );
 }
 
 /** Names of files in the target that differ from what was built, are missing, or are not ours. */

@@ -29,7 +29,15 @@ export const widget = {
 const element = document.getElementById('sarcast-view');
 if (element) {
   const viewer = Viewer.start(element, dataOfPage(), {linked: true});
-  globalThis.sarcast = {viewer, ready: viewer.then((started) => started.ready)};
+  const ready = viewer.then((started) => started.ready);
+  globalThis.sarcast = {viewer, ready};
+  ready.finally(showIcon).catch(() => {}); // shown in the element
+}
+
+/** The icon of the page takes as long to draw as a tile: it comes after the first image. */
+function showIcon() {
+  const icon = document.querySelector('link[rel=icon][href="data:,"]');
+  icon?.setAttribute('href', 'static/icon.svg');
 }
 
 /** Data that lie in the page, or else those of its server. */

@@ -66,7 +66,7 @@ export class MapView {
       }),
       layers: [this.#events, this.#mark],
       view: this.#firstView(),
-      maxTilesLoading: 12,
+      maxTilesLoading: 36,
     });
     const density = globalThis.devicePixelRatio >= 1.5 ? 2 : 1;
     const options = {grid: this.grid, store, projection: this.projection, density};

@@ -203,7 +203,7 @@ export class Timeline {
     const density = globalThis.devicePixelRatio || 1;
     this.strip.width = width * density;
     this.strip.height = height * density;
-    const pen = this.strip.getContext('2d');
+    const pen = this.strip.getContext('2d', {willReadFrequently: true}); // no GPU for a strip
     pen.scale(density, density);
     const colour = (name) => getComputedStyle(this.strip).getPropertyValue(name).trim();
     const bar = (seconds, name, top, bottom, thickness) => {

@@ -2,6 +2,7 @@
 
 import {bandsOf} from './colours.js';
 import {Contents} from './contents.js';
+import {prepareContext} from './context.js';
 import {debounce, h, saveText} from './dom.js';
 import {EventsPanel} from './events.js';
 import {header, panelsOf} from './frame.js';
@@ -16,6 +17,7 @@ import {Timeline} from './timeline.js';
 import {WHAT_IF, WhatIfPanel} from './what-if.js';
 
 const POLL_S = 5;
+const PATIENCE_MS = 30;
 const LARGEST_BOX = 1024;
 const MESSAGE_MS = 8000;
 const LINK_MS = 250;
@@ -43,14 +45,13 @@ export class Viewer {
   static async start(root, data, options) {
     root.classList.add('sarcast-view');
     root.replaceChildren(h('p', {class: 'loading', role: 'status', text: 'Loading…'}));
-    const asked = data.view(null); // while the first WebGL context is made, which takes longer
-    asked.catch(() => {});
+    const early = setTimeout(prepareContext, PATIENCE_MS); // meanwhile: it takes long
     try {
-      if (!document.createElement('canvas').getContext('webgl')) {
-        throw new Error('the map needs WebGL; turn it on in this browser, or use another one');
-      }
-      return new Viewer(root, data, options, new Contents(await asked));
+      const contents = new Contents(await data.view(null));
+      clearTimeout(early);
+      return new Viewer(root, data, options, contents);
     } catch (error) {
+      clearTimeout(early);
       const text = `Cannot be shown: ${error.message}`;
       root.replaceChildren(h('p', {class: 'loading', role: 'alert', text}));
       throw error;
@@ -69,6 +70,10 @@ export class Viewer {
     this.#connect();
     this.ready = this.settled();
     this.#renderAll();
+    if (!prepareContext()) {
+      this.close();
+      throw new Error('the map needs WebGL; turn it on in this browser, or use another one');
+    }
     this.#loadEvents();
     if (this.state.get('pixel')) this.#loadSeries();
     this.#poll();
@@ -213,7 +218,7 @@ export class Viewer {
     else map.showAll();
     images.render();
     images.renderBackdrop();
-    images.prefetch(null); // while the map's WebGL context and its programs are made
+    images.prefetch(null); // before the WebGL context and its programs are made
     map.eventsVisible = state.get('outlines');
     map.marked = state.get('pixel');
     this.#renderDates();
