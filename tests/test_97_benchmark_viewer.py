@@ -45,13 +45,16 @@ def test_the_page_and_the_server_are_measured(
     cube: Path, browser: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(viewer, "STEPS", 3)
-    with viewer.served(cube, "--model", "mean") as (url, _, process):
-        page = viewer.open_page(browser, url)
+    monkeypatch.setattr(viewer, "WINDOW_S", 0.0)
+    with (
+        viewer.window(browser) as opened,
+        viewer.served(cube, "--model", "mean") as (url, _, process),
+    ):
+        page = viewer.open_page(opened, url)
         seconds = viewer.steps(page, SIDE, np.random.default_rng(1))
         assert len(seconds) == 3
         assert all(0.0 < each < 60.0 for each in seconds)
         assert len(viewer.slider(page, SIDE)) == 4
-        page.close()
         tiles = viewer.asked(viewer.tile_urls(url, SIDE, DATES - 1, np.random.default_rng(2)))
         assert len(tiles) == 9
         assert 0.05 < viewer.greatest_memory(process) < 2.0
