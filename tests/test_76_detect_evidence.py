@@ -15,7 +15,6 @@ from sarcast.detection.evidence import (
     Residuals,
     looks_of,
     mean_over_looks,
-    shift,
     spread,
     standardise,
     statistics,
@@ -101,15 +100,17 @@ def test_wide_gaussians_are_nearly_those_of_every_pixel(sigma: tuple[float, floa
     assert np.std(found[known]) == pytest.approx(np.std(wanted), rel=0.02)
 
 
-def test_parts_are_smoothed_as_the_whole() -> None:
+@pytest.mark.parametrize("sigma", [(22.0, 17.0), (2.5, 4.0)])
+def test_parts_are_smoothed_as_the_whole(sigma: tuple[float, float]) -> None:
     rng = np.random.default_rng(2)
-    sigma = (22.0, 17.0)
     images = rng.normal(size=(2, 400, 390)).astype(np.float32)
     images[:, rng.random(images.shape[1:]) < 0.1] = np.nan
     whole, (rows, columns) = smooth(images, sigma), reach_px(sigma)
     part = smooth(images[:, 97:, 61:], sigma, (97, 61))
     inner = part[:, rows:, columns:]
     np.testing.assert_array_equal(inner, whole[:, 97 + rows :, 61 + columns :])
+    box = slice(0, 140), slice(201, 390)
+    np.testing.assert_array_equal(smooth(images, sigma, part=box), whole[(..., *box)])
 
 
 def test_smoothing_of_nothing_is_nothing() -> None:
@@ -242,13 +243,13 @@ def test_independent_looks(targets: int, correlation: float) -> None:
 @pytest.mark.parametrize("targets", [1, 3, 8])
 def test_the_shift_of_unchanged_ground_has_variance_1(targets: int, correlation: float) -> None:
     z = noise(targets, 2, 100, 100, correlation=correlation, missing=0.2)
-    assert np.nanvar(shift(Residuals(z, correlation))) == pytest.approx(1.0, rel=0.05)
+    assert np.nanvar(Residuals(z, correlation).shift) == pytest.approx(1.0, rel=0.05)
 
 
 def test_a_target_that_sees_nothing_counts_as_none() -> None:
     z = noise(3, 2, 30, 30, missing=0.1)
     blind = np.concatenate([z, np.full_like(z[:1], np.nan)])
-    np.testing.assert_array_equal(shift(Residuals(blind, 0.2)), shift(Residuals(z, 0.2)))
+    np.testing.assert_array_equal(Residuals(blind, 0.2).shift, Residuals(z, 0.2).shift)
     sizes = [
         spread(Residuals(each, 0.2), typical_norms(each.reshape(*each.shape[:2], -1)))
         for each in (blind, z)

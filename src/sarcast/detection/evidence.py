@@ -25,7 +25,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from sarcast.arrays import Bool, Float, Labels
+from sarcast.arrays import Bool, Box, Float, Labels
 from sarcast.detection import difference as di
 from sarcast.detection.blocks import Sampling
 from sarcast.detection.smoothing import reach_px, smooth
@@ -70,6 +70,23 @@ class Residuals:
     def seen(self) -> Bool:
         """Where a target is judged, in every band, dims (time, y, x)."""
         return np.asarray(np.isfinite(self.z).all(axis=1))
+
+    def latest(self, targets: int) -> "Residuals":
+        """Those of the last targets alone."""
+        if targets == len(self.z):
+            return self
+        return Residuals(self.z[-targets:], self.correlation)
+
+    @cached_property
+    def shift(self) -> Float:
+        """Mean of the targets' z times the root of their independent looks, dims (band, y, x).
+
+        Of variance 1 where nothing changed, if the standard deviation and the correlation are
+        right.
+        """
+        shift: Float = mean_over_looks(self.z, np.isfinite(self.z))
+        shift *= np.sqrt(self.independent_looks())
+        return shift
 
     def independent_looks(self) -> Float:
         """Independent looks that the targets seen at a pixel are worth, dims (y, x).
@@ -176,16 +193,6 @@ def levels_of(residuals: Float, strata: Labels, known_std: bool) -> Levels:
     return Levels(level, np.maximum(spread, np.float32(1.0 if known_std else LEAST_STD)))
 
 
-def shift(residuals: Residuals) -> Float:
-    """Mean of the targets' z times the root of their independent looks, dims (band, y, x).
-
-    Of variance 1 where nothing changed, if the standard deviation and the correlation are right.
-    """
-    mean = mean_over_looks(residuals.z, np.isfinite(residuals.z))
-    result: Float = mean * np.sqrt(residuals.independent_looks())
-    return result
-
-
 def looks_of(seen: Bool) -> Labels:
     """Number of targets that see a pixel, from dims (time, ...), uint8."""
     looks: Labels = seen.sum(axis=0, dtype=np.uint8)
@@ -271,7 +278,7 @@ def statistics(
     """
     sampling, box = Sampling.of(strata.size), whole(strata.shape)
     typical = typical_norms(sampling.take(residuals.z, box))
-    maps = dict(unscaled(residuals, pixel_m, typical, direction))
+    maps = dict(unscaled(residuals, pixel_m, typical, direction, box))
     names, sampled = list(maps), sampling.take(strata, box)
     sizes = sizes_of(np.stack([sampling.take(maps[name], box) for name in names]), sampled)
     return {name: relative(maps[name], sizes[k], strata) for k, name in enumerate(names)}
@@ -282,6 +289,7 @@ def unscaled(
     pixel_m: tuple[float, float],
     typical: Sequence[float],
     direction: Direction,
+    part: Box,
     first: PixelOffset = (0, 0),
 ) -> Iterator[tuple[str, Float]]:
     """Compute every statistic at every scale, not yet divided by its size in the stratum.
@@ -294,27 +302,29 @@ def unscaled(
         As in ``statistics``.
     typical
         As in ``spread``.
-    first
-        As in ``smooth``.
+    part, first
+        As in ``smooth``: the statistics are those of the part.
     """
     for last in spans(len(residuals.z)):
-        shifts = shift(Residuals(residuals.z[-last:], residuals.correlation))
+        shifts = residuals.latest(last).shift
         local = shifts - background(shifts, pixel_m, first)
         for scale in SHIFT_SCALES_M:
-            smoothed = smooth(local, _pixels(scale, pixel_m), first)
+            smoothed = smooth(local, _pixels(scale, pixel_m), first, part)
             yield f"shift of {last}, {scale:g} m", _pooled(smoothed, direction)
-        smoothed = smooth(shifts, _pixels(SHIFT_SCALES_M[-1], pixel_m), first)
+        smoothed = smooth(shifts, _pixels(SHIFT_SCALES_M[-1], pixel_m), first, part)
         yield f"shift of {last} with background", _pooled(smoothed, direction)
     if direction == "both":
         sizes = spread(residuals, typical)
         for scale in SPREAD_SCALES_M:
-            yield f"spread {scale:g} m", smooth(sizes, _pixels(scale, pixel_m), first)
+            smoothed = smooth(sizes, _pixels(scale, pixel_m), first, part)
+            yield f"spread {scale:g} m", smoothed
 
 
 def names_of(targets: int, direction: Direction) -> tuple[str, ...]:
     """Names of the statistics of a watch of so many targets."""
     nothing = Residuals(np.full((targets, 1, 1, 1), np.nan, dtype=np.float32), 0.0)
-    return tuple(name for name, _ in unscaled(nothing, (1.0, 1.0), [1.0] * targets, direction))
+    made = unscaled(nothing, (1.0, 1.0), [1.0] * targets, direction, whole((1, 1)))
+    return tuple(name for name, _ in made)
 
 
 def sizes_of(statistics: Float, strata: Labels) -> Float:

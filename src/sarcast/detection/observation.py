@@ -21,7 +21,6 @@ from sarcast.detection.evidence import (
     mean_over_looks,
     names_of,
     relative,
-    shift,
     sizes_of,
     statistics,
     typical_norms,
@@ -212,7 +211,7 @@ class Observer:
     def observe_residuals(self, residuals: Residuals) -> Observation:
         """Compute the statistics of the residuals of a watch, of the whole cube at once."""
         found = statistics(residuals, self.pixel_m, self.strata, self.direction)
-        shifts = smooth(shift(residuals), self.finest_px)
+        shifts = smooth(residuals.shift, self.finest_px)
         return Observation(found, shifts, looks_of(residuals.seen))
 
     def regions_in(self, area: Area, plots: Plots, evidence: Array, shifts: Array) -> Regions:
@@ -343,11 +342,11 @@ class _Measure:
         residuals = self.residuals.read(block.outer, strata)
         samples = []
         for name, values in unscaled(
-            residuals, how.pixel_m, how.typical, how.direction, block.first
+            residuals, how.pixel_m, how.typical, how.direction, inner, block.first
         ):
-            self.found.statistics[name][core] = values[inner]
-            samples.append(self.sampling.take(values[inner], core))
-        smoothed = smooth(shift(residuals), how.finest_px, block.first)
-        self.found.shift[(slice(None), *core)] = smoothed[(slice(None), *inner)]
+            self.found.statistics[name][core] = values
+            samples.append(self.sampling.take(values, core))
+        smoothed = smooth(residuals.shift, how.finest_px, block.first, inner)
+        self.found.shift[(slice(None), *core)] = smoothed
         self.found.looks[core] = looks_of(residuals.seen)[inner]
         return np.stack(samples)

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import ndimage
 
-from sarcast.arrays import Bool, Float
+from sarcast.arrays import Bool, Box, Float
+from sarcast.io.boxes import within
 from sarcast.windows import PixelOffset
 
 TRUNCATE = 3.0
@@ -17,7 +18,12 @@ CELLS_PER_SIGMA = 4
 """Wide Gaussians are taken of cells so much smaller than their standard deviation."""
 
 
-def smooth(images: Float, sigma_px: Sequence[float], first: PixelOffset = (0, 0)) -> Float:
+def smooth(
+    images: Float,
+    sigma_px: Sequence[float],
+    first: PixelOffset = (0, 0),
+    part: Box | None = None,
+) -> Float:
     """Average the pixels with data around each pixel with data, with Gaussian weights.
 
     With the Gaussian G, the mask m of pixels with data, and * for convolution:
@@ -37,12 +43,22 @@ def smooth(images: Float, sigma_px: Sequence[float], first: PixelOffset = (0, 0)
     first
         Row and column of the first pixel in a larger image: cells are counted from there, and a
         part gives what the whole gives, ``reach_px`` from its edges.
+    part
+        Rows and columns whose averages are needed; default: all.
 
     Returns
     -------
     ndarray of float32
-        The same dims.
+        Dims (..., y, x), of the part.
     """
+    if part is not None:
+        rows, columns = (
+            slice(max(each.start - reach, 0), min(each.stop + reach, side))
+            for each, reach, side in zip(part, reach_px(sigma_px), images.shape[-2:], strict=True)
+        )
+        start = first[0] + rows.start, first[1] + columns.start
+        averaged = smooth(images[..., rows, columns], sigma_px, start)
+        return averaged[(..., *within(part, (rows, columns)))]
     averaged = np.full(images.shape, np.nan, dtype=np.float32)
     known: Bool | None = None
     for index in np.ndindex(images.shape[:-2]):  # one at a time, since blocks fill the memory
