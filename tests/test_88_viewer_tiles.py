@@ -262,6 +262,7 @@ def test_a_stored_cube_is_read_as_by_xarray(
     """Tiles of 16 pixels are kept at level 1; coarser levels than 5 join them into one pixel."""
     monkeypatch.setattr(cubes, "KEPT_LEVEL", 1)
     monkeypatch.setattr(cubes, "TILE", 16)
+    monkeypatch.setattr(cubes, "PART", 20)
     stored, opened = (
         StoredImages(StoredCube.open(viewed_cube)),
         DatasetImages(open_cube(viewed_cube)),
@@ -279,7 +280,7 @@ def test_a_stored_cube_is_read_as_by_xarray(
         np.testing.assert_allclose(stored.read(1, level, box), whole[:, *box], rtol=2e-6)
 
 
-@pytest.mark.parametrize(("most", "made"), [(36, 12), (11, 0)])
+@pytest.mark.parametrize(("most", "made"), [(25, 12), (11, 0)])
 def test_what_the_first_image_is_made_from_is_prepared(
     viewed_cube: Path, monkeypatch: pytest.MonkeyPatch, most: int, made: int
 ) -> None:

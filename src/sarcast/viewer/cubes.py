@@ -32,12 +32,12 @@ PART = 1024
 """Rows and columns of a cube that are read at a time, so that memory does not grow with a level."""
 KEPT_LEVEL = 3
 """Level whose tiles, of one shard each, are kept as sums, from which coarser ones are made."""
-MOST_PREPARED = 36
+MOST_PREPARED = 25
 """Tiles of this level that are made before a page asks for them, at most."""
 SAMPLED = 9
 """Parts of the last acquisition that the range of the colours is found from."""
 _SAMPLE_PX = 256
-_KEPT_BYTES = 2**26
+_KEPT_BYTES = 2**25
 _DIGITS = 3
 _NO_CRS = "the cube has no CRS, so it cannot be shown as a map; build it again"
 
@@ -371,8 +371,15 @@ class StoredImages(CubeImages):
     def _tile(self, index: int, row: int, column: int) -> Sums:
         """Sums of a tile of the level ``KEPT_LEVEL``."""
         place = slice(row * TILE, (row + 1) * TILE), slice(column * TILE, (column + 1) * TILE)
-        packed = self._packed(index, self.pyramid.full(KEPT_LEVEL, place))
-        return Sums.of(packed, KEPT_LEVEL, self.stored.missing)
+        full = self.pyramid.full(KEPT_LEVEL, place)
+        shape = [part.stop - part.start for part in full]
+        cells = (-(-length >> KEPT_LEVEL) for length in shape)
+        sums = Sums.zeros((len(self.bands), *cells), np.int32)
+        for inner in cut(shape, PART):
+            packed = self._packed(index, moved(inner, full))
+            top, left = (part.start >> KEPT_LEVEL for part in inner)
+            sums.add(Sums.of(packed, KEPT_LEVEL, self.stored.missing), (top, left))
+        return sums
 
 
 def numbers(values: npt.NDArray[Any]) -> list[float | None]:

@@ -148,9 +148,9 @@ class Sums:
         return cls(_square_sums(known, level, np.int32), _square_sums(valid, level, np.int32))
 
     @classmethod
-    def zeros(cls, shape: tuple[int, ...]) -> Self:
+    def zeros(cls, shape: tuple[int, ...], dtype: type[np.integer] = np.int64) -> Self:
         """Sums of nothing, to which others are added."""
-        return cls(np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=np.int64))
+        return cls(np.zeros(shape, dtype=dtype), np.zeros(shape, dtype=dtype))
 
     def add(self, part: "Sums", place: tuple[int, int]) -> None:
         """Add sums that begin at a row and a column; what lies beyond is left out."""
