@@ -63,10 +63,11 @@ def postgresql() -> Iterator[Database]:
         if owner:
             for path in (folder, secret):
                 shutil.chown(path, owner)
-        data, log, port = folder / "data", folder / "log", free_port()
+        data, log = folder / "data", folder / "log"
         where = (f"--pgdata={data}", f"--username={USER}", f"--pwfile={secret}")
         how = ("--auth=scram-sha-256", "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync")
         _run(owner, programs / "initdb", *where, *how)
+        port = free_port()  # as late as possible: other tests look for free ports, too
         options = " ".join(f"-c {name}={value}" for name, value in _SETTINGS.items())
         options += f" -c port={port} -c unix_socket_directories={folder}"
         control = (programs / "pg_ctl", f"--pgdata={data}")
