@@ -15,6 +15,8 @@ from fuzz.fuzz_csv import Csv
 from fuzz.harness import FAULTS, rng_of
 from fuzz.kinds import KINDS
 
+pytestmark = pytest.mark.timeout(1800)  # one campaign of all kinds
+
 SLOW = {"cube", "geotiff", "geoparquet", "safe", "zip"}
 SOME, MANY = 20, 80
 SEED = 1
