@@ -7,6 +7,8 @@ TESTED := $(VENV)/.installed-extras
 DOCUMENTED := $(VENV)/.installed-docs
 EMPTY := build/empty
 PAGE := src/sarcast/viewer/page
+# Processes that run tests, one for each core.
+WORKERS ?= 2
 # Options of the demo that the wheel is tried with.
 DEMO ?= --size-km 2
 
@@ -31,8 +33,9 @@ $(TESTED): $(STAMP)
 demo: $(STAMP)
 	$(BIN)/sarcast demo --to demo --overwrite
 
+# Tests of one file run in one process; processes of one thread each share the cores.
 test: lint
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 lint: $(TESTED)
 	$(BIN)/ruff check .

@@ -23,6 +23,19 @@ settings.register_profile("untimed", deadline=None)  # a busy machine is no faul
 settings.load_profile("untimed")
 
 
+LONGEST = {
+    "test_33_grd.py", "test_47_longitudes.py", "test_67_training_recipe.py", "test_76_detect.py",
+    "test_85_polarisations.py", "test_90_cli.py", "test_98_readme.py", "test_99_faults.py",
+    "test_99_fuzz.py",
+}  # fmt: skip
+"""Files that workers of pytest-xdist begin with, so that none of them has a long one at the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        items.sort(key=lambda item: item.path.name not in LONGEST)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_report_to_serializable() -> Generator[None, Any, Any]:
     """Escape what is no Unicode in reports: workers of pytest-xdist cannot send it."""
