@@ -25,6 +25,7 @@ from sarcast.detection.quicklook import backscatter_range
 from sarcast.errors import SarcastError
 from sarcast.evaluation.detection.truth import read_truth
 from sarcast.io.cogs import write_cog
+from sarcast.prediction.strategies import STRATEGIES
 from sarcast.viewer import cubes
 from sarcast.viewer.answers import Answers, SeriesRequest, as_csv
 from sarcast.viewer.cache import Cache
@@ -299,6 +300,14 @@ def test_what_the_first_image_is_made_from_is_prepared(
         expected = StoredImages(StoredCube.open(viewed_cube)).read(last, 2, whole)
         monkeypatch.setattr(StoredCube, "packed", None)  # nothing is read again
         np.testing.assert_array_equal(stored.read(last, 2, whole), expected)
+
+
+def test_a_cube_is_open_before_the_first_prediction(viewed_cube: Path) -> None:
+    view = open_path(viewed_cube, Shown(STRATEGIES["latest"])).current()
+    assert isinstance(view.images, StoredImages)
+    assert "cube" not in vars(view.images)
+    view.prepare(lambda: False)
+    assert "cube" in vars(view.images)
 
 
 def test_a_cube_alone_is_opened_without_what_takes_long_to_import(viewed_cube: Path) -> None:

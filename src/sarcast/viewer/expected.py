@@ -109,6 +109,10 @@ class Forecast:
         )
         return [len(indices) >= self.previous for indices in ranked]
 
+    def prepare(self) -> None:
+        """Open the cube as predictions read it, before the first one is asked for."""
+        _ = self.images.cube
+
     # --- layers -----------------------------------------------------------------------------------
 
     def layers(self, suffix: str = "") -> list[Layer]:

@@ -156,9 +156,11 @@ class View:
         return {"left": left, "right": right}
 
     def prepare(self, is_cancelled: Callable[[], bool]) -> None:
-        """Make what the first image is made from, before a page asks for it."""
+        """Make what the first images are made from, before a page asks for it."""
         if self.kind == "cube" and isinstance(self.images, StoredImages):
             self.images.prepare(is_cancelled)
+        if self.forecast is not None:
+            self.forecast.prepare()
 
     def tile(self, layer: str, index: int, level: int, row: int, column: int) -> Float:
         """Read a tile, dims (band, y, x), ``TILE`` pixels a side, NaN where there is no data.
