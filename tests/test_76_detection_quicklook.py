@@ -11,8 +11,8 @@ from matplotlib.image import imread
 from odc.geo.geobox import GeoBox
 
 from conftest import GRID
+from sarcast.detection import styles
 from sarcast.detection.quicklook import (
-    backscatter_range,
     downsampled,
     outlines,
     quicklook_figure,
@@ -95,10 +95,11 @@ def test_the_image_is_1600_pixels_wide_at_most(shape: tuple[int, int], tmp_path:
 def test_both_images_have_one_stretch() -> None:
     first, second = (np.linspace(*ends, 101, dtype=np.float32) for ends in ((-20, -10), (-10, 0)))
     first[0] = np.nan
-    low, high = backscatter_range(first, second)
+    low, high = styles.grey_range(first, second)
     assert (low, high) == pytest.approx((-19.6, -0.4), abs=0.2)
-    black, white = backscatter_range(np.full(4, -12.0, dtype=np.float32))
-    assert black == -12.0 and white > black
+    black, white = styles.grey_range(np.full(4, -12.0, dtype=np.float32))
+    assert (black, white) == (-12.0, -11.0)
+    assert styles.grey_range(np.full(4, np.nan)) == (-25.0, 0.0)
 
 
 def test_an_area_without_data_is_drawn(tmp_path: Path) -> None:

@@ -21,7 +21,6 @@ from sarcast.cube.dates import iso_time
 from sarcast.cube.schema import MISSING, SCALE_DB
 from sarcast.cube.stored import StoredCube
 from sarcast.detection import styles
-from sarcast.detection.quicklook import backscatter_range
 from sarcast.errors import SarcastError
 from sarcast.evaluation.detection.truth import read_truth
 from sarcast.io.cogs import write_cog
@@ -30,7 +29,6 @@ from sarcast.viewer import cubes
 from sarcast.viewer.answers import Answers, SeriesRequest, as_csv
 from sarcast.viewer.cache import Cache
 from sarcast.viewer.cubes import CubeImages, DatasetImages, StoredImages
-from sarcast.viewer.layers import grey_range
 from sarcast.viewer.pyramid import TILE, NoSuchTileError, Pyramid, Sums, means, nearest, padded
 from sarcast.viewer.rasters import Raster
 from sarcast.viewer.requests import NoSuchEventError
@@ -204,13 +202,6 @@ def test_sums_of_parts_are_those_of_the_whole() -> None:
             sums.add(part, (top // 2 - 3, left // 2 - 5))
     np.testing.assert_array_equal(sums.total, whole.total[:, *box])
     np.testing.assert_array_equal(sums.count, whole.count[:, *box])
-
-
-def test_the_range_of_greys_is_that_of_a_detection() -> None:
-    values = np.append(np.random.default_rng(1).normal(-12.0, 3.0, 999), np.nan)
-    assert grey_range(values) == pytest.approx(backscatter_range(values), abs=0.05)
-    assert grey_range(np.full(4, np.nan)) == backscatter_range(np.full(4, np.nan))
-    assert grey_range(np.full(4, -12.0)) == (-12.0, -11.0)
 
 
 # --- cubes ----------------------------------------------------------------------------------------

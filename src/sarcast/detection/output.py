@@ -20,7 +20,7 @@ from sarcast.catalogue.scene import grid_fields
 from sarcast.cube.dates import iso_time, utc_datetime
 from sarcast.detection import styles
 from sarcast.detection.event_files import write_events
-from sarcast.detection.quicklook import backscatter_range, thinned, write_quicklook
+from sarcast.detection.quicklook import thinned, write_quicklook
 from sarcast.detection.runs import ITEM, MODEL, MODEL_SHA256
 from sarcast.io.cogs import Cog, Parts, write_cogs
 from sarcast.io.footprint import footprint, geojson
@@ -253,7 +253,7 @@ def qgis_styles(detection: "Detection") -> dict[str, str]:
     """QGIS style by name of the raster or vector files, without suffix."""
     images = detection.images
     first = thinned(images["expected"].isel(band=0))
-    grey = styles.grey_ramp(*backscatter_range(first.values))
+    grey = styles.grey_ramp(*styles.grey_range(first.values))
     days = days_since_epoch(detection.watched).tolist()
     return {
         "expected": styles.ramp_qml(grey),

@@ -25,8 +25,6 @@ WIDTH_PIXELS = 1600
 """Width of the image."""
 PANEL_PIXELS = 512
 """Most pixels per side of a panel; larger images are averaged down to it."""
-STRETCH = (2.0, 98.0)
-"""Percentiles of the backscatter that are shown as black and as white."""
 NUMBERED_EVENTS = 12
 """Events whose id is shown, from the one of greatest evidence on."""
 
@@ -38,7 +36,6 @@ _TITLES_INCHES = 1.0
 _BARS_INCHES = 2.2
 _FLATTEST, _TALLEST = 0.25, 2.0
 """Least and most rows to one column of a panel, beyond which space stays empty around it."""
-_LEAST_RANGE_DB = 1.0
 _NO_DATA = "#d4d4d4"
 
 
@@ -71,7 +68,7 @@ def quicklook_figure(detection: "Detection") -> "Figure":
     height = (width - _BARS_INCHES) / 3.0 * ratio + _TITLES_INCHES
     figure = Figure(figsize=(width, height), layout="constrained")
     panels = figure.subplots(1, 3)
-    grey = styles.grey_ramp(*backscatter_range(actual, expected))
+    grey = styles.grey_ramp(*styles.grey_range(actual, expected))
     figure.colorbar(_show(panels[0], actual, grey), ax=panels[:2], label="dB", shrink=0.8)
     _show(panels[1], expected, grey)
     shown = _show(panels[2], difference, styles.DIFFERENCE)
@@ -132,15 +129,6 @@ def thinned(image: xr.DataArray) -> xr.DataArray:
     """Evenly spaced pixels of an image, at most ``MOST_SHOWN`` or all, dims (y, x)."""
     step = max(1, math.ceil(math.sqrt(image.size / MOST_SHOWN)))
     return image.isel(y=slice(None, None, step), x=slice(None, None, step))
-
-
-def backscatter_range(*images: Float) -> tuple[float, float]:
-    """Backscatter that is shown as black and as white, dB, the same in all images."""
-    values = np.concatenate([image[np.isfinite(image)] for image in images])
-    if not values.size:
-        return -25.0, 0.0
-    low, high = np.percentile(values, STRETCH)
-    return float(low), float(max(high, low + _LEAST_RANGE_DB))
 
 
 def outlines(events: "geopandas.GeoDataFrame", to_pixels: Any) -> list[list[Double]]:

@@ -15,7 +15,15 @@ from xml.etree import ElementTree as ET
 
 import numpy as np
 
+from sarcast.arrays import Float
+
 Rgba = tuple[int, int, int, int]
+
+_STRETCH = (2.0, 98.0)
+"""Percentiles of the backscatter that are shown as black and as white."""
+_LEAST_RANGE_DB = 1.0
+_NO_RANGE = (-25.0, 0.0)
+"""Where no backscatter is known, dB."""
 
 
 @dataclass(frozen=True)
@@ -122,6 +130,15 @@ def looks_palette(most: int) -> tuple[Stop, ...]:
     shares = [0.0] if most == 1 else np.linspace(0.0, 1.0, most)
     seen = (Stop(i, blend(_FEW_TO_MANY, s), str(i)) for i, s in enumerate(shares, start=1))
     return (unseen, *seen)
+
+
+def grey_range(*images: Float) -> tuple[float, float]:
+    """Backscatter that is shown as black and as white, dB to a tenth, the same in all images."""
+    values = np.concatenate([image[np.isfinite(image)] for image in images])
+    if not values.size:
+        return _NO_RANGE
+    low, high = np.percentile(values, _STRETCH)
+    return round(float(low), 1), round(float(max(high, low + _LEAST_RANGE_DB)), 1)
 
 
 def grey_ramp(low: float, high: float) -> tuple[Stop, ...]:

@@ -10,9 +10,9 @@ from sarcast.arrays import Times
 from sarcast.cube.dates import iso_time, moment_of
 from sarcast.detection.watch import FEW_REPLAYS, WatchOptions, plan_replays, plan_watch
 from sarcast.errors import SarcastError
-from sarcast.ingest.scenes.acquisition import PASS_GAP
 from sarcast.monitoring.options import MonitorOptions
 from sarcast.monitoring.state import Known, seconds_of
+from sarcast.sensor.orbits import PASS_GAP
 from sarcast.sensor.units import YEAR_DAYS
 
 _log = logging.getLogger(__name__)

@@ -16,12 +16,13 @@ from sarcast.arrays import Box, Double, Float, Times
 from sarcast.cube.dates import iso_time
 from sarcast.cube.schema import SCHEMA
 from sarcast.cube.stored import StoredCube
+from sarcast.detection import styles
 from sarcast.errors import SarcastError
 from sarcast.io.boxes import cut, moved
 from sarcast.sensor.conditions import LAGS
 from sarcast.viewer.cache import Cache
 from sarcast.viewer.grid import MapGrid
-from sarcast.viewer.layers import Layer, grey_range
+from sarcast.viewer.layers import Layer
 from sarcast.viewer.pyramid import TILE, Pyramid, Sums, means
 from sarcast.windows.bands import bands_of, bands_with_data
 
@@ -123,7 +124,7 @@ class CubeImages(ABC):
             for y in dict.fromkeys(starts[0])
             for x in dict.fromkeys(starts[1])
         ]
-        return tuple(map(grey_range, np.concatenate(parts, axis=1)))
+        return tuple(map(styles.grey_range, np.concatenate(parts, axis=1)))
 
     # --- acquisitions -----------------------------------------------------------------------------
 

@@ -42,20 +42,6 @@ Z_RANGE = (-4.0, 4.0)
 """Range of z that is shown, standard deviations: with speckle, one pixel in 16 000 lies beyond."""
 
 
-_SHOWN_PERCENT = (2.0, 98.0)
-_LEAST_RANGE_DB = 1.0
-_NO_RANGE = (-25.0, 0.0)
-
-
-def grey_range(values: Float) -> tuple[float, float]:
-    """Backscatter of which the first and the last grey is shown, dB, to a tenth."""
-    known = values[np.isfinite(values)]
-    if not known.size:
-        return _NO_RANGE
-    low, high = np.percentile(known, _SHOWN_PERCENT)
-    return round(float(low), 1), round(float(max(high, low + _LEAST_RANGE_DB)), 1)
-
-
 @dataclass(frozen=True)
 class Layer:
     """A layer of a map.

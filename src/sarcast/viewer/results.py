@@ -26,7 +26,6 @@ from sarcast.viewer.layers import (
     UNCERTAINTY_RANGE,
     Z_RANGE,
     Layer,
-    grey_range,
 )
 from sarcast.viewer.pyramid import Pyramid
 from sarcast.viewer.rasters import Raster
@@ -226,7 +225,7 @@ def _grey_ranges(result: Result, raster: Raster | None) -> tuple[tuple[float, fl
         return ()
     coarsest = result.pyramid.levels - 1
     image = raster.read(0, coarsest, result.pyramid.box(coarsest, 0, 0))
-    return tuple(map(grey_range, image))
+    return tuple(map(styles.grey_range, image))
 
 
 def _has_data(result: Result, raster: Raster) -> bool:

@@ -13,7 +13,7 @@ from sarcast.catalogue.location import time_range, utc
 from sarcast.catalogue.scene import BANDS, QUANTITY
 from sarcast.ingest.scenes.fuse import Layer
 from sarcast.sensor import orbits
-from sarcast.sensor.orbits import PASS_GAP as PASS_GAP
+from sarcast.sensor.orbits import PASS_GAP
 
 _log = logging.getLogger(__name__)
 
