@@ -23,10 +23,11 @@ from sarcast.detection import styles
 from sarcast.detection.event_files import write_events
 from sarcast.detection.output import (
     days_since_epoch,
+    expected_rasters,
     write_detection,
-    write_expected,
     write_item,
 )
+from sarcast.io.cogs import write_cogs
 from sarcast.prediction.strategies import STRATEGIES
 from small_changes import DATES, changed_cube
 from small_detections import BASELINE, WATCHED, by_hand
@@ -306,7 +307,7 @@ def test_the_item_describes_the_values_of_rasters(folder: Path) -> None:
 def test_the_expected_image_alone_is_an_item_of_one_date(tmp_path: Path) -> None:
     """As ``sarcast predict`` writes it."""
     images = by_hand().images
-    write_expected(tmp_path, images)
+    write_cogs([*expected_rasters(tmp_path, images)])
     write_item(tmp_path, "expected", GRID, WATCHED[-1], {})
     item = json.loads((tmp_path / "item.json").read_text())
     validate_dict({**item, "stac_extensions": []})
