@@ -243,8 +243,9 @@ def spread(residuals: Residuals, typical: Sequence[float]) -> Float:
     typical
         That median, as ``typical_norms`` gives it for the whole area.
     """
-    sizes: Float = np.fmax(np.array(typical, dtype=np.float32), np.float32(LEAST_STD))
-    relative_norms: Float = di.norm(residuals.z) / sizes[:, np.newaxis, np.newaxis]
+    sizes = np.fmax(np.array(typical, dtype=np.float32), np.float32(LEAST_STD))
+    pairs = zip(residuals.z, sizes, strict=True)
+    relative_norms = np.stack([di.norm(z) / size for z, size in pairs])  # one at a time: memory
     return mean_over_looks(relative_norms, residuals.seen)
 
 

@@ -19,15 +19,16 @@ from rasterio.windows import Window
 
 from sarcast.arrays import Box
 from sarcast.errors import SarcastError
-from sarcast.io.boxes import cut, whole
+from sarcast.io.boxes import cut
 from sarcast.io.files import new_file
+from sarcast.io.memory import release_memory
 from sarcast.io.progress import track
 
 MOST_IN_MEMORY = 2**26
 """Size of an image up to which its file is made in memory, bytes."""
 AT_A_TIME = 2
 """Files that are written at a time."""
-_PART_SIDE = 2048
+_PART_SIDE = 1024
 # overviews pass through a file that GDAL would compress at a level that takes most of the time
 _CONFIGURATION = {"GDAL_CACHEMAX": 256, "COG_TMP_COMPRESSION": "NONE"}
 _LEVEL = 1
@@ -60,9 +61,8 @@ class Parts:
         """Size of the whole image."""
         return math.prod(self.shape) * np.dtype(self.dtype).itemsize
 
-    def layers(self, box: Box | None = None) -> npt.NDArray[Any]:
-        """Read a part, by default all of it, dims (band, y, x)."""
-        box = box or whole(self.shape)
+    def layers(self, box: Box) -> npt.NDArray[Any]:
+        """Read a part, dims (band, y, x)."""
         shape = (self.shape[0], *(part.stop - part.start for part in box))
         return np.asarray(self.read(box), dtype=self.dtype).reshape(shape)
 
@@ -142,7 +142,8 @@ class Cog:
         """Write it from memory: GDAL does not report a full disk as such, but Python does."""
         with MemoryFile() as memory, MemoryFile(ext=".tif") as cog:
             with memory.open(**self._profile) as target:
-                target.write(self.parts.layers())
+                for box in self._boxes:
+                    self._write_part(target, box)
                 self._describe(target)
             with rasterio.open(memory.name) as source:
                 copy(source, cog.name, **self._options)
@@ -224,6 +225,7 @@ def write_cogs(cogs: Sequence[Cog]) -> None:
         try:
             for future in track(futures, "writing rasters", len(futures)):
                 future.result()
+                release_memory()
         except BaseException:
             for future in futures:
                 future.cancel()
