@@ -24,9 +24,10 @@ settings.load_profile("untimed")
 
 
 LONGEST = {
-    "test_33_grd.py", "test_47_longitudes.py", "test_67_training_recipe.py", "test_76_detect.py",
-    "test_85_polarisations.py", "test_90_cli.py", "test_98_readme.py", "test_99_faults.py",
-    "test_99_fuzz.py",
+    "test_33_grd.py", "test_47_longitudes.py", "test_49_cube_polarisations.py",
+    "test_67_training_recipe.py", "test_76_detect.py", "test_76_detect_blocks.py",
+    "test_77_monitoring_blocks.py", "test_77_monitoring_run.py", "test_77_monitoring_watch.py",
+    "test_90_cli.py", "test_98_readme.py", "test_99_faults.py", "test_99_fuzz.py",
 }  # fmt: skip
 """Files that workers of pytest-xdist begin with, so that none of them has a long one at the end."""
 
