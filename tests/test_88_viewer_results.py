@@ -283,6 +283,7 @@ SLOW_FIRST = """() => {
     if (!first || !String(path).includes('what-if')) return real(path, options);
     first = false;
     const answer = await real(path, {...options, signal: undefined});
+    globalThis.firstCame = true;
     await new Promise((resolve) => setTimeout(resolve, 3000));
     return answer;
   };
@@ -296,7 +297,7 @@ def test_a_late_answer_does_not_replace_a_newer_one(open_page: Opener, model_url
     page.evaluate(SLOW_FIRST)
     temperature = page.get_by_role("slider", name="temperature")
     temperature.fill("30")
-    page.wait_for_timeout(700)
+    page.wait_for_function("() => globalThis.firstCame")  # else the server would refuse it
     temperature.fill("-20")
     page.get_by_text("pixels in").wait_for()
     settle(page)
