@@ -392,3 +392,4 @@ def test_new_dates_appear_while_the_cube_is_viewed(open_page: Opener, tmp_path: 
         settle(page)
         image = grown["backscatter"].sel(band="VV").isel(time=2).to_numpy()
         assert Screen(page, AREA).compare(shades(image)) > 80_000
+        page.close()  # which asks for nothing more once the server has ended

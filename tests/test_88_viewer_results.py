@@ -142,6 +142,7 @@ def test_a_grid_in_degrees_is_drawn_as_it_is(
         metres = float(length) * {"m": 1.0, "km": 1000.0}[unit]
         of_a_degree = metres / (scale.bounding_box()["width"] * 2.0**-14)
         assert 111_200 * np.cos(np.radians(62.0)) < of_a_degree < 111_500
+        page.close()  # which asks for nothing more once the server has ended
 
 
 # --- events ---------------------------------------------------------------------------------------
@@ -217,7 +218,9 @@ def test_a_verdict_is_written_and_kept(open_page: Opener, url: str, detection: P
     pressed = page.locator(".events [aria-pressed=true]")
     pressed.nth(1).wait_for()
     again = open_page(url)
-    assert again.locator(".events [aria-pressed=true]").count() == 2
+    kept = again.locator(".events [aria-pressed=true]")
+    kept.nth(1).wait_for()
+    assert kept.count() == 2
     again.get_by_label("Judged").select_option("true")
     assert ids(again) == ["1"]
     again.get_by_label("Judged").select_option("all")
