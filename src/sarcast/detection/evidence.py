@@ -31,6 +31,7 @@ from sarcast.detection.blocks import Sampling
 from sarcast.detection.smoothing import reach_px, smooth
 from sarcast.io.boxes import whole
 from sarcast.windows import PixelOffset
+from sarcast.windows.means import mean_where
 
 Direction = Literal["loss", "gain", "both"]
 
@@ -209,15 +210,7 @@ def mean_over_looks(images: Float, seen: Bool) -> Float:
     seen
         Dims (time, y, x), or those of the images.
     """
-    if seen.ndim < images.ndim:
-        seen = seen[:, np.newaxis]
-    looks = looks_of(seen)
-    if ((looks == 0) | (looks == len(seen))).all():  # the same numbers, far faster
-        mean = np.where(looks > 0, images.mean(axis=0, dtype=np.float32), np.float32(np.nan))
-    else:
-        total = np.where(seen, images, np.float32(0.0)).sum(axis=0, dtype=np.float32)
-        mean = np.divide(total, looks, out=np.full_like(total, np.nan), where=looks > 0)
-    return mean
+    return mean_where(images, seen if seen.ndim == images.ndim else seen[:, np.newaxis])
 
 
 def typical_norms(z: Float) -> list[float]:

@@ -15,6 +15,7 @@ from sarcast.sensor.conditions import HEADING, INCIDENCE
 from sarcast.sensor.orbits import is_descending
 from sarcast.sensor.units import YEAR_DAYS
 from sarcast.windows import Expected, Window
+from sarcast.windows.means import mean_where
 
 LARGEST_INCIDENCE_DIFFERENCE_DEG = 1.0
 """The paper's tables include a window only if its closest geometry is within this."""
@@ -215,14 +216,7 @@ def _oracle(window: Window) -> Float:
 
 def _mean(images: Float) -> Float:
     """Mean over the images that have data at a pixel, dims (band, y, x); NaN where none has."""
-    valid = np.isfinite(images)
-    if valid.all():
-        average: Float = images.mean(axis=0, dtype=np.float32)
-        return average
-    total = np.where(valid, images, np.float32(0.0)).sum(axis=0, dtype=np.float32)
-    count = valid.sum(axis=0, dtype=np.float32)
-    result: Float = np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)
-    return result
+    return mean_where(images, np.isfinite(images))
 
 
 def _image(window: Window, index: int) -> Float:
