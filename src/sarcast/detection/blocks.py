@@ -15,7 +15,7 @@ from pydantic import Field
 
 from sarcast.arrays import Box
 from sarcast.cube.executor import SchedulerOptions
-from sarcast.io.boxes import cut, within
+from sarcast.io.boxes import cut, wider, within
 from sarcast.windows import PixelOffset, PixelShape
 
 Scalar = TypeVar("Scalar", bound=np.generic)
@@ -103,10 +103,7 @@ def blocks_of(shape: PixelShape, side: int, halo: Sequence[int]) -> tuple[Block,
     halo
         Rows and columns by which an outer box reaches beyond its core, as far as the area does.
     """
-    return tuple(
-        Block(core, (_wider(core[0], halo[0], shape[0]), _wider(core[1], halo[1], shape[1])))
-        for core in cut(shape, side)
-    )
+    return tuple(Block(core, wider(core, halo, shape)) for core in cut(shape, side))
 
 
 def each_in_turn(
@@ -149,7 +146,3 @@ class Sampling:
         ]
         ranks: npt.NDArray[np.intp] = (numbers[0][:, np.newaxis] * shape[1] + numbers[1]).ravel()
         return ranks
-
-
-def _wider(part: slice, by: int, pixels: int) -> slice:
-    return slice(max(part.start - by, 0), min(part.stop + by, pixels))

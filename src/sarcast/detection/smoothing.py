@@ -7,7 +7,7 @@ import numpy as np
 from scipy import ndimage
 
 from sarcast.arrays import Bool, Box, Float
-from sarcast.io.boxes import within
+from sarcast.io.boxes import wider, within
 from sarcast.windows import PixelOffset
 
 TRUNCATE = 3.0
@@ -52,10 +52,7 @@ def smooth(
         Dims (..., y, x), of the part.
     """
     if part is not None:
-        rows, columns = (
-            slice(max(each.start - reach, 0), min(each.stop + reach, side))
-            for each, reach, side in zip(part, reach_px(sigma_px), images.shape[-2:], strict=True)
-        )
+        rows, columns = wider(part, reach_px(sigma_px), images.shape)
         start = first[0] + rows.start, first[1] + columns.start
         averaged = smooth(images[..., rows, columns], sigma_px, start)
         return averaged[(..., *within(part, (rows, columns)))]

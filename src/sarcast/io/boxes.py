@@ -34,3 +34,12 @@ def within(box: Box, outer: Box) -> Box:
         for part, start in zip(box, outer, strict=True)
     )
     return rows, columns
+
+
+def wider(box: Box, by: Sequence[int], shape: Sequence[int]) -> Box:
+    """A box and so many rows and columns around it, as far as an image of dims (..., y, x) does."""
+    rows, columns = (
+        slice(max(part.start - margin, 0), min(part.stop + margin, side))
+        for part, margin, side in zip(box, by, shape[-2:], strict=True)
+    )
+    return rows, columns

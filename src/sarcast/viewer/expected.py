@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sarcast.arrays import Box, Double, Float
-from sarcast.io.boxes import cut, moved, within
+from sarcast.io.boxes import cut, moved, wider, within
 from sarcast.sensor.units import DB
 from sarcast.viewer.cache import Cache
 from sarcast.viewer.cubes import CubeImages, numbers
@@ -288,7 +288,7 @@ class Forecast:
         if not isinstance(self.predictor, ScenePredictor):
             return None
         sides = self.images.pyramid.rows, self.images.pyramid.columns
-        squares = list(self._squares(_wider(box, SQUARE, sides)))
+        squares = list(self._squares(wider(box, (SQUARE, SQUARE), sides)))
         around = (
             slice(squares[0][0].start, squares[-1][0].stop),
             slice(squares[0][1].start, squares[-1][1].stop),
@@ -505,15 +505,6 @@ def _z(actual: Float, expected: Float) -> Float:
 
 def _corners(box: Box) -> tuple[int, ...]:
     return box[0].start, box[1].start, box[0].stop, box[1].stop
-
-
-def _wider(box: Box, margin: int, sides: Sequence[int]) -> Box:
-    """A box with a margin, cut at the edges of an image."""
-    rows, columns = (
-        slice(max(part.start - margin, 0), min(part.stop + margin, side))
-        for part, side in zip(box, sides, strict=True)
-    )
-    return rows, columns
 
 
 def _shared(box: Box, square: Box) -> tuple[Box, Box]:
