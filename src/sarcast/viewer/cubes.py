@@ -218,7 +218,9 @@ class DatasetImages(CubeImages):
     @cached_property
     def grid(self) -> MapGrid:
         """Its grid."""
-        box = self.dataset["backscatter"].odc.geobox
+        from sarcast.io.images import grid_of_images
+
+        box = grid_of_images(self.dataset["backscatter"])
         if box is None or box.crs is None:
             raise SarcastError(_NO_CRS)
         return MapGrid.of(box)
