@@ -197,15 +197,15 @@ class Blend:
         return (in_tile[0], in_tile[1]), (in_box[0], in_box[1])
 
     def _add_part(self, total: Float, weight: Float, tile: int, in_tile: Box, in_box: Box) -> None:
-        images = np.array(self.layers[(tile, slice(None), slice(len(total)), ..., *in_tile)])
+        images = self.layers[(tile, slice(None), slice(len(total)), ..., *in_tile)]
         finite = np.isfinite(images)
         part: Float = self._weights[in_tile]
         if not finite.all():
             part = np.where(finite[:, 0], part, np.float32(0.0))
-            images[~finite] = 0.0
+            images = np.where(finite, images, np.float32(0.0))
         inside = (..., *in_box)
         for sums, image in zip(total, np.moveaxis(images, 1, 0), strict=True):
-            sums[inside] += np.multiply(image, part, out=image)
+            sums[inside] += part * image
         weight[inside] += part
 
     @cached_property
