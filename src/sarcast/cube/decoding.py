@@ -2,11 +2,19 @@
 
 A process that is forked from one that has used these threads does not have them, and would wait
 for them without end: there, Zarr's own pipeline decodes.
+
+Zarr takes the pipeline of an array from its configuration, which all threads share, when the array
+is opened. One thread at a time therefore changes it, and an array that another thread opens
+meanwhile is written as without.
 """
 
 import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
+import zarr
 from zarr.registry import register_pipeline
 from zarrs import ZarrsCodecPipeline
 
@@ -38,8 +46,20 @@ class ChunkDecoder(ZarrsCodecPipeline):
             _Threads.are_used = True
         await super().read(*arguments, **named)
 
+    async def write(self, *arguments: Any, **named: Any) -> None:
+        """Write chunks as Zarr does without this decoder."""
+        write = super().write if self.python_impl is None else self.python_impl.write
+        await write(*arguments, **named)
+
 
 register_pipeline(ChunkDecoder)
 
-BY_CHUNK_DECODER = {"codec_pipeline.path": f"{ChunkDecoder.__module__}.{ChunkDecoder.__qualname__}"}
-"""Configuration of Zarr under which arrays are opened that it shall decode."""
+_PATH = f"{ChunkDecoder.__module__}.{ChunkDecoder.__qualname__}"
+_CHANGING = threading.Lock()
+
+
+@contextmanager
+def chunk_decoder() -> Iterator[None]:
+    """Have the arrays that are opened meanwhile decoded by zarrs; by one thread at a time."""
+    with _CHANGING, zarr.config.set({"codec_pipeline.path": _PATH}):
+        yield

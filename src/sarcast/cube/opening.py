@@ -6,11 +6,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
-import zarr
 from xarray.backends import BackendArray
 from xarray.core import indexing
 
-from sarcast.cube.decoding import BY_CHUNK_DECODER
+from sarcast.cube.decoding import chunk_decoder
 from sarcast.cube.metadata import damaged
 from sarcast.cube.schema import COORDINATES, unpack
 from sarcast.cube.stored import check_can_open, time_order
@@ -55,7 +54,7 @@ def open_with_steps(path: Path) -> tuple[xr.Dataset, npt.NDArray[np.intp]]:
     """Open a cube as ``open_cube``; also give the index in the store of each of its dates."""
     check_can_open(path)
     try:
-        with zarr.config.set(BY_CHUNK_DECODER):
+        with chunk_decoder():
             packed = xr.open_zarr(
                 path, chunks=None, consolidated=True, mask_and_scale=False, decode_times=False
             )

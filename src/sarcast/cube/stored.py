@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import takewhile
 from pathlib import Path
@@ -15,7 +15,7 @@ from affine import Affine
 
 from sarcast.arrays import Box, Float, Times
 from sarcast.cube.chunks import check_small_arrays
-from sarcast.cube.decoding import BY_CHUNK_DECODER
+from sarcast.cube.decoding import chunk_decoder
 from sarcast.cube.metadata import (
     Json,
     damaged,
@@ -47,6 +47,7 @@ class StoredCube:
 
     path: Path
     arrays: Mapping[str, Json]
+    _opened: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @classmethod
     def open(cls, path: Path) -> "StoredCube":
@@ -85,10 +86,16 @@ class StoredCube:
     def _read(self, name: str, *index: Any) -> npt.NDArray[Any]:
         """Stored values of an array at an index on its leading dims."""
         try:
-            with zarr.config.set(BY_CHUNK_DECODER):
-                return np.asarray(self._group[name][index or ...])  # type: ignore[index]
+            return np.asarray(self._array(name)[index or ...])
         except Exception as error:  # a codec may raise anything on damaged bytes
             raise damaged(self.path, name, error) from error
+
+    def _array(self, name: str) -> Any:
+        """An array, opened at its first use."""
+        if name not in self._opened:
+            with chunk_decoder():
+                self._opened[name] = self._group[name]
+        return self._opened[name]
 
     def __contains__(self, name: str) -> bool:
         """Whether it has a variable of this name."""
