@@ -175,25 +175,41 @@ def steps(page: Any, side: int, rng: np.random.Generator) -> list[float]:
 
 def slider(page: Any, side: int) -> list[float]:
     """Seconds from a slider to the image of 512 x 512 pixels; the first reads its inputs."""
-    half = 5.0 * side
     page.set_viewport_size({"width": 900, "height": 700})
     page.get_by_role("tab", name="What if").click()
+    _look_at(page, side, 0.5, "512 / Math.max(width, height)")
+    return [_slide(page, value) for value in ("20", "5", "-10", "12")]
+
+
+def large_views(page: Any, side: int) -> None:
+    """Ask for images under other conditions of the largest views, at several places."""
+    page.set_viewport_size(VIEWPORT)
+    for share in (0.3, 0.5, 0.7):
+        _look_at(page, side, share, "1")
+        for value in ("15", "-5"):
+            _slide(page, value)
+
+
+def _look_at(page: Any, side: int, share: float, pixels: str) -> None:
+    """Move the view to a share of the way across the cube, at pixels of it per pixel of screen."""
+    way = 10.0 * side * share
     page.evaluate(
-        """async ([x, y]) => {
+        f"""async ([x, y]) => {{
           const [width, height] = viewer.map.map.getSize();
-          viewer.map.place = [x, y, 5120 / Math.max(width, height)];
+          viewer.map.place = [x, y, 10 * {pixels}];
           await viewer.settled();
-        }""",
-        [400_000.0 + half, 6_950_000.0 - half],
+        }}""",
+        [400_000.0 + way, 6_950_000.0 - way],
     )
-    seconds = []
-    for value in ("20", "5", "-10", "12"):
-        began = time.perf_counter()
-        page.get_by_role("slider", name="temperature").fill(value)
-        page.wait_for_function("() => !viewer.whatIf.status.textContent.includes('pixels in')")
-        page.wait_for_function("() => viewer.whatIf.status.textContent.includes('pixels in')")
-        seconds.append(time.perf_counter() - began)
-    return seconds
+
+
+def _slide(page: Any, temperature: str) -> float:
+    """Seconds from the slider of the temperature to the image."""
+    began = time.perf_counter()
+    page.get_by_role("slider", name="temperature").fill(temperature)
+    page.wait_for_function("() => !viewer.whatIf.status.textContent.includes('pixels in')")
+    page.wait_for_function("() => viewer.whatIf.status.textContent.includes('pixels in')")
+    return time.perf_counter() - began
 
 
 # --- servers alone --------------------------------------------------------------------------------
@@ -270,7 +286,7 @@ def _web_tile(longitude: float, latitude: float, zoom: int) -> tuple[int, int]:
 def greatest_memory(process: int) -> float:
     """Greatest resident memory of a process so far, GB."""
     status = Path(f"/proc/{process}/status").read_text()
-    return int(re.search(r"VmHWM:\s+(\d+)", status)[1]) / 2**20  # type: ignore[index]
+    return int(re.search(r"VmHWM:\s+(\d+)", status)[1]) * 1024 / 1e9  # type: ignore[index]
 
 
 # --- report ---------------------------------------------------------------------------------------
@@ -332,6 +348,7 @@ def _measure_page(browser: Any, cube: Path, options: argparse.Namespace) -> None
         }
         for name, measure in measures.items():
             print(row(name, measure()), flush=True)
+        large_views(page, options.side)
         print(f"| memory of the server with the model, GB | {greatest_memory(process):.2f} | |")
 
 

@@ -1,15 +1,16 @@
 """Encoded baselines that are kept: the same expected images, with less work."""
 
 import pickle
-from dataclasses import replace
+from collections.abc import Iterator
+from dataclasses import is_dataclass, replace
 
 import numpy as np
 import pytest
 import torch
 
+from sarcast.cache import Cache
 from sarcast.prediction.engine import Engine
-from sarcast.prediction.memory import Memory
-from sarcast.prediction.model import Model
+from sarcast.prediction.model import Model, Remembered
 from sarcast.prediction.networks.temporal import Temporal, TemporalOptions
 from sarcast.sensor.conditions import COLUMNS
 from sarcast.windows import Window
@@ -64,7 +65,7 @@ def under(start: Window, temperature: float) -> Window:
 
 
 def test_a_baseline_is_encoded_once_for_all_conditions(model: Model, encoded: list[int]) -> None:
-    start, keeping = window(), replace(model, memory=Memory(2))
+    start, keeping = window(), replace(model, memory=Cache(2**24))
     found = [keeping.expect([under(start, each)])[0] for each in (1.0, 9.0, 1.0)]
     assert len(encoded) == 1
     anew = [model.expect([under(start, each)])[0] for each in (1.0, 9.0, 1.0)]
@@ -78,7 +79,7 @@ def test_a_baseline_is_encoded_once_for_all_conditions(model: Model, encoded: li
 def test_other_images_conditions_or_dates_of_the_baseline_are_encoded_anew(
     model: Model, encoded: list[int]
 ) -> None:
-    start, keeping = window(), replace(model, memory=Memory(9))
+    start, keeping = window(), replace(model, memory=Cache(2**24))
     rows = start.conditions.copy()
     rows[0, 0] = 20.0
     later = start.times + np.timedelta64(30, "D")
@@ -93,19 +94,45 @@ def test_other_images_conditions_or_dates_of_the_baseline_are_encoded_anew(
         encoded.pop()
 
 
-def test_the_baselines_used_last_are_kept() -> None:
-    memory: Memory[str] = Memory(2)
-    made = []
+def test_more_than_the_memory_holds_is_encoded_anew(model: Model, encoded: list[int]) -> None:
+    one, other = window(), window(2)
+    memory: Cache[Remembered] = Cache(2**24)
+    keeping = replace(model, memory=memory)
+    keeping.expect([one])
+    size = memory.size
+    assert size > one.previous.nbytes
+    small = replace(model, memory=Cache(size))
+    for each in (one, one, other, one):
+        small.expect([each])
+    assert len(encoded) == 1 + 3
 
-    def get(name: str) -> None:
-        memory.get(name, None, lambda: made.append(name) or name)
 
-    for name in "abacab":
-        get(name)
-    assert "".join(made) == "abcb"
+def test_what_is_kept_of_a_baseline_is_counted(model: Model) -> None:
+    """All tensors that are reachable, which the cache cannot know otherwise."""
+    memory: Cache[Remembered] = Cache(2**24)
+    replace(model, memory=memory).expect([window()])
+    ((kept,),) = [memory.values()]
+    assert memory.size == kept.nbytes == sum(part.nbytes for part in _parts(kept))
+
+
+def _parts(value: object) -> Iterator[torch.Tensor | np.ndarray]:
+    if isinstance(value, torch.Tensor | np.ndarray):
+        yield value
+    elif is_dataclass(value):
+        yield from _parts(list(vars(value).values()))
+    elif isinstance(value, list | tuple):
+        for each in value:
+            yield from _parts(each)
+
+
+def test_a_hidden_target_shares_what_is_prepared(model: Model) -> None:
+    hidden = replace(model, context="scene").without_context()
+    assert hidden.context == "none"
+    (found,) = hidden.expect([window()])
+    np.testing.assert_array_equal(found.mean, model.expect([window()])[0].mean)
 
 
 def test_another_process_begins_without_memory(model: Model) -> None:
-    keeping = replace(model, memory=Memory(2))
+    keeping = replace(model, memory=Cache(2**24))
     keeping.expect([window()])
     assert pickle.loads(pickle.dumps(keeping)).memory is None

@@ -16,6 +16,7 @@ from affine import Affine
 from odc.geo.geobox import GeoBox
 
 from conftest import GRID
+from sarcast.cache import Cache
 from sarcast.cube import open_cube
 from sarcast.cube.dates import iso_time
 from sarcast.cube.schema import MISSING, SCALE_DB
@@ -27,7 +28,6 @@ from sarcast.io.cogs import write_cog
 from sarcast.prediction.strategies import STRATEGIES
 from sarcast.viewer import cubes
 from sarcast.viewer.answers import Answers, SeriesRequest, as_csv
-from sarcast.viewer.cache import Cache
 from sarcast.viewer.cubes import CubeImages, DatasetImages, StoredImages
 from sarcast.viewer.pyramid import TILE, NoSuchTileError, Pyramid, Sums, means, nearest, padded
 from sarcast.viewer.rasters import Raster

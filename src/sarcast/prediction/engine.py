@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from sarcast.io.memory import release_memory
 from sarcast.prediction.networks.base import Prediction
 from sarcast.prediction.networks.convolution import prepare
 from sarcast.prediction.networks.inputs import BaselineInputs, TargetInputs, crop
@@ -52,12 +53,23 @@ class _Image(NamedTuple):
     counted: Tensor | None
     levels: list[Tensor]
 
+    @property
+    def nbytes(self) -> int:
+        """Size, bytes."""
+        counted = 0 if self.counted is None else self.counted.nbytes
+        return self.pixels.nbytes + counted + sum(level.nbytes for level in self.levels)
+
 
 class Encoded(NamedTuple):
     """A baseline as it is encoded for any target."""
 
     baseline: BaselineInputs
     images: list[_Image]
+
+    @property
+    def nbytes(self) -> int:
+        """Size, bytes."""
+        return self.baseline.nbytes + sum(image.nbytes for image in self.images)
 
 
 Remember = Callable[[int, Callable[[], Encoded]], Encoded]
@@ -88,6 +100,7 @@ class Engine:
             if isinstance(layer, nn.Conv2d)
         }
         self._weighted_sum = _WeightedSum(self._network.weighted_sum, dtype)
+        release_memory()  # weights are transformed in double precision
 
     @torch.inference_mode()
     def predict_targets(
@@ -109,7 +122,8 @@ class Engine:
         """Encode the baseline of a window."""
         rows = window.conditions, window.days, window.day_of_year
         baseline = self._network.baseline_inputs(window.previous, window.elevation, *rows)
-        return Encoded(baseline, self._encode(baseline))
+        images = self._encode(baseline)
+        return Encoded(baseline.for_targets(), images)
 
     def _encode(self, baseline: BaselineInputs) -> list[_Image]:
         """Encode the previous images of a window."""

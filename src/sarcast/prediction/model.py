@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from sarcast.arrays import Bool, Float
+from sarcast.cache import Cache
 from sarcast.errors import SarcastError
 from sarcast.prediction import (
     DEFAULT_CONTEXT,
@@ -26,7 +27,6 @@ from sarcast.prediction import (
 from sarcast.prediction.compilation import COMPILE_PIXELS, Compiler, tolerant
 from sarcast.prediction.deviation import Deviation
 from sarcast.prediction.engine import Encoded, Engine
-from sarcast.prediction.memory import Memory
 from sarcast.prediction.networks.base import Network, Prediction
 from sarcast.prediction.networks.context import MOST_DEPARTURE_DB, Blocks
 from sarcast.prediction.networks.temporal import Temporal
@@ -46,6 +46,19 @@ ENGINE_PIXELS = 2**14
 """Pixels from which a window takes less time in the engine than in the network itself, on a CPU."""
 MAX_PIXELS_PER_PASS = 2**20
 """Pixels of previous images, padding included, that one forward pass takes at most."""
+
+
+@dataclass(frozen=True)
+class Remembered:
+    """An encoded baseline, and its arrays, so that no others get the ``id`` that it is found by."""
+
+    arrays: tuple[Float, Float]
+    encoded: Encoded
+
+    @property
+    def nbytes(self) -> int:
+        """Size, bytes."""
+        return self.encoded.nbytes + sum(array.nbytes for array in self.arrays)
 
 
 @dataclass(frozen=True)
@@ -75,7 +88,8 @@ class Model:
     compile_after
         On a GPU, pixels of previous images of one shape after which the network is compiled for it.
     memory
-        Encoded baselines that are kept for further targets, on a CPU; None keeps none.
+        Encoded baselines that are kept on a CPU while the conditions of one target change; None
+        keeps none.
     warned
         Warnings already given: each comes once, however many windows it concerns.
     """
@@ -88,7 +102,7 @@ class Model:
     precision: NumberFormat = "float32"
     context: ContextSource = DEFAULT_CONTEXT
     compile_after: float = COMPILE_PIXELS
-    memory: Memory[Encoded] | None = field(default=None, repr=False, compare=False)
+    memory: Cache[Remembered] | None = field(default=None, repr=False, compare=False)
     warned: set[str] = field(default_factory=set, repr=False, compare=False)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -124,6 +138,12 @@ class Model:
     def uses_target(self) -> bool:
         """Whether the expected image depends on the target itself, by its scene context."""
         return self.network.uses_context and self.context == "scene"
+
+    def without_context(self, memory: Cache[Remembered] | None = None) -> "Model":
+        """Give the same model, prepared once for both, to which the target is hidden."""
+        hidden = replace(self, context="none", memory=memory)
+        vars(hidden).update(_engine=self._engine, _compiler=self._compiler)
+        return hidden
 
     def expect(self, windows: Sequence[Window]) -> list[Expected]:
         """Predict the expected image of each window under the conditions of its target.
@@ -250,7 +270,8 @@ class Model:
             return encode()
         window = firsts[run]
         key = *_baseline_key(window), window.times[-1:].tobytes()
-        return self.memory.get(key, (window.previous, window.elevation), encode)
+        arrays = window.previous, window.elevation
+        return self.memory.get(key, lambda: Remembered(arrays, encode())).encoded
 
     @cached_property
     def _compiler(self) -> Compiler:

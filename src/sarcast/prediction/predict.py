@@ -484,4 +484,4 @@ def _without_context(predictor: Predictor) -> Predictor:
     if not isinstance(predictor, Model):
         return predictor
     _log.info("conditions are set: the scene context, which shows the actual ones, is not used")
-    return replace(predictor, context="none")
+    return predictor.without_context()

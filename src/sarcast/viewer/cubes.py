@@ -13,6 +13,7 @@ import numpy.typing as npt
 from pyproj import CRS
 
 from sarcast.arrays import Box, Double, Float, Times
+from sarcast.cache import Cache
 from sarcast.cube.dates import iso_time
 from sarcast.cube.schema import SCHEMA
 from sarcast.cube.stored import StoredCube
@@ -20,7 +21,6 @@ from sarcast.detection import styles
 from sarcast.errors import SarcastError
 from sarcast.io.boxes import cut, moved
 from sarcast.sensor.conditions import LAGS
-from sarcast.viewer.cache import Cache
 from sarcast.viewer.grid import MapGrid
 from sarcast.viewer.layers import Layer
 from sarcast.viewer.pyramid import TILE, Pyramid, Sums, means

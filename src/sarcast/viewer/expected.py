@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sarcast.arrays import Box, Double, Float
+from sarcast.cache import Cache
 from sarcast.io.boxes import cut, moved, wider, within
+from sarcast.io.memory import release_memory
 from sarcast.sensor.units import DB
-from sarcast.viewer.cache import Cache
 from sarcast.viewer.cubes import CubeImages, numbers
 from sarcast.viewer.layers import DIFFERENCE_RANGE, UNCERTAINTY_RANGE, Z_RANGE, Layer
 from sarcast.viewer.pyramid import means
@@ -36,6 +37,7 @@ from sarcast.windows.cut import MIN_VALID_SHARE
 if TYPE_CHECKING:
     import xarray as xr
 
+    from sarcast.prediction.model import Remembered
     from sarcast.prediction.networks.context import Blocks
     from sarcast.prediction.scene import ScenePredictor
 
@@ -45,15 +47,17 @@ MARGIN = 32
 """Pixels around a square that are predicted with it and cut off."""
 COARSEST = 2
 """Coarsest level at which predicted layers are read: a tile there shows four squares."""
-MOST_WHAT_IF = 1024
+MOST_WHAT_IF = 768
 """Most rows and columns of an image under other conditions."""
 WHAT_IF_SQUARE = 512
-"""Side of the squares of an image under other conditions, which needs no other joins: pixels."""
+"""Longest side of the squares that an image under other conditions is cut into, pixels."""
 SERIES_BATCH = 16
 """Windows of a series that are predicted together."""
 SERIES_SIDE = 128
 """Side of the windows around a pixel in which its series is predicted, pixels."""
-_KEPT_BYTES = 2**26
+_KEPT_BYTES = 2**25
+_ENCODED_BYTES = 2**28
+"""Size of the encoded baselines: four previous images of ``MOST_WHAT_IF`` rows and columns."""
 
 
 @dataclass(frozen=True)
@@ -73,11 +77,11 @@ class Forecast:
         acquisition.
     lock
         Held while something is predicted: a network uses all cores itself.
-    kept, parts, blocks
-        Squares that were predicted, what was read for them, and what their context is fitted to.
-    windows
-        Windows of images under other conditions: a model that is given the same arrays again keeps
-        the encoded previous images (``prediction.memory``).
+    kept, blocks
+        Squares that were predicted, and what their context is fitted to.
+    windows, encoded
+        Windows of the image under other conditions, and their encoded previous images, which a
+        model finds again by the arrays of the windows.
     """
 
     images: CubeImages
@@ -86,9 +90,9 @@ class Forecast:
     before: np.datetime64 | None = None
     lock: threading.Lock = field(default_factory=threading.Lock)
     kept: Cache[Float] = field(default_factory=lambda: Cache(_KEPT_BYTES))
-    parts: "Cache[_Part]" = field(default_factory=lambda: Cache(2 * _KEPT_BYTES))
     blocks: "Cache[_Blocks]" = field(default_factory=lambda: Cache(_KEPT_BYTES))
     windows: "Cache[_Cut]" = field(default_factory=lambda: Cache(2 * _KEPT_BYTES))
+    encoded: "Cache[Remembered]" = field(default_factory=lambda: Cache(_ENCODED_BYTES))
 
     @property
     def has_std(self) -> bool:
@@ -208,8 +212,7 @@ class Forecast:
         """Cut the window of a region; None if nothing can be predicted there."""
 
         def cut_window() -> _Cut:
-            part = self._part(index, region)
-            return _Cut(None if part is None else part.window(region))
+            return _Cut(self._read_part(index, region).window(region))
 
         if not is_kept:
             return cut_window().window
@@ -229,13 +232,8 @@ class Forecast:
             region.append(slice(start, start + length))
         return region[0], region[1]
 
-    def _part(self, index: int, region: Box) -> "_Part | None":
-        """A region of an acquisition and of its previous images; None if these are too few."""
-        key = index, *_corners(region)
-        part = self.parts.get(key, partial(self._read_part, index, region))
-        return None if part.is_empty else part
-
     def _read_part(self, index: int, region: Box) -> "_Part":
+        """A region of an acquisition and of its previous images; empty if these are too few."""
         cube = self._inputs.isel(y=region[0], x=region[1])
         times, n = cube["time"].values, self.previous
         how: dict[str, Any] = {"chooser": self.baseline.chooser, "before": self.before}
@@ -256,8 +254,9 @@ class Forecast:
 
     def _expect(self, predictor: Predictor, windows: Sequence[Window]) -> list[Float]:
         """Expected image and standard deviation of windows, dims (2, band, y, x) each."""
-        images = []
-        for window, expected in zip(windows, predictor.expect(windows), strict=True):
+        images, found = [], predictor.expect(windows)
+        release_memory()
+        for window, expected in zip(windows, found, strict=True):
             image = np.full((2, len(self.images.bands), *window.target.shape[-2:]), np.nan)
             for number, band in enumerate(window.bands):
                 at = self.images.bands.index(band)
@@ -305,7 +304,7 @@ class Forecast:
         part = self._read_part(index, square)
         whole = slice(square[0].start, square[0].start + SQUARE)
         across = slice(square[1].start, square[1].start + SQUARE)
-        window = None if part.is_empty else part.window((whole, across))
+        window = part.window((whole, across))
         return _Blocks(None if window is None else predictor.scene_blocks(window))
 
     @cached_property
@@ -317,13 +316,11 @@ class Forecast:
         """
         if not self.has_std:
             return self.predictor
-        from sarcast.prediction.memory import Memory
         from sarcast.prediction.model import Model
 
         if not isinstance(self.predictor, Model):
             return self.predictor
-        views = (-(-MOST_WHAT_IF // WHAT_IF_SQUARE)) ** 2
-        return replace(self.predictor, context="none", memory=Memory(views))
+        return self.predictor.without_context(self.encoded)
 
     # --- other conditions -------------------------------------------------------------------------
 
@@ -343,15 +340,26 @@ class Forecast:
         """
         shape = [part.stop - part.start for part in box]
         image = np.full((2, len(self.images.bands), *shape), np.nan, dtype=np.float32)
-        for inner in cut(shape, WHAT_IF_SQUARE):
+        pieces = -(-max(shape) // WHAT_IF_SQUARE)
+        inner = [*cut(shape, -(-max(shape) // pieces))]
+        squares = [moved(each, box) for each in inner]
+        with self.lock:
+            self._forget_others(index, squares)
+        for place, square in zip(inner, squares, strict=True):
             with self.lock:
                 if is_cancelled():
                     raise CancelledError
-                place = moved(inner, box)
-                image[:, :, *inner] = self.predicted(index, place, conditions)
+                image[:, :, *place] = self.predicted(index, square, conditions)
         if is_cancelled():
             raise CancelledError
         return image
+
+    def _forget_others(self, index: int, squares: Sequence[Box]) -> None:
+        """Drop what was kept for another view, unless some of it serves this one: memory."""
+        regions = (self._region(square, MARGIN) for square in squares)
+        if all(self.windows.peek((index, *_corners(region))) is None for region in regions):
+            self.windows.clear()
+            self.encoded.clear()
 
     # --- a pixel ----------------------------------------------------------------------------------
 
@@ -424,16 +432,6 @@ class _Part:
         *previous, target = indices
         ordered = [*sorted(previous, key=lambda index: times[index]), target]
         return cls(CubeReader.from_cube(cube.isel(time=ordered), in_memory=True))
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether there are too few."""
-        return self.reader is None
-
-    @property
-    def nbytes(self) -> int:
-        """Size, bytes."""
-        return 0 if self.reader is None else int(self.reader.backscatter.nbytes)
 
     @property
     def size(self) -> PixelShape:

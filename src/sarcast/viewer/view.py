@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sarcast.arrays import Float
+from sarcast.cache import Cache
 from sarcast.cube.metadata import METADATA
 from sarcast.cube.stored import StoredCube
 from sarcast.errors import SarcastError
 from sarcast.sensor.conditions import PLATFORMS
 from sarcast.sensor.orbits import ASCENDING, DESCENDING
-from sarcast.viewer.cache import Cache
 from sarcast.viewer.cubes import CubeImages, DatasetImages, StoredImages
 from sarcast.viewer.grid import MapGrid
 from sarcast.viewer.layers import RAMPS, Layer
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 POLL_S = 5.0
 """Seconds after which a page asks again whether the data have changed."""
 _CHECK_S = 0.5
-_TILE_BYTES = 2**26
+_TILE_BYTES = 2**25
 OF_A_DATE = "-at"
 """What the names of predicted layers end with where a result has layers of the same names."""
 

@@ -1,6 +1,7 @@
 """Inputs of the temporal network: what its encoder and its decoder are given."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
@@ -53,6 +54,17 @@ class BaselineInputs(NamedTuple):
     embeddings: Tensor
     images: Tensor
     shared: Tensor
+
+    @property
+    def nbytes(self) -> int:
+        """Size, bytes."""
+        return sum(tensor.nbytes for tensor in (*vars(self.scaled).values(), *self[1:]))
+
+    def for_targets(self) -> "BaselineInputs":
+        """Without what the encoder alone reads, half of it; for inference on a CPU."""
+        nothing = self.images.new_empty(0)
+        scaled = replace(self.scaled, valid=nothing)
+        return self._replace(scaled=scaled, images=nothing, shared=nothing)
 
 
 class TargetInputs(NamedTuple):

@@ -33,7 +33,8 @@ class Block(nn.Module):
         self.first = nn.Conv2d(width, width, 3, padding=1)
         self.second = nn.Conv2d(width, width, 3, padding=1)
         _zero_initialise(self.modulate)
-        nn.init.normal_(self.second.weight, std=0.3 / (3.0 * width**0.5))
+        if not self.second.weight.is_meta:  # without memory, PyTorch would load its compiler for it
+            nn.init.normal_(self.second.weight, std=0.3 / (3.0 * width**0.5))
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
         """Dims of ``x`` (image, channel, y, x), of the embedding (image, value)."""

@@ -18,7 +18,7 @@ import {WHAT_IF, WhatIfPanel} from './what-if.js';
 
 const POLL_S = 5;
 const PATIENCE_MS = 30;
-const LARGEST_BOX = 1024;
+const LARGEST_BOX = 768;
 const MESSAGE_MS = 8000;
 const LINK_MS = 250;
 const WHAT_IF_REST_MS = 250;

@@ -32,10 +32,26 @@ class Cache(Generic[Value]):
         self._making: dict[Hashable, threading.Lock] = {}
         self._lock = threading.Lock()
 
+    @property
+    def size(self) -> int:
+        """Size of all values together, bytes."""
+        return self._size
+
+    def values(self) -> list[Value]:
+        """All values, those used last at the end."""
+        with self._lock:
+            return list(self._values.values())
+
     def peek(self, key: Hashable) -> Value | None:
         """Value of a key; None where there is none."""
         with self._lock:
             return self._values.get(key)
+
+    def clear(self) -> None:
+        """Drop all values."""
+        with self._lock:
+            self._values.clear()
+            self._size = 0
 
     def get(self, key: Hashable, make: Callable[[], Value]) -> Value:
         """Value of a key, made where there is none; a thread waits for one that makes the same."""
