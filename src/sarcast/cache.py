@@ -32,16 +32,6 @@ class Cache(Generic[Value]):
         self._making: dict[Hashable, threading.Lock] = {}
         self._lock = threading.Lock()
 
-    @property
-    def size(self) -> int:
-        """Size of all values together, bytes."""
-        return self._size
-
-    def values(self) -> list[Value]:
-        """All values, those used last at the end."""
-        with self._lock:
-            return list(self._values.values())
-
     def peek(self, key: Hashable) -> Value | None:
         """Value of a key; None where there is none."""
         with self._lock:
