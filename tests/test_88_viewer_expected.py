@@ -165,6 +165,25 @@ def test_a_view_is_cut_once_for_all_conditions() -> None:
     assert len(set(first)) == len(first)
 
 
+def test_of_views_only_the_last_one_is_kept() -> None:
+    spy = Spy()
+    shown_here, wet = forecast(spy), {"temperature": 1.0}
+    here, there = (slice(0, 16), slice(0, 16)), (slice(20, 36), slice(20, 36))
+    for box in (here, there, there, here):
+        shown_here.what_if(5, box, wet, lambda: False)
+    first, second, third, last = (id(window.previous) for window in spy.windows)
+    assert second == third
+    assert last != first
+
+
+def test_a_large_view_is_cut_into_equal_squares() -> None:
+    spy = Spy()
+    forecast(spy).what_if(5, (slice(0, 30), slice(0, 30)), {"temperature": 1.0}, lambda: False)
+    sizes = {window.target.shape[1:] for window in spy.windows}
+    assert len(spy.windows) == 4
+    assert len(sizes) == 1
+
+
 def test_a_model_is_shown_no_context_where_conditions_are_set(world_cube: Path) -> None:
     source = open_cube(world_cube)
     box = slice(0, source.sizes["y"]), slice(0, source.sizes["x"])
