@@ -44,7 +44,7 @@ def main() -> None:
         print(f"{method.method:18s} {method.auc:.4f} [{method.auc_low:.4f}, {method.auc_high:.4f}]")
     print(f"{arguments.windows} windows of {arguments.size} x {arguments.size} pixels")
     print(f"{seconds / 60:.1f} minutes, {sum(cpu for _, _, cpu in parts) / 60:.1f} of CPU")
-    parent = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    parent = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
     print(
         f"peak memory {parent + sum(peak for _, peak, _ in parts):.2f} GB, all processes together"
     )
@@ -60,7 +60,7 @@ def part(count: int, seed: int, size: int) -> tuple[Evaluator, float, float]:
         rng=np.random.default_rng(seed),
     )
     usage = resource.getrusage(resource.RUSAGE_SELF)
-    return result.evaluator, usage.ru_maxrss / 1e6, usage.ru_utime + usage.ru_stime
+    return result.evaluator, usage.ru_maxrss * 1024 / 1e9, usage.ru_utime + usage.ru_stime
 
 
 def windows(count: int, size: int, seed: int) -> Iterator[Window]:

@@ -129,7 +129,7 @@ def _measured(options: argparse.Namespace) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         run = monitored if options.verb == "monitor" else detected
         found = run(cube, predictor, Path(folder), options)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
     return {"memory, GB": peak, **found}
 
 

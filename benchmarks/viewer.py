@@ -325,7 +325,7 @@ def main() -> None:
         print(row("tiles of titiler, one band, six at once", seconds))
     size = sum(path.stat().st_size for path in STATIC.iterdir()) / 1e6
     print(f"| bundle, MB | {size:.2f} | |")
-    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
     print(f"\nload after: {os.getloadavg()[0]:.1f}; memory of this process {own:.1f} GB")
 
 
