@@ -106,9 +106,10 @@ def test_parts_give_what_the_whole_gives(
 
 
 def test_the_blocks_may_change_between_runs(tmp_path: Path) -> None:
-    whole = run(tmp_path / "whole", partly_seen_cube(FIRST + 1))
-    run(tmp_path / "parts", partly_seen_cube(FIRST), block=96)
-    parts = run(tmp_path / "parts", partly_seen_cube(FIRST + 1), block=100)
+    start = {"start": str(CUBE["time"].values[FIRST - 1].astype("datetime64[D]"))}
+    whole = run(tmp_path / "whole", partly_seen_cube(FIRST + 1), **start)
+    run(tmp_path / "parts", partly_seen_cube(FIRST), block=96, **start)
+    parts = run(tmp_path / "parts", partly_seen_cube(FIRST + 1), block=100, **start)
     assert content(parts.folder) == content(whole.folder)
 
 
