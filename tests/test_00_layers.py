@@ -11,7 +11,7 @@ import sarcast
 from sarcast import cli
 
 LAYERS = [
-    ["errors", "arrays", "lazy"],
+    ["errors", "arrays", "cache", "lazy"],
     ["sensor"],
     ["io"],
     ["catalogue.scene"],

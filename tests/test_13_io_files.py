@@ -488,6 +488,17 @@ def test_a_target_that_changes_during_the_run_is_left_as_it_is(
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
 
 
+def test_a_link_may_get_the_number_of_the_folder_that_it_replaces(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os.path, "samestat", lambda _one, _other: True)
+    target = tmp_path / "result"
+    target.mkdir()
+    message = "was changed during the run"
+    with pytest.raises(SarcastError, match=message), new_folder(target, overwrite=False):
+        replace_by_link(target)
+
+
 def test_a_file_of_the_user_with_the_name_of_a_new_one(tmp_path: Path) -> None:
     target = tmp_path / "result"
     write_result(target, "a.tif")

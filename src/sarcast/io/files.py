@@ -6,6 +6,7 @@ A run locks its target. Whatever a killed run left beside it is removed by the n
 import errno
 import os
 import shutil
+import stat
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -143,9 +144,10 @@ class _Found:
     def is_unchanged(self, target: Path) -> bool:
         """Whether a target is the same folder, and as empty as before or a result as before."""
         try:
-            is_same = os.path.samestat(self.identity, target.lstat())
+            now = target.lstat()
         except FileNotFoundError:
             return False
+        is_same = os.path.samestat(self.identity, now) and stat.S_ISDIR(now.st_mode)
         return is_same and (is_free(target) if self.is_free else is_result(target))
 
 
