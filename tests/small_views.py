@@ -13,6 +13,7 @@ import yaml
 
 from sarcast.detection.output import write_detection
 from sarcast.viewer.address import Address, Listening
+from sarcast.viewer.base_map import BaseMap
 from sarcast.viewer.server import Service
 from sarcast.viewer.view import Opened
 from small_alerts import alert_cube, watch
@@ -87,9 +88,10 @@ class Client:
 
 
 @contextmanager
-def serving(opened: Opened, **address: Any) -> Iterator[Client]:
+def serving(opened: Opened, *, base_map: BaseMap | None = None, **address: Any) -> Iterator[Client]:
     """Serve in a thread."""
-    service = Service(lambda: opened, Listening.at(Address(**{"port": 0, **address})))
+    listening = Listening.at(Address(**{"port": 0, **address}))
+    service = Service(lambda: opened, listening, base_map)
     thread = threading.Thread(target=service.run)
     thread.start()
     try:

@@ -12,6 +12,7 @@ from sarcast.commands.model_options import MODEL_OR_STRATEGY, Computed, Context
 from sarcast.errors import SarcastError, UsageError
 from sarcast.prediction import DEFAULT_CONTEXT, DEFAULT_PRECISION
 from sarcast.viewer.address import DEFAULT_PORT, Address, Listening, show
+from sarcast.viewer.base_map import BaseMap, TileUrl
 from sarcast.windows import PreviousOptions
 
 if TYPE_CHECKING:
@@ -19,7 +20,10 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-_OF_THE_SERVER = ("model", "previous", "chooser", "host", "port", "browser", "precision", "context")
+_OF_THE_SERVER = (
+    *("model", "previous", "chooser", "host", "port", "browser", "precision", "context"),
+    *("base_map", "base_map_credit"),
+)
 """Options without a meaning for a page that is written."""
 _ONE_FILE = (".html", ".htm")
 
@@ -53,6 +57,15 @@ class ViewConfig(Config):
     )
     precision: Computed = DEFAULT_PRECISION
     context: Context = DEFAULT_CONTEXT
+    base_map: TileUrl | None = Field(
+        None,
+        description="Address of the tiles of a base map in the projection of the web, such as "
+        "https://tiles.example.org/{z}/{x}/{y}.png, which the browser loads from there; without "
+        "it, nothing is loaded from elsewhere.",
+    )
+    base_map_credit: str = Field(
+        "", description="Whose the base map is, as it is shown; default: the name of its server."
+    )
     export: Path | None = Field(
         None,
         description="Write a page that needs no server instead, for a detection or alerts: one "
@@ -72,7 +85,7 @@ def view(path: Path, *, config: Annotated[ViewConfig, FLAT] = _DEFAULT) -> None:
     path
         A cube, or a folder that ``sarcast detect`` or ``sarcast monitor`` wrote.
     """
-    _check(config)
+    base_map = _check(config)
     if config.export is not None:
         _export(path, config.export, config)
         return
@@ -86,15 +99,20 @@ def view(path: Path, *, config: Annotated[ViewConfig, FLAT] = _DEFAULT) -> None:
         show(listening.url)
     from sarcast.viewer.server import Service  # while the browser opens the page
 
-    Service(lambda: _open(path, config), listening).run()
+    Service(lambda: _open(path, config), listening, base_map).run()
 
 
-def _check(config: ViewConfig) -> None:
-    """Refuse options that would be ignored."""
+def _check(config: ViewConfig) -> BaseMap | None:
+    """Refuse options that would be ignored; give the base map that is asked for."""
     if config.export is None and config.overwrite:
         raise UsageError("--overwrite can be given with --export only")
     if config.export is not None and (flags := non_default_flags(config, _OF_THE_SERVER)):
         raise UsageError(f"{', '.join(flags)} cannot be given with --export")
+    if config.base_map is None:
+        if config.base_map_credit:
+            raise UsageError("--base-map-credit can be given with --base-map only")
+        return None
+    return BaseMap(config.base_map, config.base_map_credit)
 
 
 def _open(path: Path, config: ViewConfig) -> "Opened":

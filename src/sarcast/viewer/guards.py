@@ -16,10 +16,14 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 COOKIE = "sarcast-token"
-HEADERS = {
-    "content-security-policy": "default-src 'self'; img-src 'self' data: blob:; "
+POLICY = (
+    "default-src 'self'; img-src 'self' data: blob:{images}; "
     "style-src 'self' 'unsafe-inline'; worker-src 'self' blob:; object-src 'none'; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+"""Content security policy; ``images``: where else images may come from."""
+HEADERS = {
+    "content-security-policy": POLICY.format(images=""),
     "x-content-type-options": "nosniff",
     "referrer-policy": "no-referrer",
     "cross-origin-resource-policy": "same-origin",

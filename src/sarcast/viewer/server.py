@@ -29,7 +29,8 @@ from starlette.routing import Route
 from sarcast.errors import SarcastError
 from sarcast.io.documents import MalformedError, parse_json
 from sarcast.viewer.address import Listening
-from sarcast.viewer.guards import Busy, Guard, Lane, PatientProtocol
+from sarcast.viewer.base_map import BaseMap
+from sarcast.viewer.guards import POLICY, Busy, Guard, Lane, PatientProtocol
 from sarcast.viewer.requests import KINDS, REFUSALS, Answer, as_bytes, refused
 
 if TYPE_CHECKING:
@@ -67,14 +68,22 @@ class Server:
         Opens what is looked at.
     compress
         Whether tiles are compressed, for clients that are far away.
+    base_map
+        A base map that the page loads from elsewhere; None for none.
     """
 
-    def __init__(self, open_it: "Callable[[], Opened]", *, compress: bool = False) -> None:
+    def __init__(
+        self,
+        open_it: "Callable[[], Opened]",
+        *,
+        compress: bool = False,
+        base_map: BaseMap | None = None,
+    ) -> None:
         self.token = secrets.token_urlsafe(24)
         self._open_it = open_it
         self._opened: Future[Answers] = Future()
         self._closed = threading.Event()
-        self._compress = compress
+        self._compress, self._base_map = compress, base_map
         self._reading = Lane(WORKERS, WAITING)
         self._predicting = Lane(1, WAITING)  # a network uses all cores itself
         self._static = {path.name: path for path in STATIC.glob("*") if path.is_file()}
@@ -130,7 +139,11 @@ class Server:
         path = self._static.get(name)
         if path is None:
             return JSONResponse({"error": "there is no such file"}, 404)
-        return FileResponse(path, media_type=_TYPES.get(path.suffix, _OCTETS))
+        headers = {}
+        if self._base_map is not None:
+            policy = POLICY.format(images=f" {self._base_map.origin}")
+            headers["content-security-policy"] = policy
+        return FileResponse(path, media_type=_TYPES.get(path.suffix, _OCTETS), headers=headers)
 
     async def _file(self, request: Request) -> Response:
         """A file of the result, by its name in the STAC item, with ranges."""
@@ -173,7 +186,9 @@ class Server:
         finally:
             watch.cancel()
         if name == "view" and answer is not None and answer.status == 200:
-            return replace(answer, content={**answer.content, "token": self.token})
+            base = self._base_map and self._base_map.description()
+            content = {**answer.content, "token": self.token, "base_map": base}
+            return replace(answer, content=content)
         return answer
 
     async def _body(self, request: Request) -> dict[str, Any]:
@@ -256,11 +271,19 @@ class Service:
         Opens what is looked at, in a thread, once requests are answered.
     listening
         Where it listens.
+    base_map
+        As in ``Server``.
     """
 
-    def __init__(self, open_it: "Callable[[], Opened]", listening: Listening) -> None:
+    def __init__(
+        self,
+        open_it: "Callable[[], Opened]",
+        listening: Listening,
+        base_map: BaseMap | None = None,
+    ) -> None:
         self._listening = listening
-        self._server = server = Server(open_it, compress=not listening.address.is_loopback)
+        far = not listening.address.is_loopback
+        self._server = server = Server(open_it, compress=far, base_map=base_map)
         self._running = _Running(
             uvicorn.Config(
                 Guard(server.app(), listening.address.names(), listening.token),

@@ -14,6 +14,7 @@ import RegularShape from 'ol/style/RegularShape.js';
 import Stroke from 'ol/style/Stroke.js';
 import Style from 'ol/style/Style.js';
 
+import {aroundOf, baseMap, unitsOf} from './base-map.js';
 import {rgba, cssColour} from './colours.js';
 import {h} from './dom.js';
 import {Side} from './side.js';
@@ -40,10 +41,11 @@ export class MapView {
   constructor({view, store, wheelNeedsFocus, on}) {
     this.grid = new Grid(view.grid);
     this.on = on;
+    const {base_map: base, grid} = view;
     this.projection = new Projection({
-      code: view.grid.crs || 'grid',
-      units: 'm', // whatever they are: nothing here depends on them
-      extent: this.grid.extent,
+      code: grid.crs || 'grid',
+      units: base ? unitsOf(grid.proj4) : 'm', // whatever they are: only a base map needs them
+      extent: base ? aroundOf(this.grid.extent) : this.grid.extent,
     });
     this.element = h('div', {class: 'map-area'});
     this.canvas = h('div', {
@@ -68,6 +70,7 @@ export class MapView {
       view: this.#firstView(),
       maxTilesLoading: 36,
     });
+    if (base) this.map.addLayer(baseMap(base, grid.crs, grid.proj4));
     const density = globalThis.devicePixelRatio >= 1.5 ? 2 : 1;
     const options = {grid: this.grid, store, projection: this.projection, density};
     const failed = {...options, onError: (error) => this.on.failed(error)};
@@ -77,6 +80,7 @@ export class MapView {
     this.#bar = this.#swipeBar();
     this.#scale = h('div', {class: 'scale', 'aria-hidden': 'true'});
     this.element.append(this.canvas, this.#bar, this.#zoomButtons(), this.#scale);
+    if (base) this.element.append(h('div', {class: 'credit', text: base.credit}));
     this.#listen();
   }
 
