@@ -76,10 +76,11 @@ def test_the_page_may_load_images_from_its_server_alone(viewed_cube: Path) -> No
         policy = client.ask("/").headers["content-security-policy"]
         view = json.loads(client.ask("/api/view").body)
     assert "img-src 'self' data: blob: https://tiles.example.org:8443;" in policy
-    assert view["base_map"] == {"url": base.url, "credit": "of mine"}
+    assert view["base_map"]["url"] == base.url
+    assert view["base_map"]["credit"] == "of mine"
     with serving(opened) as client:
         assert "tiles" not in client.ask("/").headers["content-security-policy"]
-        assert json.loads(client.ask("/api/view").body)["base_map"] is None
+        assert "base_map" not in json.loads(client.ask("/api/view").body)
 
 
 @pytest.mark.parametrize(

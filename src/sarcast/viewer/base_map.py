@@ -44,6 +44,12 @@ class BaseMap:
         parts = urlsplit(self.url)
         return f"{parts.scheme}://{parts.netloc}"
 
-    def description(self) -> dict[str, Any]:
-        """As JSON."""
-        return {"url": self.url, "credit": self.credit or urlsplit(self.url).netloc}
+    def description(self, crs: str) -> dict[str, Any]:
+        """As JSON, with the CRS of a grid (a code or WKT) in the notation that pages know."""
+        from rasterio.crs import CRS
+
+        return {
+            "url": self.url,
+            "credit": self.credit or urlsplit(self.url).netloc,
+            "proj4": CRS.from_user_input(crs).to_proj4(),
+        }

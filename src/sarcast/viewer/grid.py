@@ -1,6 +1,5 @@
 """The grid of what is viewed, as a page needs it."""
 
-import warnings
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -53,15 +52,6 @@ class MapGrid:
         code = self.crs.to_epsg()
         return str(self.box.crs) if code is None else f"EPSG:{code}"
 
-    @cached_property
-    def proj4(self) -> str:
-        """Its CRS as PROJ had it before version 6, which pages know; empty without CRS."""
-        if self.crs is None:
-            return ""
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # what it loses is less than a pixel
-            return self.crs.to_proj4()
-
     def coordinate(self, column: float, row: float) -> list[float]:
         """X and y of a place."""
         x, y = self.transform * (column, row)
@@ -74,7 +64,6 @@ class MapGrid:
         right, bottom = self.coordinate(columns, rows)
         return {
             "crs": self.crs_name,
-            "proj4": self.proj4,
             "transform": list(self.transform)[:6],
             "width": columns,
             "height": rows,

@@ -186,8 +186,9 @@ class Server:
         finally:
             watch.cancel()
         if name == "view" and answer is not None and answer.status == 200:
-            base = self._base_map and self._base_map.description()
-            content = {**answer.content, "token": self.token, "base_map": base}
+            content = {**answer.content, "token": self.token}
+            if self._base_map is not None:
+                content["base_map"] = self._base_map.description(content["grid"]["crs"])
             return replace(answer, content=content)
         return answer
 

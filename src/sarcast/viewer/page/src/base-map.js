@@ -9,11 +9,11 @@ const AROUND = 3;
 
 /**
  * Layer of a base map.
- * @param {{url: string}} base Address of its tiles, in the projection of the web.
- * @param {string} code Code of the projection of the map.
- * @param {string} definition The same for PROJ.
+ * @param {{url: string, proj4: string}} base Address of its tiles, in the projection of the web;
+ *   definition of the projection of the map.
+ * @param {string} code Code of that projection.
  */
-export function baseMap({url}, code, definition) {
+export function baseMap({url, proj4: definition}, code) {
   proj4.defs(code, definition);
   register(proj4);
   // some servers of tiles want to know the site that asks

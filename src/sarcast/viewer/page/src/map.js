@@ -44,7 +44,7 @@ export class MapView {
     const {base_map: base, grid} = view;
     this.projection = new Projection({
       code: grid.crs || 'grid',
-      units: base ? unitsOf(grid.proj4) : 'm', // whatever they are: only a base map needs them
+      units: base ? unitsOf(base.proj4) : 'm', // whatever they are: only a base map needs them
       extent: base ? aroundOf(this.grid.extent) : this.grid.extent,
     });
     this.element = h('div', {class: 'map-area'});
@@ -70,7 +70,7 @@ export class MapView {
       view: this.#firstView(),
       maxTilesLoading: 36,
     });
-    if (base) this.map.addLayer(baseMap(base, grid.crs, grid.proj4));
+    if (base) this.map.addLayer(baseMap(base, grid.crs));
     const density = globalThis.devicePixelRatio >= 1.5 ? 2 : 1;
     const options = {grid: this.grid, store, projection: this.projection, density};
     const failed = {...options, onError: (error) => this.on.failed(error)};
