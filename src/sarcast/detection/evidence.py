@@ -118,13 +118,19 @@ class Levels:
 
     def apply(self, residuals: Float, strata: Labels) -> Float:
         """Level residuals as ``raw`` gives them, dims (time, band, y, x)."""
-        z = np.empty_like(residuals, dtype=np.float32)
-        groups = strata.astype(np.intp)
-        for time, band in np.ndindex(z.shape[:2]):
-            level, spread = (part[:, time, band].take(groups) for part in (self.level, self.spread))
-            np.subtract(residuals[time, band], level, out=z[time, band])
-            z[time, band] /= spread
+        z = residuals.astype(np.float32)
+        self.apply_to(z, strata)
         return z
+
+    def apply_to(self, residuals: Float, strata: Labels, levelled: Bool | None = None) -> None:
+        """Level residuals, float32, in place, but for pixels that are levelled, dims (y, x)."""
+        groups = strata.astype(np.intp)
+        for time, band in np.ndindex(residuals.shape[:2]):
+            level, spread = (part[:, time, band].take(groups) for part in (self.level, self.spread))
+            if levelled is not None:
+                level[levelled], spread[levelled] = 0.0, 1.0
+            residuals[time, band] -= level
+            residuals[time, band] /= spread
 
 
 def standardise(difference: Float, std: Float, strata: Labels) -> Float:

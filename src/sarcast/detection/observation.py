@@ -112,10 +112,11 @@ class ResidualLayers:
 
     def read(self, box: Box, strata: Labels, times: slice = _ALL) -> Residuals:
         """Levelled residuals of a part, of all targets or some; strata of dims (y, x)."""
-        raw = self.raw[(times, slice(None), *box)]
-        z = self.levels.of(times).apply(raw, strata)
-        if self.levelled is not None:
-            z = np.where(self.levelled[box], raw, z)
+        z = self.raw[(times, slice(None), *box)]
+        if isinstance(self.raw, np.ndarray):  # then it is a view
+            z = z.copy()
+        levelled = None if self.levelled is None else self.levelled[box]
+        self.levels.of(times).apply_to(z, strata, levelled)
         return Residuals(z, self.correlation)
 
 
