@@ -7,8 +7,8 @@ TESTED := $(VENV)/.installed-extras
 DOCUMENTED := $(VENV)/.installed-docs
 EMPTY := build/empty
 PAGE := src/sarcast/viewer/page
-# Processes that run tests: one more than the cores of a small machine, since many tests wait for others.
-WORKERS ?= 3
+# Processes that run tests, one for each core.
+WORKERS ?= 2
 # Options of the demo that the wheel is tried with.
 DEMO ?= --size-km 2
 
