@@ -128,10 +128,17 @@ def _parts(value: object) -> Iterator[torch.Tensor | np.ndarray]:
             yield from _parts(each)
 
 
-def test_a_hidden_target_shares_what_is_prepared(model: Model) -> None:
-    hidden = replace(model, context="scene").without_context()
+def test_a_hidden_target_shares_what_is_prepared(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, prepare = [], Engine.__init__
+    monkeypatch.setattr(Engine, "__init__", lambda *words: made.append(1) or prepare(*words))
+    seeing = replace(model, context="scene")
+    hidden = seeing.without_context()
     assert hidden.context == "none"
     (found,) = hidden.expect([window()])
+    seeing.expect([window()])
+    assert len(made) == 1
     np.testing.assert_array_equal(found.mean, model.expect([window()])[0].mean)
 
 

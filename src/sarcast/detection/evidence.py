@@ -157,7 +157,8 @@ def standardise(difference: Float, std: Float, strata: Labels) -> Float:
     residuals = raw(difference, std if known_std else None, strata)
     sampling, box = Sampling.of(strata.size), whole(strata.shape)
     levels = levels_of(sampling.take(residuals, box), sampling.take(strata, box), known_std)
-    return levels.apply(residuals, strata)
+    levels.apply_to(residuals, strata)
+    return residuals
 
 
 def raw(difference: Float, std: Float | None, strata: Labels) -> Float:
