@@ -72,8 +72,8 @@ def norm(difference: Float) -> Float:
     Alatalo, Sipola, Rantonen 2023, section IV-A.
     """
     squares = np.square(difference, dtype=np.float32)
-    result: Float = np.sqrt(squares.sum(axis=BAND_AXIS, dtype=np.float32))
-    return result
+    total: Float = squares.sum(axis=BAND_AXIS, dtype=np.float32)
+    return np.sqrt(total, out=total)
 
 
 def ratio(actual: Float, expected: Float) -> Float:

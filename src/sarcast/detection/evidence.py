@@ -16,7 +16,7 @@ shift is also taken over the last half of four or more acquisitions, and over th
 eight or more. The distribution of all of these where nothing changed comes from ``replay``.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -94,9 +94,29 @@ class Residuals:
 
         n = k / (1 + (k - 1) ρ) for k targets whose errors have the correlation ρ.
         """
-        looks = looks_of(self.seen).astype(np.float32)
+        looks = np.arange(len(self.z) + 1, dtype=np.float32)
         independent: Float = looks / (1.0 + np.maximum(looks - 1.0, 0.0) * self.correlation)
-        return independent.astype(np.float32)
+        return independent[looks_of(self.seen)]
+
+
+@dataclass(frozen=True)
+class TimeMeans:
+    """Residuals averaged over the targets: all that the averages in space are taken of.
+
+    Attributes
+    ----------
+    shifts
+        Dims (band, y, x), as ``Residuals.shift``, by how many of the last targets it is taken over;
+        that of all targets first.
+    spread
+        Dims (y, x), as ``spread`` gives it; None where no statistic needs it.
+    looks
+        Dims (y, x): targets that see a pixel.
+    """
+
+    shifts: Mapping[int, Float]
+    spread: Float | None
+    looks: Labels
 
 
 @dataclass(frozen=True)
@@ -244,9 +264,17 @@ def spread(residuals: Residuals, typical: Sequence[float]) -> Float:
         That median, as ``typical_norms`` gives it for the whole area.
     """
     sizes = np.fmax(np.array(typical, dtype=np.float32), np.float32(LEAST_STD))
-    pairs = zip(residuals.z, sizes, strict=True)
-    relative_norms = np.stack([di.norm(z) / size for z, size in pairs])  # one at a time: memory
-    return mean_over_looks(relative_norms, residuals.seen)
+    norms = np.empty(residuals.seen.shape, dtype=np.float32)
+    for into, z, size in zip(norms, residuals.z, sizes, strict=True):
+        np.divide(di.norm(z), size, out=into)
+    return mean_over_looks(norms, residuals.seen)
+
+
+def time_means(residuals: Residuals, typical: Sequence[float], direction: Direction) -> TimeMeans:
+    """Average residuals over the targets; arguments as in ``spread`` and ``statistics``."""
+    means = spread(residuals, typical) if direction == "both" else None
+    shifts = {last: residuals.latest(last).shift for last in spans(len(residuals.z))}
+    return TimeMeans(shifts, means, looks_of(residuals.seen))
 
 
 def statistics(
@@ -279,16 +307,15 @@ def statistics(
     """
     sampling, box = Sampling.of(strata.size), whole(strata.shape)
     typical = typical_norms(sampling.take(residuals.z, box))
-    maps = dict(unscaled(residuals, pixel_m, typical, direction, box))
+    maps = dict(unscaled(time_means(residuals, typical, direction), pixel_m, direction, box))
     names, sampled = list(maps), sampling.take(strata, box)
     sizes = sizes_of(np.stack([sampling.take(maps[name], box) for name in names]), sampled)
     return {name: relative(maps[name], sizes[k], strata) for k, name in enumerate(names)}
 
 
 def unscaled(
-    residuals: Residuals,
+    means: TimeMeans,
     pixel_m: tuple[float, float],
-    typical: Sequence[float],
     direction: Direction,
     part: Box,
     first: PixelOffset = (0, 0),
@@ -299,32 +326,34 @@ def unscaled(
 
     Parameters
     ----------
-    residuals, pixel_m, direction
+    means
+        Of the residuals.
+    pixel_m, direction
         As in ``statistics``.
-    typical
-        As in ``spread``.
     part, first
         As in ``smooth``: the statistics are those of the part.
     """
-    for last in spans(len(residuals.z)):
-        shifts = residuals.latest(last).shift
-        local = shifts - background(shifts, pixel_m, first)
+
+    def averaged(images: Float, scale: float) -> Float:
+        return smooth(images, _pixels(scale, pixel_m), first, part)
+
+    for last, shift in means.shifts.items():
+        local = background(shift, pixel_m, first)
+        np.subtract(shift, local, out=local)
         for scale in SHIFT_SCALES_M:
-            smoothed = smooth(local, _pixels(scale, pixel_m), first, part)
-            yield f"shift of {last}, {scale:g} m", _pooled(smoothed, direction)
-        smoothed = smooth(shifts, _pixels(SHIFT_SCALES_M[-1], pixel_m), first, part)
-        yield f"shift of {last} with background", _pooled(smoothed, direction)
-    if direction == "both":
-        sizes = spread(residuals, typical)
+            yield f"shift of {last}, {scale:g} m", _pooled(averaged(local, scale), direction)
+        with_background = _pooled(averaged(shift, SHIFT_SCALES_M[-1]), direction)
+        yield f"shift of {last} with background", with_background
+    if means.spread is not None:
         for scale in SPREAD_SCALES_M:
-            smoothed = smooth(sizes, _pixels(scale, pixel_m), first, part)
-            yield f"spread {scale:g} m", smoothed
+            yield f"spread {scale:g} m", averaged(means.spread, scale)
 
 
 def names_of(targets: int, direction: Direction) -> tuple[str, ...]:
     """Names of the statistics of a watch of so many targets."""
     nothing = Residuals(np.full((targets, 1, 1, 1), np.nan, dtype=np.float32), 0.0)
-    made = unscaled(nothing, (1.0, 1.0), [1.0] * targets, direction, whole((1, 1)))
+    means = time_means(nothing, [1.0] * targets, direction)
+    made = unscaled(means, (1.0, 1.0), direction, whole((1, 1)))
     return tuple(name for name, _ in made)
 
 

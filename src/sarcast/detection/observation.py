@@ -23,6 +23,7 @@ from sarcast.detection.evidence import (
     relative,
     sizes_of,
     statistics,
+    time_means,
     typical_norms,
     unscaled,
 )
@@ -320,7 +321,7 @@ def where_judged(difference: Float, residuals: Float) -> Float:
 
 @dataclass(frozen=True)
 class _Measures:
-    """How residuals are measured: arguments of ``unscaled``, and the finest scale in pixels."""
+    """How residuals are measured: arguments of what computes the statistics and the shift."""
 
     pixel_m: tuple[float, float]
     typical: tuple[float, ...]
@@ -341,13 +342,14 @@ class _Measure:
         """Give the statistics of the sampled pixels, dims (statistic, pixel)."""
         how, inner, core = self.measures, block.inner, block.core
         residuals = self.residuals.read(block.outer, strata)
+        means = time_means(residuals, how.typical, how.direction)
+        del residuals  # as much as all that follows
         samples = []
-        for name, values in unscaled(
-            residuals, how.pixel_m, how.typical, how.direction, inner, block.first
-        ):
+        for name, values in unscaled(means, how.pixel_m, how.direction, inner, block.first):
             self.found.statistics[name][core] = values
             samples.append(self.sampling.take(values, core))
-        smoothed = smooth(residuals.shift, how.finest_px, block.first, inner)
+        shift = next(iter(means.shifts.values()))
+        smoothed = smooth(shift, how.finest_px, block.first, inner)
         self.found.shift[(slice(None), *core)] = smoothed
-        self.found.looks[core] = looks_of(residuals.seen)[inner]
+        self.found.looks[core] = means.looks[inner]
         return np.stack(samples)

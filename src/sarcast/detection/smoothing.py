@@ -63,10 +63,19 @@ def smooth(
         if known is None or not np.array_equal(valid, known):  # most have one mask in common
             known = valid
             weight = np.maximum(_convolved(valid.astype(np.float32), sigma_px, first), LEAST_WEIGHT)
-        values = np.where(valid, images[index], np.float32(0.0)).astype(np.float32, copy=False)
-        total = _convolved(values, sigma_px, first)
-        np.divide(total, weight, out=averaged[index], where=valid)
+        np.divide(
+            _convolved(_filled(images[index], valid), sigma_px, first),
+            weight,
+            out=averaged[index],
+            where=valid,
+        )
     return averaged
+
+
+def _filled(image: Float, valid: Bool) -> Float:
+    """An image with 0 where it has no data."""
+    filled: Float = np.where(valid, image, np.float32(0.0)).astype(np.float32, copy=False)
+    return filled
 
 
 def reach_px(sigma_px: Sequence[float]) -> tuple[int, ...]:
@@ -114,6 +123,9 @@ def _interpolated(cells: Float, cell: int, lead: Sequence[int], shape: Sequence[
         lower = np.floor(place).astype(np.intp)
         share = (place - lower).astype(np.float32)[:, np.newaxis]
         padded = np.pad(cells, [(1, 1), (0, 0)])
-        between = padded[lower + 1] * (1 - share) + padded[lower + 2] * share
+        between, upper = padded[lower + 1], padded[lower + 2]
+        between *= 1 - share
+        upper *= share
+        between += upper
         cells = between.T  # rows, then columns
     return cells

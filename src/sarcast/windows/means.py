@@ -17,7 +17,8 @@ def mean_where(images: Float, known: Bool) -> Float:
     """
     count = known.sum(axis=0, dtype=np.uint16)
     if ((count == 0) | (count == len(known))).all():  # the same numbers, far faster
-        mean = np.where(count > 0, images.mean(axis=0, dtype=np.float32), np.float32(np.nan))
+        mean: Float = images.mean(axis=0, dtype=np.float32)
+        np.copyto(mean, np.nan, where=count == 0)
     else:
         total = np.where(known, images, np.float32(0.0)).sum(axis=0, dtype=np.float32)
         mean = np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)
