@@ -15,6 +15,7 @@ from functools import partial
 
 import numpy as np
 
+from benchmarks.memory import peak_gb
 from sarcast.evaluation.experiment import ExperimentOptions, run_experiment
 from sarcast.evaluation.metrics import Evaluator
 from sarcast.evaluation.simulation.changes import Offset
@@ -44,7 +45,7 @@ def main() -> None:
         print(f"{method.method:18s} {method.auc:.4f} [{method.auc_low:.4f}, {method.auc_high:.4f}]")
     print(f"{arguments.windows} windows of {arguments.size} x {arguments.size} pixels")
     print(f"{seconds / 60:.1f} minutes, {sum(cpu for _, _, cpu in parts) / 60:.1f} of CPU")
-    parent = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
+    parent = peak_gb()
     print(
         f"peak memory {parent + sum(peak for _, peak, _ in parts):.2f} GB, all processes together"
     )
@@ -60,7 +61,7 @@ def part(count: int, seed: int, size: int) -> tuple[Evaluator, float, float]:
         rng=np.random.default_rng(seed),
     )
     usage = resource.getrusage(resource.RUSAGE_SELF)
-    return result.evaluator, usage.ru_maxrss * 1024 / 1e9, usage.ru_utime + usage.ru_stime
+    return result.evaluator, peak_gb(), usage.ru_utime + usage.ru_stime
 
 
 def windows(count: int, size: int, seed: int) -> Iterator[Window]:

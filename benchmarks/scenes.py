@@ -12,7 +12,6 @@ replayed, and ``--processed`` more.
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -28,6 +27,7 @@ from odc.geo.geobox import GeoBox
 from xarray.backends import BackendArray
 from xarray.core import indexing
 
+from benchmarks.memory import peak_gb
 from sarcast.cube import open_cube
 from sarcast.detection.detect import DetectOptions, detect
 from sarcast.detection.output import write_detection
@@ -129,7 +129,7 @@ def _measured(options: argparse.Namespace) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         run = monitored if options.verb == "monitor" else detected
         found = run(cube, predictor, Path(folder), options)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
+    peak = peak_gb()
     return {"memory, GB": peak, **found}
 
 

@@ -14,7 +14,6 @@ import argparse
 import json
 import os
 import re
-import resource
 import shutil
 import subprocess
 import sys
@@ -31,6 +30,7 @@ import numpy as np
 from affine import Affine
 from odc.geo.geobox import GeoBox
 
+from benchmarks.memory import peak_gb
 from sarcast.cube import CubeOptions, Sources, build_cube, open_cube
 from sarcast.ingest.scenes.index import IndexOptions, find_items
 from sarcast.io.cogs import write_cog
@@ -325,7 +325,7 @@ def main() -> None:
         print(row("tiles of titiler, one band, six at once", seconds))
     size = sum(path.stat().st_size for path in STATIC.iterdir()) / 1e6
     print(f"| bundle, MB | {size:.2f} | |")
-    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
+    own = peak_gb()
     print(f"\nload after: {os.getloadavg()[0]:.1f}; memory of this process {own:.1f} GB")
 
 

@@ -10,7 +10,6 @@ Prints windows per second, with five dates each, and the peak memory.
 import argparse
 import datetime as dt
 import itertools
-import resource
 import tempfile
 import time
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from pathlib import Path
 
 import torch
 
+from benchmarks.memory import peak_gb
 from sarcast.world.options import StreamOptions, WorldOptions
 from sarcast.world.stream import WindowStream
 
@@ -99,7 +99,7 @@ def memory_gb(device: str) -> float:
     """Return the peak memory so far, GB."""
     if device == "cuda":
         return torch.cuda.max_memory_allocated() / 1e9
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
+    return peak_gb()
 
 
 if __name__ == "__main__":
