@@ -1,6 +1,7 @@
 """Sources of a cube: overlapping slices, versions, units, missing files, and the workers."""
 
 import shutil
+import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -17,9 +18,9 @@ from rasterio.enums import Resampling
 from conftest import GRID, opera_name
 from sarcast.catalogue.scene import BANDS
 from sarcast.cli import main
-from sarcast.cube import CubeOptions, Sources, build_cube, open_cube
+from sarcast.cube import CubeOptions, Sources, block, build_cube, open_cube
 from sarcast.cube.block import block_slices
-from sarcast.cube.executor import WorkerOptions
+from sarcast.cube.executor import WorkerOptions, start_workers
 from sarcast.cube.schema import MISSING, pack
 from sarcast.errors import SarcastError
 from sarcast.ingest.scenes.acquisition import newest_versions
@@ -470,6 +471,64 @@ def test_a_cluster_builds_the_same_cube(
     (folder / f"{names[1]}_VV.tif").unlink()
     with pytest.raises(SarcastError, match=rf"{names[1]}_VV\.tif cannot be read"):
         build(items, tmp_path / "third.zarr", workers=cluster)
+
+
+def test_a_cluster_leaves_a_date_out_as_this_process_does(
+    scheduler: str,
+    scene_folder: Callable[..., Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Blocks of later dates, at work when a date is left out, do not write over what follows."""
+    names = [opera_name(f"2020030{day}T154005") for day in range(1, 6)]
+    folder = scene_folder({name: power(day) for day, name in enumerate(names)})
+    items = items_of(folder)
+    (folder / f"{names[1]}_VV.tif").unlink()
+    here = build(items, tmp_path / "here.zarr", allow_missing=True)
+    process, late, begun, ended = block.process_block, names[2], tmp_path / "b", tmp_path / "e"
+
+    def slowly(each: block.Block) -> block.BlockStatistics:
+        """The first block of the date after the one that is left out takes long."""
+        if late not in str(each.bands) or begun.exists():
+            return process(each)
+        begun.touch()
+        time.sleep(1.0)
+        statistics = process(each)
+        ended.touch()
+        return statistics
+
+    monkeypatch.setattr(block, "process_block", slowly)
+    cluster = WorkerOptions(scheduler=scheduler)
+    there = build(items, tmp_path / "there.zarr", workers=cluster, allow_missing=True)
+    while begun.exists() and not ended.exists():
+        time.sleep(0.01)
+    assert ended.exists()
+    xr.testing.assert_identical(there.load(), here.load())
+
+
+def work(folder: Path, name: str, seconds: float) -> str:
+    """A task that says when it begins and when it has ended."""
+    (folder / f"{name} begun").touch()
+    time.sleep(seconds)
+    (folder / f"{name} ended").touch()
+    return name
+
+
+@pytest.mark.parametrize("on_cluster", [False, True])
+def test_cancelled_tasks_do_not_begin_and_those_at_work_are_awaited(
+    on_cluster: bool, scheduler: str, tmp_path: Path
+) -> None:
+    options = WorkerOptions(scheduler=scheduler) if on_cluster else WorkerOptions(workers=2)
+    with start_workers(options) as workers:
+        tasks = [workers.submit(work, tmp_path, name, 0.5) for name in "abcdef"]
+        while len([*tmp_path.glob("* begun")]) < 2:
+            time.sleep(0.01)
+        workers.cancel()
+        ended = {path.name for path in tmp_path.glob("* ended")}
+        assert ended == {path.name.replace("begun", "ended") for path in tmp_path.glob("* begun")}
+        assert 2 <= len(ended) < len(tasks)
+        assert workers.submit(work, tmp_path, "another", 0.0).result() == "another"
+    assert {path.name for path in tmp_path.glob("* ended")} == ended | {"another ended"}
 
 
 def test_no_scheduler_answers(

@@ -2,8 +2,9 @@
 
 import logging
 import os
+import time
 import warnings
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import (
     FIRST_COMPLETED,
@@ -18,6 +19,7 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from threading import Event, Lock
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from uuid import uuid4
 from weakref import WeakSet
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -44,7 +46,9 @@ kept until its result was given."""
 CONNECT_TIMEOUT_S = 10
 """Timeout of the connection to a Dask scheduler, seconds."""
 END_TIMEOUT_S = 60
-"""Longest wait, after an error, for the tasks that a Dask cluster is at, seconds."""
+"""Longest wait, at the end, for the tasks that a Dask cluster is at, seconds."""
+POLL_S = 0.05
+"""Time between two questions whether it is still at them, seconds."""
 
 
 class SchedulerOptions(BaseModel):
@@ -72,6 +76,18 @@ class WorkerOptions(SchedulerOptions):
     )
 
 
+@dataclass
+class _Group:
+    """The tasks that are cancelled together, by a name of their own."""
+
+    name: str = field(default_factory=lambda: uuid4().hex)
+
+    def renew(self) -> str:
+        """Begin another group, and give the name of this one."""
+        ended, self.name = self.name, uuid4().hex
+        return ended
+
+
 @dataclass(frozen=True)
 class Workers:
     """Started workers.
@@ -92,6 +108,7 @@ class Workers:
     _shared: dict[int, tuple[Any, Any]] = field(default_factory=dict, init=False, repr=False)
     _sharing: Lock = field(default_factory=Lock, init=False, repr=False)
     _submitted: "WeakSet[Future[Any]]" = field(default_factory=WeakSet, init=False, repr=False)
+    _group: _Group = field(default_factory=_Group, init=False, repr=False)
     _closed: Event = field(default_factory=Event, init=False, repr=False)
 
     def each(
@@ -172,8 +189,8 @@ class Workers:
         """Submit a task to the next free worker; ``CancelledError`` after ``close``."""
         if self._closed.is_set():
             raise CancelledError
-        run: Callable[..., R] = _run_without_cause
-        future = self.executor.submit(run, task, *args, **kwargs)
+        run: Callable[..., R] = _run
+        future = self.executor.submit(run, self._group.name, task, *args, **kwargs)
         self._submitted.add(future)
         return future
 
@@ -188,18 +205,65 @@ class Workers:
         """Accept no further task, from whatever thread."""
         self._closed.set()
 
-    def finish(self) -> None:
-        """Wait until no submitted task runs any more, so that none writes what nobody awaits."""
-        wait([*self._submitted], timeout=END_TIMEOUT_S)
+    def cancel(self, timeout_s: float | None = None) -> None:
+        """Cancel all tasks that have not begun, and wait for those that have.
+
+        Afterwards none of them writes what nobody awaits, and further ones can be submitted.
+
+        Parameters
+        ----------
+        timeout_s
+            Longest wait, seconds; default: until they end.
+        """
+        submitted, ended = [*self._submitted], self._group.renew()
+        for future in submitted:
+            future.cancel()
+        wait(submitted, timeout=timeout_s)
+        until = None if timeout_s is None else time.monotonic() + timeout_s
+        # the cluster goes on with a task that its future calls cancelled
+        while self._runs(ended) and (until is None or time.monotonic() < until):
+            time.sleep(POLL_S)
+
+    def _runs(self, group: str) -> bool:
+        """Whether tasks of a cancelled group still run in workers of a cluster."""
+        if self.cluster is None or self.cluster.status != "running":
+            return False
+        try:
+            found = self.everywhere(_cancel_here, group)
+        except (OSError, CancelledError):  # the connection was lost
+            return False
+        return any(isinstance(count, int) and count > 0 for count in found.values())
 
 
-def _run_without_cause(task: Callable[..., R], *args: Any, **kwargs: Any) -> R:
-    """Run a task; a ``SarcastError`` loses its cause, which may not be picklable."""
+_running: Counter[str] = Counter()
+_cancelled: set[str] = set()
+_counting = Lock()
+"""Of this process: tasks that run, by group; the groups of which none may begin; and their lock."""
+
+
+def _run(group: str, task: Callable[..., R], *args: Any, **kwargs: Any) -> R:
+    """Run a task of a group; a ``SarcastError`` loses its cause, which may not be picklable."""
+    with _counting:
+        if group in _cancelled:
+            raise CancelledError
+        _running[group] += 1
     try:
         return task(*args, **kwargs)
     except SarcastError as error:
         error.__cause__ = error.__context__ = None
         raise
+    finally:
+        with _counting:
+            _running[group] -= 1
+            if not _running[group]:
+                del _running[group]
+
+
+def _cancel_here(group: str) -> int:
+    """Begin no further task of a group in this process; give how many run."""
+    with _counting:
+        _cancelled.add(group)
+        return _running[group]
 
 
 def _same(value: R) -> R:
@@ -231,7 +295,7 @@ def start_workers(options: WorkerOptions) -> Iterator[Workers]:
         try:
             yield workers
         finally:
-            workers.finish()
+            workers.cancel(END_TIMEOUT_S)
 
 
 @contextmanager

@@ -2,13 +2,12 @@
 
 import logging
 from collections import deque
-from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
-from concurrent.futures import Future, wait
+from collections.abc import Collection, Generator, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import reduce
 from operator import add
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from odc.geo.geobox import GeoBox
@@ -173,13 +172,13 @@ class StepWriter:
                     done += self._is_new(pending[0].time_index)
                 except UnreadableError as error:
                     self._leave_out(pending[0].acquisition, error)
-                    _cancel(pending)
+                    self._workers.cancel()
                     while len(pending) > 1:  # they were meant for the steps after this one
                         later = pending.pop()
                         waiting.appendleft((later.time_index, later.acquisition))
                 yield StepOutcome(pending.popleft().acquisition, statistics)
         finally:
-            _cancel(pending)
+            self._workers.cancel()
 
     def _is_new(self, time_index: int) -> bool:
         return time_index >= self._stored
@@ -228,16 +227,6 @@ class StepWriter:
             raise error
         self._left_out.add(acquisition.scene_id)
         _log.warning(f"{acquisition.time} is left out: {error}")
-
-
-def _cancel(steps: Iterable[_PendingStep]) -> None:
-    """Cancel tasks that have not begun, and wait for those that have."""
-    futures: list[Future[Any]] = []
-    for step in steps:
-        futures += [*step.blocks, step.incidence]
-    for future in futures:
-        future.cancel()
-    wait(futures)
 
 
 # --- summary --------------------------------------------------------------------------------------
