@@ -11,19 +11,21 @@ from scipy import ndimage
 from sarcast.arrays import Bool, Box, Float, Labels
 from sarcast.detection import difference as di
 from sarcast.detection.area import Area, Plots
-from sarcast.detection.blocks import Sampling
+from sarcast.detection.blocks import Each, Sampling, each_in_turn
 from sarcast.detection.detect import judge
 from sarcast.detection.evidence import Residuals, typical_norms
 from sarcast.detection.joining import CONNECTIVITY
 from sarcast.detection.null import Null
 from sarcast.detection.observation import Observer, ResidualLayers, where_judged
 from sarcast.detection.regions import Regions
+from sarcast.detection.residuals import Reader
 from sarcast.detection.watch import Watch
 from sarcast.errors import SarcastError
-from sarcast.io.boxes import cut
+from sarcast.io.boxes import cut, moved, wider, within
 from sarcast.io.scratch import Array, Readable
 from sarcast.monitoring.baselines import MOVING, Fixed
 from sarcast.monitoring.pixels import parts_of
+from sarcast.prediction.strategies import Strategy
 from sarcast.windows import PreviousOptions
 
 _log = logging.getLogger(__name__)
@@ -96,11 +98,16 @@ class Watcher:
             difference = area.scratch.images((len(images.bands), *area.shape), np.float32)
             residuals, typical = self.observer.levelled(images, area, self.plots, last=difference)
         kept = _Kept(residuals.raw, difference, area.scratch.images(area.shape, bool))
-        for code, cells in sorted(_cells_of(codes).items()):
-            before = replace(watch, before=fixed.end_of(code, watch.before))
-            for box, own in _boxes(cells, area.shape):
-                observer = self._of(box, latest=fixed.is_latest(code))
-                kept.put(_compared(observer, before), box, own & (codes[box] == code))
+        places = [
+            (code, box, own)
+            for code, cells in sorted(_cells_of(codes).items())
+            for box, own in _boxes(cells, area.shape)
+        ]
+        compare = _CompareBox(self.observer, watch, fixed)
+        calls = [(code, box) for code, box, _ in places]
+        compared = self._each(compare, calls, "comparing with fixed baselines")
+        for (code, box, own), found in zip(places, compared, strict=True):
+            kept.put(found, box, own & (codes[box] == code))
         if kept.boxes:
             residuals = replace(residuals, levelled=kept.levelled)
         return Sight(residuals, typical, difference)
@@ -120,15 +127,51 @@ class Watcher:
         task = _Sample(residuals, plots.sampling)
         return typical_norms(np.concatenate([*self.area.each(task, calls, "comparing")], axis=-1))
 
-    def _of(self, box: Box, *, latest: bool) -> Observer:
-        """Observer of a part of the cube."""
+    @property
+    def _each(self) -> Each:
+        """Who compares boxes: threads, but for networks, which use all cores themselves."""
+        workers = self.area.workers
+        shared = workers is not None and workers.cluster is None
+        if shared and isinstance(self.observer.reader.predictor, Strategy):
+            return self.area.each
+        return each_in_turn
+
+
+@dataclass(frozen=True)
+class _CompareBox:
+    """Compares a part of the cube with a fixed baseline.
+
+    Attributes
+    ----------
+    observer
+        Of the whole cube.
+    watch
+        What is watched, from the moving baseline.
+    fixed
+        The fixed ones.
+    """
+
+    observer: Observer
+    watch: Watch
+    fixed: Fixed
+
+    def __call__(self, code: int, box: Box) -> tuple[Float, Float] | None:
+        """Give what ``_Kept.put`` takes; None where the baseline cannot be predicted."""
+        watch = replace(self.watch, before=self.fixed.end_of(code, self.watch.before))
+        try:
+            return _compared(self._reader(box, latest=self.fixed.is_latest(code)), watch)
+        except SarcastError as error:
+            _log.warning(f"the moving baseline replaces a fixed one: {error}")
+            return None
+
+    def _reader(self, box: Box, *, latest: bool) -> Reader:
+        """Reader of a part of the cube."""
         reader = self.observer.reader
         previous = reader.previous
         if latest:
             previous = PreviousOptions(previous=previous.previous, chooser="recent")
         cube: xr.Dataset = reader.cube.isel(y=box[0], x=box[1])
-        part = replace(reader, cube=cube, strata=reader.strata[box], previous=previous)
-        return replace(self.observer, reader=part)
+        return replace(reader, cube=cube, strata=reader.strata[box], previous=previous)
 
 
 @dataclass(frozen=True)
@@ -175,17 +218,10 @@ class _Kept:
         self.boxes += 1
 
 
-def _compared(observer: Observer, watch: Watch) -> tuple[Float, Float] | None:
-    """Levelled residuals, dims (time, band, y, x), and differences of the last target, in dB.
-
-    None where the baseline cannot be predicted.
-    """
-    try:
-        images = observer.reader.images(watch)
-    except SarcastError as error:
-        _log.warning(f"the moving baseline replaces a fixed one: {error}")
-        return None
-    residuals: Residuals = observer.reader.residuals(images)
+def _compared(reader: Reader, watch: Watch) -> tuple[Float, Float]:
+    """Levelled residuals, dims (time, band, y, x), and differences of the last target, in dB."""
+    images = reader.images(watch)
+    residuals: Residuals = reader.residuals(images)
     last = images.isel(time=-1)
     difference = di.subtract(last["actual"].values, last["expected"].values)
     return residuals.z, where_judged(difference, residuals.z[-1])
@@ -221,14 +257,15 @@ def _boxes(cells: Bool, shape: tuple[int, int]) -> Iterator[tuple[Box, Bool]]:
     for square in cut(cells.shape, MOST_CELLS):
         if not cells[square].any():
             continue
-        held = np.zeros_like(cells)
-        held[square] = cells[square]
+        around = wider(square, (1, 1), cells.shape)
+        held = np.zeros([part.stop - part.start for part in around], dtype=bool)
+        held[within(square, around)] = cells[square]
         labels, _ = ndimage.label(ndimage.binary_dilation(held, CONNECTIVITY), CONNECTIVITY)
-        for number, around in enumerate(ndimage.find_objects(labels), start=1):
-            own = (held & (labels == number))[around]
+        for number, group in enumerate(ndimage.find_objects(labels), start=1):
+            own = (held & (labels == number))[group]
             rows, columns = (
                 slice(part.start * CELL_PX, min(part.stop * CELL_PX, pixels))
-                for part, pixels in zip(around, shape, strict=True)
+                for part, pixels in zip(moved(group, around), shape, strict=True)
             )
             pixels = own.repeat(CELL_PX, axis=0).repeat(CELL_PX, axis=1)
             yield (rows, columns), pixels[: rows.stop - rows.start, : columns.stop - columns.start]
