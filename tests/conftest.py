@@ -23,18 +23,21 @@ settings.register_profile("untimed", deadline=None)  # a busy machine is no faul
 settings.load_profile("untimed")
 
 
-LONGEST = {
-    "test_33_grd.py", "test_47_longitudes.py", "test_49_cube_polarisations.py",
-    "test_67_training_recipe.py", "test_76_detect.py", "test_76_detect_blocks.py",
-    "test_77_monitoring_blocks.py", "test_77_monitoring_run.py", "test_77_monitoring_watch.py",
-    "test_90_cli.py", "test_98_readme.py", "test_99_faults.py", "test_99_fuzz.py",
-}  # fmt: skip
+LONGEST = (
+    "test_77_monitoring_watch.py", "test_77_monitoring_blocks.py", "test_99_faults.py",
+    "test_77_monitoring_run.py", "test_98_readme.py", "test_54_world_writer.py",
+    "test_76_detect_cluster.py", "test_97_benchmark_detection.py", "test_88_viewer_page.py",
+    "test_88_viewer_results.py", "test_98_examples.py", "test_88_viewer_tiles.py",
+    "test_86_event_database.py", "test_47_longitudes.py", "test_90_cli.py",
+    "test_49_cube_polarisations.py",
+)  # fmt: skip
 """Files that workers of pytest-xdist begin with, so that none of them has a long one at the end."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if "PYTEST_XDIST_WORKER" in os.environ:
-        items.sort(key=lambda item: item.path.name not in LONGEST)
+        place = {name: number for number, name in enumerate(LONGEST)}
+        items.sort(key=lambda item: place.get(item.path.name, len(LONGEST)))
 
 
 @pytest.hookimpl(wrapper=True)
