@@ -7,8 +7,8 @@ TESTED := $(VENV)/.installed-extras
 DOCUMENTED := $(VENV)/.installed-docs
 EMPTY := build/empty
 PAGE := src/sarcast/viewer/page
-# Processes that run tests, one for each core.
-WORKERS ?= 2
+# Processes that run tests: two for each of two cores, since tests wait nearly half of their time.
+WORKERS ?= 4
 # Options of the demo that the wheel is tried with.
 DEMO ?= --size-km 2
 
