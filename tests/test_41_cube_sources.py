@@ -531,6 +531,18 @@ def test_cancelled_tasks_do_not_begin_and_those_at_work_are_awaited(
     assert {path.name for path in tmp_path.glob("* ended")} == ended | {"another ended"}
 
 
+def test_tasks_that_outlast_the_wait_are_warned_of(
+    scheduler: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with start_workers(WorkerOptions(scheduler=scheduler)) as workers:
+        workers.submit(work, tmp_path, "long", 1.0)
+        while not (tmp_path / "long begun").exists():
+            time.sleep(0.01)
+        workers.cancel(0.1)
+        assert not (tmp_path / "long ended").exists()
+        assert "still at cancelled tasks after 0.1 s" in caplog.text
+
+
 def test_no_scheduler_answers(
     scene_folder: Callable[..., Path],
     tmp_path: Path,

@@ -31,6 +31,8 @@ from sarcast.io.progress import track
 if TYPE_CHECKING:
     from distributed import Client
 
+_log = logging.getLogger(__name__)
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -213,7 +215,8 @@ class Workers:
         Parameters
         ----------
         timeout_s
-            Longest wait, seconds; default: until they end.
+            Longest wait, seconds, after which those that still run are warned of; default: until
+            they end.
         """
         submitted, ended = [*self._submitted], self._group.renew()
         for future in submitted:
@@ -221,7 +224,13 @@ class Workers:
         wait(submitted, timeout=timeout_s)
         until = None if timeout_s is None else time.monotonic() + timeout_s
         # the cluster goes on with a task that its future calls cancelled
-        while self._runs(ended) and (until is None or time.monotonic() < until):
+        while self._runs(ended):
+            if until is not None and time.monotonic() > until:
+                _log.warning(
+                    f"the Dask cluster is still at cancelled tasks after {timeout_s:g} s; what "
+                    f"they write is not used"
+                )
+                return
             time.sleep(POLL_S)
 
     def _runs(self, group: str) -> bool:
