@@ -240,7 +240,8 @@ def test_boxes_hold_each_pixel_once_with_its_margin(
     shape = (-(-rows // CELL_PX), -(-columns // CELL_PX))
     cells = np.random.default_rng(seed).random(shape) < share
     count = np.zeros(shape, dtype=int)
-    for box, own in watcher._boxes(cells, (rows, columns)):
+    for box, held in watcher._boxes(cells, (rows, columns)):
+        own = watcher._pixels_of(held, box)
         for part, pixels_ in zip(box, (rows, columns), strict=True):
             assert 0 <= part.start < part.stop <= pixels_
             assert part.stop - part.start <= (MOST_CELLS + 2) * CELL_PX

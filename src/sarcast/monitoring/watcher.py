@@ -103,11 +103,11 @@ class Watcher:
             for code, cells in sorted(_cells_of(codes).items())
             for box, own in _boxes(cells, area.shape)
         ]
-        compare = _CompareBox(self.observer, watch, fixed)
+        compare = _CompareBox(reader, watch, fixed)
         calls = [(code, box) for code, box, _ in places]
         compared = self._each(compare, calls, "comparing with fixed baselines")
         for (code, box, own), found in zip(places, compared, strict=True):
-            kept.put(found, box, own & (codes[box] == code))
+            kept.put(found, box, _pixels_of(own, box) & (codes[box] == code))
         if kept.boxes:
             residuals = replace(residuals, levelled=kept.levelled)
         return Sight(residuals, typical, difference)
@@ -143,7 +143,7 @@ class _CompareBox:
 
     Attributes
     ----------
-    observer
+    reader
         Of the whole cube.
     watch
         What is watched, from the moving baseline.
@@ -151,7 +151,7 @@ class _CompareBox:
         The fixed ones.
     """
 
-    observer: Observer
+    reader: Reader
     watch: Watch
     fixed: Fixed
 
@@ -159,15 +159,14 @@ class _CompareBox:
         """Give what ``_Kept.put`` takes; None where the baseline cannot be predicted."""
         watch = replace(self.watch, before=self.fixed.end_of(code, self.watch.before))
         try:
-            return _compared(self._reader(box, latest=self.fixed.is_latest(code)), watch)
+            return _compared(self._part(box, latest=self.fixed.is_latest(code)), watch)
         except SarcastError as error:
             _log.warning(f"the moving baseline replaces a fixed one: {error}")
             return None
 
-    def _reader(self, box: Box, *, latest: bool) -> Reader:
+    def _part(self, box: Box, *, latest: bool) -> Reader:
         """Reader of a part of the cube."""
-        reader = self.observer.reader
-        previous = reader.previous
+        reader, previous = self.reader, self.reader.previous
         if latest:
             previous = PreviousOptions(previous=previous.previous, chooser="recent")
         cube: xr.Dataset = reader.cube.isel(y=box[0], x=box[1])
@@ -249,7 +248,7 @@ def _cells_of(codes: Readable) -> dict[int, Bool]:
 
 
 def _boxes(cells: Bool, shape: tuple[int, int]) -> Iterator[tuple[Box, Bool]]:
-    """Rows and columns around pixels in some cells, and in which of their pixels these lie.
+    """Rows and columns around pixels in some cells, and in which of their cells these lie.
 
     Cells whose margins overlap share a box, within squares of ``MOST_CELLS`` a side: neither does a
     box grow with the area, nor does it depend on how the area is cut otherwise.
@@ -262,10 +261,15 @@ def _boxes(cells: Bool, shape: tuple[int, int]) -> Iterator[tuple[Box, Bool]]:
         held[within(square, around)] = cells[square]
         labels, _ = ndimage.label(ndimage.binary_dilation(held, CONNECTIVITY), CONNECTIVITY)
         for number, group in enumerate(ndimage.find_objects(labels), start=1):
-            own = (held & (labels == number))[group]
             rows, columns = (
                 slice(part.start * CELL_PX, min(part.stop * CELL_PX, pixels))
                 for part, pixels in zip(moved(group, around), shape, strict=True)
             )
-            pixels = own.repeat(CELL_PX, axis=0).repeat(CELL_PX, axis=1)
-            yield (rows, columns), pixels[: rows.stop - rows.start, : columns.stop - columns.start]
+            yield (rows, columns), (held & (labels == number))[group]
+
+
+def _pixels_of(cells: Bool, box: Box) -> Bool:
+    """Which pixels of a box lie in some of its cells, dims (y, x)."""
+    rows, columns = box
+    pixels = cells.repeat(CELL_PX, axis=0).repeat(CELL_PX, axis=1)
+    return pixels[: rows.stop - rows.start, : columns.stop - columns.start]
