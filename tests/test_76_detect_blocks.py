@@ -14,11 +14,12 @@ import sarcast
 from sarcast.detection import area as area_module
 from sarcast.detection import detect as detect_module
 from sarcast.detection.area import Area, Plots, in_memory
-from sarcast.detection.blocks import Sampling, blocks_of, even_side
+from sarcast.detection.blocks import Sampling, blocks_of
 from sarcast.detection.detect import Detection
 from sarcast.detection.ground import survey
 from sarcast.detection.judged import JudgedOptions, crop
 from sarcast.errors import SarcastError
+from sarcast.io.boxes import even_side
 from sarcast.io.scratch import Scratch
 from sarcast.prediction.strategies import STRATEGIES
 from small_changes import DATES, changed_cube

@@ -23,10 +23,9 @@ from sarcast.detection.blocks import (
     Scalar,
     blocks_of,
     each_in_turn,
-    even_side,
 )
 from sarcast.detection.judged import Part
-from sarcast.io.boxes import cut, moved, whole
+from sarcast.io.boxes import cut, even_side, moved, whole
 from sarcast.io.images import grid_of_images
 from sarcast.io.memory import release_memory
 from sarcast.io.scratch import CHUNK_PX, Array, Scratch

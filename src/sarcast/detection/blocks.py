@@ -4,7 +4,6 @@ What is smoothed needs neighbours: a block gives the pixels of its core, from th
 box, which reaches a halo beyond. The cores fill the area without overlap.
 """
 
-import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -70,25 +69,6 @@ class Block:
     def inner(self) -> Box:
         """Rows and columns of the core within the outer box."""
         return within(self.core, self.outer)
-
-
-def even_side(shape: PixelShape, most: int, unit: int) -> int:
-    """Side of blocks that are as equal as can be, so that workers share an area evenly.
-
-    Parameters
-    ----------
-    shape
-        Rows and columns of the area.
-    most
-        Longest side, pixels: no more blocks than of this side are needed.
-    unit
-        What a side that is shorter is a multiple of.
-    """
-    counts = [math.ceil(pixels / most) for pixels in shape]
-    sides = [
-        math.ceil(pixels / count / unit) * unit for pixels, count in zip(shape, counts, strict=True)
-    ]
-    return min(most, max(sides))
 
 
 def blocks_of(shape: PixelShape, side: int, halo: Sequence[int]) -> tuple[Block, ...]:

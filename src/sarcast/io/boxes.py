@@ -1,5 +1,6 @@
 """Boxes: rows and columns of a part of an image, moved, and cut into smaller ones."""
 
+import math
 from collections.abc import Iterator, Sequence
 
 from sarcast.arrays import Box
@@ -16,6 +17,25 @@ def cut(shape: Sequence[int], side: int) -> Iterator[Box]:
     for top in range(0, rows, side):
         for left in range(0, columns, side):
             yield slice(top, min(top + side, rows)), slice(left, min(left + side, columns))
+
+
+def even_side(shape: Sequence[int], most: int, unit: int = 1) -> int:
+    """Side of the squares that an image is cut into, such that they are as equal as can be.
+
+    Parameters
+    ----------
+    shape
+        Rows and columns of the image.
+    most
+        Longest side, pixels: no more squares than of this side are needed.
+    unit
+        What a side that is shorter is a multiple of.
+    """
+    counts = [math.ceil(pixels / most) for pixels in shape]
+    sides = [
+        math.ceil(pixels / count / unit) * unit for pixels, count in zip(shape, counts, strict=True)
+    ]
+    return min(most, max(sides))
 
 
 def moved(box: Box, place: Box) -> Box:

@@ -15,7 +15,7 @@ import numpy as np
 
 from sarcast.arrays import Box, Double, Float
 from sarcast.cache import Cache
-from sarcast.io.boxes import cut, moved, wider, within
+from sarcast.io.boxes import cut, even_side, moved, wider, within
 from sarcast.io.memory import release_memory
 from sarcast.sensor.units import DB
 from sarcast.viewer.cubes import CubeImages, numbers
@@ -340,8 +340,7 @@ class Forecast:
         """
         shape = [part.stop - part.start for part in box]
         image = np.full((2, len(self.images.bands), *shape), np.nan, dtype=np.float32)
-        pieces = -(-max(shape) // WHAT_IF_SQUARE)
-        inner = [*cut(shape, -(-max(shape) // pieces))]
+        inner = [*cut(shape, even_side(shape, WHAT_IF_SQUARE))]
         squares = [moved(each, box) for each in inner]
         with self.lock:
             self._forget_others(index, squares)
