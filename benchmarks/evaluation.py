@@ -45,10 +45,8 @@ def main() -> None:
         print(f"{method.method:18s} {method.auc:.4f} [{method.auc_low:.4f}, {method.auc_high:.4f}]")
     print(f"{arguments.windows} windows of {arguments.size} x {arguments.size} pixels")
     print(f"{seconds / 60:.1f} minutes, {sum(cpu for _, _, cpu in parts) / 60:.1f} of CPU")
-    parent = peak_gb()
-    print(
-        f"peak memory {parent + sum(peak for _, peak, _ in parts):.2f} GB, all processes together"
-    )
+    together = peak_gb() + sum(peak for _, peak, _ in parts)
+    print(f"peak memory {together:.2f} GB, all processes together")
 
 
 def part(count: int, seed: int, size: int) -> tuple[Evaluator, float, float]:

@@ -129,8 +129,7 @@ def _measured(options: argparse.Namespace) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         run = monitored if options.verb == "monitor" else detected
         found = run(cube, predictor, Path(folder), options)
-    peak = peak_gb()
-    return {"memory, GB": peak, **found}
+    return {"memory, GB": peak_gb(), **found}
 
 
 def detected(

@@ -325,8 +325,7 @@ def main() -> None:
         print(row("tiles of titiler, one band, six at once", seconds))
     size = sum(path.stat().st_size for path in STATIC.iterdir()) / 1e6
     print(f"| bundle, MB | {size:.2f} | |")
-    own = peak_gb()
-    print(f"\nload after: {os.getloadavg()[0]:.1f}; memory of this process {own:.1f} GB")
+    print(f"\nload after: {os.getloadavg()[0]:.1f}; memory of this process {peak_gb():.1f} GB")
 
 
 def _measure_page(browser: Any, cube: Path, options: argparse.Namespace) -> None:

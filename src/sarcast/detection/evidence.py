@@ -118,6 +118,11 @@ class TimeMeans:
     spread: Float | None
     looks: Labels
 
+    @property
+    def shift(self) -> Float:
+        """That of all targets."""
+        return next(iter(self.shifts.values()))
+
 
 @dataclass(frozen=True)
 class Levels:

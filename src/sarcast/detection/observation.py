@@ -348,8 +348,7 @@ class _Measure:
         for name, values in unscaled(means, how.pixel_m, how.direction, inner, block.first):
             self.found.statistics[name][core] = values
             samples.append(self.sampling.take(values, core))
-        shift = next(iter(means.shifts.values()))
-        smoothed = smooth(shift, how.finest_px, block.first, inner)
+        smoothed = smooth(means.shift, how.finest_px, block.first, inner)
         self.found.shift[(slice(None), *core)] = smoothed
         self.found.looks[core] = means.looks[inner]
         return np.stack(samples)

@@ -123,7 +123,7 @@ def calibrated(
         return model
     if not model.uses_target:
         return replace(model, deviation=_measured(model, windows, baselines))
-    without = _measured(model.without_context(), windows, baselines)
+    without = _measured(replace(model, context="none"), windows, baselines)
     shown = [window for window in windows if model.shows_context(window)]
     if not shown:
         return replace(model, deviation=replace(without, without_context=without))

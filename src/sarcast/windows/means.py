@@ -16,10 +16,11 @@ def mean_where(images: Float, known: Bool) -> Float:
         The same dims, or dims that broadcast to them.
     """
     count = known.sum(axis=0, dtype=np.uint16)
-    if ((count == 0) | (count == len(known))).all():  # the same numbers, far faster
+    missing = count == 0
+    if (missing | (count == len(known))).all():  # the same numbers, far faster
         mean: Float = images.mean(axis=0, dtype=np.float32)
-        np.copyto(mean, np.nan, where=count == 0)
+        np.copyto(mean, np.nan, where=missing)
     else:
         total = np.where(known, images, np.float32(0.0)).sum(axis=0, dtype=np.float32)
-        mean = np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)
+        mean = np.divide(total, count, out=np.full_like(total, np.nan), where=~missing)
     return mean
