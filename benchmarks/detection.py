@@ -2,7 +2,7 @@
 
     python -m benchmarks.detection worlds --to DIR [--presets boreal ...] [--seeds 0 1 2 3 4 5]
         [--acquisitions 4 8] [--without-cover] [--start 2020-04-01] [--changes-per-km2 0.4]
-        [--size-km 5]
+        [--size-km 5] [--watch-from DATE] [--replay-each]
     python -m benchmarks.detection bursts DATA --to DIR [--every 1]
     python -m benchmarks.detection wet DATA --to DIR
 
@@ -13,7 +13,9 @@ evaluate --detection``, and ``detection.md`` holds all rows; a row that exists i
 ``worlds``: worlds of 5 km and two tracks with their own changes. Every change is watched until its
 K-th acquisition, and besides every K-th acquisition is watched, so that false events are counted in
 all seasons. To be found are changes of 0.5 ha or more that move the oracle's images by 1 dB or more
-in a band. A world and its cube take half a minute, one watch of one detector 2 to 20 s.
+in a band. A world and its cube take half a minute, one watch of one detector 2 to 20 s. The past of
+an area is replayed once, before its first watch, or with ``--replay-each`` before each one, as
+``sarcast detect`` does.
 
 ``bursts``: OPERA RTC-S1 over California, watched from September 2024 on; changes of 2 to 10 pixels
 radius, at most eight a watch, on land. One row takes about five minutes, and less with ``--every``.
@@ -83,11 +85,10 @@ class Setting:
     testing: DetectionTestOptions
     means_only: bool
 
-    def detectors(self, cube_before: int, acquisitions: int) -> list[Detector]:
-        """Detectors for a cube with so many acquisitions before the first watched one."""
+    def detectors(self, acquisitions: int) -> list[Detector]:
+        """Detectors of watches of so many acquisitions."""
         options = self.detect.model_copy(update={"acquisitions": acquisitions})
-        last = cube_before + acquisitions - 1
-        found = detectors_of(self.model, last, self.testing, options)
+        found = detectors_of(self.model, self.testing, options)
         return [each for each in found if not (self.means_only and each.scores.role == "rule")]
 
 
@@ -99,7 +100,7 @@ def main(words: Sequence[str] | None = None) -> None:
         options.to,
         model,
         DetectOptions(false_events=options.false_events),
-        DetectionTestOptions(rivals=options.rivals != "none", replay_once=options.what != "bursts"),
+        DetectionTestOptions(rivals=options.rivals != "none", replay_once=not options.replay_each),
         options.rivals == "means",
     )
     options.to.mkdir(parents=True, exist_ok=True)
@@ -120,7 +121,7 @@ def worlds(
         for count in options.acquisitions:
             suffix = " without cover" if options.without_cover else ""
             areas = [
-                (f"{preset} {seed}", *_true_watches(folder, count, options))
+                (f"{preset} {seed}", _true_watches(folder, count, options))
                 for seed, folder in zip(options.seeds, stores, strict=True)
             ]
             name = f"{preset}{suffix}, {count} acquisitions"
@@ -136,7 +137,7 @@ def bursts(
     for name, (count, change, onset) in BURST_ROWS.items():
         persistent = BURST_CHANGES.model_copy(update={"onset": onset})
         areas = [
-            (area, *_simulated(series, count, change, persistent, options.every, seed, setting))
+            (area, _simulated(series, count, change, persistent, options.every, seed, setting))
             for seed, (area, series) in enumerate(cubes.items())
         ]
         yield name, _row(name, areas, count, setting)
@@ -166,8 +167,9 @@ def wet_days(data: Path, setting: Setting) -> dict[str, float]:
     return shares
 
 
-Area = tuple[str, int, Callable[[], Iterable[WatchCase]]]
-"""Name, acquisitions before the first watched one, and the watches."""
+Watches = Callable[[], Iterable[WatchCase]]
+Area = tuple[str, Watches]
+"""Name and watches."""
 
 
 def _row(name: str, areas: Sequence[Area], count: int, setting: Setting) -> DetectionEvaluation:
@@ -176,9 +178,9 @@ def _row(name: str, areas: Sequence[Area], count: int, setting: Setting) -> Dete
     if path.exists():
         return DetectionEvaluation.read(path)
     total: list[DetectorScores] = []
-    for area, before, watches in areas:
+    for area, watches in areas:
         named = (replace(watch, area=area) for watch in watches())
-        scores = run_detectors(named, setting.detectors(before, count)).scores
+        scores = run_detectors(named, setting.detectors(count)).scores
         total = [a + b for a, b in zip(total, scores, strict=True)] if total else list(scores)
         print(name, area, len(scores[0].watches), "watches", flush=True)
     evaluation = DetectionEvaluation.of(
@@ -197,32 +199,30 @@ def _simulated(
     every: int,
     seed: int,
     setting: Setting,
-) -> tuple[int, Callable[[], Iterable[WatchCase]]]:
+) -> Watches:
     times = series["time"].values
     start = int(np.searchsorted(times, FIRST))
     until = list(range(start + count - 1, len(times), every))
     land = find_judged(crop(series, None), Past(series, times[start]), setting.detect)
     rng = np.random.default_rng(seed)
-    return start, lambda: simulated_watches(
+    return lambda: simulated_watches(
         series, until, count, [change], persistent, within=land, rng=rng
     )
 
 
-def _true_watches(
-    folder: Path, count: int, options: argparse.Namespace
-) -> tuple[int, Callable[[], Iterable[WatchCase]]]:
+def _true_watches(folder: Path, count: int, options: argparse.Namespace) -> Watches:
     series = open_cube(folder / "cube.zarr")
     truth = with_magnitudes(_changes_of(folder / "world", series), series, count)
     if options.without_cover:
         series = series.drop_vars(["forest", "open_land"], errors="ignore")
     series = series.assign(backscatter=series["backscatter"].load())
     times = series["time"].values
-    first = DetectOptions().previous + REPLAYS * count + count - 1
+    first = DetectOptions().fewest + REPLAYS * count + count - 1
+    if options.watch_from is not None:
+        first = max(first, int(np.searchsorted(times, options.watch_from)) + count - 1)
     until = {*watches_of(truth, times, count), *range(len(times) - 1, first - 1, -count)}
     until = sorted(index for index in until if index >= first)
-    return until[0] - count + 1, lambda: true_watches(
-        series, truth, until, count, min_area_ha=0.5, min_magnitude_db=1.0
-    )
+    return lambda: true_watches(series, truth, until, count, min_area_ha=0.5, min_magnitude_db=1.0)
 
 
 def _changes_of(area: Path, series: xr.Dataset) -> gpd.GeoDataFrame:
@@ -278,7 +278,10 @@ def _arguments(words: Sequence[str] | None) -> argparse.Namespace:
             verb.add_argument("--start", type=dt.date.fromisoformat, default=dt.date(2020, 4, 1))
             verb.add_argument("--changes-per-km2", type=float, default=0.4)
             verb.add_argument("--size-km", type=float, default=5.0)
+            verb.add_argument("--watch-from", type=np.datetime64, help="first watched acquisition")
+            verb.add_argument("--replay-each", action="store_true")
         else:
+            verb.set_defaults(replay_each=True)
             verb.add_argument("data", type=Path)
             verb.add_argument("--every", type=int, default=1, help="watch every n-th acquisition")
         verb.add_argument("--to", type=Path, required=True)

@@ -1,16 +1,17 @@
-"""The null distributions that ship with the weights, for cubes whose past is too short for replays.
+"""The table of the weights: what unchanged ground shows, counted beside the replays of a cube.
 
-    python -m benchmarks.null_table SERIES --model base --to src/sarcast/weights
+    python -m benchmarks.null_table --model base --to src/sarcast/weights
 
-SERIES is what ``python -m benchmarks.real_series DATA --to SERIES`` packs: the dates until 2023 of
-five land bursts of OPERA RTC-S1 are used. Beside them, synthetic areas of four climates are
-written, without changes. One stratum stands for all kinds of ground, so that p-values are those of
-the most restless of them.
+Synthetic areas of four climates are written, without changes, and watched again and again as
+``sarcast detect`` does by default. The table has one distribution for all strata together: the
+statistics of each stratum are divided by their size in it. No real series is used, so that these
+can judge the result.
 """
 
 import argparse
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,23 +23,21 @@ from sarcast.cube import open_cube
 from sarcast.detection.area import Area
 from sarcast.detection.detect import DetectOptions
 from sarcast.detection.evidence import Direction
-from sarcast.detection.judged import crop, find_judged
+from sarcast.detection.ground import survey
+from sarcast.detection.judged import crop
+from sarcast.detection.null import Prior
 from sarcast.detection.null_file import SHIPPED_LOOKS, write_shipped
 from sarcast.detection.observation import ObservationLayers, Observer
+from sarcast.detection.prepare import observer_of
 from sarcast.detection.replay import Seen, null_of, packed
-from sarcast.detection.residuals import Reader
-from sarcast.detection.strata import Past
 from sarcast.detection.watch import Watch
 from sarcast.io.progress import track
 from sarcast.prediction import load_model
-from sarcast.prediction.tiles import TileOptions
-from sarcast.windows import Predictor, PreviousOptions
+from sarcast.windows import Predictor
 from sarcast.world.options import PresetName, WorldOptions
 from sarcast.world.writer import write_world
 
 PRESETS: tuple[PresetName, ...] = ("boreal", "temperate", "monsoon", "dryland")
-BURSTS = ("opera-292319*.nc", "opera-29232*.nc")
-UNTIL = np.datetime64("2024-01-01")
 WORLD_KM, WORLD_M = 4.0, 20.0
 DIRECTIONS: tuple[Direction, ...] = ("both", "loss", "gain")
 
@@ -46,13 +45,12 @@ DIRECTIONS: tuple[Direction, ...] = ("both", "loss", "gain")
 def main() -> None:
     """Measure and write the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("series", type=Path)
     parser.add_argument("--model", default="base")
     parser.add_argument("--to", type=Path, required=True)
     options = parser.parse_args()
     model = load_model(options.model, precision="float32")
     seen: dict[tuple[Direction, int], list[Seen]] = {}
-    for cube in [*bursts(options.series), *worlds()]:
+    for cube in worlds():
         for direction, looks, one in observations(cube, model):
             seen.setdefault((direction, looks), []).append(one)
     kinds: dict[str, tuple[Direction, ...]] = {"both": ("both",), "signed": ("loss", "gain")}
@@ -61,21 +59,14 @@ def main() -> None:
             looks: null_of([one for each in directions for one in seen[each, looks]])
             for looks in SHIPPED_LOOKS
         }
-        write_shipped(tables, options.to / f"null-{kind}.npz")
+        priors = {looks: Prior.of(table) for looks, table in tables.items()}
+        write_shipped(priors, options.to / f"null-{kind}.npz")
         for looks, table in tables.items():
             print(
                 f"{kind}, {looks} acquisitions: {len(table.peaks)} watches, "
                 f"{sum(table.area_km2):.0f} km2, thresholds {table.threshold(10.0):.2f} and "
                 f"{table.threshold(1.0):.2f}, came true {table.came_true(10.0):.1f} of 10"
             )
-
-
-def bursts(series: Path) -> Iterator[xr.Dataset]:
-    """Read the land bursts until 2023."""
-    for pattern in BURSTS:
-        for path in sorted(series.glob(pattern)):
-            cube = xr.load_dataset(path, engine="h5netcdf")
-            yield cube.isel(time=cube["time"].values < UNTIL)
 
 
 def worlds() -> Iterator[xr.Dataset]:
@@ -98,14 +89,12 @@ def observations(cube: xr.Dataset, model: Predictor) -> Iterator[tuple[Direction
     options = DetectOptions()
     times = cube["time"].values
     order = np.argsort(times, kind="stable")
-    past = Past(cube, times.max() + np.timedelta64(1, "s"))
-    whole = crop(cube, None)
-    judged = find_judged(whole, past, options)
-    previous = PreviousOptions(previous=options.previous, chooser=options.chooser)
-    strata = np.where(judged, 0, -1).astype(np.int8)
-    reader, area = Reader(cube, model, previous, TileOptions(), strata), Area(whole)
+    area = Area(crop(cube, None))
+    strata = survey(area, times.max() + np.timedelta64(1, "s"), options).strata(options.strata)
+    reader = observer_of(cube, model, strata, options).reader
+    together = replace(reader, strata=np.where(strata < 0, strata, strata.dtype.type(0)))
     most = max(SHIPPED_LOOKS)
-    starts = range(options.previous, len(order) - most + 1, most)
+    starts = range(options.fewest, len(order) - most + 1, most)
     for start in track(starts, "watching", len(starts)):
         targets = tuple(int(index) for index in order[start : start + most])
         images = reader.images(Watch(targets, times[targets[0]]))
@@ -114,7 +103,8 @@ def observations(cube: xr.Dataset, model: Predictor) -> Iterator[tuple[Direction
             for direction in DIRECTIONS:
                 observer = Observer(reader, direction, options)
                 found = ObservationLayers.of(observer.observe_residuals(residuals))
-                yield direction, looks, packed(observer, found, area, observer.plots(area))
+                seen = packed(observer, found, area, observer.plots(area))
+                yield direction, looks, replace(seen, observer=replace(observer, reader=together))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Detection from end to end, on a cube of speckle with a loss of 4 dB from a known date on."""
 
 import datetime as dt
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,13 @@ from shapely.geometry import box
 import sarcast
 from sarcast.detection import prepare
 from sarcast.detection.detect import Detection, DetectOptions
+from sarcast.detection.null import Prior
 from sarcast.detection.null_file import SHIPPED, write_shipped
 from sarcast.errors import SarcastError
 from sarcast.prediction.model import Model
 from sarcast.prediction.networks.temporal import Temporal, TemporalOptions
-from sarcast.prediction.strategies import STRATEGIES
-from sarcast.windows import Predictor
+from sarcast.prediction.strategies import STRATEGIES, Strategy
+from sarcast.windows import Expected, Predictor, Window
 from small_changes import (
     CENTRE,
     DATES,
@@ -99,7 +101,7 @@ def test_the_images_are_means_over_the_watched_acquisitions(
     cube: xr.Dataset, found: Detection
 ) -> None:
     values, images = cube["backscatter"].values, found.images
-    expected = values[DATES - 11 : DATES - 3].mean(axis=0)
+    expected = values[DATES - 19 : DATES - 3].mean(axis=0)
     np.testing.assert_allclose(images["expected"], expected, atol=1e-4)
     np.testing.assert_allclose(images["actual"], values[-3:].mean(axis=0), atol=1e-4)
     np.testing.assert_allclose(images["difference"], images["actual"] - images["expected"])
@@ -177,7 +179,7 @@ def test_a_network_is_taken_as_well(cube: xr.Dataset) -> None:
     detection = detect(cube, Model(network, "average"))
     assert finds(detection)
     assert np.isfinite(detection.images["std"]).all()
-    mean = cube["backscatter"].values[-11:-3].mean(axis=0)
+    mean = cube["backscatter"].values[-19:-3].mean(axis=0)
     np.testing.assert_allclose(detection.images["expected"], mean, atol=0.02)
 
 
@@ -223,7 +225,7 @@ def test_what_is_watched_and_from_which_baseline(
     detection = detect(cube, MEAN, **settings)
     np.testing.assert_array_equal(detection.watched, times()[list(watched)])
     assert detection.baseline == times()[before - 1]
-    previous = settings.get("previous", 8)
+    previous = settings.get("previous", 16)
     expected = cube["backscatter"].values[before - previous : before].mean(axis=0)
     np.testing.assert_allclose(detection.images["expected"], expected, atol=1e-4)
     assert finds(detection)
@@ -368,7 +370,7 @@ def test_null_distributions_are_used_again(
         ({"acquisitions": 2}, "acquisitions 3, but acquisitions is 2 here"),
         ({"at": date(FIRST)}, "acquisitions 3, but acquisitions is 1 here"),
         ({"gap": 1}, "gap 0, but gap is 1 here"),
-        ({"previous": 4}, "previous 8, but previous is 4 here"),
+        ({"previous": 4}, "previous 16, but previous is 4 here"),
         ({"chooser": "same-season"}, "chooser .*, but chooser is same-season here"),
         ({"direction": "loss"}, "direction both, but direction is loss here"),
         ({"bands": ("VH",)}, r"bands \(\), but bands is .*VH.* here"),
@@ -494,21 +496,51 @@ def test_watched_acquisitions_without_data(cube: xr.Dataset) -> None:
     assert "\n" not in str(error.value)
 
 
+class Counting(Strategy):
+    """The mean, which keeps how many previous images it was given by the time of the target."""
+
+    def __init__(self) -> None:
+        super().__init__("counting", lambda window: np.nanmean(window.previous, axis=0))
+        self.given: dict[np.datetime64, int] = {}
+
+    def expect(self, windows: Sequence[Window]) -> list[Expected]:
+        self.given |= {window.times[-1]: len(window.previous) for window in windows}
+        return super().expect(windows)
+
+
+@pytest.mark.parametrize(
+    ("dates", "watched", "replayed"),
+    [(32, 16, {16, 14, 11, 8}), (19, 16, {13, 10}), (14, 11, {8})],
+)
+@pytest.mark.filterwarnings("ignore:the past of the cube has room for 1 replays")
+def test_a_baseline_has_what_the_past_has_and_sixteen_images_at_most(
+    cube: xr.Dataset, dates: int, watched: int, replayed: set[int]
+) -> None:
+    counting = Counting()
+    detect(cube.isel(time=slice(-dates, None)), counting)
+    counts = [counting.given[time] for time in sorted(counting.given)]
+    assert counts[-3:] == [watched] * 3
+    assert set(counts[:-3]) == replayed
+
+
+@pytest.mark.parametrize(("previous", "fewest"), [(16, 8), (8, 8), (4, 4)])
+def test_a_past_without_a_baseline_is_refused(cube: xr.Dataset, previous: int, fewest: int) -> None:
+    short = cube.isel(time=slice(-(fewest + 2), None))
+    with pytest.raises(SarcastError, match=f"^{fewest} previous images are needed, but "):
+        detect(short, MEAN, previous=previous, replays=0)
+
+
 @pytest.mark.parametrize("own", [True, False])
 def test_a_past_that_is_too_short_for_replays(
     cube: xr.Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own: bool
 ) -> None:
     """By a table of this ground, and by that of the weights."""
-    from importlib.resources import files
-
     if own:
         (tmp_path / "weights").mkdir()
-        table = sarcast.detect(quiet_cube(5), MEAN, strata=1).null
+        table = Prior.of(sarcast.detect(quiet_cube(5), MEAN, strata=1).null)
         write_shipped({3: table}, tmp_path / SHIPPED.format(direction="both"))
         monkeypatch.setattr("sarcast.detection.null_file.files", lambda _: tmp_path)
-    elif not files("sarcast").joinpath(SHIPPED.format(direction="both")).is_file():
-        pytest.skip("the weights have no table yet")
-    with pytest.warns(UserWarning, match="has room for 1 replays of 3 .*, at least 2 are needed"):
+    with pytest.warns(UserWarning, match="has room for 1 replays of 3 acquisitions: p-values"):
         detection = detect(cube.isel(time=slice(-14, None)), MEAN)
     evidence = detection.images["evidence"].values
     assert np.median(evidence[LOSS]) > np.quantile(evidence[forest() & ~LOSS], 0.9)

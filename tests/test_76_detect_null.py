@@ -10,22 +10,26 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from sarcast.detection.evidence import Direction, names_of
 from sarcast.detection.null import (
     BINS,
     EVIDENCE_BINS,
     FEWEST_VALUES,
+    PRIOR_REPLAYS,
     STATISTIC_BINS,
     Null,
+    Prior,
     combined_table,
     count_values,
     evidence_tables,
     greatest_evidence,
+    summed_counts,
 )
 from sarcast.detection.null_file import (
     FILE,
     SHIPPED,
     read_null,
-    shipped_null,
+    shipped_prior,
     write_null,
     write_shipped,
 )
@@ -370,7 +374,7 @@ def test_what_is_no_null_distribution_is_refused(tmp_path: Path) -> None:
         "text.npz": "does not hold null distributions",
         "cut.npz": "does not hold null distributions",
         "other.npz": "does not hold null distributions",
-        "newer.npz": "it has version 99, not 1; delete it",
+        "newer.npz": "it has version 99, not 2; delete it",
         "torn.npz": "parts do not fit together",
         "pickle.npz": "does not hold null distributions",
         "array.npz": "does not hold null distributions",
@@ -388,28 +392,128 @@ def test_the_table_of_the_weights_is_that_of_the_nearest_number_of_looks(
     tables = {}
     for number in (1, 2, 4, 8):
         seen = np.full((SIDE, SIDE), number, dtype=np.uint8)
-        tables[number] = null_of([{"shift": exponential(number)}], looks=seen)
+        tables[number] = Prior.of(null_of([{"shift": exponential(number)}], looks=seen))
     (tmp_path / "weights").mkdir()
     for kind in ("both", "signed"):
         write_shipped(tables, tmp_path / SHIPPED.format(direction=kind))
     monkeypatch.setattr("sarcast.detection.null_file.files", lambda _: tmp_path)
     nearest = min(tables, key=lambda number: abs(number - looks))
     for direction in ("both", "loss", "gain"):
-        found = shipped_null(looks, direction, np.eye(4, dtype=np.int8) - 1)
-        assert found.looks == nearest
-        np.testing.assert_array_equal(found.counts, tables[nearest].counts)
-        np.testing.assert_array_equal(found.strata, np.where(np.eye(4), 0, -1))
+        assert_same_prior(shipped_prior(looks, direction), tables[nearest])
+
+
+def assert_same_prior(one: Prior | None, other: Prior | None) -> None:
+    assert one is not None
+    assert other is not None
+    for name in ("counts", "combined", "peaks"):
+        np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
+    assert one.exposure_km2 == other.exposure_km2
 
 
 @pytest.mark.parametrize("direction", ["both", "loss", "gain"])
-def test_the_table_of_the_weights(direction: str) -> None:
-    from importlib.resources import files
-
-    if not files("sarcast").joinpath(SHIPPED.format(direction="both")).is_file():
-        pytest.skip("the weights have no table yet")
-    judged = np.zeros((4, 5), dtype=bool)
-    judged[1:3] = True
-    null = shipped_null(3, direction, np.where(judged, 0, -1).astype(np.int8))
-    np.testing.assert_array_equal(null.strata >= 0, judged)
-    assert null.looks >= 1
+@pytest.mark.parametrize("targets", [1, 2, 3, 5, 6, 7, 8, 12, 40])
+def test_the_table_of_the_weights(direction: Direction, targets: int) -> None:
+    prior, names = shipped_prior(targets, direction), names_of(targets, direction)
+    assert prior.counts.shape == (len(names), BINS)
+    strata = np.array([[0, 1, -1]], dtype=np.int8)
+    null = Null.without_replays(strata, names, targets, prior)
+    assert null.looks == targets
     assert LEAST_PEAK < null.threshold(1.0) < 20.0
+    assert np.isnan(null.came_true(1.0))
+    rising = [{name: np.full((1, 3), value) for name in names} for value in (1.0, 2.0, 4.0, 7.0)]
+    looks = np.full((1, 3), targets, dtype=np.uint8)
+    evidence = np.stack([null.evidence(each, looks) for each in rising])
+    assert np.isnan(evidence[..., 2]).all()
+    assert (np.diff(evidence[..., :2], axis=0) > 0.0).all()
+    np.testing.assert_array_equal(evidence[..., 0], evidence[..., 1])
+
+
+# --- what is counted beside the replays -----------------------------------------------------------
+
+
+def prior_of(scale: float, peaks: np.ndarray | None = None) -> Prior:
+    """What exponential ground of some scale shows elsewhere."""
+    found = null_of([{"shift": exponential(50 + seed, scale)} for seed in range(2)])
+    return replace(Prior.of(found), peaks=np.zeros(0) if peaks is None else peaks)
+
+
+def with_prior(null: Null, prior: Prior) -> Null:
+    return replace(null, prior=prior)
+
+
+def test_a_prior_of_the_same_ground_changes_no_p_value() -> None:
+    plain = null_of([{"shift": exponential(seed)} for seed in range(3)])
+    values = stats.expon.isf([1e-1, 1e-3, 1e-6], scale=1.5)
+    found = [
+        evidence_at(each, values, exponential(3))
+        for each in (plain, with_prior(plain, prior_of(1.5)))
+    ]
+    np.testing.assert_allclose(found[1], found[0], rtol=0.05)
+
+
+@pytest.mark.parametrize("replays", [1, 5, 40])
+def test_replays_outweigh_the_prior_as_they_become_more(replays: int) -> None:
+    """The mixture of both, whose tail lies between theirs, by the number of replays."""
+    own = [{"shift": exponential(seed, 1.0)} for seed in range(replays)]
+    null = with_prior(null_of(own), prior_of(2.0))
+    at = 4.0
+    mixed = (replays * np.exp(-at) + PRIOR_REPLAYS * np.exp(-at / 2.0)) / (replays + PRIOR_REPLAYS)
+    share = summed_counts(null.counts, null.prior)[0, 0, 0]
+    above = share[STATISTIC_BINS.of(np.array(at)) :].sum() / share.sum()
+    assert above == pytest.approx(mixed, rel=0.05)
+    assert share.sum() == pytest.approx((replays + PRIOR_REPLAYS) * SIDE**2)
+
+
+def test_every_stratum_and_number_of_looks_has_its_own_share_of_the_prior() -> None:
+    strata, looks = one_stratum(), np.ones((SIDE, SIDE), dtype=np.uint8)
+    strata[:100], looks[:, :30] = 1, 2
+    null = with_prior(null_of([{"shift": exponential(0)}] * 2, strata, looks), prior_of(2.0))
+    own, both = null.counts.sum(axis=(0, -1))[0], summed_counts(null.counts, null.prior)
+    np.testing.assert_allclose(both.sum(axis=-1)[0], own * (1.0 + PRIOR_REPLAYS / 2.0))
+
+
+def test_a_replay_is_judged_by_the_others_and_the_prior() -> None:
+    null = with_prior(null_of([{"shift": exponential(seed)} for seed in range(2)]), prior_of(2.0))
+    beside = null.prior.counts_beside(null.counts)
+    without = summed_counts(null.counts, null.prior, but=0)
+    np.testing.assert_allclose(without, null.counts[1] + beside)
+    alone = replace(null, counts=null.counts[:1], combined=null.combined[:1])
+    np.testing.assert_allclose(
+        summed_counts(alone.counts, null.prior, but=0), null.prior.counts_beside(alone.counts)
+    )
+    np.testing.assert_array_equal(summed_counts(alone.counts, None, but=0), alone.counts[0])
+
+
+def test_peaks_elsewhere_count_as_those_of_so_many_replays() -> None:
+    """The same rate of peaks elsewhere, over an area of any size, moves no threshold."""
+    rng = np.random.default_rng(9)
+    known = with_peaks(false_peaks(300.0, 0.45, rng))
+    for larger in (1, 8):
+        peaks = [each for _ in range(larger) for each in false_peaks(300.0, 0.45, rng)]
+        exposure_km2 = larger * REPLAYS * EXPOSURE * 1000.0
+        prior = replace(prior_of(1.5, np.concatenate(peaks)), exposure_km2=exposure_km2)
+        for asked in (1.0, 10.0, 100.0):
+            found = with_prior(known, prior).threshold(asked)
+            assert found == pytest.approx(known.threshold(asked), abs=0.45)
+
+
+def test_a_restless_prior_asks_for_more_evidence() -> None:
+    rng = np.random.default_rng(10)
+    known = with_peaks(false_peaks(30.0, 0.45, rng))
+    restless = replace(
+        prior_of(1.5, np.concatenate(false_peaks(30.0, 0.9, rng))),
+        exposure_km2=REPLAYS * EXPOSURE * 1000.0,
+    )
+    assert with_prior(known, restless).threshold(1.0) > known.threshold(1.0) + 0.5
+
+
+def test_a_prior_is_read_as_it_was_written(tmp_path: Path) -> None:
+    null = with_prior(small_null(), prior_of(1.5, np.array([3.2, 4.0])))
+    write_null(null, tmp_path / FILE)
+    again = read_null(tmp_path)
+    assert_same_prior(again.prior, null.prior)
+    assert again.threshold(5.0) == null.threshold(5.0)
+    without = Null.without_replays(null.strata, ("a",), 3, null.prior)
+    write_null(without, tmp_path / FILE)
+    assert read_null(tmp_path).counts.shape == without.counts.shape
+    assert read_null(tmp_path).threshold(2.0) == without.threshold(2.0)

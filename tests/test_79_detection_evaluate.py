@@ -15,7 +15,6 @@ from sarcast.detection.detect import DetectOptions
 from sarcast.errors import SarcastError
 from sarcast.evaluation.detection.detectors import (
     EvidenceDetector,
-    conventional_detectors,
 )
 from sarcast.evaluation.detection.evaluate import (
     Dates,
@@ -112,14 +111,6 @@ def test_the_past_is_replayed_once_for_an_area_unless_asked() -> None:
             detector.find(watch)
         counts[once] = len(spy.seen)
     assert counts == {True: 6 * 3 + 2 * 3, False: 2 * (6 * 3 + 3)}
-
-
-def test_means_leave_room_for_replays_of_a_short_past() -> None:
-    counts = [
-        conventional_detectors(DETECT, before, replay_once=True)[0].options.previous
-        for before in (100, 20, 9)
-    ]
-    assert counts == [16, 11, 6]
 
 
 def test_true_changes_are_found_after_their_date() -> None:

@@ -1,6 +1,6 @@
 """The ground before it is watched: which pixels are judged, and which behaved alike."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,13 +43,7 @@ class Ground:
     def strata(self, most: int) -> Labels:
         """Group the judged pixels, at most so many groups: dims (y, x), -1 elsewhere."""
         groups = Groups.of(self.sample, most) if np.isfinite(self.sample).any() else None
-        return self._labels(_Group(groups, self.judged, self.features))
-
-    def one_stratum(self) -> Labels:
-        """All judged pixels in one group: 0, dims (y, x), -1 elsewhere."""
-        return self._labels(_OneGroup(self.judged))
-
-    def _labels(self, task: Callable[[Box], Labels]) -> Labels:
+        task = _Group(groups, self.judged, self.features)
         labels = np.full(self.area.shape, -1, dtype=np.int8)
         boxes = [block.core for block in self.area.blocks(most=SIDE_PX)]
         found = self.area.each(task, [(box,) for box in boxes], "grouping pixels")
@@ -71,17 +65,6 @@ class _Group:
         judged = np.asarray(self.judged[box])
         found = np.int8(-1) if self.groups is None else self.groups.assign(self.features[..., *box])
         return np.where(judged, found, np.int8(-1))
-
-
-@dataclass(frozen=True)
-class _OneGroup:
-    """Puts the judged pixels of a part into one group."""
-
-    judged: Array
-
-    def __call__(self, box: Box) -> Labels:
-        """Give dims (y, x), int8; -1 where not judged."""
-        return np.where(self.judged[box], np.int8(0), np.int8(-1))
 
 
 def survey(area: Area, before: np.datetime64, options: JudgedOptions) -> Ground:

@@ -10,8 +10,13 @@ changes in the past do not hide those that are watched:
 
     p(x) = p(u) exp(-(x - u) / β),  x > u
 
+A past has few replays, and chance decides what happened in them. What unchanged ground shows
+elsewhere, the table of the weights, is therefore counted beside them, as so many further replays.
+
 References
 ----------
+Gelman et al. 2013, Bayesian Data Analysis, third edition, section 3.4 (a prior of a multinomial
+distribution acts as further counts).
 Coles 2001, An Introduction to Statistical Modeling of Extreme Values, section 4 (exceedances of a
 threshold; clusters of them are counted once). Epstein and Sobel 1953, doi
 10.1080/01621459.1953.10483488 (β of a censored exponential sample).
@@ -44,6 +49,8 @@ PRIOR_PEAKS, PRIOR_SCALE = 5.0, float(np.log10(np.e))
 LEAST_SCALE = 1e-6
 """Scale of a tail whose values all lie in one bin, where real changes fill it."""
 KM2_PER_UNIT = 1000.0
+PRIOR_REPLAYS = 10.0
+"""Replays that the table of the weights counts as, beside those of the cube's own past."""
 UNKNOWN_SEASON = 3.0
 """Times as many false events came as were asked for in worlds of half a year (docs/results/)."""
 
@@ -91,6 +98,116 @@ EVIDENCE_BINS = Bins(np.linspace(0.0, GREATEST_EVIDENCE, BINS)[1:])
 
 
 @dataclass(frozen=True)
+class FalsePeaks:
+    """Peaks of false regions, and where they were looked for.
+
+    Attributes
+    ----------
+    evidence
+        Dims (peak).
+    number
+        Dims (peak): how many peaks each counts as.
+    exposure
+        Area times acquisitions, thousands of km².
+    """
+
+    evidence: Double
+    number: Double
+    exposure: float
+
+    def threshold(self, false_events: float) -> float:
+        """Compute the evidence that ``false_events`` per 1 000 km² and acquisition exceed."""
+        order = np.argsort(self.evidence)[::-1]
+        every, number = self.evidence[order], self.number[order]
+        rank = number.cumsum()
+        accepted = false_events * self.exposure
+        if accepted >= MOST_PEAKS:  # so many were seen: no tail is needed
+            return _ranked(every, rank, accepted)
+        start = _ranked(every, rank, MOST_PEAKS)
+        above = every > start
+        excess, number, rank = every[above] - start, number[above], rank[above]
+        seen = rank[-1] if len(rank) else 0.0
+        kept = rank > CENSORED_PEAKS * seen
+        greatest = excess[kept][0] if kept.any() else 0.0
+        total = (np.where(kept, excess, greatest) * number).sum()
+        scale = (total + PRIOR_PEAKS * PRIOR_SCALE) / (number[kept].sum() + PRIOR_PEAKS)
+        rate = max(seen, 1.0) / self.exposure
+        return start + float(scale * np.log(max(rate / false_events, 1.0)))
+
+
+def _ranked(every: Double, rank: Double, number: float) -> float:
+    """The peak that more than so many others reach; the lowest that is looked at if fewer do."""
+    index = int(np.searchsorted(rank, number, side="right"))
+    return float(every[index]) if index < len(every) else LEAST_PEAK
+
+
+@dataclass(frozen=True)
+class Prior:
+    """What unchanged ground shows elsewhere, counted beside the replays of a cube.
+
+    Attributes
+    ----------
+    counts
+        Dims (statistic, bin): pixels.
+    combined
+        Dims (bin): pixels by the greatest evidence of their statistics.
+    peaks
+        Evidence of the peaks of false regions.
+    exposure_km2
+        Area that was judged, times the acquisitions of a watch.
+    """
+
+    counts: Counts
+    combined: Counts
+    peaks: Double
+    exposure_km2: float
+
+    @classmethod
+    def of(cls, null: "Null") -> "Prior":
+        """Take the null distributions of all strata together."""
+        return cls(
+            null.counts.sum(axis=(0, 2, 3)),
+            null.combined.sum(axis=0),
+            np.concatenate([np.zeros(0), *null.peaks]),
+            sum(null.area_km2) * null.looks,
+        )
+
+    def counts_beside(self, counts: Counts) -> Double:
+        """Give as many pixels as ``PRIOR_REPLAYS`` replays have in each group.
+
+        Parameters
+        ----------
+        counts
+            Of the replays, dims (replay, statistic, stratum, looks, bin).
+
+        Returns
+        -------
+        ndarray
+            Dims (statistic, stratum, looks, bin); where there is no replay, all its pixels in each.
+        """
+        pixels = np.full(counts.shape[2:-1], self.combined.sum(), dtype=np.float64)
+        if len(counts):
+            pixels = PRIOR_REPLAYS * counts[:, 0].sum(axis=-1).mean(axis=0)
+        shares = self.counts / self.counts.sum(axis=-1, keepdims=True)
+        beside: Double = shares[:, None, None] * pixels[..., None]
+        return beside
+
+    def combined_beside(self, combined: Counts) -> Double:
+        """Give the same of the greatest evidence, dims (bin), from dims (replay, bin)."""
+        if not len(combined):
+            return self.combined.astype(np.float64)
+        pixels = PRIOR_REPLAYS * combined.sum(axis=-1).mean()
+        beside: Double = self.combined / self.combined.sum() * pixels
+        return beside
+
+    def peaks_beside(self, exposures: Sequence[float]) -> FalsePeaks:
+        """Give the peaks of as many replays of the mean of some exposures, thousands of km²."""
+        exposure = self.exposure_km2 / KM2_PER_UNIT
+        wanted = PRIOR_REPLAYS * float(np.mean(exposures)) if len(exposures) else exposure
+        return FalsePeaks(self.peaks, np.full(len(self.peaks), wanted / exposure), wanted)
+
+
+@dataclass(frozen=True)
 class Null:
     """Null distributions of one watch.
 
@@ -116,6 +233,8 @@ class Null:
         Whether a replay lies in the same season of an earlier year. If none does, fields may do
         what they never did in the past: a rate of false events is asked for that is smaller by
         ``UNKNOWN_SEASON``.
+    prior
+        What is counted beside the replays; None for nothing.
     """
 
     strata: Labels
@@ -126,6 +245,17 @@ class Null:
     area_km2: tuple[float, ...]
     made_from: Mapping[str, str] = field(default_factory=dict)
     knows_season: bool = True
+    prior: Prior | None = None
+
+    @classmethod
+    def without_replays(
+        cls, strata: Labels, names: Sequence[str], looks: int, prior: Prior
+    ) -> "Null":
+        """Give the null distributions of a past that cannot be replayed: those of the prior."""
+        groups = max(int(strata.max(initial=0)) + 1, 1)
+        counts = np.zeros((0, len(names), groups, looks, BINS), dtype=np.int64)
+        combined = np.zeros((0, BINS), dtype=np.int64)
+        return cls(strata, tuple(names), counts, combined, (), (), prior=prior)
 
     @property
     def looks(self) -> int:
@@ -135,11 +265,11 @@ class Null:
 
     @cached_property
     def _tables(self) -> Double:
-        return evidence_tables(self.counts.sum(axis=0))
+        return evidence_tables(summed_counts(self.counts, self.prior))
 
     @cached_property
     def _combined_table(self) -> Double:
-        return combined_table(self.combined.sum(axis=0))
+        return combined_table(summed_combined(self.combined, self.prior))
 
     def evidence(
         self, statistics: Mapping[str, Floating], looks: Labels, strata: Labels | None = None
@@ -175,7 +305,22 @@ class Null:
         false_events
             False events per 1 000 km² and acquisition.
         """
-        return _threshold(self.peaks, self.area_km2, self.looks, self._asked(false_events))
+        return self._false_peaks().threshold(self._asked(false_events))
+
+    def _false_peaks(self, but: int | None = None) -> FalsePeaks:
+        """Those of all replays but one, and of the prior."""
+        kept = [index for index in range(len(self.peaks)) if index != but]
+        evidence = np.concatenate([np.zeros(0), *(self.peaks[index] for index in kept)])
+        exposures = [self.area_km2[index] * self.looks / KM2_PER_UNIT for index in kept]
+        own = FalsePeaks(evidence, np.ones(len(evidence)), sum(exposures))
+        if self.prior is None:
+            return own
+        other = self.prior.peaks_beside(exposures)
+        return FalsePeaks(
+            np.concatenate([own.evidence, other.evidence]),
+            np.concatenate([own.number, other.number]),
+            own.exposure + other.exposure,
+        )
 
     def _asked(self, false_events: float) -> float:
         return false_events if self.knows_season else false_events / UNKNOWN_SEASON
@@ -192,29 +337,49 @@ class Null:
             return float("nan")
         events = 0
         for index, peaks in enumerate(self.peaks):
-            others = [i for i in range(len(self.peaks)) if i != index]
-            threshold = _threshold(
-                [self.peaks[i] for i in others],
-                [self.area_km2[i] for i in others],
-                self.looks,
-                self._asked(false_events),
-            )
+            threshold = self._false_peaks(but=index).threshold(self._asked(false_events))
             events += int((peaks > threshold).sum())
         return events / (sum(self.area_km2) / KM2_PER_UNIT * self.looks)
-
-    def pooled(self) -> "Null":
-        """Return the same distributions without those of each replay."""
-        return replace(
-            self,
-            counts=self.counts.sum(axis=0, keepdims=True),
-            combined=self.combined.sum(axis=0, keepdims=True),
-            peaks=(np.concatenate(self.peaks),),
-            area_km2=(sum(self.area_km2),),
-        )
 
     def with_strata(self, strata: Labels) -> "Null":
         """Return the same distributions for other pixels."""
         return replace(self, strata=strata)
+
+
+def summed_counts(counts: Counts, prior: Prior | None, but: int | None = None) -> Double | Counts:
+    """Sum over all replays but one, and what the prior counts beside them.
+
+    Parameters
+    ----------
+    counts
+        Dims (replay, statistic, stratum, looks, bin).
+    prior
+        None for none: then the only replay is not left out.
+    but
+        The replay that is left out.
+
+    Returns
+    -------
+    ndarray
+        Dims (statistic, stratum, looks, bin).
+    """
+    beside = None if prior is None else prior.counts_beside(counts)
+    return _summed(counts, beside, but)
+
+
+def summed_combined(
+    combined: Counts, prior: Prior | None, but: int | None = None
+) -> Double | Counts:
+    """Sum the same of the greatest evidence, dims (bin), from dims (replay, bin)."""
+    beside = None if prior is None else prior.combined_beside(combined)
+    return _summed(combined, beside, but)
+
+
+def _summed(counts: Counts, beside: Double | None, but: int | None) -> Double | Counts:
+    total: Counts = counts.sum(axis=0)
+    if but is not None and (len(counts) > 1 or beside is not None):
+        total = total - counts[but]
+    return total if beside is None else total + beside
 
 
 def count_values(
@@ -246,7 +411,7 @@ def count_values(
     return counts
 
 
-def evidence_tables(counts: Counts) -> Double:
+def evidence_tables(counts: Counts | Double) -> Double:
     """Compute -log10 p by bin, dims as ``counts``, (statistic, stratum, looks, bin).
 
     Groups of too few values take the table of all looks of their stratum, and strata of too few
@@ -261,7 +426,7 @@ def evidence_tables(counts: Counts) -> Double:
     return tables
 
 
-def combined_table(counts: Counts) -> Double:
+def combined_table(counts: Counts | Double) -> Double:
     """Compute -log10 p of the greatest evidence of several statistics, dims (bin)."""
     return _exponential_tail(counts, EVIDENCE_BINS)
 
@@ -288,7 +453,7 @@ def greatest_evidence(
     return greatest
 
 
-def _exponential_tail(counts: Counts, bins: Bins) -> Double:
+def _exponential_tail(counts: Counts | Double, bins: Bins) -> Double:
     """Compute -log10 of the share of values at or above each bin, dims (bin)."""
     total = counts.sum()
     if total == 0:
@@ -304,22 +469,3 @@ def _exponential_tail(counts: Counts, bins: Bins) -> Double:
     scale = max((kept + (seen[-1] - seen[last]) * excess[last]) / seen[last], LEAST_SCALE)
     table[tail:] = table[tail] + excess / scale * np.log10(np.e)
     return np.asarray(table, dtype=np.float64)
-
-
-def _threshold(
-    peaks: Sequence[Double], area_km2: Sequence[float], looks: int, false_events: float
-) -> float:
-    """Evidence that ``false_events`` per 1 000 km² and acquisition exceed, from false peaks."""
-    exposure = sum(area_km2) / KM2_PER_UNIT * looks
-    every = np.sort(np.concatenate([np.zeros(0), *peaks]))[::-1]
-    accepted = false_events * exposure
-    if accepted >= MOST_PEAKS:  # so many were seen: no tail is needed
-        return float(every[int(accepted)]) if len(every) > accepted else LEAST_PEAK
-    start = float(every[MOST_PEAKS]) if len(every) > MOST_PEAKS else LEAST_PEAK
-    excess = np.sort(every[every > start] - start)
-    used = len(excess) - int(CENSORED_PEAKS * len(excess))
-    greatest = excess[used - 1] if used else 0.0
-    total = excess[:used].sum() + (len(excess) - used) * greatest
-    scale = (total + PRIOR_PEAKS * PRIOR_SCALE) / (used + PRIOR_PEAKS)
-    rate = max(len(excess), 1) / exposure
-    return start + float(scale * np.log(max(rate / false_events, 1.0)))

@@ -9,14 +9,15 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from sarcast.arrays import Labels
 from sarcast.detection.evidence import Direction
-from sarcast.detection.null import BINS, Null
+from sarcast.detection.null import BINS, Counts, Null, Prior
 from sarcast.errors import SarcastError
 from sarcast.io.files import new_file
 
 FILE = "null.npz"
-VERSION = 1
+VERSION = 2
+PRIOR = "prior/"
+"""Prefix of the names of what is counted beside the replays."""
 SHIPPED = "weights/null-{direction}.npz"
 """The table of the weights; loss and gain have one together."""
 SHIPPED_LOOKS = (1, 2, 3, 4, 6, 8)
@@ -30,7 +31,7 @@ def write_null(null: Null, path: Path) -> None:
         np.savez_compressed(file, **_stored(null))
 
 
-def write_shipped(tables: Mapping[int, Null], path: Path) -> None:
+def write_shipped(tables: Mapping[int, Prior], path: Path) -> None:
     """Write the table of the weights.
 
     Parameters
@@ -43,7 +44,7 @@ def write_shipped(tables: Mapping[int, Null], path: Path) -> None:
     parts = {
         f"{looks}/{name}": values
         for looks, table in tables.items()
-        for name, values in _stored(table.pooled().with_strata(np.zeros((1, 1), np.int16))).items()
+        for name, values in _stored_prior(table).items()
     }
     with new_file(path) as partial, partial.open("wb") as file:
         np.savez_compressed(file, looks=np.array(list(tables)), **parts)
@@ -73,8 +74,8 @@ def read_null(path: Path) -> Null:
         ) from error
 
 
-def shipped_null(looks: int, direction: Direction, strata: Labels) -> Null:
-    """Read the table that ships with the weights, for a cube whose past is too short.
+def shipped_prior(looks: int, direction: Direction) -> Prior:
+    """Read the table that ships with the weights.
 
     Parameters
     ----------
@@ -82,45 +83,54 @@ def shipped_null(looks: int, direction: Direction, strata: Labels) -> Null:
         Number of watched acquisitions; the table with the nearest number is taken.
     direction
         Of the changes.
-    strata
-        Dims (y, x): 0 where judged, -1 elsewhere.
     """
     kind = "both" if direction == "both" else "signed"
     source = files("sarcast").joinpath(SHIPPED.format(direction=kind))
     with source.open("rb") as file, np.load(file, allow_pickle=False) as stored:
         known = stored["looks"]
-        nearest = int(known[np.argmin(np.abs(known - looks))])
-        prefix = f"{nearest}/"
-        names = [name for name in stored.files if name.startswith(prefix)]
-        part = {name.removeprefix(prefix): stored[name] for name in names}
-        return _null(part).with_strata(strata)
+        return _prior(stored, f"{int(known[np.argmin(np.abs(known - looks))])}/")
 
 
 def _stored(null: Null) -> dict[str, Any]:
+    prior = {} if null.prior is None else _stored_prior(null.prior)
     return {
         "version": np.array(VERSION),
         "strata": null.strata,
         "names": np.array(null.names),
-        # histograms are mostly empty: their cells, and the counts there
-        "cells": np.flatnonzero(null.counts),
-        "values": null.counts[null.counts > 0],
-        "shape": np.array(null.counts.shape),
+        **_stored_counts(null.counts),
         "combined": null.combined,
         "peaks": np.concatenate([np.zeros(0), *null.peaks]),
-        "peaks_of": np.array([len(peaks) for peaks in null.peaks]),
+        "peaks_of": np.array([len(peaks) for peaks in null.peaks], dtype=np.int64),
         "area_km2": np.array(null.area_km2),
         "knows_season": np.array(null.knows_season),
         "made_from": np.array([f"{name}={value}" for name, value in null.made_from.items()]),
+        **{f"{PRIOR}{name}": values for name, values in prior.items()},
+    }
+
+
+def _stored_prior(prior: Prior) -> dict[str, Any]:
+    return {
+        **_stored_counts(prior.counts),
+        "combined": prior.combined,
+        "peaks": prior.peaks,
+        "exposure_km2": np.array(prior.exposure_km2),
+    }
+
+
+def _stored_counts(counts: Counts) -> dict[str, Any]:
+    """Histograms, which are mostly empty: their cells, and the counts there."""
+    return {
+        "cells": np.flatnonzero(counts),
+        "values": counts[counts > 0],
+        "shape": np.array(counts.shape),
     }
 
 
 def _null(stored: Mapping[str, Any]) -> Null:
     if int(stored["version"]) != VERSION:
         raise ValueError(f"it has version {int(stored['version'])}, not {VERSION}")
-    shape = tuple(int(side) for side in stored["shape"])
-    counts = np.zeros(shape, dtype=np.int64)
-    counts.flat[stored["cells"]] = stored["values"]
-    if stored["combined"].shape != (shape[0], BINS):
+    counts = _counts(stored)
+    if stored["combined"].shape != (len(counts), BINS):
         raise ValueError("its parts do not fit together")
     ends = np.cumsum(stored["peaks_of"])[:-1]
     return Null(
@@ -128,8 +138,22 @@ def _null(stored: Mapping[str, Any]) -> Null:
         names=tuple(map(str, stored["names"])),
         counts=counts,
         combined=stored["combined"],
-        peaks=tuple(np.split(stored["peaks"], ends)),
+        peaks=tuple(np.split(stored["peaks"], ends)) if len(counts) else (),
         area_km2=tuple(map(float, stored["area_km2"])),
         knows_season=bool(stored["knows_season"]),
         made_from=dict(str(entry).split("=", 1) for entry in stored["made_from"]),
+        prior=_prior(stored, PRIOR) if f"{PRIOR}combined" in stored else None,
     )
+
+
+def _prior(stored: Mapping[str, Any], prefix: str) -> Prior:
+    counts, combined = _counts(stored, prefix), stored[f"{prefix}combined"]
+    if counts.shape[1:] != (BINS,) or combined.shape != (BINS,):
+        raise ValueError("its parts do not fit together")
+    return Prior(counts, combined, stored[f"{prefix}peaks"], float(stored[f"{prefix}exposure_km2"]))
+
+
+def _counts(stored: Mapping[str, Any], prefix: str = "") -> Counts:
+    counts = np.zeros(tuple(int(side) for side in stored[f"{prefix}shape"]), dtype=np.int64)
+    counts.flat[stored[f"{prefix}cells"]] = stored[f"{prefix}values"]
+    return counts

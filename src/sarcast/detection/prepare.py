@@ -10,11 +10,11 @@ from pydantic import ConfigDict, Field
 
 from sarcast.arrays import Labels, Times
 from sarcast.detection.area import Area
-from sarcast.detection.evidence import Direction
+from sarcast.detection.evidence import Direction, names_of
 from sarcast.detection.ground import survey
 from sarcast.detection.judged import JudgedOptions
-from sarcast.detection.null import Null
-from sarcast.detection.null_file import shipped_null
+from sarcast.detection.null import PRIOR_REPLAYS, Null
+from sarcast.detection.null_file import shipped_prior
 from sarcast.detection.observation import Observer
 from sarcast.detection.regions import RegionOptions
 from sarcast.detection.replay import replay
@@ -22,23 +22,22 @@ from sarcast.detection.residuals import Reader
 from sarcast.detection.strata import StrataOptions
 from sarcast.detection.watch import Watch, knows_season, plan_replays
 from sarcast.prediction.tiles import TileOptions
-from sarcast.windows import CHOOSER_HELP, Chooser, Predictor, PreviousOptions
+from sarcast.windows import BaselineOptions, Predictor
 
 _log = logging.getLogger(__name__)
 
 FEWEST_REPLAYS = 2
-"""With fewer replays than this, p-values come from the table of the weights."""
+"""With fewer replays than this, a warning says that the table of the weights decides."""
 VALUES_A_STRATUM = 2500
-"""Pixels of all replays together that a stratum should have: small areas have fewer strata."""
+"""Pixels of all replays together, those of the table among them, that a stratum should have: small
+areas have fewer strata."""
 
 
-class EvidenceOptions(JudgedOptions, RegionOptions, StrataOptions, PreviousOptions, TileOptions):
+class EvidenceOptions(JudgedOptions, RegionOptions, StrataOptions, BaselineOptions, TileOptions):
     """Where evidence is looked for, from which baseline, and how much of it is an event."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    previous: int = Field(8, ge=1, le=64, description="Number of images of the baseline.")
-    chooser: Chooser = Field("nearest", description=CHOOSER_HELP)
     direction: Direction = Field("both", description="Find losses of backscatter, gains, or both.")
     bands: tuple[str, ...] = Field(
         (), description="Use these bands alone, such as VH; default: all that have data."
@@ -54,7 +53,7 @@ class EvidenceOptions(JudgedOptions, RegionOptions, StrataOptions, PreviousOptio
         ge=0,
         le=64,
         description="Earlier times of the cube, at most, at which the same watch is repeated to "
-        "learn what unchanged ground shows; 0: use the table of the weights.",
+        "learn what unchanged ground shows, beside the table of the weights; 0: by that alone.",
     )
 
 
@@ -62,14 +61,14 @@ def observer_of(
     cube: xr.Dataset, predictor: Predictor, strata: Labels, options: EvidenceOptions
 ) -> Observer:
     """Make the observer of any watch of a cube; strata of dims (y, x), -1 outside."""
-    previous = PreviousOptions(previous=options.previous, chooser=options.chooser)
+    previous = BaselineOptions(previous=options.previous, chooser=options.chooser)
     tiles = TileOptions(tile=options.tile, overlap=options.overlap)
     reader = Reader(cube, predictor, previous, tiles, strata, options.bands or None)
     return Observer(reader, options.direction, options)
 
 
 def measure_null(area: Area, predictor: Predictor, watch: Watch, options: EvidenceOptions) -> Null:
-    """Measure null distributions by replay or, where the past is too short, take the shipped ones.
+    """Measure null distributions by replay, beside the table of the weights.
 
     Parameters
     ----------
@@ -90,28 +89,30 @@ def measure_null(area: Area, predictor: Predictor, watch: Watch, options: Eviden
     Warns
     -----
     UserWarning
-        If the past is too short for replays.
+        If the past is too short for replays, so that the table of the weights decides.
     """
     cube = area.part.cube
-    previous = predictor.previous or options.previous
+    previous = predictor.previous or options.fewest
     times = cube["time"].values
     watches = plan_replays(times, watch, previous=previous, most=options.replays)
-    with area.with_scratch() as passing:
-        ground = survey(passing, watch.before, options)
-        if len(watches) >= FEWEST_REPLAYS:
-            room = ground.pixels * len(watches) // VALUES_A_STRATUM
-            strata = ground.strata(max(1, min(options.strata, room)))
-            null = replay(observer_of(cube, predictor, strata, options), watches, passing)
-            return replace(null, knows_season=_knows_season(times, watch, watches))
-        strata = ground.one_stratum()
-    if options.replays > 0:
+    if len(watches) < min(FEWEST_REPLAYS, options.replays):
         warnings.warn(
             f"the past of the cube has room for {len(watches)} replays of {len(watch.targets)} "
-            f"acquisitions, at least {FEWEST_REPLAYS} are needed: p-values come from the table of "
-            f"the weights, which does not know this area",
+            f"acquisitions: p-values come from the table of the weights, which does not know this "
+            f"area",
             stacklevel=3,
         )
-    return shipped_null(len(watch.targets), options.direction, strata)
+    prior = shipped_prior(len(watch.targets), options.direction)
+    with area.with_scratch() as passing:
+        ground = survey(passing, watch.before, options)
+        room = int(ground.pixels * (len(watches) + PRIOR_REPLAYS)) // VALUES_A_STRATUM
+        strata = ground.strata(max(1, min(options.strata, room)))
+        if watches:
+            null = replay(observer_of(cube, predictor, strata, options), watches, passing, prior)
+        else:
+            names = names_of(len(watch.targets), options.direction)
+            null = Null.without_replays(strata, names, len(watch.targets), prior)
+    return replace(null, knows_season=_knows_season(times, watch, watches))
 
 
 def _knows_season(times: Times, watch: Watch, replays: Sequence[Watch]) -> bool:

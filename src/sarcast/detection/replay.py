@@ -14,11 +14,14 @@ from sarcast.detection.null import (
     EVIDENCE_BINS,
     Counts,
     Null,
+    Prior,
     combined_table,
     count_values,
     evidence_tables,
     exact_evidence,
     greatest_evidence,
+    summed_combined,
+    summed_counts,
 )
 from sarcast.detection.observation import ObservationLayers, Observer
 from sarcast.detection.watch import Watch
@@ -59,7 +62,9 @@ class Seen:
         return self.area.each(task, [(box, strata[box]) for box in self.plots.cores], label)
 
 
-def replay(observer: Observer, watches: Sequence[Watch], area: Area) -> Null:
+def replay(
+    observer: Observer, watches: Sequence[Watch], area: Area, prior: Prior | None = None
+) -> Null:
     """Replay a watch at earlier times and measure its null distributions.
 
     The p-values of a replay, its regions and their peaks come from the distributions of all other
@@ -74,6 +79,8 @@ def replay(observer: Observer, watches: Sequence[Watch], area: Area) -> Null:
         Earlier watches of as many targets, at least one.
     area
         The area of the cube.
+    prior
+        What is counted beside the replays.
 
     Returns
     -------
@@ -98,10 +105,10 @@ def replay(observer: Observer, watches: Sequence[Watch], area: Area) -> Null:
             "no replay of the past could be judged: too few previous images see the area; choose "
             "fewer (--previous), or the table of the weights (--replays 0)"
         )
-    return null_of(judged)
+    return null_of(judged, prior)
 
 
-def null_of(seen: Sequence[Seen]) -> Null:
+def null_of(seen: Sequence[Seen], prior: Prior | None = None) -> Null:
     """Measure the null distributions of several observations, each by those of all others.
 
     Parameters
@@ -109,6 +116,8 @@ def null_of(seen: Sequence[Seen]) -> Null:
     seen
         Observations of one or several areas, at least one; strata of the same number mean the same
         in all areas.
+    prior
+        What is counted beside them.
 
     Returns
     -------
@@ -119,13 +128,13 @@ def null_of(seen: Sequence[Seen]) -> Null:
     counts = np.stack([*overlapping(lambda each: _counted(each, looks), seen)])
 
     def greatest_of(index: int) -> tuple[Array, Counts]:
-        return _greatest(seen[index], evidence_tables(_others(counts, index)))
+        return _greatest(seen[index], evidence_tables(summed_counts(counts, prior, index)))
 
     greatest = [*overlapping(greatest_of, range(len(seen)))]
     combined = np.stack([histogram for _, histogram in greatest])
 
     def peaks_of(index: int) -> Double:
-        table = combined_table(_others(combined, index))
+        table = combined_table(summed_combined(combined, prior, index))
         return _peaks(seen[index], greatest[index][0], table)
 
     peaks = tuple(overlapping(peaks_of, range(len(seen))))
@@ -134,7 +143,8 @@ def null_of(seen: Sequence[Seen]) -> Null:
         for each, histogram in zip(seen, combined, strict=True)
     ]
     names = tuple(seen[0].observation.statistics)
-    return Null(seen[0].observer.strata, names, counts, combined, peaks, tuple(areas))
+    strata = seen[0].observer.strata
+    return Null(strata, names, counts, combined, peaks, tuple(areas), prior=prior)
 
 
 @dataclass(frozen=True)
@@ -246,13 +256,6 @@ class _Exact:
 
     def __call__(self, box: Box, _strata: Labels) -> None:
         self.evidence[box] = exact_evidence(self.table, self.greatest[box])
-
-
-def _others(counts: Counts, index: int) -> Counts:
-    """Sum over all replays but one; of all where it is the only one."""
-    total = counts.sum(axis=0)
-    others: Counts = total if len(counts) == 1 else total - counts[index]
-    return others
 
 
 def _histogram(evidence: Float) -> Counts:

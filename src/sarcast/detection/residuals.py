@@ -19,7 +19,7 @@ from sarcast.prediction.predict import Chosen, Predicted, predict_tiles
 from sarcast.prediction.scores import ValidationScores
 from sarcast.prediction.tiles import TileOptions
 from sarcast.prediction.uncertainty import with_validation_std
-from sarcast.windows import Predictor, PreviousOptions, bands_of
+from sarcast.windows import BaselineOptions, Predictor, bands_of
 from sarcast.windows.bands import join_names
 
 IMAGES = ("time", "band", "y", "x")
@@ -45,7 +45,7 @@ class Reader:
 
     cube: xr.Dataset
     predictor: Predictor
-    previous: PreviousOptions
+    previous: BaselineOptions
     tiles: TileOptions
     strata: Labels
     bands: tuple[str, ...] | None = None

@@ -26,7 +26,6 @@ from sarcast.io.scratch import Array, Readable
 from sarcast.monitoring.baselines import MOVING, Fixed
 from sarcast.monitoring.pixels import parts_of
 from sarcast.prediction.strategies import Strategy
-from sarcast.windows import PreviousOptions
 
 _log = logging.getLogger(__name__)
 
@@ -168,7 +167,7 @@ class _CompareBox:
         """Reader of a part of the cube."""
         reader, previous = self.reader, self.reader.previous
         if latest:
-            previous = PreviousOptions(previous=previous.previous, chooser="recent")
+            previous = previous.model_copy(update={"chooser": "recent"})
         cube: xr.Dataset = reader.cube.isel(y=box[0], x=box[1])
         return replace(reader, cube=cube, strata=reader.strata[box], previous=previous)
 

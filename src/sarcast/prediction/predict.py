@@ -299,11 +299,11 @@ def predict_tiles(
     """
     predictor, baseline = chosen.predictor, chosen.baseline
     if predictor.previous is not None:
-        baseline = baseline.model_copy(update={"previous": predictor.previous})
+        baseline = PreviousOptions(previous=predictor.previous, chooser=baseline.chooser)
     reader = CubeReader.from_cube(chosen.cube)
     first = min(targets, key=lambda target: reader.times[target])
     end = reader.times[first] if before is None else min(reader.times[first], moment_of(before))
-    choose_previous(reader.times, first, baseline.previous, chooser=baseline.chooser, before=end)
+    choose_previous(reader.times, first, baseline.fewest, chooser=baseline.chooser, before=end)
     if conditions and predictor.uses_target:
         predictor = _without_context(predictor)
     regions = regions or [whole(reader.shape)]
@@ -324,7 +324,7 @@ def predict_tiles(
     if not blend.predicted:
         date = np.datetime_as_string(end, "D")
         raise SarcastError(
-            f"no part of the cube has {baseline.previous} previous images before {date}; choose a "
+            f"no part of the cube has {baseline.fewest} previous images before {date}; choose a "
             f"later date, a later --before, or fewer images (--previous)"
         )
     return Predicted(reader.backscatter.isel(time=list(targets)), blend)
@@ -406,7 +406,7 @@ class _Series:
             chooser=self.baseline.chooser,
             before=self.before,
         )
-        if len(previous) == self.baseline.previous:
+        if len(previous) >= self.baseline.fewest:
             targets = [self.targets[number] for number in seen]
             windows = reader.cut_targets(targets, offset, shape, previous)
             yield from (_Cut(tile, *pair) for pair in zip(seen, windows, strict=True))

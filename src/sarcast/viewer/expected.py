@@ -101,8 +101,13 @@ class Forecast:
 
     @property
     def previous(self) -> int:
-        """Number of previous images."""
+        """Number of previous images, at most."""
         return self.predictor.previous or self.baseline.previous
+
+    @property
+    def fewest(self) -> int:
+        """Number of previous images without which nothing is predicted."""
+        return self.predictor.previous or self.baseline.fewest
 
     def can_predict(self) -> list[bool]:
         """Whether enough images precede each acquisition."""
@@ -111,7 +116,7 @@ class Forecast:
             rank_previous(times, k, chooser=self.baseline.chooser, before=self.before)
             for k in range(len(times))
         )
-        return [len(indices) >= self.previous for indices in ranked]
+        return [len(indices) >= self.fewest for indices in ranked]
 
     def prepare(self) -> None:
         """Open the cube as predictions read it, before the first one is asked for."""
@@ -238,14 +243,14 @@ class Forecast:
         times, n = cube["time"].values, self.previous
         how: dict[str, Any] = {"chooser": self.baseline.chooser, "before": self.before}
         ranked = rank_previous(times, index, **how).tolist()
-        if len(ranked) < n:
+        if len(ranked) < self.fewest:
             return _Part(None)
         first = _Part.read(cube, [*ranked[:n], index])
         if first.sees_all():
             return first
         reader = CubeReader.from_cube(cube)
         chosen = reader.choose_previous(index, (0, 0), first.size, n, **how)
-        return _Part.read(cube, [*chosen, index]) if len(chosen) == n else _Part(None)
+        return _Part.read(cube, [*chosen, index]) if len(chosen) >= self.fewest else _Part(None)
 
     @cached_property
     def _inputs(self) -> "xr.Dataset":
@@ -409,7 +414,7 @@ class Forecast:
             return None
         how: dict[str, Any] = {"chooser": self.baseline.chooser, "before": self.before}
         chosen = reader.choose_previous(index, (0, 0), size, self.previous, **how)
-        return reader.cut(index, (0, 0), size, chosen) if len(chosen) == self.previous else None
+        return reader.cut(index, (0, 0), size, chosen) if len(chosen) >= self.fewest else None
 
 
 @dataclass(frozen=True)

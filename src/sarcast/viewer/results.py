@@ -29,7 +29,7 @@ from sarcast.viewer.layers import (
 )
 from sarcast.viewer.pyramid import Pyramid
 from sarcast.viewer.rasters import Raster
-from sarcast.windows import PreviousOptions
+from sarcast.windows import BaselineOptions, PreviousOptions
 
 VERBS = {"detect": "detection", "monitor": "alerts"}
 """Kinds of results that can be shown, by the verb that writes them."""
@@ -131,7 +131,7 @@ class Result:
         """Which previous images it was made from, as far as its record says so."""
         recorded = {k: v for k, v in self.run.options.items() if k in PreviousOptions.model_fields}
         try:
-            return PreviousOptions.model_validate(recorded)
+            return BaselineOptions.model_validate({**PreviousOptions().model_dump(), **recorded})
         except ValidationError:
             return PreviousOptions()
 

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from sarcast.windows.bands import bands_of, join_names
     from sarcast.windows.batch import Batch, collate, concatenate, group_by_shape, to_windows
     from sarcast.windows.cut import CubeReader, cut_window, tile_windows
-    from sarcast.windows.options import CHOOSER_HELP, Chooser, PreviousOptions
+    from sarcast.windows.options import CHOOSER_HELP, BaselineOptions, Chooser, PreviousOptions
     from sarcast.windows.previous import choose_previous, rank_previous, target_dates
     from sarcast.windows.sampler import Sampler, WindowSampler, split_by_date
     from sarcast.windows.window import (
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BANDS",
     "CHOOSER_HELP",
+    "BaselineOptions",
     "Batch",
     "Chooser",
     "CubeReader",
@@ -57,7 +58,7 @@ __getattr__ = lazy_names(
         "bands": ("bands_of", "join_names"),
         "batch": ("Batch", "collate", "concatenate", "group_by_shape", "to_windows"),
         "cut": ("CubeReader", "cut_window", "tile_windows"),
-        "options": ("CHOOSER_HELP", "Chooser", "PreviousOptions"),
+        "options": ("CHOOSER_HELP", "BaselineOptions", "Chooser", "PreviousOptions"),
         "previous": ("choose_previous", "rank_previous", "target_dates"),
         "sampler": ("Sampler", "WindowSampler", "split_by_date"),
         "window": (

@@ -13,6 +13,8 @@ CHOOSER_HELP = (
     "recent and same-season). If too few match the season, the latest ones fill up."
 )
 """Description of a chooser in options."""
+FEWEST_PREVIOUS = 8
+"""Images that a baseline of detection needs, if it asks for as many."""
 
 
 class PreviousOptions(BaseModel):
@@ -24,3 +26,25 @@ class PreviousOptions(BaseModel):
         4, ge=1, le=64, description="Number of previous images, for networks that take any number."
     )
     chooser: Chooser = Field("nearest", description=CHOOSER_HELP)
+
+    @property
+    def fewest(self) -> int:
+        """Number of previous images without which nothing is predicted."""
+        return self.previous
+
+
+class BaselineOptions(PreviousOptions):
+    """How many previous images the baseline of a detection uses at most, and which."""
+
+    previous: int = Field(
+        16,
+        ge=1,
+        le=64,
+        description="Number of images of the baseline, at most: eight of them are enough where "
+        "the past has no more.",
+    )
+
+    @property
+    def fewest(self) -> int:
+        """Number of previous images without which nothing is predicted."""
+        return min(self.previous, FEWEST_PREVIOUS)

@@ -30,9 +30,9 @@ LEVELS = tuple(np.linspace(-4.0, 6.0, 41).round(2).tolist())
 ALL_EVENTS = 1e6
 """Rate of false events at which every region of some evidence is an event."""
 MEAN_IMAGES = 16
-"""Images that means are taken of."""
+"""Images that means are taken of, at most."""
 REPLAYS = 3
-"""Replays of the past that the means leave room for."""
+"""Replays of the past that an evaluation leaves room for."""
 
 
 @dataclass
@@ -94,26 +94,20 @@ class EvidenceDetector:
         return detection
 
 
-def conventional_detectors(
-    options: DetectOptions, before: int, *, replay_once: bool
-) -> list[EvidenceDetector]:
+def conventional_detectors(options: DetectOptions, *, replay_once: bool) -> list[EvidenceDetector]:
     """Detection with the means of previous images that are rivals of a network.
 
     The mean of sixteen images, the mean of those of the target's pass among sixteen, and the mean
-    of those of the target's season among the sixteen nearest to it. Where fewer images leave room
-    for replays of the past, the means are of fewer.
+    of those of the target's season among the sixteen nearest to it; where the past has fewer
+    images, of those.
 
     Parameters
     ----------
     options
         How change is found; the previous images are those of the strategy.
-    before
-        Acquisitions before the first watched one.
     replay_once
         As of ``EvidenceDetector``.
     """
-    room = before - REPLAYS * options.acquisitions
-    count = max(min(MEAN_IMAGES, room), min(options.previous, MEAN_IMAGES))
     rivals: list[tuple[Strategy, Chooser]] = [
         (STRATEGIES["mean"], "recent"),
         (STRATEGIES["pass-mean"], "recent"),
@@ -123,7 +117,7 @@ def conventional_detectors(
         EvidenceDetector(
             strategy,
             "strategy",
-            options.model_copy(update={"previous": count, "chooser": chooser}),
+            options.model_copy(update={"previous": MEAN_IMAGES, "chooser": chooser}),
             replay_once,
         )
         for strategy, chooser in rivals

@@ -30,7 +30,7 @@ from sarcast.evaluation.targets import dates_to_evaluate
 from sarcast.prediction.model import Model
 from sarcast.prediction.strategies import STRATEGIES
 from sarcast.prediction.tiles import TileOptions
-from sarcast.windows import Predictor, PreviousOptions, bands_of
+from sarcast.windows import BaselineOptions, Predictor, bands_of
 
 if TYPE_CHECKING:
     import geopandas
@@ -140,7 +140,7 @@ def evaluate_detection(
             min_area_ha=options.min_change,
             min_magnitude_db=options.min_magnitude,
         )
-    detectors = detectors_of(model, until[0], options, detect)
+    detectors = detectors_of(model, options, detect)
     return run_detectors(watches, detectors, options.matching)
 
 
@@ -162,7 +162,7 @@ def _watchable(
 
     Where the cube is long enough, a past for replays precedes them.
     """
-    needed = ((model.previous if model else None) or detect.previous) + detect.gap
+    needed = ((model.previous if model else None) or detect.fewest) + detect.gap
     replays = min(REPLAYS, detect.replays) * detect.acquisitions
     if needed + replays + detect.acquisitions <= cube.sizes["time"]:
         needed += replays
@@ -225,17 +225,13 @@ def _simulated(
 
 
 def detectors_of(
-    model: Model | None,
-    first: int,
-    options: DetectionTestOptions,
-    detect: DetectOptions,
+    model: Model | None, options: DetectionTestOptions, detect: DetectOptions
 ) -> list[Detector]:
     """The network first, then its rivals; only the strategies without a network."""
     found: list[Detector] = []
     if model is not None:
         found.append(EvidenceDetector(model, "network", detect, options.replay_once))
-    before = first - detect.acquisitions + 1
-    strategies = conventional_detectors(detect, before, replay_once=options.replay_once)
+    strategies = conventional_detectors(detect, replay_once=options.replay_once)
     if model is None:
         found += strategies if options.rivals else strategies[:1]
     elif options.rivals:
@@ -249,7 +245,7 @@ def _rule_detectors(predictor: Predictor, detect: DetectOptions) -> list[Detecto
     """The rules of other systems, on the residuals of a predictor."""
     series = SharedSeries(
         predictor,
-        PreviousOptions(previous=detect.previous, chooser=detect.chooser),
+        BaselineOptions(previous=detect.previous, chooser=detect.chooser),
         TileOptions(tile=detect.tile, overlap=detect.overlap),
     )
     has_std = isinstance(predictor, Model)
