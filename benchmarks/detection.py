@@ -6,9 +6,10 @@
     python -m benchmarks.detection bursts DATA --to DIR [--every 1]
     python -m benchmarks.detection wet DATA --to DIR
 
-with ``--model base``, ``--false-events 10`` and ``--rivals all|means|none`` for all three. DATA are
-the development data. Each row of the table is one ``ROW.json``, an evaluation as that of ``sarcast
-evaluate --detection``, and ``detection.md`` holds all rows; a row that exists is not computed anew.
+with ``--model base``, ``--false-events 10``, ``--previous 16`` and ``--rivals all|means|none`` for
+all three. DATA are the development data. Each row of the table is one ``ROW.json``, an evaluation
+as that of ``sarcast evaluate --detection``, and ``detection.md`` holds all rows; a row that exists
+is not computed anew.
 
 ``worlds``: worlds of 5 km and two tracks with their own changes. Every change is watched until its
 K-th acquisition, and besides every K-th acquisition is watched, so that false events are counted in
@@ -99,7 +100,7 @@ def main(words: Sequence[str] | None = None) -> None:
     setting = Setting(
         options.to,
         model,
-        DetectOptions(false_events=options.false_events),
+        DetectOptions(false_events=options.false_events, previous=options.previous),
         DetectionTestOptions(rivals=options.rivals != "none", replay_once=not options.replay_each),
         options.rivals == "means",
     )
@@ -287,6 +288,7 @@ def _arguments(words: Sequence[str] | None) -> argparse.Namespace:
         verb.add_argument("--to", type=Path, required=True)
         verb.add_argument("--model", default="base")
         verb.add_argument("--false-events", type=float, default=10.0)
+        verb.add_argument("--previous", type=int, default=DetectOptions().previous)
         verb.add_argument("--rivals", choices=("all", "means", "none"), default="all")
     return parser.parse_args(words)
 

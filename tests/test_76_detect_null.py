@@ -484,6 +484,25 @@ def test_a_replay_is_judged_by_the_others_and_the_prior() -> None:
     np.testing.assert_array_equal(summed_counts(alone.counts, None, but=0), alone.counts[0])
 
 
+@pytest.mark.parametrize("part", ["counts", "combined"])
+def test_ground_that_is_more_restless_elsewhere_lowers_evidence(part: str) -> None:
+    """By each of both distributions alone."""
+    plain = null_of([{"shift": exponential(seed)} for seed in range(2)])
+    same, restless = prior_of(1.5), prior_of(1.5)
+    if part == "counts":
+        restless = replace(restless, counts=prior_of(3.0).counts)
+    else:  # evidence that is twice as great as its p-value says
+        bins = np.minimum(2 * np.arange(BINS), BINS - 1)
+        doubled = np.bincount(bins, weights=same.combined, minlength=BINS).astype(np.int64)
+        restless = replace(restless, combined=doubled)
+    at = [stats.expon.isf(1e-4, scale=1.5)]
+    found = [
+        evidence_at(with_prior(plain, each), at, exponential(3))[0] for each in (same, restless)
+    ]
+    assert found[0] == pytest.approx(4.0, rel=0.05)
+    assert found[1] < 3.2
+
+
 def test_peaks_elsewhere_count_as_those_of_so_many_replays() -> None:
     """The same rate of peaks elsewhere, over an area of any size, moves no threshold."""
     rng = np.random.default_rng(9)

@@ -98,8 +98,8 @@ def measure_null(area: Area, predictor: Predictor, watch: Watch, options: Eviden
     if len(watches) < min(FEWEST_REPLAYS, options.replays):
         warnings.warn(
             f"the past of the cube has room for {len(watches)} replays of {len(watch.targets)} "
-            f"acquisitions: p-values come mostly from the table of the weights, which does not know "
-            f"this area",
+            f"acquisitions: p-values come mostly from the table of the weights, which does not "
+            f"know this area",
             stacklevel=3,
         )
     prior = shipped_prior(len(watch.targets), options.direction)
