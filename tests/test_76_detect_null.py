@@ -503,6 +503,13 @@ def test_ground_that_is_more_restless_elsewhere_lowers_evidence(part: str) -> No
     assert found[1] < 3.2
 
 
+def test_a_table_of_other_statistics_is_refused() -> None:
+    null = null_of([{"shift": exponential(0), "another": exponential(1)}])
+    with pytest.raises(SarcastError, match="is of 1 statistics, but 2 are computed here") as error:
+        summed_counts(null.counts, prior_of(1.5))
+    assert "\n" not in str(error.value)
+
+
 def test_peaks_elsewhere_count_as_those_of_so_many_replays() -> None:
     """The same rate of peaks elsewhere, over an area of any size, moves no threshold."""
     rng = np.random.default_rng(9)

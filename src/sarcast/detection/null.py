@@ -184,7 +184,18 @@ class Prior:
         -------
         ndarray
             Dims (statistic, stratum, looks, bin); where there is no replay, all its pixels in each.
+
+        Raises
+        ------
+        SarcastError
+            If the replays are of another number of statistics.
         """
+        if counts.shape[1] != len(self.counts):
+            raise SarcastError(
+                f"the table of the weights is of {len(self.counts)} statistics, but "
+                f"{counts.shape[1]} are computed here; measure the table anew "
+                f"(python -m benchmarks.null_table)"
+            )
         pixels = np.full(counts.shape[2:-1], self.combined.sum(), dtype=np.float64)
         if len(counts):
             pixels = PRIOR_REPLAYS * counts[:, 0].sum(axis=-1).mean(axis=0)
