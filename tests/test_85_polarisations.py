@@ -288,7 +288,7 @@ def test_watched_dates_of_vv_in_a_cube_of_both(changed: xr.Dataset) -> None:
 
 def test_previous_images_without_data_where_the_watched_have_some(changed: xr.Dataset) -> None:
     changed["backscatter"][-3:, :, :64] = np.nan
-    changed["backscatter"][DATES - 11 : -3, :, 64:] = np.nan
+    changed["backscatter"][DATES - 19 : -3, :, 64:] = np.nan
     with pytest.raises(SarcastError, match="no pixel has data both in the watched acquisitions"):
         sarcast.detect(changed, MEAN)
 
