@@ -11,20 +11,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from sarcast.detection.evidence import Direction, names_of
-from sarcast.detection.null import (
-    BINS,
-    EVIDENCE_BINS,
-    FEWEST_VALUES,
-    PRIOR_REPLAYS,
-    STATISTIC_BINS,
-    Null,
-    Prior,
-    combined_table,
-    count_values,
-    evidence_tables,
-    greatest_evidence,
-    summed_counts,
-)
+from sarcast.detection.null import PRIOR_REPLAYS, Null, Prior, summed_counts
 from sarcast.detection.null_file import (
     FILE,
     SHIPPED,
@@ -32,6 +19,16 @@ from sarcast.detection.null_file import (
     shipped_prior,
     write_null,
     write_shipped,
+)
+from sarcast.detection.p_values import (
+    BINS,
+    EVIDENCE_BINS,
+    FEWEST_VALUES,
+    STATISTIC_BINS,
+    combined_table,
+    count_values,
+    evidence_tables,
+    greatest_evidence,
 )
 from sarcast.detection.regions import LEAST_PEAK
 from sarcast.errors import SarcastError

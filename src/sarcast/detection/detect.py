@@ -17,8 +17,9 @@ from sarcast.detection.blocks import BlockOptions
 from sarcast.detection.events import describe_events
 from sarcast.detection.judged import crop, trim
 from sarcast.detection.layers import SeriesLayers, images_of
-from sarcast.detection.null import Counts, Null
+from sarcast.detection.null import Null
 from sarcast.detection.observation import ObservationLayers, Observer, Sighting
+from sarcast.detection.p_values import Counts
 from sarcast.detection.prepare import EvidenceOptions, measure_null, observer_of
 from sarcast.detection.regions import Regions
 from sarcast.detection.residuals import watched_bands

@@ -10,7 +10,8 @@ from zipfile import BadZipFile
 import numpy as np
 
 from sarcast.detection.evidence import Direction
-from sarcast.detection.null import BINS, Counts, Null, Prior
+from sarcast.detection.null import Null, Prior
+from sarcast.detection.p_values import BINS, Counts
 from sarcast.errors import SarcastError
 from sarcast.io.files import new_file
 

@@ -9,21 +9,18 @@ import numpy as np
 
 from sarcast.arrays import Box, Double, Float, Labels
 from sarcast.detection.area import Area, Plots
-from sarcast.detection.null import (
+from sarcast.detection.null import Null, Prior, summed_combined, summed_counts
+from sarcast.detection.observation import ObservationLayers, Observer
+from sarcast.detection.p_values import (
     BINS,
     EVIDENCE_BINS,
     Counts,
-    Null,
-    Prior,
     combined_table,
     count_values,
     evidence_tables,
     exact_evidence,
     greatest_evidence,
-    summed_combined,
-    summed_counts,
 )
-from sarcast.detection.observation import ObservationLayers, Observer
 from sarcast.detection.watch import Watch
 from sarcast.errors import SarcastError
 from sarcast.io.progress import track
