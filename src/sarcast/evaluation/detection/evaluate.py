@@ -63,8 +63,9 @@ class DetectionTestOptions(BaseModel):
     )
     replay_once: bool = Field(
         True,
-        description="Replay the past for the first watch only, which saves most of the time; "
-        "=false: for each.",
+        description="Replay the past for the first watch only, which saves most of the time, but "
+        "lets more false events through where later watches lie in another season; =false: for "
+        "each, as detect does.",
     )
     matching: MatchOptions = Field(MatchOptions(), description="When a change is found.")
     persistent: PersistentOptions = Field(
