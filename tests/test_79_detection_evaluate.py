@@ -13,9 +13,7 @@ from shapely.geometry import box
 
 from sarcast.detection.detect import DetectOptions
 from sarcast.errors import SarcastError
-from sarcast.evaluation.detection.detectors import (
-    EvidenceDetector,
-)
+from sarcast.evaluation.detection.detectors import EvidenceDetector
 from sarcast.evaluation.detection.evaluate import (
     Dates,
     DetectionTestOptions,
