@@ -8,6 +8,7 @@ import logging
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import isqrt
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,10 @@ from sarcast.windows import (
 _log = logging.getLogger(__name__)
 
 GROUP_SIDE = 3
-"""Tiles along the side of a square of neighbours, whose images are read as one."""
+"""Tiles along the side of a square of neighbours, at most, whose images are read as one."""
+GROUP_IMAGES = 72
+"""Images of a tile that such a square has at most, so that many previous images need no more
+memory."""
 LEAST_OVERLAP = 0.1
 """Overlap of tiles below which a network's expected image has seams."""
 MOST_IN_MEMORY = 2**24
@@ -317,7 +321,7 @@ def predict_tiles(
     scratch = scratch or Scratch()
     series = _Series(reader, targets, baseline, end, tiling)
     blend = Blend.of(tiling, len(targets), len(reader.bands), scratch)
-    run = _Run(predictor, tiling, workers)
+    run = _Run(predictor, tiling, workers, _group_side(baseline.previous))
     scenes = _scenes(series, run, scratch)
     for written in run.each(_PredictTiles(series, blend, conditions or {}, scenes), "predicting"):
         blend.note(written)
@@ -328,6 +332,15 @@ def predict_tiles(
             f"later date, a later --before, or fewer images (--previous)"
         )
     return Predicted(reader.backscatter.isel(time=list(targets)), blend)
+
+
+def _group_side(previous: int) -> int:
+    """Tiles along the side of a square whose images, so many a tile, fit into memory.
+
+    >>> [_group_side(previous) for previous in (1, 8, 16, 24, 64)]
+    [3, 3, 2, 1, 1]
+    """
+    return max(1, min(GROUP_SIDE, isqrt(GROUP_IMAGES // previous)))
 
 
 @dataclass(frozen=True)
@@ -342,15 +355,18 @@ class _Run:
         All tiles.
     workers
         Who may do them; None for this thread.
+    side
+        Tiles along the side of a square of neighbours.
     """
 
     predictor: Predictor
     tiling: Tiling
     workers: Workers | None
+    side: int
 
     def each(self, task: Callable[..., Iterable[Any]], label: str) -> Iterator[Any]:
         """Do a task for all tiles; give the elements of its results, in the order of the tiles."""
-        groups, workers = self.tiling.groups(GROUP_SIDE), self.workers
+        groups, workers = self.tiling.groups(self.side), self.workers
         if workers and (workers.cluster is not None or isinstance(self.predictor, Strategy)):
             predictor = workers.share(self.predictor)
             for found in workers.each(task, [(predictor, group) for group in groups], label):
