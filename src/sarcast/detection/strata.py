@@ -29,6 +29,8 @@ MOST_IMAGES = 64
 QUARTERS = 4
 QUANTILES = (0.16, 0.5, 0.84)
 """Quantiles of a feature: one standard deviation below the median, the median, one above."""
+AT_ONCE = 2**15
+"""Pixels that are assigned to groups at a time: their distances need little memory."""
 SAMPLE = 20_000
 """Pixels that the groups are found from; all are then assigned."""
 WATER_VH_DB, WATER_STD_DB = -21.5, 1.2
@@ -85,12 +87,14 @@ class Groups:
 
     def assign(self, features: Float) -> Labels:
         """Group pixels, dims (feature, y, x): 0, 1, ..., dims (y, x); -1 where unknown."""
-        known = np.isfinite(features[0])
-        labels = np.full(known.shape, -1, dtype=np.int8)
-        scaled = _scaled(features[:, known].T.astype(np.float64), self.middle, self.spread)
-        # not k-means' own prediction, which rounds by how many pixels it is asked for
-        distances = [np.square(scaled - centre).sum(axis=1) for centre in self.centres]
-        labels[known] = np.argmin(distances, axis=0)
+        labels = np.full(features.shape[1:], -1, dtype=np.int8)
+        known = np.flatnonzero(np.isfinite(features[0]))
+        flat = features.reshape(len(features), -1)
+        for pixels in np.split(known, range(AT_ONCE, len(known), AT_ONCE)):
+            scaled = _scaled(flat[:, pixels].T.astype(np.float64), self.middle, self.spread)
+            # not k-means' own prediction, which rounds by how many pixels it is asked for
+            distances = [np.square(scaled - centre).sum(axis=1) for centre in self.centres]
+            labels.flat[pixels] = np.argmin(distances, axis=0)
         return labels
 
 
