@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 import xarray as xr
 from scipy.ndimage import binary_dilation
+from scipy.spatial.distance import cdist
 
 from sarcast.detection.smoothing import smooth
 from sarcast.detection.strata import (
+    AT_ONCE,
     MOST_IMAGES,
     Groups,
     Past,
@@ -181,3 +183,16 @@ def test_a_long_past_is_sampled_evenly() -> None:
     past = Past(as_cube(np.broadcast_to(series[:, None, None, None], (dates, 2, 4, 4))), LATER)
     assert past.mean == pytest.approx(np.full((2, 4, 4), series.mean()), abs=0.1)
     assert past.mean_of(slice(0, 1)) == pytest.approx(-13.5 * np.ones((2, 4, 4)), abs=0.1)
+
+
+def test_every_pixel_gets_the_nearest_group_however_many_there_are() -> None:
+    rng = np.random.default_rng(2)
+    side = int(np.sqrt(2.5 * AT_ONCE))
+    features = rng.normal(size=(3, side, side)).astype(np.float32)
+    features[:, rng.random((side, side)) < 0.1] = np.nan
+    groups = Groups.of(features.reshape(3, -1), 5)
+    scaled = (features.reshape(3, -1).T - groups.middle) / groups.spread
+    known = np.isfinite(scaled[:, 0])
+    nearest = np.full(side * side, -1)
+    nearest[known] = cdist(scaled[known], groups.centres).argmin(axis=1)
+    np.testing.assert_array_equal(groups.assign(features).ravel(), nearest)
