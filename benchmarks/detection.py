@@ -2,7 +2,7 @@
 
     python -m benchmarks.detection worlds --to DIR [--presets boreal ...] [--seeds 0 1 2 3 4 5]
         [--acquisitions 4 8] [--without-cover] [--start 2020-04-01] [--changes-per-km2 0.4]
-        [--size-km 5] [--watch-from DATE] [--replay-each]
+        [--size-km 5] [--replay-each]
     python -m benchmarks.detection bursts DATA --to DIR [--every 1]
     python -m benchmarks.detection wet DATA --to DIR
 
@@ -219,8 +219,6 @@ def _true_watches(folder: Path, count: int, options: argparse.Namespace) -> Watc
     series = series.assign(backscatter=series["backscatter"].load())
     times = series["time"].values
     first = DetectOptions().fewest + REPLAYS * count + count - 1
-    if options.watch_from is not None:
-        first = max(first, int(np.searchsorted(times, options.watch_from)) + count - 1)
     until = {*watches_of(truth, times, count), *range(len(times) - 1, first - 1, -count)}
     until = sorted(index for index in until if index >= first)
     return lambda: true_watches(series, truth, until, count, min_area_ha=0.5, min_magnitude_db=1.0)
@@ -279,7 +277,6 @@ def _arguments(words: Sequence[str] | None) -> argparse.Namespace:
             verb.add_argument("--start", type=dt.date.fromisoformat, default=dt.date(2020, 4, 1))
             verb.add_argument("--changes-per-km2", type=float, default=0.4)
             verb.add_argument("--size-km", type=float, default=5.0)
-            verb.add_argument("--watch-from", type=np.datetime64, help="first watched acquisition")
             verb.add_argument("--replay-each", action="store_true")
         else:
             verb.set_defaults(replay_each=True)
