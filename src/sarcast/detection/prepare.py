@@ -92,7 +92,7 @@ def measure_null(area: Area, predictor: Predictor, watch: Watch, options: Eviden
         If the past is too short for replays, so that the table of the weights decides.
     """
     cube = area.part.cube
-    previous = predictor.previous or options.fewest
+    previous = options.for_network(predictor.previous).fewest
     times = cube["time"].values
     watches = plan_replays(times, watch, previous=previous, most=options.replays)
     if len(watches) < min(FEWEST_REPLAYS, options.replays):

@@ -189,7 +189,7 @@ def _run(
     setting, state = _opened(folder, Area(part, options.block), predictor, options)
     if state.record.known:
         notify.queue(folder.alerts, state.record, wanted=options.notify is not None)
-    previous = predictor.previous or options.fewest
+    previous = options.for_network(predictor.previous).fewest
     start = "" if state.record.known else first_of(part.cube, options, previous)
     acquisitions = new_acquisitions(present, state.record.known, start)
     _check_encoding(options, acquisitions, state.record)

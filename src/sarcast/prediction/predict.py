@@ -301,9 +301,8 @@ def predict_tiles(
     SarcastError
         As ``predict`` does.
     """
-    predictor, baseline = chosen.predictor, chosen.baseline
-    if predictor.previous is not None:
-        baseline = PreviousOptions(previous=predictor.previous, chooser=baseline.chooser)
+    predictor = chosen.predictor
+    baseline = chosen.baseline.for_network(predictor.previous)
     reader = CubeReader.from_cube(chosen.cube)
     first = min(targets, key=lambda target: reader.times[target])
     end = reader.times[first] if before is None else min(reader.times[first], moment_of(before))

@@ -102,12 +102,12 @@ class Forecast:
     @property
     def previous(self) -> int:
         """Number of previous images, at most."""
-        return self.predictor.previous or self.baseline.previous
+        return self.baseline.for_network(self.predictor.previous).previous
 
     @property
     def fewest(self) -> int:
         """Number of previous images without which nothing is predicted."""
-        return self.predictor.previous or self.baseline.fewest
+        return self.baseline.for_network(self.predictor.previous).fewest
 
     def can_predict(self) -> list[bool]:
         """Whether enough images precede each acquisition."""

@@ -32,6 +32,12 @@ class PreviousOptions(BaseModel):
         """Number of previous images without which nothing is predicted."""
         return self.previous
 
+    def for_network(self, previous: int | None) -> "PreviousOptions":
+        """Ask for exactly as many images as a network needs; the same if it takes any number."""
+        if previous is None:
+            return self
+        return PreviousOptions(previous=previous, chooser=self.chooser)
+
 
 class BaselineOptions(PreviousOptions):
     """How many previous images the baseline of a detection uses at most, and which."""

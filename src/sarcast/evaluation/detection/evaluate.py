@@ -163,7 +163,7 @@ def _watchable(
 
     Where the cube is long enough, a past for replays precedes them.
     """
-    needed = ((model.previous if model else None) or detect.fewest) + detect.gap
+    needed = detect.for_network(model.previous if model else None).fewest + detect.gap
     replays = min(REPLAYS, detect.replays) * detect.acquisitions
     if needed + replays + detect.acquisitions <= cube.sizes["time"]:
         needed += replays
