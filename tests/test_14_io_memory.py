@@ -1,7 +1,8 @@
-"""Memory that threads have freed goes back to the system."""
+"""Memory of threads: few pools, and what was freed goes back to the system."""
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -37,3 +38,42 @@ def test_what_was_freed_is_given_back() -> None:
         [sys.executable, "-c", MEASURED], check=True, capture_output=True, text=True
     )
     assert int(ended.stdout) > 150e6  # of 200 MB
+
+
+POOLS = """
+import ctypes
+import sys
+import threading
+from sarcast.io.memory import share_memory
+
+libc = ctypes.CDLL(None)
+libc.malloc.restype = libc.fopen.restype = ctypes.c_void_p
+libc.malloc_info.argtypes = [ctypes.c_int, ctypes.c_void_p]
+libc.fclose.argtypes = [ctypes.c_void_p]
+if sys.argv[2] == "shared":
+    share_memory()
+together = threading.Barrier(8)
+
+def work():
+    together.wait()  # so that no thread gets the pool of one that has ended
+    libc.malloc(1000)
+    together.wait()
+
+threads = [threading.Thread(target=work) for _ in range(8)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+file = libc.fopen(sys.argv[1].encode(), b"w")
+libc.malloc_info(0, file)
+libc.fclose(file)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc alone has pools of threads")
+@pytest.mark.parametrize("setting", ["shared", "usual"])
+def test_threads_share_two_pools(tmp_path: Path, setting: str) -> None:
+    report = tmp_path / "pools.xml"
+    subprocess.run([sys.executable, "-c", POOLS, str(report), setting], check=True)
+    pools = report.read_text(encoding="ascii").count("<heap nr=")
+    assert (pools <= 2) == (setting == "shared")
