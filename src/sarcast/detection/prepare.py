@@ -61,9 +61,8 @@ def observer_of(
     cube: xr.Dataset, predictor: Predictor, strata: Labels, options: EvidenceOptions
 ) -> Observer:
     """Make the observer of any watch of a cube; strata of dims (y, x), -1 outside."""
-    previous = BaselineOptions(previous=options.previous, chooser=options.chooser)
-    tiles = TileOptions(tile=options.tile, overlap=options.overlap)
-    reader = Reader(cube, predictor, previous, tiles, strata, options.bands or None)
+    bands = options.bands or None
+    reader = Reader(cube, predictor, previous=options, tiles=options, strata=strata, bands=bands)
     return Observer(reader, options.direction, options)
 
 

@@ -29,8 +29,7 @@ from sarcast.evaluation.detection.watches import WatchCase, simulated_watches, t
 from sarcast.evaluation.targets import dates_to_evaluate
 from sarcast.prediction.model import Model
 from sarcast.prediction.strategies import STRATEGIES
-from sarcast.prediction.tiles import TileOptions
-from sarcast.windows import BaselineOptions, Predictor, bands_of
+from sarcast.windows import Predictor, bands_of
 
 if TYPE_CHECKING:
     import geopandas
@@ -244,11 +243,7 @@ def detectors_of(
 
 def _rule_detectors(predictor: Predictor, detect: DetectOptions) -> list[Detector]:
     """The rules of other systems, on the residuals of a predictor."""
-    series = SharedSeries(
-        predictor,
-        BaselineOptions(previous=detect.previous, chooser=detect.chooser),
-        TileOptions(tile=detect.tile, overlap=detect.overlap),
-    )
+    series = SharedSeries(predictor, baseline=detect, tiles=detect)
     has_std = isinstance(predictor, Model)
     rules = [rule for rule in RULES if has_std or rule.statistic is not opera_confidence]
     return [RuleDetector(rule, series, detect.min_area) for rule in rules]
