@@ -15,8 +15,8 @@ is not computed anew.
 K-th acquisition, and besides every K-th acquisition is watched, so that false events are counted in
 all seasons. To be found are changes of 0.5 ha or more that move the oracle's images by 1 dB or more
 in a band. A world and its cube take half a minute, one watch of one detector 2 to 20 s. The past of
-an area is replayed once, before its first watch, or with ``--replay-each`` before each one, as
-``sarcast detect`` does.
+an area is replayed anew every 90 days, as by ``sarcast monitor``, or with ``--replay-each`` before
+each watch, as by ``sarcast detect``.
 
 ``bursts``: OPERA RTC-S1 over California, watched from September 2024 on; changes of 2 to 10 pixels
 radius, at most eight a watch, on land. One row takes about five minutes, and less with ``--every``.
@@ -101,7 +101,10 @@ def main(words: Sequence[str] | None = None) -> None:
         options.to,
         model,
         DetectOptions(false_events=options.false_events, previous=options.previous),
-        DetectionTestOptions(rivals=options.rivals != "none", replay_once=not options.replay_each),
+        DetectionTestOptions(
+            rivals=options.rivals != "none",
+            renew_days=0 if options.replay_each else DetectionTestOptions().renew_days,
+        ),
         options.rivals == "means",
     )
     options.to.mkdir(parents=True, exist_ok=True)

@@ -97,18 +97,28 @@ def test_the_changed_cube_is_what_is_detected_on() -> None:
     assert len(shown) > 3 * len(watched)  # replays
 
 
-def test_the_past_is_replayed_once_for_an_area_unless_asked() -> None:
-    data = cube()
-    counts = {}
-    for once in (True, False):
-        spy = Spy()
-        detector = EvidenceDetector(spy, "network", DETECT, replay_once=once)
-        for watch in simulated_watches(
-            data, [40, 43], 3, [Offset()], FEW, rng=np.random.default_rng(0)
-        ):
-            detector.find(watch)
-        counts[once] = len(spy.seen)
-    assert counts == {True: 6 * 3 + 2 * 3, False: 2 * (6 * 3 + 3)}
+@pytest.mark.parametrize(
+    ("renew_days", "replayed"),
+    [(0, 3), (17, 3), (18, 3), (19, 2), (36, 2), (37, 1)],
+)
+def test_the_past_is_replayed_anew_after_some_days(renew_days: int, replayed: int) -> None:
+    spy = Spy()
+    detector = EvidenceDetector(spy, "network", DETECT, renew_days=renew_days)
+    # watches that begin 18 days after one another
+    for watch in simulated_watches(
+        cube(), [37, 40, 43], 3, [Offset()], FEW, rng=np.random.default_rng(0)
+    ):
+        detector.find(watch)
+    assert len(spy.seen) == replayed * 6 * 3 + 3 * 3
+
+
+def test_the_past_of_an_earlier_watch_is_replayed() -> None:
+    spy = Spy()
+    detector = EvidenceDetector(spy, "network", DETECT)
+    rng = np.random.default_rng(0)
+    for watch in simulated_watches(cube(), [43, 37], 3, [Offset()], FEW, rng=rng):
+        detector.find(watch)
+    assert len(spy.seen) == 2 * 6 * 3 + 2 * 3
 
 
 def test_true_changes_are_found_after_their_date() -> None:

@@ -11,6 +11,7 @@ import xarray as xr
 from sarcast.arrays import Times
 from sarcast.detection.detect import Detection, DetectOptions, detect
 from sarcast.detection.null import Null
+from sarcast.detection.prepare import RENEW_DAYS
 from sarcast.detection.regions import pixel_ha
 from sarcast.evaluation.detection.rivals import rule_findings, series_of
 from sarcast.evaluation.detection.rules import Rule, Series
@@ -47,16 +48,16 @@ class EvidenceDetector:
         What it is in tables.
     options
         How change is found; what is watched comes from the watch.
-    replay_once
-        Learn the null distributions of an area at its first watch only, and use them in the later
-        ones, which saves most of the time.
+    renew_days
+        Use the null distributions of an area for further watches, which saves most of the time,
+        until these begin so many days later; 0 for none.
     """
 
     predictor: Predictor
     role: DetectorRole
     options: DetectOptions = field(default_factory=DetectOptions)
-    replay_once: bool = True
-    _nulls: dict[str, Null] = field(default_factory=dict)
+    renew_days: int = RENEW_DAYS
+    _nulls: dict[str, tuple[np.datetime64, Null]] = field(default_factory=dict)
 
     @cached_property
     def scores(self) -> DetectorScores:
@@ -86,15 +87,24 @@ class EvidenceDetector:
             "false_pixels": None,
         }
         kept = self.options.model_dump(include=self.options.model_fields_set - {"since", "at"})
-        null = self._nulls.get(watch.area) if self.replay_once else None
+        null = self._known(watch)
         detection = detect(
             watch.cube, self.predictor, options=DetectOptions(**{**kept, **settings}), null=null
         )
-        self._nulls[watch.area] = detection.null
+        if null is None:
+            self._nulls[watch.area] = watch.watched[0], detection.null
         return detection
 
+    def _known(self, watch: WatchCase) -> Null | None:
+        """Null distributions of an earlier watch of the area, unless that is too long ago."""
+        if watch.area not in self._nulls:
+            return None
+        since, null = self._nulls[watch.area]
+        age = (watch.watched[0] - since) / np.timedelta64(1, "D")
+        return null if 0.0 <= age < self.renew_days else None
 
-def conventional_detectors(options: DetectOptions, *, replay_once: bool) -> list[EvidenceDetector]:
+
+def conventional_detectors(options: DetectOptions, *, renew_days: int) -> list[EvidenceDetector]:
     """Detection with the means of previous images that are rivals of a network.
 
     The mean of sixteen images, the mean of those of the target's pass among sixteen, and the mean
@@ -105,7 +115,7 @@ def conventional_detectors(options: DetectOptions, *, replay_once: bool) -> list
     ----------
     options
         How change is found; the previous images are those of the strategy.
-    replay_once
+    renew_days
         As of ``EvidenceDetector``.
     """
     rivals: list[tuple[Strategy, Chooser]] = [
@@ -118,7 +128,7 @@ def conventional_detectors(options: DetectOptions, *, replay_once: bool) -> list
             strategy,
             "strategy",
             options.model_copy(update={"previous": MEAN_IMAGES, "chooser": chooser}),
-            replay_once,
+            renew_days,
         )
         for strategy, chooser in rivals
     ]

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from sarcast.detection.detect import DetectOptions
 from sarcast.detection.judged import crop, find_judged, trim
+from sarcast.detection.prepare import RENEW_DAYS
 from sarcast.detection.strata import Past
 from sarcast.errors import SarcastError
 from sarcast.evaluation.detection.detectors import (
@@ -60,11 +61,12 @@ class DetectionTestOptions(BaseModel):
         description="Also evaluate means of previous images in the same way, and the rules of "
         "other systems; =false turns it off.",
     )
-    replay_once: bool = Field(
-        True,
-        description="Replay the past for the first watch only, which saves most of the time, but "
-        "lets more false events through where later watches lie in another season; =false: for "
-        "each, as detect does.",
+    renew_days: int = Field(
+        RENEW_DAYS,
+        ge=0,
+        le=3650,
+        description="Days of watches after which the past is replayed anew, as monitor does; 0: "
+        "for each watch, as detect does, which takes several times as long.",
     )
     matching: MatchOptions = Field(MatchOptions(), description="When a change is found.")
     persistent: PersistentOptions = Field(
@@ -230,8 +232,8 @@ def detectors_of(
     """The network first, then its rivals; only the strategies without a network."""
     found: list[Detector] = []
     if model is not None:
-        found.append(EvidenceDetector(model, "network", detect, options.replay_once))
-    strategies = conventional_detectors(detect, replay_once=options.replay_once)
+        found.append(EvidenceDetector(model, "network", detect, options.renew_days))
+    strategies = conventional_detectors(detect, renew_days=options.renew_days)
     if model is None:
         found += strategies if options.rivals else strategies[:1]
     elif options.rivals:
