@@ -35,6 +35,7 @@ from sarcast.cube.executor import WorkerOptions
 from sarcast.cube.schema import CHUNK, pack
 from sarcast.cube.store import is_half_created
 from sarcast.ingest.scenes.index import IndexOptions, find_items
+from sarcast.io.memory import CACHE_MB, limit_memory
 from sarcast.io.progress import show_progress
 from sarcast.sensor import units
 
@@ -111,6 +112,7 @@ def _write_scene(number: int, folder: Path, grid: GeoBox) -> None:
 
 def build(case: BuildCase, target: Path, workers: int) -> None:
     """Build the cube as ``sarcast cube`` does."""
+    limit_memory()
     show_progress(False)
     items = FolderCatalogue(case.folder / "catalogue").search()
     options = WorkerOptions(workers=workers)
@@ -135,7 +137,7 @@ def _warp(path: Path, case: BuildCase, target: Path) -> None:
         "blockxsize": CHUNK, "blockysize": CHUNK, "compress": "ZSTD", "ZSTD_LEVEL": 1,
     }  # fmt: skip
     with (
-        rasterio.Env(GDAL_CACHEMAX=256),
+        rasterio.Env(GDAL_CACHEMAX=CACHE_MB * 10**6),
         rasterio.open(path) as source,
         WarpedVRT(source, resampling=Resampling.bilinear, **target_grid) as warped,
         rasterio.open(target / path.name, "w", **profile) as written,

@@ -32,7 +32,7 @@ from sarcast.cube import open_cube
 from sarcast.detection.detect import DetectOptions, detect
 from sarcast.detection.output import write_detection
 from sarcast.io.footprint import by_code
-from sarcast.io.memory import share_memory
+from sarcast.io.memory import limit_memory
 from sarcast.monitoring.monitor import monitor
 from sarcast.monitoring.options import MonitorOptions
 from sarcast.prediction import DEFAULT_CONTEXT
@@ -123,7 +123,7 @@ def main() -> None:
 
 
 def _measured(options: argparse.Namespace) -> dict[str, float]:
-    share_memory()  # as the command does
+    limit_memory()  # as the command does
     rows, _, columns = options.sizes.partition("x")
     last = open_cube(options.cube).isel(time=slice(-options.dates, None))
     cube = repeated(last, int(rows), int(columns or rows))

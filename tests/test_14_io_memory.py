@@ -1,5 +1,6 @@
-"""Memory of threads: few pools, and what was freed goes back to the system."""
+"""Memory: threads have few pools, what was freed goes back, and GDAL keeps little."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -44,14 +45,14 @@ POOLS = """
 import ctypes
 import sys
 import threading
-from sarcast.io.memory import share_memory
+from sarcast.io.memory import limit_memory
 
 libc = ctypes.CDLL(None)
 libc.malloc.restype = libc.fopen.restype = ctypes.c_void_p
 libc.malloc_info.argtypes = [ctypes.c_int, ctypes.c_void_p]
 libc.fclose.argtypes = [ctypes.c_void_p]
 if sys.argv[2] == "shared":
-    share_memory()
+    limit_memory()
 together = threading.Barrier(8)
 
 def work():
@@ -77,3 +78,34 @@ def test_threads_share_two_pools(tmp_path: Path, setting: str) -> None:
     subprocess.run([sys.executable, "-c", POOLS, str(report), setting], check=True)
     pools = report.read_text(encoding="ascii").count("<heap nr=")
     assert (pools <= 2) == (setting == "shared")
+
+
+CACHE = """
+import sys
+from pathlib import Path
+import numpy as np
+from affine import Affine
+from odc.geo.geobox import GeoBox
+from rasterio._env import get_gdal_config
+from sarcast.io.cogs import Cog, write_cogs
+from sarcast.io.memory import limit_memory
+
+limit_memory()
+grid = GeoBox((600, 600), Affine(10.0, 0.0, 5e5, 0.0, -10.0, 6e6), "EPSG:32635")
+layer = np.zeros((600, 600), dtype=np.float32)
+write_cogs([Cog(Path(sys.argv[1]) / f"{number}.tif", layer, grid) for number in range(8)])
+print(get_gdal_config("GDAL_CACHEMAX"))
+"""
+
+
+@pytest.mark.parametrize(("given", "expected"), [(None, 256 * 2**20), ("64", 64 * 2**20)])
+def test_gdal_keeps_few_blocks(tmp_path: Path, given: str | None, expected: int) -> None:
+    """Also after rasters were written by several threads; as the environment says, if it does."""
+    environment = {name: value for name, value in os.environ.items() if name != "GDAL_CACHEMAX"}
+    if given is not None:
+        environment["GDAL_CACHEMAX"] = given
+    ended = subprocess.run(
+        [sys.executable, "-c", CACHE, str(tmp_path)],
+        check=True, capture_output=True, text=True, env=environment,
+    )  # fmt: skip
+    assert int(ended.stdout) == expected

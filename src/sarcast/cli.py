@@ -26,7 +26,7 @@ import sarcast
 from sarcast.commands.config import read_record
 from sarcast.errors import SarcastError, UsageError, hide, one_line
 from sarcast.io.log_file import log_to
-from sarcast.io.memory import share_memory
+from sarcast.io.memory import limit_memory
 from sarcast.io.progress import show_progress
 
 _log = logging.getLogger(__name__)
@@ -118,7 +118,7 @@ def _texts(record: Any) -> Iterator[str]:
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; exit with status 0, 1 (work failed), 2 (bad usage), 130 or 143."""
     _given[:] = sys.argv[1:] if arguments is None else arguments
-    share_memory()
+    limit_memory()
     try:
         with warnings.catch_warnings(), _stopped_by_signals(), _log_unraisable():
             warnings.filterwarnings("default", category=UserWarning, module="sarcast")

@@ -30,7 +30,7 @@ AT_A_TIME = 2
 """Files that are written at a time."""
 _PART_SIDE = 1024
 # overviews pass through a file that GDAL would compress at a level that takes most of the time
-_CONFIGURATION = {"GDAL_CACHEMAX": 256, "COG_TMP_COMPRESSION": "NONE"}
+_CONFIGURATION = {"COG_TMP_COMPRESSION": "NONE"}
 _LEVEL = 1
 """Of compression: files of floats are 2 % larger than at GDAL's default, and take half the time."""
 # GDAL's default for overviews, cubic, gives negative power and classes that do not occur

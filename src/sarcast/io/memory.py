@@ -1,6 +1,7 @@
-"""Memory of this process: shared by its threads, and given back to the system once freed."""
+"""Memory of this process: how much of it libraries keep, and what was freed, given back."""
 
 import ctypes
+import os
 import sys
 from functools import cache
 from typing import Any
@@ -9,6 +10,8 @@ POOLS = 2
 """Pools that threads take their memory from; those that share one wait for each other."""
 _ARENA_MAX = -8
 """Parameter of ``mallopt`` for the number of pools, as glibc's malloc.h numbers it."""
+CACHE_MB = 256
+"""Blocks of rasters that GDAL keeps, together."""
 
 
 def release_memory() -> None:
@@ -21,14 +24,21 @@ def release_memory() -> None:
         trim(0)
 
 
-def share_memory() -> None:
-    """Let all threads that start from now on take their memory from ``POOLS`` pools.
+def limit_memory() -> None:
+    """Limit what libraries keep in memory, whatever the machine has.
 
-    By default, glibc gives each of them a pool of its own, up to eight for each core, in which
-    small pieces that are in use keep large free ones from being given back. It is a setting of the
-    whole process: the command makes it, not a library within somebody else's process. Elsewhere
-    this does nothing.
+    - Threads that start from now on take their memory from ``POOLS`` pools. By default, glibc gives
+      each of them a pool of its own, up to eight for each core, in which small pieces that are in
+      use keep large free ones from being given back.
+    - GDAL keeps ``CACHE_MB`` of blocks, in place of 5 % of the machine's memory, unless the
+      environment variable ``GDAL_CACHEMAX`` says otherwise; only before GDAL has read its first
+      raster. (The option of ``rasterio.Env`` is no way to do it: it counts bytes, and holds for all
+      threads, until the last one that it was given in has put back what it found.)
+
+    These are settings of the whole process: the command makes them, not a library within somebody
+    else's process.
     """
+    os.environ.setdefault("GDAL_CACHEMAX", str(CACHE_MB))
     if set_option := _glibc("mallopt"):
         set_option(_ARENA_MAX, POOLS)
 

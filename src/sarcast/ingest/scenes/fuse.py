@@ -26,8 +26,6 @@ from sarcast.io.remote import RemoteOptions, gdal_settings, is_remote
 from sarcast.io.warp import warp_onto
 from sarcast.sensor import units
 
-CACHE_MIB = 64
-"""Limit of GDAL's raster block cache, MiB, whatever the machine's memory."""
 SAME_DB = 0.01
 """Slices that differ by less than this agree, dB: the quantisation step of a cube."""
 
@@ -210,7 +208,7 @@ def _read(
     settings = gdal_settings(remote) if is_remote(layer.href) else {}
     try:
         with (
-            rasterio.Env(GDAL_CACHEMAX=CACHE_MIB, **settings),
+            rasterio.Env(**settings),
             open_dataset(layer.href) as source,
         ):
             check_band(source, layer.band)
