@@ -15,7 +15,7 @@ is not computed anew.
 K-th acquisition, and besides every K-th acquisition is watched, so that false events are counted in
 all seasons. To be found are changes of 0.5 ha or more that move the oracle's images by 1 dB or more
 in a band. A world and its cube take half a minute, one watch of one detector 2 to 20 s. The past of
-an area is replayed anew every 90 days, as by ``sarcast monitor``, or with ``--replay-each`` before
+an area is replayed anew every 30 days, as by ``sarcast evaluate``, or with ``--replay-each`` before
 each watch, as by ``sarcast detect``.
 
 ``bursts``: OPERA RTC-S1 over California, watched from September 2024 on; changes of 2 to 10 pixels

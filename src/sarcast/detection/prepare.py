@@ -26,9 +26,6 @@ from sarcast.windows import BaselineOptions, Predictor
 
 _log = logging.getLogger(__name__)
 
-RENEW_DAYS = 90
-"""Default of the days after which the past is replayed anew: it grows, and its seasons and strata
-with it."""
 FEWEST_REPLAYS = 2
 """With fewer replays than this, a warning says that the table of the weights decides."""
 VALUES_A_STRATUM = 2500

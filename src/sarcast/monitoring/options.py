@@ -6,7 +6,7 @@ from pydantic import ConfigDict, Field
 
 from sarcast.cube.dates import IsoDate
 from sarcast.detection.blocks import BlockOptions
-from sarcast.detection.prepare import RENEW_DAYS, EvidenceOptions
+from sarcast.detection.prepare import EvidenceOptions
 from sarcast.monitoring.confirmation import OperaOptions
 from sarcast.monitoring.sequential import SequentialOptions
 
@@ -41,7 +41,7 @@ class MonitorOptions(EvidenceOptions, SequentialOptions, BlockOptions):
         default_factory=OperaOptions, description="Parameters of the rule opera."
     )
     renew_days: int = Field(
-        RENEW_DAYS,
+        90,
         ge=1,
         le=3650,
         description="Days of acquisitions after which the past is replayed anew.",

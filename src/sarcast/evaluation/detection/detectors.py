@@ -11,7 +11,6 @@ import xarray as xr
 from sarcast.arrays import Times
 from sarcast.detection.detect import Detection, DetectOptions, detect
 from sarcast.detection.null import Null
-from sarcast.detection.prepare import RENEW_DAYS
 from sarcast.detection.regions import pixel_ha
 from sarcast.evaluation.detection.rivals import rule_findings, series_of
 from sarcast.evaluation.detection.rules import Rule, Series
@@ -34,6 +33,9 @@ MEAN_IMAGES = 16
 """Images that means are taken of, at most."""
 REPLAYS = 3
 """Replays of the past that an evaluation leaves room for."""
+RENEW_DAYS = 30
+"""Default of the days of watches after which the past is replayed anew: later, another season lets
+more false events through (docs/results/)."""
 
 
 @dataclass

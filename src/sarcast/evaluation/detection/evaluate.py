@@ -11,10 +11,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from sarcast.detection.detect import DetectOptions
 from sarcast.detection.judged import crop, find_judged, trim
-from sarcast.detection.prepare import RENEW_DAYS
 from sarcast.detection.strata import Past
 from sarcast.errors import SarcastError
 from sarcast.evaluation.detection.detectors import (
+    RENEW_DAYS,
     REPLAYS,
     EvidenceDetector,
     RuleDetector,
@@ -65,8 +65,9 @@ class DetectionTestOptions(BaseModel):
         RENEW_DAYS,
         ge=0,
         le=3650,
-        description="Days of watches after which the past is replayed anew, as monitor does; 0: "
-        "for each watch, as detect does, which takes several times as long.",
+        description="Days of watches after which the past is replayed anew; 0: for each watch, as "
+        "detect does, which takes longest; with more, more false events come from seasons that the "
+        "replays have not seen.",
     )
     matching: MatchOptions = Field(MatchOptions(), description="When a change is found.")
     persistent: PersistentOptions = Field(
