@@ -137,7 +137,7 @@ def _warp(path: Path, case: BuildCase, target: Path) -> None:
         "blockxsize": CHUNK, "blockysize": CHUNK, "compress": "ZSTD", "ZSTD_LEVEL": 1,
     }  # fmt: skip
     with (
-        rasterio.Env(GDAL_CACHEMAX=CACHE_MB * 10**6),
+        rasterio.Env(GDAL_CACHEMAX=CACHE_MB * 2**20),
         rasterio.open(path) as source,
         WarpedVRT(source, resampling=Resampling.bilinear, **target_grid) as warped,
         rasterio.open(target / path.name, "w", **profile) as written,

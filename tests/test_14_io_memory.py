@@ -72,12 +72,27 @@ libc.fclose(file)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="glibc alone has pools of threads")
-@pytest.mark.parametrize("setting", ["shared", "usual"])
-def test_threads_share_two_pools(tmp_path: Path, setting: str) -> None:
-    report = tmp_path / "pools.xml"
-    subprocess.run([sys.executable, "-c", POOLS, str(report), setting], check=True)
-    pools = report.read_text(encoding="ascii").count("<heap nr=")
-    assert (pools <= 2) == (setting == "shared")
+@pytest.mark.parametrize(("given", "pools"), [({}, 2), ({"MALLOC_ARENA_MAX": "4"}, 4)])
+def test_threads_share_few_pools(tmp_path: Path, given: dict[str, str], pools: int) -> None:
+    assert pools_of_eight_threads(tmp_path, "shared", given) == pools
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc alone has pools of threads")
+def test_threads_of_other_programs_have_pools_of_their_own(tmp_path: Path) -> None:
+    assert pools_of_eight_threads(tmp_path, "usual", {}) > 4
+
+
+def pools_of_eight_threads(folder: Path, setting: str, given: dict[str, str]) -> int:
+    report = folder / "pools.xml"
+    words = [sys.executable, "-c", POOLS, str(report), setting]
+    subprocess.run(words, check=True, env=environment(given))
+    return report.read_text(encoding="ascii").count("<heap nr=")
+
+
+def environment(given: dict[str, str]) -> dict[str, str]:
+    """This environment, with the given limits alone."""
+    limits = "MALLOC_ARENA_MAX", "GDAL_CACHEMAX"
+    return {name: value for name, value in os.environ.items() if name not in limits} | given
 
 
 CACHE = """
@@ -98,14 +113,13 @@ print(get_gdal_config("GDAL_CACHEMAX"))
 """
 
 
-@pytest.mark.parametrize(("given", "expected"), [(None, 256 * 2**20), ("64", 64 * 2**20)])
-def test_gdal_keeps_few_blocks(tmp_path: Path, given: str | None, expected: int) -> None:
+@pytest.mark.parametrize(
+    ("given", "expected"), [({}, 256 * 2**20), ({"GDAL_CACHEMAX": "64"}, 64 * 2**20)]
+)
+def test_gdal_keeps_few_blocks(tmp_path: Path, given: dict[str, str], expected: int) -> None:
     """Also after rasters were written by several threads; as the environment says, if it does."""
-    environment = {name: value for name, value in os.environ.items() if name != "GDAL_CACHEMAX"}
-    if given is not None:
-        environment["GDAL_CACHEMAX"] = given
+    words = [sys.executable, "-c", CACHE, str(tmp_path)]
     ended = subprocess.run(
-        [sys.executable, "-c", CACHE, str(tmp_path)],
-        check=True, capture_output=True, text=True, env=environment,
-    )  # fmt: skip
+        words, check=True, capture_output=True, text=True, env=environment(given)
+    )
     assert int(ended.stdout) == expected

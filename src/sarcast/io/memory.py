@@ -11,7 +11,7 @@ POOLS = 2
 _ARENA_MAX = -8
 """Parameter of ``mallopt`` for the number of pools, as glibc's malloc.h numbers it."""
 CACHE_MB = 256
-"""Blocks of rasters that GDAL keeps, together."""
+"""Blocks of rasters that GDAL keeps, together, 2^20 bytes."""
 
 
 def release_memory() -> None:
@@ -27,19 +27,20 @@ def release_memory() -> None:
 def limit_memory() -> None:
     """Limit what libraries keep in memory, whatever the machine has.
 
-    - Threads that start from now on take their memory from ``POOLS`` pools. By default, glibc gives
-      each of them a pool of its own, up to eight for each core, in which small pieces that are in
-      use keep large free ones from being given back.
-    - GDAL keeps ``CACHE_MB`` of blocks, in place of 5 % of the machine's memory, unless the
-      environment variable ``GDAL_CACHEMAX`` says otherwise; only before GDAL has read its first
-      raster. (The option of ``rasterio.Env`` is no way to do it: it counts bytes, and holds for all
-      threads, until the last one that it was given in has put back what it found.)
+    - Threads that start from now on take their memory from ``POOLS`` pools, unless the environment
+      variable ``MALLOC_ARENA_MAX`` says otherwise. By default, glibc gives each of them a pool of
+      its own, up to eight for each core, in which small pieces that are in use keep large free ones
+      from being given back.
+    - GDAL, if it has read no raster yet, keeps ``CACHE_MB`` of blocks, in place of 5 % of the
+      machine's memory, unless ``GDAL_CACHEMAX`` says otherwise. (That option of ``rasterio.Env``
+      counts bytes, and sets the limit of all threads: of two, the first to end puts it back.)
 
     These are settings of the whole process: the command makes them, not a library within somebody
     else's process.
     """
     os.environ.setdefault("GDAL_CACHEMAX", str(CACHE_MB))
-    if set_option := _glibc("mallopt"):
+    set_option = _glibc("mallopt")
+    if set_option and "MALLOC_ARENA_MAX" not in os.environ:
         set_option(_ARENA_MAX, POOLS)
 
 
