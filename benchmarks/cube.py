@@ -35,7 +35,7 @@ from sarcast.cube.executor import WorkerOptions
 from sarcast.cube.schema import CHUNK, pack
 from sarcast.cube.store import is_half_created
 from sarcast.ingest.scenes.index import IndexOptions, find_items
-from sarcast.io.memory import CACHE_MB, limit_memory
+from sarcast.io.memory import limit_memory
 from sarcast.io.progress import show_progress
 from sarcast.sensor import units
 
@@ -121,6 +121,7 @@ def build(case: BuildCase, target: Path, workers: int) -> None:
 
 def rasterio_alone(case: BuildCase, target: Path, workers: int) -> None:
     """Read, warp and write the same pixels with rasterio: a GeoTIFF a band, a process a core."""
+    limit_memory()  # so that its GDAL keeps as much
     target.mkdir()
     with ProcessPoolExecutor(workers) as pool:
         list(pool.map(partial(_warp, case=case, target=target), case.rasters))
@@ -137,7 +138,6 @@ def _warp(path: Path, case: BuildCase, target: Path) -> None:
         "blockxsize": CHUNK, "blockysize": CHUNK, "compress": "ZSTD", "ZSTD_LEVEL": 1,
     }  # fmt: skip
     with (
-        rasterio.Env(GDAL_CACHEMAX=CACHE_MB * 2**20),
         rasterio.open(path) as source,
         WarpedVRT(source, resampling=Resampling.bilinear, **target_grid) as warped,
         rasterio.open(target / path.name, "w", **profile) as written,

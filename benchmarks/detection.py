@@ -47,7 +47,7 @@ from sarcast.cube import open_cube
 from sarcast.detection.detect import DetectOptions, detect
 from sarcast.detection.judged import crop, find_judged
 from sarcast.detection.strata import Past
-from sarcast.evaluation.detection.detectors import REPLAYS
+from sarcast.evaluation.detection.detectors import RENEW_DAYS, REPLAYS
 from sarcast.evaluation.detection.evaluate import DetectionTestOptions, detectors_of
 from sarcast.evaluation.detection.experiment import Detector, run_detectors
 from sarcast.evaluation.detection.simulation import PersistentOptions
@@ -103,7 +103,7 @@ def main(words: Sequence[str] | None = None) -> None:
         DetectOptions(false_events=options.false_events, previous=options.previous),
         DetectionTestOptions(
             rivals=options.rivals != "none",
-            renew_days=0 if options.replay_each else DetectionTestOptions().renew_days,
+            renew_days=0 if options.replay_each else RENEW_DAYS,
         ),
         options.rivals == "means",
     )
