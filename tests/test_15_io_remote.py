@@ -136,7 +136,7 @@ def cog(tmp_path: Path) -> bytes:
 
 
 def read(url: str, options: RemoteOptions) -> np.ndarray:
-    with rasterio.Env(**gdal_settings(options)), rasterio.open(url) as source:
+    with rasterio.Env(**gdal_settings(url, options)), rasterio.open(url) as source:
         values: np.ndarray = source.read(1)
     return values
 

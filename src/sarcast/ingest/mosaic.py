@@ -20,7 +20,7 @@ from sarcast.io.folders import walk
 from sarcast.io.footprint import TURN_DEG
 from sarcast.io.masks import MissingMarks
 from sarcast.io.rasters import grid_of, open_raster, scale_and_offset
-from sarcast.io.remote import RemoteOptions, gdal_settings, is_remote
+from sarcast.io.remote import RemoteOptions, gdal_settings
 from sarcast.io.warp import Convert, Trust, warp_onto
 from sarcast.sensor.units import SOURCE_UNITS
 
@@ -235,7 +235,7 @@ def _read(
 
 def _gdal_env(href: str) -> rasterio.Env:
     """GDAL settings: retries and timeouts for remote files."""
-    return rasterio.Env(**(gdal_settings(RemoteOptions()) if is_remote(href) else {}))
+    return rasterio.Env(**gdal_settings(href, RemoteOptions()))
 
 
 def _vrt(tiles: Sequence[Tile]) -> str:

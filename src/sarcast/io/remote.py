@@ -76,12 +76,14 @@ def retry(
     return retrying(call)
 
 
-def gdal_settings(options: RemoteOptions) -> dict[str, str]:
-    """GDAL configuration with the same timeouts and retries for rasters; for ``rasterio.Env``.
+def gdal_settings(href: str, options: RemoteOptions) -> dict[str, str]:
+    """GDAL configuration with the same timeouts and retries for a raster; for ``rasterio.Env``.
 
-    GDAL itself retries after transient faults and logs the URL; credentials are removed from its
-    log messages.
+    It is empty for one that is not remote. GDAL itself retries after transient faults and logs the
+    URL; credentials are removed from its log messages.
     """
+    if not is_remote(href):
+        return {}
     hide_credentials("rasterio._env")
     return {
         "GDAL_HTTP_MAX_RETRY": str(options.tries - 1),

@@ -22,7 +22,7 @@ from sarcast.io.formats import open_dataset
 from sarcast.io.masks import MissingMarks
 from sarcast.io.raster_checks import check_band
 from sarcast.io.rasters import decode, read_thinned
-from sarcast.io.remote import RemoteOptions, gdal_settings, is_remote
+from sarcast.io.remote import RemoteOptions, gdal_settings
 from sarcast.io.warp import warp_onto
 from sarcast.sensor import units
 
@@ -205,12 +205,9 @@ def _read(
     layer: Layer, grid: GeoBox, resampling: str, remote: RemoteOptions
 ) -> tuple[Float, Excluded]:
     """As ``read_layer``, and what was taken as missing."""
-    settings = gdal_settings(remote) if is_remote(layer.href) else {}
+    settings = gdal_settings(layer.href, remote)
     try:
-        with (
-            rasterio.Env(**settings),
-            open_dataset(layer.href) as source,
-        ):
+        with rasterio.Env(**settings), open_dataset(layer.href) as source:
             check_band(source, layer.band)
             converter = _Converter(layer, source)
             values = warp_onto(
