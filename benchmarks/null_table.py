@@ -22,7 +22,7 @@ from sarcast.commands.cube import cube as build_cube
 from sarcast.cube import open_cube
 from sarcast.detection.area import Area
 from sarcast.detection.detect import DetectOptions
-from sarcast.detection.evidence import Direction
+from sarcast.detection.evidence import Direction, finest_m
 from sarcast.detection.ground import survey
 from sarcast.detection.judged import crop
 from sarcast.detection.null import Prior
@@ -60,7 +60,8 @@ def main() -> None:
             for looks in SHIPPED_LOOKS
         }
         priors = {looks: Prior.of(table) for looks, table in tables.items()}
-        write_shipped(priors, options.to / f"null-{kind}.npz")
+        path = options.to / f"null-{kind}.npz"
+        write_shipped(priors, path, finest_m=finest_m((WORLD_M, WORLD_M)))
         for looks, table in tables.items():
             print(
                 f"{kind}, {looks} acquisitions: {len(table.peaks)} watches, "

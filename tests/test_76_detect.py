@@ -538,7 +538,8 @@ def test_a_past_that_is_too_short_for_replays(
     if own:
         (tmp_path / "weights").mkdir()
         table = Prior.of(sarcast.detect(quiet_cube(5), MEAN, strata=1).null)
-        write_shipped({3: table}, tmp_path / SHIPPED.format(direction="both"))
+        path = tmp_path / SHIPPED.format(direction="both")
+        write_shipped({3: table}, path, finest_m=25.0)
         monkeypatch.setattr("sarcast.detection.null_file.files", lambda _: tmp_path)
     with pytest.warns(UserWarning, match="has room for 1 replays of 3 acquisitions: p-values"):
         detection = detect(cube.isel(time=slice(-14, None)), MEAN)

@@ -336,3 +336,27 @@ def test_scales_are_in_metres() -> None:
     widest = list(of_coarse)[-1]
     means = of_fine[widest].reshape(24, 2, 24, 2).mean(axis=(1, 3))
     np.testing.assert_allclose(means, of_coarse[widest], atol=0.1)
+
+
+@pytest.mark.parametrize(("pixel", "sigma_px"), [(10.0, 2.5), (20.0, 1.5), (30.0, 1.5)])
+def test_no_average_is_finer_than_pixels_allow(pixel: float, sigma_px: float) -> None:
+    z = noise(3, 1, 40, 40)
+    shift = z.mean(axis=0) * np.sqrt(3.0)
+    local = shift - smooth(np.clip(shift, -2.0, 2.0), (500.0 / pixel, 500.0 / pixel))
+    wanted = gaussian_filter(local[0], sigma_px)[10:-10, 10:-10]
+    found = found_in(z, (pixel, pixel), "gain")["shift of 3, 25 m"][10:-10, 10:-10]
+    assert np.corrcoef(found.ravel(), wanted.ravel())[0, 1] > 0.9995
+
+
+def test_an_outlier_of_one_pixel_shows_less_than_a_change_of_a_hectare() -> None:
+    """In pixels of 30 m, a car park or the bank of a pond."""
+    shown = []
+    for seed in range(4):
+        z = noise(6, 2, 96, 96, seed=seed)
+        z[:, :, 20, 20] += 4.0
+        z[:, :, 60:63, 60:64] += 1.0
+        found = [image / np.quantile(image, 0.98) for image in found_in(z, (30.0, 30.0)).values()]
+        parts = np.s_[16:25, 16:25], np.s_[56:67, 56:68]
+        shown.append([max(image[part].max() for image in found) for part in parts])
+    outlier, change = np.mean(shown, axis=0)
+    assert change > 1.4 * outlier

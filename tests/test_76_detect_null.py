@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy import stats
+from scipy import ndimage, stats
 
 from sarcast.detection.evidence import Direction, names_of
 from sarcast.detection.null import PRIOR_REPLAYS, Null, Prior, summed_counts
@@ -371,7 +371,7 @@ def test_what_is_no_null_distribution_is_refused(tmp_path: Path) -> None:
         "text.npz": "does not hold null distributions",
         "cut.npz": "does not hold null distributions",
         "other.npz": "does not hold null distributions",
-        "newer.npz": "it has version 99, not 2; delete it",
+        "newer.npz": "it has version 99, not 3; delete it",
         "torn.npz": "parts do not fit together",
         "pickle.npz": "does not hold null distributions",
         "array.npz": "does not hold null distributions",
@@ -392,11 +392,11 @@ def test_the_table_of_the_weights_is_that_of_the_nearest_number_of_looks(
         tables[number] = Prior.of(null_of([{"shift": exponential(number)}], looks=seen))
     (tmp_path / "weights").mkdir()
     for kind in ("both", "signed"):
-        write_shipped(tables, tmp_path / SHIPPED.format(direction=kind))
+        write_shipped(tables, tmp_path / SHIPPED.format(direction=kind), finest_m=30.0)
     monkeypatch.setattr("sarcast.detection.null_file.files", lambda _: tmp_path)
     nearest = min(tables, key=lambda number: abs(number - looks))
     for direction in ("both", "loss", "gain"):
-        assert_same_prior(shipped_prior(looks, direction), tables[nearest])
+        assert_same_prior(shipped_prior(looks, direction, 30.0), tables[nearest])
 
 
 def assert_same_prior(one: Prior | None, other: Prior | None) -> None:
@@ -410,7 +410,7 @@ def assert_same_prior(one: Prior | None, other: Prior | None) -> None:
 @pytest.mark.parametrize("direction", ["both", "loss", "gain"])
 @pytest.mark.parametrize("targets", [1, 2, 3, 5, 6, 7, 8, 12, 40])
 def test_the_table_of_the_weights(direction: Direction, targets: int) -> None:
-    prior, names = shipped_prior(targets, direction), names_of(targets, direction)
+    prior, names = shipped_prior(targets, direction, 25.0), names_of(targets, direction)
     assert prior.counts.shape == (len(names), BINS)
     strata = np.array([[0, 1, -1]], dtype=np.int8)
     null = Null.without_replays(strata, names, targets, prior)
@@ -540,3 +540,18 @@ def test_a_prior_is_read_as_it_was_written(tmp_path: Path) -> None:
     write_null(without, tmp_path / FILE)
     assert read_null(tmp_path).counts.shape == without.counts.shape
     assert read_null(tmp_path).threshold(2.0) == without.threshold(2.0)
+
+
+def test_wider_averages_have_fewer_peaks() -> None:
+    """As many as the table says when it was measured at another scale: counted in noise."""
+    rng = np.random.default_rng(2)
+    table_sigma, sigma, level = 3.0, 4.5, 2.5
+    counted = {}
+    for each in (table_sigma, sigma):
+        field = ndimage.gaussian_filter(rng.normal(size=(1500, 1500)), each)
+        field /= field.std()
+        is_peak = ndimage.maximum_filter(field, 3) == field
+        counted[each] = int((is_peak & (field > level)).sum())
+    table = replace(prior_of(1.5, np.zeros(counted[table_sigma])), exposure_km2=1000.0)
+    beside = table.at_scale(sigma / table_sigma).peaks_beside([1.0])
+    assert beside.number.sum() / beside.exposure == pytest.approx(counted[sigma], rel=0.1)

@@ -9,13 +9,16 @@ where |.| is the norm over bands, G * a Gaussian average over pixels, n how many
 the k acquisitions are worth, and the median is that of all pixels of the date. A change of common
 sign shows in the shift, one that roughens or mixes the ground in the spread.
 
-From S its background, an average over 500 m, is subtracted, since patches of wet ground are larger
-than most changes; at the greatest scale it is also taken as it is, for changes of a square
-kilometre. A change that begins while it is watched is diluted by the acquisitions before it: the
-shift is also taken over the last half of four or more acquisitions, and over the last quarter of
-eight or more. The distribution of all of these where nothing changed comes from ``replay``.
+The averages are of several scales in metres. None is finer than 1.5 pixels, which would leave the
+outliers of single pixels as they are. From S its background, an average over 500 m, is subtracted,
+since patches of wet ground are larger than most changes; at the greatest scale it is also taken as
+it is, for changes of a square kilometre. A change that begins while it is watched is diluted by the
+acquisitions before it: the shift is also taken over the last half of four or more acquisitions, and
+over the last quarter of eight or more. The distribution of all of these where nothing changed comes
+from ``replay``.
 """
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -38,6 +41,8 @@ Direction = Literal["loss", "gain", "both"]
 SHIFT_SCALES_M = (25.0, 50.0, 100.0, 200.0)
 SPREAD_SCALES_M = (25.0, 50.0)
 """Standard deviations of the Gaussian averages, metres."""
+FINEST_PX = 1.5
+"""The least of them, pixels: less leaves the outliers of single pixels as they are."""
 BACKGROUND_M = 500.0
 GREATEST_BACKGROUND = 2.0
 """Standard deviation of the average that is the background of a shift, and the greatest shift that
@@ -340,7 +345,7 @@ def unscaled(
     """
 
     def averaged(images: Float, scale: float) -> Float:
-        return smooth(images, _pixels(scale, pixel_m), first, part)
+        return smooth(images, _scale_px(scale, pixel_m), first, part)
 
     for last, shift in means.shifts.items():
         local = background(shift, pixel_m, first)
@@ -395,7 +400,8 @@ def _median_size(values: Float) -> float:
 
 def halo_px(pixel_m: tuple[float, float]) -> tuple[int, ...]:
     """Rows and columns around a pixel that its statistics depend on."""
-    reaches = (reach_px(_pixels(scale, pixel_m)) for scale in (BACKGROUND_M, max(SHIFT_SCALES_M)))
+    scales = BACKGROUND_M, max(SHIFT_SCALES_M)
+    reaches = (reach_px(_scale_px(scale, pixel_m)) for scale in scales)
     return tuple(sum(each) + 2 for each in zip(*reaches, strict=True))
 
 
@@ -413,7 +419,7 @@ def background(shifts: Float, pixel_m: tuple[float, float], first: PixelOffset =
         As in ``smooth``.
     """
     limited = np.clip(shifts, -GREATEST_BACKGROUND, GREATEST_BACKGROUND)
-    return smooth(limited, _pixels(BACKGROUND_M, pixel_m), first)
+    return smooth(limited, _scale_px(BACKGROUND_M, pixel_m), first)
 
 
 def _pooled(shifts: Float, direction: Direction) -> Float:
@@ -429,8 +435,23 @@ def spans(count: int) -> list[int]:
     return [count // part for part in (1, 2, 4) if part == 1 or count >= FEWEST_TARGETS * part / 2]
 
 
-def _pixels(scale_m: float, pixel_m: tuple[float, float]) -> tuple[float, ...]:
-    return tuple(scale_m / size for size in pixel_m)
+def finest_px(pixel_m: tuple[float, float]) -> tuple[float, ...]:
+    """Finest scale of a shift in rows and columns, pixels."""
+    return _scale_px(SHIFT_SCALES_M[0], pixel_m)
+
+
+def finest_m(pixel_m: tuple[float, float]) -> float:
+    """Finest scale of a shift, the geometric mean of rows and columns, metres.
+
+    >>> finest_m((10.0, 10.0)), finest_m((30.0, 30.0))
+    (25.0, 45.0)
+    """
+    return math.sqrt(math.prod(finest_px(pixel_m)) * math.prod(pixel_m))
+
+
+def _scale_px(scale_m: float, pixel_m: tuple[float, float]) -> tuple[float, ...]:
+    """Standard deviation of an average in rows and columns, pixels."""
+    return tuple(max(scale_m / size, FINEST_PX) for size in pixel_m)
 
 
 @dataclass(frozen=True)

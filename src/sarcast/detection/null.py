@@ -12,7 +12,8 @@ References
 ----------
 Gelman et al. 2013, Bayesian Data Analysis, third edition, section 3.4 (a prior of a multinomial
 distribution acts as further counts). Coles 2001, An Introduction to Statistical Modeling of Extreme
-Values, section 4 (clusters of exceedances are counted once).
+Values, section 4 (clusters of exceedances are counted once). Worsley et al. 1992, J. Cereb. Blood
+Flow Metab. 12, 900-918 (a smoothed field has peaks in proportion to its resolution elements).
 """
 
 from collections.abc import Mapping, Sequence
@@ -103,7 +104,7 @@ class Prior:
     peaks
         Evidence of the peaks of false regions.
     exposure_km2
-        Area that was judged, times the acquisitions of a watch.
+        Area that shows so many peaks, times the acquisitions of a watch.
     """
 
     counts: Counts
@@ -120,6 +121,14 @@ class Prior:
             np.concatenate([np.zeros(0), *null.peaks]),
             sum(null.area_km2) * null.looks,
         )
+
+    def at_scale(self, ratio: float) -> "Prior":
+        """Return the same with the peaks of statistics whose finest scale is wider by a ratio.
+
+        An area shows peaks in proportion to its independent averages: to its size over the square
+        of their scale (Worsley et al. 1992).
+        """
+        return replace(self, exposure_km2=self.exposure_km2 * ratio**2)
 
     def counts_beside(self, counts: Counts) -> Double:
         """Give as many pixels as ``PRIOR_REPLAYS`` replays have in each group.

@@ -16,7 +16,7 @@ from sarcast.errors import SarcastError
 from sarcast.io.files import new_file
 
 FILE = "null.npz"
-VERSION = 2
+VERSION = 3
 PRIOR = "prior/"
 """Prefix of the names of what is counted beside the replays."""
 SHIPPED = "weights/null-{direction}.npz"
@@ -32,7 +32,7 @@ def write_null(null: Null, path: Path) -> None:
         np.savez_compressed(file, **_stored(null))
 
 
-def write_shipped(tables: Mapping[int, Prior], path: Path) -> None:
+def write_shipped(tables: Mapping[int, Prior], path: Path, *, finest_m: float) -> None:
     """Write the table of the weights.
 
     Parameters
@@ -41,6 +41,8 @@ def write_shipped(tables: Mapping[int, Prior], path: Path) -> None:
         By number of watched acquisitions.
     path
         The file.
+    finest_m
+        Finest scale that they were measured at, metres.
     """
     parts = {
         f"{looks}/{name}": values
@@ -48,7 +50,9 @@ def write_shipped(tables: Mapping[int, Prior], path: Path) -> None:
         for name, values in _stored_prior(table).items()
     }
     with new_file(path) as partial, partial.open("wb") as file:
-        np.savez_compressed(file, looks=np.array(list(tables)), **parts)
+        np.savez_compressed(
+            file, looks=np.array(list(tables)), finest_m=np.array(finest_m), **parts
+        )
 
 
 def read_null(path: Path) -> Null:
@@ -75,7 +79,7 @@ def read_null(path: Path) -> Null:
         ) from error
 
 
-def shipped_prior(looks: int, direction: Direction) -> Prior:
+def shipped_prior(looks: int, direction: Direction, finest_m: float) -> Prior:
     """Read the table that ships with the weights.
 
     Parameters
@@ -84,12 +88,15 @@ def shipped_prior(looks: int, direction: Direction) -> Prior:
         Number of watched acquisitions; the table with the nearest number is taken.
     direction
         Of the changes.
+    finest_m
+        Finest scale of the statistics that it is counted beside, metres.
     """
     kind = "both" if direction == "both" else "signed"
     source = files("sarcast").joinpath(SHIPPED.format(direction=kind))
     with source.open("rb") as file, np.load(file, allow_pickle=False) as stored:
         known = stored["looks"]
-        return _prior(stored, f"{int(known[np.argmin(np.abs(known - looks))])}/")
+        table = _prior(stored, f"{int(known[np.argmin(np.abs(known - looks))])}/")
+        return table.at_scale(finest_m / float(stored["finest_m"]))
 
 
 def _stored(null: Null) -> dict[str, Any]:

@@ -11,10 +11,10 @@ from sarcast.detection import difference as di
 from sarcast.detection.area import Area, Plots
 from sarcast.detection.blocks import Block, Sampling
 from sarcast.detection.evidence import (
-    SHIFT_SCALES_M,
     Direction,
     Levels,
     Residuals,
+    finest_px,
     halo_px,
     levels_of,
     looks_of,
@@ -173,7 +173,7 @@ class Observer:
     @property
     def finest_px(self) -> tuple[float, ...]:
         """Finest scale of a shift in rows and columns, pixels."""
-        return tuple(SHIFT_SCALES_M[0] / size for size in self.pixel_m)
+        return finest_px(self.pixel_m)
 
     @property
     def pixel_area_m2(self) -> float:

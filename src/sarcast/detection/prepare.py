@@ -10,7 +10,7 @@ from pydantic import ConfigDict, Field
 
 from sarcast.arrays import Labels, Times
 from sarcast.detection.area import Area
-from sarcast.detection.evidence import Direction, names_of
+from sarcast.detection.evidence import Direction, finest_m, names_of
 from sarcast.detection.ground import survey
 from sarcast.detection.judged import JudgedOptions
 from sarcast.detection.null import PRIOR_REPLAYS, Null
@@ -101,13 +101,15 @@ def measure_null(area: Area, predictor: Predictor, watch: Watch, options: Eviden
             f"know this area",
             stacklevel=3,
         )
-    prior = shipped_prior(len(watch.targets), options.direction)
     with area.with_scratch() as passing:
         ground = survey(passing, watch.before, options)
         room = int(ground.pixels * (len(watches) + PRIOR_REPLAYS)) // VALUES_A_STRATUM
         strata = ground.strata(max(1, min(options.strata, room)))
+        observer = observer_of(cube, predictor, strata, options)
+        finest = finest_m(observer.pixel_m)
+        prior = shipped_prior(len(watch.targets), options.direction, finest)
         if watches:
-            null = replay(observer_of(cube, predictor, strata, options), watches, passing, prior)
+            null = replay(observer, watches, passing, prior)
         else:
             names = names_of(len(watch.targets), options.direction)
             null = Null.without_replays(strata, names, len(watch.targets), prior)
