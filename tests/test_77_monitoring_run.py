@@ -190,6 +190,19 @@ def test_null_distributions_are_renewed_after_some_days(tmp_path: Path) -> None:
     assert StateFolder(folder).record(4).null_number == 4
 
 
+@pytest.mark.parametrize(("year_days", "renewed"), [(365.0, [0, 3]), (72.0, [0])])
+def test_a_short_past_is_replayed_anew_when_it_is_a_quarter_longer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, year_days: float, renewed: list[int]
+) -> None:
+    """It begins with 72 days, and the fourth acquisition lies 18 days later."""
+    monkeypatch.setattr("sarcast.monitoring.nulls.YEAR_DAYS", year_days)
+    folder = tmp_path / "alerts"
+    watch(alert_cube(START + 5), folder)
+    log = (folder / "monitor.log").read_text().splitlines()
+    assert len(log) == 5
+    assert [k for k, line in enumerate(log) if "null distributions renewed" in line] == renewed
+
+
 # --- kills ----------------------------------------------------------------------------------------
 
 

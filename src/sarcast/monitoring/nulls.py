@@ -12,9 +12,14 @@ from sarcast.detection.prepare import measure_null
 from sarcast.detection.watch import Watch
 from sarcast.monitoring.options import MonitorOptions
 from sarcast.monitoring.state import Record, StateFolder
+from sarcast.sensor.units import YEAR_DAYS
 from sarcast.windows import Predictor
 
 _log = logging.getLogger(__name__)
+
+GROWTH = 0.25
+"""Share by which a past of less than a year grows until it is replayed anew: by then it has seen
+another part of the year, in which unchanged ground may do other things."""
 
 
 @dataclass
@@ -42,7 +47,8 @@ class NullKeeper:
         """Null distributions for an acquisition.
 
         They are renewed ``renew_days`` after the acquisition that they were made at, since the
-        past grows, and its seasons and strata with it.
+        past grows, and its seasons and strata with it; in the first year of the cube sooner, when
+        the past has grown by ``GROWTH``.
 
         Parameters
         ----------
@@ -71,7 +77,12 @@ class NullKeeper:
         now, then = (
             np.datetime64(text.removesuffix("Z"), "s") for text in (time, record.null_time)
         )
-        return bool(now - then >= np.timedelta64(self.options.renew_days, "D"))
+        age, past = (
+            each / np.timedelta64(1, "D")
+            for each in (now - then, then - self.area.part.cube["time"].values.min())
+        )
+        in_first_year = past < YEAR_DAYS and age >= GROWTH * past
+        return bool(age >= self.options.renew_days or in_first_year)
 
     def _measured(self, number: int, watch: Watch) -> Null:
         null = measure_null(self.area, self.predictor, watch, self.options)

@@ -44,7 +44,8 @@ class MonitorOptions(EvidenceOptions, SequentialOptions, BlockOptions):
         90,
         ge=1,
         le=3650,
-        description="Days of acquisitions after which the past is replayed anew.",
+        description="Days of acquisitions after which the past is replayed anew; in the first year "
+        "of a cube sooner, whenever its past is a quarter longer.",
     )
     renew_null: bool = Field(
         False, description="Replay the past anew at the first acquisition of this run."
