@@ -32,6 +32,8 @@ import xarray as xr
 from benchmarks import context_tables as tables
 from benchmarks.context_changes import ChangeRow, measure_changes, world_windows
 from benchmarks.context_horizons import (
+    GIVEN,
+    MANY,
     CorrelationRow,
     CoverageRow,
     ErrorRow,
@@ -146,7 +148,7 @@ def measure_horizons(inputs: Inputs, results: Results) -> None:
 def measure_sites(inputs: Inputs, results: Results) -> None:
     """Compare the same at the sites that no training saw; nine pixels give no scene context."""
     _, table = split_sites(pd.read_parquet(inputs.options.sites))
-    methods = methods_of({WITHOUT: inputs.systems[WITHOUT]})
+    methods = methods_of({WITHOUT: inputs.systems[WITHOUT]}, (*GIVEN, MANY))
     for kind, mixed in (("one track", False), ("all tracks", True)):
         for name, cube in site_series(table, mixed=mixed):
             reader = CubeReader.from_cube(cube, in_memory=True)

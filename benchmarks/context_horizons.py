@@ -29,6 +29,8 @@ CHANGED_SHARE = 0.05
 ONE_SIGMA, TWO_SIGMA = LEVELS.index(0.6827), LEVELS.index(0.9545)
 GIVEN = (Baseline("recent", 4), Baseline("recent", 8), Baseline("recent", 16))
 """Previous images of the networks."""
+MANY = Baseline("nearest", 64)
+"""More of them, where a series is long enough."""
 
 
 @dataclass(frozen=True)
@@ -110,12 +112,12 @@ class PersistentRow:
     starts: int
 
 
-def methods_of(systems: Mapping[str, Predictor]) -> list[Method]:
-    """List every mean, and the systems with each number of previous images."""
+def methods_of(systems: Mapping[str, Predictor], given: Sequence[Baseline] = GIVEN) -> list[Method]:
+    """List every mean, and the systems with each choice of previous images."""
     mean, season = STRATEGIES["mean"], STRATEGIES["season-mean"]
     every = Baseline("recent", ALL)
-    means = [Method("mean", given, mean) for given in (*GIVEN, every)]
-    networks = [Method(name, given, each) for name, each in systems.items() for given in GIVEN]
+    means = [Method("mean", images, mean) for images in (*given, every)]
+    networks = [Method(name, images, each) for name, each in systems.items() for images in given]
     return [*means, Method("season-mean", every, season), *networks]
 
 
