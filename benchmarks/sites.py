@@ -82,13 +82,18 @@ def split_sites(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     return table[~for_tests], table[for_tests]
 
 
-def series(table: pd.DataFrame, *, mixed: bool) -> Iterator[tuple[str, xr.Dataset]]:
-    """Yield a cube of each burst of a site, or with ``mixed`` of all of them, before its change."""
+def series(
+    table: pd.DataFrame, *, mixed: bool, whole: bool = False
+) -> Iterator[tuple[str, xr.Dataset]]:
+    """Yield a cube of each burst of a site, or with ``mixed`` of all of them.
+
+    It ends before the change of the site, unless it is to be ``whole``.
+    """
     known = table[table["vv0"].notna() & (table["vv0"] > 0)]
     known = known.assign(time=pd.to_datetime(known["datetime"]))
     changed = pd.to_datetime(known["change_time"])
-    before = known[changed.isna() | (known["time"] < changed)]
-    for key, rows in before.groupby(["site"] if mixed else ["site", "burst"]):
+    kept = known[changed.isna() | (known["time"] < changed) | whole]
+    for key, rows in kept.groupby(["site"] if mixed else ["site", "burst"]):
         yield " ".join(map(str, key)), _cube(rows)
 
 
