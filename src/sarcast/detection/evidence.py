@@ -435,18 +435,13 @@ def spans(count: int) -> list[int]:
     return [count // part for part in (1, 2, 4) if part == 1 or count >= FEWEST_TARGETS * part / 2]
 
 
-def finest_px(pixel_m: tuple[float, float]) -> tuple[float, ...]:
-    """Finest scale of a shift in rows and columns, pixels."""
-    return _scale_px(SHIFT_SCALES_M[0], pixel_m)
-
-
 def finest_m(pixel_m: tuple[float, float]) -> float:
     """Finest scale of a shift, the geometric mean of rows and columns, metres.
 
     >>> finest_m((10.0, 10.0)), finest_m((30.0, 30.0))
     (25.0, 45.0)
     """
-    return math.sqrt(math.prod(finest_px(pixel_m)) * math.prod(pixel_m))
+    return math.sqrt(math.prod(_scale_px(SHIFT_SCALES_M[0], pixel_m)) * math.prod(pixel_m))
 
 
 def _scale_px(scale_m: float, pixel_m: tuple[float, float]) -> tuple[float, ...]:

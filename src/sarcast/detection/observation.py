@@ -14,7 +14,6 @@ from sarcast.detection.evidence import (
     Direction,
     Levels,
     Residuals,
-    finest_px,
     halo_px,
     levels_of,
     looks_of,
@@ -37,6 +36,9 @@ from sarcast.io.scratch import Array, Scratch
 
 MEANS = ("actual", "expected", "difference", "std")
 """Images whose means over the targets can be kept."""
+OUTLINE_M = 25.0
+"""Standard deviation of the average of the shift that outlines regions, metres: where pixels are
+coarse, less than that of any evidence, which spreads beyond a change."""
 _ALL = slice(None)
 
 
@@ -49,7 +51,7 @@ class Observation:
     statistics
         By name, dims (y, x); NaN where not judged.
     shift
-        Dims (band, y, x), smoothed at the finest scale.
+        Dims (band, y, x), averaged over ``OUTLINE_M``.
     looks
         Dims (y, x): targets that see a pixel.
     """
@@ -171,9 +173,9 @@ class Observer:
         return pixel_size_m(grid_of_images(self.reader.cube))
 
     @property
-    def finest_px(self) -> tuple[float, ...]:
-        """Finest scale of a shift in rows and columns, pixels."""
-        return finest_px(self.pixel_m)
+    def outline_px(self) -> tuple[float, ...]:
+        """Scale of the shift that outlines regions in rows and columns, pixels."""
+        return tuple(OUTLINE_M / size for size in self.pixel_m)
 
     @property
     def pixel_area_m2(self) -> float:
@@ -213,7 +215,7 @@ class Observer:
     def observe_residuals(self, residuals: Residuals) -> Observation:
         """Compute the statistics of the residuals of a watch, of the whole cube at once."""
         found = statistics(residuals, self.pixel_m, self.strata, self.direction)
-        shifts = smooth(residuals.shift, self.finest_px)
+        shifts = smooth(residuals.shift, self.outline_px)
         return Observation(found, shifts, looks_of(residuals.seen))
 
     def regions_in(self, area: Area, plots: Plots, evidence: Array, shifts: Array) -> Regions:
@@ -274,7 +276,7 @@ class Observer:
             area.scratch.images((bands, *shape), np.float32),
             area.scratch.images(shape, np.uint8),
         )
-        measures = _Measures(self.pixel_m, tuple(typical), self.direction, self.finest_px)
+        measures = _Measures(self.pixel_m, tuple(typical), self.direction, self.outline_px)
         task = _Measure(measures, residuals, found, plots.sampling)
         calls = [(block, self.strata[block.outer]) for block in plots.blocks]
         sample = np.concatenate([*area.each(task, calls, "measuring evidence")], axis=-1)
@@ -326,7 +328,7 @@ class _Measures:
     pixel_m: tuple[float, float]
     typical: tuple[float, ...]
     direction: Direction
-    finest_px: tuple[float, ...]
+    outline_px: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -348,7 +350,7 @@ class _Measure:
         for name, values in unscaled(means, how.pixel_m, how.direction, inner, block.first):
             self.found.statistics[name][core] = values
             samples.append(self.sampling.take(values, core))
-        smoothed = smooth(means.shift, how.finest_px, block.first, inner)
+        smoothed = smooth(means.shift, how.outline_px, block.first, inner)
         self.found.shift[(slice(None), *core)] = smoothed
         self.found.looks[core] = means.looks[inner]
         return np.stack(samples)

@@ -365,7 +365,7 @@ class _Setting:
         watcher = Watcher(observer, null, area)
         codes = state.pixels.arrays["baseline"]
         sight = watcher.look_at(self._needed(watch), codes, state.fixed)
-        return Shown(time, self._metric(watcher, sight), sight.difference, observer.finest_px)
+        return Shown(time, self._metric(watcher, sight), sight.difference, observer.outline_px)
 
     def _needed(self, watch: Watch) -> Watch:
         """Leave out the acquisitions that the rule does not look at; the baseline stays."""
