@@ -190,6 +190,24 @@ def test_null_distributions_are_renewed_after_some_days(tmp_path: Path) -> None:
     assert StateFolder(folder).record(4).null_number == 4
 
 
+@pytest.mark.parametrize("content", [None, b"PK damaged"])
+def test_null_distributions_that_cannot_be_read_are_replayed_when_asked(
+    tmp_path: Path, content: bytes | None
+) -> None:
+    folder = tmp_path / "alerts"
+    watch(alert_cube(START + 1), folder)
+    path = StateFolder(folder).null_path(1)
+    path.unlink()
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(SarcastError, match=r"null-000001.npz are .* \(--renew-null\)$") as error:
+        watch(alert_cube(START + 2), folder)
+    assert "\n" not in str(error.value)
+    assert StateFolder(folder).numbers() == [1]
+    watch(alert_cube(START + 2), folder, renew_null=True)
+    assert StateFolder(folder).record(2).null_number == 2
+
+
 @pytest.mark.parametrize(("year_days", "renewed"), [(365.0, [0, 3]), (72.0, [0])])
 def test_a_short_past_is_replayed_anew_when_it_is_a_quarter_longer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, year_days: float, renewed: list[int]

@@ -10,6 +10,7 @@ from sarcast.detection.null import Null
 from sarcast.detection.null_file import read_null, write_null
 from sarcast.detection.prepare import measure_null
 from sarcast.detection.watch import Watch
+from sarcast.errors import SarcastError
 from sarcast.monitoring.options import MonitorOptions
 from sarcast.monitoring.state import Record, StateFolder
 from sarcast.sensor.units import YEAR_DAYS
@@ -65,13 +66,28 @@ class NullKeeper:
             The distributions.
         number, since
             Number and time of the acquisition that they were made at.
+
+        Raises
+        ------
+        SarcastError
+            If those that are kept cannot be read.
         """
         if record.number == 0 or self.renew or self._is_due(record, time):
             self.renew = False
             return self._measured(record.number + 1, watch), record.number + 1, time
         if record.null_number not in self._known:
-            self._known = {record.null_number: read_null(self.folder.null_path(record.null_number))}
+            self._known = {record.null_number: self._kept(record.null_number)}
         return self._known[record.null_number], record.null_number, record.null_time
+
+    def _kept(self, number: int) -> Null:
+        path = self.folder.null_path(number)
+        try:
+            return read_null(path)
+        except SarcastError as error:
+            raise SarcastError(
+                f"the null distributions in {path} are missing, damaged, or those of an earlier "
+                f"version: replay the past anew (--renew-null)"
+            ) from error
 
     def _is_due(self, record: Record, time: str) -> bool:
         now, then = (
