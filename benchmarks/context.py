@@ -48,7 +48,7 @@ from benchmarks.context_horizons import (
 )
 from benchmarks.rival_systems import FIRST_TEST, Baseline
 from benchmarks.rivals import WATER, window_of
-from benchmarks.sites import BASELINES, EVERY, split_sites
+from benchmarks.sites import BASELINES, EVERY, KINDS, split_sites
 from benchmarks.sites import FIRST_TEST as FIRST_SITE_TEST
 from benchmarks.sites import series as site_series
 from sarcast.arrays import Bool
@@ -149,7 +149,7 @@ def measure_sites(inputs: Inputs, results: Results) -> None:
     """Compare the same at the sites that no training saw; nine pixels give no scene context."""
     _, table = split_sites(pd.read_parquet(inputs.options.sites))
     methods = methods_of({WITHOUT: inputs.systems[WITHOUT]}, (*GIVEN, MANY))
-    for kind, mixed in (("one track", False), ("all tracks", True)):
+    for kind, mixed in KINDS.items():
         for name, cube in site_series(table, mixed=mixed):
             reader = CubeReader.from_cube(cube, in_memory=True)
             starts = list(site_starts(reader))

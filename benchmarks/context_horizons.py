@@ -150,15 +150,16 @@ def follow(
     ]
     images = method.predictor.expect([window for *_, window in numbered])
     targets = [
-        Target(start, horizon, *_differences(window, image, valid))
+        Target(start, horizon, *differences(window, image, valid))
         for (start, horizon, window), image in zip(numbered, images, strict=True)
     ]
     return [target for target in targets if np.isfinite(target.residual).any()]
 
 
-def _differences(
-    window: Window, expected: Expected, valid: Bool | None
+def differences(
+    window: Window, expected: Expected, valid: Bool | None = None
 ) -> tuple[Float, Float | None]:
+    """Residual and z of a window, dims (band, y, x); z is None if there are no deviations."""
     residual = subtract(window.target, expected.mean)
     if valid is not None:
         residual = np.where(valid, residual, np.float32(np.nan))

@@ -19,13 +19,15 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from sklearn.metrics import roc_auc_score
 
-from benchmarks.context_horizons import Method
+from benchmarks.context_horizons import Method, differences
+from benchmarks.context_tables import table as markdown
 from benchmarks.rival_systems import Baseline
 from benchmarks.rivals import window_of
-from benchmarks.sites import series
-from sarcast.arrays import Float
+from benchmarks.sites import KINDS, series
+from sarcast.arrays import Bool, Double, Float, Times
+from sarcast.evaluation.metrics.intervals import draw_weights, interval
+from sarcast.evaluation.metrics.scores import auc_exact
 from sarcast.prediction import load_model
 from sarcast.prediction.strategies import STRATEGIES
 from sarcast.windows import CubeReader
@@ -35,8 +37,6 @@ GIVEN = (Baseline("recent", 16), Baseline("nearest", 64))
 FEWEST = 8
 """Images that precede each watch."""
 EVERY = 5
-SAMPLES = 1000
-"""Bootstrap samples of the sites."""
 UNCHANGED_SHARE = 0.95
 
 
@@ -50,12 +50,12 @@ class Watched:
 
 
 @dataclass(frozen=True)
-class Scores:
-    """Scores of a method in all watches, dims (looks, watch)."""
+class Case:
+    """A watch of a site."""
 
-    values: Float
-    is_changed: np.ndarray
-    site: np.ndarray
+    site: int
+    reader: CubeReader
+    watched: Watched
 
 
 def main() -> None:
@@ -72,50 +72,40 @@ def main() -> None:
         for name, predictor in (("model", network), ("mean", STRATEGIES["mean"]))
         for given in GIVEN
     ]
-    lines = [
-        "| series | changes, other watches | expected image | previous images "
-        + "".join(f"| AUC after {looks} | found " for looks in LOOKS)
-        + "|",
-        "|---" * (4 + 2 * len(LOOKS)) + "|",
-    ]
-    for kind, mixed in (("one track", False), ("all tracks", True)):
+    head = ["series", "changes, other watches", "expected image", "previous images"]
+    head += [cell for looks in LOOKS for cell in (f"AUC after {looks}", "found")]
+    lines = []
+    for kind, mixed in KINDS.items():
+        cases = list(cases_of(table, mixed=mixed))
+        changed = sum(case.watched.is_changed for case in cases)
         for method in methods:
-            scores = score(table, method, mixed=mixed)
-            changed = int(scores.is_changed.sum())
-            cells = [kind, f"{changed}, {len(scores.site) - changed}", method.name,
-                     str(method.given), *_cells(scores, np.random.default_rng(0))]  # fmt: skip
-            lines.append(f"| {' | '.join(cells)} |")
-    text = "\n".join(lines) + "\n"
+            names = [kind, f"{changed}, {len(cases) - changed}", method.name, str(method.given)]
+            lines.append([*names, *_cells(cases, sizes_of(cases, method))])
+    text = markdown(head, lines)
     print(text, end="")
     if options.to:
         options.to.write_text(text)
 
 
-def score(table: pd.DataFrame, method: Method, *, mixed: bool) -> Scores:
-    """Score the watches of all sites.
+def cases_of(table: pd.DataFrame, *, mixed: bool) -> Iterator[Case]:
+    """All watches of all sites.
 
     Parameters
     ----------
     table
         Acquisitions of the sites.
-    method
-        What predicts, from which images.
     mixed
         Whether a series has all tracks of a site, or one.
     """
     dates = table.groupby("site")[["last_obs_before", "change_time"]].first()
-    values, is_changed, site = [], [], []
     for name, cube in series(table, mixed=mixed, whole=True):
-        number = int(name.split()[0])
+        site = int(name.split()[0])
         reader = CubeReader.from_cube(cube, in_memory=True)
-        for watched in watches_of(reader.times, *dates.loc[number]):
-            values.append(_scores(reader, watched, method))
-            is_changed.append(watched.is_changed)
-            site.append(number)
-    return Scores(np.array(values, dtype=np.float32).T, np.array(is_changed), np.array(site))
+        for watched in watches_of(reader.times, *dates.loc[site]):
+            yield Case(site, reader, watched)
 
 
-def watches_of(times: np.ndarray, last_before: object, change: object) -> Iterator[Watched]:
+def watches_of(times: Times, last_before: object, change: object) -> Iterator[Watched]:
     """The watch after the change of a site, if it has one, and those of unchanged times.
 
     Parameters
@@ -136,38 +126,44 @@ def watches_of(times: np.ndarray, last_before: object, change: object) -> Iterat
             yield Watched(
                 range(first, first + most), times[stop - 1] + np.timedelta64(1, "s"), True
             )
-    for start in range(max(each.previous for each in GIVEN[:1]), stop - most + 1, EVERY):
+    for start in range(GIVEN[0].previous, stop - most + 1, EVERY):
         yield Watched(range(start, start + most), times[start], False)
 
 
-def _scores(reader: CubeReader, watched: Watched, method: Method) -> list[float]:
-    """Size of the mean residual of the first 1, 3 and 6 targets."""
+def sizes_of(cases: Sequence[Case], method: Method) -> Double:
+    """Size of the mean residual of the first 1, 3 and 6 targets, dims (looks, case)."""
+    return np.array([_sizes(case, method) for case in cases]).T
+
+
+def _sizes(case: Case, method: Method) -> list[float]:
+    reader, watched = case.reader, case.watched
     windows = [window_of(reader, each, method.given, watched.before) for each in watched.targets]
-    expected = method.predictor.expect(windows)
-    residuals = []
-    for window, image in zip(windows, expected, strict=True):
-        difference = window.target - image.mean
-        residuals.append(difference if image.std is None else difference / image.std)
+    pairs = zip(windows, method.predictor.expect(windows), strict=True)
+    compared = [differences(window, image) for window, image in pairs]
+    residuals = [plain if z is None else z for plain, z in compared]
     means = [np.nanmean(residuals[:looks], axis=(0, 2, 3)) for looks in LOOKS]
     return [float(np.linalg.norm(mean)) for mean in means]
 
 
-def _cells(scores: Scores, rng: np.random.Generator) -> Iterator[str]:
-    for values in scores.values:
-        low, high = np.quantile(list(_resampled(values, scores, rng)), (0.025, 0.975))
-        unchanged = np.quantile(values[~scores.is_changed], UNCHANGED_SHARE)
-        yield f"{roc_auc_score(scores.is_changed, values):.3f} ({low:.2f} to {high:.2f})"
-        yield f"{np.mean(values[scores.is_changed] > unchanged):.2f}"
+def _cells(cases: Sequence[Case], sizes: Double) -> Iterator[str]:
+    changed = np.array([case.watched.is_changed for case in cases])
+    _, site = np.unique([case.site for case in cases], return_inverse=True)
+    weights = draw_weights(int(site.max()) + 1, rng=np.random.default_rng(0))[:, site]
+    for values in sizes:
+        found = interval(_areas(values, changed, weights))
+        spread = f" ({found.low:.2f} to {found.high:.2f})" if found else ""
+        yield f"{auc_exact(values, changed):.3f}{spread}"
+        yield f"{np.mean(values[changed] > np.quantile(values[~changed], UNCHANGED_SHARE)):.2f}"
 
 
-def _resampled(values: Float, scores: Scores, rng: np.random.Generator) -> Iterator[float]:
-    """AUC of samples of the sites, with replacement."""
-    members = [np.flatnonzero(scores.site == each) for each in np.unique(scores.site)]
-    for _ in range(SAMPLES):
-        drawn: Sequence[int] = rng.integers(len(members), size=len(members)).tolist()
-        chosen = np.concatenate([members[each] for each in drawn])
-        if scores.is_changed[chosen].any():
-            yield float(roc_auc_score(scores.is_changed[chosen], values[chosen]))
+def _areas(values: Double, changed: Bool, weights: Float) -> Double:
+    """AUC of bootstrap samples, dims (sample), from weights of dims (sample, case)."""
+    one, other = values[changed, np.newaxis], values[~changed]
+    above = (one > other) + 0.5 * (one == other)
+    ones, others = (weights[:, which].astype(np.float64) for which in (changed, ~changed))
+    pairs = ones.sum(axis=1) * others.sum(axis=1)
+    areas: Double = ((ones @ above) * others).sum(axis=1) / np.where(pairs > 0, pairs, np.nan)
+    return areas
 
 
 if __name__ == "__main__":

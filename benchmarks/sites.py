@@ -26,6 +26,8 @@ from sarcast.windows import Chooser, CubeReader, Predictor, Window
 SIDE = 3
 FIRST_TEST = np.datetime64("2022-01-01")
 EVERY = 3
+KINDS = {"one track": False, "all tracks": True}
+"""Series, and whether they are mixed: of all tracks of a site."""
 WINDOWS_PER_BATCH = 32
 """Windows of nine pixels each, which a network pads to 16 x 16."""
 BASELINES: tuple[tuple[Chooser, int], ...] = (
@@ -56,7 +58,7 @@ def main() -> None:
           "| of the mean's, average | median | sites with less |")  # fmt: skip
     print("|---" * (6 + len(names)) + "|")
     rows = []
-    for mixed in (False, True):
+    for kind, mixed in KINDS.items():
         cubes = dict(series(table, mixed=mixed))
         for chooser, previous in BASELINES:
             errors = {}
@@ -66,7 +68,6 @@ def main() -> None:
                     errors[site] = [error(windows, predictors[name]) for name in names]
             values = np.array(list(errors.values()))
             share = values[:, -1] / values[:, names.index("mean")]
-            kind = "all tracks" if mixed else "one track"
             rows.append({"series": kind, "given": [chooser, previous], "errors": errors})
             cells = [kind, f"{chooser} {previous}", f"{len(values)}",
                      *(f"{mse:.3f}" for mse in values.mean(axis=0)), f"{share.mean():.3f}",

@@ -9,7 +9,7 @@ import pytest
 from benchmarks import site_changes
 from benchmarks.context_horizons import Method
 from benchmarks.rival_systems import Baseline
-from benchmarks.site_changes import Watched, score, watches_of
+from benchmarks.site_changes import Watched, cases_of, sizes_of, watches_of
 from sarcast.prediction.strategies import STRATEGIES
 
 MEAN = Method("mean", Baseline("recent", 16), STRATEGIES["mean"])
@@ -64,10 +64,11 @@ def test_a_change_without_images_before_or_after_it_is_not_watched() -> None:
 
 @pytest.mark.parametrize("loss", [0.5, 0.0])
 def test_a_loss_is_told_from_unchanged_times(loss: float) -> None:
-    scores = score(sites_table(loss), MEAN, mixed=True)
-    assert scores.is_changed.sum() == 2
-    ranks = scores.values.argsort(axis=1).argsort(axis=1)[:, scores.is_changed]
-    highest = len(scores.site) - 1
+    cases = list(cases_of(sites_table(loss), mixed=True))
+    is_changed = np.array([case.watched.is_changed for case in cases])
+    assert is_changed.sum() == 2
+    ranks = sizes_of(cases, MEAN).argsort(axis=1).argsort(axis=1)[:, is_changed]
+    highest = len(cases) - 1
     if loss:
         assert (ranks >= highest - 1).all()
     else:
@@ -78,7 +79,6 @@ def test_the_table_has_a_row_for_each_expected_image(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     sites_table(0.5).to_parquet(tmp_path / "sites.parquet")
-    monkeypatch.setattr(site_changes, "SAMPLES", 20)
     monkeypatch.setattr(
         "sys.argv", f"site_changes {tmp_path / 'sites.parquet'} --to {tmp_path / 'rows.md'}".split()
     )
